@@ -1,0 +1,32 @@
+# make demo   a model on its way to ONNX, step by step
+# make test   lint, types and all tests
+# Both set up .venv first; the second time that takes no time.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Two test workers share the cores; threads of their own would only get in each other's way.
+test: export OMP_NUM_THREADS := 1
+
+.PHONY: demo test clean
+
+demo: $(INSTALLED)
+	$(RUN) examples/demo.py
+
+test: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -n 2
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fxonnx needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --requirement requirements.lock
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

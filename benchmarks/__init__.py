@@ -1,0 +1,1 @@
+"""Benchmarks of fxonnx beside its peers: compile time, memory, graph size, latency."""

@@ -1,0 +1,173 @@
+"""`python -m benchmarks compile` and `python -m benchmarks latency`: run from the repository's root."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import compile_time, import_time, results, tables
+from benchmarks.contestants import CONTESTANTS, RUNNERS
+from benchmarks.models import select
+
+
+def words(text: str) -> list[str]:
+    """Comma-separated words."""
+    return [word for word in text.split(",") if word]
+
+
+def numbers(text: str) -> list[int]:
+    """Comma-separated integers."""
+    return [int(word) for word in words(text)]
+
+
+def models(text: str) -> list[str]:
+    """Names of the models that comma-separated names and tags stand for."""
+    try:
+        return select(words(text))
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(error.args[0]) from error
+
+
+def some_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """A parser of comma-separated words out of `known`."""
+
+    def parse(text: str) -> list[str]:
+        if unknown := set(words(text)) - set(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is not one of {', '.join(known)}")
+        return words(text)
+
+    return parse
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--models", type=models, default="quick", help='names or tags of models, or "all" (quick)')
+    shared.add_argument("--rounds", type=int, help="how often each is measured (compile 3, latency 20)")
+    shared.add_argument("--threads", type=int, default=1, help="threads of torch and ONNX Runtime (1)")
+    shared.add_argument("--baseline", default="fxonnx", help="whom ratios are relative to (fxonnx)")
+    shared.add_argument("--timeout", type=float, default=600.0, help="seconds after which a compile has failed (600)")
+    shared.add_argument("--json", type=Path, help="also write all results to this file")
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = top.add_subparsers(required=True)
+    compiling = commands.add_parser("compile", parents=[shared], help="compile time, memory growth, graph size")
+    compiling.add_argument("--contestants", type=some_of(CONTESTANTS), default=list(CONTESTANTS), help="who (all)")
+    compiling.add_argument("--dynamic", action="store_true", help="with the models' dynamic dims")
+    compiling.add_argument(
+        "--warm", action="store_true", help="after a first compile of one Linear in the same process"
+    )
+    compiling.add_argument("--depth", type=numbers, help="encoders of these depths instead of --models: 12,48")
+    compiling.add_argument("--import", dest="imports", action="store_true", help="import time of fxonnx instead")
+    compiling.set_defaults(run=run_compile)
+    latency = commands.add_parser("latency", parents=[shared], help="eager, fxonnx and the peers' files side by side")
+    latency.add_argument("--contestants", type=some_of(RUNNERS), default=list(RUNNERS), help="who (all)")
+    latency.set_defaults(run=run_latency)
+    return top
+
+
+def run_compile(options: argparse.Namespace, console: Console) -> None:
+    """Measure compiles, or imports if those are asked for."""
+    if options.imports:
+        return run_imports(options, console)
+    chosen = [f"encoder_{depth}" for depth in options.depth] if options.depth else options.models
+    left_out = compile_time.without_dynamic_dims(chosen) if options.dynamic else {}
+    for model, reason in left_out.items():
+        console.print(f"left out: {model}: {reason}", markup=False, highlight=False)
+    samples = []
+    for sample in compile_time.measure(
+        [model for model in chosen if model not in left_out],
+        options.contestants,
+        rounds=options.rounds or 3,
+        dynamic=options.dynamic,
+        warm=options.warm,
+        threads=options.threads,
+        timeout=options.timeout,
+    ):
+        samples.append(sample)
+        progress(console, sample)
+    return report_compile(options, console, samples)
+
+
+def progress(console: Console, sample: results.CompileSample) -> None:
+    """One line per compile."""
+    outcome = sample.outcome
+    shown = outcome.error if isinstance(outcome, results.Failure) else f"{outcome.seconds:.2f} s"
+    line = f"round {sample.round}  {sample.request.model}  {sample.request.contestant}  {shown}"
+    console.print(line, style="dim", markup=False, highlight=False)
+
+
+def report_compile(options: argparse.Namespace, console: Console, samples: list[results.CompileSample]) -> None:
+    """Print the tables, save the JSON."""
+    compared = compile_time.comparisons(samples, options.baseline)
+    failures = compile_time.failures(samples)
+    stages = compile_time.stage_medians(samples)
+    growth = compile_time.exponents(compared[0], options.depth) if options.depth and len(set(options.depth)) > 1 else {}
+    for comparison in compared:
+        tables.show_comparison(console, comparison, failures, options.contestants)
+    tables.show_stages(console, stages)
+    if growth:
+        tables.show_numbers(console, "growth with depth (1 is linear)", growth)
+    tables.show_failures(console, failures)
+    save(options, samples=samples, comparisons=compared, stages=stages, depth_exponents=growth)
+
+
+def run_imports(options: argparse.Namespace, console: Console) -> None:
+    """Measure import time in fresh processes."""
+    samples = [import_time.measure() for _ in range(options.rounds or 5)]
+    tables.show_imports(console, samples)
+    save(options, imports=samples)
+
+
+def run_latency(options: argparse.Namespace, console: Console) -> None:
+    """Measure latency, model by model."""
+    import torch
+
+    from benchmarks import latency
+
+    torch.set_num_threads(options.threads)
+    samples: list[results.LatencySample | results.LatencyFailure] = []
+    for model in options.models:
+        console.print(model, style="dim")
+        samples += latency.measure(
+            model, options.contestants, rounds=options.rounds or 20, threads=options.threads, timeout=options.timeout
+        )
+    report_latency(options, console, samples)
+
+
+def report_latency(
+    options: argparse.Namespace,
+    console: Console,
+    samples: list[results.LatencySample | results.LatencyFailure],
+) -> None:
+    """Print the table and the differences from eager, save the JSON."""
+    good = [sample for sample in samples if isinstance(sample, results.LatencySample)]
+    failed = [sample for sample in samples if isinstance(sample, results.LatencyFailure)]
+    milliseconds = {(sample.model, sample.contestant): [1e3 * second for second in sample.seconds] for sample in good}
+    comparison = results.compare("latency", "ms", options.baseline, milliseconds)
+    failures = {(failure.model, failure.contestant): failure.error for failure in failed}
+    tables.show_comparison(console, comparison, failures, options.contestants)
+    for model in dict.fromkeys(sample.model for sample in good):
+        differences = {sample.contestant: sample.largest_difference for sample in good if sample.model == model}
+        tables.show_numbers(console, f"largest difference from eager, {model}", differences)
+    tables.show_failures(console, failures)
+    save(options, samples=good, failures=failed, comparisons=[comparison])
+
+
+def save(options: argparse.Namespace, **parts: object) -> None:
+    """Write the results with the environment they come from, if a file is asked for."""
+    if options.json:
+        results.write(options.json, environment=results.environment(options.threads), **parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse and run."""
+    warnings.filterwarnings("ignore")
+    options = parser().parse_args(arguments)
+    options.run(options, Console(width=None if sys.stdout.isatty() else 160))
+
+
+if __name__ == "__main__":
+    main()

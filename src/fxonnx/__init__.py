@@ -1,0 +1,47 @@
+"""fxonnx compiles a PyTorch model to ONNX and runs it.
+
+    compiled = fxonnx.compile(model, (x,))
+    compiled(x)                                # what model(x) returns, computed by ONNX Runtime
+    compiled.save("model.onnx")
+
+Public names are loaded when first used, so that `import fxonnx` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import fxonnx.errors as errors
+    from fxonnx.compiled import Compiled
+    from fxonnx.compiler import compile, export
+    from fxonnx.lowering.registry import register_lowering
+    from fxonnx.target import Target
+
+__version__ = "0.1.0"
+
+__all__ = ["Compiled", "Target", "compile", "errors", "export", "register_lowering"]
+
+_HOME = {
+    "compile": "fxonnx.compiler",
+    "export": "fxonnx.compiler",
+    "Compiled": "fxonnx.compiled",
+    "Target": "fxonnx.target",
+    "register_lowering": "fxonnx.lowering.registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module it lives in, once (PEP 562)."""
+    if name == "errors":
+        return import_module("fxonnx.errors")
+    if name not in _HOME:
+        raise AttributeError(f"module 'fxonnx' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return [*__all__, "__version__"]

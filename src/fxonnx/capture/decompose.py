@@ -1,0 +1,121 @@
+"""One op taken apart, on demand: by its own composite definition or by torch's decomposition table, traced on the fake arguments in `meta["val"]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from fxonnx.capture.clean import clean
+from fxonnx.capture.functionalize import functionalize
+from fxonnx.capture.program import Program
+from fxonnx.errors import FrozenDimension
+
+
+class Decomposer:
+    """Decompositions for the nodes of one program; nodes that call the same op on the same kinds of arguments share the work."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._known: dict[Any, fx.Graph | None] = {}
+
+    def __call__(self, node: fx.Node) -> fx.Graph | None:
+        """What the node computes, in smaller ops, or None where torch knows no smaller ones.
+
+        A placeholder stands for each distinct node among the arguments (`node.all_input_nodes`, tensors and sizes), in that order. The output has
+        the form of the op's own result. Nothing in the graph writes in place. Raises FrozenDimension where a decomposition holds for one size only.
+        """
+        function = decomposition(node.target)
+        if function is None:
+            return None
+        key = _key(node)
+        if key not in self._known:
+            self._known[key] = self._trace(node, function)
+        graph = self._known[key]
+        return None if graph is None else _placed(graph, node)
+
+    def _trace(self, node: fx.Node, function: Callable[..., Any]) -> fx.Graph | None:
+        given = node.all_input_nodes
+        values = [each.meta["val"] for each in given]
+
+        def body(*arguments: Any) -> Any:
+            by_node = dict(zip(given, arguments, strict=True))
+            return function(*fx.map_arg(node.args, by_node.__getitem__), **fx.map_arg(node.kwargs, by_node.__getitem__))
+
+        environment = _shape_env(values)
+        before = dict(environment.replacements) if environment is not None else {}
+        with torch.no_grad():
+            graph = make_fx(body, tracing_mode="real", pre_dispatch=True)(*values).graph
+        self._refuse_freezes(node, before, environment)
+        if all(inner.target is not node.target for inner in graph.nodes):
+            return _functional(graph, self._program)
+        return None  # it only calls itself
+
+    def _refuse_freezes(self, node: fx.Node, before: Mapping[Any, Any], environment: Any) -> None:
+        """Tracing on symbolic sizes may pin one; the graph would then be wrong for all others."""
+        frozen = [str(self._program.sizes.expression(key)) for key in (environment.replacements if environment is not None else ()) if key not in before]
+        if frozen:
+            raise FrozenDimension(
+                f"dim {', '.join(frozen)} freezes where {node.target} is taken apart",
+                cause="torch's decomposition of this op holds for one size only",
+                cure="make the dim static, or register a lowering for the op",
+                location=self._program.location(node),
+            )
+
+
+def decomposition(target: Any) -> Callable[..., Any] | None:
+    """A function that computes the op by smaller ones, or None."""
+    if not isinstance(target, torch._ops.OpOverload):
+        return None
+    if target in _table():
+        return _table()[target]
+    return target.decompose if target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd) else None
+
+
+@cache
+def _table() -> Mapping[Any, Callable[..., Any]]:
+    """torch's decompositions to the core ATen set. Made once: 50 ms."""
+    return torch.export.default_decompositions()
+
+
+def _functional(graph: fx.Graph, program: Program) -> fx.Graph:
+    clean(graph)
+    functionalize(graph, program.locator)
+    return graph
+
+
+def _placed(graph: fx.Graph, node: fx.Node) -> fx.Graph:
+    """A copy whose nodes have the place of the decomposed one."""
+    placed = fx.Graph()
+    mapping: dict[fx.Node, fx.Node] = {}
+    placed.output(placed.graph_copy(graph, mapping))
+    place = {name: node.meta[name] for name in ("nn_module_stack", "stack_trace") if name in node.meta}
+    for old, new in mapping.items():
+        new.meta = {"val": old.meta.get("val"), **place}
+    return placed
+
+
+def _key(node: fx.Node) -> Any:
+    """What a decomposition depends on: the op, constants, and the type of every argument; equal nodes in equal places."""
+    given = {each: f"%{index}:{_type(each.meta.get('val'))}" for index, each in enumerate(node.all_input_nodes)}
+    arguments = fx.map_arg((node.args, tuple(sorted(node.kwargs.items()))), given.__getitem__)
+    return node.target, repr(arguments)
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype}{list(value.shape)}{value.stride()}"
+    return str(value)
+
+
+def _shape_env(values: list[Any]) -> Any:
+    """torch's record of what tracing assumed about sizes, when there are symbolic ones."""
+    for value in values:
+        mode = getattr(value, "fake_mode", None)
+        if mode is not None:
+            return mode.shape_env
+    return None

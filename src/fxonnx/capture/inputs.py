@@ -1,0 +1,179 @@
+"""The model's arguments and results: names for every tensor in them, and a flat face for torch.export.
+
+torch.export sees only `Flat`, a module that takes the tensors of the arguments one by one and returns the tensors of the result one by one. What
+the user nests them in stays with us, so dataclasses, ModelOutputs, caches, None and Python scalars need no registration with torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fxonnx.capture.tree import SYMBOLIC, SLOT, Constant, Mismatch, Path, Tree, flatten, match, slot_paths, unflatten
+from fxonnx.errors import CallMismatch, InputMismatch, NameClash, NotAModel
+
+_ANYTHING = inspect.Signature(
+    [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL), inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """One call's arguments by name, in the order of the signature, and how many of them were given by position."""
+
+    values: dict[str, Any]
+    positional: int
+    variadic: str | None  # the *args parameter, when the call fills it
+
+    def split(self, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """`values` (one for each of mine) as the args and kwargs of the same kind of call."""
+        names = list(values)
+        args = [values[name] for name in names[: self.positional]]
+        rest = {name: values[name] for name in names[self.positional :]}
+        return (*args, *rest.pop(self.variadic, ())), rest
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How the model is called: argument names, their structure, and the structure of what comes back."""
+
+    parameters: inspect.Signature
+    arguments: Arguments  # as captured; its values are the user's example inputs no longer, only their names count
+    inputs: tuple[tuple[str, Tree], ...]
+    names: tuple[str, ...]  # one for each leaf of the inputs
+    result: Tree
+
+    def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+        """The tensors of a call, in the order of `names`. Raises CallMismatch when the call is not built like the captured one."""
+        try:
+            given = bind(self.parameters, args, kwargs).values
+        except TypeError as error:
+            raise CallMismatch(f"the call does not fit the model: {error}", cure=f"call it like forward{self.parameters}") from error
+        try:
+            return [leaf for name, tree in self.inputs for _, leaf in match(tree, self._value(given, name), (name,))] + self._rest(given)
+        except Mismatch as error:
+            raise CallMismatch(
+                f"the call is not built like the example inputs: argument {error}",
+                cause="None, Python numbers, strings and the nesting of arguments are fixed when a model is compiled",
+                cure="call it with the same structure, or compile it again for this one",
+            ) from error
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """The model's own return value around these leaves: one for each tensor (or symbolic number) in it, in order."""
+        return unflatten(self.result, leaves)
+
+    def output_names(self, given: Iterable[str] | None) -> tuple[str, ...]:
+        """A name for each tensor of the result: the user's, or the way into it ("last_hidden_state", "output_0"), made unlike the inputs' names."""
+        names = [".".join(path) for path in slot_paths(self.result)]
+        names = ["output" + (f"_{name}" if name else "") if not name or name[0].isdigit() else name for name in names]
+        names = [f"{name}_output" if name in self.names else name for name in names]
+        wanted = list(given or ())
+        if len(wanted) > len(names):
+            raise InputMismatch(f"{len(wanted)} output_names for {len(names)} output tensors: {', '.join(names)}", cure="one name for each tensor")
+        return (*wanted, *names[len(wanted) :])
+
+    def _value(self, given: Mapping[str, Any], name: str) -> Any:
+        if name in given:
+            return given[name]
+        parameter = self.parameters.parameters.get(name)
+        default = inspect.Parameter.empty if parameter is None else parameter.default
+        if default is inspect.Parameter.empty:
+            raise Mismatch((name,), "the argument", "nothing")
+        return default
+
+    def _rest(self, given: Mapping[str, Any]) -> list[torch.Tensor]:
+        """Nothing, after checking that arguments which the example call left out have their default values."""
+        known = dict(self.inputs)
+        for name in given:
+            if name not in known:
+                default = self._value({}, name)
+                list(match(Constant(default), given[name], (name,)))
+        return []
+
+
+def parameters_of(model: Any) -> inspect.Signature:
+    """The signature that a call of the model binds to. Raises NotAModel for what cannot be called."""
+    if not callable(model):
+        raise NotAModel(
+            f"{type(model).__name__} is not a model",
+            cure="give an nn.Module, a function of tensors, an fx.GraphModule or an ExportedProgram",
+        )
+    target = model.forward if isinstance(model, nn.Module) else model
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError):  # a builtin
+        return _ANYTHING
+
+
+def bind(parameters: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """The call's arguments by name. Raises TypeError where they do not fit."""
+    bound = parameters.bind(*args, **kwargs)
+    values = dict(bound.arguments)
+    kinds = {parameter.kind: name for name, parameter in parameters.parameters.items()}
+    variadic = kinds.get(inspect.Parameter.VAR_POSITIONAL)
+    extra = values.pop(kinds.get(inspect.Parameter.VAR_KEYWORD, ""), {})
+    variadic = variadic if variadic in values else None
+    positional = len(args) - len(values[variadic]) if variadic else len(args)
+    return Arguments({**values, **extra}, positional, variadic)
+
+
+def example_arguments(parameters: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """`bind` for the example inputs. Raises InputMismatch where they do not fit."""
+    try:
+        return bind(parameters, args, kwargs)
+    except TypeError as error:
+        raise InputMismatch(
+            f"the example inputs do not fit the model: {error}",
+            cause=f"{len(args)} positional argument(s) and {', '.join(kwargs) or 'no'} keyword argument(s) were given",
+            cure=f"give inputs for forward{parameters}",
+        ) from error
+
+
+def leaf_names(paths: list[Path], input_names: Iterable[str] | None) -> tuple[str, ...]:
+    """A name for each tensor: the user's, or the argument's name and the way into it ("x", "past.0.key")."""
+    names = [".".join(filter(None, path)) for path in paths]
+    if input_names is None:
+        return tuple(names)
+    given = list(input_names)
+    if len(given) > len(names):
+        raise InputMismatch(f"{len(given)} input_names for {len(names)} input tensors: {', '.join(names)}", cure="one name for each tensor, in this order")
+    names[: len(given)] = given
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise NameClash(f"two inputs are called {twice[0]!r}", cure="give each input its own name in input_names")
+    return tuple(names)
+
+
+class Flat(nn.Module):
+    """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result.
+
+    `result` is the structure of the result, known after a call; leaves of it that are no tensors stay in it.
+    """
+
+    def __init__(self, model: Callable[..., Any], arguments: Arguments, tree: Tree) -> None:
+        super().__init__()
+        self.model, self._method = _owner(model)  # weights and module paths are found below the name "model", see `locate`
+        self._arguments, self._tree = arguments, tree
+        self.training = isinstance(self.model, nn.Module) and self.model.training
+        self.result: Tree = SLOT
+
+    def forward(self, *leaves: torch.Tensor) -> list[Any]:
+        """Call the model with its own arguments made of the leaves."""
+        args, kwargs = self._arguments.split(unflatten(self._tree, leaves))
+        call = getattr(self.model, self._method) if self._method else self.model
+        results, _, self.result = flatten(call(*args, **kwargs))
+        return results
+
+
+def _owner(model: Callable[..., Any]) -> tuple[Any, str]:
+    """A module's method (`model.encode`) as the module, so that its weights are found, and the method's name."""
+    module = getattr(model, "__self__", None)
+    return (module, model.__name__) if isinstance(module, nn.Module) else (model, "")
+
+
+__all__ = ["SYMBOLIC", "Arguments", "Flat", "Signature", "bind", "example_arguments", "leaf_names", "parameters_of"]

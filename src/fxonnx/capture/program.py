@@ -1,0 +1,91 @@
+"""What capture hands to lowering: a functional aten graph, and what its placeholders and outputs mean to the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxonnx.capture.inputs import Signature
+from fxonnx.capture.locate import Locator
+from fxonnx.capture.sizes import Sizes
+from fxonnx.ir.dims import Dim
+from fxonnx.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A tensor that the caller brings. `name` is the user's: "x", "past.0.key"; unique."""
+
+    node: fx.Node
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor that the model owns, by reference: a parameter, a buffer, or a constant of its code. `key` is its state_dict key where it has one."""
+
+    key: str
+    tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A buffer that the model changes: `node` is its value before a call, `result` its value after."""
+
+    key: str
+    tensor: torch.Tensor
+    node: fx.Node
+    result: fx.Node
+
+
+@dataclass(frozen=True, slots=True)
+class Writeback:
+    """An input that the model changes in place: its index in `Program.inputs`, and its value after a call."""
+
+    input: int
+    result: fx.Node
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolInfo:
+    """A dynamic size: its name, and the sizes that were captured for (`maximum` None: no bound)."""
+
+    name: str
+    minimum: int
+    maximum: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A captured model.
+
+    `graph` has placeholders, call_function nodes (aten overloads, `operator.getitem`, arithmetic on symbolic ints, higher-order ops), get_attr
+    nodes for the bodies of higher-order ops (`subgraphs`), and an output. It writes nothing in place. Every tensor node has its fake tensor in
+    `meta["val"]`. `outputs` are the leaves of the model's return value: nodes, or Python numbers that the capture found to be constant.
+    `frozen` tells which dims were asked for with "auto" or `Dim.AUTO` and came out constant, and why.
+    """
+
+    graph: fx.Graph
+    inputs: tuple[Input, ...]
+    weights: Mapping[fx.Node, Weight]
+    states: tuple[State, ...]
+    writebacks: tuple[Writeback, ...]
+    outputs: tuple[Any, ...]
+    symbols: Mapping[str, SymbolInfo]
+    signature: Signature
+    sizes: Sizes
+    locator: Locator
+    subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+
+    def dim(self, size: int | torch.SymInt) -> Dim:
+        """A size found in the graph as a dim over the user's names."""
+        return self.sizes.dim(size)
+
+    def location(self, node: fx.Node) -> Location:
+        """The node's place in the user's model."""
+        return self.locator(node)

@@ -1,0 +1,111 @@
+"""The compiler on one page: capture, lower, optimize, legalize."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from fxonnx.capture import Program, capture
+from fxonnx.capture.decompose import Decomposer
+from fxonnx.compiled import Compiled
+from fxonnx.ir.graph import Graph
+from fxonnx.lowering.importer import import_program
+from fxonnx.lowering.registry import Registry, standard
+from fxonnx.passes.legalize import LEGALIZE
+from fxonnx.passes.optimize import CLEAN, optimizer
+from fxonnx.passes.pipeline import Stage
+from fxonnx.passes.rewrite import Rule
+from fxonnx.target import Target
+
+
+def compile(
+    model: Any,
+    example_inputs: Any = (),
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    target: Target | None = None,
+    opset: int | None = None,
+    optimize: bool = True,
+    rules: Sequence[Rule] = (),
+    lowerings: Mapping[str, Callable[..., Any]] | None = None,
+    mode: str = "eval",
+    capture: str = "auto",
+    verify: bool = False,
+    dump: str | os.PathLike[str] | None = None,
+) -> Compiled:
+    """Compile a model to ONNX, ready to be called, saved and inspected.
+
+    Args:
+        model: an nn.Module, a function of tensors, a torch.fx.GraphModule or an ExportedProgram.
+        example_inputs: positional arguments, a tuple (a lone tensor counts as one); they may nest. Their dtypes and static sizes are compiled in.
+        example_kwargs: keyword arguments.
+        dynamic_shapes: which sizes may change: `{"x": {0: "batch"}}`, torch.export's form, or "auto".
+        input_names, output_names: names in the file, in the order of the flattened inputs and outputs.
+        target: what the file must run on; by default the installed ONNX Runtime.
+        opset: the ONNX operator set to write, 9 to the newest; by default the target's.
+        optimize: whether to rewrite for speed; the result computes the same either way.
+        rules: further rewrite rules, tried before fxonnx's own.
+        lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
+        mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
+        capture: "export" captures with torch.export; "auto" chooses.
+        verify: compare with the model on fresh inputs before returning.
+        dump: a directory that receives the print-out of every stage.
+
+    Raises:
+        fxonnx.errors.Error: with a code, the place in the model, the cause and the cure; `Failures` when there are several.
+    """
+    target = resolve_target(target, opset)
+    stages: list[Stage] = []
+    start = perf_counter()
+    program = _capture(model, example_inputs, example_kwargs, dynamic_shapes, input_names, mode, capture)
+    captured = perf_counter() - start
+    graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
+    stages.append(Stage("lower", graph, perf_counter() - start - captured))
+    for step in (optimizer(tuple(rules)) if optimize else CLEAN, LEGALIZE):
+        stages += step.stages(stages[-1].graph, target)
+    compiled = Compiled(model, program, target, tuple(stages), capture_seconds=captured)
+    if dump is not None:
+        compiled.dump(Path(dump))
+    if verify:
+        compiled.verify().check()
+    return compiled
+
+
+def export(model: Any, example_inputs: Any, path: str | os.PathLike[str], *, weights: str = "auto", opset: int | None = None, **options: Any) -> Compiled:
+    """Compile to standard ONNX operators only and save: `fxonnx.export(model, (x,), "model.onnx", opset=17)`.
+
+    Takes the options of `compile`. Raises its errors, CannotWrite and TooLarge.
+    """
+    options.setdefault("target", Target.onnx(opset) if opset is not None else Target.onnx())
+    compiled = compile(model, example_inputs, **options)
+    compiled.save(path, weights=weights)
+    return compiled
+
+
+def resolve_target(target: Target | None, opset: int | None) -> Target:
+    """The target to compile for: the one given, at the opset given. Raises OpsetOutOfRange."""
+    target = target or Target.onnxruntime()
+    return target if opset is None else target.at(opset)
+
+
+def _capture(
+    model: Any, inputs: Any, kwargs: Any, dynamic_shapes: Any, input_names: Sequence[str] | None, mode: str, strategy: str
+) -> Program:
+    return capture(
+        model, inputs, kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names, mode=mode, strategy=strategy
+    )  # fmt: skip
+
+
+def _lower(program: Program, registry: Registry, target: Target, output_names: Sequence[str] | None) -> Graph:
+    graph = import_program(program, registry, Decomposer(program), target.opset)
+    names = [*program.signature.output_names(output_names)]
+    names += [f"{program.inputs[writeback.input].name}.after" for writeback in program.writebacks]
+    names += [f"{state.key}.after" for state in program.states]
+    return replace(graph, output_names=tuple(names))

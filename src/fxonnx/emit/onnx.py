@@ -1,0 +1,144 @@
+"""The ModelProto of a graph, built by onnx-ir; large weights stay outside, by reference.
+
+Source: ONNX IR spec (https://onnx.ai/onnx/repo-docs/IR.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from fxonnx import __version__
+from fxonnx.emit.names import Names, name_graph
+from fxonnx.ir.data import Data, byte_size
+from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.schema import split_name
+from fxonnx.ir.types import TensorType
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+INLINE_BYTES = 1024  # contents up to this size stand in the model itself: shapes, scalars, small tables
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A model without its large weights, those weights by name, and the names that were given."""
+
+    proto: onnx.ModelProto
+    weights: Mapping[str, Data]
+    names: Names
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all large weights."""
+        return sum(byte_size(data) for data in self.weights.values())
+
+
+def emit(graph: Graph, metadata: Mapping[str, str] | None = None) -> Emitted:
+    """The graph as a ModelProto in the lowest IR version that its opset allows. Raises NameClash."""
+    import onnx_ir as ir
+
+    names = name_graph(graph)
+    writer = _Writer(ir, names, {})
+    large = {names.values[value]: value.data for value in graph.constants() if value.data is not None and not _is_small(value.data)}
+    opsets = {"": graph.opset} | {domain: 1 for node in graph.all_nodes() if (domain := split_name(node.op)[0])}
+    model = ir.Model(
+        writer.graph(graph, opsets),
+        ir_version=minimum_ir_version(graph),
+        producer_name="fxonnx",
+        producer_version=__version__,
+        metadata_props=dict(metadata or {}),
+    )
+    return Emitted(ir.to_proto(model), large, names)
+
+
+def minimum_ir_version(graph: Graph) -> int:
+    """The oldest IR version whose opset is at least the graph's (onnx's own version table).
+
+    Sub-byte and float8 dtypes came with the opsets that use them, so the opset decides alone.
+    """
+    opset = onnx.helper.make_opsetid("", graph.opset)
+    return int(onnx.helper.find_min_ir_version_for([opset], ignore_unknown=True))
+
+
+def _is_small(data: Data) -> bool:
+    return byte_size(data) <= INLINE_BYTES
+
+
+@dataclass(slots=True)
+class _Writer:
+    """One graph being written with onnx-ir."""
+
+    ir: Any
+    names: Names
+    made: dict[Value, onnx_ir.Value]
+
+    def graph(self, graph: Graph, opsets: dict[str, int] | None = None) -> onnx_ir.Graph:
+        is_outermost = opsets is not None
+        inputs = [self.value(value) for value in graph.inputs]
+        constants = [self.initializer(value) for value in graph.constants() if value not in self.made] if is_outermost else []
+        nodes = [self.node(node) for node in graph.nodes]
+        outputs = self.outputs(graph, nodes)
+        return self.ir.Graph(
+            inputs, outputs, nodes=nodes, initializers=[c for c in constants if c.const_value is not None],
+            opset_imports=opsets or {}, name=graph.name,
+        )  # fmt: skip
+
+    def value(self, value: Value) -> onnx_ir.Value:
+        made = self.made.get(value)
+        if made is None:
+            made = self.made[value] = self.ir.Value(name=self.names.values[value], **self.typed(value.type))
+        return made
+
+    def typed(self, type: TensorType) -> dict[str, Any]:
+        dims = [dim if isinstance(dim, int) else str(dim) for dim in type.shape]
+        return {"shape": self.ir.Shape(dims), "type": self.ir.TensorType(self.ir.DataType(type.dtype.code))}
+
+    def initializer(self, value: Value) -> onnx_ir.Value:
+        """A small constant has its content; a large one only a name, and its tensor is written or bound later."""
+        made = self.value(value)
+        if value.data is not None and _is_small(value.data):
+            array = np.ascontiguousarray(value.data.array())
+            made.const_value = self.ir.tensor(array, dtype=self.ir.DataType(value.dtype.code), name=made.name)
+        return made
+
+    def node(self, node: Node) -> onnx_ir.Node:
+        domain, op = split_name(node.op)
+        return self.ir.Node(
+            domain,
+            op,
+            [None if value is None else self.value(value) for value in node.inputs],
+            attributes=[self.attribute(name, item) for name, item in node.attributes.items()],
+            outputs=[self.value(value) for value in node.outputs],
+            name=self.names.nodes[node],
+            metadata_props=node.location.to_metadata(),
+        )
+
+    def attribute(self, name: str, item: Any) -> onnx_ir.Attr:
+        if isinstance(item, Graph):
+            return self.ir.AttrGraph(name, self.graph(item))
+        if isinstance(item, np.ndarray):
+            return self.ir.AttrTensor(name, self.ir.tensor(item))
+        return self.ir.convenience.convert_attribute(name, item)
+
+    def outputs(self, graph: Graph, nodes: list[onnx_ir.Node]) -> list[onnx_ir.Value]:
+        """The outputs under exactly their names; one that is an input, a constant or returned twice goes through Identity."""
+        outputs = []
+        wanted = graph.output_names or tuple(self.names.values.get(value, "output") for value in graph.outputs)
+        local = {output for node in graph.nodes for output in node.outputs}
+        for value, name in zip(graph.outputs, wanted, strict=True):
+            made = self.value(value)
+            if value not in local or made.name != name or made in outputs:
+                made = self.identity(value, name if graph.output_names else self.names.unique(name), nodes)
+            outputs.append(made)
+        return outputs
+
+    def identity(self, value: Value, name: str, nodes: list[onnx_ir.Node]) -> onnx_ir.Value:
+        output = self.ir.Value(name=name, **self.typed(value.type))
+        nodes.append(self.ir.Node("", "Identity", [self.value(value)], outputs=[output], name=self.names.unique(f"{name}/Identity")))
+        return output

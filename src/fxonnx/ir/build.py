@@ -1,0 +1,283 @@
+"""The recording opset: lowerings and rules call it as they would call an onnxscript opset, and it writes IR.
+
+`op.Gelu(x, approximate="tanh")` checks the call against the operator's schema, infers the type of every output and
+appends a node; what comes back are `Tensor`s, which carry dtype and shape and know Python's operators, as onnxscript's
+eager tensors do. The body of a lowering therefore runs both ways: `gelu(onnxscript.opset23, array)` computes,
+`gelu(Builder(), tensor)` records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import numpy as np
+from onnx import FunctionProto
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir import schema
+from fxonnx.ir.calls import (
+    InvalidCall,
+    attribute_value,
+    attribute_values,
+    check_arity,
+    output_count,
+    sibling_dtype,
+    tensor_array,
+)
+from fxonnx.ir.data import ArrayData, Data, array_of
+from fxonnx.ir.dims import Call as SizeCall
+from fxonnx.ir.dims import Dim, Expr, Shape, Symbol, non_negative, symbol
+from fxonnx.ir.graph import NOWHERE, Graph, Node, Value
+from fxonnx.ir.infer import Call, CannotInfer, infer, known_elements
+from fxonnx.ir.inline import inline
+from fxonnx.ir.schema import OpFacts
+from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.types import TensorType
+from fxonnx.location import Location
+
+
+class Builder:
+    """Records a graph in the newest operator set.
+
+    `location` is where in the user's model the next nodes come from. Small constants are shared, and sizes are
+    materialized once.
+    """
+
+    def __init__(self, opset: int = schema.NEWEST, parent: Builder | None = None) -> None:
+        self.version = opset
+        self.domain = ""
+        self.parent = parent
+        self.location: Location = parent.location if parent else NOWHERE
+        self.inputs: list[Value] = []
+        self.nodes: list[Node] = []
+        self.constants: dict[object, Value] = parent.constants if parent else {}
+        self.sizes_made: dict[Dim, Tensor] = dict(parent.sizes_made) if parent else {}
+        self.sources: dict[str, tuple[Value, int | None]] = dict(parent.sources) if parent else {}
+        self._numbers: Iterator[int] = parent._numbers if parent else count()
+        self._recorders: dict[str, Callable[..., Any]] = {}
+
+    # ── what a graph begins and ends with ──
+
+    def input(self, type: TensorType, name: str) -> Tensor:
+        """A graph input called `name`."""
+        value = Value(type, name)
+        self.inputs.append(value)
+        self.note_sizes(value)
+        return Tensor(self, value)
+
+    def use(self, value: Value) -> Tensor:
+        """A value from elsewhere (an older graph, an enclosing one) as a tensor of this builder."""
+        return Tensor(self, value)
+
+    def constant(self, content: object, dtype: DType | None = None, name: str | None = None) -> Tensor:
+        """A constant: a `Data` by reference, or a number, list or array. Equal small ones are one value."""
+        data: Data = content if isinstance(content, Data) else ArrayData(array_of(content, dtype))
+        key = (data.identity, name)
+        value = self.constants.get(key)
+        if value is None:
+            value = self.constants[key] = Value(TensorType(data.dtype, tuple(data.shape)), name, data)
+        return Tensor(self, value)
+
+    def finish(self, outputs: Sequence[Tensor], output_names: Sequence[str] = (), name: str = "main") -> Graph:
+        """The graph recorded so far."""
+        values = tuple(tensor.value for tensor in outputs)
+        return Graph(tuple(self.inputs), tuple(self.nodes), values, self.version, tuple(output_names), name)
+
+    def nested(self) -> Builder:
+        """A builder for a subgraph, which may read what this one has recorded."""
+        return Builder(self.version, parent=self)
+
+    @contextmanager
+    def at(self, location: Location) -> Iterator[None]:
+        """Record with another location."""
+        before, self.location = self.location, location
+        try:
+            yield
+        finally:
+            self.location = before
+
+    # ── sizes ──
+
+    def sizes(self, dims: Sequence[Dim]) -> Tensor:
+        """A 1-D int64 tensor that holds `dims` when the model runs; a constant where all are ints."""
+        if all(isinstance(dim, int) for dim in dims):
+            return self.constant(np.array(dims, np.int64))
+        pieces: list[Tensor] = []
+        for is_int, group in _grouped(dims):
+            pieces += [self.constant(np.array(group, np.int64))] if is_int else [self._size(dim) for dim in group]
+        return pieces[0] if len(pieces) == 1 else self.call("Concat", pieces, {"axis": 0})[0]
+
+    def size(self, dim: Dim) -> Tensor:
+        """A scalar int64 tensor that holds `dim` when the model runs."""
+        if isinstance(dim, int):
+            return self.constant(np.array(dim, np.int64))
+        return self.call("Squeeze", (self._size(dim), [0]), {})[0]
+
+    def _size(self, dim: Dim) -> Tensor:
+        """`dim` as an int64[1] tensor, made once."""
+        if isinstance(dim, int):
+            return self.constant(np.array([dim], np.int64))
+        made = self.sizes_made.get(dim)
+        if made is None:
+            made = self.sizes_made[dim] = self._materialize(dim)
+        return made
+
+    def _materialize(self, dim: Expr) -> Tensor:
+        if dim.name is not None:
+            return self._read_size(dim.name)
+        total: Tensor | None = None
+        for monomial, factor in dim.terms:
+            term: Tensor | None = None if factor == 1 and monomial else self._size(factor)
+            for atom in monomial:
+                part = self._size(Expr((((atom,), 1),))) if isinstance(atom, Symbol) else self._call_size(atom)
+                term = part if term is None else term * part
+            total = term if total is None or term is None else total + term
+        assert total is not None
+        return total
+
+    def _call_size(self, atom: SizeCall) -> Tensor:
+        """ONNX's integer Div rounds towards zero, Python's // down: they agree for sizes that are not negative."""
+        left, right = self._size(atom.left), self._size(atom.right)
+        if atom.function == "//" and not non_negative(atom.left):
+            return (left - left % right) / right
+        operator = {"//": "Div", "%": "Mod", "max": "Max", "min": "Min"}[atom.function]
+        return self.call(operator, (left, right), {})[0]
+
+    def _read_size(self, name: str) -> Tensor:
+        if name not in self.sources:
+            raise InvalidCall(f"no value in this graph has the size {name!r}")
+        value, axis = self.sources[name]
+        tensor = self.use(value)
+        if axis is None:
+            return self.call("Reshape", (tensor, [1]), {})[0]
+        return self.call("Shape", (tensor,), {"start": axis, "end": axis + 1})[0]
+
+    def define_size(self, name: str, tensor: Tensor) -> None:
+        """Say that the scalar `tensor` holds the size `name`: what `.item()` gives."""
+        self.sources.setdefault(name, (tensor.value, None))
+
+    def note_sizes(self, value: Value) -> None:
+        """Remember `value` as the place to read the sizes in its shape from, where there is none yet."""
+        for axis, dim in enumerate(value.type.shape):
+            if isinstance(dim, Expr) and dim.name is not None and dim.name not in self.sources:
+                self.sources[dim.name] = (value, axis)
+
+    def new_dim(self) -> Expr:
+        """A size that nobody knows before the model runs."""
+        return symbol(f"_{next(self._numbers)}")
+
+    def refine(self, tensor: Tensor, type: TensorType, known: Shape | None = None) -> Tensor:
+        """The same tensor with a type that says more (torch's fake tensor knows a dim that inference could not tell).
+
+        The only place that changes a value: it is still under construction, and has no identity to the outside yet.
+        """
+        if tensor.value.type != type:
+            object.__setattr__(tensor.value, "type", type)
+            self.note_sizes(tensor.value)
+        if known is not None and tensor.value.known is None:
+            object.__setattr__(tensor.value, "known", known)
+        return tensor
+
+    # ── operators ──
+
+    def __getattr__(self, op: str) -> Callable[..., Any]:
+        if not op[:1].isupper():
+            raise AttributeError(op)
+        recorder = self._recorders.get(op)
+        if recorder is None:
+            recorder = self._recorders[op] = self._recorder(op)
+        return recorder
+
+    def _recorder(self, op: str) -> Callable[..., Any]:
+        def record(*inputs: Any, _outputs: int | None = None, **attributes: Any) -> Any:
+            results = self.call(op, inputs, attributes, _outputs)
+            return results[0] if len(results) == 1 else results
+
+        if op == "Constant":
+            return self._constant_operator
+        return record
+
+    def _constant_operator(self, **attributes: Any) -> Tensor:
+        """onnxscript's `op.Constant(value_ints=[…])`, `value_float=…`, `value=…`."""
+        ((name, content),) = attributes.items()
+        if name == "value":
+            return self.constant(content if isinstance(content, np.ndarray) else tensor_array(content))
+        return self.constant(content, dtypes.FLOAT32 if "float" in name else dtypes.INT64 if "int" in name else None)
+
+    def call(
+        self,
+        op: str,
+        inputs: Sequence[Any],
+        attributes: dict[str, Any],
+        outputs: int | None = None,
+        types: Sequence[TensorType] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Record `op` and return all its outputs.
+
+        Inputs are tensors, None for an absent optional one, or Python numbers, lists and arrays, which become constants
+        of the dtype that the schema wants beside the tensors. `types` are needed only for operators that inference
+        cannot know. Raises InvalidCall.
+        """
+        facts = schema.facts(op, self.version)
+        if facts is None and types is None:
+            raise InvalidCall(f"opset {self.version} has no operator {op}")
+        values = self._input_values(op, facts, inputs)
+        given = attribute_values(op, facts, attributes)
+        call = Call(op, facts, values, given, outputs or output_count(op, facts, given), self.new_dim)
+        try:
+            result_types = tuple(types) if types is not None else infer(call)
+        except CannotInfer as error:
+            raise InvalidCall(f"{op}({', '.join(map(str, values))}): {error}") from error
+        known = known_elements(call, result_types[0])
+        results = tuple(Value(type, None, None, None if index else known) for index, type in enumerate(result_types))
+        for value in results:
+            self.note_sizes(value)
+        self.nodes.append(Node(op, values, results, given, self.location))
+        return tuple(Tensor(self, value) for value in results)
+
+    def inline(self, function: FunctionProto, arguments: Mapping[str, Any], functions: Iterable[FunctionProto] = ()) -> Any:
+        """Record the body of an ONNX function, in the newest spelling; one tensor, or a tuple (`fxonnx.ir.inline`)."""
+        results = inline(self, function, arguments, functions)
+        return results[0] if len(results) == 1 else results
+
+    def _input_values(self, op: str, facts: OpFacts | None, inputs: Sequence[Any]) -> tuple[Value | None, ...]:
+        while inputs and inputs[-1] is None:
+            inputs = inputs[:-1]
+        values: list[Value | None] = [item.value if isinstance(item, Tensor) else None for item in inputs]
+        if facts is not None:
+            check_arity(op, facts, values, inputs)
+        for index, item in enumerate(inputs):
+            if item is not None and not isinstance(item, Tensor):
+                values[index] = self._input_constant(facts, index, item, values).value
+        return tuple(values)
+
+    def _input_constant(self, facts: OpFacts | None, index: int, item: Any, values: Sequence[Value | None]) -> Tensor:
+        """A number or list takes the dtype of a tensor under the same type variable, or the only one admitted."""
+        if isinstance(item, (Data, np.ndarray)):
+            return self.constant(item)
+        if isinstance(item, Value):
+            return self.use(item)
+        if isinstance(item, (tuple, list)) and any(isinstance(element, Expr) for element in item):
+            return self.sizes(item)
+        if isinstance(item, Expr):
+            return self.size(item)
+        return self.constant(item, sibling_dtype(facts, index, values))
+
+
+def _grouped(dims: Sequence[Dim]) -> Iterator[tuple[bool, list[Dim]]]:
+    """Runs of ints, and runs of expressions."""
+    run: list[Dim] = []
+    for dim in dims:
+        if run and isinstance(dim, int) != isinstance(run[0], int):
+            yield isinstance(run[0], int), run
+            run = []
+        run.append(dim)
+    if run:
+        yield isinstance(run[0], int), run
+
+
+__all__ = ["Builder", "InvalidCall", "Tensor", "attribute_value"]

@@ -1,0 +1,98 @@
+"""What the recording opset asks of a call: inputs and attributes as the operator's schema wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fxonnx.dtypes import DType
+from fxonnx.ir.graph import Attribute, Value
+from fxonnx.ir.schema import OpFacts
+
+
+class InvalidCall(Exception):
+    """A call that the operator's schema does not admit: our mistake in a lowering or rule, or a user's in their own."""
+
+
+def sibling_dtype(facts: OpFacts | None, index: int, values: Sequence[Value | None]) -> DType | None:
+    """What a constant at `index` should be: as a tensor under the same type variable, or the only dtype admitted."""
+    parameter = facts.input(index) if facts else None
+    if facts is None or parameter is None:
+        return None
+    for other, value in enumerate(values):
+        sibling = facts.input(other)
+        if value is not None and sibling is not None and sibling.type == parameter.type:
+            return value.dtype
+    admitted = facts.types[parameter.type]
+    return admitted[0] if len(admitted) == 1 else None
+
+
+def check_arity(op: str, facts: OpFacts, values: Sequence[Value | None], inputs: Sequence[Any]) -> None:
+    """Raise InvalidCall where an input is missing or too many, or two under one type variable differ in dtype."""
+    if len(inputs) > len(facts.inputs) and not (facts.inputs and facts.inputs[-1].variadic):
+        raise InvalidCall(f"{op} takes {len(facts.inputs)} inputs, not {len(inputs)}")
+    for index, parameter in enumerate(facts.inputs):
+        if not parameter.optional and not parameter.variadic and (index >= len(inputs) or inputs[index] is None):
+            raise InvalidCall(f"{op} needs its input {parameter.name!r}")
+    bound: dict[str, DType] = {}
+    for index, value in enumerate(values):
+        filled = facts.input(index)
+        if value is None or filled is None or not filled.homogeneous:
+            continue
+        if bound.setdefault(filled.type, value.dtype) is not value.dtype:
+            raise InvalidCall(f"{op} mixes {bound[filled.type]} and {value.dtype} under {filled.type}")
+
+
+def attribute_values(op: str, facts: OpFacts | None, attributes: dict[str, Any]) -> dict[str, Attribute]:
+    """The attributes that are given, each of its kind. Raises InvalidCall for an unknown or a missing one."""
+    given: dict[str, Attribute] = {}
+    for name, item in attributes.items():
+        if item is None:
+            continue
+        fact = facts.attributes.get(name) if facts else None
+        if facts is not None and fact is None:
+            raise InvalidCall(f"{op} has no attribute {name!r}")
+        given[name] = attribute_value(item, fact.kind if fact else None)
+    for name, fact in (facts.attributes if facts else {}).items():
+        if fact.required and name not in given:
+            raise InvalidCall(f"{op} needs its attribute {name!r}")
+    return given
+
+
+def attribute_value(item: Any, kind: str | None) -> Attribute:
+    """A Python value as the attribute's kind wants it.
+
+    Bools and dtypes become ints, lists tuples, ints floats for FLOAT, onnx's TensorProto an array.
+    """
+    match item:
+        case DType():
+            return item.code
+        case bool() | np.integer():
+            item = int(item)
+        case np.floating():
+            item = float(item)
+        case list() | tuple():
+            element_kind = kind.removesuffix("S") if kind else None
+            return tuple(attribute_value(element, element_kind) for element in item)  # type: ignore[return-value]
+    if kind == "TENSOR" and not isinstance(item, np.ndarray):
+        return tensor_array(item)
+    given: Attribute = float(item) if kind == "FLOAT" else item
+    return given
+
+
+def output_count(op: str, facts: OpFacts | None, attributes: dict[str, Attribute]) -> int:
+    """How many outputs a call has that does not say it: all that the operator must have."""
+    if op == "Split":
+        return int(attributes.get("num_outputs", 1))  # type: ignore[arg-type]
+    if facts is None:
+        return 1
+    return facts.minimum_outputs or len(facts.outputs)
+
+
+def tensor_array(content: Any) -> np.ndarray:
+    """An onnx TensorProto, as onnxscript writes in `op.Constant(value=…)`, as an array."""
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(content)

@@ -1,0 +1,1 @@
+"""aten -> IR: lowerings by family, their registry, and the importer that walks the fx graph."""

@@ -1,0 +1,128 @@
+"""Convolutions and their transposes, over one, two or three spatial axes, batched or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.vocabulary import dtype_of
+
+
+def per_axis(values: int | Sequence[int], count: int) -> list[int]:
+    """One value per spatial axis: torch lets a lone one stand for all."""
+    listed = [values] if isinstance(values, int) else list(values)
+    return listed * count if len(listed) == 1 else listed
+
+
+@lower("aten.conv1d", "aten.conv2d", "aten.conv3d")
+def conv(
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1,),
+    padding: str | Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps the sizes, the odd element behind."""
+    count = len(weight.shape) - 2
+    dilation = per_axis(dilation, count)
+    pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
+    return _batched(op, input, weight, lambda x: _convolved(op, x, weight, bias, per_axis(stride, count), pads, dilation, groups))
+
+
+@lower("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
+def conv_transpose(
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1,),
+    padding: Sequence[int] = (0,),
+    output_padding: Sequence[int] = (0,),
+    groups: int = 1,
+    dilation: Sequence[int] = (1,),
+) -> Tensor:
+    """The gradient of a convolution with respect to its input, as a layer."""
+    _check_dtype(input)
+    count = len(weight.shape) - 2
+    attributes = {
+        "strides": per_axis(stride, count),
+        "pads": per_axis(padding, count) * 2,
+        "dilations": per_axis(dilation, count),
+        "output_padding": per_axis(output_padding, count),
+        "group": groups,
+    }
+    return _batched(op, input, weight, lambda x: op.ConvTranspose(x, weight, bias, **_told(attributes)))
+
+
+@lower("aten.convolution", "aten._convolution", "aten.convolution_overrideable")
+def convolution(
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    benchmark: bool = False,
+    deterministic: bool = False,
+    cudnn_enabled: bool = True,
+    allow_tf32: bool = True,
+) -> Tensor:
+    """Any convolution, transposed or not."""
+    if transposed:
+        return conv_transpose(op, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return conv(op, input, weight, bias, stride, padding, dilation, groups)
+
+
+@lower("aten._convolution_mode")
+def convolution_mode(
+    op: Builder, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: str, dilation: Sequence[int], groups: int
+) -> Tensor:
+    """A convolution whose padding is named."""
+    return conv(op, input, weight, bias, stride, padding, dilation, groups)
+
+
+@lower("aten.conv_tbc")
+def conv_tbc(op: Builder, self: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """A convolution of [time, batch, channels] with weights [kernel, in, out]."""
+    product = conv(op, op.Transpose(self, perm=[1, 2, 0]), op.Transpose(weight, perm=[2, 1, 0]), bias, padding=[pad])
+    return op.Transpose(product, perm=[2, 0, 1])
+
+
+def _convolved(
+    op: Builder, x: Tensor, weight: Tensor, bias: Tensor | None, strides: list[int], pads: list[int], dilations: list[int], groups: int
+) -> Tensor:
+    _check_dtype(x)
+    return op.Conv(x, weight, bias, **_told({"strides": strides, "pads": pads, "dilations": dilations, "group": groups}))
+
+
+def _batched(op: Builder, x: Tensor, weight: Tensor, body) -> Tensor:
+    """`body` of the input as a batch: one without a batch axis gets one for as long."""
+    if len(x.shape) == len(weight.shape):
+        return body(x)
+    return op.Squeeze(body(op.Unsqueeze(x, [0])), [0])
+
+
+def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
+    if name == "valid":
+        return [0] * 2 * len(dilation)
+    totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+
+
+def _told(attributes: dict) -> dict:
+    """The attributes that are not what ONNX assumes anyway."""
+    usual = {"strides": 1, "dilations": 1, "pads": 0, "output_padding": 0, "group": 1}
+    return {name: value for name, value in attributes.items() if any(item != usual[name] for item in (value if isinstance(value, list) else [value]))}
+
+
+def _check_dtype(x: Tensor) -> None:
+    if not dtype_of(x).is_float:
+        raise Unsupported(f"a convolution of {dtype_of(x)}: ONNX has them for floats only, and a float does not hold every integer sum")

@@ -1,0 +1,284 @@
+"""fx graph -> IR: every aten call becomes what its lowering records.
+
+The importer walks the captured graph once. For each call it binds the arguments by the names in the aten schema, promotes them as the lowering
+declares, runs the body under the call's place, and checks the result against the fake tensor that torch computed: a wrong dtype or shape is caught
+at its op. An op without a lowering is decomposed alone, on demand. All failures are gathered, so that a user sees every unsupported op at once.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+from torch import fx
+
+from fxonnx import dtypes, errors
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.data import Data
+from fxonnx.ir.dims import Dim, Expr, Shape
+from fxonnx.ir.graph import Graph, Value
+from fxonnx.ir.types import TensorType
+from fxonnx.location import Location
+from fxonnx.lowering.promote import as_pair
+from fxonnx.lowering.registry import Lowering, Registry, Unsupported
+from fxonnx.lowering.symbolic import SYMBOLIC_FUNCTIONS
+from fxonnx.lowering.weights import TorchData
+
+
+class Program(Protocol):
+    """What the importer reads of a captured program (`fxonnx.capture.Program` is one)."""
+
+    graph: fx.Graph
+    inputs: tuple[Any, ...]
+    weights: Mapping[fx.Node, Any]
+    states: tuple[Any, ...]
+    writebacks: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+    def dim(self, size: Any) -> Dim:
+        """A torch size as a dim with the user's names."""
+
+    def location(self, node: fx.Node) -> Location:
+        """Where in the user's model the node comes from."""
+
+
+Decompose = Callable[[fx.Node], "fx.Graph | None"]
+
+
+@cache
+def arguments_of(target: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(all argument names, the positional ones) of an OpOverload's schema."""
+    arguments = target._schema.arguments
+    return tuple(a.name for a in arguments), tuple(a.name for a in arguments if not a.kwarg_only)
+
+
+@dataclass(slots=True, eq=False)
+class Importer:
+    """One walk over one program."""
+
+    program: Program
+    registry: Registry
+    decompose: Decompose
+    opset: int
+    builder: Builder
+    values: dict[fx.Node, Any]
+    failures: list[errors.Error]
+
+    def run(self, nodes: Iterable[fx.Node]) -> None:
+        """Import every call, in order."""
+        for node in nodes:
+            if node.op == "call_function":
+                self.builder.location = self.program.location(node)
+                self.values[node] = self._call(node)
+
+    def _call(self, node: fx.Node) -> Any:
+        symbolic = node.meta.get("val")
+        if isinstance(symbolic, (torch.SymInt, int)) and not isinstance(symbolic, bool):
+            return self._size(node, symbolic)
+        if node.target is operator.getitem:
+            return self.read(node.args[0])[node.args[1]]
+        if node.target in SYMBOLIC_FUNCTIONS:
+            return SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args))
+        try:
+            return self._lower(node)
+        except Unsupported as reason:
+            return self._failed(node, errors.UnsupportedArguments, str(reason))
+        except (InvalidCall, dtypes.DTypeError) as reason:
+            return self._failed(node, errors.WrongLowering, str(reason))
+
+    def _size(self, node: fx.Node, size: Any) -> Dim:
+        """A size is an expression; it is materialized where it is used. One that comes from data is defined by its tensor."""
+        dim = self.program.dim(size)
+        if node.target is torch.ops.aten._local_scalar_dense.default or node.target is torch.ops.aten.item.default:
+            if isinstance(dim, Expr) and dim.name is not None:
+                self.builder.define_size(dim.name, as_int64(self.builder, self.read(node.args[0])))
+        return dim
+
+    def _lower(self, node: fx.Node) -> Any:
+        if not hasattr(node.target, "_schema"):
+            return self._failed(node, errors.UnsupportedOperator, f"{node.target} is not an aten op")
+        names, _ = arguments_of(node.target)
+        is_complex = touches_complex(node)
+        lowering = self.registry.find(str(node.target), names, self.opset, is_complex)
+        if lowering is None:
+            return self._decomposed(node)
+        return self._checked(node, lowering, self._run_body(node, lowering))
+
+    def _run_body(self, node: fx.Node, lowering: Lowering) -> Any:
+        bound = self._bind(node, lowering)
+        if lowering.promote is not None:
+            if lowering.complex:
+                for name in lowering.promote.arguments:
+                    if bound.get(name) is not None and not is_complex_argument(node, name):
+                        bound[name] = as_pair(self.builder, bound[name], real_dtype(node))
+            else:
+                lowering.promote.apply(self.builder, bound)
+        return lowering.body(self.builder, **bound)
+
+    def _bind(self, node: fx.Node, lowering: Lowering) -> dict[str, Any]:
+        _, positional = arguments_of(node.target)
+        bound = {name: self.read(item) for name, item in zip(positional, node.args, strict=False) if name in lowering.accepted}
+        bound.update((name, self.read(item)) for name, item in node.kwargs.items() if name in lowering.accepted)
+        return bound
+
+    def read(self, item: Any) -> Any:
+        """An fx argument as a lowering sees it: nodes as tensors, sizes as dims, torch dtypes as ours."""
+        if isinstance(item, fx.Node):
+            return self.values[item]
+        if isinstance(item, (list, tuple)):
+            return [self.read(element) for element in item]
+        if isinstance(item, torch.dtype):
+            return dtypes.dtype(item)
+        if isinstance(item, torch.SymInt):
+            return self.program.dim(item)
+        return item
+
+    def _decomposed(self, node: fx.Node) -> Any:
+        graph = self.decompose(node)
+        if graph is None:
+            return self._failed(node, errors.UnsupportedOperator, "fxonnx has no lowering for it, and torch no decomposition")
+        given = [item for item in fx_inputs(node)]
+        placeholders = [inner for inner in graph.nodes if inner.op == "placeholder"]
+        self.values.update(zip(placeholders, (self.read(item) for item in given), strict=True))
+        location = self.builder.location
+        for inner in graph.nodes:
+            if inner.op == "call_function":
+                self.builder.location = location
+                self.values[inner] = self._call(inner)
+        (result,) = graph.find_nodes(op="output")
+        return self.read(result.args[0])
+
+    # ── results ──
+
+    def _checked(self, node: fx.Node, lowering: Lowering, result: Any) -> Any:
+        """The result with the dtype, rank and dims that torch computed; raises InvalidCall where they contradict each other."""
+        expected = node.meta.get("val")
+        if isinstance(expected, (list, tuple)):
+            results = list(result) if isinstance(result, (list, tuple)) else [result]
+            return [item if item is None or fake is None else self._check(item, fake) for item, fake in zip(results, expected, strict=False)]
+        return self._check(result, expected) if isinstance(expected, torch.Tensor) else result
+
+    def _check(self, tensor: Any, fake: Any) -> Any:
+        if not isinstance(tensor, Tensor):
+            raise InvalidCall(f"the lowering returned {tensor!r}, not a tensor")
+        wanted = self.type_of(fake)
+        if tensor.dtype is not wanted.dtype:
+            raise InvalidCall(f"the lowering gives {tensor.type}, torch {wanted}")
+        if tensor.shape != wanted.shape:
+            if not compatible(tensor.shape, wanted.shape):
+                raise InvalidCall(f"the lowering gives {tensor.type}, torch {wanted}")
+            if tensor.value.data is None and not any(value is tensor.value for value in self.builder.inputs):
+                self.builder.refine(tensor, wanted)
+        return tensor
+
+    def type_of(self, fake: Any) -> TensorType:
+        """The IR type of a fake tensor; a complex one is real with a last axis of 2."""
+        return tensor_type(fake, self.program.dim)
+
+    def _failed(self, node: fx.Node, kind: type[errors.Error], cause: str) -> Any:
+        """Note the failure and go on with values of the right type, so that every failure is found in one run."""
+        location = self.program.location(node) or self.builder.location
+        self.failures.append(failure(kind, node, cause, location))
+        fakes = node.meta.get("val")
+        many = isinstance(fakes, (list, tuple))
+        stand_ins = [
+            Tensor(self.builder, Value(self.type_of(fake))) if isinstance(fake, torch.Tensor) else None
+            for fake in (fakes if many else [fakes])
+        ]
+        return stand_ins if many else stand_ins[0]
+
+
+def import_program(program: Program, registry: Registry, decompose: Decompose, opset: int) -> Graph:
+    """The IR graph of a captured program, in the newest operator set.
+
+    Inputs come first, then the states the model keeps; outputs likewise, with the inputs the model wrote to in between. Raises the errors of every
+    op that could not be lowered, at once (`errors.Failures` when there are several).
+    """
+    builder = Builder()
+    importer = Importer(program, registry, decompose, opset, builder, {}, [])
+    for item in program.inputs:
+        importer.values[item.node] = builder.input(tensor_type(item.node.meta["val"], program.dim), item.name)
+    for state in program.states:
+        importer.values[state.node] = builder.input(tensor_type(state.node.meta["val"], program.dim), state.key)
+    for node, weight in program.weights.items():
+        importer.values[node] = builder.constant(TorchData(weight.tensor), name=weight.key)
+    importer.run(program.graph.nodes)
+    errors.raise_all(importer.failures)
+    results = [*program.outputs, *(w.result for w in program.writebacks), *(s.result for s in program.states)]
+    return builder.finish([result_tensor(importer, item) for item in results if item is not None])
+
+
+def failure(kind: type[errors.Error], node: fx.Node, cause: str, location: Location) -> errors.Error:
+    """The error about one op: what it is, why it cannot be lowered, and what the user can do."""
+    cures = {
+        errors.UnsupportedOperator: f'write a lowering: @fxonnx.register_lowering("{str(node.target).removesuffix(".default")}")',
+        errors.UnsupportedArguments: "change the arguments, or register a lowering that can say them",
+        errors.WrongLowering: "correct the lowering; if it is fxonnx's own, please report it with this message",
+    }
+    return kind(f"{node.target} cannot be lowered", cause=cause, cure=cures[kind], location=location)
+
+
+def result_tensor(importer: Importer, item: Any) -> Tensor:
+    """An output leaf as a tensor: a value, a size, or a Python constant that the model returns."""
+    result = importer.read(item)
+    return result if isinstance(result, Tensor) else importer.builder.size(result) if isinstance(result, Expr) else importer.builder.constant(result)
+
+
+def tensor_type(fake: Any, dim: Callable[[Any], Dim]) -> TensorType:
+    """The IR type of a fake tensor: complex dtypes as real ones with a last axis of 2."""
+    dtype = dtypes.dtype(fake.dtype)
+    shape = tuple(size if type(size) is int else dim(size) for size in fake.shape)
+    return TensorType(dtypes.to_real(dtype), (*shape, 2)) if dtype.is_complex else TensorType(dtype, shape)
+
+
+def compatible(found: Shape, wanted: Shape) -> bool:
+    """Whether two shapes can be the same tensor's: equal ranks, and equal where both dims are ints."""
+    if len(found) != len(wanted):
+        return False
+    return all(a == b or isinstance(a, Expr) or isinstance(b, Expr) for a, b in zip(found, wanted, strict=True))
+
+
+def fx_inputs(node: fx.Node) -> list[fx.Node]:
+    """The node's distinct fx arguments, in order of appearance: what a decomposition's placeholders stand for."""
+    return list(dict.fromkeys(node.all_input_nodes))
+
+
+def touches_complex(node: fx.Node) -> bool:
+    """Whether an argument or the result is a complex tensor."""
+    return _is_complex(node.meta.get("val")) or any(_is_complex(item.meta.get("val")) for item in node.all_input_nodes)
+
+
+def is_complex_argument(node: fx.Node, name: str) -> bool:
+    """Whether the argument called `name` is a complex tensor."""
+    _, positional = arguments_of(node.target)
+    item = node.kwargs.get(name)
+    if item is None and name in positional and positional.index(name) < len(node.args):
+        item = node.args[positional.index(name)]
+    return isinstance(item, fx.Node) and _is_complex(item.meta.get("val"))
+
+
+def real_dtype(node: fx.Node) -> DType:
+    """The real dtype of the first complex tensor that the node touches."""
+    for fake in [*(item.meta.get("val") for item in node.all_input_nodes), node.meta.get("val")]:
+        if _is_complex(fake):
+            return dtypes.to_real(dtypes.dtype((fake[0] if isinstance(fake, (list, tuple)) else fake).dtype))
+    return dtypes.FLOAT32
+
+
+def _is_complex(fake: Any) -> bool:
+    if isinstance(fake, (list, tuple)):
+        return any(_is_complex(item) for item in fake)
+    return isinstance(fake, torch.Tensor) and fake.dtype.is_complex
+
+
+def as_int64(op: Builder, tensor: Tensor) -> Tensor:
+    """The tensor in int64, the dtype of sizes."""
+    return tensor if tensor.dtype is dtypes.INT64 else op.Cast(tensor, to=dtypes.INT64)
+
+
+__all__ = ["Data", "Importer", "import_program"]

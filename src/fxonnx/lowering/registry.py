@@ -1,0 +1,156 @@
+"""Which function lowers which aten op.
+
+A lowering is a plain function whose first argument is `op`, an onnxscript opset, and whose others are named as in the aten schema. It is registered
+under an overload (`aten.max.dim`) or under a whole packet (`aten.gelu`: every overload whose arguments the function accepts), optionally from an
+opset on. Looking one up is a dictionary access; the families are imported once, at the first compile.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, TypeAlias
+
+from fxonnx.lowering.promote import Promotion
+
+Body: TypeAlias = Callable[..., Any]
+
+FAMILIES = tuple(
+    """activation arithmetic attention compare complex control convolution creation embedding fft indexing linalg matmul normalization pooling
+    quantized random recurrent reduction resize shape sorting vision""".split()
+)
+
+# Arguments that say where and how torch stores a tensor; an ONNX value has no such thing, so bodies need not name them.
+STORAGE_ARGUMENTS = frozenset("layout device pin_memory memory_format generator non_blocking requires_grad copy out".split())
+
+COMPLEX = "complex"
+
+
+class Unsupported(Exception):
+    """Raised by a lowering for arguments that it cannot say faithfully; the text is the cause the user reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """A body, the aten target it serves, the opset from which it does, and what is done to its arguments before.
+
+    `complex` bodies see complex tensors as real ones with a last axis of 2, and are chosen when an argument or the result is complex.
+    """
+
+    target: str
+    body: Body
+    promote: Promotion | None = None
+    since: int = 1
+    complex: bool = False
+    accepted: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+
+    @property
+    def place(self) -> str:
+        """`file.py:line` of the body."""
+        code = inspect.unwrap(self.body).__code__
+        return f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
+
+    def fits(self, arguments: Iterable[str]) -> bool:
+        """Whether the body can be called with the arguments of an overload."""
+        names = frozenset(arguments)
+        return names - STORAGE_ARGUMENTS <= self.accepted and self.required <= names
+
+
+@dataclass(slots=True)
+class Registry:
+    """Lowerings by target. A registry laid over another one is asked first: how a user's own lowerings win, per call or globally."""
+
+    lowerings: dict[tuple[str, bool], list[Lowering]] = field(default_factory=dict)
+    below: Registry | None = None
+
+    def add(self, lowering: Lowering) -> None:
+        """Register; a second lowering of the same target and opset replaces the first."""
+        same = self.lowerings.setdefault((lowering.target, lowering.complex), [])
+        same[:] = sorted([*(other for other in same if other.since != lowering.since), lowering], key=lambda other: -other.since)
+
+    def find(self, overload: str, arguments: Iterable[str], opset: int, complex: bool = False) -> Lowering | None:
+        """The lowering of `aten.name.overload` with the greatest `since` not above `opset`; None where there is none."""
+        packet = overload.rpartition(".")[0]
+        for target in (overload, packet):
+            for lowering in self.lowerings.get((target, complex), ()):
+                if lowering.since <= opset and lowering.fits(arguments):
+                    return lowering
+        return self.below.find(overload, arguments, opset, complex) if self.below else None
+
+    def layer(self, bodies: Mapping[str, Body]) -> Registry:
+        """A registry with `{"namespace.op": body}` laid over this one."""
+        layered = Registry(below=self)
+        for target, body in bodies.items():
+            layered.add(make_lowering(target, body))
+        return layered
+
+    def targets(self) -> tuple[str, ...]:
+        """Every registered target, sorted."""
+        return tuple(sorted({target for target, _ in self.lowerings} | set(self.below.targets() if self.below else ())))
+
+
+STANDARD = Registry()
+USERS = Registry(below=STANDARD)
+
+
+def lower(*targets: str, promote: Promotion | None = None, since: int = 1, when: str | None = None) -> Callable[[Body], Body]:
+    """Register the decorated function in the standard registry as the lowering of every target named."""
+
+    def register(body: Body) -> Body:
+        for target in targets:
+            STANDARD.add(make_lowering(target, body, promote, since, when == COMPLEX))
+        return body
+
+    return register
+
+
+def register_lowering(target: str, body: Body | None = None, *, since: int = 1) -> Any:
+    """Teach fxonnx an op: `@fxonnx.register_lowering("mylib.swoosh")` over `def swoosh(op, x, *, alpha): …`.
+
+    `target` is an aten or custom op, `namespace.name` or `namespace.name.overload`. The body's arguments are named as in the op's schema; it may
+    also be an `onnxscript.OnnxFunction` (`@onnxscript.script()`), which takes the op's tensors in order. Later registrations win, also over the
+    built-in ones. For one call only, pass `lowerings={target: body}` to `fxonnx.compile`.
+    """
+    if body is None:
+        return lambda body: register_lowering(target, body, since=since)
+    USERS.add(make_lowering(target, body, since=since))
+    return body
+
+
+def make_lowering(
+    target: str, body: Body, promote: Promotion | None = None, since: int = 1, complex: bool = False
+) -> Lowering:
+    """A lowering whose accepted and required arguments are read from the body's signature."""
+    if hasattr(body, "to_function_proto"):
+        body = _script_body(body)
+    parameters = list(inspect.signature(body).parameters.values())[1:]
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        raise TypeError(f"the lowering of {target} must name its arguments as the op's schema does")
+    accepted = frozenset(p.name for p in parameters)
+    required = frozenset(p.name for p in parameters if p.default is p.empty)
+    return Lowering(target.removesuffix(".default") if target.count(".") > 1 else target, body, promote, since, complex, accepted, required)
+
+
+def _script_body(function: Any) -> Body:
+    """A body with the function's own parameter names that calls it with the recording opset's functions."""
+    names = [parameter.name for parameter in function.op_signature.params] if hasattr(function, "op_signature") else list(function.param_names())
+
+    def body(op: Any, **arguments: Any) -> Any:
+        return op.inline(function.to_function_proto(), arguments)
+
+    parameters = [inspect.Parameter("op", inspect.Parameter.POSITIONAL_ONLY)]
+    parameters += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+    body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return body
+
+
+@cache
+def standard() -> Registry:
+    """The users' registry over the standard one, with every family imported."""
+    for family in FAMILIES:
+        import_module(f"fxonnx.lowering.{family}")
+    return USERS

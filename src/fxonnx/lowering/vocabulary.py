@@ -1,0 +1,97 @@
+"""The few words that lowerings of every family share: casting, reshaping and axes, in dims that may be symbolic.
+
+They work with any `op`: under an eager onnxscript opset all dims are ints and everything becomes a constant; under the recording one a symbolic
+dim becomes shape arithmetic, and only where no cheaper spelling says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Tensor
+from fxonnx.ir.dims import Dim, Expr, Shape
+
+
+def dtype_of(x: Any) -> DType:
+    """The dtype of a recorded or an eager tensor."""
+    return x.dtype if isinstance(x.dtype, DType) else dtypes.dtype(x.dtype)
+
+
+def cast(op: Any, x: Any, dtype: DType) -> Any:
+    """`x` in `dtype`; `x` itself where it already is."""
+    return x if dtype_of(x) is dtype else op.Cast(x, to=dtype.code)
+
+
+def number(op: Any, value: float | complex | bool, like: Any) -> Any:
+    """A scalar constant with the dtype of `like`."""
+    return op.Constant(value=_proto(np.array(value, dtype_of(like).numpy))) if not hasattr(op, "constant") else op.constant(value, dtype_of(like))
+
+
+def vector(op: Any, dims: Sequence[Dim]) -> Any:
+    """`dims` as a 1-D int64 tensor: a constant where all are ints, shape arithmetic where not."""
+    if any(isinstance(dim, Expr) for dim in dims):
+        return op.sizes(dims)
+    return np.array(dims, np.int64)
+
+
+def axis_of(dim: int, rank: int) -> int:
+    """A dimension as torch counts it (negative from the back) counted from the front; a scalar counts as having one axis."""
+    return dim + max(rank, 1) if dim < 0 else dim
+
+
+def axes_of(dims: int | Sequence[int] | None, rank: int) -> list[int]:
+    """Dimensions counted from the front, in order; every axis when `dims` is None or empty."""
+    if dims is None or (not isinstance(dims, int) and not dims):
+        return list(range(rank))
+    return [axis_of(dim, rank) for dim in ([dims] if isinstance(dims, int) else dims)]
+
+
+def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
+    """`x` with shape `dims` (no -1: torch has resolved it). Symbolic dims are said by ONNX's 0 (copy) and -1 (the rest) where that is enough."""
+    dims = tuple(dims)
+    if dims == tuple(x.shape):
+        return x
+    wanted = reshape_target(tuple(x.shape), dims)
+    if wanted is not None:
+        return op.Reshape(x, np.array(wanted, np.int64))
+    return op.Reshape(x, vector(op, dims), allowzero=1 if 0 in dims else None)
+
+
+def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
+    """`dims` as a constant for Reshape: ints, 0 for a dim copied from the same axis, at most one -1; None where that cannot say it."""
+    if 0 in dims or 0 in source:
+        return None
+    copied = [0 if isinstance(dim, Expr) and axis < len(source) and source[axis] == dim else dim for axis, dim in enumerate(dims)]
+    unknown = [axis for axis, dim in enumerate(copied) if isinstance(dim, Expr)]
+    if len(unknown) > 1:
+        return None
+    return [-1 if isinstance(dim, Expr) else dim for dim in copied]
+
+
+def expand(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
+    """`x` broadcast to shape `dims`; `x` itself where it has it."""
+    return x if tuple(dims) == tuple(x.shape) else op.Expand(x, vector(op, dims))
+
+
+def full(op: Any, dims: Sequence[Dim], value: Any, dtype: DType) -> Any:
+    """A tensor of shape `dims` filled with `value`."""
+    return op.ConstantOfShape(vector(op, dims), value=np.array([value], dtype.numpy))
+
+
+def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
+    """`x` with its axes in `order`; `x` itself where they already are."""
+    return x if list(order) == list(range(len(x.shape))) else op.Transpose(x, perm=list(order))
+
+
+def _proto(array: np.ndarray) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(array)
+
+
+__all__ = ["Tensor", "axes_of", "axis_of", "cast", "dtype_of", "expand", "full", "number", "reshape", "reshape_target", "transpose", "vector"]

@@ -1,0 +1,1 @@
+"""Graph -> Graph: optimization and legalization."""

@@ -1,0 +1,14 @@
+"""From the newest ONNX to what the target knows: its opset, its operators, its dtypes."""
+
+from __future__ import annotations
+
+from fxonnx.passes.cse import cse
+from fxonnx.passes.dce import dce
+from fxonnx.passes.fold import fold
+from fxonnx.passes.legalize.expand import expand
+from fxonnx.passes.legalize.guard import guard
+from fxonnx.passes.legalize.moved import moved
+from fxonnx.passes.legalize.widen import widen
+from fxonnx.passes.pipeline import pipeline
+
+LEGALIZE = pipeline(expand, fold, cse, moved, widen, dce, guard)

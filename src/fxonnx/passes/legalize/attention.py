@@ -1,0 +1,132 @@
+"""Attention and rotary embedding in matrix products."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fxonnx import dtypes
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim
+from fxonnx.passes.legalize.registry import expands
+
+
+@expands("Attention")
+def attention(
+    op: Builder,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    past_key: Tensor | None,
+    past_value: Tensor | None,
+    lengths: Tensor | None,
+    *,
+    is_causal: int,
+    scale: float | None,
+    q_num_heads: int | None,
+    kv_num_heads: int | None,
+    softcap: float,
+    **rest: Any,
+) -> list[Tensor | None]:
+    """softmax(Q·Kᵀ·scale + mask)·V. Source: ONNX operator Attention; Vaswani et al. 2017."""
+    flat = query.rank == 3
+    if flat:
+        query, key, value = _split_heads(op, query, q_num_heads), _split_heads(op, key, kv_num_heads), _split_heads(op, value, kv_num_heads)
+    offset: Dim = 0
+    if past_key is not None and past_value is not None:
+        offset = past_key.shape[2]
+        key, value = op.Concat(past_key, key, axis=2), op.Concat(past_value, value, axis=2)
+    present_key, present_value = key, value
+    key, value = _repeat_heads(op, key, query), _repeat_heads(op, value, query)
+    scale = 1 / math.sqrt(_static(query.shape[3])) if scale is None else scale
+    root = math.sqrt(abs(scale))  # half of the scale on each side keeps products small in float16
+    scores = op.MatMul(query * math.copysign(root, scale), op.Transpose(key, perm=[0, 1, 3, 2]) * root)
+    if softcap:
+        scores = op.Tanh(scores / softcap) * softcap
+    scores = _masked(op, scores, mask, bool(is_causal), offset)
+    result = op.MatMul(op.Softmax(scores, axis=-1), value)
+    if flat:
+        result = op.Transpose(result, perm=[0, 2, 1, 3])
+        result = op.Reshape(result, [0, 0, -1])
+    return [result, present_key, present_value, None]
+
+
+def _static(dim: Dim) -> int:
+    assert isinstance(dim, int), "a head size is static"
+    return dim
+
+
+def _split_heads(op: Builder, x: Tensor, heads: int | None) -> Tensor:
+    """[batch, sequence, heads * size] as [batch, heads, sequence, size]."""
+    assert heads is not None
+    return op.Transpose(op.Reshape(x, [0, 0, heads, -1]), perm=[0, 2, 1, 3])
+
+
+def _repeat_heads(op: Builder, x: Tensor, query: Tensor) -> Tensor:
+    """Key or value heads shared by a group of query heads, repeated for each of them."""
+    heads, shared = _static(query.shape[1]), _static(x.shape[1])
+    if heads == shared:
+        return x
+    wide = op.Expand(op.Unsqueeze(x, [2]), op.sizes([x.shape[0], shared, heads // shared, *x.shape[2:]]))
+    return op.Reshape(wide, op.sizes([x.shape[0], heads, *x.shape[2:]]))
+
+
+def _masked(op: Builder, scores: Tensor, mask: Tensor | None, causal: bool, offset: Dim) -> Tensor:
+    """Scores with what must not be attended to pushed to -∞."""
+    if mask is not None and mask.dtype is dtypes.BOOL:
+        mask = op.Where(mask, op.constant(0.0, scores.dtype), op.constant(-math.inf, scores.dtype))
+    if mask is not None:
+        scores = scores + mask
+    if not causal:
+        return scores
+    rows, columns = scores.shape[2], scores.shape[3]
+    row = op.Unsqueeze(op.Range(op.size(offset), op.size(rows + offset), np.array(1)), [1])
+    column = op.Unsqueeze(op.Range(np.array(0), op.size(columns), np.array(1)), [0])
+    return op.Where(op.GreaterOrEqual(row, column), scores, op.constant(-math.inf, scores.dtype))
+
+
+@expands("RotaryEmbedding")
+def rotary_embedding(
+    op: Builder,
+    x: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor | None,
+    *,
+    interleaved: int,
+    num_heads: int,
+    rotary_embedding_dim: int,
+    **rest: Any,
+) -> Tensor:
+    """Pairs of features rotated by position. Source: ONNX operator RotaryEmbedding; Su et al. 2021."""
+    flat = x.rank == 3
+    if flat:
+        x = _split_heads(op, x, num_heads)
+    if positions is not None:
+        cos, sin = op.Gather(cos, positions, axis=0), op.Gather(sin, positions, axis=0)
+    size = _static(x.shape[3])
+    turned = rotary_embedding_dim or size
+    part, left = (op.Split(x, [turned, size - turned], axis=3, _outputs=2)) if turned < size else (x, None)
+    first, second = _pairs(op, part, turned, bool(interleaved))
+    cos, sin = op.Unsqueeze(cos, [1]), op.Unsqueeze(sin, [1])
+    real, imaginary = first * cos - second * sin, first * sin + second * cos
+    result = _join(op, real, imaginary, part, bool(interleaved))
+    result = result if left is None else op.Concat(result, left, axis=3)
+    return op.Reshape(op.Transpose(result, perm=[0, 2, 1, 3]), [0, 0, -1]) if flat else result
+
+
+def _pairs(op: Builder, x: Tensor, size: int, interleaved: bool) -> tuple[Tensor, Tensor]:
+    if not interleaved:
+        first, second = op.Split(x, num_outputs=2, axis=3)
+        return first, second
+    return op.Slice(x, [0], [size], [3], [2]), op.Slice(x, [1], [size], [3], [2])
+
+
+def _join(op: Builder, real: Tensor, imaginary: Tensor, like: Tensor, interleaved: bool) -> Tensor:
+    if not interleaved:
+        return op.Concat(real, imaginary, axis=3)
+    pairs = op.Concat(op.Unsqueeze(real, [4]), op.Unsqueeze(imaginary, [4]), axis=4)
+    return op.Reshape(pairs, op.sizes(like.shape))

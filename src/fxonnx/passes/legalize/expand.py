@@ -1,0 +1,73 @@
+"""Operators and forms newer than the target, written in older ones.
+
+Each expansion is the inverse of the fusion that makes the operator: the same picture read backwards. It applies where the target's opset has no such
+operator, or the target's runtime no kernel for it, and speaks the newest spelling: what it records may be expanded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from fxonnx.ir import schema
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.graph import Graph, Node
+from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
+from fxonnx.passes.legalize.support import bindings, runs
+from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.replace import replace_nodes
+from fxonnx.target import Target
+
+Recorded: TypeAlias = Any
+Expansion: TypeAlias = Callable[..., Recorded]
+
+
+@graph_pass
+def expand(graph: Graph, target: Target) -> Graph:
+    """Write what the target lacks in operators that it has."""
+    load()
+
+    def replace(op: Builder, node: Node) -> Recorded:
+        form = FORMS.get(node.op)
+        if form is not None and target.opset < form.since and form.applies(node):
+            return call(form.body, op, node)
+        if is_known(node, target):
+            return None
+        if node.op in EXPANSIONS:
+            return call(EXPANSIONS[node.op], op, node)
+        return by_function_body(op, node)
+
+    return replace_nodes(graph, replace, rule="expand")
+
+
+def is_known(node: Node, target: Target) -> bool:
+    """Whether the target's opset has the operator, and its runtime runs it as it is or through a kernel for other dtypes."""
+    if schema.facts(node.op) is None:  # not ONNX's own: the user's or the runtime's business
+        return True
+    facts = schema.facts(node.op, target.opset)
+    return facts is not None and (node.op not in EXPANSIONS or runs(node.op, target, bindings(node, facts)))
+
+
+def call(body: Expansion, op: Builder, node: Node) -> Recorded:
+    """Run an expansion's body on a node: inputs in order, attributes (with the newest defaults) by name."""
+    facts = schema.facts(node.op)
+    assert facts is not None
+    defaults = {name: fact.default for name, fact in facts.attributes.items()}
+    inputs = [None if value is None else op.use(value) for value in node.inputs]
+    inputs += [None] * (len(facts.inputs) - len(inputs))
+    return body(op, *inputs, **defaults | dict(node.attributes))
+
+
+def by_function_body(op: Builder, node: Node) -> list[Tensor] | None:
+    """ONNX's own definition of a function operator, inlined; None for an operator that is no function.
+
+    Source: ONNX operator schemas, "Function" sections.
+    """
+    import onnx
+
+    definition = onnx.defs.get_schema(node.op, schema.NEWEST, "")
+    if not definition.has_function:
+        return None
+    inputs = {parameter.name: op.use(value) for parameter, value in zip(definition.inputs, node.inputs, strict=False) if value is not None}
+    result = op.inline(definition.function_body, {**inputs, **node.attributes})
+    return list(result) if isinstance(result, (tuple, list)) else [result]

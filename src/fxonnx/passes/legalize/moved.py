@@ -1,0 +1,115 @@
+"""Signature changes between opsets, derived from `onnx.defs`: inputs that used to be attributes, attributes that did not exist, defaults that changed.
+
+Of the 62 signature changes between opsets 9 and 28, those that rename nothing but move an attribute to an input (19) or add an attribute with a neutral
+default are answered here without naming an operator; tests/passes/legalize asks `onnx.defs` for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fxonnx.ir import schema
+from fxonnx.ir.graph import Attribute, Graph, Node, Value, constant_ints
+from fxonnx.ir.schema import AttributeFacts, OpFacts
+from fxonnx.passes.pipeline import graph_pass
+from fxonnx.target import Target
+
+# Inputs whose attribute had another name.
+FORMER_NAMES = {("Pad", "constant_value"): "value", ("TopK", "K"): "k"}
+# Attribute values that had another name, by operator, attribute and the first opset with the new one.
+FORMER_VALUES = {("GridSample", "mode"): (20, {"linear": "bilinear", "cubic": "bicubic"})}
+
+
+@graph_pass
+def moved(graph: Graph, target: Target) -> Graph:
+    """Give every node the signature that its operator has in the target's opset. What cannot be said is left for `guard` to report."""
+    opset = target.opset
+    nodes = tuple(_moved_node(node, opset) for node in graph.nodes)
+    return replace(graph, nodes=nodes, opset=opset)
+
+
+def _moved_node(node: Node, opset: int) -> Node:
+    node = _with_moved_subgraphs(node, opset)
+    newest, older = schema.facts(node.op), schema.facts(node.op, opset)
+    if newest is None or older is None or newest.since == older.since:
+        return node
+    attributes = dict(node.attributes)
+    inputs = _older_inputs(node, newest, older, attributes)
+    _drop_neutral(attributes, newest, older)
+    _keep_defaults(attributes, newest, older)
+    _rename_values(node.op, attributes, opset)
+    return Node(node.op, inputs, node.outputs, attributes, node.location)
+
+
+def _with_moved_subgraphs(node: Node, opset: int) -> Node:
+    if not node.subgraphs:
+        return node
+    attributes = {
+        name: replace(item, nodes=tuple(_moved_node(inner, opset) for inner in item.nodes), opset=opset) if isinstance(item, Graph) else item
+        for name, item in node.attributes.items()
+    }
+    return Node(node.op, node.inputs, node.outputs, attributes, node.location)
+
+
+def _older_inputs(node: Node, newest: OpFacts, older: OpFacts, attributes: dict[str, Attribute]) -> tuple[Value | None, ...]:
+    """The inputs that the older signature has, in its order; constants that it wants as attributes go there."""
+    if [p.name for p in newest.inputs] == [p.name for p in older.inputs] or len(newest.inputs) == len(older.inputs):
+        return node.inputs
+    given = {parameter.name: value for parameter, value in zip(newest.inputs, node.inputs, strict=False)}
+    for name, value in given.items():
+        if value is None or any(parameter.name == name for parameter in older.inputs):
+            continue
+        former = FORMER_NAMES.get((node.op, name), name)
+        content = _attribute_content(value, older.attributes.get(former))
+        if content is None:
+            return node.inputs
+        attributes[former] = content
+    inputs = [given.get(parameter.name) for parameter in older.inputs]
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    return tuple(inputs)
+
+
+def _attribute_content(value: Value, fact: AttributeFacts | None) -> Attribute | None:
+    """A constant as an attribute of the wanted kind; None where it is not constant or there is no such attribute."""
+    if fact is None:
+        return None
+    ints = constant_ints(value)
+    if fact.kind == "INTS":
+        return ints
+    if fact.kind == "INT":
+        return None if ints is None else ints[0]
+    return None if value.data is None else float(value.data.array().reshape(-1)[0])
+
+
+def _drop_neutral(attributes: dict[str, Attribute], newest: OpFacts, older: OpFacts) -> None:
+    """Attributes that the older operator lacks say nothing where they hold their default."""
+    for name in set(attributes) - set(older.attributes):
+        if name in newest.attributes and attributes[name] == newest.attributes[name].default:
+            del attributes[name]
+
+
+def _keep_defaults(attributes: dict[str, Attribute], newest: OpFacts, older: OpFacts) -> None:
+    """Where a default changed, write what the newest operator means by saying nothing."""
+    for name, fact in newest.attributes.items():
+        before = older.attributes.get(name)
+        if name not in attributes and before is not None and fact.default is not None and fact.default != before.default:
+            attributes[name] = fact.default  # type: ignore[assignment]
+
+
+def _rename_values(op: str, attributes: dict[str, Attribute], opset: int) -> None:
+    for (named, attribute), (since, former) in FORMER_VALUES.items():
+        if op == named and opset < since and attribute in attributes:
+            attributes[attribute] = former.get(attributes[attribute], attributes[attribute])  # type: ignore[call-overload]
+
+
+def signature_fits(node: Node, facts: OpFacts) -> str | None:
+    """Why the node is not a call of the operator that `facts` describes; None where it is."""
+    unknown = sorted(set(node.attributes) - set(facts.attributes))
+    if unknown:
+        return f"attribute {unknown[0]!r} does not exist there"
+    if len(node.inputs) > len(facts.inputs) and not (facts.inputs and facts.inputs[-1].variadic):
+        return f"it takes {len(facts.inputs)} inputs there, not {len(node.inputs)}"
+    return None
+
+

@@ -1,0 +1,55 @@
+"""Normalizations as means and variances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fxonnx import dtypes
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.passes.legalize.registry import expands
+
+
+def _in_stash(op: Builder, x: Tensor, stash_type: int) -> Tensor:
+    """`x` in the dtype that statistics are computed in; a wider input keeps its own."""
+    wanted = dtypes.dtype(stash_type)
+    return x if x.dtype.bits >= wanted.bits else op.Cast(x, to=wanted)
+
+
+def _back(op: Builder, x: Tensor, like: Tensor) -> Tensor:
+    return x if x.dtype is like.dtype else op.Cast(x, to=like.dtype)
+
+
+@expands("LayerNormalization")
+def layer_normalization(op: Builder, x: Tensor, scale: Tensor, bias: Tensor | None, *, axis: int, epsilon: float, stash_type: int) -> Any:
+    """(x - mean) / √(var + ε) · scale + bias over the axes from `axis` on. Ba et al. 2016."""
+    axes = list(range(axis % x.rank, x.rank))
+    wide = _in_stash(op, x, stash_type)
+    centered = wide - op.ReduceMean(wide, axes, keepdims=1)
+    variance = op.ReduceMean(centered * centered, axes, keepdims=1)
+    result = _back(op, centered / op.Sqrt(variance + epsilon), x) * scale
+    return result if bias is None else result + bias
+
+
+@expands("RMSNormalization")
+def rms_normalization(op: Builder, x: Tensor, scale: Tensor, *, axis: int, epsilon: float, stash_type: int) -> Tensor:
+    """x / √(mean(x²) + ε) · scale: the form that ONNX Runtime fuses into SimplifiedLayerNormalization. Zhang & Sennrich 2019."""
+    axes = list(range(axis % x.rank, x.rank))
+    wide = _in_stash(op, x, stash_type)
+    mean = op.ReduceMean(wide * wide, axes, keepdims=1)
+    return _back(op, wide / op.Sqrt(mean + epsilon), x) * scale
+
+
+@expands("GroupNormalization")
+def group_normalization(
+    op: Builder, x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float, stash_type: int
+) -> Tensor:
+    """Instance normalization of the groups as channels, then scale and bias of the channels. Wu & He 2018."""
+    channels = x.shape[1]
+    grouped = op.Reshape(x, op.sizes([x.shape[0], num_groups, -1]))
+    ones, zeros = op.constant([1.0] * num_groups, x.dtype), op.constant([0.0] * num_groups, x.dtype)
+    normal = op.InstanceNormalization(grouped, ones, zeros, epsilon=epsilon)
+    shaped = [channels, *[1] * (x.rank - 2)]
+    back = op.Reshape(normal, op.sizes(x.shape)) if not x.type.is_static else op.Reshape(normal, list(x.shape))
+    return back * op.Reshape(scale, shaped) + op.Reshape(bias, shaped)
+
+

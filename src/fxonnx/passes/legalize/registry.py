@@ -1,0 +1,53 @@
+"""Which operators have an expansion, and which have a form that older opsets do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from fxonnx.ir.graph import Node
+
+Body = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A way of calling an operator that exists only from opset `since` on, and the body that says the same without it."""
+
+    since: int
+    applies: Callable[[Node], bool]
+    body: Body
+
+
+EXPANSIONS: dict[str, Body] = {}
+FORMS: dict[str, Form] = {}
+
+
+def expands(*operators: str) -> Callable[[Body], Body]:
+    """Register the expansion of operators: `body(op, *inputs, **attributes)` records the same in older ones."""
+
+    def register(body: Body) -> Body:
+        EXPANSIONS.update(dict.fromkeys(operators, body))
+        return body
+
+    return register
+
+
+def form(*operators: str, since: int, applies: Callable[[Node], bool]) -> Callable[[Body], Body]:
+    """Register another form for calls of operators that need opset `since`."""
+
+    def register(body: Body) -> Body:
+        FORMS.update(dict.fromkeys(operators, Form(since, applies, body)))
+        return body
+
+    return register
+
+
+@cache
+def load() -> None:
+    """Import the files that fill the tables, once."""
+    for name in ("activations", "attention", "forms", "normalizations", "transforms"):
+        import_module(f"fxonnx.passes.legalize.{name}")

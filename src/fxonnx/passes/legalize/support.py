@@ -1,0 +1,94 @@
+"""What the target says about one node: whether its opset admits the node's dtypes, and whether its runtime runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import product
+
+from fxonnx.dtypes import DType, contains
+from fxonnx.ir import schema
+from fxonnx.ir.graph import Node
+from fxonnx.ir.schema import OpFacts
+from fxonnx.target import Target
+
+Bindings = tuple[tuple[str, DType], ...]
+
+
+def bindings(node: Node, facts: OpFacts) -> Bindings:
+    """The dtype of each type variable that the node's inputs and outputs bind."""
+    bound: dict[str, DType] = {}
+    for index, value in enumerate(node.inputs):
+        if value is not None and (parameter := facts.input(index)) is not None:
+            bound.setdefault(parameter.type, value.dtype)
+    for index, value in enumerate(node.outputs):
+        if (parameter := facts.output(index)) is not None:
+            bound.setdefault(parameter.type, value.dtype)
+    return tuple(bound.items())
+
+
+def input_variables(node: Node, facts: OpFacts) -> frozenset[str]:
+    """The type variables that inputs have: those a cast before the node can change."""
+    return frozenset(p.type for index in range(len(node.inputs)) if (p := facts.input(index)) is not None)
+
+
+@cache
+def admitted(op: str, opset: int, bound: Bindings) -> bool:
+    """Whether the operator's schema in `opset` admits these dtypes."""
+    facts = schema.facts(op, opset)
+    return facts is not None and all(dtype in facts.types[variable] for variable, dtype in bound)
+
+
+@cache
+def runs(op: str, target: Target, bound: Bindings) -> bool:
+    """Whether the target's runtime has a kernel for these dtypes, or inserts the casts itself. True where nothing is known of it."""
+    facts = schema.facts(op, target.opset)
+    return facts is not None and target.loads(facts.domain, facts.name, facts.since, _variables(facts, bound))
+
+
+@cache
+def runs_somehow(op: str, target: Target) -> bool:
+    """Whether the runtime has a kernel of this version of the operator, whatever the dtypes."""
+    facts = schema.facts(op, target.opset)
+    return facts is not None and target.has_kernel(facts.domain, facts.name, facts.since, {})
+
+
+@cache
+def is_function(op: str, opset: int) -> bool:
+    """Whether ONNX defines the operator by other operators, so that a runtime without a kernel can still run it."""
+    import onnx
+
+    definition = onnx.defs.get_schema(schema.split_name(op)[1], opset, "")
+    return bool(definition.has_function or definition.has_context_dependent_function)
+
+
+@cache
+def widened(op: str, target: Target, bound: Bindings, changeable: frozenset[str]) -> Mapping[str, DType] | None:
+    """The narrowest dtypes that contain `bound` exactly, that the schema admits and for which there is a kernel; None where there are none."""
+    for candidate in sorted(_candidates(op, target, bound, changeable), key=lambda c: sum(dtype.bits for _, dtype in c)):
+        if admitted(op, target.opset, candidate) and runs(op, target, candidate):
+            return dict(candidate)
+    return None
+
+
+def _candidates(op: str, target: Target, bound: Bindings, changeable: frozenset[str]) -> Iterator[Bindings]:
+    facts = schema.facts(op, target.opset)
+    assert facts is not None
+    choices = [
+        [dtype, *(wide for wide in facts.types[variable] if _is_wider(wide, dtype))] if variable in changeable else [dtype]
+        for variable, dtype in bound
+    ]
+    for chosen in product(*choices):
+        yield tuple((variable, dtype) for (variable, _), dtype in zip(bound, chosen, strict=True))
+
+
+def _is_wider(wide: DType, narrow: DType) -> bool:
+    """Contains it and computes alike: integers stay integers, floats floats; bools may become integers."""
+    if wide is narrow or not contains(wide, narrow):
+        return False
+    return wide.is_float == narrow.is_float or not narrow.is_float
+
+
+def _variables(facts: OpFacts, bound: Bindings) -> dict[str, DType]:
+    """Without the fixed types, which kernels do not name."""
+    return {variable: dtype for variable, dtype in bound if not variable.startswith(("tensor(", "seq(", "optional("))}

@@ -1,0 +1,55 @@
+"""Dtypes that the target's schema or runtime does not take: cast to an exact wider one and back."""
+
+from __future__ import annotations
+
+from fxonnx.dtypes import DType
+from fxonnx.ir import schema
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.graph import Graph, Node
+from fxonnx.ir.types import TensorType
+from fxonnx.passes.legalize.support import admitted, bindings, input_variables, is_function, runs, runs_somehow, widened
+from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.replace import replace_nodes
+from fxonnx.target import Target
+
+
+@graph_pass
+def widen(graph: Graph, target: Target) -> Graph:
+    """Compute in the narrowest dtype that contains the node's own, that the schema admits and for which the runtime has a kernel.
+
+    Exact for values; integers wrap as they would have (a cast to a narrower integer takes the low bits). Nodes that no dtype helps are left for
+    `guard`.
+    """
+
+    def replace(op: Builder, node: Node) -> list[Tensor] | None:
+        facts = schema.facts(node.op, target.opset)
+        if facts is None:
+            return None
+        bound = bindings(node, facts)
+        if admitted(node.op, target.opset, bound) and (runs(node.op, target, bound) or _is_inlined(node, target)):
+            return None
+        wide = widened(node.op, target, bound, input_variables(node, facts))
+        return None if wide is None or wide == dict(bound) else _between_casts(op, node, wide)
+
+    return replace_nodes(graph, replace, rule="widen")
+
+
+def _is_inlined(node: Node, target: Target) -> bool:
+    return not runs_somehow(node.op, target) and is_function(node.op, target.opset)
+
+
+def _between_casts(op: Builder, node: Node, wide: dict[str, DType] | object) -> list[Tensor]:
+    assert isinstance(wide, dict)
+    facts = schema.facts(node.op, op.version)
+    assert facts is not None
+    inputs = [
+        None if value is None else _cast(op, op.use(value), wide.get(facts.input(index).type))  # type: ignore[union-attr]
+        for index, value in enumerate(node.inputs)
+    ]
+    types = [TensorType(wide.get(facts.output(index).type, v.dtype), v.shape) for index, v in enumerate(node.outputs)]  # type: ignore[union-attr]
+    results = op.call(node.op, inputs, dict(node.attributes), len(types), types)
+    return [_cast(op, result, value.dtype) for result, value in zip(results, node.outputs, strict=True)]
+
+
+def _cast(op: Builder, x: Tensor, dtype: DType | None) -> Tensor:
+    return x if dtype is None or x.dtype is dtype else op.Cast(x, to=dtype)

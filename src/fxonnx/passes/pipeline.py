@@ -1,0 +1,86 @@
+"""Passes and how they are chained. A pass is a named function `(Graph, Target) -> Graph`; it returns the same object when it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeAlias
+
+from fxonnx.ir.graph import Graph
+from fxonnx.target import Target
+
+PassFunction: TypeAlias = Callable[[Graph, Target], Graph]
+
+ROUNDS = 8  # a repeat that has not settled by then is a rule that eats its own result
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A named step from graph to graph."""
+
+    name: str
+    run: PassFunction
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph after this pass; the same object where nothing changed."""
+        return self.run(graph, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A graph as it stood after a step of the compiler, and how long the step took."""
+
+    name: str
+    graph: Graph
+    seconds: float
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes the graph has, those of subgraphs included."""
+        return sum(1 for _ in self.graph.all_nodes())
+
+
+def graph_pass(function: PassFunction) -> Pass:
+    """Make a function a pass called like it."""
+    return Pass(function.__name__, function)
+
+
+def repeat(*passes: Pass) -> Pass:
+    """The passes in turn, again and again until none changes the graph."""
+
+    def run(graph: Graph, target: Target) -> Graph:
+        for _ in range(ROUNDS):
+            before = graph
+            for each in passes:
+                graph = each(graph, target)
+            if graph is before:
+                break
+        return graph
+
+    return Pass("+".join(each.name for each in passes), run)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Passes in a row, each leaving a stage behind."""
+
+    passes: tuple[Pass, ...]
+
+    def stages(self, graph: Graph, target: Target) -> Iterator[Stage]:
+        """Run every pass, yielding what each leaves."""
+        for each in self.passes:
+            start = perf_counter()
+            graph = each(graph, target)
+            yield Stage(each.name, graph, perf_counter() - start)
+
+    def __call__(self, graph: Graph, target: Target) -> Graph:
+        """The graph after all passes."""
+        for each in self.passes:
+            graph = each(graph, target)
+        return graph
+
+
+def pipeline(*passes: Pass) -> Pipeline:
+    """Passes in a row."""
+    return Pipeline(passes)

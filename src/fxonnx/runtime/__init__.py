@@ -1,0 +1,1 @@
+"""Running a model in ONNX Runtime: sessions over torch's own memory, numeric comparison, timing, and the kernels it has."""

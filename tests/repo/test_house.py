@@ -1,0 +1,142 @@
+"""House rules that a machine can check: docstrings, sizes, no traces of a machine, an import that costs nothing."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import fxonnx
+from fxonnx import errors
+
+ROOT = Path(__file__).parents[2]
+FILE_LINES, FUNCTION_LINES = 500, 60
+
+MADE = re.compile(r"\.git|\.venv|__pycache__|\.\w+_cache|\.hypothesis|\.ipynb_checkpoints|build|dist|.*\.egg-info")
+
+
+def made(path):
+    """Whether a path lies in a directory that tools make, and git ignores."""
+    return any(MADE.fullmatch(part) for part in path.relative_to(ROOT).parts[:-1])
+
+
+FILES = sorted(path for path in ROOT.rglob("*") if path.is_file() and not made(path))
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+PACKAGE = [path for path in PYTHON if ROOT / "src" in path.parents]
+
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+# The parts are apart so that this file does not find itself.
+MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:" + "|".join(("work", "root", "home")) + r")/")
+
+
+def name(path):
+    """A path as it is written in the repository."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def parse(path):
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def is_rule(node):
+    """A rewrite rule is a picture: its class has the docstring, `before` and `after` speak for themselves."""
+    return any(ast.unparse(each).split("(")[0].split(".")[-1].endswith("rule") for each in node.decorator_list)
+
+
+def public(body):
+    """The public functions, classes and methods of a module or class; not overloads, whose words are the last one's."""
+    for node in body:
+        if not isinstance(node, FUNCTION | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if any(ast.unparse(each).endswith(("overload", ".setter")) for each in node.decorator_list):
+            continue
+        yield node
+        if isinstance(node, ast.ClassDef) and not is_rule(node):
+            yield from public(node.body)
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=name)
+def test_what_is_public_has_a_docstring(path):
+    tree = parse(path)
+    assert ast.get_docstring(tree), "the module itself"
+    assert [each.name for each in public(tree.body) if not ast.get_docstring(each)] == []
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_a_file_is_one_sitting_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_a_function_has_one_job(path):
+    functions = (each for each in ast.walk(parse(path)) if isinstance(each, FUNCTION))
+    long = {each.name: size for each in functions if (size := each.end_lineno - each.lineno + 1) > FUNCTION_LINES}
+    assert long == {}
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=name)
+def test_a_file_is_named_by_what_is_in_it(path):
+    assert path.stem not in ("utils", "util", "helpers", "helper", "common", "misc")
+
+
+def test_error_classes_have_code_page_and_test():
+    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, BaseException)]
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in PYTHON if ROOT / "tests" in path.parents)
+    for each in classes:
+        assert re.fullmatch(r"FX\d{3}", each.code), each
+        assert each.__doc__, each
+        assert re.search(rf"\b{each.__name__}\b", tests), f"{each.__name__} is named in no test"
+
+
+def test_every_dependency_is_pinned_within_its_range():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges = [Requirement(each) for each in sum(project["optional-dependencies"].values(), project["dependencies"])]
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
+    wrong = [str(each) for each in ranges if each.name != "fxonnx" and pins.get(each.name) not in each.specifier]
+    assert wrong == []
+
+
+def test_nothing_names_a_machine():
+    found = [name(path) for path in FILES if MACHINE_PATH.search(path.read_bytes().decode("utf-8", "ignore"))]
+    assert found == []
+
+
+def test_the_reader_of_machine_paths_can_read():
+    assert MACHINE_PATH.search('open("/' + 'home/someone/x")')
+    assert not MACHINE_PATH.search("https://example.org/" + "home/x and src/" + "work/x")
+
+
+HEAVY = {"onnx_ir", "onnxscript", "onnxruntime", "transformers", "rich"}
+
+
+def loaded(statement):
+    """The top-level modules that are there after a statement in a new Python."""
+    program = f"{statement}\nimport sys; print(*{{each.split('.')[0] for each in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_the_import_costs_nothing():
+    assert not loaded("import fxonnx") & (HEAVY | {"torch", "onnx", "numpy"})
+
+
+def test_looking_at_an_error_costs_nothing():
+    assert not loaded("import fxonnx; fxonnx.errors.Error") & (HEAVY | {"torch", "onnx", "numpy"})
+
+
+@pytest.mark.parametrize("public_name", ["compile", "export", "Compiled", "Target", "register_lowering"])
+def test_public_names_load_nothing_heavy(public_name):
+    assert not loaded(f"import fxonnx; fxonnx.{public_name}") & HEAVY
+
+
+def test_what_is_not_there_is_not_there():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fxonnx.nothing
+    assert {"compile", "errors", "__version__"} <= set(dir(fxonnx))
