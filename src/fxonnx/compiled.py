@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,11 @@ import torch
 
 from fxonnx import errors
 from fxonnx.capture import Program
+from fxonnx.capture.export import training_mode
+from fxonnx.capture.tree import flatten
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
-from fxonnx.ir.dims import Expr, evaluate
+from fxonnx.ir.dims import Expr, Shape, evaluate
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import Location
@@ -24,18 +28,23 @@ from fxonnx.target import Target
 if TYPE_CHECKING:
     import onnx
 
-    from fxonnx.runtime.compare import Report
+    from fxonnx.runtime.compare import Comparison
     from fxonnx.runtime.session import Session
 
 
 class Compiled:
     """What `fxonnx.compile` returns. Calling it takes the model's arguments and returns the model's structure, computed in ONNX Runtime."""
 
-    def __init__(self, model: Any, program: Program, target: Target, stages: tuple[Stage, ...], *, capture_seconds: float) -> None:
+    def __init__(
+        self, model: Any, program: Program, target: Target, stages: tuple[Stage, ...], examples: Sequence[torch.Tensor], *, mode: str,
+        capture_seconds: float,
+    ) -> None:  # fmt: skip
         self.model = model
         self.program = program
         self.target = target
         self.stages = stages
+        self.examples = tuple(examples)
+        self.mode = mode
         self.capture_seconds = capture_seconds
         self.options: dict[str, Any] = {}
 
@@ -101,31 +110,29 @@ class Compiled:
         from fxonnx.runtime.session import Session
 
         weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
-        types = [value.type for value in self.graph.outputs]
-        return Session(self.emitted.proto, weights, output_types=types, locate=self.where, **self.options)
+        types = {"inputs": [value.type for value in self.graph.inputs], "outputs": [value.type for value in self.graph.outputs]}
+        return Session(self.emitted.proto, weights, **types, **self.options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled, RuntimeFailed."""
         leaves = self.program.signature.flatten(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
-        self._check(tensors)
+        for limit in self.limits:
+            limit.check(tensors)
         results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
         return self._deliver(leaves, results)
 
-    def _check(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Each input has the dtype and rank that was compiled, and sizes that agree with each other and with the limits."""
-        sizes: dict[str, int] = {}
-        ranges = {info.name: info for info in self.program.symbols.values()}
-        for value, tensor in zip(self.graph.inputs, tensors, strict=False):
-            expected = value.type
-            if str(tensor.dtype) != f"torch.{expected.dtype.torch}" or tensor.dim() != expected.rank:
-                raise _mismatch(f"input {value.name!r} is {tensor.dtype} with {tensor.dim()} dims", f"{expected}")
-            for axis, (size, dim) in enumerate(zip(tensor.shape, expected.shape, strict=True)):
-                if isinstance(dim, Expr) and dim.name is not None:
-                    dim = sizes.setdefault(dim.name, size)
-                    _check_range(ranges.get(dim if isinstance(dim, str) else expected.shape[axis].name), size, value.name, axis)
-                if size != evaluate(dim, sizes):
-                    raise _mismatch(f"dim {axis} of input {value.name!r} is {size}", f"{expected} (here {dim})")
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """The bounds that the model itself puts on its dynamic sizes (a position table of 512 rows, say), where each is first seen."""
+        bounded = {info.name: info for info in self.program.symbols.values()}
+        found: dict[str, Limit] = {}
+        for index, value in enumerate(self.graph.inputs):
+            for axis, dim in enumerate(value.shape):
+                info = bounded.get(dim.name or "") if isinstance(dim, Expr) else None
+                if info is not None and (info.minimum > 0 or info.maximum is not None):
+                    found.setdefault(info.name, Limit(index, axis, value.name or "", info.name, info.minimum, info.maximum))
+        return tuple(found.values())
 
     def _deliver(self, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Any:
         """Results in the model's structure; what the model writes in place is written back."""
@@ -149,20 +156,108 @@ class Compiled:
 
     # ── checking ──
 
-    def verify(self, *inputs: Any, seed: int = 0) -> Report:
-        """Compare with the model, in the structure and sizes of the example and at a second size for dynamic dims, on fresh random inputs.
+    def verify(self, *args: Any, seed: int = 0, **kwargs: Any) -> Report:
+        """Compare with the model on fresh random inputs like the examples, and at a second size of every dynamic dim.
 
-        Give `inputs` to compare on these instead. Returns a report; `.check()` raises VerificationFailed when it does not hold.
+        Give arguments to compare on these instead. Parameters and buffers are left as they were. The report holds the largest absolute and relative
+        error of every output; its `check()` raises VerificationFailed where one is beyond the tolerance of its dtype.
         """
-        from fxonnx.runtime.verify import verify
+        calls = [(args, kwargs)] if args or kwargs else [self.fresh_arguments(sizes, seed) for sizes in self._test_sizes()]
+        return Report(tuple(self._compare(*call) for call in calls))
 
-        return verify(self, inputs, seed)
+    def fresh_arguments(self, sizes: Mapping[str, int], seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Random arguments like the examples, in which every dynamic dim has the given size; the examples' where it is not named."""
+        from fxonnx.runtime.compare import fresh_like
+
+        generator = torch.Generator().manual_seed(seed)
+        resized = [_resized(leaf, value.shape, self._example_sizes | sizes) for leaf, value in zip(self.examples, self.graph.inputs, strict=False)]
+        return self.program.signature.arguments_for(fresh_like(leaf, generator) for leaf in resized)
+
+    @cached_property
+    def _example_sizes(self) -> dict[str, int]:
+        """The size of every named dim in the example inputs."""
+        return {
+            dim.name: size
+            for leaf, value in zip(self.examples, self.graph.inputs, strict=False)
+            for size, dim in zip(leaf.shape, value.shape, strict=False)
+            if isinstance(dim, Expr) and dim.name is not None
+        }
+
+    def _test_sizes(self) -> list[dict[str, int]]:
+        """The examples' own sizes and, where there are dynamic dims, others next to them, different from each other."""
+        bounds = {info.name: info for info in self.program.symbols.values()}
+        others = {}
+        for index, (name, size) in enumerate(self._example_sizes.items(), start=1):
+            info = bounds.get(name)
+            others[name] = size - index if info and info.maximum is not None and size + index > info.maximum else size + index
+        return [{}, others] if others else [{}]
+
+    def _compare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Comparison:
+        """One call of both, the model's first, on the same arguments and the same state."""
+        from fxonnx.runtime.compare import compare
+
+        before = [state.tensor.clone() for state in self.program.states]
+        signature = self.program.signature
+        with torch.no_grad(), training_mode(self.model, self.mode):
+            expected, _, _ = flatten(self.model(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
+            self._restore(before)
+            actual, _, _ = flatten(self(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
+            self._restore(before)
+        return compare(actual, expected, names=signature.name_outputs(None)[: len(expected)])
+
+    def _restore(self, before: Sequence[torch.Tensor]) -> None:
+        for state, content in zip(self.program.states, before, strict=True):
+            state.tensor.copy_(content)
 
 
-def _check_range(info: Any, size: int, name: str | None, axis: int) -> None:
-    if info is not None and (size < info.minimum or (info.maximum is not None and size > info.maximum)):
-        raise _mismatch(f"dim {axis} of input {name!r} is {size}", f"{info.name} from {info.minimum} to {info.maximum or '∞'}")
+def _resized(leaf: torch.Tensor, shape: Shape, sizes: Mapping[str, int]) -> torch.Tensor:
+    """The example with every dim at its wanted size: its elements, repeated from the start where it is too short."""
+    for axis, dim in enumerate(shape[: leaf.dim()]):
+        size = evaluate(dim, sizes) if isinstance(dim, int) or dim.symbols <= sizes.keys() else leaf.shape[axis]
+        if size != leaf.shape[axis]:
+            leaf = leaf.index_select(axis, torch.arange(size) % max(leaf.shape[axis], 1))
+    return leaf
 
 
-def _mismatch(found: str, expected: str) -> errors.CallMismatch:
-    return errors.CallMismatch(found, cause=f"compiled for {expected}", cure="convert the input, or compile with this dim in dynamic_shapes")
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found: a comparison for each call, the examples' sizes first."""
+
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all outputs of all calls agree."""
+        return all(comparison.ok for comparison in self.comparisons)
+
+    def check(self) -> Report:
+        """Itself where all agree. Raises VerificationFailed."""
+        for comparison in self.comparisons:
+            comparison.check()
+        return self
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.comparisons))
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The sizes that one dynamic dim may have, from the capture: outside of them the model computes something else, or nothing."""
+
+    input: int
+    axis: int
+    input_name: str
+    name: str
+    minimum: int
+    maximum: int | None
+
+    def check(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Raises CallMismatch where the call's size is outside."""
+        size = tensors[self.input].shape[self.axis]
+        if size >= self.minimum and (self.maximum is None or size <= self.maximum):
+            return
+        bounds = f"at least {self.minimum}" if self.maximum is None else f"from {self.minimum} to {self.maximum}"
+        raise errors.CallMismatch(
+            f"input {self.input_name} has {self.name} = {size}",
+            cause=f"the model was captured for {self.name} {bounds}", cure="call it with a size in that range, or compile for this one",
+        )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 from fxonnx.capture import Program, capture
 from fxonnx.capture.decompose import Decomposer
+from fxonnx.capture.inputs import as_arguments
 from fxonnx.compiled import Compiled
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
@@ -70,7 +71,8 @@ def compile(
     stages.append(Stage("lower", graph, perf_counter() - start - captured))
     for step in (optimizer(tuple(rules)) if optimize else CLEAN, LEGALIZE):
         stages += step.stages(stages[-1].graph, target)
-    compiled = Compiled(model, program, target, tuple(stages), capture_seconds=captured)
+    examples = program.signature.flatten(as_arguments(example_inputs), example_kwargs or {})
+    compiled = Compiled(model, program, target, tuple(stages), examples, mode=mode, capture_seconds=captured)
     if dump is not None:
         compiled.dump(Path(dump))
     if verify:
@@ -105,7 +107,7 @@ def _capture(
 
 def _lower(program: Program, registry: Registry, target: Target, output_names: Sequence[str] | None) -> Graph:
     graph = import_program(program, registry, Decomposer(program), target.opset)
-    names = [*program.signature.output_names(output_names)]
+    names = [*program.signature.name_outputs(output_names)]
     names += [f"{program.inputs[writeback.input].name}.after" for writeback in program.writebacks]
     names += [f"{state.key}.after" for state in program.states]
     return replace(graph, output_names=tuple(names))

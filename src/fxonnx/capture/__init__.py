@@ -1,11 +1,11 @@
 """Capture: a PyTorch model becomes a functional aten graph with places, symbolic dims and weights by reference.
 
-    program = capture(model, (x,), {}, dynamic_shapes={"x": {0: "batch"}})
+    program = capture(model, (x,), dynamic_shapes={"x": {0: "batch"}})
     program.graph        # torch.fx, nothing written in place
     program.inputs, program.weights, program.outputs
 
-`torch.export` traces (`export`); arguments and results of any structure are ours (`tree`, `inputs`), so are dynamic shapes (`dynamic`, `freeze`),
-in-place writes (`functionalize`), the decomposition of single ops (`decompose`) and places (`locate`).
+`torch.export` traces (`export`, `trace`); arguments and results of any structure are ours (`tree`, `inputs`), so are dynamic shapes (`dynamic`,
+`freeze`, `guards`), in-place writes (`functionalize`, `views`), the decomposition of single ops (`decompose`) and places (`locate`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,36 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from fxonnx.capture.assemble import assemble, read_ports
-from fxonnx.capture.dynamic import requests, resized
-from fxonnx.capture.export import export, training_mode
-from fxonnx.capture.freeze import name_symbols
-from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of
+from fxonnx.capture.assemble import assemble
+from fxonnx.capture.dynamic import requests
+from fxonnx.capture.export import training_mode
+from fxonnx.capture.exported import take
+from fxonnx.capture.guards import Assumption
+from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
+from fxonnx.capture.trace import trace
 from fxonnx.capture.tree import Branch, flatten
 
-__all__ = ["Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
+__all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
+
+STRATEGIES = ("auto", "export")
 
 
 def capture(model: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None, *, dynamic_shapes: Any = None,
             input_names: Iterable[str] | None = None, mode: str = "eval", strategy: str = "auto") -> Program:  # fmt: skip
-    """The model as a Program."""
+    """The model as a Program, captured on the example inputs.
+
+    `args` and `kwargs` may nest; a lone tensor counts as one argument. `dynamic_shapes`: torch.export's form, `{"x": {0: "batch"}}`, or "auto".
+    `mode`: the training mode to capture in, "eval", "train" or "keep"; the model is left as it was found. `strategy`: "export" is torch.export,
+    "auto" chooses (today it is the only one). An ExportedProgram is taken as it is; its own example inputs stand in for missing ones.
+
+    Raises NotAModel, InputMismatch, InvalidDynamicShapes, NameClash; ModelRaised, DataDependentControlFlow, CaptureRefused with the user's line; and
+    FrozenDimension for dims that were asked for and came out constant, several at once as Failures.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"capture={strategy!r}: it is one of {', '.join(STRATEGIES)}")
+    if isinstance(model, ExportedProgram):
+        return take(model, dynamic_shapes, input_names)
     args = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     parameters = parameters_of(model)
     arguments = example_arguments(parameters, args, kwargs or {})
@@ -38,10 +54,8 @@ def capture(model: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None,
     names = leaf_names(paths, input_names)
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
     table = requests(dynamic_shapes, inputs, names, leaves)
-    with training_mode(model, mode):
-        flat = Flat(model, arguments, tree)
-        exported = export(flat, resized(table, names, leaves), table)
-    ports = read_ports(exported, True)
-    naming = name_symbols(exported, ports.inputs, table)
-    signature = Signature(parameters, arguments, inputs, names, flat.result)
-    return assemble(exported, signature, naming.sizes(), naming.symbols)
+    flat = Flat(model, arguments, tree)
+    with training_mode(flat.model, mode):
+        done, frozen = trace(flat, table, names, leaves)
+    signature = Signature(parameters, arguments.without_values(), inputs, names, flat.result, result_names(flat.paths))
+    return assemble(done.exported, signature, done.naming, frozen=frozen, assumptions=tuple(done.kept))

@@ -38,12 +38,15 @@ def clean(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
-def pass_aliases(graph: fx.Graph) -> None:
+def pass_aliases(graph: fx.Graph, mutations: dict[fx.Node, fx.Node]) -> None:
     """Read through detach, alias and lift. Only for a graph that writes nothing in place: there a value and its alias are the same."""
+    results = {value: place for place, value in mutations.items()}
     for node in list(graph.nodes):
         if node.op == "call_function" and str(node.target) in _ALIASES:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
+            if node in results:
+                mutations[results[node]] = node.args[0]
 
 
 def _is_effortless(node: fx.Node) -> bool:

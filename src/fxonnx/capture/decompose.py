@@ -10,8 +10,7 @@ import torch
 from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from fxonnx.capture.clean import clean
-from fxonnx.capture.functionalize import functionalize
+from fxonnx.capture.assemble import prepare
 from fxonnx.capture.program import Program
 from fxonnx.errors import FrozenDimension
 
@@ -83,8 +82,7 @@ def _table() -> Mapping[Any, Callable[..., Any]]:
 
 
 def _functional(graph: fx.Graph, program: Program) -> fx.Graph:
-    clean(graph)
-    functionalize(graph, program.locator)
+    prepare(graph, program.locator)
     return graph
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,10 +18,13 @@ from fxonnx.capture.inputs import Flat
 MODES = ("eval", "train", "keep")
 
 
-def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests) -> ExportedProgram:
-    """The flat model as torch.export sees it. Raises whatever torch or the model raises; `failures.translate` makes errors of ours of it."""
+def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests, *, silent: bool = True) -> ExportedProgram:
+    """The flat model as torch.export sees it. Raises whatever torch or the model raises; `failures.Translating` makes errors of ours of it.
+
+    With `silent` false, torch's log reaches who listens to it (`guards.decisions`, which lets nothing out).
+    """
     shapes = (torch_shapes(table, leaves),)
-    with torch.no_grad(), quiet(), no_fast_path():
+    with torch.no_grad(), quiet() if silent else nullcontext(), no_fast_path():
         return torch.export.export(flat, tuple(leaves), dynamic_shapes=shapes, strict=False)
 
 

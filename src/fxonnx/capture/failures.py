@@ -1,1 +1,125 @@
-def translate(error, model): return error
+"""What torch and the model raise while they are traced, as errors of ours: where in the user's code, why, and what to do."""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import Any
+
+from fxonnx import errors
+from fxonnx.capture.locate import is_users
+from fxonnx.location import Location
+
+
+class ModelStopped(Exception):
+    """The model raised while it was traced; what it raised is the `__cause__`.
+
+    Keeps torch from printing a graph with it, which it does for exceptions that speak of data-dependence.
+    """
+
+
+class Stopping:
+    """`with Stopping(): model(…)` raises ModelStopped for whatever the model raises. KeyboardInterrupt and the like pass."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception):
+            raise ModelStopped from error
+
+
+class Translating:
+    """`with Translating(): …` raises an error of ours, from the original, for whatever capturing raises."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, (errors.Error, errors.InternalError)):
+            return
+        original = error.__cause__ if isinstance(error, ModelStopped) and error.__cause__ is not None else error
+        raise translate(original, in_model=original is not error) from original
+
+
+def translate(error: BaseException, *, in_model: bool) -> errors.Error:
+    """The error of ours for one that came out of the model (or out of torch around it)."""
+    name = type(error).__name__
+    location, below = innermost(error)
+    if isinstance(error, errors.Error):
+        return error
+    if name in _DATA_DEPENDENT or (name == "UserError" and "data-dependent" in str(error).lower()):
+        return _data_dependent(error, location, below)
+    if not in_model or name in _TORCHS_OWN or any(fragment in str(error) for fragment in _TRACING_WORDS):
+        return errors.CaptureRefused("torch cannot capture this model", cause=_gist(error), cure=_cure(error), location=location)
+    return errors.ModelRaised(
+        f"the model raised {name}: {_first_line(error)}",
+        cause="it was run on fake tensors with the dtypes and sizes of the example inputs",
+        cure="make model(*example_inputs) work in plain PyTorch first",
+        location=location,
+    )
+
+
+def _data_dependent(error: BaseException, location: Location, below: list[str]) -> errors.Error:
+    condition = getattr(error, "cond", None)
+    if condition is not None and any(file not in _DECIDING for file in below):
+        return errors.CaptureRefused(
+            "an op needs to know a size that comes from data",
+            cause=f"torch asks whether {condition} holds, which depends on values in a tensor",
+            cure="say what holds with torch._check(condition) before that line, or keep the size static with a mask instead of a selection",
+            location=location,
+        )
+    return errors.DataDependentControlFlow(
+        "the model decides in Python by a value in a tensor",
+        cause="one graph cannot hold both ways of an if, nor a loop whose length is data",
+        cure="choose with torch.where(condition, a, b), or branch with torch.cond(condition, f, g, operands)",
+        location=location,
+    )
+
+
+_DATA_DEPENDENT = frozenset({"GuardOnDataDependentSymNode", "PendingUnbackedSymbolNotFound", "DataDependentOutputException", "DynamicOutputShapeException"})
+_TORCHS_OWN = frozenset({"UserError", "Unsupported", "InternalTorchDynamoError", "UnsupportedFakeTensorException", "UnsupportedOperatorException", "TorchRuntimeError"})
+_TRACING_WORDS = ("FakeTensor", "ProxyTensor", "tensor subclass", "SymInt", "SymFloat", "SymBool", "unbacked", "data-dependent", "torch.export", "fake mode", "make_fx")
+_DECIDING = frozenset({"__init__.py", "sym_node.py", "symbolic_shapes.py", "recording.py", "non_strict_utils.py", "overrides.py", "_tensor.py", "proxy_tensor.py",
+                       "_stats.py", "contextlib.py"})  # fmt: skip
+"""Files of torch that stand between a decision in the user's Python and the refusal."""
+
+
+def innermost(error: BaseException) -> tuple[Location, list[str]]:
+    """The innermost frame that is the user's, and the names of the files below it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    below: list[str] = []
+    for frame in reversed(frames):
+        if is_users(frame.filename) and "site-packages/torch" not in frame.filename:
+            if frame.filename.endswith("contextlib.py"):
+                continue
+            return Location(file=frame.filename, line=frame.lineno or 0, function=frame.name, code=(frame.line or "").strip()), below
+        below.append(frame.filename.replace("\\", "/").rpartition("/")[2])
+    return Location(), below
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _gist(error: BaseException) -> str:
+    """torch's own words, without its advice about its own flags."""
+    lines = [line.rstrip() for line in str(error).strip().splitlines()]
+    kept: list[str] = []
+    for line in lines:
+        if line.startswith(("The error above occurred", "For more information", "For extended logs", "If you suspect", "For C++", "For more debugging")):
+            break
+        kept.append(line)
+    return f"{type(error).__name__}: " + "\n".join(kept[:8]).strip()
+
+
+def _cure(error: BaseException) -> str:
+    text = str(error)
+    if "numpy" in text or "data pointer" in text or "data_ptr" in text:
+        return "compute with torch instead of numpy in forward; what does not depend on the inputs belongs in __init__"
+    if type(error).__name__ == "UnsupportedOperatorException":
+        return "register a fake implementation of the op with torch.library.register_fake"
+    return 'see the cause; capture="export" and torch.export.draft_export(model, args) tell more'
+
+
+__all__: list[Any] = ["ModelStopped", "Stopping", "Translating", "innermost", "translate"]

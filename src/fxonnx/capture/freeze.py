@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import sympy
 import torch
 from torch import fx
-from torch.export import ExportedProgram
 
 from fxonnx.capture.dynamic import Axis, Request, Requests
 from fxonnx.capture.program import SymbolInfo
@@ -38,19 +38,22 @@ class Naming:
     dims: dict[str, Dim] = field(default_factory=dict)  # torch's symbol -> our dim
     symbols: dict[str, SymbolInfo] = field(default_factory=dict)  # torch's symbol -> name and range
     frozen: list[Freeze] = field(default_factory=list)
+    axes: dict[Axis, Dim] = field(default_factory=dict)  # the dims that were asked for and are free
+    narrowed: list[tuple[str, str, str]] = field(default_factory=list)  # name, the range that was asked for, the range that works
 
     def sizes(self) -> Sizes:
         """A converter that knows these names."""
         return Sizes(self.dims)
 
 
-def name_symbols(exported: ExportedProgram, inputs: Sequence[fx.Node], table: Requests) -> Naming:
+def name_symbols(ranges: Mapping[Any, Any], inputs: Sequence[fx.Node], table: Requests) -> Naming:
     """Give torch's symbols the user's names, or names of ours in the order of the inputs: d0, d1, …"""
     naming = Naming()
     _name_requested(naming, inputs, table)
-    _name_rest(naming, exported, inputs, table)
+    _name_rest(naming, ranges, inputs, table)
     _check_expressions(naming, inputs, table)
-    _add_ranges(naming, exported, table)
+    _note_free(naming, inputs, table)
+    _add_ranges(naming, ranges, table)
     return naming
 
 
@@ -65,7 +68,7 @@ def _name_requested(naming: Naming, inputs: Sequence[fx.Node], table: Requests) 
                 naming.frozen.append(Freeze(axis, request, known))
 
 
-def _name_rest(naming: Naming, exported: ExportedProgram, inputs: Sequence[fx.Node], table: Requests) -> None:
+def _name_rest(naming: Naming, ranges: Mapping[Any, Any], inputs: Sequence[fx.Node], table: Requests) -> None:
     """Names for the symbols that nobody named: sizes of inputs, then sizes that come from data (torch calls those u0, u1, …)."""
     taken = symbols_of(naming.dims.values()) | symbols_of(request.dim for request in table.values() if request.dim is not None)
     fresh = (f"d{number}" for number in count() if f"d{number}" not in taken)
@@ -74,7 +77,7 @@ def _name_rest(naming: Naming, exported: ExportedProgram, inputs: Sequence[fx.No
             if each.name not in naming.dims:
                 naming.dims[each.name] = symbol(next(fresh))
     fresh_data = (f"u{number}" for number in count() if f"u{number}" not in taken)
-    for each in sorted((key for key in exported.range_constraints if key.is_Symbol), key=_number):
+    for each in sorted((key for key in ranges if key.is_Symbol), key=_number):
         if each.name.startswith("u") and each.name not in naming.dims:
             naming.dims[each.name] = symbol(next(fresh_data))
 
@@ -94,22 +97,41 @@ def _check_expressions(naming: Naming, inputs: Sequence[fx.Node], table: Request
             naming.frozen.append(Freeze(axis, request, found))
 
 
-def _add_ranges(naming: Naming, exported: ExportedProgram, table: Requests) -> None:
+def _note_free(naming: Naming, inputs: Sequence[fx.Node], table: Requests) -> None:
+    fixed = {each.axis for each in naming.frozen}
+    sizes = naming.sizes()
+    for axis in table:
+        expression = _expression(inputs, axis)
+        if axis not in fixed and not isinstance(expression, int):
+            naming.axes[axis] = sizes.expression(expression)
+
+
+def _add_ranges(naming: Naming, ranges: Mapping[Any, Any], table: Requests) -> None:
     """Ranges by torch's symbol. torch.export captures for sizes of 2 and more and holds smaller ones for the same; a lower bound of 2 says nothing."""
     asked = {request.name: request for request in table.values() if request.name}
+    by_name = {str(key): value for key, value in ranges.items()}
     for key, dim in naming.dims.items():
-        name = dim.name if not isinstance(dim, int) else None
-        if name is None:
+        name = None if isinstance(dim, int) else dim.name
+        if name is None or key not in by_name:
             continue
-        known = exported.range_constraints.get(sympy.Symbol(key, integer=True, positive=True)) or _range(exported, key)
-        low, high = (int(known.lower), _bound(known.upper)) if known is not None else (0, None)
+        low, high = int(by_name[key].lower), _bound(by_name[key].upper)
+        low = low if low > 2 else 0
         request = asked.get(name, Request())
-        low = max(low if low > 2 else 0, request.minimum)
-        naming.symbols[key] = SymbolInfo(name, low, min((each for each in (high, request.maximum) if each is not None), default=None))
+        bounds = [each for each in (high, request.maximum) if each is not None]
+        naming.symbols[key] = SymbolInfo(name, max(low, request.minimum), min(bounds, default=None))
+        if request.maximum is not None and (low > max(request.minimum, 2) or (high is not None and high < request.maximum)):
+            naming.narrowed.append((name, f"{request.minimum} to {request.maximum}", f"{low} to {high}"))
 
 
-def _range(exported: ExportedProgram, key: str):
-    return next((value for each, value in exported.range_constraints.items() if str(each) == key), None)
+def example_sizes(naming: Naming, inputs: Sequence[fx.Node], leaves: Sequence[torch.Tensor]) -> dict[str, int]:
+    """The size that each named dim had in the traced example."""
+    sizes: dict[str, int] = {}
+    for node, leaf in zip(inputs, leaves, strict=True):
+        for size, known in zip(node.meta["val"].shape, leaf.shape, strict=True):
+            dim = None if isinstance(size, int) or not size.node.expr.is_Symbol else naming.dims[size.node.expr.name]
+            if dim is not None and not isinstance(dim, int) and dim.name is not None:
+                sizes[dim.name] = known
+    return sizes
 
 
 def _bound(upper: sympy.Expr) -> int | None:

@@ -100,10 +100,9 @@ SPECIAL: dict[Any, Replace] = {
 
 def fit(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
     """A value cast and broadcast to the dtype and shape of the tensor it takes the place of; itself where it fits."""
-    wanted, given = place.meta["val"], value.meta["val"]
-    if given.dtype is not wanted.dtype:
-        value = emit(aten.to.dtype, (value, wanted.dtype), {}, _fake(given, lambda: given.to(wanted.dtype)))
-    if _shape(given) != _shape(wanted):
+    wanted = place.meta["val"]
+    value = cast(emit, value, place)
+    if _shape(value.meta["val"]) != _shape(wanted):
         value = emit(aten.expand.default, (value, emit.sizes(place)), {}, wanted)
     return value
 
@@ -116,6 +115,35 @@ def _fake(value: Any, compute: Callable[[], Any]) -> Any:
     """A fake tensor's arithmetic; needs its mode, no gradients and none of the caller's autocast."""
     with value.fake_mode, torch.no_grad():
         return compute()
+
+
+def cast(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
+    """A value in the dtype of the tensor it takes the place of; what an out= argument receives, whose shape becomes the result's."""
+    wanted, given = place.meta["val"].dtype, value.meta["val"]
+    return value if given.dtype is wanted else emit(aten.to.dtype, (value, wanted), {}, _fake(given, lambda: given.to(wanted)))
+
+
+def operands(node: fx.Node, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The writing call's arguments as the functional form takes them."""
+    if not form.dropped:
+        return node.args, dict(node.kwargs)
+    positions = {position for position, _ in form.written}
+    names = {name for _, name in form.written}
+    args = tuple(each for position, each in enumerate(node.args) if position not in positions)
+    return args, {name: value for name, value in node.kwargs.items() if name not in names}
+
+
+def kinds_of(target: Any, args: Any, kwargs: Any) -> Any:
+    """What the result's dtype can depend on: the op, its tensors' dtypes (0-dim ones apart) and its numbers' types."""
+    leaves = torch.utils._pytree.tree_leaves((args, kwargs))
+    return target, tuple(map(_kind, leaves))
+
+
+def _kind(leaf: Any) -> Any:
+    value = leaf.meta.get("val") if isinstance(leaf, fx.Node) else leaf
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.dim() == 0
+    return value if isinstance(value, torch.dtype) else type(value)
 
 
 def run_fake(target: Any, args: Any, kwargs: Any) -> Any:

@@ -8,14 +8,14 @@ is then nothing but a renaming. One walk, linear time, and none at all for a gra
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
 from torch import fx
 
-from fxonnx.capture.functional_form import SPECIAL, Form, fit, functional_form, is_mutable, run_fake, written_arguments
+from fxonnx.capture.functional_form import SPECIAL, cast, fit, functional_form, is_mutable, kinds_of, operands, run_fake, written_arguments
 from fxonnx.capture.views import Emit, NotInvertible, geometry, replay, storage, write_back
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
@@ -60,52 +60,75 @@ class Alias:
 
 @dataclass(slots=True, eq=False)
 class _Functionalizer:
+    """One walk. `aliases` knows the graph's own nodes, not the calls we add: those are values, which never change."""
+
     graph: fx.Graph
     locate: Callable[[fx.Node], Location]
     aliases: dict[fx.Node, Alias] = field(default_factory=dict)
     owners: dict[int, Alias] = field(default_factory=dict)  # storage -> the owner's alias
+    sources: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)  # call with several results -> its arguments before they were refreshed
+    preserves: dict[Any, bool] = field(default_factory=dict)  # (op, kinds of arguments) -> whether the result has the dtype of what is written
     dead: list[fx.Node] = field(default_factory=list)
+    views: set[fx.Node] = field(default_factory=set)
 
     def run(self) -> Mutations:
+        """Walk the graph and return what it does to its placeholders."""
         nodes = list(self.graph.nodes)
         for node in nodes:
             if node.op == "placeholder":
                 self._own(node)
-        for node in nodes:
-            if node.op == "call_function":
+            elif node.op == "call_function":
                 self._call(node)
             elif node.op == "output":
                 self._refresh(node)
-        end = self.graph.output_node()
-        mutations = {node: self._read(alias, end) for node, alias in self._written(nodes)}
+        mutations = self._mutations(nodes)
         for node in reversed(self.dead):
             self.graph.erase_node(node)
-        _drop_idle(self.graph, set(nodes), mutations)
+        self._drop_idle(nodes, mutations)
         return mutations
 
-    def _written(self, nodes: list[fx.Node]) -> Iterator[tuple[fx.Node, Alias]]:
-        for node in nodes:
-            if node.op == "placeholder" and node in self.aliases and self.aliases[node].memory.version:
-                yield node, self.aliases[node]
+    def _mutations(self, nodes: list[fx.Node]) -> Mutations:
+        placeholders = [node for node in nodes if node.op == "placeholder" and node in self.aliases]
+        written = [node for node in placeholders if self.aliases[node].memory.version]
+        return {node: self._read(self.aliases[node], self.graph.output_node()) for node in written}
+
+    def _drop_idle(self, nodes: list[fx.Node], mutations: Mutations) -> None:
+        """Forget the calls we made that nobody reads, and views that were only written through."""
+        kept = {node for node in nodes if node not in self.views}
+        kept.update(mutations.values())
+        for node in reversed(self.graph.nodes):
+            if node.op == "call_function" and not node.users and node not in kept:
+                self.graph.erase_node(node)
 
     # ── one node ──
 
     def _call(self, node: fx.Node) -> None:
+        if node in self.aliases:  # a result of a call that wrote to several tensors
+            self.dead.append(node)
+            return
+        sources = node.all_input_nodes
+        places = [_argument(node, *place) for place in written_arguments(node.target)] if is_mutable(node.target) else []
+        statistics = [node.args[3], node.args[4]] if _writes_hidden(node) else []
         self._refresh(node)
-        if _writes_hidden(node):
-            self._train_batch_norm(node)
-        elif is_mutable(node.target) and _RESHAPES_ITSELF not in node.target.tags:
-            self._write(node)
+        if statistics:
+            self._train_batch_norm(node, statistics)
+        elif places and _RESHAPES_ITSELF in node.target.tags:
+            self._reshape_itself(node, sources)
+        elif places:
+            self._write(node, places)
         elif isinstance(node.meta.get("val"), torch.Tensor):
-            self._alias(node)
+            self._alias(node, self.sources.get(sources[0], sources) if node.target is operator.getitem else sources)
+        else:
+            self.sources[node] = sources
 
     def _refresh(self, node: fx.Node) -> None:
         """Let the node read what its arguments are now."""
-        if not any(each in self.aliases and self._is_stale(self.aliases[each], each) for each in node.all_input_nodes):
+        known = [each for each in node.all_input_nodes if each in self.aliases]
+        if not any(self._is_stale(self.aliases[each], each) for each in known):
             return
-        current = {each: self._read(self.aliases[each], node) if each in self.aliases else each for each in node.all_input_nodes}
-        node.args = fx.map_arg(node.args, current.__getitem__)
-        node.kwargs = fx.map_arg(node.kwargs, current.__getitem__)
+        current = {each: self._read(self.aliases[each], node) for each in known}
+        node.args = fx.map_arg(node.args, lambda each: current.get(each, each))
+        node.kwargs = fx.map_arg(node.kwargs, lambda each: current.get(each, each))
 
     def _is_stale(self, alias: Alias, node: fx.Node) -> bool:
         return alias.value is not node or alias.version != alias.memory.version
@@ -115,41 +138,31 @@ class _Functionalizer:
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             return
-        key = storage(value)
-        owner = self.owners.get(key)
+        owner = self.owners.get(storage(value))
         if owner is None:
-            self.owners[key] = self.aliases[node] = Alias(Memory(), node)
+            self.owners[storage(value)] = self.aliases[node] = Alias(Memory(), node)
         elif geometry(owner.value.meta["val"]) == geometry(value):
             self.aliases[node] = owner
         else:
             owner.memory.unknown = True
             self.aliases[node] = Alias(owner.memory, node)
 
-    def _alias(self, node: fx.Node) -> None:
+    def _alias(self, node: fx.Node, sources: list[fx.Node]) -> None:
         """Note what a new tensor shares memory with: an argument (it is a view of it), or nothing (it is an owner)."""
         key = storage(node.meta["val"])
         if key not in self.owners:
             self.owners[key] = self.aliases[node] = Alias(Memory(), node)
             return
-        source = node.args[0] if node.target is operator.getitem else node
-        parent = next((each for each in source.all_input_nodes if self._shares(each, key)), None)
+        parent = next((each for each in sources if each in self.aliases and storage(each.meta["val"]) == key), None)
         if parent is None:
-            self.owners[key].memory.unknown = True
-            self.aliases[node] = Alias(self.owners[key].memory, node, version=self.owners[key].memory.version)
+            memory = self.owners[key].memory
+            memory.unknown = True
+            self.aliases[node] = Alias(memory, node, version=memory.version)
             return
-        base = self._alias_of(parent)
-        if geometry(parent.meta["val"]) == geometry(node.meta["val"]):
-            self.aliases[node] = base
-        else:
-            self.aliases[node] = Alias(base.memory, node, node, base, base.memory.version)
-
-    def _shares(self, node: fx.Node, key: int) -> bool:
-        value = node.meta.get("val")
-        return isinstance(value, torch.Tensor) and storage(value) == key
-
-    def _alias_of(self, node: fx.Node) -> Alias:
-        """The alias of an argument, which may be a value that we made."""
-        return self.aliases[node]
+        base = self.aliases[parent]
+        self.views.add(node)
+        same = geometry(parent.meta["val"]) == geometry(node.meta["val"])
+        self.aliases[node] = base if same else Alias(base.memory, node, node, base, base.memory.version)
 
     # ── reading and writing ──
 
@@ -157,74 +170,63 @@ class _Functionalizer:
         """The alias's value now, taken again of its parent's if that changed; new calls go before the given node."""
         if alias.version != alias.memory.version and alias.parent is not None and alias.view is not None:
             whole = self._read(alias.parent, before)
-            self._set(alias, replay(Emit(self.graph, before), alias.view, whole))
+            alias.value, alias.version = replay(Emit(self.graph, before), alias.view, whole), alias.memory.version
         return alias.value
 
-    def _set(self, alias: Alias, value: fx.Node) -> None:
-        alias.value, alias.version = value, alias.memory.version
-        self.aliases[value] = alias
-
-    def _store(self, alias: Alias, value: fx.Node, emit: Emit, writer: fx.Node) -> None:
+    def _store(self, alias: Alias, value: fx.Node, writer: fx.Node) -> None:
         """Make `value` what the alias, its owner and through it every other view have from now on."""
         if alias.memory.unknown:
-            raise self._refused(writer, "it writes into memory that other tensors share in a way the graph does not show", "write into a clone() of the tensor")
+            cause = "it writes into memory that other tensors share in a way the graph does not show"
+            raise self._refused(writer, cause, "write into a clone() of the tensor")
         if alias.parent is None or alias.view is None:
             alias.memory.version += 1
         else:
             whole = self._read(alias.parent, writer)
-            self._store(alias.parent, self._written_back(alias.view, whole, value, emit, writer), emit, writer)
-        self._set(alias, value)
+            self._store(alias.parent, self._written_back(alias.view, whole, value, writer), writer)
+        alias.value, alias.version = value, alias.memory.version
 
-    def _written_back(self, view: fx.Node, whole: fx.Node, part: fx.Node, emit: Emit, writer: fx.Node) -> fx.Node:
+    def _written_back(self, view: fx.Node, whole: fx.Node, part: fx.Node, writer: fx.Node) -> fx.Node:
         try:
-            return write_back(emit, view, whole, part)
+            return write_back(Emit(self.graph, writer), view, whole, part)
         except NotInvertible as error:
-            raise self._refused(writer, f"it writes through {error}, which cannot be carried back to the whole", "write into the whole tensor, by index") from error
+            cause = f"it writes through {error}, which cannot be carried back to the whole"
+            raise self._refused(writer, cause, "write into the whole tensor, by index") from error
 
     # ── ops that write ──
 
-    def _write(self, node: fx.Node) -> None:
-        emit = Emit(self.graph, node)
-        places = [_argument(node, index, name) for index, name in written_arguments(node.target)]
+    def _write(self, node: fx.Node, places: list[Any]) -> None:
         if not all(isinstance(place, fx.Node) for place in places):
             raise self._refused(node, f"{node.target} writes into a list of tensors", "write into them one by one")
-        self.dead.append(node)
+        emit = Emit(self.graph, node)
+        now = [self.aliases[place].value for place in places]
         if node.target in SPECIAL:
-            values = [SPECIAL[node.target](emit, node, places[0])]
+            values = [SPECIAL[node.target](emit, node, now[0])]
         else:
-            values = self._values(node, places, emit)
+            values = self._values(node, now, emit)
         for place, value in zip(places, values, strict=True):
-            self._store(self.aliases[place], self._own_value(value, place), emit, node)
-        self._results(node, places)
-
-    def _own_value(self, value: fx.Node, place: fx.Node) -> fx.Node:
-        """A value that belongs to another memory (copy_ from a tensor) is read there, not renamed: it keeps its own alias."""
-        known = self.aliases.get(value)
-        if known is None or known.memory is self.aliases[place].memory:
-            return value
-        return value
+            self._store(self.aliases[place], value, node)
+        self._rename_results(node, places)
+        self.dead.append(node)
 
     def _values(self, node: fx.Node, places: list[fx.Node], emit: Emit) -> list[fx.Node]:
         """The new value of every written argument, by the op's functional form."""
         form = functional_form(node.target)
         if form is None:
-            raise self._refused(node, f"{node.target} writes in place and torch has no form of it that returns the value", "use an op that returns its result")
-        args, kwargs = _operands(node, form)
+            cause = f"{node.target} writes in place, and torch has no form of it that returns the value"
+            raise self._refused(node, cause, "use an op that returns its result")
+        args, kwargs = operands(node, form)
+        key = kinds_of(form.target, args, kwargs)
+        if self.preserves.get(key):
+            return [emit(form.target, args, kwargs, places[0].meta["val"])]
         result = run_fake(form.target, args, kwargs)
         call = emit(form.target, args, kwargs, result)
-        calls = [call] if len(places) == 1 else [emit(operator.getitem, (call, index), {}, each) for index, each in enumerate(result)]
+        calls = [call] if isinstance(result, torch.Tensor) else [emit(operator.getitem, (call, at), {}, each) for at, each in enumerate(result)]
         if form.dropped:
-            return [self._cast(emit, each, place) for each, place in zip(calls, places, strict=True)]
+            return [cast(emit, each, place) for each, place in zip(calls, places, strict=True)]
+        self.preserves[key] = isinstance(result, torch.Tensor) and result.dtype is places[0].meta["val"].dtype
         return [fit(emit, each, place) for each, place in zip(calls, places, strict=True)]
 
-    def _cast(self, emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
-        """An out= argument keeps its dtype and takes the result's shape."""
-        wanted = place.meta["val"].dtype
-        if value.meta["val"].dtype is wanted:
-            return value
-        return emit(torch.ops.aten.to.dtype, (value, wanted), {}, run_fake(torch.ops.aten.to.dtype, (value, wanted), {}))
-
-    def _results(self, node: fx.Node, places: list[fx.Node]) -> None:
+    def _rename_results(self, node: fx.Node, places: list[fx.Node]) -> None:
         """What the op returns are the tensors it wrote to."""
         if isinstance(node.meta.get("val"), torch.Tensor):
             self.aliases[node] = self.aliases[places[0]]
@@ -232,18 +234,29 @@ class _Functionalizer:
         for getitem in node.users:
             self.aliases[getitem] = self.aliases[places[getitem.args[1]]]
 
-    def _train_batch_norm(self, node: fx.Node) -> None:
-        """The result and, as new values, the running mean and variance."""
+    def _reshape_itself(self, node: fx.Node, sources: list[fx.Node]) -> None:
+        """squeeze_ and the like: the tensor becomes a view of itself."""
+        form = functional_form(node.target)
+        if form is None:
+            raise self._refused(node, f"{node.target} changes what a tensor is, not only what it holds", "make a new tensor instead")
+        node.target = form.target
+        self._alias(node, sources)
+
+    def _train_batch_norm(self, node: fx.Node, statistics: list[fx.Node]) -> None:
+        """The result, and as new values the running mean and variance."""
         emit = Emit(self.graph, node)
-        target = _HIDDEN_WRITES[node.target]
         args = tuple(node.args[:8])  # all but cudnn_enabled
-        results = run_fake(target, args, {})
-        call = emit(target, args, {}, results)
+        results = run_fake(_HIDDEN_WRITES[node.target], args, {})
+        call = emit(_HIDDEN_WRITES[node.target], args, {}, results)
         output, mean, variance = (emit(operator.getitem, (call, index), {}, results[index]) for index in (0, 3, 4))
-        self.owners[storage(results[0])] = self.aliases[output] = self.aliases[node] = Alias(Memory(), output)
-        for place, value in ((node.args[3], mean), (node.args[4], variance)):
-            self._store(self.aliases[place], value, emit, node)
+        self.owners[storage(node.meta["val"])] = self.aliases[node] = Alias(Memory(), output)
+        for place, value in zip(statistics, (mean, variance), strict=True):
+            self._store(self.aliases[place], value, node)
         self.dead.append(node)
 
     def _refused(self, node: fx.Node, cause: str, cure: str) -> CaptureRefused:
         return CaptureRefused("an in-place write cannot be captured", cause=cause, cure=cure, location=self.locate(node))
+
+
+def _argument(node: fx.Node, position: int, name: str) -> Any:
+    return node.kwargs[name] if name in node.kwargs else node.args[position]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxonnx.capture.failures import Stopping
 from fxonnx.capture.tree import SYMBOLIC, SLOT, Constant, Mismatch, Path, Tree, flatten, match, slot_paths, unflatten
 from fxonnx.errors import CallMismatch, InputMismatch, NameClash, NotAModel
 
@@ -30,6 +31,10 @@ class Arguments:
     positional: int
     variadic: str | None  # the *args parameter, when the call fills it
 
+    def without_values(self) -> Arguments:
+        """The same call, not holding on to the example's tensors."""
+        return Arguments(dict.fromkeys(self.values), self.positional, self.variadic)
+
     def split(self, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """`values` (one for each of mine) as the args and kwargs of the same kind of call."""
         names = list(values)
@@ -43,10 +48,11 @@ class Signature:
     """How the model is called: argument names, their structure, and the structure of what comes back."""
 
     parameters: inspect.Signature
-    arguments: Arguments  # as captured; its values are the user's example inputs no longer, only their names count
+    arguments: Arguments  # their names and order; no values
     inputs: tuple[tuple[str, Tree], ...]
     names: tuple[str, ...]  # one for each leaf of the inputs
     result: Tree
+    result_names: tuple[str, ...]  # one for each leaf of the result
 
     def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
         """The tensors of a call, in the order of `names`. Raises CallMismatch when the call is not built like the captured one."""
@@ -63,11 +69,21 @@ class Signature:
                 cure="call it with the same structure, or compile it again for this one",
             ) from error
 
+    def arguments_for(self, leaves: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The args and kwargs of a call with these tensors, in the order of `names`: what `flatten` takes apart."""
+        remaining = iter(leaves)
+        return self.arguments.split({name: unflatten(tree, remaining) for name, tree in self.inputs})
+
+    def output_names(self, given: Iterable[str] | None = None) -> tuple[str, ...]:
+        """A name for each tensor of the result: the user's, as far as given, else its own, kept apart from the inputs'. Raises NameClash."""
+        own = [f"{name}.out" if name in self.names else name for name in self.result_names]
+        return _named(own, given, "output")
+
     def unflatten(self, leaves: Iterable[Any]) -> Any:
         """The model's own return value around these leaves: one for each tensor (or symbolic number) in it, in order."""
         return unflatten(self.result, leaves)
 
-    def output_names(self, given: Iterable[str] | None) -> tuple[str, ...]:
+    def name_outputs(self, given: Iterable[str] | None) -> tuple[str, ...]:
         """A name for each tensor of the result: the user's, or the way into it ("last_hidden_state", "output_0"), made unlike the inputs' names."""
         names = [".".join(path) for path in slot_paths(self.result)]
         names = ["output" + (f"_{name}" if name else "") if not name or name[0].isdigit() else name for name in names]
@@ -94,6 +110,11 @@ class Signature:
                 default = self._value({}, name)
                 list(match(Constant(default), given[name], (name,)))
         return []
+
+
+def as_arguments(inputs: Any) -> tuple[Any, ...]:
+    """Example inputs as positional arguments: a lone tensor counts as one, a list as a tuple."""
+    return (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
 
 
 def parameters_of(model: Any) -> inspect.Signature:
@@ -136,23 +157,31 @@ def example_arguments(parameters: inspect.Signature, args: tuple[Any, ...], kwar
 
 def leaf_names(paths: list[Path], input_names: Iterable[str] | None) -> tuple[str, ...]:
     """A name for each tensor: the user's, or the argument's name and the way into it ("x", "past.0.key")."""
-    names = [".".join(filter(None, path)) for path in paths]
-    if input_names is None:
-        return tuple(names)
-    given = list(input_names)
-    if len(given) > len(names):
-        raise InputMismatch(f"{len(given)} input_names for {len(names)} input tensors: {', '.join(names)}", cure="one name for each tensor, in this order")
-    names[: len(given)] = given
+    return _named([".".join(filter(None, path)) for path in paths], input_names, "input")
+
+
+def _named(own: list[str], given: Iterable[str] | None, kind: str) -> tuple[str, ...]:
+    """The user's names in place of the first ones of our own."""
+    names = list(given or ())
+    if len(names) > len(own):
+        raise NameClash(f"{len(names)} {kind}_names for {len(own)} {kind} tensors", cause=f"the tensors are {', '.join(own)}", cure=f"one name for each tensor, in this order, in {kind}_names")
+    names += own[len(names) :]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise NameClash(f"two inputs are called {twice[0]!r}", cure="give each input its own name in input_names")
+        raise NameClash(f"two {kind}s are called {twice[0]!r}", cure=f"give each {kind} its own name in {kind}_names")
     return tuple(names)
+
+
+def result_names(paths: list[Path]) -> tuple[str, ...]:
+    """A name for each tensor of the result: "output" for a lone one, "output_1" in a tuple, else the keys to it ("logits", "past.0.key")."""
+    named = (".".join(filter(None, path)) for path in paths)
+    return tuple("output" if not name else f"output_{name}" if name[0].isdigit() else name for name in named)
 
 
 class Flat(nn.Module):
     """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result.
 
-    `result` is the structure of the result, known after a call; leaves of it that are no tensors stay in it.
+    `result` is the structure of the result, `paths` the way to each of its tensors, known after a call; leaves that are no tensors stay in it.
     """
 
     def __init__(self, model: Callable[..., Any], arguments: Arguments, tree: Tree) -> None:
@@ -161,12 +190,15 @@ class Flat(nn.Module):
         self._arguments, self._tree = arguments, tree
         self.training = isinstance(self.model, nn.Module) and self.model.training
         self.result: Tree = SLOT
+        self.paths: list[Path] = []
 
     def forward(self, *leaves: torch.Tensor) -> list[Any]:
         """Call the model with its own arguments made of the leaves."""
         args, kwargs = self._arguments.split(unflatten(self._tree, leaves))
         call = getattr(self.model, self._method) if self._method else self.model
-        results, _, self.result = flatten(call(*args, **kwargs))
+        with Stopping():
+            returned = call(*args, **kwargs)
+        results, self.paths, self.result = flatten(returned)
         return results
 
 
@@ -176,4 +208,4 @@ def _owner(model: Callable[..., Any]) -> tuple[Any, str]:
     return (module, model.__name__) if isinstance(module, nn.Module) else (model, "")
 
 
-__all__ = ["SYMBOLIC", "Arguments", "Flat", "Signature", "bind", "example_arguments", "leaf_names", "parameters_of"]
+__all__ = ["SYMBOLIC", "Arguments", "Flat", "Signature", "bind", "example_arguments", "leaf_names", "parameters_of", "result_names"]

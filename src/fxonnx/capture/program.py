@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Signature
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.sizes import Sizes
@@ -66,7 +67,8 @@ class Program:
     `graph` has placeholders, call_function nodes (aten overloads, `operator.getitem`, arithmetic on symbolic ints, higher-order ops), get_attr
     nodes for the bodies of higher-order ops (`subgraphs`), and an output. It writes nothing in place. Every tensor node has its fake tensor in
     `meta["val"]`. `outputs` are the leaves of the model's return value: nodes, or Python numbers that the capture found to be constant.
-    `frozen` tells which dims were asked for with "auto" or `Dim.AUTO` and came out constant, and why.
+    `frozen` tells which dims were asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
+    model's Python code that a call must answer as the example did.
     """
 
     graph: fx.Graph
@@ -81,6 +83,7 @@ class Program:
     locator: Locator
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
 
     def dim(self, size: int | torch.SymInt) -> Dim:
         """A size found in the graph as a dim over the user's names."""

@@ -103,7 +103,7 @@ class _Writer:
         """A small constant has its content; a large one only a name, and its tensor is written or bound later."""
         made = self.value(value)
         if value.data is not None and _is_small(value.data):
-            array = np.ascontiguousarray(value.data.array())
+            array = np.asarray(value.data.array(), order="C")
             made.const_value = self.ir.tensor(array, dtype=self.ir.DataType(value.dtype.code), name=made.name)
         return made
 

@@ -227,7 +227,7 @@ class Builder:
             raise InvalidCall(f"opset {self.version} has no operator {op}")
         values = self._input_values(op, facts, inputs)
         given = attribute_values(op, facts, attributes)
-        call = Call(op, facts, values, given, outputs or output_count(op, facts, given), self.new_dim)
+        call = Call(op, facts, values, given, outputs or output_count(op, facts, given, values), self.new_dim)
         try:
             result_types = tuple(types) if types is not None else infer(call)
         except CannotInfer as error:

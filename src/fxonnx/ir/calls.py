@@ -82,10 +82,13 @@ def attribute_value(item: Any, kind: str | None) -> Attribute:
     return given
 
 
-def output_count(op: str, facts: OpFacts | None, attributes: dict[str, Attribute]) -> int:
-    """How many outputs a call has that does not say it: all that the operator must have."""
+def output_count(
+    op: str, facts: OpFacts | None, attributes: dict[str, Attribute], values: Sequence[Value | None] = ()
+) -> int:
+    """How many outputs a call has that does not say it: all that the operator must have; of Split, one for each size."""
     if op == "Split":
-        return int(attributes.get("num_outputs", 1))  # type: ignore[arg-type]
+        sizes = values[1] if len(values) > 1 else None
+        return int(attributes.get("num_outputs", 1 if sizes is None else sizes.shape[0]))  # type: ignore[arg-type]
     if facts is None:
         return 1
     return facts.minimum_outputs or len(facts.outputs)

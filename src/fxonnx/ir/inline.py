@@ -1,4 +1,4 @@
-"""An ONNX function's body as recorded nodes: what `@onnxscript.script` functions and the bodies in ONNX's own schemas become.
+"""An ONNX function's body as recorded nodes: an `@onnxscript.script` function, or one from ONNX's own schemas.
 
 A function is written in the operator sets that it imports; what it calls is recorded in the newest spelling. Attributes
 that have become inputs since move, defaults that have changed since are written out. What has changed its meaning is
@@ -42,9 +42,9 @@ def inline(
 ) -> tuple[Tensor, ...]:
     """Record the body of `function` and return its outputs.
 
-    `arguments` are by name: tensors (or numbers, lists, arrays) for its inputs, absent ones left out or None; Python values
-    for its attributes. `functions` are those that it calls. Raises InvalidCall for an argument it does not have or that is
-    missing, and for what cannot be said in the newest opset.
+    `arguments` are by name: tensors (or numbers, lists, arrays) for its inputs, absent ones left out or None; Python
+    values for its attributes. `functions` are those that it calls. Raises InvalidCall for an argument it does not have
+    or that is missing, and for what cannot be said in the newest opset.
     """
     _check(function, arguments)
     inputs = {name: _input(op, arguments.get(name)) for name in function.input}
@@ -140,17 +140,17 @@ class _Body:
 
     def control(self, node: NodeProto, given: Mapping[str, Any]) -> Sequence[Tensor]:
         if node.op_type == "If":
-            condition = self.tensor(node.input[0])
             branches = (given["then_branch"], given["else_branch"])
             then, otherwise = (lambda inner, graph=graph: self.nested(inner, graph, ()) for graph in branches)
-            return record_if(self.op, condition, then, otherwise)
+            return record_if(self.op, self.tensor(node.input[0]), then, otherwise)
         if node.op_type != "Loop":
             raise InvalidCall(f"{node.op_type} in a function cannot be recorded; write it as a Loop")
-        trips, condition, *carried = (self.tensor(name) if name else None for name in node.input)
+        trips, condition = (self.tensor(name) if name else None for name in node.input[:2])
+        carried = [self.tensor(name) for name in node.input[2:]]
         body = given["body"]
         return record_loop(
             self.op, carried, lambda inner, *tensors: self.nested(inner, body, tensors), trips, condition
-        )  # type: ignore[arg-type]
+        )
 
     def nested(self, inner: Builder, graph: GraphProto, arguments: Sequence[Tensor]) -> list[Tensor]:
         """A subgraph's outputs, recorded by `inner`; it sees every value of the body around it."""

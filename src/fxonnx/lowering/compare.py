@@ -1,1 +1,99 @@
-"""To be written."""
+"""Comparisons, tests of elements, and choosing by a condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fxonnx import dtypes
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.lowering.promote import SAME, as_tensor
+from fxonnx.lowering.registry import lower
+from fxonnx.lowering.vocabulary import cast, dtype_of, full
+
+INFINITY = float("inf")
+
+# ── two operands ──
+
+
+@lower("aten.eq", promote=SAME)
+def eq(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x = y, in their common dtype; NaN equals nothing."""
+    return op.Equal(self, other)
+
+
+@lower("aten.ne", promote=SAME)
+def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x ≠ y; true where either is NaN."""
+    return op.Not(op.Equal(self, other))
+
+
+@lower("aten.lt", promote=SAME)
+def lt(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x < y."""
+    return op.Less(self, other)
+
+
+@lower("aten.le", promote=SAME)
+def le(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x ≤ y."""
+    return op.LessOrEqual(self, other)
+
+
+@lower("aten.gt", promote=SAME)
+def gt(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x > y."""
+    return op.Greater(self, other)
+
+
+@lower("aten.ge", promote=SAME)
+def ge(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x ≥ y."""
+    return op.GreaterOrEqual(self, other)
+
+
+# ── one operand ──
+
+
+@lower("aten.isnan")
+def isnan(op: Builder, self: Tensor) -> Tensor:
+    """Whether x is NaN; no integer is."""
+    return op.IsNaN(self) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
+
+
+@lower("aten.isinf")
+def isinf(op: Builder, self: Tensor) -> Tensor:
+    """Whether x is infinite; no integer is."""
+    return op.IsInf(self) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
+
+
+@lower("aten.isposinf")
+def isposinf(op: Builder, self: Tensor) -> Tensor:
+    """Whether x is +inf."""
+    return op.IsInf(self, detect_negative=0) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
+
+
+@lower("aten.isneginf")
+def isneginf(op: Builder, self: Tensor) -> Tensor:
+    """Whether x is -inf."""
+    return op.IsInf(self, detect_positive=0) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
+
+
+@lower("aten.isfinite")
+def isfinite(op: Builder, self: Tensor) -> Tensor:
+    """Whether x is neither infinite nor NaN: |x| < inf."""
+    return op.Less(op.Abs(self), INFINITY) if dtype_of(self).is_float else full(op, self.shape, True, dtypes.BOOL)
+
+
+# ── choosing ──
+
+
+@lower("aten.where", promote=SAME)
+def where(op: Builder, condition: Tensor, self: Tensor, other: Tensor) -> Tensor:
+    """self where the condition holds, else other; all three broadcast."""
+    return op.Where(cast(op, condition, dtypes.BOOL), self, other)
+
+
+@lower("aten.masked_fill")
+def masked_fill(op: Builder, self: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """value where the mask holds, else self; in self's dtype."""
+    return op.Where(cast(op, mask, dtypes.BOOL), as_tensor(op, value, dtype_of(self)), self)

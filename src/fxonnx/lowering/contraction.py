@@ -83,24 +83,19 @@ def contract(op: Builder, left: Operand, right: Operand, result: str) -> Operand
     if not summed:
         return _arranged(op, _elementwise(op, left, right, result), result)
     sizes = {**right.sizes(), **left.sizes()}
-    first = _grouped(op, _arranged(op, left, batch + rows + summed), len(batch), rows, summed)
-    second = _grouped(op, _arranged(op, right, batch + summed + columns), len(batch), summed, columns)
-    shape = [sizes[letter] for letter in batch + rows + columns]
-    return _arranged(op, Operand(_split(op, op.MatMul(first, second), len(batch), rows, columns, shape), batch + rows + columns), result)
+    first, second = _arranged(op, left, batch + rows + summed), _arranged(op, right, batch + summed + columns)
+    letters = batch + rows + columns
+    if len(summed) == len(columns) == 1 and (len(rows) == 1 or not batch):  # MatMul itself runs over all rows
+        return _arranged(op, Operand(op.MatMul(first.tensor, second.tensor), letters), result)
+    matrix = op.MatMul(_grouped(op, first, len(batch), rows, summed), _grouped(op, second, len(batch), summed, columns))
+    return _arranged(op, Operand(reshape(op, matrix, [sizes[letter] for letter in letters]), letters), result)
 
 
 def _grouped(op: Builder, operand: Operand, batch: int, first: str, second: str) -> Tensor:
     """The tensor with the axes of each group merged to one; the groups follow the batch axes."""
-    if len(first) == 1 and len(second) == 1:
-        return operand.tensor
     shape = operand.tensor.shape
     groups = (product(shape[batch : batch + len(first)]), product(shape[batch + len(first) :]))
     return reshape(op, operand.tensor, (*shape[:batch], *groups))
-
-
-def _split(op: Builder, matrix: Tensor, batch: int, rows: str, columns: str, shape: Sequence[Dim]) -> Tensor:
-    """The product's rows and columns as the axes that were merged in them."""
-    return matrix if len(rows) == 1 and len(columns) == 1 else reshape(op, matrix, tuple(shape))
 
 
 def _elementwise(op: Builder, left: Operand, right: Operand, result: str) -> Operand:

@@ -5,7 +5,7 @@ Source: torch's "Type promotion" semantics (https://docs.pytorch.org/docs/stable
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,15 @@ FLOAT = Promotion(to_float=True)
 
 def common_dtype(operands: Sequence[Any]) -> DType:
     """torch.result_type over tensors (0-dim ones count less), sizes and Python numbers."""
-    return dtypes.result_type(*(0 if isinstance(item, Expr) else item for item in operands))
+    return dtypes.result_type(*(0 if isinstance(item, Expr) else item for item in _flat(operands)))
+
+
+def _flat(operands: Sequence[Any]) -> Iterator[Any]:
+    for item in operands:
+        if isinstance(item, (list, tuple)):
+            yield from _flat(item)
+        elif item is not None:
+            yield item
 
 
 def as_tensor(op: Builder, item: Any, dtype: DType) -> Any:

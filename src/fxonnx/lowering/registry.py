@@ -19,8 +19,8 @@ from fxonnx.lowering.promote import Promotion
 Body: TypeAlias = Callable[..., Any]
 
 FAMILIES = tuple(
-    """activation arithmetic attention compare complex control convolution creation embedding fft indexing linalg matmul normalization pooling
-    quantized random recurrent reduction resize shape sorting vision""".split()
+    """activation arithmetic attention compare complex control convolution creation cumulative diagonal embedding fft indexing joining linalg
+    matmul normalization padding pooling quantized random recurrent reduction resize scatter shape sorting vision""".split()
 )
 
 # Arguments that say where and how torch stores a tensor; an ONNX value has no such thing, so bodies need not name them.
@@ -137,13 +137,15 @@ def make_lowering(
 
 def _script_body(function: Any) -> Body:
     """A body with the function's own parameter names that calls it with the recording opset's functions."""
-    names = [parameter.name for parameter in function.op_signature.params] if hasattr(function, "op_signature") else list(function.param_names())
 
     def body(op: Any, **arguments: Any) -> Any:
-        return op.inline(function.to_function_proto(), arguments)
+        called = [other.to_function_proto() for other in function.function_ir.get_called_functions().values()]
+        return op.inline(function.to_function_proto(), arguments, called)
 
     parameters = [inspect.Parameter("op", inspect.Parameter.POSITIONAL_ONLY)]
-    parameters += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+    for parameter in function.op_signature.params:
+        default = inspect.Parameter.empty if parameter.required else None
+        parameters.append(inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default))
     body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return body
 

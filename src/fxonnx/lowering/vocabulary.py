@@ -74,8 +74,18 @@ def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
 
 
 def expand(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
-    """`x` broadcast to shape `dims`; `x` itself where it has it."""
-    return x if tuple(dims) == tuple(x.shape) else op.Expand(x, vector(op, dims))
+    """`x` broadcast to shape `dims`; `x` itself where it has it. A dim that stays is asked for as 1, which leaves it, and costs no shape arithmetic."""
+    if tuple(dims) == tuple(x.shape):
+        return x
+    own = (*(None,) * (len(dims) - len(x.shape)), *x.shape)
+    return op.Expand(x, vector(op, [1 if dim == size else dim for dim, size in zip(dims, own, strict=True)]))
+
+
+def positions(op: Any, size: Dim) -> Any:
+    """0, 1, … size - 1 as a 1-D int64 tensor."""
+    if isinstance(size, Expr):
+        return op.Range(np.array(0, np.int64), op.size(size), np.array(1, np.int64))
+    return op.Constant(value=_proto(np.arange(size, dtype=np.int64)))
 
 
 def full(op: Any, dims: Sequence[Dim], value: Any, dtype: DType) -> Any:
@@ -94,4 +104,4 @@ def _proto(array: np.ndarray) -> Any:
     return numpy_helper.from_array(array)
 
 
-__all__ = ["Tensor", "axes_of", "axis_of", "cast", "dtype_of", "expand", "full", "number", "reshape", "reshape_target", "transpose", "vector"]
+__all__ = ["Tensor", "axes_of", "axis_of", "cast", "dtype_of", "expand", "full", "number", "positions", "reshape", "reshape_target", "transpose", "vector"]

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 256  # combinations of input sizes whose output sizes are kept
 _FATAL = 4  # log level: what fails is raised, with its place, so it need not be printed as well
+_CONTIGUOUS = torch.contiguous_format
 _CPU = torch.device("cpu")
 
 # Any address will do for tensors without elements; their own is 0, which the runtime takes for a mistake.
-_SOMEWHERE = torch.empty(64, dtype=torch.uint8)
+_NOTHING = torch.empty(64, dtype=torch.uint8)
+_SOMEWHERE = _NOTHING.data_ptr()
 
 
 class Session:
@@ -54,7 +56,7 @@ class Session:
         self._failure = Failure(model, locate)
         self._raised = runtime_errors()
         self._session, self._kept = self._create(model, weights, threads, prepack)
-        self._sizes: dict[tuple[Sizes, ...], tuple[Sizes | None, ...]] = {}
+        self._border = _Border(self.inputs, self.outputs)
         self._idle: list[_Binding] = []
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -67,30 +69,16 @@ class Session:
         """
         if len(inputs) != len(self.inputs):
             raise _wrong_number(self.inputs, inputs)
-        tensors = [
-            tensor if type(tensor) is torch.Tensor and tensor.dtype is slot.torch and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg()
-            else _usable(slot, tensor)
-            for slot, tensor in zip(self.inputs, inputs)
-        ]  # fmt: skip
-        shapes = tuple([tensor.shape for tensor in tensors])
-        sizes = self._sizes.get(shapes) or self._learn(shapes)
         try:
             binding = self._idle.pop()
         except IndexError:  # none is idle: a thread more than ever before
-            binding = _Binding(self._session, self.inputs, self.outputs)
+            binding = _Binding(self._session, self._border)
         try:
-            results = binding.run(tensors, shapes, sizes)
+            results = binding.run(inputs)
         except self._raised as error:
             raise self._failure.running(error) from error
         self._idle.append(binding)
         return results
-
-    def _learn(self, shapes: tuple[Sizes, ...]) -> tuple[Sizes | None, ...]:
-        """Check sizes that were not met before, and remember what sizes the outputs have for them."""
-        if len(self._sizes) >= _REMEMBERED:
-            self._sizes.clear()
-        sizes = self._sizes[shapes] = output_sizes(self.inputs, self.outputs, shapes)
-        return sizes
 
     def _create(self, model: onnx.ModelProto, weights: Mapping[str, Weight], threads: int | None, prepack: bool) -> tuple[Any, list[Any]]:
         """The runtime's session, and what has to live as long.
@@ -117,46 +105,94 @@ class Session:
         return session._sess, attached.kept
 
 
-class _Binding:
-    """One thread's place to run: the runtime's binding, and what was bound to each input last."""
+class _Border:
+    """The inputs and outputs of a session, and what outputs look like for the input sizes met so far."""
 
-    def __init__(self, session: Any, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
+    def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.templates: dict[tuple[Sizes, ...], list[torch.Tensor | None]] = {}
+
+    def look_up(self, sizes: tuple[Sizes, ...]) -> list[torch.Tensor | None]:
+        """A template for each output, with one element in memory whatever its shape; None where only the runtime will know the shape.
+
+        Raises:
+            CallMismatch: the inputs may not have these sizes.
+        """
+        found = self.templates.get(sizes)
+        if found is not None:
+            return found
+        if len(self.templates) >= _REMEMBERED:
+            self.templates.clear()
+        found = self.templates[sizes] = [
+            None if size is None else torch.empty((), dtype=slot.torch, device=_CPU).expand(size)
+            for slot, size in zip(self.outputs, output_sizes(self.inputs, self.outputs, sizes))
+        ]
+        return found
+
+
+class _Binding:
+    """One thread's place to run: the runtime's binding, and what was bound to each input last. Every microsecond counts here."""
+
+    __slots__ = ("binding", "border", "bound", "device", "execute", "has_unknown", "templates")
+
+    def __init__(self, session: Any, border: _Border) -> None:
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-        self.session = session
+        self.border = border
+        self.execute = session.run_with_iobinding
         self.device = state.OrtDevice(state.OrtDevice.cpu(), state.OrtDevice.default_memory(), 0)
         self.binding = state.SessionIOBinding(session)
-        self.inputs = [(slot.name, slot.code) for slot in inputs]
-        self.outputs = [(slot.name, slot.code, slot.torch) for slot in outputs]
-        self.bound: list[Any] = [None] * len(inputs)
+        self.bound: list[tuple[int, Sizes | None]] = [(0, None)] * len(border.inputs)
+        self.templates: list[torch.Tensor | None] | None = None
+        self.has_unknown = False
 
-    def run(self, tensors: Sequence[torch.Tensor], shapes: Sequence[Sizes], sizes: Sequence[Sizes | None]) -> list[torch.Tensor]:
-        """Bind, run, and collect. The tensors are contiguous, of the right dtypes and alive until this returns."""
-        binding, device = self.binding, self.device
-        for index, (tensor, shape) in enumerate(zip(tensors, shapes)):
-            address = tensor.data_ptr() or _SOMEWHERE.data_ptr()
-            if self.bound[index] != (address, shape):
-                name, code = self.inputs[index]
-                binding.bind_input(name, device, code, shape, address)
-                self.bound[index] = (address, shape)
-        results: list[Any] = []
-        for (name, code, dtype), size in zip(self.outputs, sizes):
-            if size is None:
-                binding.bind_output(name, device)
+    def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Bind, run, and collect. A binding that raised is not to be used again."""
+        bound = self.bound
+        copies = []
+        for index, (tensor, slot) in enumerate(zip(inputs, self.border.inputs)):
+            if not (type(tensor) is torch.Tensor and tensor.dtype is slot.torch and tensor.is_cpu and tensor.is_contiguous()) or tensor.is_neg():
+                tensor = _usable(slot, tensor)
+                copies.append(tensor)  # alive while the runtime reads it
+            place = (tensor.data_ptr() or _SOMEWHERE, tensor.shape)
+            if place != bound[index]:
+                self.bind_input(index, slot, place)
+        if self.templates is None:
+            self.templates = self.border.look_up(tuple(shape for _, shape in bound))
+            self.has_unknown = any(template is None for template in self.templates)
+        results: list[torch.Tensor | None] = []
+        for template, slot in zip(self.templates, self.border.outputs):
+            if template is None:
+                self.binding.bind_output(slot.name, self.device)
                 results.append(None)
                 continue
-            result = torch.empty(size, dtype=dtype, device=_CPU)
-            binding.bind_output(name, device, code, size, result.data_ptr() or _SOMEWHERE.data_ptr())
+            result = torch.empty_like(template, memory_format=_CONTIGUOUS)
+            self.binding.bind_output(slot.name, self.device, slot.code, template.shape, result.data_ptr() or _SOMEWHERE)
             results.append(result)
-        self.session.run_with_iobinding(binding, None)
-        return self._collect(results) if None in sizes else results
+        self.execute(self.binding, None)
+        return self.collect(results) if self.has_unknown else results  # type: ignore[return-value]
 
-    def _collect(self, results: list[Any]) -> list[torch.Tensor]:
+    def bind_input(self, index: int, slot: Slot, place: tuple[int, Sizes]) -> None:
+        """Tell the runtime where an input lies now; another size makes the templates out of date."""
+        address, shape = place
+        if shape != self.bound[index][1]:
+            self.templates = None
+        self.binding.bind_input(slot.name, self.device, slot.code, shape, address)
+        self.bound[index] = place
+
+    def collect(self, results: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:
         """The results, with those that the runtime made, over its memory. The binding forgets them: they belong to the caller."""
-        made = self.binding.get_outputs()
-        found = [torch.from_dlpack(value.to_dlpack()) if result is None else result for value, result in zip(made, results)]
+        made = self.binding.get_outputs()  # not to be iterated: its iterator takes 30 µs
+        found = [_adopt(made[index]) if result is None else result for index, result in enumerate(results)]
         self.binding.clear_binding_outputs()
         return found
+
+
+def _adopt(value: Any) -> torch.Tensor:
+    """A tensor over memory that the runtime made; an empty one is made anew, as the runtime gives it strides of 0."""
+    tensor = torch.from_dlpack(value.to_dlpack())
+    return tensor if tensor.numel() else torch.empty(tensor.shape, dtype=tensor.dtype, device=_CPU)
 
 
 def _options(threads: int | None, prepack: bool) -> onnxruntime.SessionOptions:

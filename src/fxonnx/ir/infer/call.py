@@ -19,6 +19,10 @@ class CannotInfer(Exception):
     """The operator's inputs are known too little, or do not fit each other; the text says which."""
 
 
+class Contradiction(CannotInfer):
+    """The operator's inputs do not fit each other: no run could succeed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """An operator, its inputs and attributes before its outputs exist.
@@ -111,7 +115,7 @@ def _broadcast_dim(dims: tuple[Dim, ...]) -> Dim:
         if result == 1:
             result = dim
         elif isinstance(dim, int) and isinstance(result, int):
-            raise CannotInfer(f"sizes {result} and {dim} do not broadcast")
+            raise Contradiction(f"sizes {result} and {dim} do not broadcast")
         elif isinstance(dim, int):
             result = dim
         elif isinstance(result, Expr):

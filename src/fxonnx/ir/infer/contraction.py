@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fxonnx import dtypes
 from fxonnx.ir.dims import Dim, Shape, ceil_divide, floor_divide
-from fxonnx.ir.infer.call import Call, CannotInfer, Inferred, broadcast, infers
+from fxonnx.ir.infer.call import Call, CannotInfer, Contradiction, Inferred, broadcast, infers
 from fxonnx.ir.infer.fallback import infer_by_onnx
 from fxonnx.ir.infer.shaping import normalize
 from fxonnx.ir.types import TensorType
@@ -40,9 +40,9 @@ def gemm(call: Call) -> TensorType:
 
 
 def check_equal(op: str, left: Dim, right: Dim) -> None:
-    """Raise CannotInfer where two sizes that must be equal are different ints."""
+    """Raise Contradiction where two sizes that must be equal are different ints."""
     if isinstance(left, int) and isinstance(right, int) and left != right:
-        raise CannotInfer(f"{op} sums over an axis of size {left} on one side and {right} on the other")
+        raise Contradiction(f"{op} sums over an axis of size {left} on one side and {right} on the other")
 
 
 def window_size(size: Dim, kernel: int, stride: int, dilation: int, pads: int, ceil: bool = False) -> Dim:

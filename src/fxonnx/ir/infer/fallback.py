@@ -10,7 +10,7 @@ from onnx import AttributeProto, TensorProto, TypeProto, helper, numpy_helper
 from fxonnx import dtypes
 from fxonnx.ir.dims import Dim, Expr, parse_dim
 from fxonnx.ir.graph import Graph, Value, constant_ints
-from fxonnx.ir.infer.call import Call, CannotInfer
+from fxonnx.ir.infer.call import Call, CannotInfer, Contradiction
 from fxonnx.ir.schema import NEWEST
 from fxonnx.ir.types import TensorType
 
@@ -20,7 +20,7 @@ _SMALL = 1024  # elements; larger contents do not decide shapes
 def infer_by_onnx(call: Call) -> tuple[TensorType, ...]:
     """Types by `onnx.shape_inference.infer_node_outputs`; dims that it leaves open become new symbols.
 
-    Raises CannotInfer where ONNX rejects the call, has no inference for it, or does not find the rank.
+    Raises Contradiction where ONNX rejects the call, CannotInfer where it has no inference or does not find the rank.
     """
     if call.facts is None:
         raise CannotInfer(f"{call.op} is not an ONNX operator; give its output types")
@@ -39,7 +39,7 @@ def infer_by_onnx(call: Call) -> tuple[TensorType, ...]:
             opset_imports=[helper.make_opsetid("", NEWEST)],
         )
     except onnx.shape_inference.InferenceError as error:
-        raise CannotInfer(str(error).strip()) from error
+        raise Contradiction(str(error).strip()) from error
     return tuple(_read(call, inferred.get(name)) for name in outputs)
 
 

@@ -6,7 +6,7 @@ import math
 
 from fxonnx import dtypes
 from fxonnx.ir.dims import Dim, Expr, Shape, ceil_divide, floor_divide, maximum, minimum, non_negative, product
-from fxonnx.ir.infer.call import Call, CannotInfer, broadcast, infers
+from fxonnx.ir.infer.call import Call, CannotInfer, Contradiction, broadcast, infers
 from fxonnx.ir.types import TensorType
 
 
@@ -55,7 +55,7 @@ def reshape(call: Call) -> TensorType:
     missing = floor_divide(size, rest) if -1 in wanted and rest != 0 else 0
     result = tuple(missing if dim == -1 else dim for dim in wanted)
     if isinstance(size, int) and isinstance(found := product(result), int) and size != found:
-        raise CannotInfer(f"{size} elements do not make the shape {wanted}")
+        raise Contradiction(f"{size} elements do not make the shape {wanted}")
     return TensorType(call.dtype(), result)
 
 

@@ -1,0 +1,163 @@
+"""What torch assumed about sizes while it traced: which assumptions pin a dim, which ones a caller must keep, and which line made them.
+
+Here, and only here, torch's ShapeEnv is read: `guards`, `replacements` and `source_to_var` of torch 2.13.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxonnx.capture.locate import is_users
+from fxonnx.capture.sizes import Sizes
+from fxonnx.ir.dims import Dim, evaluate, symbols_of
+from fxonnx.location import Location
+
+_RELATIONS: dict[str, tuple[str, Callable[[int, int], bool]]] = {
+    "Equality": ("==", operator.eq),
+    "Unequality": ("!=", operator.ne),
+    "StrictLessThan": ("<", operator.lt),
+    "LessThan": ("<=", operator.le),
+    "StrictGreaterThan": (">", operator.gt),
+    "GreaterThan": (">=", operator.ge),
+}
+_MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
+# Comparisons of these files choose a memory layout or check what the runtime checks again; they decide nothing about values.
+_BOOKKEEPING = ("_prims_common", "_refs", "_prims", "_subclasses", "_decomp", "_meta_registrations", "_inductor", "fx/experimental", "_higher_order_ops")
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """A comparison of sizes that came out one way while tracing. The graph holds for calls where it comes out so again."""
+
+    left: Dim
+    relation: str
+    right: Dim
+    location: Location
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the graph is right for these sizes, by name of the dim."""
+        compare = next(function for text, function in _RELATIONS.values() if text == self.relation)
+        return compare(evaluate(self.left, sizes), evaluate(self.right, sizes))
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The names of the dims that are compared."""
+        return symbols_of((self.left, self.right))
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.relation} {self.right}"
+
+
+def assumptions(nodes: Sequence[fx.Node], sizes: Sizes, example: Mapping[str, int]) -> tuple[list[Assumption], list[Assumption]]:
+    """(those that pin a dim, those a caller must keep). Comparisons that hold for all sizes tried, or between sizes of data, are neither."""
+    pinning: list[Assumption] = []
+    kept: list[Assumption] = []
+    environment = shape_env(nodes)
+    for guard in environment.guards if environment is not None else ():
+        each = _read(environment.replace(guard.expr), guard.sloc.framework_loc, sizes)
+        if each is None or not each.symbols or not each.symbols <= example.keys():
+            continue
+        if each.relation == "==" and not _varies(each, example):
+            pinning.append(each)
+        elif not _is_bookkeeping(guard.sloc.framework_loc) and not all(each.holds(trial) for trial in _trials(each, example)):
+            kept.append(each)
+    return pinning, kept
+
+
+def _read(guard: Any, frame: Any, sizes: Sizes) -> Assumption | None:
+    relation = _RELATIONS.get(type(guard).__name__)
+    if relation is None:
+        return None
+    left, right = (sizes.expression(side) for side in guard.args)
+    file, line = getattr(frame, "filename", ""), getattr(frame, "lineno", 0)
+    location = Location(file=file, line=line or 0, function=getattr(frame, "name", ""), code=getattr(frame, "line", "") or "") if is_users(file) else Location()
+    return Assumption(left, relation[0], right, location)
+
+
+def _is_bookkeeping(frame: Any) -> bool:
+    file = str(getattr(frame, "filename", "")).replace("\\", "/")
+    return any(f"torch/{name}" in file for name in _BOOKKEEPING)
+
+
+def _varies(each: Assumption, example: Mapping[str, int]) -> bool:
+    """Whether an equality leaves every one of its dims some larger size, alone or together with the others."""
+    together = any(each.holds(_scaled(example, each.symbols, multiple)) for multiple in _MULTIPLES)
+    return together or all(any(each.holds(_scaled(example, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols)
+
+
+def _trials(each: Assumption, example: Mapping[str, int]) -> Iterator[Mapping[str, int]]:
+    for name in each.symbols:
+        yield from ({**example, name: size} for size in (2, 3, 7, example[name] * 2, example[name] * 3, 10007))
+    yield from (_scaled(example, each.symbols, multiple) for multiple in _MULTIPLES)
+
+
+def _scaled(example: Mapping[str, int], names: Any, multiple: int) -> dict[str, int]:
+    return {name: size * multiple if name in names else size for name, size in example.items()}
+
+
+def shape_env(nodes: Sequence[fx.Node]) -> Any:
+    """torch's record of symbolic sizes behind a graph's fake tensors, or None where all is static."""
+    values = (node.meta.get("val") for node in nodes)
+    return next((value.fake_mode.shape_env for value in values if isinstance(value, torch.Tensor) and hasattr(value, "fake_mode")), None)
+
+
+def symbol_of(environment: Any, leaf: int, axis: int) -> str | None:
+    """The symbol that torch gave a dim of an input before it froze. Sources read `L['leaves'][0].size()[1]`."""
+    suffix = f"[{leaf}].size()[{axis}]"
+    for source, symbol in environment.source_to_var.items():
+        if (source if isinstance(source, str) else source.name).endswith(suffix):
+            return str(symbol)
+    return None
+
+
+@contextmanager
+def decisions() -> Iterator[dict[str, Location]]:
+    """Collect, while tracing once more, the user's line for each decision about sizes: "s0" for a symbol that gets a value, else the comparison.
+
+    torch logs a decision in the moment it takes it, so that the line is on the stack of the log call.
+    """
+    found: dict[str, Location] = {}
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+
+    def note(record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and record.args and isinstance(record.msg, str):
+            if record.msg.startswith("set_replacement"):
+                found.setdefault(str(record.args[0]), _caller())
+            elif "guard added" in record.msg:
+                found.setdefault(str(record.args[1]), _caller())
+        return False
+
+    level = logger.level
+    logger.addFilter(note)
+    logger.setLevel(logging.INFO)
+    try:
+        yield found
+    finally:
+        logger.setLevel(level)
+        logger.removeFilter(note)
+
+
+def _caller() -> Location:
+    """The innermost frame of the user's on the stack."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if is_users(file) and not _is_standard_library(file):
+            import linecache
+
+            return Location(file=file, line=frame.f_lineno, function=frame.f_code.co_name, code=linecache.getline(file, frame.f_lineno).strip())
+        frame = frame.f_back  # type: ignore[assignment]
+    return Location()
+
+
+def _is_standard_library(file: str) -> bool:
+    return file.startswith((sys.prefix, sys.base_prefix)) and "site-packages" not in file

@@ -1,0 +1,156 @@
+"""From a model and example tensors to an ExportedProgram with the dims that were asked for; tried again where the example itself was in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.export import ExportedProgram
+
+from fxonnx.capture.assemble import read_ports
+from fxonnx.capture.dynamic import Axis, Requests, resized, without
+from fxonnx.capture.export import export
+from fxonnx.capture.failures import Translating
+from fxonnx.capture.freeze import Freeze, Naming, example_sizes, name_symbols
+from fxonnx.capture.guards import Assumption, assumptions, decisions, shape_env, symbol_of
+from fxonnx.capture.inputs import Flat
+from fxonnx.errors import Error, FrozenDimension, ModelRaised, raise_all
+from fxonnx.ir.dims import symbols_of
+from fxonnx.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One successful run of torch.export: the program, its dims by name, and what it assumed."""
+
+    exported: ExportedProgram
+    naming: Naming
+    leaves: Sequence[torch.Tensor]
+    table: Requests
+    pinning: list[Assumption]
+    kept: list[Assumption]
+
+
+def trace(flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]) -> tuple[Trace, tuple[str, ...]]:
+    """A trace in which every required dim is free, and sentences about the optional ones that are not. Raises FrozenDimension, or what capturing raises."""
+    done = _first(flat, _attempts(table, names, leaves))
+    if _tied_by_accident(done):
+        done = _first(flat, iter([(table, resized(table, names, leaves, distinct=True))]), fallback=done)
+    said: list[str] = []
+    while pinned := _optional_pins(done):
+        said += [f"{names[axis[0]]}, axis {axis[1]}: {reason}" for axis, reason in pinned.items()]
+        done = _run(flat, without(done.table, pinned), done.leaves)
+    _require(flat, done, names)
+    said += [f"{names[each.axis[0]]}, axis {each.axis[1]}: always {each.fixed}" for each in done.naming.frozen]
+    return done, tuple(said)
+
+
+def _attempts(table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]) -> Iterator[tuple[Requests, list[torch.Tensor]]]:
+    """What to ask torch for, best first. Optional dims of size 0 or 1 may be there to be broadcast, and then cannot have another size."""
+    yield table, resized(table, names, leaves)
+    small = [axis for axis, request in table.items() if not request.required and leaves[axis[0]].shape[axis[1]] < 2]
+    inner = [axis for axis in small if axis[1] != 0]
+    for given_up in ([inner] if inner and len(inner) < len(small) else []) + ([small] if small else []):
+        fewer = without(table, given_up)
+        yield fewer, resized(fewer, names, leaves)
+
+
+def _first(flat: Flat, attempts: Iterator[tuple[Requests, list[torch.Tensor]]], fallback: Trace | None = None) -> Trace:
+    failure: Error | None = None
+    for table, leaves in attempts:
+        try:
+            return _run(flat, table, leaves)
+        except Error as error:
+            failure = failure or error
+    if fallback is not None:
+        return fallback
+    assert failure is not None
+    raise failure
+
+
+def _run(flat: Flat, table: Requests, leaves: Sequence[torch.Tensor]) -> Trace:
+    with Translating():
+        exported = export(flat, leaves, table)
+    inputs = read_ports(exported, wrapped=True).inputs
+    naming = name_symbols(exported.range_constraints, inputs, table)
+    if not naming.dims:
+        return Trace(exported, naming, leaves, table, [], [])
+    return Trace(exported, naming, leaves, table, *assumptions(inputs, naming.sizes(), example_sizes(naming, inputs, leaves)))
+
+
+def _tied_by_accident(done: Trace) -> bool:
+    """Whether dims of different names came out equal that have equal sizes in the example: a comparison may have been true for that reason only."""
+    return any(each.tied for each in done.naming.frozen)
+
+
+def _optional_pins(done: Trace) -> dict[Axis, str]:
+    """Dims that were only asked for if possible, which an assumption pins although torch still takes them for free."""
+    pinned = {name: f"pinned by {each}" for each in done.pinning for name in each.symbols}
+    found: dict[Axis, str] = {}
+    for axis, dim in done.naming.axes.items():
+        reason = next((pinned[name] for name in symbols_of([dim]) if name in pinned), None)
+        if reason is not None and not done.table[axis].required:
+            found[axis] = reason
+    return found
+
+
+# ── what may not freeze ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _require(flat: Flat, done: Trace, names: Sequence[str]) -> None:
+    """Raise FrozenDimension for every required dim that is not free, with the line that fixed it; all of them at once."""
+    frozen = [each for each in done.naming.frozen if each.request.required]
+    pinned = [each for each in done.pinning if any(request.required for request in done.table.values())]
+    if not frozen and not pinned and not done.naming.narrowed:
+        return
+    places = _places(flat, done)
+    failures: list[Error] = [_frozen(each, done, names, places) for each in frozen]
+    failures += [_pinned(each, places) for each in pinned]
+    failures += [
+        FrozenDimension(f"dim {name!r} is asked for in sizes {asked}, and the model works for {works}", cause="the model decides by this size", cure="narrow the range in dynamic_shapes")
+        for name, asked, works in done.naming.narrowed
+    ]
+    raise_all(failures)
+
+
+def _places(flat: Flat, done: Trace) -> dict[str, Location]:
+    """The lines of the decisions about sizes: trace once more and listen."""
+    with decisions() as places:
+        try:
+            export(flat, done.leaves, done.table, silent=False)
+        except ModelRaised:
+            pass
+    return places
+
+
+def _frozen(each: Freeze, done: Trace, names: Sequence[str], places: dict[str, Location]) -> FrozenDimension:
+    leaf, axis = each.axis
+    label = f"dim {str(each.request.dim)!r} ({names[leaf]}, axis {axis})" if each.request.dim is not None else f"axis {axis} of {names[leaf]}"
+    environment = shape_env(done.exported.graph.find_nodes(op="placeholder"))
+    location = places.get(symbol_of(environment, leaf, axis) or "", Location()) if environment is not None else Location()
+    if each.tied:
+        return FrozenDimension(
+            f"{label} is always {each.fixed}",
+            cause="the model only works where the two agree",
+            cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ",
+            location=location,
+        )
+    return FrozenDimension(
+        f"{label} freezes at {each.fixed}, the size in the example",
+        cause="this line, or an op it calls, makes a constant of the size",
+        cure="use x.shape[…] or -1 instead of the number, or leave the dim out of dynamic_shapes",
+        location=location,
+    )
+
+
+def _pinned(each: Assumption, places: dict[str, Location]) -> FrozenDimension:
+    names = ", ".join(sorted(each.symbols))
+    return FrozenDimension(
+        f"dim {names!r} freezes: the model was captured for {each} only",
+        cause="a number computed from the size became a constant",
+        cure="compute with // and % instead of int(), round() or math on floats, or leave the dim out of dynamic_shapes",
+        location=each.location if each.location.file else places.get(str(each), Location()),
+    )
+
+

@@ -1,0 +1,42 @@
+"""Operators that have no numpy function here, by the reference implementation in `onnx`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import AttributeProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from fxonnx.ir import schema
+from fxonnx.ir.evaluate.call import Array, CannotEvaluate
+from fxonnx.ir.graph import Node
+
+
+def compute_by_reference(node: Node, arrays: Sequence[Array | None], opset: int) -> list[Array]:
+    """A model of one node, run by `onnx.reference`. Raises CannotEvaluate where that does not know the operator."""
+    facts = schema.facts(node.op, opset)
+    if facts is None:
+        raise CannotEvaluate(f"{node.op} is no ONNX operator of opset {opset}; there is no reference to compute it")
+    names = [f"i{index}" if array is not None else "" for index, array in enumerate(arrays)]
+    outputs = [f"o{index}" for index in range(len(node.outputs))]
+    proto = helper.make_node(facts.name, names, outputs)
+    for key, value in node.attributes.items():
+        proto.attribute.append(_attribute(key, value, facts.attributes[key].kind))
+    graph = helper.make_graph([proto], "node", [_info(name) for name in names if name], list(map(_info, outputs)))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    feeds = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
+    try:
+        return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
+    except NotImplementedError as error:
+        raise CannotEvaluate(f"{node.op} has no reference implementation in opset {opset}: {error}") from error
+
+
+def _attribute(name: str, value: object, kind: str) -> AttributeProto:
+    if isinstance(value, np.ndarray):
+        return helper.make_attribute(name, numpy_helper.from_array(value))
+    return helper.make_attribute(name, value, attr_type=getattr(AttributeProto, kind))
+
+
+def _info(name: str) -> ValueInfoProto:
+    return helper.make_value_info(name, TypeProto())

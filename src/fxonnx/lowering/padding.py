@@ -1,0 +1,71 @@
+"""Padding: constant, reflected, replicated and circular, negative pads included.
+
+torch lists pads from the last axis to the first, (before, after) per axis; ONNX lists all befores, then all afters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim
+from fxonnx.lowering.joining import LAST, cut
+from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.vocabulary import number, vector
+
+_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_MODE_NAMES = tuple(_MODES)  # in the order of at::padding_mode, by which `_pad_enum` counts
+
+
+def padded(op: Builder, x: Tensor, pad: Sequence[Dim], mode: str = "constant", value: float | None = None) -> Tensor:
+    """`x` padded in torch's order and mode. Negative pads cut, after the others have been put on: what is cut may still be reflected."""
+    pairs = list(zip(pad[0::2], pad[1::2], strict=True))[::-1]
+    first = len(x.shape) - len(pairs)
+    befores, afters = zip(*((0, 0),) * first, *pairs, strict=True) if x.shape else ((), ())
+    grown = [dim if not isinstance(dim, int) else max(dim, 0) for dim in (*befores, *afters)]
+    if any(dim != 0 for dim in grown):
+        fill = number(op, value or 0, x) if mode == "constant" else None
+        x = op.Pad(x, vector(op, grown), fill, mode=_MODES[mode])
+    for axis, (before, after) in enumerate(zip(befores, afters, strict=True)):
+        start, end = (-dim if isinstance(dim, int) and dim < 0 else 0 for dim in (before, after))
+        if start or end:
+            x = cut(op, x, axis, start, x.shape[axis] - end if end else LAST)
+    return x
+
+
+@lower("aten.pad")
+def pad_(op: Builder, self: Tensor, pad: Sequence[Dim], mode: str = "constant", value: float | None = None) -> Tensor:
+    """`self` padded by torch.nn.functional.pad's rules."""
+    if mode not in _MODES:
+        raise Unsupported(f"padding mode {mode!r}; there are {', '.join(_MODES)}")
+    return padded(op, self, pad, mode, value)
+
+
+@lower("aten.constant_pad_nd")
+def constant_pad(op: Builder, self: Tensor, pad: Sequence[Dim], value: float = 0) -> Tensor:
+    """`self` padded with a number."""
+    return padded(op, self, pad, "constant", value)
+
+
+@lower("aten._pad_enum")
+def pad_enum(op: Builder, self: Tensor, pad: Sequence[Dim], mode: int, value: float | None = None) -> Tensor:
+    """`self` padded in a mode given by its number."""
+    return padded(op, self, pad, _MODE_NAMES[mode], value)
+
+
+@lower("aten._pad_circular")
+def circular_pad(op: Builder, self: Tensor, pad: Sequence[Dim]) -> Tensor:
+    """`self` continued periodically."""
+    return padded(op, self, pad, "circular")
+
+
+@lower("aten.reflection_pad1d", "aten.reflection_pad2d", "aten.reflection_pad3d")
+def reflection_pad(op: Builder, self: Tensor, padding: Sequence[Dim]) -> Tensor:
+    """`self` mirrored at its border, the border element not repeated."""
+    return padded(op, self, padding, "reflect")
+
+
+@lower("aten.replication_pad1d", "aten.replication_pad2d", "aten.replication_pad3d")
+def replication_pad(op: Builder, self: Tensor, padding: Sequence[Dim]) -> Tensor:
+    """`self` continued with its border elements."""
+    return padded(op, self, padding, "replicate")

@@ -1,0 +1,207 @@
+"""Sessions: what goes in, what comes out, from which memory, and what is said when it fails."""
+
+import threading
+
+import onnx
+import pytest
+import torch
+
+from fxonnx import errors
+from fxonnx.dtypes import FLOAT32
+from fxonnx.ir.dims import symbol
+from fxonnx.ir.types import TensorType
+from fxonnx.location import Location
+from fxonnx.runtime.session import Session
+from tests.runtime.models import model, node, unary, value
+
+PLAIN = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64,
+         torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2]  # fmt: skip
+
+
+def identical(one: torch.Tensor, other: torch.Tensor) -> bool:
+    same = one.dtype is other.dtype and one.shape == other.shape
+    return same and one.contiguous().reshape(-1).view(torch.uint8).equal(other.contiguous().reshape(-1).view(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", PLAIN, ids=str)
+@pytest.mark.parametrize("dim", ["n", None], ids=["known", "unknown"])
+def test_every_dtype_passes_through(dtype, dim):
+    x = torch.arange(12).reshape(3, 4).to(torch.float32).to(dtype)
+    session = Session(unary("Identity", dtype, (dim, 4)), {})
+    (y,) = session.run([x])
+    assert identical(y, x)
+    assert y.data_ptr() != x.data_ptr()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 4), (1,), (2, 0, 3)], ids=str)
+@pytest.mark.parametrize("known", [True, False])
+def test_scalars_and_empty_tensors(shape, known):
+    x = torch.randn(shape)
+    declared = list(shape) if known else [None] * len(shape)
+    (y,) = Session(unary("Neg", shape=declared), {}).run([x])
+    assert identical(y, -x)
+
+
+def test_inputs_that_need_care():
+    session = Session(unary("Neg"), {})
+    base = torch.randn(4, 5)
+    for x in (base.T[1:], torch.randn(3, 8)[:, ::2], torch.randn(1, 4).expand(6, 4), torch.randn(2, 4, requires_grad=True),
+              torch.nn.Parameter(torch.randn(2, 4)), torch._neg_view(torch.randn(2, 4)),
+              torch.randn(2, 4, dtype=torch.complex64).conj().imag):  # fmt: skip
+        (y,) = session.run([x])
+        torch.testing.assert_close(y, -x.detach().resolve_neg().contiguous())
+        assert not y.requires_grad
+
+
+def test_sizes_may_change_from_call_to_call():
+    session = Session(unary("Neg", shape=("n", "m")), {})
+    for size in ((3, 4), (1, 7), (3, 4), (0, 2)):
+        x = torch.randn(size)
+        assert identical(session.run([x])[0], -x)
+
+
+def test_outputs_are_computed_from_declared_expressions():
+    twice = model([node("Concat", ["x", "x"], ["y"], axis=0)], [value("x", torch.float32, ["n", 2])], [value("y", torch.float32, None)])
+    n = symbol("n")
+    types = {"inputs": [TensorType(FLOAT32, (n, 2))], "outputs": [TensorType(FLOAT32, (2 * n, 2))]}
+    session = Session(twice, {}, **types)
+    x = torch.randn(3, 2)
+    assert identical(session.run([x])[0], torch.cat([x, x]))
+    assert session._idle[0].has_unknown is False
+
+
+def test_data_dependent_outputs_outlive_the_session():
+    where = model([node("NonZero", ["x"], ["i"]), node("Neg", ["x"], ["y"])], [value("x", torch.float32, ["n"])],
+                  [value("i", torch.int64, [1, None]), value("y", torch.float32, ["n"])])  # fmt: skip
+    session = Session(where, {})
+    x = torch.tensor([0.0, 1.0, 2.0, 0.0])
+    first = session.run([x])
+    second = session.run([torch.ones(4)])
+    del session
+    assert first[0].tolist() == [[1, 2]]
+    assert identical(first[1], -x)
+    assert second[0].tolist() == [[0, 1, 2, 3]]
+
+
+def test_results_are_not_reused():
+    session = Session(unary("Neg"), {})
+    first = session.run([torch.ones(2, 4)])[0]
+    session.run([torch.zeros(2, 4)])
+    assert first.eq(-1).all()
+
+
+def test_a_model_without_inputs():
+    constant = node("Constant", [], ["y"], value=onnx.numpy_helper.from_array(torch.arange(3).numpy()))
+    session = Session(model([constant], [], [value("y", torch.int64, [3])]), {})
+    first = session.run([])[0]
+    first.zero_()
+    assert session.run([])[0].tolist() == [0, 1, 2]
+
+
+def test_the_default_device_does_not_matter():
+    session = Session(unary("Neg"), {})
+    x = torch.ones(2, 4)
+    with torch.device("meta"):
+        assert session.run([x])[0].device.type == "cpu"
+
+
+def test_threads_share_a_session():
+    session = Session(unary("Neg"), {}, threads=1)
+    wrong = []
+
+    def work(number: int) -> None:
+        for step in range(200):
+            x = torch.full((1 + step % 5, 4), float(number))
+            if not session.run([x])[0].eq(-number).all():
+                wrong.append((number, step))
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+    assert 1 <= len(session._idle) <= 4
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "cure"),
+    [
+        ([], "takes 1 tensors, not 0", "like the example"),
+        ([torch.ones(2, 4, dtype=torch.float64)], "input x is torch.float64, compiled for torch.float32", "x.to(torch.float32)"),
+        ([torch.ones(2, 4, device="meta")], "input x is on meta", "x.cpu()"),
+        ([torch.ones(2, 4).to_sparse()], "input x is on torch.sparse_coo", "x.to_dense()"),
+        ([[1.0]], "input x is no tensor", "torch.as_tensor"),
+        ([torch.ones(2, 5)], "input x has shape [2, 5], compiled for [n,4]", "dynamic_shapes"),
+        ([torch.ones(4)], "input x has shape [4], compiled for [n,4]", "dynamic_shapes"),
+    ],
+)  # fmt: skip
+def test_wrong_inputs_are_named(given, what, cure):
+    session = Session(unary("Neg"), {})
+    with pytest.raises(errors.CallMismatch) as caught:
+        session.run(given)
+    assert what in caught.value.what
+    assert cure in caught.value.cure
+    assert session.run([torch.ones(2, 4)])[0].shape == (2, 4)
+
+
+def test_one_name_is_one_size():
+    add = model([node("Add", ["a", "b"], ["y"])], [value("a", torch.float32, ["n"]), value("b", torch.float32, ["n"])],
+                [value("y", torch.float32, ["n"])])  # fmt: skip
+    with pytest.raises(errors.CallMismatch, match="input b") as caught:
+        Session(add, {}).run([torch.ones(3), torch.ones(1)])
+    assert "n is 3 in another place" in caught.value.cause
+
+
+def test_a_failing_node_has_a_place():
+    place = Location(module="emb", kind="Embedding", file="model.py", line=7)
+    gather = model([node("Gather", ["t", "i"], ["y"], name="emb/Gather")], [value("t", torch.float32, [4, 2]), value("i", torch.int64, ["n"])],
+                   [value("y", torch.float32, ["n", 2])])  # fmt: skip
+    session = Session(gather, {}, locate={"emb/Gather": place}.get)
+    with pytest.raises(errors.RuntimeFailed) as caught:
+        session.run([torch.ones(4, 2), torch.tensor([9])])
+    assert caught.value.locations == (place,)
+    assert "emb/Gather" in caught.value.what
+    assert "idx=9" in caught.value.cause
+    assert "onnxruntime_src" not in str(caught.value)
+    assert session.run([torch.ones(4, 2), torch.tensor([1])])[0].shape == (1, 2)
+
+
+def test_places_are_read_from_the_nodes_by_default():
+    erf = unary("Erf", torch.float64)
+    for key, text in Location(module="act", line=3, file="m.py").to_metadata().items():
+        erf.graph.node[0].metadata_props.add(key=key, value=text)
+    with pytest.raises(errors.RuntimeFailed) as caught:
+        Session(erf, {})
+    assert caught.value.locations[0].module == "act"
+
+
+def test_a_missing_kernel_is_named():
+    with pytest.raises(errors.RuntimeFailed, match="no kernel for Erf-13") as caught:
+        Session(unary("Erf", torch.float64), {})
+    assert "opset 23" in caught.value.cause
+
+
+def test_an_unknown_operator_and_opset_are_named():
+    with pytest.raises(errors.RuntimeFailed) as caught:
+        Session(unary("Frobnicate"), {})
+    assert "No Op registered for Frobnicate" in caught.value.cause
+    with pytest.raises(errors.RuntimeFailed) as caught:
+        Session(unary("Neg", opset=99), {})
+    assert "opset" in caught.value.cure
+
+
+def test_wrong_output_sizes_are_an_error():
+    types = {"inputs": [TensorType(FLOAT32, (symbol("n"), 4))], "outputs": [TensorType(FLOAT32, (symbol("n"), 3))]}
+    with pytest.raises(errors.RuntimeFailed):
+        Session(unary("Neg"), {}, **types).run([torch.ones(2, 4)])
+
+
+def test_dtypes_torch_lacks_cannot_cross():
+    with pytest.raises(errors.UnsupportedDtype, match="x is int4"):
+        Session(unary("Identity", "int4"), {})
+
+
+def test_names_of_dims_may_be_anything():
+    session = Session(unary("Neg", shape=("batch-size", "past.0 länge")), {})
+    assert session.run([torch.ones(2, 3)])[0].shape == (2, 3)
