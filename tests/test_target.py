@@ -5,7 +5,18 @@ import pytest
 
 from fxonnx import errors
 from fxonnx.dtypes import (
-    BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT32, DType,
+    BFLOAT16,
+    BOOL,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    UINT8,
+    UINT32,
+    DType,
 )  # fmt: skip
 from fxonnx.target import NEWEST_OPSET, Target
 
@@ -13,12 +24,12 @@ DTYPES = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8,
 
 # operator -> dtypes of its inputs and outputs: "t" is the dtype under test, "i" int64, "b" bool, "-" an absent input
 OPERATORS = {
-    "Abs": ("t", "t"), "Add": ("tt", "t"), "ArgMax": ("t", "i"), "Clip": ("ttt", "t"), "CumSum": ("ti", "t"), "Equal": ("tt", "b"),
-    "Erf": ("t", "t"), "EyeLike": ("t", "t"), "Floor": ("t", "t"), "GatherElements": ("ti", "t"), "Gemm": ("tt", "t"),
-    "Identity": ("t", "t"), "Less": ("tt", "b"), "MatMul": ("tt", "t"), "Max": ("tt", "t"), "Mod": ("tt", "t"), "Neg": ("t", "t"),
-    "NonZero": ("t", "i"), "Pad": ("ti", "t"), "ReduceMax": ("t", "t"), "ReduceMean": ("t", "t"), "ReduceSum": ("t", "t"),
-    "Sign": ("t", "t"), "Sin": ("t", "t"), "Sqrt": ("t", "t"), "Tile": ("ti", "t"), "TopK": ("ti", "ti"), "Trilu": ("t", "t"),
-    "Unique": ("t", "t"), "Where": ("btt", "t"),
+    "Abs": ("t", "t"), "Add": ("tt", "t"), "ArgMax": ("t", "i"), "Clip": ("ttt", "t"), "CumSum": ("ti", "t"),
+    "Equal": ("tt", "b"), "Erf": ("t", "t"), "EyeLike": ("t", "t"), "Floor": ("t", "t"), "GatherElements": ("ti", "t"),
+    "Gemm": ("tt", "t"), "Identity": ("t", "t"), "Less": ("tt", "b"), "MatMul": ("tt", "t"), "Max": ("tt", "t"),
+    "Mod": ("tt", "t"), "Neg": ("t", "t"), "NonZero": ("t", "i"), "Pad": ("ti", "t"), "ReduceMax": ("t", "t"),
+    "ReduceMean": ("t", "t"), "ReduceSum": ("t", "t"), "Sign": ("t", "t"), "Sin": ("t", "t"), "Sqrt": ("t", "t"),
+    "Tile": ("ti", "t"), "TopK": ("ti", "ti"), "Trilu": ("t", "t"), "Unique": ("t", "t"), "Where": ("btt", "t"),
 }  # fmt: skip
 ATTRIBUTES = {"Mod": {"fmod": 1}}
 
@@ -53,7 +64,7 @@ def test_opsets_out_of_range(opset):
 
 
 def test_runtimes_older_than_all_snapshots():
-    with pytest.raises(errors.NoKernel, match="onnxruntime 1.5"):
+    with pytest.raises(errors.NoKernel, match=r"onnxruntime 1\.5"):
         Target.onnxruntime("1.5")
 
 
@@ -86,7 +97,14 @@ def test_versions(target):
 
 def test_what_to_widen_to(target):
     assert target.kernel_dtypes("", "Erf", 13, "T", {"T": FLOAT64}) == {FLOAT32}
-    assert target.kernel_dtypes("", "MatMul", 13, "T", {}) == {FLOAT32, FLOAT64, INT32, INT64, UINT32, *_named("uint64")}
+    assert target.kernel_dtypes("", "MatMul", 13, "T", {}) == {
+        FLOAT32,
+        FLOAT64,
+        INT32,
+        INT64,
+        UINT32,
+        *_named("uint64"),
+    }
 
 
 def _named(*names: str) -> set[DType]:
@@ -100,20 +118,30 @@ def test_float16_that_only_an_attribute_asks_for(target):
     assert target.loads("", "RandomNormalLike", 1, {"T1": FLOAT16, "T2": FLOAT16})
     assert not target.loads("", "EyeLike", 22, {"T1": FLOAT32, "T2": FLOAT16})
     assert _loads(_node("RandomNormalLike", "t", "t"), "t", "t", FLOAT16, 21)
-    assert not _loads(onnx.helper.make_node("RandomNormal", [], ["y0"], dtype=FLOAT16.code, shape=[2]), "", "t", FLOAT16, 21)
+    assert not _loads(
+        onnx.helper.make_node("RandomNormal", [], ["y0"], dtype=FLOAT16.code, shape=[2]), "", "t", FLOAT16, 21
+    )
     assert not _loads(onnx.helper.make_node("EyeLike", ["x0"], ["y0"], dtype=FLOAT16.code), "f", "t", FLOAT16, 23)
 
 
 @pytest.mark.parametrize("opset", [13, 21, 24])
 @pytest.mark.parametrize("op", OPERATORS)
 def test_the_runtime_does_what_the_target_says(target, op, opset):
-    """Every dtype that the schema admits: the target says that a node loads exactly where a session can be made of it."""
+    """Every dtype that the schema admits.
+
+    The target says that a node loads exactly where a session can be made of it.
+    """
     inputs, outputs = OPERATORS[op]
+    if not onnx.defs.has(op, opset, ""):
+        pytest.skip("not yet in this opset")
     schema = onnx.defs.get_schema(op, opset)
     if schema.has_function or schema.has_context_dependent_function:
         pytest.skip("inlined where there is no kernel")
     for row in DTYPES:
-        dtypes = {p.name: _row(c, row) for p, c in (*zip(schema.inputs, inputs, strict=False), *zip(schema.outputs, outputs, strict=False))}
+        dtypes = {
+            p.name: _row(c, row)
+            for p, c in (*zip(schema.inputs, inputs, strict=False), *zip(schema.outputs, outputs, strict=False))
+        }
         admitted = all(_type(_row(c, row)) in p.types for p, c in zip(schema.inputs, inputs, strict=False))
         if admitted:
             said = target.loads("", op, schema.since_version, dtypes)
@@ -138,7 +166,10 @@ def _loads(node: onnx.NodeProto, inputs: str, outputs: str, row: DType, opset: i
     from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
     names = [*zip(node.input, inputs, strict=False)], [*zip(node.output, outputs, strict=False)]
-    values = [[onnx.helper.make_tensor_value_info(name, _row(letter, row).code, None) for name, letter in side] for side in names]
+    values = [
+        [onnx.helper.make_tensor_value_info(name, _row(letter, row).code, None) for name, letter in side]
+        for side in names
+    ]
     graph = onnx.helper.make_graph([node], "graph", *values)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10)
     options = onnxruntime.SessionOptions()

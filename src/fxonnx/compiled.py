@@ -203,7 +203,7 @@ class Compiled:
             self._restore(before)
             actual, _, _ = flatten(self(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
             self._restore(before)
-        return compare(actual, expected, names=signature.name_outputs(None)[: len(expected)])
+        return compare(actual, expected, names=signature.output_names(None)[: len(expected)])
 
     def _restore(self, before: Sequence[torch.Tensor]) -> None:
         for state, content in zip(self.program.states, before, strict=True):

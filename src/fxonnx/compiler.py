@@ -107,7 +107,7 @@ def _capture(
 
 def _lower(program: Program, registry: Registry, target: Target, output_names: Sequence[str] | None) -> Graph:
     graph = import_program(program, registry, Decomposer(program), target.opset)
-    names = [*program.signature.name_outputs(output_names)]
+    names = [*program.signature.output_names(output_names)]
     names += [f"{program.inputs[writeback.input].name}.after" for writeback in program.writebacks]
     names += [f"{state.key}.after" for state in program.states]
     return replace(graph, output_names=tuple(names))

@@ -17,12 +17,12 @@ from fxonnx.kernels import KernelTable
 OLDEST_OPSET = 9
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
-# Standard files: opset 21 is the newest at which no operator has lost its kernel in ONNX Runtime 1.32 (random numbers, RoiAlign and
-# Multinomial have none from 22 on), and its IR version 10 is what runtimes of the last two years read.
+# Standard files: opset 21 is the newest at which no operator has lost its kernel in ONNX Runtime 1.32 (random numbers,
+# RoiAlign and Multinomial have none from 22 on), and its IR version 10 is what runtimes of the last two years read.
 STANDARD_OPSET = 21
 
-# ONNX Runtime 1.32: 24 loses nothing that 23 has, and adds TensorScatter and Attention with cache lengths. From 25 on Attention has no
-# kernel, at 28 QuantizeLinear has none.
+# ONNX Runtime 1.32: 24 loses nothing that 23 has, and adds TensorScatter and Attention with cache lengths. From 25 on
+# Attention has no kernel, at 28 QuantizeLinear has none.
 RUNTIME_OPSET = 24
 
 MICROSOFT = "com.microsoft"
@@ -33,7 +33,7 @@ _WITHOUT_KERNEL = frozenset({("", "Constant")})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An opset, the domains allowed beside ONNX's own, and a runtime's kernels; `kernels` is None where nothing is known of the runtime.
+    """An opset, the domains allowed beside ONNX's own, and a runtime's kernels (None where they are not known).
 
     `Target.onnx()` writes standard operators for any runtime, `Target.onnxruntime()` for the one installed.
     """
@@ -78,10 +78,12 @@ class Target:
         return domain == "" or domain in self.domains
 
     def has_kernel(self, domain: str, op: str, since: int, dtypes: Mapping[str, DType]) -> bool:
-        """Whether the runtime has a kernel for the operator version introduced in opset `since`, for these dtypes, without any cast.
+        """Whether the runtime has a kernel for the operator version introduced in opset `since`, for these dtypes,
+        without any cast.
 
-        `dtypes` names type variables ("T") or parameters ("X") of the schema; what it does not name is not asked. Constraints that mix several
-        dtypes (a variadic input that is not homogeneous) are asked one dtype at a time. True where the kernels are not known.
+        `dtypes` names type variables ("T") or parameters ("X") of the schema; what it does not name is not asked.
+        Constraints that mix several dtypes (a variadic input that is not homogeneous) are asked one dtype at a time.
+        True where the kernels are not known.
         """
         if self.kernels is None or (domain, op) in _WITHOUT_KERNEL:
             return True
@@ -91,8 +93,9 @@ class Target:
     def casts_itself(self, domain: str, op: str, since: int, dtypes: Mapping[str, DType]) -> bool:
         """Whether the runtime, having no kernel, inserts the casts itself when it loads the model.
 
-        ONNX Runtime does so for one dtype: a node that *reads* float16 is run in float32, between casts. It does not for a float16 that
-        only an attribute asks for (RandomNormal, EyeLike with dtype=float16), and never for bfloat16, float64 or integers: these do not load.
+        ONNX Runtime does so for one dtype: a node that *reads* float16 is run in float32, between casts. It does not
+        for a float16 that only an attribute asks for (RandomNormal, EyeLike with dtype=float16), and never for
+        bfloat16, float64 or integers: these do not load.
         Source: ONNX Runtime, InsertCastTransformer; measured with 1.32, see tests/test_target.py.
         """
         if self.kernels is None or self.has_kernel(domain, op, since, dtypes):
@@ -109,15 +112,22 @@ class Target:
         """
         return self.has_kernel(domain, op, since, dtypes) or self.casts_itself(domain, op, since, dtypes)
 
-    def kernel_dtypes(self, domain: str, op: str, since: int, variable: str, dtypes: Mapping[str, DType]) -> frozenset[DType]:
-        """The dtypes that `variable` may have for some kernel to take the node, the other `dtypes` staying: what it could be widened to."""
+    def kernel_dtypes(
+        self, domain: str, op: str, since: int, variable: str, dtypes: Mapping[str, DType]
+    ) -> frozenset[DType]:
+        """The dtypes that `variable` may have for some kernel to take the node, the other `dtypes` staying.
+
+        What it could be widened to.
+        """
         return frozenset(row for row in DTYPES if self.has_kernel(domain, op, since, {**dtypes, variable: row}))
 
     def opsets_with_kernel(self, op: str, dtypes: Mapping[str, DType]) -> tuple[int, ...]:
         """The opsets at which ONNX's operator `op` loads with these dtypes, ascending: what a cure may advise."""
         newest = min(NEWEST_OPSET, self.kernels.opset) if self.kernels else NEWEST_OPSET
         versions = {opset: _since(op, opset) for opset in range(OLDEST_OPSET, newest + 1)}
-        return tuple(opset for opset, since in versions.items() if since is not None and self.loads("", op, since, dtypes))
+        return tuple(
+            opset for opset, since in versions.items() if since is not None and self.loads("", op, since, dtypes)
+        )
 
     def __str__(self) -> str:
         return f"{self.kernels}, opset {self.opset}" if self.kernels else f"ONNX opset {self.opset}"
@@ -147,7 +157,10 @@ def _snapshot(version: str | None) -> KernelTable:
 
 
 def _by_variable(table: KernelTable, domain: str, op: str, since: int, dtypes: Mapping[str, DType]) -> dict[str, DType]:
-    """The dtypes under the names that kernels use. Kernels name type variables, and parameters only where their type is fixed."""
+    """The dtypes under the names that kernels use.
+
+    Kernels name type variables, and parameters only where their type is fixed.
+    """
     variables = _signature(table, domain, op, since).variables
     return {name: given for name, given in dtypes.items() if name not in variables} | {
         variables[name]: given for name, given in dtypes.items() if name in variables
@@ -156,7 +169,10 @@ def _by_variable(table: KernelTable, domain: str, op: str, since: int, dtypes: M
 
 @dataclass(frozen=True, slots=True)
 class _Signature:
-    """What dtypes may be named by: `variables` maps parameters to their type variable, `read` are the names of inputs and their variables."""
+    """What dtypes may be named by.
+
+    `variables` maps parameters to their type variable, `read` are the names of inputs and their variables.
+    """
 
     variables: Mapping[str, str]
     read: frozenset[str]

@@ -1,5 +1,9 @@
-"""Growth of resident memory, in MB, while a session is made over MB of matrices held by torch: `memory.py MB` prints it with prepack off, then on."""
+"""Growth of resident memory, in MB, while a session is made over MB of matrices held by torch.
 
+`memory.py MB` prints it with prepack off, then on.
+"""
+
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +15,7 @@ from fxonnx.runtime.session import Session
 
 def resident() -> float:
     """Resident memory of this process in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def chain(layers: int, width: int) -> tuple[onnx.ModelProto, dict[str, torch.Tensor]]:
@@ -25,9 +29,10 @@ def chain(layers: int, width: int) -> tuple[onnx.ModelProto, dict[str, torch.Ten
 
 
 def main() -> None:
+    """Measure both ways in one process; a tiny session first, so that libraries are loaded."""
     torch.set_num_threads(1)
+    Session(*chain(1, 64))
     model, weights = chain(max(1, int(sys.argv[1]) // 16), 2048)
-    Session(model.FromString(model.SerializeToString()), dict.fromkeys(weights, torch.zeros(2048, 2048)))  # libraries are loaded now
     kept = []
     for prepack in (False, True):
         before = resident()

@@ -33,23 +33,37 @@ def placeholder(name: str, row: object, shape: Sequence[int]) -> onnx.TensorProt
     return proto
 
 
-def model(nodes: Sequence[onnx.NodeProto], inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto],
-          initializers: Sequence[onnx.TensorProto] = (), opset: int = 23) -> onnx.ModelProto:  # fmt: skip
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    initializers: Sequence[onnx.TensorProto] = (),
+    opset: int = 23,
+) -> onnx.ModelProto:
     """A model with com.microsoft beside ONNX's own operators."""
     graph = helper.make_graph(list(nodes), "graph", list(inputs), list(outputs), list(initializers))
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=11)
 
 
-def unary(op: str, row: object = torch.float32, shape: Sequence[int | str | None] | None = ("n", 4),
-          out: object = None, **attributes: object) -> onnx.ModelProto:  # fmt: skip
+def unary(
+    op: str,
+    row: object = torch.float32,
+    shape: Sequence[int | str | None] | None = ("n", 4),
+    out: object = None,
+    **attributes: object,
+) -> onnx.ModelProto:
     """y = op(x)."""
     opset = int(attributes.pop("opset", 23))
-    return model([node(op, ["x"], ["y"], **attributes)], [value("x", row, shape)], [value("y", out or row, shape)], opset=opset)
+    return model(
+        [node(op, ["x"], ["y"], **attributes)], [value("x", row, shape)], [value("y", out or row, shape)], opset=opset
+    )
 
 
 def binary(op: str, weight: torch.Tensor, x: torch.Tensor, rank: int, **attributes: object) -> onnx.ModelProto:
     """y = op(x, w) with a placeholder for w."""
     inputs = [value("x", x.dtype, [None] * x.dim())]
     outputs = [value("y", x.dtype, [None] * rank)]
-    return model([node(op, ["x", "w"], ["y"], **attributes)], inputs, outputs, [placeholder("w", weight.dtype, weight.shape)])
+    return model(
+        [node(op, ["x", "w"], ["y"], **attributes)], inputs, outputs, [placeholder("w", weight.dtype, weight.shape)]
+    )

@@ -49,5 +49,5 @@ def test_every_range_has_a_schema_that_it_serves():
         standard.setdefault((schema.domain, schema.name), set()).add(schema.since_version)
     table = installed()
     for key, found in table.kernels.items():
-        versions = standard.get(key) or {each.since for each in table.schemas[key]}
+        versions = standard.get(key, set()) | {each.since for each in table.schemas.get(key, ())}
         assert all(any(kernel.serves(since) for since in versions) for kernel in found), key

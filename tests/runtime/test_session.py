@@ -5,6 +5,7 @@ import threading
 import onnx
 import pytest
 import torch
+from tests.runtime.models import model, node, unary, value
 
 from fxonnx import errors
 from fxonnx.dtypes import FLOAT32
@@ -12,15 +13,31 @@ from fxonnx.ir.dims import symbol
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
 from fxonnx.runtime.session import Session
-from tests.runtime.models import model, node, unary, value
 
-PLAIN = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.bool, torch.int8, torch.int16, torch.int32, torch.int64,
-         torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.float8_e4m3fn, torch.float8_e5m2]  # fmt: skip
+PLAIN = [
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.bool,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+]
 
 
 def identical(one: torch.Tensor, other: torch.Tensor) -> bool:
     same = one.dtype is other.dtype and one.shape == other.shape
-    return same and one.contiguous().reshape(-1).view(torch.uint8).equal(other.contiguous().reshape(-1).view(torch.uint8))
+    return same and one.contiguous().reshape(-1).view(torch.uint8).equal(
+        other.contiguous().reshape(-1).view(torch.uint8)
+    )
 
 
 @pytest.mark.parametrize("dtype", PLAIN, ids=str)
@@ -45,9 +62,15 @@ def test_scalars_and_empty_tensors(shape, known):
 def test_inputs_that_need_care():
     session = Session(unary("Neg"), {})
     base = torch.randn(4, 5)
-    for x in (base.T[1:], torch.randn(3, 8)[:, ::2], torch.randn(1, 4).expand(6, 4), torch.randn(2, 4, requires_grad=True),
-              torch.nn.Parameter(torch.randn(2, 4)), torch._neg_view(torch.randn(2, 4)),
-              torch.randn(2, 4, dtype=torch.complex64).conj().imag):  # fmt: skip
+    for x in (
+        base.T[1:],
+        torch.randn(3, 8)[:, ::2],
+        torch.randn(1, 4).expand(6, 4),
+        torch.randn(2, 4, requires_grad=True),
+        torch.nn.Parameter(torch.randn(2, 4)),
+        torch._neg_view(torch.randn(2, 4)),
+        torch.randn(2, 4, dtype=torch.complex64).conj().imag,
+    ):
         (y,) = session.run([x])
         torch.testing.assert_close(y, -x.detach().resolve_neg().contiguous())
         assert not y.requires_grad
@@ -61,7 +84,11 @@ def test_sizes_may_change_from_call_to_call():
 
 
 def test_outputs_are_computed_from_declared_expressions():
-    twice = model([node("Concat", ["x", "x"], ["y"], axis=0)], [value("x", torch.float32, ["n", 2])], [value("y", torch.float32, None)])
+    twice = model(
+        [node("Concat", ["x", "x"], ["y"], axis=0)],
+        [value("x", torch.float32, ["n", 2])],
+        [value("y", torch.float32, None)],
+    )
     n = symbol("n")
     types = {"inputs": [TensorType(FLOAT32, (n, 2))], "outputs": [TensorType(FLOAT32, (2 * n, 2))]}
     session = Session(twice, {}, **types)
@@ -71,8 +98,11 @@ def test_outputs_are_computed_from_declared_expressions():
 
 
 def test_data_dependent_outputs_outlive_the_session():
-    where = model([node("NonZero", ["x"], ["i"]), node("Neg", ["x"], ["y"])], [value("x", torch.float32, ["n"])],
-                  [value("i", torch.int64, [1, None]), value("y", torch.float32, ["n"])])  # fmt: skip
+    where = model(
+        [node("NonZero", ["x"], ["i"]), node("Neg", ["x"], ["y"])],
+        [value("x", torch.float32, ["n"])],
+        [value("i", torch.int64, [1, None]), value("y", torch.float32, ["n"])],
+    )
     session = Session(where, {})
     x = torch.tensor([0.0, 1.0, 2.0, 0.0])
     first = session.run([x])
@@ -128,14 +158,18 @@ def test_threads_share_a_session():
     ("given", "what", "cure"),
     [
         ([], "takes 1 tensors, not 0", "like the example"),
-        ([torch.ones(2, 4, dtype=torch.float64)], "input x is torch.float64, compiled for torch.float32", "x.to(torch.float32)"),
+        (
+            [torch.ones(2, 4, dtype=torch.float64)],
+            "input x is torch.float64, compiled for torch.float32",
+            "x.to(torch.float32)",
+        ),
         ([torch.ones(2, 4, device="meta")], "input x is on meta", "x.cpu()"),
         ([torch.ones(2, 4).to_sparse()], "input x is on torch.sparse_coo", "x.to_dense()"),
         ([[1.0]], "input x is no tensor", "torch.as_tensor"),
         ([torch.ones(2, 5)], "input x has shape [2, 5], compiled for [n,4]", "dynamic_shapes"),
         ([torch.ones(4)], "input x has shape [4], compiled for [n,4]", "dynamic_shapes"),
     ],
-)  # fmt: skip
+)
 def test_wrong_inputs_are_named(given, what, cure):
     session = Session(unary("Neg"), {})
     with pytest.raises(errors.CallMismatch) as caught:
@@ -146,8 +180,11 @@ def test_wrong_inputs_are_named(given, what, cure):
 
 
 def test_one_name_is_one_size():
-    add = model([node("Add", ["a", "b"], ["y"])], [value("a", torch.float32, ["n"]), value("b", torch.float32, ["n"])],
-                [value("y", torch.float32, ["n"])])  # fmt: skip
+    add = model(
+        [node("Add", ["a", "b"], ["y"])],
+        [value("a", torch.float32, ["n"]), value("b", torch.float32, ["n"])],
+        [value("y", torch.float32, ["n"])],
+    )
     with pytest.raises(errors.CallMismatch, match="input b") as caught:
         Session(add, {}).run([torch.ones(3), torch.ones(1)])
     assert "n is 3 in another place" in caught.value.cause
@@ -155,8 +192,11 @@ def test_one_name_is_one_size():
 
 def test_a_failing_node_has_a_place():
     place = Location(module="emb", kind="Embedding", file="model.py", line=7)
-    gather = model([node("Gather", ["t", "i"], ["y"], name="emb/Gather")], [value("t", torch.float32, [4, 2]), value("i", torch.int64, ["n"])],
-                   [value("y", torch.float32, ["n", 2])])  # fmt: skip
+    gather = model(
+        [node("Gather", ["t", "i"], ["y"], name="emb/Gather")],
+        [value("t", torch.float32, [4, 2]), value("i", torch.int64, ["n"])],
+        [value("y", torch.float32, ["n", 2])],
+    )
     session = Session(gather, {}, locate={"emb/Gather": place}.get)
     with pytest.raises(errors.RuntimeFailed) as caught:
         session.run([torch.ones(4, 2), torch.tensor([9])])

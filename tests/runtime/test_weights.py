@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from tests.runtime.models import binary, model, node, placeholder, value
 from torch.nn import functional as F
 
 from fxonnx import errors
 from fxonnx.runtime.session import Session
 from fxonnx.runtime.weights import attach
-from tests.runtime.models import binary, model, node, placeholder, value
 
 
 def attached(proto, weights):
@@ -27,7 +27,10 @@ def attached(proto, weights):
 def conv_batch_norm():
     weights = {"w": torch.randn(16, 16, 3, 3)} | {name: torch.rand(512)[:16] + 0.5 for name in ("s", "b", "m", "v")}
     x = torch.randn(1, 16, 8, 8)
-    nodes = [node("Conv", ["x", "w"], ["c"], pads=[1] * 4), node("BatchNormalization", ["c", "s", "b", "m", "v"], ["y"])]
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        node("BatchNormalization", ["c", "s", "b", "m", "v"], ["y"]),
+    ]
     y = F.batch_norm(F.conv2d(x, weights["w"], padding=1), weights["m"], weights["v"], weights["s"], weights["b"])
     return nodes, weights, x, y
 
@@ -56,8 +59,11 @@ def transpose_optimizer():
     """The optimizer transposes the constant and keeps its name: a shared value under that name would be wrong."""
     weights = {"w": torch.randn(40, 8)}
     x = torch.randn(2, 8, 4, 40)
-    nodes = [node("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]), node("Add", ["t", "w"], ["u"]),
-             node("Transpose", ["u"], ["y"], perm=[0, 3, 1, 2])]  # fmt: skip
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]),
+        node("Add", ["t", "w"], ["u"]),
+        node("Transpose", ["u"], ["y"], perm=[0, 3, 1, 2]),
+    ]
     return nodes, weights, x, (x.permute(0, 2, 3, 1) + weights["w"]).permute(0, 3, 1, 2)
 
 
@@ -91,7 +97,17 @@ def in_a_branch():
     return [true, node("If", ["c"], ["y"], **bodies)], weights, x, x @ weights["w"]
 
 
-CASES = [conv_batch_norm, matmul_batch_norm, transposed, tied, transpose_optimizer, dequantized, reshaped, half_matmul, in_a_branch]
+CASES = [
+    conv_batch_norm,
+    matmul_batch_norm,
+    transposed,
+    tied,
+    transpose_optimizer,
+    dequantized,
+    reshaped,
+    half_matmul,
+    in_a_branch,
+]
 
 
 @pytest.mark.parametrize("prepack", [True, False], ids=["prepack", "plain"])
@@ -126,8 +142,12 @@ def test_a_shared_weight_is_torchs_own_memory():
 
 
 def _gather(table):
-    return model([node("Gather", ["w", "x"], ["y"])], [value("x", torch.int64, ["n"])], [value("y", table.dtype, ["n", *table.shape[1:]])],
-                 [placeholder("w", table.dtype, table.shape)])  # fmt: skip
+    return model(
+        [node("Gather", ["w", "x"], ["y"])],
+        [value("x", torch.int64, ["n"])],
+        [value("y", table.dtype, ["n", *table.shape[1:]])],
+        [placeholder("w", table.dtype, table.shape)],
+    )
 
 
 def test_a_shared_weight_is_kept_alive():
@@ -157,8 +177,12 @@ def test_weights_of_every_kind(name, shared):
     weight = ODD[name]
     second = [] if shared else [node("Identity", ["w"], ["z"])]  # a reader that optimizers may look into
     outputs = [value("y", weight.dtype, [2, 16]), value("z", weight.dtype, [100, 16])][: 1 + len(second)]
-    proto = model([node("Gather", ["w", "x"], ["y"]), *second], [value("x", torch.int64, [2])], outputs,
-                  [placeholder("w", weight.dtype, weight.shape)])  # fmt: skip
+    proto = model(
+        [node("Gather", ["w", "x"], ["y"]), *second],
+        [value("x", torch.int64, [2])],
+        outputs,
+        [placeholder("w", weight.dtype, weight.shape)],
+    )
     plain = weight.detach().resolve_neg()
     results = Session(proto, {"w": weight}).run([torch.tensor([99, 0])])
     assert all(result.equal(wanted) for result, wanted in zip(results, (plain[[99, 0]], plain), strict=False))
@@ -166,12 +190,16 @@ def test_weights_of_every_kind(name, shared):
 
 def test_float8_weights():
     weight = torch.randn(100, 16).to(torch.float8_e4m3fn)
-    proto = model([node("Cast", ["w"], ["y"], to=1)], [], [value("y", torch.float32, [100, 16])],
-                  [placeholder("w", weight.dtype, weight.shape)])  # fmt: skip
+    proto = model(
+        [node("Cast", ["w"], ["y"], to=1)],
+        [],
+        [value("y", torch.float32, [100, 16])],
+        [placeholder("w", weight.dtype, weight.shape)],
+    )
     assert Session(proto, {"w": weight}).run([])[0].equal(weight.float())
 
 
-@pytest.mark.parametrize("form", ["packed torch", "packed numpy", "one per byte"])
+@pytest.mark.parametrize("form", ["packed torch", "packed numpy", "one per byte", "int8 numpy"])
 @pytest.mark.parametrize("row", ["int4", "uint4"])
 @pytest.mark.parametrize("shape", [(64, 128), (2, 4), (1, 2305)], ids=str)
 def test_four_bit_weights(row, form, shape):
@@ -179,16 +207,33 @@ def test_four_bit_weights(row, form, shape):
     single = np.random.default_rng(0).integers(low, high, shape)
     flat = np.pad(single.reshape(-1), (0, single.size % 2)) & 15
     packed = (flat[0::2] | flat[1::2] << 4).astype(np.uint8)
-    weight = {"packed torch": torch.from_numpy(packed), "packed numpy": packed, "one per byte": single.astype(getattr(ml_dtypes, row))}[form]
+    weight = {
+        "packed torch": torch.from_numpy(packed),
+        "packed numpy": packed,
+        "one per byte": single.astype(getattr(ml_dtypes, row)),
+        "int8 numpy": single.astype(np.int8),
+    }[form]
     scale = placeholder("s", torch.float32, [])
-    proto = model([node("DequantizeLinear", ["w", "s"], ["d"]), node("Add", ["d", "x"], ["y"])], [value("x", torch.float32, [])],
-                  [value("y", torch.float32, shape)], [placeholder("w", row, shape), scale])  # fmt: skip
+    proto = model(
+        [node("DequantizeLinear", ["w", "s"], ["d"]), node("Add", ["d", "x"], ["y"])],
+        [value("x", torch.float32, [])],
+        [value("y", torch.float32, shape)],
+        [placeholder("w", row, shape), scale],
+    )
     (y,) = Session(proto, {"w": weight, "s": torch.tensor(0.5)}).run([torch.tensor(0.0)])
     assert y.equal(torch.from_numpy(single * 0.5).float())
 
 
-@pytest.mark.parametrize("array", [np.arange(4000.0, dtype=np.float32).reshape(100, 40), np.ones((100, 40), ml_dtypes.bfloat16),
-                                   np.arange(4000).reshape(40, 100).T, np.ones((100, 40), bool)], ids=lambda a: a.dtype.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(4000.0, dtype=np.float32).reshape(100, 40),
+        np.ones((100, 40), ml_dtypes.bfloat16),
+        np.arange(4000).reshape(40, 100).T,
+        np.ones((100, 40), bool),
+    ],
+    ids=lambda a: a.dtype.name,
+)
 def test_numpy_weights(array):
     array = array.copy("K")
     array.flags.writeable = False
@@ -199,6 +244,7 @@ def test_numpy_weights(array):
     assert y.float().equal(tensor[[2]].float())
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
 def test_dtypes_that_onnx_lacks_are_refused():
     with pytest.raises(errors.UnsupportedDtype):
         Session(_gather(torch.zeros(10, 64)), {"other": torch.zeros(99, 9, dtype=torch.complex32)})

@@ -57,5 +57,5 @@ def capture(model: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None,
     flat = Flat(model, arguments, tree)
     with training_mode(flat.model, mode):
         done, frozen = trace(flat, table, names, leaves)
-    signature = Signature(parameters, arguments.without_values(), inputs, names, flat.result, result_names(flat.paths))
+    signature = Signature(parameters, arguments.without_values(), inputs, names, flat.returned.tree, result_names(flat.returned.paths))
     return assemble(done.exported, signature, done.naming, frozen=frozen, assumptions=tuple(done.kept))

@@ -24,7 +24,7 @@ def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests, *, silen
     With `silent` false, torch's log reaches who listens to it (`guards.decisions`, which lets nothing out).
     """
     shapes = (torch_shapes(table, leaves),)
-    with torch.no_grad(), quiet() if silent else nullcontext(), no_fast_path():
+    with torch.no_grad(), quiet() if silent else nullcontext(), unadvised(), no_fast_path():
         return torch.export.export(flat, tuple(leaves), dynamic_shapes=shapes, strict=False)
 
 
@@ -60,14 +60,12 @@ _TALKATIVE = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_s
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what torch prints of failures that we report ourselves, and its advice on attributes (RNNs' own) that change while tracing."""
+    """Without what torch prints of failures that we report ourselves."""
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     for logger in loggers:
         logger.addFilter(_drop)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The tensor attributes? .* (was|were) assigned during export")
-            yield
+        yield
     finally:
         for logger in loggers:
             logger.removeFilter(_drop)
@@ -75,3 +73,11 @@ def quiet() -> Iterator[None]:
 
 def _drop(record: logging.LogRecord) -> bool:
     return record.levelno < logging.WARNING
+
+
+@contextmanager
+def unadvised() -> Iterator[None]:
+    """Without torch's advice on attributes that change while tracing; it is about nn.LSTM's own."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* (was|were) assigned during export")
+        yield

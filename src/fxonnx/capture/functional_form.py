@@ -45,7 +45,7 @@ def functional_form(target: Any) -> Form | None:
     """The op that returns what `target` writes, or None where torch has none."""
     written = written_arguments(target)
     name = target._schema.name.partition("::")[2]
-    out = target._overloadname == "out" or target._overloadname.endswith("_out") or "out" in {each for _, each in written}
+    out = all(target._schema.arguments[position].kwarg_only for position, _ in written)
     found = _overload(target, name if out else _without_underscore(name), out)
     return None if found is None else Form(found, written, dropped=out)
 
@@ -60,14 +60,20 @@ def _without_underscore(name: str) -> str:
 def _overload(target: Any, name: str, out: bool) -> Any:
     """The overload of the op called `name` that takes `target`'s arguments (less the places for results) and writes nothing."""
     dropped = {name for _, name in written_arguments(target)} if out else set()
-    wanted = [(each.name, str(each.type)) for each in target._schema.arguments if each.name not in dropped]
+    wanted = _types(target, dropped)
     for candidate in (name, f"{name}_functional"):
         packet = getattr(getattr(torch.ops, target.namespace), candidate, None)
         for overload in packet.overloads() if packet is not None else ():
             found = getattr(packet, overload)
-            if not found._schema.is_mutable and [(each.name, str(each.type)) for each in found._schema.arguments] == wanted:
+            if not found._schema.is_mutable and _types(found, set()) == wanted:
                 return found
     return None
+
+
+def _types(target: Any, dropped: set[str]) -> list[tuple[str, bool, str]]:
+    """The types of an op's arguments; names only where they are needed in a call (`dropout` says input where `dropout_` says self)."""
+    kept = (each for each in target._schema.arguments if each.name not in dropped)
+    return [(each.name if each.kwarg_only else "", each.kwarg_only, str(each.type)) for each in kept]
 
 
 Replace: TypeAlias = Callable[[Emit, fx.Node, fx.Node], fx.Node]

@@ -24,6 +24,7 @@ Mutations: TypeAlias = "dict[fx.Node, fx.Node]"
 """placeholder -> its value after a call, for those that the graph writes to"""
 
 _HIDDEN_WRITES = {torch.ops.aten.batch_norm.default: torch.ops.aten._native_batch_norm_legit_functional.default}
+_HIDDEN_ALIASES = {torch.ops.aten.dropout.default: lambda input, p, train: not train or p == 0}  # returns its input, where torch's fake tensors say a copy
 _RESHAPES_ITSELF = torch.Tag.inplace_view  # squeeze_ and the like: the tensor becomes a view of itself, nothing is written
 
 
@@ -150,6 +151,9 @@ class _Functionalizer:
     def _alias(self, node: fx.Node, sources: list[fx.Node]) -> None:
         """Note what a new tensor shares memory with: an argument (it is a view of it), or nothing (it is an owner)."""
         key = storage(node.meta["val"])
+        if node.target in _HIDDEN_ALIASES and _HIDDEN_ALIASES[node.target](*node.args):
+            self.owners[key] = self.aliases[node] = self.aliases[sources[0]]
+            return
         if key not in self.owners:
             self.owners[key] = self.aliases[node] = Alias(Memory(), node)
             return

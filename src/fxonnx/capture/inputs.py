@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from fxonnx.capture.failures import Stopping
-from fxonnx.capture.tree import SYMBOLIC, SLOT, Constant, Mismatch, Path, Tree, flatten, match, slot_paths, unflatten
+from fxonnx.capture.tree import SYMBOLIC, SLOT, Constant, Mismatch, Path, Tree, flatten, match, unflatten
 from fxonnx.errors import CallMismatch, InputMismatch, NameClash, NotAModel
 
 _ANYTHING = inspect.Signature(
@@ -83,16 +83,6 @@ class Signature:
         """The model's own return value around these leaves: one for each tensor (or symbolic number) in it, in order."""
         return unflatten(self.result, leaves)
 
-    def name_outputs(self, given: Iterable[str] | None) -> tuple[str, ...]:
-        """A name for each tensor of the result: the user's, or the way into it ("last_hidden_state", "output_0"), made unlike the inputs' names."""
-        names = [".".join(path) for path in slot_paths(self.result)]
-        names = ["output" + (f"_{name}" if name else "") if not name or name[0].isdigit() else name for name in names]
-        names = [f"{name}_output" if name in self.names else name for name in names]
-        wanted = list(given or ())
-        if len(wanted) > len(names):
-            raise InputMismatch(f"{len(wanted)} output_names for {len(names)} output tensors: {', '.join(names)}", cure="one name for each tensor")
-        return (*wanted, *names[len(wanted) :])
-
     def _value(self, given: Mapping[str, Any], name: str) -> Any:
         if name in given:
             return given[name]
@@ -119,9 +109,9 @@ def as_arguments(inputs: Any) -> tuple[Any, ...]:
 
 def parameters_of(model: Any) -> inspect.Signature:
     """The signature that a call of the model binds to. Raises NotAModel for what cannot be called."""
-    if not callable(model):
+    if not callable(model) or isinstance(model, type):
         raise NotAModel(
-            f"{type(model).__name__} is not a model",
+            f"{'the class ' + model.__name__ if isinstance(model, type) else type(model).__name__} is not a model",
             cure="give an nn.Module, a function of tensors, an fx.GraphModule or an ExportedProgram",
         )
     target = model.forward if isinstance(model, nn.Module) else model
@@ -178,19 +168,23 @@ def result_names(paths: list[Path]) -> tuple[str, ...]:
     return tuple("output" if not name else f"output_{name}" if name[0].isdigit() else name for name in named)
 
 
-class Flat(nn.Module):
-    """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result.
+@dataclass(slots=True)
+class Returned:
+    """What a model returned: the structure of the result, with a slot for each tensor and the other leaves in it, and the way to each tensor."""
 
-    `result` is the structure of the result, `paths` the way to each of its tensors, known after a call; leaves that are no tensors stay in it.
-    """
+    tree: Tree = SLOT
+    paths: list[Path] = field(default_factory=list)
+
+
+class Flat(nn.Module):
+    """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result, and notes what they were `returned` in."""
 
     def __init__(self, model: Callable[..., Any], arguments: Arguments, tree: Tree) -> None:
         super().__init__()
         self.model, self._method = _owner(model)  # weights and module paths are found below the name "model", see `locate`
         self._arguments, self._tree = arguments, tree
         self.training = isinstance(self.model, nn.Module) and self.model.training
-        self.result: Tree = SLOT
-        self.paths: list[Path] = []
+        self.returned = Returned()  # an object of its own: torch.export puts a module's attributes back to what they were
 
     def forward(self, *leaves: torch.Tensor) -> list[Any]:
         """Call the model with its own arguments made of the leaves."""
@@ -198,7 +192,7 @@ class Flat(nn.Module):
         call = getattr(self.model, self._method) if self._method else self.model
         with Stopping():
             returned = call(*args, **kwargs)
-        results, self.paths, self.result = flatten(returned)
+        results, self.returned.paths, self.returned.tree = flatten(returned)
         return results
 
 

@@ -37,7 +37,8 @@ def trace(flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[to
     done = _first(flat, _attempts(table, names, leaves))
     if _tied_by_accident(done):
         done = _first(flat, iter([(table, resized(table, names, leaves, distinct=True))]), fallback=done)
-    said: list[str] = []
+    given_up = [axis for axis in table if axis not in done.table]
+    said = [f"{names[leaf]}, axis {axis}: size {leaves[leaf].shape[axis]} cannot vary" for leaf, axis in given_up]
     while pinned := _optional_pins(done):
         said += [f"{names[axis[0]]}, axis {axis[1]}: {reason}" for axis, reason in pinned.items()]
         done = _run(flat, without(done.table, pinned), done.leaves)

@@ -95,15 +95,6 @@ def match(tree: Tree, value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]
         yield from match(part, child, (*path, _segment(tree.type, key)))
 
 
-def slot_paths(tree: Tree, path: Path = ()) -> Iterator[Path]:
-    """The way into the structure for every slot, in order."""
-    if isinstance(tree, Slot):
-        yield path
-    elif isinstance(tree, Branch):
-        for key, part in zip(tree.keys, tree.parts, strict=True):
-            yield from slot_paths(part, (*path, _segment(tree.type, key)))
-
-
 class Mismatch(Exception):
     """A value that is not built like the captured one. Callers say which argument it came from and raise an error of ours."""
 

@@ -6,11 +6,12 @@ A snapshot is one JSON file, `<runtime>-<major>.<minor>-<provider>.json`, writte
     opset, ir_version             the newest of each that the runtime loads
     types       every set of dtypes that occurs, once; kernels name a set by its index
     kernels     domain -> operator -> [[first, last or null, {constraint: index}], …]
-    schemas     domain -> operator -> since -> {inputs, outputs: [[name, type, "" or "?" or "*"], …], types: {variable: index}},
-                for the operators that `onnx.defs` does not know
+    schemas     domain -> operator -> since -> {inputs, outputs: [[name, type, mark], …], types: {variable: index}},
+                for the operators that `onnx.defs` does not know; mark is "?" for optional, "*" for variadic
 
-A kernel's constraint is named like the type variable of the operator's schema ("T", "T1"), or, in the few places where a parameter has
-a fixed type, like that parameter ("shape" of Reshape). Only tensor types are kept: a set that is empty holds sequences and maps.
+A kernel's constraint is named like the type variable of the operator's schema ("T", "T1"), or, in the few places where
+a parameter has a fixed type, like that parameter ("shape" of Reshape). Only tensor types are kept: a set that is empty
+holds sequences and maps.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Kernel:
     def serves(self, since: int) -> bool:
         """Whether the runtime may use this kernel for the operator version introduced in opset `since`.
 
-        An open-ended kernel serves only the version it starts with: the runtime cannot know that later versions compute the same.
-        Source: ONNX Runtime, KernelRegistry::VerifyKernelDef.
+        An open-ended kernel serves only the version it starts with: the runtime cannot know that later versions compute
+        the same. Source: ONNX Runtime, KernelRegistry::VerifyKernelDef.
         """
         return since == self.first or (self.last is not None and self.first <= since <= self.last)
 
@@ -50,7 +51,10 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """An input or output of an operator that only the runtime knows: its name, its type variable or fixed type, how often it may stand."""
+    """An input or output of an operator that only the runtime knows.
+
+    Its name, its type variable or fixed type, how often it may stand.
+    """
 
     name: str
     type: str
@@ -137,7 +141,9 @@ def _types(indices: Mapping[str, int], sets: list[frozenset[DType]]) -> dict[str
     return {name: sets[index] for name, index in indices.items()}
 
 
-def _schema(domain: str, op: str, since: int, row: Mapping[str, list[list[str]]], sets: list[frozenset[DType]]) -> Schema:
+def _schema(
+    domain: str, op: str, since: int, row: Mapping[str, list[list[str]]], sets: list[frozenset[DType]]
+) -> Schema:
     inputs, outputs = (
         tuple(Parameter(name, type, optional=mark == "?", variadic=mark == "*") for name, type, mark in row[side])
         for side in ("inputs", "outputs")

@@ -162,8 +162,8 @@ def hardswish(op: Builder, self: Tensor) -> Tensor:
 
 @lower("aten.softshrink")
 def softshrink(op: Builder, self: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by λ, 0 within λ of it: x - clamp(x, -λ, λ), but for infinities, which stay."""
-    return op.Shrink(self, lambd=float(lambd), bias=float(lambd))
+    """x moved towards 0 by λ, 0 within λ of it. ONNX's Shrink would turn NaN into 0."""
+    return op.Sub(self, op.Clip(self, -float(lambd), float(lambd)))
 
 
 @lower("aten.hardshrink")

@@ -93,7 +93,9 @@ def _bounds(op: Builder, size: Dim, count: int) -> tuple[Any, Any]:
     """Where windows begin and end, as columns."""
     number = np.arange(count, dtype=np.int64)[:, None]
     if not isinstance(size, Expr):
-        return op.Constant(value=_proto(number * size // count)), op.Constant(value=_proto(-(-(number + 1) * size // count)))
+        return op.Constant(value=_proto(number * size // count)), op.Constant(
+            value=_proto(-(-(number + 1) * size // count))
+        )
     length = op.size(size)
     begins = op.Div(op.Mul(length, number), count)
     return begins, op.Div(op.Mul(length, number + 1) + (count - 1), count)

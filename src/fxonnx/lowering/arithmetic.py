@@ -1,4 +1,7 @@
-"""Pointwise mathematics: sums and products, powers, rounding, trigonometry, bits and logic."""
+"""Pointwise mathematics: sums and products, division, powers, rounding, bounds, trigonometry, bits and logic.
+
+What needs a formula of its own (log1p, erfc, lgamma …) is in `special`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_single, number
 
 # ── one operator of the same name ──
 
@@ -87,12 +90,6 @@ def mul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return op.And(self, other) if dtype_of(self) is dtypes.BOOL else op.Mul(self, other)
 
 
-@lower("aten.div.Tensor", "aten.div.Scalar", promote=FLOAT)
-def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x / y; of integers, in floats."""
-    return op.Div(self, other)
-
-
 @lower("aten.neg")
 def neg(op: Builder, self: Tensor) -> Tensor:
     """-x; unsigned integers wrap around."""
@@ -111,8 +108,97 @@ def rsqrt(op: Builder, self: Tensor) -> Tensor:
     return op.Reciprocal(op.Sqrt(self))
 
 
+@lower("aten.addcmul", promote=SAME.of("self", "tensor1", "tensor2"))
+def addcmul(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """x + value·y·z."""
+    return op.Add(self, op.Mul(_scaled(op, tensor1, value), tensor2))
+
+
+@lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"))
+def addcdiv(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """x + value·y/z."""
+    return op.Add(self, op.Div(_scaled(op, tensor1, value), tensor2))
+
+
+@lower("aten.lerp", promote=SAME.of("self", "end"))
+@in_single
+def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """self + w·(end - self), computed from the nearer end, so that it is exact at both (ATen/native/Lerp.h)."""
+    way = op.Sub(end, self)
+    if isinstance(weight, (int, float)):
+        near_start = -0.5 < weight < 0.5
+        return op.Add(self, op.Mul(way, weight)) if near_start else op.Sub(end, op.Mul(way, 1 - weight))
+    from_start, from_end = op.Add(self, op.Mul(way, weight)), op.Sub(end, op.Mul(way, op.Sub(number(op, 1, self), weight)))
+    return op.Where(op.Less(op.Abs(weight), 0.5), from_start, from_end)
+
+
+@lower("aten.deg2rad", promote=FLOAT)
+def deg2rad(op: Builder, self: Tensor) -> Tensor:
+    """x·π/180."""
+    return op.Mul(self, math.pi / 180)
+
+
+@lower("aten.rad2deg", promote=FLOAT)
+def rad2deg(op: Builder, self: Tensor) -> Tensor:
+    """x·180/π."""
+    return op.Mul(self, 180 / math.pi)
+
+
 def _scaled(op: Builder, x: Tensor, alpha: Any) -> Tensor:
     return x if isinstance(alpha, (int, float)) and alpha == 1 else op.Mul(x, as_tensor(op, alpha, dtype_of(x)))
+
+
+# ── division ──
+
+
+@lower("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide", promote=FLOAT)
+def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x / y; of integers, in floats."""
+    return op.Div(self, other)
+
+
+@lower("aten.div.Tensor_mode", "aten.div.Scalar_mode")
+def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """x / y, rounded towards zero ("trunc") or down ("floor"); not rounded, integers divide as floats."""
+    operands = {"self": self, "other": other}
+    (FLOAT if rounding_mode is None else SAME).apply(op, operands)
+    body = {None: div, "trunc": divide_to_zero, "floor": floor_divide}[rounding_mode]
+    return body(op, **operands)
+
+
+def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x / y rounded towards zero: what ONNX's Div does to integers."""
+    quotient = op.Div(self, other)
+    return trunc(op, quotient) if dtype_of(self).is_float else quotient
+
+
+@lower("aten.floor_divide", promote=SAME)
+def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x / y rounded down.
+
+    Floats as Python does it, by the remainder (1.0 // 0.1 is 9: the rounded quotient would be 10), and x / 0 is not rounded
+    (div_floor_floating, c10/util/BFloat16-math.h).
+    """
+    if dtype_of(self).kind == "uint":
+        return op.Div(self, other)
+    if dtype_of(self).is_integer:
+        return op.Div(op.Sub(self, op.Mod(self, other)), other)
+    rest = op.Mod(self, other, fmod=1)
+    below = cast(op, op.Less(op.Mul(op.Sign(rest), op.Sign(other)), 0), dtype_of(self))
+    floored = op.Round(op.Sub(op.Div(op.Sub(self, rest), other), below))
+    return op.Where(op.Equal(other, 0), op.Div(self, other), floored)
+
+
+@lower("aten.remainder", promote=SAME)
+def remainder(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x - y·⌊x / y⌋, with the sign of y, as Python's %."""
+    return op.Mod(self, other)
+
+
+@lower("aten.fmod", promote=SAME)
+def fmod(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x - y·trunc(x / y), with the sign of x, as C's fmod."""
+    return op.Mod(self, other, fmod=1)
 
 
 # ── powers ──
@@ -136,16 +222,33 @@ def pow_scalar(op: Builder, self: Tensor, exponent: Any) -> Tensor:
             return base
         if exponent in _POWERS and (common.is_float or exponent == 2):
             return _POWERS[exponent](op, base)
+        if common.is_integer and exponent > 2:
+            return _integer_power(op, base, int(exponent))
     return op.Pow(base, as_tensor(op, exponent, common))
+
+
+def _integer_power(op: Builder, x: Tensor, exponent: int) -> Tensor:
+    """By squaring, which wraps around as torch's does; runtimes go through double in Pow and lose what is above 2⁵³."""
+    if exponent == 1:
+        return x
+    half = _integer_power(op, x, exponent // 2)
+    square_of_half = op.Mul(half, half)
+    return op.Mul(square_of_half, x) if exponent % 2 else square_of_half
 
 
 @lower("aten.pow.Tensor_Tensor", "aten.pow.Scalar", promote=SAME.of("self", "exponent"))
 def pow(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
-    """x to the power y."""
-    return op.Pow(self, exponent)
+    """x to the power y; of bools, x or not y."""
+    return op.Or(self, op.Not(exponent)) if dtype_of(self) is dtypes.BOOL else op.Pow(self, exponent)
 
 
-# ── absolute value, clamping ──
+@lower("aten.ldexp", promote=FLOAT)
+def ldexp(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x·2ʸ."""
+    return op.Mul(self, op.Pow(number(op, 2, self), other))
+
+
+# ── signs and rounding ──
 
 
 @lower("aten.abs")
@@ -154,16 +257,151 @@ def abs(op: Builder, self: Tensor) -> Tensor:
     return op.Abs(self) if dtype_of(self).is_signed else self
 
 
-@lower("aten.clamp", "aten.clamp_min", "aten.clamp_max", promote=SAME.of("self", "min", "max"))
+@lower("aten.sign", "aten.sgn")
+def sign(op: Builder, self: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN, where ONNX's Sign says NaN."""
+    dtype = dtype_of(self)
+    if dtype is dtypes.BOOL:
+        return self
+    return op.Where(op.IsNaN(self), 0, op.Sign(self)) if dtype.is_float else op.Sign(self)
+
+
+@lower("aten.signbit")
+def signbit(op: Builder, self: Tensor) -> Tensor:
+    """Whether x is negative, -0 included."""
+    if not dtype_of(self).is_float:
+        return op.Less(self, 0) if dtype_of(self).is_signed else full(op, self.shape, False, dtypes.BOOL)
+    return is_negative(op, self)
+
+
+def is_negative(op: Builder, x: Tensor) -> Tensor:
+    """Whether the sign bit of a float is set: x + 1/x is below 0 for every such x, also for -0 (-inf) and -inf. False for NaN."""
+    return op.Less(op.Add(x, op.Reciprocal(x)), 0)
+
+
+@lower("aten.copysign", promote=FLOAT)
+def copysign(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """|x| with the sign of y."""
+    magnitude = op.Abs(self)
+    return op.Where(is_negative(op, other), op.Neg(magnitude), magnitude)
+
+
+@lower("aten.angle", promote=FLOAT)
+def angle(op: Builder, self: Tensor) -> Tensor:
+    """The angle of a real number: π below 0, else 0; NaN stays."""
+    return op.Where(op.IsNaN(self), self, op.Mul(cast(op, op.Less(self, 0), dtype_of(self)), math.pi))
+
+
+@lower("aten.trunc", "aten.fix")
+def trunc(op: Builder, self: Tensor) -> Tensor:
+    """x rounded towards zero; integers stay."""
+    return op.Mul(op.Sign(self), op.Floor(op.Abs(self))) if dtype_of(self).is_float else self
+
+
+@lower("aten.frac")
+def frac(op: Builder, self: Tensor) -> Tensor:
+    """x - trunc(x): the remainder of dividing by 1, with the sign of x."""
+    return op.Mod(self, 1, fmod=1)
+
+
+@lower("aten.round.decimals")
+def round_decimals(op: Builder, self: Tensor, *, decimals: int = 0) -> Tensor:
+    """x rounded to so many decimals, halves to even: scaled, rounded and scaled back, as torch does. Integers stay."""
+    if not dtype_of(self).is_float:
+        return self
+    if decimals == 0:
+        return op.Round(self)
+    scale = 10.0 ** math.fabs(decimals)
+    if decimals > 0:
+        return op.Div(op.Round(op.Mul(self, scale)), scale)
+    return op.Mul(op.Round(op.Div(self, scale)), scale)
+
+
+@lower("aten.heaviside", promote=SAME.of("self", "values"))
+def heaviside(op: Builder, self: Tensor, values: Tensor) -> Tensor:
+    """0 below 0, 1 above, `values` at 0."""
+    return op.Where(op.Equal(self, 0), values, cast(op, op.Greater(self, 0), dtype_of(self)))
+
+
+@lower("aten.nan_to_num")
+def nan_to_num(op: Builder, self: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    """NaN and infinities replaced by numbers: by default 0, the largest and the lowest of the dtype, which bounding says. Integers stay."""
+    dtype = dtype_of(self)
+    if not dtype.is_float:
+        return self
+    numbers = op.Where(op.IsNaN(self), float(nan or 0), self)
+    if posinf is not None:
+        numbers = op.Where(op.IsInf(self, detect_negative=0), float(posinf), numbers)
+    if neginf is not None:
+        numbers = op.Where(op.IsInf(self, detect_positive=0), float(neginf), numbers)
+    if posinf is not None and neginf is not None:
+        return numbers
+    return op.Clip(numbers, dtype.lowest if neginf is None else None, dtype.highest if posinf is None else None)
+
+
+# ── bounds ──
+
+
+@lower("aten.maximum", "aten.max.other", promote=SAME)
+def maximum(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The greater; NaN where either is."""
+    return op.Or(self, other) if dtype_of(self) is dtypes.BOOL else op.Max(self, other)
+
+
+@lower("aten.minimum", "aten.min.other", promote=SAME)
+def minimum(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The lesser; NaN where either is."""
+    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else op.Min(self, other)
+
+
+@lower("aten.fmax", promote=SAME)
+def fmax(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The greater; the number where one is NaN."""
+    return _of_numbers(op, maximum, self, other)
+
+
+@lower("aten.fmin", promote=SAME)
+def fmin(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The lesser; the number where one is NaN."""
+    return _of_numbers(op, minimum, self, other)
+
+
+def _of_numbers(op: Builder, extremum: Body, x: Tensor, y: Tensor) -> Tensor:
+    result = extremum(op, x, y)
+    return op.Where(op.IsNaN(x), y, op.Where(op.IsNaN(y), x, result)) if dtype_of(x).is_float else result
+
+
+@lower("aten.clamp", "aten.clip", "aten.clamp_min", "aten.clamp_max", promote=SAME.of("self", "min", "max"))
 def clamp(op: Builder, self: Tensor, min: Tensor | None = None, max: Tensor | None = None) -> Tensor:
-    """x bounded from below, then from above; NaN stays. Bounds may be tensors that broadcast."""
-    if not any(bound is not None and bound.shape for bound in (min, max)):
+    """x bounded from below, then from above; NaN stays. Bounds may be tensors that broadcast.
+
+    A single bound is no Clip, whose other one would be the dtype's largest number, not infinity.
+    """
+    if min is not None and max is not None and not (min.shape or max.shape):
         return op.Clip(self, min, max)
     self = self if min is None else op.Max(self, min)
     return self if max is None else op.Min(self, max)
 
 
 # ── bits and logic ──
+
+
+@lower("aten.bitwise_left_shift", "aten.__lshift__", promote=SAME)
+def bitwise_left_shift(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x·2ʸ in the bits of an integer; 0 when y is negative or not below their number."""
+    return _shift(op, self, other, "LEFT")
+
+
+@lower("aten.bitwise_right_shift", "aten.__rshift__", promote=SAME)
+def bitwise_right_shift(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """⌊x / 2ʸ⌋ in the bits of an integer, the sign kept."""
+    return _shift(op, self, other, "RIGHT")
+
+
+def _shift(op: Builder, x: Tensor, y: Tensor, direction: str) -> Tensor:
+    if not dtype_of(x).is_integer:
+        raise Unsupported("shifting the bits of floats is not defined")
+    return op.BitShift(x, y, direction=direction)
 
 
 @lower("aten.bitwise_and", "aten.__and__", promote=SAME)

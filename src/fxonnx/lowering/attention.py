@@ -54,10 +54,10 @@ def scaled_dot_product_attention(
     "aten._scaled_dot_product_fused_attention_overrideable", "aten._scaled_dot_product_attention_math",
     "aten._scaled_dot_product_attention_math_for_mps",
 )  # fmt: skip
-def scaled_dot_product_attention_of_a_device(
+def attention_of_a_device(
     op: Builder, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
-    attn_bias: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, dropout_mask: None = None, return_debug_mask: bool = False,
-    compute_log_sumexp: bool = False, *, scale: Any = None, enable_gqa: bool = False,
+    attn_bias: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, dropout_mask: None = None,
+    return_debug_mask: bool = False, compute_log_sumexp: bool = False, *, scale: Any = None, enable_gqa: bool = False,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """The same, as a graph traced for one device spells it; what it returns besides is for the backward pass."""
     if dropout_mask is not None:

@@ -129,7 +129,11 @@ def _summed(op: Builder, operand: Operand, needed: str) -> Operand:
 def _without_broadcast(op: Builder, operand: Operand, other: Operand) -> Operand:
     """The operand without axes of size 1 that the other one has larger: torch broadcasts them, a MatMul's sum does not."""
     others = other.sizes()
-    gone = [axis for axis, letter in enumerate(operand.letters) if operand.tensor.shape[axis] == 1 and others.get(letter, 1) != 1]
+    gone = [
+        axis
+        for axis, letter in enumerate(operand.letters)
+        if operand.tensor.shape[axis] == 1 and others.get(letter, 1) != 1
+    ]
     if not gone:
         return operand
     kept = "".join(letter for axis, letter in enumerate(operand.letters) if axis not in gone)

@@ -30,7 +30,9 @@ def conv(
     count = len(weight.shape) - 2
     dilation = per_axis(dilation, count)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
-    return _batched(op, input, weight, lambda x: _convolved(op, x, weight, bias, per_axis(stride, count), pads, dilation, groups))
+    return _batched(
+        op, input, weight, lambda x: _convolved(op, x, weight, bias, per_axis(stride, count), pads, dilation, groups)
+    )
 
 
 @lower("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
@@ -83,7 +85,14 @@ def convolution(
 
 @lower("aten._convolution_mode")
 def convolution_mode(
-    op: Builder, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: str, dilation: Sequence[int], groups: int
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: str,
+    dilation: Sequence[int],
+    groups: int,
 ) -> Tensor:
     """A convolution whose padding is named."""
     return conv(op, input, weight, bias, stride, padding, dilation, groups)
@@ -97,10 +106,19 @@ def conv_tbc(op: Builder, self: Tensor, weight: Tensor, bias: Tensor, pad: int =
 
 
 def _convolved(
-    op: Builder, x: Tensor, weight: Tensor, bias: Tensor | None, strides: list[int], pads: list[int], dilations: list[int], groups: int
+    op: Builder,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    strides: list[int],
+    pads: list[int],
+    dilations: list[int],
+    groups: int,
 ) -> Tensor:
     _check_dtype(x)
-    return op.Conv(x, weight, bias, **_told({"strides": strides, "pads": pads, "dilations": dilations, "group": groups}))
+    return op.Conv(
+        x, weight, bias, **_told({"strides": strides, "pads": pads, "dilations": dilations, "group": groups})
+    )
 
 
 def _batched(op: Builder, x: Tensor, weight: Tensor, body) -> Tensor:
@@ -120,9 +138,15 @@ def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]
 def _told(attributes: dict) -> dict:
     """The attributes that are not what ONNX assumes anyway."""
     usual = {"strides": 1, "dilations": 1, "pads": 0, "output_padding": 0, "group": 1}
-    return {name: value for name, value in attributes.items() if any(item != usual[name] for item in (value if isinstance(value, list) else [value]))}
+    return {
+        name: value
+        for name, value in attributes.items()
+        if any(item != usual[name] for item in (value if isinstance(value, list) else [value]))
+    }
 
 
 def _check_dtype(x: Tensor) -> None:
     if not dtype_of(x).is_float:
-        raise Unsupported(f"a convolution of {dtype_of(x)}: ONNX has them for floats only, and a float does not hold every integer sum")
+        raise Unsupported(
+            f"a convolution of {dtype_of(x)}: ONNX has them for floats only, and a float does not hold every integer sum"
+        )

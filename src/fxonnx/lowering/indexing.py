@@ -98,7 +98,7 @@ def index(op: Builder, self: Tensor, indices: Sequence[Tensor | None]) -> Tensor
     if len(given) == 1:
         axis, item = given[0]
         return _masked(op, self, item, axis) if dtype_of(item) in MASKS else op.Gather(self, _gather_index(op, item), axis=axis)
-    x, indices = _without_scalar_masks(op, self, indices)
+    x, indices = without_scalar_masks(op, self, indices)
     return _gathered(op, x, index_of(op, indices))
 
 
@@ -106,8 +106,8 @@ def _gather_index(op: Any, item: Any) -> Any:
     return item if dtype_of(item) is dtypes.INT32 else int64(op, item)
 
 
-def _without_scalar_masks(op: Any, x: Any, indices: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """A mask without axes indexes no axis: give `x` one of size 1 for it."""
+def without_scalar_masks(op: Any, x: Any, indices: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """A mask without axes indexes no axis: `x` with one of size 1 for it, and the indices with a mask of one element."""
     kept = list(indices)
     axis = 0
     for place, item in enumerate(indices):
@@ -170,7 +170,7 @@ def index_select(op: Builder, self: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 @lower("aten.gather")
-def gather(op: Builder, self: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(op: Builder, self: Tensor, dim: int, index: Tensor, sparse_grad: bool = False) -> Tensor:
     """`self[i][index[i, j]]` along `dim`: one element per element of `index`, which may be smaller than `self`."""
     if index.shape and len(index.shape) != len(self.shape):  # torch lets an empty index have any rank
         return op.Gather(flat(op, self), index, axis=0)

@@ -1,4 +1,4 @@
-"""Joining and cutting: cat, stack, slice, select, split and their relatives.
+"""Joining and cutting: cat, stack, slice, select, split, roll, flip and their relatives.
 
 Sizes and bounds may be symbolic; how many results there are is not. Source of the semantics: torch's documentation of each function.
 """
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr, ceil_divide, floor_divide, maximum, minimum, modulo, product
+from fxonnx.ir.dims import Dim, Expr, ceil_divide, floor_divide, maximum, modulo, product
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.shape import atleast_1d, atleast_2d, atleast_3d, flatten, swap, without
-from fxonnx.lowering.vocabulary import axes_of, axis_of, reshape, vector
+from fxonnx.lowering.shape import atleast_1d, atleast_2d, atleast_3d, flatten, movedim, swap, without
+from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, positions, reshape, vector
 
 LAST = 2**63 - 1  # an open end of a slice
 FIRST = -(2**63) + 1  # the open end of a backward slice
@@ -171,17 +172,6 @@ def _sections(size: Dim, count: int) -> list[Dim]:
     ]
 
 
-def _between(size: Dim, indices: Sequence[Dim]) -> list[Dim]:
-    """Sizes of the parts between cutting points, which count from the back when negative, and are clamped."""
-    bounds: list[Dim] = [0]
-    for index in indices:
-        index = index + size if isinstance(index, int) and index < 0 else index
-        index = max(0, min(index, size)) if isinstance(index, int) and isinstance(size, int) else index
-        bounds.append(index)
-    pairs = zip(bounds, [*bounds[1:], size], strict=True)
-    return [max(0, end - start) if isinstance(end - start, int) else end - start for start, end in pairs]
-
-
 @lower("aten.tensor_split.sections")
 def tensor_split(op: Builder, self: Tensor, sections: int, dim: int = 0) -> list[Tensor]:
     """`sections` parts along `dim`, the first ones larger by one where it does not divide."""
@@ -199,6 +189,28 @@ def tensor_split_at(op: Builder, self: Tensor, indices: Sequence[Dim], dim: int 
     ]
 
 
+@lower("aten.hsplit.int", "aten.hsplit.array")
+def hsplit(op: Builder, self: Tensor, sections: int = 0, indices: Sequence[Dim] = ()) -> list[Tensor]:
+    """Cut along the second axis (a vector's only one), into equal sections or between indices."""
+    return _split_along(op, self, min(1, len(self.shape) - 1), sections, indices)
+
+
+@lower("aten.vsplit.int", "aten.vsplit.array")
+def vsplit(op: Builder, self: Tensor, sections: int = 0, indices: Sequence[Dim] = ()) -> list[Tensor]:
+    """Cut along the first axis, into equal sections or between indices."""
+    return _split_along(op, self, 0, sections, indices)
+
+
+@lower("aten.dsplit.int", "aten.dsplit.array")
+def dsplit(op: Builder, self: Tensor, sections: int = 0, indices: Sequence[Dim] = ()) -> list[Tensor]:
+    """Cut along the third axis, into equal sections or between indices."""
+    return _split_along(op, self, 2, sections, indices)
+
+
+def _split_along(op: Any, x: Any, axis: int, sections: int, indices: Sequence[Dim]) -> list[Any]:
+    return even_parts(op, x, sections, axis) if sections else tensor_split_at(op, x, indices, axis)
+
+
 @lower("aten.unbind.int", "aten.unbind_copy.int")
 def unbind(op: Builder, self: Tensor, dim: int = 0) -> list[Tensor]:
     """The slices along `dim`, without that axis."""
@@ -207,6 +219,33 @@ def unbind(op: Builder, self: Tensor, dim: int = 0) -> list[Tensor]:
     if not isinstance(count, int):
         raise Unsupported(f"unbinding an axis of size {count}: how many results there are must be known when compiling")
     return [without(op, part, [axis]) for part in even_parts(op, self, count, axis)] if count else []
+
+
+# ── windows and differences ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.unfold", "aten.unfold_copy")
+def unfold(op: Builder, self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of `size` elements along an axis, one every `step`; the elements of a window are a new last axis."""
+    if not self.shape:
+        return op.Reshape(self, vector(op, [size]))
+    axis = axis_of(dimension, len(self.shape))
+    starts = op.Mul(positions(op, floor_divide(self.shape[axis] - size, step) + 1), np.array(step, np.int64))
+    places = op.Add(op.Unsqueeze(starts, vector(op, [1])), np.arange(size, dtype=np.int64))
+    return movedim(op, op.Gather(self, places, axis=axis), axis + 1, -1)
+
+
+@lower("aten.diff", promote=SAME.of("self", "prepend", "append"))
+def diff(
+    op: Builder, self: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
+    """Differences of neighbours along `dim`, `n` times over; of bools, whether they differ."""
+    axis = axis_of(dim, len(self.shape))
+    x = joined(op, [part for part in (prepend, self, append) if part is not None], axis)
+    difference = op.Xor if dtype_of(x) is dtypes.BOOL else op.Sub
+    for _ in range(n):
+        x = difference(cut(op, x, axis, 1, LAST), cut(op, x, axis, 0, -1 if x.shape[axis] != 0 else 0))
+    return x
 
 
 # ── rolling and turning ──────────────────────────────────────────────────────────────────────────────────────────────

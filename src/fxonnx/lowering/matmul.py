@@ -14,7 +14,9 @@ from fxonnx.lowering.contraction import Operand, contract, contract_all, parse_e
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, dtype_of, number
 
-_MATRIX_PRODUCT_ABOVE = 25  # rows; torch computes Euclidean distances of more rows by a matrix product (ATen/native/Distance.cpp)
+_MATRIX_PRODUCT_ABOVE = (
+    25  # rows; torch computes Euclidean distances of more rows by a matrix product (ATen/native/Distance.cpp)
+)
 
 
 @lower("aten.linear")
@@ -84,7 +86,11 @@ def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float 
     """β·self + α·(mat1 mat2); Gemm where it is one."""
     if not dtype_of(mat1).is_float:
         return _scaled_sum(op, self, op.MatMul(mat1, mat2), beta, alpha)
-    scales = {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value != 1 and (name == "alpha" or beta != 0)}
+    scales = {
+        name: value
+        for name, value in (("alpha", alpha), ("beta", beta))
+        if value != 1 and (name == "alpha" or beta != 0)
+    }
     return op.Gemm(mat1, mat2, None if beta == 0 else self, **scales)
 
 
@@ -159,7 +165,11 @@ def chain_matmul(op: Builder, matrices: Sequence[Tensor]) -> Tensor:
 @lower("aten.linalg_multi_dot")
 def linalg_multi_dot(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """The product of all matrices in the cheapest order that sizes known now tell; the first and last may be vectors."""
-    return reduce(op.MatMul, tensors) if _cost_from_left(tensors) <= _cost_from_right(tensors) else _from_right(op, tensors)
+    return (
+        reduce(op.MatMul, tensors)
+        if _cost_from_left(tensors) <= _cost_from_right(tensors)
+        else _from_right(op, tensors)
+    )
 
 
 def _from_right(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
@@ -214,7 +224,9 @@ def _norm(op: Builder, difference: Tensor, p: float) -> Tensor:
     """The p-norm over the last axis."""
     match p:
         case 0:
-            return op.ReduceSum(op.Cast(op.Not(op.Equal(difference, 0)), to=dtype_of(difference).code), [-1], keepdims=0)
+            return op.ReduceSum(
+                op.Cast(op.Not(op.Equal(difference, 0)), to=dtype_of(difference).code), [-1], keepdims=0
+            )
         case 1:
             return op.ReduceL1(difference, [-1], keepdims=0)
         case 2:
@@ -223,4 +235,3 @@ def _norm(op: Builder, difference: Tensor, p: float) -> Tensor:
             return op.ReduceMax(op.Abs(difference), [-1], keepdims=0)
     powers = op.Pow(op.Abs(difference), number(op, p, difference))
     return op.Pow(op.ReduceSum(powers, [-1], keepdims=0), number(op, 1.0 / p, difference))
-

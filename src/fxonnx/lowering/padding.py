@@ -11,7 +11,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.lowering.joining import LAST, cut
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import number, vector
+from fxonnx.lowering.vocabulary import dtype_of, full, number, vector
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _MODE_NAMES = tuple(_MODES)  # in the order of at::padding_mode, by which `_pad_enum` counts
@@ -24,13 +24,22 @@ def padded(op: Builder, x: Tensor, pad: Sequence[Dim], mode: str = "constant", v
     befores, afters = zip(*((0, 0),) * first, *pairs, strict=True) if x.shape else ((), ())
     grown = [dim if not isinstance(dim, int) else max(dim, 0) for dim in (*befores, *afters)]
     if any(dim != 0 for dim in grown):
-        fill = number(op, value or 0, x) if mode == "constant" else None
-        x = op.Pad(x, vector(op, grown), fill, mode=_MODES[mode])
+        x = _grown(op, x, grown, mode, value)
     for axis, (before, after) in enumerate(zip(befores, afters, strict=True)):
         start, end = (-dim if isinstance(dim, int) and dim < 0 else 0 for dim in (before, after))
         if start or end:
             x = cut(op, x, axis, start, x.shape[axis] - end if end else LAST)
     return x
+
+
+def _grown(op: Builder, x: Tensor, pads: Sequence[Dim], mode: str, value: float | None) -> Tensor:
+    """`x` with pads of which none is negative. ONNX Runtime refuses to continue what is empty, which stays empty."""
+    if mode == "constant":
+        return op.Pad(x, vector(op, pads), number(op, value or 0, x))
+    if 0 in x.shape:
+        rank = len(x.shape)
+        return full(op, [size + pads[axis] + pads[axis + rank] for axis, size in enumerate(x.shape)], 0, dtype_of(x))
+    return op.Pad(x, vector(op, pads), mode=_MODES[mode])
 
 
 @lower("aten.pad")

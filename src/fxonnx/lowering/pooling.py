@@ -48,7 +48,12 @@ def windows(size: Dim, kernel: int, stride: int, padding: int, dilation: int, ce
 
 
 def _all_windows(
-    x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], ceil_mode: bool
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
 ) -> list[Windows]:
     """The windows along each of the last axes; one value stands for all, and no stride means the kernel's size."""
     count = len(kernel)
@@ -122,7 +127,9 @@ def _max_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -
     return results[0], _unpadded_positions(op, inside, padded.shape[-spatial:], x.shape[-spatial:], before)
 
 
-def _unpadded_positions(op: Builder, flat: Tensor, padded: Sequence[Dim], sizes: Sequence[Dim], before: Sequence[int]) -> Tensor:
+def _unpadded_positions(
+    op: Builder, flat: Tensor, padded: Sequence[Dim], sizes: Sequence[Dim], before: Sequence[int]
+) -> Tensor:
     """Positions in a padded channel as positions in the channel."""
     if not any(before) and tuple(padded) == tuple(sizes):
         return flat
@@ -156,7 +163,12 @@ def max_unpool2d(op: Builder, self: Tensor, indices: Tensor, output_size: Sequen
 
 @lower("aten.max_unpool3d")
 def max_unpool3d(
-    op: Builder, self: Tensor, indices: Tensor, output_size: Sequence[Dim], stride: Sequence[int] = (), padding: Sequence[int] = ()
+    op: Builder,
+    self: Tensor,
+    indices: Tensor,
+    output_size: Sequence[Dim],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (),
 ) -> Tensor:
     """Every element put where `indices` say in a channel of zeros; stride and padding only check the size."""
     return _unpooled(op, self, indices, output_size)
@@ -193,14 +205,18 @@ def avg_pool(
     axes = _all_windows(self, kernel_size, stride, padding, (1,), ceil_mode)
     if divisor_override is not None:
         return _batched(op, self, len(axes), lambda x: _window_sums(op, x, axes, divisor_override))
-    return _batched(op, self, len(axes), lambda x: _average_pooled(op, x, axes, count_include_pad, per_axis(padding, len(axes))))
+    return _batched(
+        op, self, len(axes), lambda x: _average_pooled(op, x, axes, count_include_pad, per_axis(padding, len(axes)))
+    )
 
 
 def _average_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], include: bool, padding: Sequence[int]) -> Tensor:
     if include and any(padding):
         if all(axis.behind <= pad for axis, pad in zip(axes, padding, strict=True)):
             return op.AveragePool(x, **_attributes(axes), count_include_pad=1)
-        counted = [_with_pads(axis, axis.before, min(axis.behind, pad)) for axis, pad in zip(axes, padding, strict=True)]
+        counted = [
+            _with_pads(axis, axis.before, min(axis.behind, pad)) for axis, pad in zip(axes, padding, strict=True)
+        ]
         x = _padded(op, x, counted, 0)
         axes = [_with_pads(axis, 0, axis.behind - count.behind) for axis, count in zip(axes, counted, strict=True)]
     return op.AveragePool(x, **_attributes(axes))
@@ -220,7 +236,13 @@ def _window_sums(op: Builder, x: Tensor, axes: Sequence[Windows], divisor: int) 
 # ── as many windows as wanted ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d", "aten.adaptive_avg_pool3d", "aten._adaptive_avg_pool2d", "aten._adaptive_avg_pool3d")
+@lower(
+    "aten.adaptive_avg_pool1d",
+    "aten.adaptive_avg_pool2d",
+    "aten.adaptive_avg_pool3d",
+    "aten._adaptive_avg_pool2d",
+    "aten._adaptive_avg_pool3d",
+)
 def adaptive_avg_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> Tensor:
     """The mean of each of `output_size` windows that cover the input, overlapping where they must."""
     if not dtype_of(self).is_float:
@@ -228,7 +250,9 @@ def adaptive_avg_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> 
     count = len(output_size)
     sizes = tuple(self.shape[-count:])
     if all(size == 1 for size in output_size):
-        return op.GlobalAveragePool(self) if len(self.shape) == count + 2 else op.ReduceMean(self, list(range(-count, 0)))
+        return (
+            op.GlobalAveragePool(self) if len(self.shape) == count + 2 else op.ReduceMean(self, list(range(-count, 0)))
+        )
     even = _even_windows(sizes, output_size)
     if even is not None:
         return _batched(op, self, count, lambda x: op.AveragePool(x, kernel_shape=even, strides=even))
@@ -239,10 +263,20 @@ def adaptive_avg_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> 
 def adaptive_max_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> tuple[Tensor, Tensor]:
     """The largest element of each of `output_size` windows that cover the input, and where it stands in its channel."""
     count = len(output_size)
+    if all(size == 1 for size in output_size):
+        return _largest_of_all(op, self, count)
     even = _even_windows(tuple(self.shape[-count:]), output_size)
     if even is not None:
         return max_pool_with_indices(op, self, even)
     return largest(op, self, output_size), indices_of_maxima(op, self, output_size)
+
+
+def _largest_of_all(op: Builder, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest element of each channel, and where it stands."""
+    axes = list(range(-count, 0))
+    flat = reshape(op, x, (*x.shape[:-count], product(x.shape[-count:])))
+    position = op.ArgMax(flat, axis=-1, keepdims=1)
+    return op.ReduceMax(x, axes), op.Unsqueeze(position, axes[1:]) if count > 1 else position
 
 
 def _even_windows(sizes: Sequence[Dim], wanted: Sequence[Dim]) -> list[int] | None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
@@ -60,8 +62,14 @@ def as_tensor(op: Builder, item: Any, dtype: DType) -> Any:
     if isinstance(item, Expr):
         item = op.size(item)
     if not isinstance(item, Tensor):
-        return op.constant(item, dtype)
+        return op.constant(array_in(item, dtype))
     return item if item.dtype is dtype else op.Cast(item, to=dtype)
+
+
+def array_in(number: Any, dtype: DType) -> np.ndarray:
+    """A number as torch converts it: an integer out of range wraps around, a float out of range becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(number).astype(dtype.numpy)
 
 
 def as_pair(op: Builder, item: Any, real: DType) -> Tensor:

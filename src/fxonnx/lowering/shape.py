@@ -29,10 +29,16 @@ def resolved(shape: Sequence[Dim], size: Sequence[Dim]) -> tuple[Dim, ...]:
     return tuple(missing if dim == -1 else dim for dim in size)
 
 
-@lower("aten.view", "aten.reshape", "aten._unsafe_view", "aten.view_copy", "aten._reshape_copy")
+@lower("aten.view", "aten._unsafe_view", "aten.view_copy", "aten._reshape_copy")
 def view(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
     """The elements in row-major order under shape `size`, of which one dim may be -1."""
     return reshape(op, self, resolved(self.shape, size))
+
+
+@lower("aten.reshape")
+def reshape_(op: Builder, self: Tensor, shape: Sequence[Dim]) -> Tensor:
+    """As `view`; whether torch copies is no question here."""
+    return view(op, self, shape)
 
 
 @lower("aten._reshape_alias")
@@ -203,7 +209,7 @@ def atleast_3d_sequence(op: Builder, tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 @lower("aten.expand", "aten.expand_copy")
-def expand_to(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
+def expand_to(op: Builder, self: Tensor, size: Sequence[Dim], implicit: bool = False) -> Tensor:
     """Axes of size 1 repeated to `size`; -1 leaves an axis alone, new axes come in front."""
     offset = len(size) - len(self.shape)
     return expand(op, self, [self.shape[axis - offset] if dim == -1 else dim for axis, dim in enumerate(size)])
@@ -242,10 +248,66 @@ def tile(op: Builder, self: Tensor, dims: Sequence[Dim]) -> Tensor:
 
 
 @lower("aten.repeat_interleave.self_int")
-def repeat_interleave(op: Builder, self: Tensor, repeats: Dim, dim: int | None = None) -> Tensor:
+def repeat_interleave(
+    op: Builder, self: Tensor, repeats: Dim, dim: int | None = None, output_size: Dim | None = None
+) -> Tensor:
     """Each slice along `dim` `repeats` times in a row; of the flat tensor when `dim` is None."""
     x = flatten(op, self) if dim is None or not self.shape else self
     axis = axis_of(dim or 0, len(x.shape))
     before, size, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
     repeated = expand(op, op.Unsqueeze(x, vector(op, [axis + 1])), (*before, size, repeats, *after))
     return reshape(op, repeated, (*before, size * repeats, *after))
+
+
+# ── grids and interleaved channels ───────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.meshgrid")
+def meshgrid(op: Builder, tensors: Sequence[Tensor], indexing: str = "ij") -> list[Tensor]:
+    """Vectors expanded to a grid with an axis for each; `xy` exchanges the first two axes."""
+    vectors = [flatten(op, tensor) for tensor in tensors]
+    places = list(range(len(vectors)))
+    if indexing == "xy" and len(vectors) > 1:
+        places[:2] = 1, 0
+    sizes = [vectors[place].shape[0] for place in places]
+    return [
+        expand(op, reshape(op, x, [x.shape[0] if axis == place else 1 for axis in range(len(vectors))]), sizes)
+        for place, x in zip(places, vectors, strict=True)
+    ]
+
+
+@lower("aten.cartesian_prod")
+def cartesian_prod(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
+    """All combinations of one element each, a row per combination; a single vector as it is."""
+    if len(tensors) == 1:
+        return tensors[0]
+    columns = [op.Reshape(grid, vector(op, [-1, 1])) for grid in meshgrid(op, tensors)]
+    return op.Concat(*columns, axis=-1)
+
+
+@lower("aten.pixel_shuffle")
+def pixel_shuffle(op: Builder, self: Tensor, upscale_factor: int) -> Tensor:
+    """[…, C*r², H, W] to […, C, H*r, W*r]. Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution"."""
+    *batch, channels, height, width = self.shape
+    r = upscale_factor
+    x = reshape(op, self, (product(batch), channels, height, width))
+    x = op.DepthToSpace(x, blocksize=r, mode="CRD")
+    return reshape(op, x, (*batch, floor_divide(channels, r * r), height * r, width * r))
+
+
+@lower("aten.pixel_unshuffle")
+def pixel_unshuffle(op: Builder, self: Tensor, downscale_factor: int) -> Tensor:
+    """[…, C, H*r, W*r] to […, C*r², H, W]; not SpaceToDepth, which puts the channels last among the new ones."""
+    *batch, channels, height, width = self.shape
+    r = downscale_factor
+    low, narrow = floor_divide(height, r), floor_divide(width, r)
+    x = reshape(op, self, (product(batch), channels, low, r, narrow, r))
+    return reshape(op, transpose(op, x, [0, 1, 3, 5, 2, 4]), (*batch, channels * r * r, low, narrow))
+
+
+@lower("aten.channel_shuffle", "aten.native_channel_shuffle")
+def channel_shuffle(op: Builder, self: Tensor, groups: int) -> Tensor:
+    """Channels of all groups interleaved. Zhang et al. 2018, "ShuffleNet"."""
+    batch, channels, *spatial = self.shape
+    x = reshape(op, self, (batch, groups, floor_divide(channels, groups), *spatial))
+    return reshape(op, swap(op, x, 1, 2), self.shape)

@@ -6,7 +6,8 @@ dim becomes shape arithmetic, and only where no cheaper spelling says the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Tensor
 from fxonnx.ir.dims import Dim, Expr, Shape
+from fxonnx.lowering.promote import array_in
 
 
 def dtype_of(x: Any) -> DType:
@@ -90,12 +92,27 @@ def positions(op: Any, size: Dim) -> Any:
 
 def full(op: Any, dims: Sequence[Dim], value: Any, dtype: DType) -> Any:
     """A tensor of shape `dims` filled with `value`."""
-    return op.ConstantOfShape(vector(op, dims), value=np.array([value], dtype.numpy))
+    return op.ConstantOfShape(vector(op, dims), value=array_in([value], dtype))
 
 
 def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
     """`x` with its axes in `order`; `x` itself where they already are."""
     return x if list(order) == list(range(len(x.shape))) else op.Transpose(x, perm=list(order))
+
+
+def in_single(body: Callable[..., Any]) -> Callable[..., Any]:
+    """A body that computes float16 and bfloat16 in float32 and rounds once, as torch does: for formulas of several steps."""
+
+    @wraps(body)
+    def rounded_once(op: Any, self: Any, *rest: Any, **named: Any) -> Any:
+        narrow = dtype_of(self)
+        if not narrow.is_float or narrow.bits >= 32:
+            return body(op, self, *rest, **named)
+        wide = [cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item for item in (self, *rest)]
+        named = {name: cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item for name, item in named.items()}
+        return cast(op, body(op, *wide, **named), narrow)
+
+    return rounded_once
 
 
 def _proto(array: np.ndarray) -> Any:
@@ -104,4 +121,4 @@ def _proto(array: np.ndarray) -> Any:
     return numpy_helper.from_array(array)
 
 
-__all__ = ["Tensor", "axes_of", "axis_of", "cast", "dtype_of", "expand", "full", "number", "positions", "reshape", "reshape_target", "transpose", "vector"]
+__all__ = ["Tensor", "axes_of", "axis_of", "cast", "dtype_of", "expand", "full", "in_single", "number", "positions", "reshape", "reshape_target", "transpose", "vector"]

@@ -2,80 +2,145 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from fxonnx import errors
 from fxonnx.ir import schema
-from fxonnx.ir.data import ArrayData, CastData, Data, TransposedData, byte_size
+from fxonnx.ir.data import AbsentData, ArrayData, CastData, Data, TransposedData, byte_size
 from fxonnx.ir.evaluate import evaluate_node
 from fxonnx.ir.graph import Graph, Node, Substitution, Value, constant_ints
 from fxonnx.ir.types import TensorType
-from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.pipeline import graph_pass, inside
 from fxonnx.target import Target
 
 FREE = 4096  # bytes; a result up to this size may be folded whatever it came from
-QUANTIZERS = frozenset(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"))  # runtimes fuse them; their int weights are the small form
+KEPT = frozenset((
+    "Identity",  # a rule removes it, and the constant keeps its name
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",  # runtimes fuse them; integers are the small form
+))  # fmt: skip
 
 
 @graph_pass
 def fold(graph: Graph, target: Target) -> Graph:
-    """Compute what needs no input: shape arithmetic that came out constant, small tables, transposed or cast weights (as lazy views).
+    """Compute what needs no input: shape arithmetic that came out constant, small tables, transposed or cast weights.
 
-    A result is folded when it is small, or not larger than the constants that die with it; a file never grows by it.
+    Large weights become lazy views. A result is folded when it is small, or not larger than the constants that die with
+    it; a file never grows by it.
     """
-    replaced, readers, kept = Substitution(), graph.readers(), []
-    for node in graph.nodes:
-        node = replaced.node(node)
-        contents = _folded(node, readers)
-        if contents is None:
-            kept.append(node)
-            continue
+    return _Folder(_readers(graph)).graph(graph)
+
+
+def _readers(graph: Graph) -> dict[Value, int]:
+    """How often each value is read, in the graph and all its subgraphs."""
+    counts: dict[Value, int] = {}
+    for node in graph.all_nodes():
+        outputs = [value for inner in node.subgraphs for value in inner.outputs]
+        for value in (*node.inputs, *outputs):
+            if value is not None:
+                counts[value] = counts.get(value, 0) + 1
+    for value in graph.outputs:
+        counts[value] = counts.get(value, 0) + 1
+    return counts
+
+
+class _Folder:
+    """One walk; what is known of constants holds for the graph and its subgraphs."""
+
+    def __init__(self, readers: dict[Value, int]) -> None:
+        self.readers = readers
+        self.replaced = Substitution()
+
+    def graph(self, graph: Graph) -> Graph:
+        """The graph with folded nodes gone; the same object where none was."""
+        kept = []
+        for original in graph.nodes:
+            node = inside(self.replaced.node(original), self.graph)
+            contents = self.contents(node)
+            if contents is None:
+                kept.append(node)
+            else:
+                self.substitute(node, contents)
+        outputs = tuple(self.replaced[value] for value in graph.outputs)
+        if outputs == graph.outputs and len(kept) == len(graph.nodes) and all(map(_is, kept, graph.nodes)):
+            return graph
+        return Graph(graph.inputs, tuple(kept), outputs, graph.opset, graph.output_names, graph.name)
+
+    def substitute(self, node: Node, contents: list[Data]) -> None:
+        """Readers of the node's outputs read constants; what the node read has a reader less."""
+        for value in node.inputs:
+            if value is not None:
+                self.readers[value] = self.readers.get(value, 0) - 1
         for output, data in zip(node.outputs, contents, strict=True):
-            constant = Value(TensorType(data.dtype, data.shape), None, data)
-            readers[constant] = readers.get(output, 0)
-            replaced[output] = constant
-    if not replaced:
-        return graph
-    outputs = tuple(replaced[value] for value in graph.outputs)
-    return Graph(graph.inputs, tuple(kept), outputs, graph.opset, graph.output_names, graph.name)
+            constant = Value(TensorType(data.dtype, tuple(data.shape)), None, data)
+            self.readers[constant] = self.readers.get(output, 0)
+            self.replaced[output] = constant
+
+    def contents(self, node: Node) -> list[Data] | None:
+        """The contents of the node's outputs, or None where they are not constant or would grow the model."""
+        if len(node.outputs) == 1 and (elements := _known_ints(node.output)) is not None:
+            return [ArrayData(elements)]
+        inputs = [value for value in node.inputs if value is not None]
+        if not inputs or not all(map(_has_content, inputs)) or not _is_foldable(node):
+            return None
+        view = self.view(node, inputs[0])
+        if view is not None:
+            return [view]
+        return _evaluated(node) if _size(node.outputs) <= max(FREE, self.dying(node)) else None
+
+    def view(self, node: Node, weight: Value) -> Data | None:
+        """A transposed or cast weight as a view of it, when nothing else keeps the original in the file."""
+        if weight.data is None or not self.dies(weight, node) or byte_size(weight.data) <= FREE:
+            return None
+        if node.op == "Transpose":
+            order = node.attributes.get("perm") or tuple(reversed(range(len(weight.shape))))
+            return TransposedData(weight.data, tuple(order))
+        if node.op == "Cast" and 8 <= node.output.dtype.bits <= weight.dtype.bits:
+            return CastData(weight.data, node.output.dtype)
+        return None
+
+    def dying(self, node: Node) -> int:
+        """Bytes of the constants that only this node reads."""
+        return _size([value for value in dict.fromkeys(node.inputs) if value is not None and self.dies(value, node)])
+
+    def dies(self, value: Value, node: Node) -> bool:
+        """Whether nobody but the node reads the value."""
+        return self.readers.get(value, 0) <= node.inputs.count(value)
 
 
-def _folded(node: Node, readers: dict[Value, int]) -> list[Data] | None:
-    """The contents of the node's outputs, or None where they are not constant or would grow the model."""
-    if len(node.outputs) == 1 and (elements := _known_ints(node.output)) is not None:
-        return [ArrayData(elements)]
-    inputs = [value for value in node.inputs if value is not None]
+def _is(left: object, right: object) -> bool:
+    return left is right
+
+
+def _has_content(value: Value) -> bool:
+    return value.data is not None and not isinstance(value.data, AbsentData)
+
+
+def _is_foldable(node: Node) -> bool:
     facts = schema.facts(node.op)
-    if node.subgraphs or facts is None or not facts.deterministic or node.op in QUANTIZERS:
-        return None
-    if not inputs or not all(value.is_constant for value in inputs):
-        return None
-    view = _view(node, inputs[0], readers)
-    if view is not None:
-        return [view]
-    if _size(node.outputs) > max(FREE, sum(_size((value,)) for value in inputs if readers.get(value, 0) <= 1)):
-        return None
-    arrays = evaluate_node(node, [None if value is None or value.data is None else value.data.array() for value in node.inputs])
-    return [ArrayData(np.asarray(array)) for array in arrays]
+    return facts is not None and facts.deterministic and not node.subgraphs and node.op not in KEPT
 
 
 def _known_ints(value: Value) -> np.ndarray | None:
+    """The elements of a small integer tensor, where all of them are known."""
     ints = constant_ints(value) if value.known is not None else None
-    return None if ints is None else np.array(ints, value.dtype.numpy).reshape(tuple(d for d in value.shape if isinstance(d, int)))
+    return None if ints is None else np.array(ints, value.dtype.numpy).reshape(-1 if value.shape else ())
 
 
-def _view(node: Node, weight: Value, readers: dict[Value, int]) -> Data | None:
-    """A transposed or cast weight as a view of it, when nothing else keeps the original in the file."""
-    if weight.data is None or readers.get(weight, 0) > 1 or byte_size(weight.data) <= FREE:
-        return None
-    if node.op == "Transpose":
-        permutation = node.attributes.get("perm") or tuple(reversed(range(len(weight.shape))))
-        return TransposedData(weight.data, permutation)  # type: ignore[arg-type]
-    if node.op == "Cast" and node.output.dtype.bits <= weight.dtype.bits and node.output.dtype.bits >= 8:
-        return CastData(weight.data, node.output.dtype)
-    return None
+def _evaluated(node: Node) -> list[Data]:
+    """What the node computes, checked against what was inferred."""
+    inputs = [None if value is None or value.data is None else value.data.array() for value in node.inputs]
+    arrays = evaluate_node(node, inputs)
+    contents = [ArrayData(np.asarray(array)) for array in arrays]
+    for data, output in zip(contents, node.outputs, strict=True):
+        if data.dtype is not output.dtype or len(data.shape) != len(output.shape):
+            found = TensorType(data.dtype, data.shape)
+            raise errors.InternalError(f"{node.op} computes {found}, not {output.type}", location=node.location)
+    return list(contents)
 
 
-def _size(values: tuple[Value, ...]) -> int:
+def _size(values: Iterable[Value]) -> int:
     """Bytes of static values; those with symbolic dims are larger than any budget."""
     total = 0
     for value in values:

@@ -17,6 +17,6 @@ CLEAN = pipeline(dce)
 @cache
 def optimizer(users: tuple[Rule, ...] = ()) -> Pipeline:
     """The optimizing pipeline; a user's rules are tried first."""
-    simplify = repeat(fold, rewrite(*ALGEBRA, *SHAPE), cse)
+    simplify = repeat(fold, cse, dce, rewrite(*ALGEBRA, *SHAPE))
     steps: tuple[Pass, ...] = (dce, simplify, rewrite(*FUSION, name="fuse"), simplify, dce)
     return pipeline(*([rewrite(*users, name="users")] if users else ()), *steps)

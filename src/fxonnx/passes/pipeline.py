@@ -1,13 +1,17 @@
-"""Passes and how they are chained. A pass is a named function `(Graph, Target) -> Graph`; it returns the same object when it changes nothing."""
+"""Passes and how they are chained.
+
+A pass is a named function `(Graph, Target) -> Graph`; it returns the same object when it changes nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from time import perf_counter
 from typing import TypeAlias
 
-from fxonnx.ir.graph import Graph
+from fxonnx.ir.graph import Graph, Node
 from fxonnx.target import Target
 
 PassFunction: TypeAlias = Callable[[Graph, Target], Graph]
@@ -44,6 +48,29 @@ class Stage:
 def graph_pass(function: PassFunction) -> Pass:
     """Make a function a pass called like it."""
     return Pass(function.__name__, function)
+
+
+def nested(function: PassFunction) -> PassFunction:
+    """Make a function of one graph go through its subgraphs as well, innermost first."""
+
+    @wraps(function)
+    def run(graph: Graph, target: Target) -> Graph:
+        nodes = tuple(inside(node, lambda inner: run(inner, target)) for node in graph.nodes)
+        if any(new is not old for new, old in zip(nodes, graph.nodes, strict=True)):
+            graph = Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+        return function(graph, target)
+
+    return run
+
+
+def inside(node: Node, change: Callable[[Graph], Graph]) -> Node:
+    """The node with its subgraphs changed; the same object where none was."""
+    if not node.subgraphs:
+        return node
+    attributes = {key: change(item) if isinstance(item, Graph) else item for key, item in node.attributes.items()}
+    if all(attributes[key] is item for key, item in node.attributes.items()):
+        return node
+    return Node(node.op, node.inputs, node.outputs, attributes, node.location)
 
 
 def repeat(*passes: Pass) -> Pass:

@@ -1,23 +1,74 @@
-"""Node by node replacement: the walk that expansions and form changes share."""
+"""Nodes exchanged for others: what rules and legalization share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import TypeAlias
 
+from fxonnx import errors
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.graph import Graph, Node, Substitution
+from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.graph import Graph, Node, Substitution, Value
+from fxonnx.ir.types import TensorType
+from fxonnx.passes.pipeline import inside
 
 Replace: TypeAlias = "Callable[[Builder, Node], Tensor | Sequence[Tensor | None] | None]"
+
+
+def continue_graph(graph: Graph) -> Builder:
+    """A builder for a new version of a graph: it knows where the sizes of its inputs are, and which names are taken."""
+    builder = Builder(graph.opset)
+    builder._numbers = _unused_numbers(graph)
+    for value in graph.inputs:
+        builder.note_sizes(value)
+    return builder
+
+
+def _unused_numbers(graph: Graph) -> Iterator[int]:
+    """Numbers for sizes nobody knows, other than those that the graph has: `_0` must not mean two things.
+
+    Few passes ever ask for one, so the graph is searched only when the first is wanted.
+    """
+    values = (value for node in graph.all_nodes() for value in (*node.reads, *node.outputs))
+    taken = {name for value in values for name in value.type.symbols}
+    yield from (number for number in count() if f"_{number}" not in taken)
+
+
+def take_over(
+    builder: Builder, olds: Sequence[Value], news: Sequence[Tensor | None], fresh: Iterable[Node], who: str
+) -> None:
+    """Let new values stand for old ones: those made here take over what was known of them.
+
+    None stands for a value that nobody reads. Raises InternalError where a dtype, a rank or a size contradicts the old.
+    """
+    made = {output for node in fresh for output in node.outputs}
+    for index, old in enumerate(olds):
+        new = news[index] if index < len(news) else None
+        if new is None:
+            continue
+        if new.dtype is not old.dtype or not _can_equal(new.shape, old.shape):
+            raise errors.InternalError(f"{who} makes {new.type} of {old.type}", location=builder.location)
+        if new.value in made:
+            dims = (a if isinstance(a, int) else b for a, b in zip(new.shape, old.shape, strict=True))
+            builder.refine(new, TensorType(old.dtype, tuple(dims)), old.known)
+
+
+def _can_equal(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
+    """Whether two shapes can be one: the same rank, and no two different ints."""
+    return len(left) == len(right) and all(
+        a == b or isinstance(a, Expr) or isinstance(b, Expr) for a, b in zip(left, right, strict=True)
+    )
 
 
 def replace_nodes(graph: Graph, replace: Replace, *, rule: str = "") -> Graph:
     """The graph with each node for which `replace` records something new exchanged for it; the same object when none is.
 
-    `replace(op, node)` returns the new outputs (None for one that nobody reads) or None to keep the node. What it records is itself offered for
-    replacement, so that an expansion may use operators that need expanding in turn. Subgraphs are walked too.
+    `replace(op, node)` returns the new outputs (None for one that nobody reads) or None to keep the node. What it records
+    is itself offered for replacement, so that an expansion may use operators that need expanding in turn. Subgraphs are
+    walked too.
     """
-    return _Walk(replace, rule).graph(graph, Builder(graph.opset))
+    return _Walk(replace, rule).graph(graph, continue_graph(graph))
 
 
 class _Walk:
@@ -38,7 +89,7 @@ class _Walk:
         return Graph(graph.inputs, tuple(builder.nodes), outputs, graph.opset, graph.output_names, graph.name)
 
     def node(self, builder: Builder, original: Node) -> None:
-        node = self.subgraphs(builder, self.replaced.node(original))
+        node = inside(self.replaced.node(original), lambda inner: self.graph(inner, builder.nested()))
         mark = len(builder.nodes)
         builder.location = node.location.by(self.rule) if self.rule else node.location
         results = self.replace(builder, node)
@@ -54,20 +105,8 @@ class _Walk:
             self.node(builder, each)
 
     def connect(self, builder: Builder, node: Node, results: list[Tensor | None], fresh: list[Node]) -> None:
-        """Readers of the node's outputs read the results from here on; results made here take over what was known of the outputs."""
-        made = {output for each in fresh for output in each.outputs}
+        """Readers of the node's outputs read the results from here on."""
+        take_over(builder, node.outputs, results, fresh, f"{self.rule} of {node.op}")
         for old, new in zip(node.outputs, results, strict=False):
-            if new is None:
-                continue
-            if new.value in made:
-                builder.refine(new, old.type, old.known)
-            self.replaced[old] = new.value
-
-    def subgraphs(self, builder: Builder, node: Node) -> Node:
-        if not node.subgraphs:
-            return node
-        attributes = {
-            name: self.graph(item, builder.nested()) if isinstance(item, Graph) else item for name, item in node.attributes.items()
-        }
-        changed = any(attributes[name] is not node.attributes[name] for name in attributes)
-        return Node(node.op, node.inputs, node.outputs, attributes, node.location) if changed else node
+            if new is not None:
+                self.replaced[old] = new.value

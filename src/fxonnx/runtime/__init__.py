@@ -1,1 +1,4 @@
-"""Running a model in ONNX Runtime: sessions over torch's own memory, numeric comparison, timing, and the kernels it has."""
+"""Running a model in ONNX Runtime.
+
+Sessions over torch's own memory, numeric comparison, timing, and the kernels it has.
+"""

@@ -1,11 +1,14 @@
 """Whether two runs of a model agree, by how much not, and fresh inputs to try them on.
 
-A whole model is compared, not one operator: two correct implementations add in different orders, and the error that makes is relative to the
-*largest* values that were added, not to each result. So an element passes where
+A whole model is compared, not one operator: two correct implementations add in different orders, and the error that
+makes is relative to the *largest* values that were added, not to each result. So an element passes where
 
-    |actual - expected| ≤ tolerance · (|expected| + scale),    scale = the output's root mean square, and epsilon at least
+    |actual - expected| ≤ tolerance · (|expected| + scale)
 
-Elements ten thousand times the median do not count in the scale: a mask of -1e9 must not excuse what stands beside it. The tolerance is a number of units in the last place of the dtype:
+where scale is the output's root mean square, and at least the dtype's epsilon.
+
+Elements ten thousand times the median do not count in the scale: a mask of -1e9 must not excuse what stands beside it.
+The tolerance is a number of units in the last place of the dtype:
 
     dtype       tolerance   = ulps · epsilon   why
     float64     2.3e-13       2¹⁰              sums of thousands of terms through some tens of layers
@@ -43,9 +46,12 @@ def tolerance(dtype: torch.dtype) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How one output differs. Errors are of finite elements, `max_relative` is against |expected| + scale, as the tolerance is.
+    """How one output differs.
 
-    `worst` is the index of the element that misses its tolerance by most; `problem` says what cannot be told in numbers.
+    Errors are of finite elements, `max_relative` is against |expected| + scale, as the tolerance is.
+
+    `worst` is the index of the element that misses its tolerance by most; `problem` says what cannot be told in
+    numbers.
     """
 
     name: str
@@ -67,7 +73,8 @@ class Difference:
         what = f"{self.name}: {str(self.dtype).removeprefix('torch.')}{list(self.shape)}"
         if self.problem:
             return f"✗ {what}  {self.problem}"
-        numbers = f"max error {self.max_absolute:.2g} absolute, {self.max_relative:.2g} relative, tolerance {self.tolerance:.2g}"
+        errors = f"max error {self.max_absolute:.2g} absolute, {self.max_relative:.2g} relative"
+        numbers = f"{errors}, tolerance {self.tolerance:.2g}"
         wrong = "" if self.ok else f", {self.mismatches:,} elements beyond it, worst at {list(self.worst or ())}"
         return f"{'✓' if self.ok else '✗'} {what}  {numbers}{wrong}"
 
@@ -125,7 +132,11 @@ def difference(name: str, actual: object, expected: object, *, limit: float | No
     if found.problem or not expected.numel():
         return found
     if expected.dtype.is_complex:
-        return _measure(found, torch.view_as_real(actual.detach().resolve_conj()), torch.view_as_real(expected.detach().resolve_conj()))
+        return _measure(
+            found,
+            torch.view_as_real(actual.detach().resolve_conj()),
+            torch.view_as_real(expected.detach().resolve_conj()),
+        )
     return _measure(found, actual.detach(), expected.detach())
 
 
@@ -149,7 +160,13 @@ def _measure(found: Difference, actual: torch.Tensor, expected: torch.Tensor) ->
     relative = torch.where(error == 0, 0.0, error / size)
     excess = torch.where(finite, relative, torch.where(same, 0.0, torch.inf))
     wrong |= excess > found.tolerance
-    return _summary(found, torch.where(finite, error, 0.0), torch.where(finite, relative, 0.0), torch.where(wrong, excess, -1.0), wrong)
+    return _summary(
+        found,
+        torch.where(finite, error, 0.0),
+        torch.where(finite, relative, 0.0),
+        torch.where(wrong, excess, -1.0),
+        wrong,
+    )
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:
@@ -172,7 +189,9 @@ def _epsilon(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else 1.0
 
 
-def _summary(found: Difference, error: torch.Tensor, relative: torch.Tensor, excess: torch.Tensor, wrong: torch.Tensor) -> Difference:
+def _summary(
+    found: Difference, error: torch.Tensor, relative: torch.Tensor, excess: torch.Tensor, wrong: torch.Tensor
+) -> Difference:
     worst = torch.unravel_index(excess.argmax(), excess.shape) if wrong.any() else None
     return Difference(
         found.name,
@@ -189,8 +208,9 @@ def _summary(found: Difference, error: torch.Tensor, relative: torch.Tensor, exc
 def fresh_like(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Random values of the kind the example holds: same dtype and shape, another content, contiguous.
 
-    Floats are normal with the example's mean and deviation, within its smallest and largest value; integers lie between those; bools are
-    true as often. What is constant stays so (a mask of ones, a scale), and so do elements that are not finite (a mask of -inf).
+    Floats are normal with the example's mean and deviation, within its smallest and largest value; integers lie between
+    those; bools are true as often. What is constant stays so (a mask of ones, a scale), and so do elements that are not
+    finite (a mask of -inf).
     """
     example = tensor.detach().resolve_conj().resolve_neg()
     if not example.numel():
@@ -206,11 +226,16 @@ def fresh_like(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor
 
 
 def _fresh_integers(example: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Uniform between the example's smallest and largest value, both included; drawn in int64, which holds all but the top of uint64."""
+    """Uniform between the example's smallest and largest value, both included.
+
+    Drawn in int64, which holds all but the top of uint64.
+    """
     wide = example.to(torch.int64)
     low, high = int(wide.min()), int(wide.max())
     if high - low >= 2**63 - 1:  # the span itself is beyond int64: any value will do
-        return wide.flatten()[torch.randperm(wide.numel(), generator=generator)].reshape(example.shape).to(example.dtype)
+        return (
+            wide.flatten()[torch.randperm(wide.numel(), generator=generator)].reshape(example.shape).to(example.dtype)
+        )
     span = torch.randint(high - low + 1, example.shape, generator=generator)
     return (span + low).to(example.dtype)
 
@@ -222,5 +247,7 @@ def _fresh_floats(example: torch.Tensor, generator: torch.Generator) -> torch.Te
     known = wide[finite]
     if not known.numel():
         return example.clone()
-    drawn = torch.randn(example.shape, dtype=torch.float64, generator=generator) * known.std(correction=0) + known.mean()
+    drawn = (
+        torch.randn(example.shape, dtype=torch.float64, generator=generator) * known.std(correction=0) + known.mean()
+    )
     return torch.where(finite, drawn.clamp(known.min(), known.max()), wide).to(example.dtype)

@@ -13,10 +13,15 @@ from fxonnx.location import Location
 
 Locate: TypeAlias = Callable[[str], Location | None]
 
-_NO_KERNEL = re.compile(r"(?:Could not find an implementation|Failed to find kernel) for (?P<op>[\w.]+)\((?P<since>\d+)\)")
+_NO_KERNEL = re.compile(
+    r"(?:Could not find an implementation|Failed to find kernel) for (?P<op>[\w.]+)\((?P<since>\d+)\)"
+)
 _NODE = re.compile(r"(?:Name:|node with name |\(node:|In Node, \()['\"](?P<name>[^'\"]+)['\"]")
 _OPSET = re.compile(r"ValidateOpsetForDomain")
-_NOISE = re.compile(r"^Error in execution: |\[ONNXRuntimeError\] : \d+ : \w+ : |Non-zero status code returned while |/onnxruntime_src/\S+ ")
+_NOISE = re.compile(
+    r"^Error in execution: |\[ONNXRuntimeError\] : \d+ : \w+ : |Non-zero status code returned while "
+    r"|/onnxruntime_src/\S+ "
+)
 
 
 def runtime_errors() -> tuple[type[Exception], ...]:
@@ -24,8 +29,8 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = (
-        "EPFail EngineError Fail InvalidArgument InvalidGraph InvalidProtobuf ModelLoadCanceled ModelLoaded ModelRequiresCompilation "
-        "NoModel NoSuchFile NotFound NotImplemented RuntimeException"
+        "EPFail EngineError Fail InvalidArgument InvalidGraph InvalidProtobuf ModelLoadCanceled ModelLoaded "
+        "ModelRequiresCompilation NoModel NoSuchFile NotFound NotImplemented RuntimeException"
     )
     return (RuntimeError, *(getattr(state, name) for name in names.split()))
 
@@ -46,12 +51,14 @@ class Failure:
             op, since = kernel["op"], kernel["since"]
             return errors.RuntimeFailed(
                 f"ONNX Runtime has no kernel for {op}-{since} with these dtypes" + (f", node {name}" if name else ""),
-                cause=f"at opset {self.opset} {op} is the version of opset {since}; the runtime has it for other versions or dtypes only",
-                cure="fxonnx.compile(model, args), whose default target knows the runtime's kernels; or cast to float32 before it",
+                cause=f"in opset {self.opset} {op} is of version {since}; the kernels are for other versions or dtypes",
+                cure="fxonnx.compile without a target: the default knows the kernels; or cast to float32 before it",
                 location=location,
             )
         cure = "upgrade onnxruntime, or compile with an older opset" if _OPSET.search(message) else _REPORT
-        return errors.RuntimeFailed("ONNX Runtime cannot load the model", cause=_clean(message), cure=cure, location=location)
+        return errors.RuntimeFailed(
+            "ONNX Runtime cannot load the model", cause=_clean(message), cure=cure, location=location
+        )
 
     def running(self, error: Exception) -> errors.RuntimeFailed:
         """The runtime stopped at a node."""
@@ -65,12 +72,17 @@ class Failure:
         )
 
     def _place(self, message: str) -> tuple[str, Location | None]:
-        """The node a message names, and its place in the user's model. Fused nodes carry the names of those they were made of."""
+        """The node a message names, and its place in the user's model.
+
+        Fused nodes carry the names of those they were made of.
+        """
         found = _NODE.search(message)
         if found is None:
             return "", None
         name = found["name"]
-        known = name if name in self.places else max((each for each in self.places if each in name), key=len, default=name)
+        known = (
+            name if name in self.places else max((each for each in self.places if each in name), key=len, default=name)
+        )
         return name, self.locate(known)
 
     def _by_metadata(self, name: str) -> Location | None:

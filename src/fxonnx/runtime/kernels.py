@@ -1,7 +1,7 @@
 """Asks the installed ONNX Runtime which kernels it has, and writes the snapshot that `fxonnx.kernels` reads.
 
-    python -m fxonnx.runtime.kernels            # write src/fxonnx/kernels/onnxruntime-1.32-cpu.json
-    python -m fxonnx.runtime.kernels --check    # exit 1 where the file is not what the installed runtime says
+python -m fxonnx.runtime.kernels            # write src/fxonnx/kernels/onnxruntime-1.32-cpu.json
+python -m fxonnx.runtime.kernels --check    # exit 1 where the file is not what the installed runtime says
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def render(content: dict[str, Any]) -> str:
     lines = [f'  "{key}": {_compact(value)}' for key, value in content.items() if not isinstance(value, dict)]
     for key in ("kernels", "schemas"):
         domains = (
-            f'    "{domain}": {{\n' + ",\n".join(f'      "{op}": {_compact(row)}' for op, row in sorted(ops.items())) + "\n    }"
+            f'    "{domain}": {{\n'
+            + ",\n".join(f'      "{op}": {_compact(row)}' for op, row in sorted(ops.items()))
+            + "\n    }"
             for domain, ops in sorted(content[key].items())
         )
         lines.append(f'  "{key}": {{\n' + ",\n".join(domains) + "\n  }")
@@ -86,7 +88,10 @@ def _compact(value: object) -> str:
 
 
 def _kernels(definitions: Iterable[Any], sets: _Sets) -> dict[str, dict[str, list[Any]]]:
-    """domain -> operator -> rows, in the order of their first version; a kernel that is registered twice is told once."""
+    """domain -> operator -> rows, in the order of their first version.
+
+    A kernel that is registered twice is told once.
+    """
     rows: dict[tuple[str, str], dict[tuple[Any, ...], None]] = defaultdict(dict)
     for kernel in definitions:
         if kernel.provider != PROVIDER or kernel.domain in _DOMAINS_LEFT_OUT:
@@ -106,13 +111,13 @@ def _row_order(row: tuple[int, int | None, tuple[tuple[str, int], ...]]) -> tupl
 
 
 def _schemas(schemas: Iterable[Any], sets: _Sets) -> dict[str, dict[str, dict[str, Any]]]:
-    """The operators that have a kernel here and no schema in `onnx.defs`."""
+    """The versions of operators that have a kernel here and no schema in `onnx.defs`: LayerNormalization-1, for one."""
     from onnx import defs
 
-    known = {(schema.domain, schema.name) for schema in defs.get_all_schemas_with_history()}
+    known = {(schema.domain, schema.name, schema.since_version) for schema in defs.get_all_schemas_with_history()}
     table: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
     for schema in sorted(schemas, key=lambda each: each.since_version):
-        if (schema.domain, schema.name) in known:
+        if (schema.domain, schema.name, schema.since_version) in known:
             continue
         table[schema.domain][schema.name][str(schema.since_version)] = {
             "inputs": [_parameter(each) for each in schema.inputs],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import onnx
 import torch
@@ -17,10 +17,14 @@ from fxonnx.runtime.weights import Weight, attach
 if TYPE_CHECKING:
     import onnxruntime
 
+Template: TypeAlias = tuple[str, int, torch.Tensor | None]
+
 _REMEMBERED = 256  # combinations of input sizes whose output sizes are kept
 _FATAL = 4  # log level: what fails is raised, with its place, so it need not be printed as well
 _CONTIGUOUS = torch.contiguous_format
 _CPU = torch.device("cpu")
+
+_UNBOUND: Sizes = (-1,)  # no tensor has this size
 
 # Any address will do for tensors without elements; their own is 0, which the runtime takes for a mistake.
 _NOTHING = torch.empty(64, dtype=torch.uint8)
@@ -30,26 +34,36 @@ _SOMEWHERE = _NOTHING.data_ptr()
 class Session:
     """An ONNX Runtime session whose weights are the torch tensors of the model.
 
-    Do not write into the tensors while the session lives: whether it sees the change depends on what the runtime made of the weight.
-    `run` may be called from several threads at once.
+    Do not write into the tensors while the session lives: whether it sees the change depends on what the runtime made
+    of the weight. `run` may be called from several threads at once.
     """
 
-    def __init__(self, model: onnx.ModelProto, weights: Mapping[str, Weight], *, inputs: Sequence[TensorType] | None = None,
-                 outputs: Sequence[TensorType] | None = None, threads: int | None = None, prepack: bool = True,
-                 locate: Locate | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        weights: Mapping[str, Weight],
+        *,
+        inputs: Sequence[TensorType] | None = None,
+        outputs: Sequence[TensorType] | None = None,
+        threads: int | None = None,
+        prepack: bool = True,
+        locate: Locate | None = None,
+    ) -> None:
         """Load the model.
 
         Args:
-            model: without its large weights: their initializers are placeholders (any external location) or missing. It is not changed.
-            weights: the missing contents by name. Those of MatMul, Gemm, Gather and the recurrent operators are shared with torch where they
-                are contiguous, the others are copied by the runtime.
+            model: without its large weights: their initializers are placeholders (any external location) or missing.
+                It is not changed.
+            weights: the missing contents by name. Those of MatMul, Gemm, Gather and the recurrent operators are shared
+                with torch where they are contiguous, the others are copied by the runtime.
             inputs, outputs: their types, by default those in the model.
             threads: of one operator; by default as many as torch uses.
             prepack: let the runtime keep a copy of matrices in the layout it multiplies fastest.
             locate: the place in the user's model of an ONNX node, by its name; by default what the node's metadata say.
 
         Raises:
-            RuntimeFailed: the runtime refuses the model. UnsupportedDtype: a weight, input or output whose dtype torch or ONNX lacks.
+            RuntimeFailed: the runtime refuses the model.
+            UnsupportedDtype: a weight, input or output has a dtype that torch or ONNX lacks.
         """
         self.inputs = slots(model.graph.input, inputs)
         self.outputs = slots(model.graph.output, outputs)
@@ -62,10 +76,12 @@ class Session:
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The outputs for these inputs, both in the order of the model; complex values travel as `view_as_real`.
 
-        Inputs are read where they lie (a non-contiguous one is copied), outputs are new tensors that share nothing with the session.
+        Inputs are read where they lie (a non-contiguous one is copied), outputs are new tensors that share nothing with
+        the session.
 
         Raises:
-            CallMismatch: an input of another number, dtype, size or device. RuntimeFailed: the runtime stopped, with the place.
+            CallMismatch: an input of another number, dtype, size or device. RuntimeFailed: the runtime stopped, with
+            the place.
         """
         if len(inputs) != len(self.inputs):
             raise _wrong_number(self.inputs, inputs)
@@ -80,7 +96,9 @@ class Session:
         self._idle.append(binding)
         return results
 
-    def _create(self, model: onnx.ModelProto, weights: Mapping[str, Weight], threads: int | None, prepack: bool) -> tuple[Any, list[Any]]:
+    def _create(
+        self, model: onnx.ModelProto, weights: Mapping[str, Weight], threads: int | None, prepack: bool
+    ) -> tuple[Any, list[Any]]:
         """The runtime's session, and what has to live as long.
 
         An optimizer that wants to look into a shared weight fails; then nothing is shared.
@@ -111,10 +129,12 @@ class _Border:
     def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
         self.inputs = inputs
         self.outputs = outputs
-        self.templates: dict[tuple[Sizes, ...], list[torch.Tensor | None]] = {}
+        self.templates: dict[tuple[Sizes, ...], list[Template]] = {}
 
-    def look_up(self, sizes: tuple[Sizes, ...]) -> list[torch.Tensor | None]:
-        """A template for each output, with one element in memory whatever its shape; None where only the runtime will know the shape.
+    def look_up(self, sizes: tuple[Sizes, ...]) -> list[Template]:
+        """The name, dtype and template of each output; None for a template where only the runtime will know the shape.
+
+        A template has the output's dtype and shape, and one element in memory.
 
         Raises:
             CallMismatch: the inputs may not have these sizes.
@@ -125,14 +145,21 @@ class _Border:
         if len(self.templates) >= _REMEMBERED:
             self.templates.clear()
         found = self.templates[sizes] = [
-            None if size is None else torch.empty((), dtype=slot.torch, device=_CPU).expand(size)
-            for slot, size in zip(self.outputs, output_sizes(self.inputs, self.outputs, sizes))
+            (
+                slot.name,
+                slot.code,
+                None if size is None else torch.empty((), dtype=slot.torch, device=_CPU).expand(size),
+            )
+            for slot, size in zip(self.outputs, output_sizes(self.inputs, self.outputs, sizes), strict=True)
         ]
         return found
 
 
 class _Binding:
-    """One thread's place to run: the runtime's binding, and what was bound to each input last. Every microsecond counts here."""
+    """One thread's place to run.
+
+    The runtime's binding, and what was bound to each input last. Every microsecond counts here.
+    """
 
     __slots__ = ("binding", "border", "bound", "device", "execute", "has_unknown", "templates")
 
@@ -143,35 +170,42 @@ class _Binding:
         self.execute = session.run_with_iobinding
         self.device = state.OrtDevice(state.OrtDevice.cpu(), state.OrtDevice.default_memory(), 0)
         self.binding = state.SessionIOBinding(session)
-        self.bound: list[tuple[int, Sizes | None]] = [(0, None)] * len(border.inputs)
-        self.templates: list[torch.Tensor | None] | None = None
+        self.bound: list[tuple[int, Sizes]] = [(0, _UNBOUND)] * len(border.inputs)
+        self.templates: list[Template] | None = None
         self.has_unknown = False
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Bind, run, and collect. A binding that raised is not to be used again."""
         bound = self.bound
         copies = []
-        for index, (tensor, slot) in enumerate(zip(inputs, self.border.inputs)):
-            if not (type(tensor) is torch.Tensor and tensor.dtype is slot.torch and tensor.is_cpu and tensor.is_contiguous()) or tensor.is_neg():
+        for index, slot in enumerate(self.border.inputs):
+            tensor = inputs[index]
+            if (
+                type(tensor) is not torch.Tensor
+                or tensor.dtype is not slot.torch
+                or not tensor.is_cpu
+                or not tensor.is_contiguous()
+                or tensor.is_neg()
+            ):
                 tensor = _usable(slot, tensor)
                 copies.append(tensor)  # alive while the runtime reads it
             place = (tensor.data_ptr() or _SOMEWHERE, tensor.shape)
             if place != bound[index]:
                 self.bind_input(index, slot, place)
         if self.templates is None:
-            self.templates = self.border.look_up(tuple(shape for _, shape in bound))
-            self.has_unknown = any(template is None for template in self.templates)
+            self.templates = self.border.look_up(tuple([shape for _, shape in bound]))
+            self.has_unknown = any(template is None for _, _, template in self.templates)
         results: list[torch.Tensor | None] = []
-        for template, slot in zip(self.templates, self.border.outputs):
+        for name, code, template in self.templates:
             if template is None:
-                self.binding.bind_output(slot.name, self.device)
+                self.binding.bind_output(name, self.device)
                 results.append(None)
                 continue
             result = torch.empty_like(template, memory_format=_CONTIGUOUS)
-            self.binding.bind_output(slot.name, self.device, slot.code, template.shape, result.data_ptr() or _SOMEWHERE)
+            self.binding.bind_output(name, self.device, code, template.shape, result.data_ptr() or _SOMEWHERE)
             results.append(result)
         self.execute(self.binding, None)
-        return self.collect(results) if self.has_unknown else results  # type: ignore[return-value]
+        return self.collect(results) if self.has_unknown else results
 
     def bind_input(self, index: int, slot: Slot, place: tuple[int, Sizes]) -> None:
         """Tell the runtime where an input lies now; another size makes the templates out of date."""
@@ -182,7 +216,10 @@ class _Binding:
         self.bound[index] = place
 
     def collect(self, results: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:
-        """The results, with those that the runtime made, over its memory. The binding forgets them: they belong to the caller."""
+        """The results, with those that the runtime made, over its memory.
+
+        The binding forgets them: they belong to the caller.
+        """
         made = self.binding.get_outputs()  # not to be iterated: its iterator takes 30 µs
         found = [_adopt(made[index]) if result is None else result for index, result in enumerate(results)]
         self.binding.clear_binding_outputs()
@@ -210,13 +247,16 @@ def _usable(slot: Slot, tensor: object) -> torch.Tensor:
     """The input as the runtime can read it: a contiguous tensor without laziness. Raises CallMismatch."""
     if not isinstance(tensor, torch.Tensor):
         raise errors.CallMismatch(
-            f"input {slot.name} is no tensor", cause=f"it is {type(tensor).__name__}", cure="pass torch.as_tensor(value)",
-        )  # fmt: skip
+            f"input {slot.name} is no tensor",
+            cause=f"it is {type(tensor).__name__}",
+            cure="pass torch.as_tensor(value)",
+        )
     if tensor.dtype is not slot.torch:
         raise errors.CallMismatch(
             f"input {slot.name} is {tensor.dtype}, compiled for {slot.torch}",
-            cause="the dtype of an input is part of the compiled model", cure=f"pass {slot.name}.to({slot.torch}), or compile for {tensor.dtype}",
-        )  # fmt: skip
+            cause="the dtype of an input is part of the compiled model",
+            cure=f"pass {slot.name}.to({slot.torch}), or compile for {tensor.dtype}",
+        )
     if not tensor.is_cpu or tensor.layout is not torch.strided:
         where = tensor.device if not tensor.is_cpu else tensor.layout
         raise errors.CallMismatch(

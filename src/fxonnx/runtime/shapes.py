@@ -19,7 +19,10 @@ Sizes: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """An input or output: its name, its dtype in ONNX's numbers and in torch, and its shape; None where the rank is unknown."""
+    """An input or output.
+
+    Its name, its dtype in ONNX's numbers and in torch, and its shape; None where the rank is unknown.
+    """
 
     name: str
     code: int
@@ -52,7 +55,9 @@ def output_sizes(inputs: Sequence[Slot], outputs: Sequence[Slot], sizes: Sequenc
             if name is None:
                 deferred.append((slot, axis, dim, actual))
             elif known.setdefault(name, actual) != actual:
-                raise _mismatch(slot, size, f"axis {axis} has size {actual}, and {name} is {known[name]} in another place")
+                raise _mismatch(
+                    slot, size, f"axis {axis} has size {actual}, and {name} is {known[name]} in another place"
+                )
     for slot, axis, dim, actual in deferred:
         if _evaluate(dim, known) not in (actual, None):
             raise _mismatch(slot, sizes[inputs.index(slot)], f"axis {axis} has size {actual} instead of {dim}")
@@ -64,13 +69,17 @@ def _slot(name: str, row: DType, shape: tuple[Dim, ...] | None) -> Slot:
     if kind is None:
         raise errors.UnsupportedDtype(
             f"{name} is {row.name}, which cannot cross the border to torch",
-            cause=f"torch has no tensors of {row.name} to pass in or out", cure="cast it inside the model, to uint8 or float32 say",
-        )  # fmt: skip
+            cause=f"torch has no tensors of {row.name} to pass in or out",
+            cure="cast it inside the model, to uint8 or float32 say",
+        )
     return Slot(name, row.code, kind, shape)
 
 
 def _declared(value: onnx.ValueInfoProto) -> tuple[Dim, ...] | None:
-    """The shape in the model. A dim that is no expression of ours is a name for itself; one without a name is unlike any other."""
+    """The shape in the model.
+
+    A dim that is no expression of ours is a name for itself; one without a name is unlike any other.
+    """
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None

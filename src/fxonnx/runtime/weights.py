@@ -3,19 +3,20 @@
 ONNX Runtime has three ways to take a weight that is not in the model, and each is right for some of them:
 
     written   contents of up to 1 KiB go into the model: shape inference and fusions look at them.
-    shared    `SessionOptions.add_initializer`: kernels read torch's memory, nothing is copied. But optimizers do not see the value: they
-              read the *file* that the placeholder names, and whatever lies there. So a weight is shared only where every consumer is an
-              operator whose weights no optimizer looks into, and the placeholder names a directory: who reads it fails, and never computes
-              with other numbers.
+    shared    `SessionOptions.add_initializer`: kernels read torch's memory, nothing is copied. But optimizers do not
+              see the value: they read the *file* that the placeholder names, and whatever lies there. So a weight is
+              shared only where every consumer is an operator whose weights no optimizer looks into, and the placeholder
+              names a directory: who reads it fails, and never computes with other numbers.
     handed    `SessionOptions.add_external_initializers`: right everywhere, and copied by the runtime.
 
-Source: measured with ONNX Runtime 1.32, see tests/runtime/test_weights.py. A placeholder that names a sparse file of zeros gives wrong results
-for Conv, BatchNormalization after MatMul, and block-quantized weights.
+Source: measured with ONNX Runtime 1.32, see tests/runtime/test_weights.py. A placeholder that names a sparse file of
+zeros gives wrong results for Conv, BatchNormalization after MatMul, and block-quantized weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -47,12 +48,13 @@ _SHARED_INPUTS: dict[tuple[str, str], tuple[int, ...]] = {
     ("com.microsoft", "MatMulNBits"): (1, 2),
 }
 
-# Only these consumers have kernels for float16: before others the runtime inserts a Cast, which it then computes while it optimizes.
+# Only these consumers have kernels for float16: before others the runtime inserts a Cast, which it then computes while
+# it optimizes.
 _HALF_SHARED = frozenset({("", "Gather"), ("com.microsoft", "MatMulNBits")})
 _HALF = frozenset({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
 
-# A directory, next to this file so that the working directory does not matter: it passes the runtime's check that the path of an external
-# tensor exists, and reading it is an error.
+# A directory, next to this file so that the working directory does not matter: it passes the runtime's check that the
+# path of an external tensor exists, and reading it is an error.
 _NOWHERE = "."
 _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 
@@ -66,7 +68,9 @@ class Attached:
     passing: list[Any] = field(default_factory=list)
 
 
-def attach(model: onnx.ModelProto, weights: Mapping[str, Weight], options: onnxruntime.SessionOptions, *, share: bool = True) -> Attached:
+def attach(
+    model: onnx.ModelProto, weights: Mapping[str, Weight], options: onnxruntime.SessionOptions, *, share: bool = True
+) -> Attached:
     """Put `weights` into `options` and into a copy of `model`, whose initializers may be placeholders or missing.
 
     share: whether to share what can be shared; else everything large is handed over.
@@ -101,7 +105,8 @@ def attach(model: onnx.ModelProto, weights: Mapping[str, Weight], options: onnxr
 
 
 def ort_value(weight: Weight, code: int, dims: tuple[int, ...]) -> onnxruntime.OrtValue:
-    """The weight as a tensor of ONNX dtype `code` and shape `dims`, over the same memory where it is contiguous on the CPU.
+    """The weight as a tensor of ONNX dtype `code` and shape `dims`, over the same memory where it is contiguous on the
+    CPU.
 
     Elements below a byte may come packed (`ceil(count * bits / 8)` bytes) or one per byte, and are copied.
     """
@@ -114,7 +119,7 @@ def ort_value(weight: Weight, code: int, dims: tuple[int, ...]) -> onnxruntime.O
             return onnxruntime.OrtValue.from_dlpack(plain)
         weight = plain.view(torch.uint8).numpy() if row.bits < 8 else plain.numpy()
     if row.bits < 8:
-        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(_spread(_packed(weight, row), dims), code)
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(_spread(_packed(weight, row, dims), dims), code)
     bits = np.ascontiguousarray(weight).view(f"u{row.bits // 8}").reshape(dims)
     return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, code)
 
@@ -146,7 +151,8 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 def _declare(model: onnx.ModelProto, name: str, weight: Weight) -> onnx.TensorProto:
     """A placeholder for a weight that the model does not list."""
-    return model.graph.initializer.add(name=name, data_type=_code(weight), dims=tuple(weight.shape))
+    proto: onnx.TensorProto = model.graph.initializer.add(name=name, data_type=_code(weight), dims=tuple(weight.shape))
+    return proto
 
 
 def _point_nowhere(proto: onnx.TensorProto) -> None:
@@ -157,12 +163,15 @@ def _point_nowhere(proto: onnx.TensorProto) -> None:
 
 
 def _write(proto: onnx.TensorProto, weight: Weight) -> None:
-    """Give a placeholder its content: little endian, row-major, elements below a byte packed (ONNX IR spec, "Serialized tensor data")."""
+    """Give a placeholder its content.
+
+    Little endian, row-major, elements below a byte packed (ONNX IR spec, "Serialized tensor data").
+    """
     proto.ClearField("external_data")
     proto.ClearField("data_location")
     row = dtype(proto.data_type)
     array = _bytes(_plain(weight)) if isinstance(weight, torch.Tensor) else np.ascontiguousarray(weight)
-    proto.raw_data = (_packed(array, row) if row.bits < 8 else array).tobytes()
+    proto.raw_data = (_packed(array, row, proto.dims) if row.bits < 8 else array).tobytes()
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -171,7 +180,8 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _bytes(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.reshape(-1).view(torch.uint8).numpy()
+    flat: np.ndarray = tensor.reshape(-1).view(torch.uint8).numpy()
+    return flat
 
 
 def _code(weight: Weight) -> int:
@@ -187,30 +197,31 @@ def _code(weight: Weight) -> int:
 
 def _unsupported(weight: Weight, cause: str) -> errors.UnsupportedDtype:
     return errors.UnsupportedDtype(
-        f"a weight of dtype {weight.dtype} cannot be given to the runtime", cause=cause, cure="cast or dequantize it in the model",
-    )  # fmt: skip
+        f"a weight of dtype {weight.dtype} cannot be given to the runtime",
+        cause=cause,
+        cure="cast or dequantize it in the model",
+    )
 
 
 def _byte_size(proto: onnx.TensorProto) -> int:
-    return dtype(proto.data_type).nbytes(int(np.prod(proto.dims, dtype=np.int64)))
+    return dtype(proto.data_type).nbytes(math.prod(proto.dims))
 
 
-def _packed(array: np.ndarray, row: DType) -> np.ndarray:
-    """The bytes of elements below a byte, the first in the lowest bits; bytes that are packed already stay.
-
-    Arrays of ml_dtypes' sub-byte dtypes have one element per byte, any other dtype means packed bytes.
-    """
-    array = np.ascontiguousarray(array)
-    if array.dtype.name != row.numpy:
-        return array.reshape(-1).view(np.uint8)
+def _packed(array: np.ndarray, row: DType, dims: Sequence[int]) -> np.ndarray:
+    """The bytes of elements below a byte, the first in the lowest bits; bytes that are packed already stay."""
+    single = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    if single.size == row.nbytes(math.prod(dims)):
+        return single
     per_byte = 8 // row.bits
-    single = array.reshape(-1).view(np.uint8) & (2**row.bits - 1)
-    columns = np.pad(single, (0, -single.size % per_byte)).reshape(-1, per_byte)
-    return np.bitwise_or.reduce(columns << (np.arange(per_byte, dtype=np.uint8) * row.bits), axis=1)
+    padded = np.pad(single & (2**row.bits - 1), (0, -single.size % per_byte)).reshape(-1, per_byte)
+    shifted: np.ndarray = padded << (np.arange(per_byte, dtype=np.uint8) * row.bits)
+    packed: np.ndarray = np.bitwise_or.reduce(shifted, axis=1)
+    return packed
 
 
 def _spread(packed: np.ndarray, dims: tuple[int, ...]) -> np.ndarray:
-    """An array of one byte per element that starts with the packed bytes: the runtime takes its shape from the array, and reads no further.
+    """An array of one byte per element that starts with the packed bytes: the runtime takes its shape from the array,
+    and reads no further.
 
     What is beyond the packed bytes is never touched, and so takes no memory.
     """

@@ -14,8 +14,8 @@ from fxonnx.ir.evaluate.elementwise import divide
 
 @computes("MatMul")
 def matmul(call: Operands) -> Array:
-    """numpy.matmul."""
-    return np.asarray(np.matmul(call[0], call[1]))
+    """numpy.matmul; bfloat16 is summed in float32, as numpy does, and rounded once."""
+    return np.asarray(np.matmul(call[0], call[1])).astype(call[0].dtype)
 
 
 @computes("MatMulInteger")
@@ -35,7 +35,7 @@ def gemm(call: Operands) -> Array:
     """alpha · A · B + beta · C, A and B transposed where it says so."""
     a = call[0].T if call.attribute("transA", 0) else call[0]
     b = call[1].T if call.attribute("transB", 0) else call[1]
-    product = np.matmul(a, b) * a.dtype.type(call.attribute("alpha", 1.0))
+    product = np.matmul(a, b).astype(a.dtype) * a.dtype.type(call.attribute("alpha", 1.0))
     if not call.has(2):
         return np.asarray(product)
     return np.asarray(product + call[2] * a.dtype.type(call.attribute("beta", 1.0)))
@@ -51,23 +51,26 @@ def einsum(call: Operands) -> Array | None:
 
 
 @computes("Softmax")
-def softmax(call: Operands) -> Array | None:
-    """eˣ over its sum along `axis`, the largest x subtracted first. Before opset 13 it means another thing."""
-    if call.opset < 13:
-        return None
-    axis = call.attribute("axis", -1)
-    powers = np.exp(call[0] - _largest(call[0], (axis,), True))
-    return np.asarray(powers / powers.sum(axis, keepdims=True))
+def softmax(call: Operands) -> Array:
+    """eˣ over its sum, the largest x subtracted first."""
+    axes = _softmax_axes(call)
+    powers = np.exp(call[0] - _largest(call[0], axes, True))
+    return np.asarray(powers / powers.sum(axes, keepdims=True))
 
 
 @computes("LogSoftmax")
-def log_softmax(call: Operands) -> Array | None:
+def log_softmax(call: Operands) -> Array:
     """The logarithm of softmax, without computing it first."""
-    if call.opset < 13:
-        return None
-    axis = call.attribute("axis", -1)
-    shifted = call[0] - _largest(call[0], (axis,), True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)))
+    axes = _softmax_axes(call)
+    shifted = call[0] - _largest(call[0], axes, True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axes, keepdims=True)))
+
+
+def _softmax_axes(call: Operands) -> tuple[int, ...]:
+    """One axis, by default the last; before opset 13, `axis` and all behind it, by default all but the first."""
+    rank, older = call[0].ndim, call.opset < 13
+    axis = call.attribute("axis", 1 if older else -1) % max(rank, 1)
+    return tuple(range(axis, rank)) if older else (axis,) if rank else ()
 
 
 @computes("CumSum")

@@ -12,6 +12,9 @@ from fxonnx.ir import schema
 from fxonnx.ir.evaluate.call import Array, CannotEvaluate
 from fxonnx.ir.graph import Node
 
+# The reference does not know every operator, nor every form of those it knows; there it raises any of these.
+_GAPS = (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError)
+
 
 def compute_by_reference(node: Node, arrays: Sequence[Array | None], opset: int) -> list[Array]:
     """A model of one node, run by `onnx.reference`. Raises CannotEvaluate where that does not know the operator."""
@@ -28,8 +31,8 @@ def compute_by_reference(node: Node, arrays: Sequence[Array | None], opset: int)
     feeds = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
     try:
         return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
-    except NotImplementedError as error:
-        raise CannotEvaluate(f"{node.op} has no reference implementation in opset {opset}: {error}") from error
+    except _GAPS as error:
+        raise CannotEvaluate(f"the reference does not compute this {node.op} of opset {opset}: {error}") from error
 
 
 def _attribute(name: str, value: object, kind: str) -> AttributeProto:

@@ -150,19 +150,25 @@ def range_(call: Operands) -> Array:
 
 @computes("Pad")
 def pad(call: Operands) -> Array | None:
-    """Elements before and behind each axis; negative pads cut, which is left to the reference."""
-    pads = call.ints(1, "pads") or ()
-    axes = call.axes(3, call[0].ndim) or tuple(range(call[0].ndim))
-    mode = {"constant": "constant", "reflect": "reflect", "edge": "edge"}.get(call.attribute("mode", "constant"))
-    if any(width < 0 for width in pads) or mode is None:
+    """Elements before and behind each axis; negative pads cut."""
+    x, pads = call[0], call.ints(1, "pads") or ()
+    axes = call.axes(3, x.ndim) or tuple(range(x.ndim))
+    mode = call.attribute("mode", "constant")
+    if mode not in ("constant", "reflect", "edge"):
         return None
-    widths = [(0, 0)] * call[0].ndim
+    widths = [(0, 0)] * x.ndim
     for index, axis in enumerate(axes):
         widths[axis] = (pads[index], pads[index + len(axes)])
+    x = x[
+        tuple(
+            slice(max(0, -before), dim + min(0, behind)) for dim, (before, behind) in zip(x.shape, widths, strict=True)
+        )
+    ]
+    longer = [(max(0, before), max(0, behind)) for before, behind in widths]
     if mode != "constant":
-        return np.pad(call[0], widths, mode)  # type: ignore[call-overload, no-any-return]
-    value = call[2].reshape(()) if call.has(2) else np.asarray(call.attribute("value", 0), call[0].dtype)
-    return np.pad(call[0], widths, constant_values=value)
+        return np.pad(x, longer, mode)
+    value = call[2].reshape(()) if call.has(2) else np.asarray(call.attribute("value", 0), x.dtype)
+    return np.pad(x, longer, constant_values=value)
 
 
 @computes("NonZero")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fxonnx import dtypes
-from fxonnx.ir.dims import Dim, Shape, ceil_divide, floor_divide
+from fxonnx.ir.dims import Dim, Shape, ceil_divide, floor_divide, minimum
 from fxonnx.ir.infer.call import Call, CannotInfer, Contradiction, Inferred, broadcast, infers
 from fxonnx.ir.infer.fallback import infer_by_onnx
 from fxonnx.ir.infer.shaping import normalize
@@ -45,10 +45,15 @@ def check_equal(op: str, left: Dim, right: Dim) -> None:
         raise Contradiction(f"{op} sums over an axis of size {left} on one side and {right} on the other")
 
 
-def window_size(size: Dim, kernel: int, stride: int, dilation: int, pads: int, ceil: bool = False) -> Dim:
-    """How many positions a window of `kernel` elements takes along an axis of `size` padded by `pads` in all."""
-    span = size + pads - dilation * (kernel - 1) - 1
-    return (ceil_divide(span, stride) if ceil else floor_divide(span, stride)) + 1
+def window_size(size: Dim, kernel: int, stride: int, dilation: int, pads: tuple[int, int], ceil: bool = False) -> Dim:
+    """How many positions a window of `kernel` elements takes along an axis of `size` with `pads` before and behind.
+
+    With `ceil`, the last one may reach past the end, but not begin there (ONNX AveragePool, "ceil_mode").
+    """
+    span = size + sum(pads) - dilation * (kernel - 1) - 1
+    if not ceil:
+        return floor_divide(span, stride) + 1
+    return minimum(ceil_divide(span, stride) + 1, ceil_divide(size + pads[0], stride))
 
 
 def _windows(call: Call, spatial: Shape, kernel: tuple[int, ...]) -> Shape:
@@ -60,7 +65,7 @@ def _windows(call: Call, spatial: Shape, kernel: tuple[int, ...]) -> Shape:
         return tuple(ceil_divide(size, stride) for size, stride in zip(spatial, strides, strict=True))
     ceil = bool(call.attribute("ceil_mode", 0))
     return tuple(
-        window_size(size, kernel[i], strides[i], dilations[i], pads[i] + pads[i + count], ceil)
+        window_size(size, kernel[i], strides[i], dilations[i], (pads[i], pads[i + count]), ceil)
         for i, size in enumerate(spatial)
     )
 

@@ -14,6 +14,7 @@ from fxonnx.ir.text.scanner import Scanner
 from fxonnx.ir.types import parse_type
 
 _PLAIN_NAME = re.compile(r"[^\W\d][\w.\-/~]*")
+_UNQUOTED = re.compile(r"[^\s\"]+")
 _RESERVED = frozenset({"_", "graph", "return"})
 _TENSOR = re.compile(r"(\w+(?:\[[^\]]*\])?)\(")
 _ELEMENT = re.compile(r"\([^)]*\)|[^\s,()\[\]{}\"]+")
@@ -23,6 +24,11 @@ _INTEGER = re.compile(r"[-+]?\d+")
 def format_name(name: str) -> str:
     """A name as it stands in the text: plain, or quoted where it could be taken for something else."""
     return name if _PLAIN_NAME.fullmatch(name) and name not in _RESERVED else format_string(name)
+
+
+def format_word(text: str) -> str:
+    """A text without spaces or quotes as it is, any other one quoted."""
+    return text if _UNQUOTED.fullmatch(text) else format_string(text)
 
 
 def format_string(text: str) -> str:

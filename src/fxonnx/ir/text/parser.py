@@ -12,7 +12,7 @@ from fxonnx.ir import schema
 from fxonnx.ir.data import AbsentData, ArrayData, Data, array_of
 from fxonnx.ir.dims import Expr, Shape, symbol
 from fxonnx.ir.graph import NOWHERE, Attribute, Graph, Node, Value
-from fxonnx.ir.infer import Call, known_elements
+from fxonnx.ir.infer import Call, CannotInfer, known_elements
 from fxonnx.ir.text.literal import parse_attribute, parse_tensor
 from fxonnx.ir.text.places import parse_origin, parse_place
 from fxonnx.ir.text.scanner import Scanner
@@ -232,8 +232,11 @@ def _handle(name: str, quoted: bool) -> str:
 
 
 def _known(call: Call, result: TensorType) -> Shape | None:
-    """What the builder had told about shape arithmetic: the text does not say it."""
-    return known_elements(call, result) if call.facts else None
+    """What the builder had told about shape arithmetic: the text does not say it. A call that cannot be tells nothing."""
+    try:
+        return known_elements(call, result) if call.facts else None
+    except (CannotInfer, LookupError, ValueError):
+        return None
 
 
 def _no_dim() -> Expr:

@@ -7,7 +7,7 @@ from itertools import count
 
 from fxonnx.ir.data import AbsentData
 from fxonnx.ir.graph import Graph, Node, Value
-from fxonnx.ir.text.literal import format_attribute, format_name, format_tensor
+from fxonnx.ir.text.literal import format_attribute, format_name, format_tensor, format_word
 from fxonnx.ir.text.places import format_origin, format_place
 
 INLINE_ELEMENTS = 8
@@ -24,7 +24,7 @@ def print_graph(graph: Graph, *, stage: str | None = None, places: bool = True, 
     a graph; a text with notes does not parse.
     """
     printer = _Printer(places, notes or {})
-    header = [printer.signature(graph), f"opset={graph.opset}", *_name(graph), *([f"stage={stage}"] if stage else [])]
+    header = [printer.signature(graph), f"opset={graph.opset}", *_name(graph), *([f"stage={format_word(stage)}"] if stage else [])]
     constants = _wrap(printer.constants(graph))
     body = _align(list(printer.body(graph, "  ")))
     return "\n".join((" ".join(header), *constants, *([""] if constants else []), *body))

@@ -90,7 +90,7 @@ class Scanner:
 
     def error(self, message: str) -> ParseError:
         """The failure to raise for what stands here."""
-        return ParseError(f"line {self.number + 1}: {message}\n{self.line}\n{' ' * self.column}^")
+        return ParseError(f"line {min(self.number + 1, len(self.lines))}: {message}\n{self.line}\n{' ' * self.column}^")
 
     @contextmanager
     def expecting(self, message: str) -> Iterator[None]:

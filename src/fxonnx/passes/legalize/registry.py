@@ -49,5 +49,5 @@ def form(*operators: str, since: int, applies: Callable[[Node], bool]) -> Callab
 @cache
 def load() -> None:
     """Import the files that fill the tables, once."""
-    for name in ("activations", "attention", "forms", "normalizations", "transforms"):
+    for name in ("activations", "attention", "forms", "integers", "normalizations", "transforms"):
         import_module(f"fxonnx.passes.legalize.{name}")

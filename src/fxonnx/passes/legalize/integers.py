@@ -1,0 +1,53 @@
+"""What division and shifting learned in opset 28: remainders of floats that round down, shifts of signed integers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxonnx.dtypes import INT64, DType
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.graph import Node, constant_ints
+from fxonnx.passes.legalize.registry import form
+
+
+def _is_floored_float(node: Node) -> bool:
+    return node.output.dtype.is_float and not node.attributes.get("fmod", 0)
+
+
+@form("Mod", since=28, applies=_is_floored_float)
+def floored_remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor:
+    """C's fmod, and y added where its sign is not y's. NaN and infinities as Mod-28 has them."""
+    rest = op.Mod(x, y, fmod=1)
+    return op.Where(op.Less(op.Sign(rest) * op.Sign(y), 0), rest + y, rest)  # type: ignore[no-any-return]
+
+
+def _is_signed(node: Node) -> bool:
+    return node.output.dtype.is_signed
+
+
+@form("BitShift", since=28, applies=_is_signed)
+def signed_shift(op: Builder, x: Tensor, y: Tensor, *, direction: str) -> Tensor:
+    """A product or a floored quotient with a power of two, looked up; shifts by no bit of the dtype leave 0, or the sign to the right."""
+    bits, powers = x.dtype.bits, op.constant(_powers(x.dtype))
+    known = constant_ints(y.value)
+    if known is not None and all(0 <= distance < bits - 1 for distance in known):
+        power = op.Gather(powers, _index(op, y))
+        return x * power if direction == "LEFT" else (x - op.Mod(x, power)) / power  # type: ignore[no-any-return]
+    out_of_range = op.Or(op.Less(y, 0), op.GreaterOrEqual(y, bits))
+    if direction == "LEFT":
+        return x * op.Gather(powers, _index(op, op.Where(out_of_range, bits, y)))
+    distance = _index(op, op.Where(out_of_range, bits - 1, y))
+    first = op.Min(distance, bits - 2)  # the power of the last bit is no positive number: the last step is taken apart
+    for step in (first, op.Sub(distance, first)):
+        power = op.Gather(powers, step)
+        x = (x - op.Mod(x, power)) / power
+    return x
+
+
+def _index(op: Builder, y: Tensor) -> Tensor:
+    return y if y.dtype is INT64 else op.Cast(y, to=INT64)  # type: ignore[no-any-return]
+
+
+def _powers(dtype: DType) -> np.ndarray:
+    """2⁰ … 2ᵇ⁻¹ with the last one negative, as two's complement has it, and 0 for all beyond."""
+    return np.array([*(1 << bit for bit in range(dtype.bits)), 0], np.uint64).astype(dtype.numpy)

@@ -1,0 +1,160 @@
+"""Patterns: what a rule's `before` records.
+
+`before` is called with a `PatternOpset` and wildcards. It writes calls and Python operators as a lowering does, and what
+comes back is a tree: calls (`PatternNode`), wildcards, numbers, and `op.either(…)` where several spellings will do.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wildcard:
+    """Any value; the same value wherever it stands again. An optional one also matches an absent input."""
+
+    name: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttributeWildcard:
+    """Any attribute value, or as an input any constant number; bound for `where` and `after`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rest:
+    """All attributes that the call does not name; bound as keyword arguments of `where` and `after`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatternNode:
+    """A call. `inputs` are patterns, numbers or None; `attributes` are wanted values or wildcards."""
+
+    op: str
+    inputs: tuple[Any, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Either:
+    """One of several patterns, tried in turn."""
+
+    alternatives: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """A value in a pattern: one output of a call, a wildcard, or a choice. Knows Python's operators, as a tensor does."""
+
+    node: PatternNode | Wildcard | Either
+    index: int = 0
+
+    def __add__(self, other: Any) -> Pattern:
+        return _call("Add", self, other)
+
+    def __radd__(self, other: Any) -> Pattern:
+        return _call("Add", other, self)
+
+    def __sub__(self, other: Any) -> Pattern:
+        return _call("Sub", self, other)
+
+    def __rsub__(self, other: Any) -> Pattern:
+        return _call("Sub", other, self)
+
+    def __mul__(self, other: Any) -> Pattern:
+        return _call("Mul", self, other)
+
+    def __rmul__(self, other: Any) -> Pattern:
+        return _call("Mul", other, self)
+
+    def __truediv__(self, other: Any) -> Pattern:
+        return _call("Div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Pattern:
+        return _call("Div", other, self)
+
+    def __pow__(self, other: Any) -> Pattern:
+        return _call("Pow", self, other)
+
+    def __neg__(self) -> Pattern:
+        return _call("Neg", self)
+
+    def __matmul__(self, other: Any) -> Pattern:
+        return _call("MatMul", self, other)
+
+
+def _call(op: str, *inputs: Any) -> Pattern:
+    return Pattern(PatternNode(op, inputs, {}))
+
+
+class PatternOpset:
+    """The opset that `before` is called with: records calls as patterns."""
+
+    def either(self, *alternatives: Any) -> Pattern:
+        """A value that is one of several patterns; wildcards of the others are None."""
+        return Pattern(Either(alternatives))
+
+    def __getattr__(self, op: str) -> Callable[..., Any]:
+        def record(*inputs: Any, _outputs: int = 1, **attributes: Any) -> Any:
+            node = PatternNode(op, inputs, attributes)
+            patterns = tuple(Pattern(node, index) for index in range(_outputs))
+            return patterns[0] if _outputs == 1 else patterns
+
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A whole pattern: its last call, how many of that call's outputs it stands for, and what takes further attributes.
+
+    `needs` are operators (and "constant") that must be among the writers of the root's inputs: a quick no.
+    """
+
+    root: PatternNode
+    outputs: int
+    rest: str | None
+    needs: frozenset[str]
+
+
+def record(before: Callable[..., Any]) -> Template:
+    """Call `before` with wildcards.
+
+    Positional parameters match values (with a default of None, also absent ones), keyword-only ones attributes, `**rest`
+    all attributes not named. Raises TypeError for what is no pattern.
+    """
+    parameters = list(inspect.signature(before).parameters.values())[1:]
+    values = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    attributes = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    result = before(
+        PatternOpset(),
+        *(Pattern(Wildcard(p.name, p.default is None)) for p in values),
+        **{name: AttributeWildcard(name) for name in attributes},
+        **({rest: Rest(rest)} if rest else {}),
+    )
+    results = result if isinstance(result, tuple) else (result,)
+    root = results[0].node
+    if not isinstance(root, PatternNode) or any(each.node is not root for each in results):
+        raise TypeError("a pattern ends in one call, and stands for its first outputs in order")
+    needs = (_need(item) for item in root.inputs)
+    return Template(root, len(results), rest, frozenset(need for need in needs if need is not None))
+
+
+def _need(item: Any) -> str | None:
+    match item:
+        case None | Pattern(node=Wildcard()):
+            return None
+        case Pattern(node=PatternNode(op=op)):
+            return op
+        case Pattern(node=Either(alternatives=alternatives)):
+            needs = {_need(each) for each in alternatives}
+            return needs.pop() if len(needs) == 1 else None
+    return "constant"

@@ -1,0 +1,190 @@
+"""Dims against Python's integers: whatever the normal form does, the value stays."""
+
+from dataclasses import dataclass
+from operator import add, floordiv, mod, mul, sub
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fxonnx.ir import dims
+from fxonnx.ir.dims import (
+    Expr,
+    ceil_divide,
+    evaluate,
+    floor_divide,
+    maximum,
+    minimum,
+    modulo,
+    non_negative,
+    parse_dim,
+    parse_shape,
+    product,
+    substitute,
+    symbol,
+    symbols_of,
+)
+from fxonnx.ir.types import TensorType, parse_type
+
+n, m, k = symbol("n"), symbol("m"), symbol("k")
+NAMES = ("n", "m", "k")
+SIZES = st.fixed_dictionaries(dict.fromkeys(NAMES, st.integers(1, 40)))
+
+
+@dataclass
+class Pair:
+    """A dim, and the same expression as a Python function of the sizes."""
+
+    dim: object
+    value: object
+
+
+def combine(dim_function, function):
+    """The strategy's step from two pairs to one."""
+    return lambda a, b: Pair(dim_function(a.dim, b.dim), lambda sizes: function(a.value(sizes), b.value(sizes)))
+
+
+def leaf(item):
+    """An int or a symbol."""
+    return Pair(item, lambda _: item) if isinstance(item, int) else Pair(symbol(item[0]), lambda sizes: sizes[item[0]])
+
+
+LEAVES = (st.integers(-6, 9) | st.sampled_from([(name,) for name in NAMES])).map(leaf)
+DIVISORS = (st.integers(1, 9) | st.integers(-4, -1) | st.sampled_from([(name,) for name in NAMES])).map(leaf)
+EXPRESSIONS = st.recursive(LEAVES, lambda inner: st.one_of(
+    *(st.builds(combine(function, function), inner, inner) for function in (add, sub, mul)),
+    st.builds(combine(maximum, max), inner, inner),
+    st.builds(combine(minimum, min), inner, inner),
+    st.builds(combine(floor_divide, floordiv), inner, DIVISORS),
+    st.builds(combine(modulo, mod), inner, DIVISORS),
+), max_leaves=8)  # fmt: skip
+
+
+@given(EXPRESSIONS, SIZES)
+def test_the_normal_form_keeps_the_value(pair, sizes):
+    assert evaluate(pair.dim, sizes) == pair.value(sizes)
+
+
+@given(EXPRESSIONS)
+def test_text_reads_back(pair):
+    assert parse_dim(str(pair.dim)) == pair.dim
+    assert hash(parse_dim(str(pair.dim))) == hash(pair.dim)
+    assert str(parse_dim(str(pair.dim))) == str(pair.dim)
+
+
+@given(EXPRESSIONS, EXPRESSIONS, SIZES)
+def test_symbols_can_be_replaced(pair, other, sizes):
+    size = evaluate(other.dim, sizes)
+    if size > 0:  # a size, which the result may divide by
+        assert evaluate(substitute(pair.dim, {"n": other.dim}), sizes) == pair.value({**sizes, "n": size})
+
+
+@given(EXPRESSIONS, SIZES)
+def test_what_is_surely_not_negative_is_not(pair, sizes):
+    assert not non_negative(pair.dim) or pair.value(sizes) >= 0
+
+
+@given(EXPRESSIONS, EXPRESSIONS)
+def test_sums_and_products_commute(a, b):
+    assert a.dim + b.dim == b.dim + a.dim
+    assert a.dim * b.dim == b.dim * a.dim
+    assert maximum(a.dim, b.dim) == maximum(b.dim, a.dim)
+    assert a.dim - a.dim == 0
+
+
+@given(EXPRESSIONS, st.integers(1, 9), SIZES)
+def test_ceil_divide_rounds_up(pair, divisor, sizes):
+    assert evaluate(ceil_divide(pair.dim, divisor), sizes) == -(-pair.value(sizes) // divisor)
+    assert evaluate(ceil_divide(pair.dim, -divisor), sizes) == -(pair.value(sizes) // divisor)
+
+
+@pytest.mark.parametrize(("left", "right"), [
+    ((4 * n + m) // 4, n + m // 4),
+    ((n - 1) // 2 + 1, ceil_divide(n, 2)),
+    (((n + 1) // 2 + 1) // 2, (n + 3) // 4),
+    ((2 * n) // 4, n // 2),
+    (n // 2 // 3, n // 6),
+    (n * m // n, m),
+    ((n + 5) % 4, (n + 1) % 4),
+    ((n + 1) % (n + 1), 0),
+    (maximum(n, maximum(m, 8)), maximum(maximum(8, n), m)),
+    (maximum(n, maximum(n + 1, m)), maximum(m, n + 1)),
+    (maximum(n, 0), n),
+    (minimum(n, n + 3), n),
+    (minimum(n // 2, 0), 0),
+    (product([n, 4, m]), 4 * m * n),
+    (product([]), 1),
+    (2 - (n + 2) + n, 0),
+])  # fmt: skip
+def test_equal_dims_have_one_form(left, right):
+    assert left == right
+    assert hash(left) == hash(right)
+
+
+@pytest.mark.parametrize(("dim", "text"), [
+    (2 * n + 1, "2*n + 1"), (n * n - m, "n*n - m"), (-n, "-n"), (n // 2, "n // 2"), (3 * (n // 2), "3*(n // 2)"),
+    ((n + 1) // 2 % 3, "((n + 1) // 2) % 3"), (maximum(n // 2, 8) * m, "m*max(8, n // 2)"), (7 // n, "7 // n"),
+])  # fmt: skip
+def test_what_it_looks_like(dim, text):
+    assert str(dim) == text
+
+
+def test_a_constant_is_an_int():
+    assert type(n - n) is int
+    assert type(n // n) is int
+    assert type(substitute(n + 1, {"n": 3})) is int
+
+
+def test_names():
+    assert n.name == "n"
+    assert (n + 1).name is None
+    assert (2 * n).name is None
+    assert (n // 2).name is None
+    assert symbols_of([n * m, 3, k // (n + 1)]) == {"n", "m", "k"}
+    assert (n + 1).symbols == {"n"}
+
+
+@pytest.mark.parametrize("name", ["", "2n", "a b", "lambda", "a-b"])
+def test_a_name_must_be_an_identifier(name):
+    with pytest.raises(ValueError, match="identifier"):
+        symbol(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "n+", "n.m", "True", "1.5", "f(n, m)", "n / 2", "[n]", "n, m", "n] + [m", "abs(n)"]
+)
+def test_what_is_no_dim(text):
+    with pytest.raises(ValueError, match=r".+"):
+        parse_dim(text)
+
+
+def test_a_size_without_a_value_is_named():
+    with pytest.raises(KeyError, match="m"):
+        (n + m).evaluate({"n": 1})
+
+
+def test_shapes():
+    assert parse_shape("n,max(m,8),4") == (n, maximum(m, 8), 4)
+    assert parse_shape("") == ()
+
+
+def test_types():
+    type = parse_type("bf16[n,2*m+1]")
+    assert str(type) == "bf16[n,2*m+1]"
+    assert parse_type(str(type)) == type
+    assert (type.rank, type.size, type.is_static, type.symbols) == (2, 2 * n * m + n, False, {"n", "m"})
+    assert parse_type("i64[]") == TensorType(type.dtype.__class__ and parse_type("i64[2]").dtype, ())
+    with pytest.raises(ValueError, match="not a type"):
+        parse_type("f32")
+
+
+def test_long_sums_are_not_slow():
+    total = 0
+    for index in range(300):
+        total = total + symbol(f"s{index}") * (index + 1)
+    assert isinstance(total, Expr)
+    assert total.evaluate({f"s{index}": 1 for index in range(300)}) == sum(range(301))
+
+
+def test_everything_public_is_named():
+    assert all(hasattr(dims, name) for name in dims.__all__)
