@@ -16,7 +16,7 @@ from fxonnx.compiled import Compiled
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard
-from fxonnx.passes.legalize import LEGALIZE
+from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.rewrite import Rule
@@ -69,8 +69,10 @@ def compile(
     captured = perf_counter() - start
     graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
     stages.append(Stage("lower", graph, perf_counter() - start - captured))
-    for step in (optimizer(tuple(rules)) if optimize else CLEAN, LEGALIZE):
-        stages += step.stages(stages[-1].graph, target)
+    stages += (optimizer(tuple(rules)) if optimize else CLEAN).stages(graph, target)
+    if opset is None:
+        target = newest_that_runs(stages[-1].graph, target)
+    stages += LEGALIZE.stages(stages[-1].graph, target)
     examples = program.signature.flatten(as_arguments(example_inputs), example_kwargs or {})
     compiled = Compiled(model, program, target, tuple(stages), examples, mode=mode, capture_seconds=captured)
     if dump is not None:

@@ -73,7 +73,7 @@ def test_what_it_looks_like():
     y = op.Clip(values, None, 0.1)
     big = op.constant(np.ones((3, 3), np.float32))
     branch, other = op.nested(), op.nested()
-    with branch.at(Location("head", "Head", "/home/model.py", 7, op="aten.exp.default")):
+    with branch.at(Location("head", "Head", "src/model.py", 7, op="aten.exp.default")):
         branch_result = branch.Exp(branch.use(y.value))
     graphs = {"then_branch": branch.finish([branch_result]), "else_branch": other.finish([other.use(y.value)])}
     (z,) = op.call("If", [op.Equal(op.size(symbol("n")), 1)], graphs, types=[y.type])

@@ -11,16 +11,20 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 FLOORS = [
     {"errors", "location", "dtypes"},
-    {"ir", "target"},
+    {"ir", "target", "kernels"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime"},
     {"compiler", "compiled"},
     {"tools", "__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-ALONG = {("compiler", "compiled"), ("__main__", "tools")}  # compile() makes a Compiled; the command is the tool
+ALONG = {  # target reads the kernel tables; compile() makes a Compiled; the command is the tool
+    ("target", "kernels"),
+    ("compiler", "compiled"),
+    ("__main__", "tools"),
+}
 TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "tools"}
-TORCH_MODULES = {"fxonnx.lowering.importer"}
+TORCH_MODULES = {"fxonnx.lowering.importer", "fxonnx.lowering.symbolic", "fxonnx.lowering.weights"}
 
 FILES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path

@@ -35,7 +35,8 @@ def _explain(node: fx.Node, dtype: torch.dtype) -> torch.dtype | None:
     """The dtype that autocast gave the floating arguments, or None when it left them alone."""
     expected = _first_tensor(node.meta["val"]).dtype
     dtypes = {_dtype(each) for each in node.all_input_nodes} & set(_CASTABLE)
-    for candidate in (None, dtype, torch.float32):
+    mixed = len(dtypes) > 1  # fake tensors let some mixtures pass that real ones refuse; a cast to float32 is what promotion does anyway
+    for candidate in (dtype, torch.float32, None) if mixed else (None, dtype, torch.float32):
         if candidate is not None and dtypes == {candidate}:
             continue
         if _result_dtype(node, candidate) is expected:

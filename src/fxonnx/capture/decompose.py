@@ -8,11 +8,15 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._decomp import get_decompositions  # has no public name yet; torch's own documentation of decompositions uses it
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.assemble import prepare
 from fxonnx.capture.program import Program
 from fxonnx.errors import FrozenDimension
+
+_NOT_THESE_ARGUMENTS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
+"""What torch's decompositions raise for a form of the op that they do not cover."""
 
 
 class Decomposer:
@@ -47,12 +51,16 @@ class Decomposer:
 
         environment = _shape_env(values)
         before = dict(environment.replacements) if environment is not None else {}
-        with torch.no_grad():
-            graph = make_fx(body, tracing_mode="real", pre_dispatch=True)(*values).graph
-        self._refuse_freezes(node, before, environment)
-        if all(inner.target is not node.target for inner in graph.nodes):
-            return _functional(graph, self._program)
-        return None  # it only calls itself
+        for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
+            try:
+                with torch.no_grad():
+                    graph = make_fx(body, tracing_mode="real", pre_dispatch=pre_dispatch)(*values).graph
+            except _NOT_THESE_ARGUMENTS:
+                continue
+            self._refuse_freezes(node, before, environment)
+            if all(_is_smaller(inner.target, node.target) for inner in graph.nodes):
+                return _functional(graph, self._program)
+        return None
 
     def _refuse_freezes(self, node: fx.Node, before: Mapping[Any, Any], environment: Any) -> None:
         """Tracing on symbolic sizes may pin one; the graph would then be wrong for all others."""
@@ -70,8 +78,9 @@ def decomposition(target: Any) -> Callable[..., Any] | None:
     """A function that computes the op by smaller ones, or None."""
     if not isinstance(target, torch._ops.OpOverload):
         return None
-    if target in _table():
-        return _table()[target]
+    known = _table().get(target) or get_decompositions([target]).get(target)
+    if known is not None:
+        return known
     return target.decompose if target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd) else None
 
 
@@ -79,6 +88,11 @@ def decomposition(target: Any) -> Callable[..., Any] | None:
 def _table() -> Mapping[Any, Callable[..., Any]]:
     """torch's decompositions to the core ATen set. Made once: 50 ms."""
     return torch.export.default_decompositions()
+
+
+def _is_smaller(target: Any, whole: Any) -> bool:
+    """Whether an op helps to take `whole` apart: not itself, and none of torch's prims, which are what aten ops are to a reference implementation."""
+    return target is not whole and getattr(target, "namespace", "") != "prims"
 
 
 def _functional(graph: fx.Graph, program: Program) -> fx.Graph:

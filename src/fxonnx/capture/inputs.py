@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.fx.traceback import annotate_fn
 
 from fxonnx.capture.failures import Stopping
 from fxonnx.capture.tree import SYMBOLIC, SLOT, Constant, Mismatch, Path, Tree, flatten, match, unflatten
@@ -198,6 +199,8 @@ class Flat(nn.Module):
 
 def _owner(model: Callable[..., Any]) -> tuple[Any, str]:
     """A module's method (`model.encode`) as the module, so that its weights are found, and the method's name."""
+    if not isinstance(model, nn.Module):
+        annotate_fn({})(inspect.unwrap(getattr(model, "__func__", model)))  # torch notes the lines of functions called forward, and of annotated ones
     module = getattr(model, "__self__", None)
     return (module, model.__name__) if isinstance(module, nn.Module) else (model, "")
 

@@ -56,6 +56,8 @@ class Locator:
         path, kind = next(reversed(stack.values()))
         if not isinstance(kind, str) or not kind.rpartition(".")[0]:  # torch's filler for nodes that no module made
             return "", ""
+        if self._wrapper and not path:  # `Flat` itself: the model is a function
+            return "", ""
         return strip(path, self._wrapper), kind.rpartition(".")[2]
 
 

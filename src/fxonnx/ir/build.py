@@ -24,6 +24,7 @@ from fxonnx.ir.calls import (
     attribute_value,
     attribute_values,
     check_arity,
+    check_dtypes,
     output_count,
     sibling_dtype,
     tensor_array,
@@ -159,6 +160,7 @@ class Builder:
     def define_size(self, name: str, tensor: Tensor) -> None:
         """Say that the scalar `tensor` holds the size `name`: what `.item()` gives."""
         self.sources.setdefault(name, (tensor.value, None))
+        self.refine(tensor, tensor.type, (symbol(name),))
 
     def note_sizes(self, value: Value) -> None:
         """Remember `value` as the place to read the sizes in its shape from, where there is none yet."""
@@ -239,7 +241,9 @@ class Builder:
         self.nodes.append(Node(op, values, results, given, self.location))
         return tuple(Tensor(self, value) for value in results)
 
-    def inline(self, function: FunctionProto, arguments: Mapping[str, Any], functions: Iterable[FunctionProto] = ()) -> Any:
+    def inline(
+        self, function: FunctionProto, arguments: Mapping[str, Any], functions: Iterable[FunctionProto] = ()
+    ) -> Any:
         """Record the body of an ONNX function, in the newest spelling; one tensor, or a tuple (`fxonnx.ir.inline`)."""
         results = inline(self, function, arguments, functions)
         return results[0] if len(results) == 1 else results
@@ -249,10 +253,12 @@ class Builder:
             inputs = inputs[:-1]
         values: list[Value | None] = [item.value if isinstance(item, Tensor) else None for item in inputs]
         if facts is not None:
-            check_arity(op, facts, values, inputs)
+            check_arity(op, facts, inputs)
         for index, item in enumerate(inputs):
             if item is not None and not isinstance(item, Tensor):
                 values[index] = self._input_constant(facts, index, item, values).value
+        if facts is not None:
+            check_dtypes(op, facts, values)
         return tuple(values)
 
     def _input_constant(self, facts: OpFacts | None, index: int, item: Any, values: Sequence[Value | None]) -> Tensor:

@@ -29,13 +29,17 @@ def sibling_dtype(facts: OpFacts | None, index: int, values: Sequence[Value | No
     return admitted[0] if len(admitted) == 1 else None
 
 
-def check_arity(op: str, facts: OpFacts, values: Sequence[Value | None], inputs: Sequence[Any]) -> None:
-    """Raise InvalidCall where an input is missing or too many, or two under one type variable differ in dtype."""
+def check_arity(op: str, facts: OpFacts, inputs: Sequence[Any]) -> None:
+    """Raise InvalidCall where an input is missing or too many."""
     if len(inputs) > len(facts.inputs) and not (facts.inputs and facts.inputs[-1].variadic):
         raise InvalidCall(f"{op} takes {len(facts.inputs)} inputs, not {len(inputs)}")
     for index, parameter in enumerate(facts.inputs):
         if not parameter.optional and not parameter.variadic and (index >= len(inputs) or inputs[index] is None):
             raise InvalidCall(f"{op} needs its input {parameter.name!r}")
+
+
+def check_dtypes(op: str, facts: OpFacts, values: Sequence[Value | None]) -> None:
+    """Raise InvalidCall where two inputs under one type variable differ in dtype."""
     bound: dict[str, DType] = {}
     for index, value in enumerate(values):
         filled = facts.input(index)
@@ -85,7 +89,7 @@ def attribute_value(item: Any, kind: str | None) -> Attribute:
 def output_count(
     op: str, facts: OpFacts | None, attributes: dict[str, Attribute], values: Sequence[Value | None] = ()
 ) -> int:
-    """How many outputs a call has that does not say it: all that the operator must have; of Split, one for each size."""
+    """How many outputs a call has that does not say it: all that the operator must have, or Split's sizes."""
     if op == "Split":
         sizes = values[1] if len(values) > 1 else None
         return int(attributes.get("num_outputs", 1 if sizes is None else sizes.shape[0]))  # type: ignore[arg-type]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from fxonnx.dtypes import DType
+import math
+
+from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME
-from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, reshape
+from fxonnx.lowering.registry import lower
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, in_single, reshape
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -27,6 +29,7 @@ def sigmoid(op: Builder, self: Tensor) -> Tensor:
 
 
 @lower("aten.log_sigmoid", promote=FLOAT)
+@in_single
 def log_sigmoid(op: Builder, self: Tensor) -> Tensor:
     """log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|)), which does not overflow."""
     return op.Sub(op.Min(self, 0.0), op.Log(op.Add(op.Exp(op.Neg(op.Abs(self))), 1.0)))
@@ -39,20 +42,20 @@ def silu(op: Builder, self: Tensor) -> Tensor:
 
 
 @lower("aten.mish", promote=FLOAT)
+@in_single
 def mish(op: Builder, self: Tensor) -> Tensor:
     """x·tanh(softplus(x)). Misra 2019.
 
     With e = exp(x), tanh(log(1 + e)) = n / (n + 2) for n = e·(e + 2): one Exp where the definition takes three transcendental functions. From
-    x = 20 on the quotient is 1 in float32, so x is bounded before e² can overflow float32; float16 overflows sooner and is computed in float32.
+    x = 20 on the quotient is 1 in float32 and in float64, so x is bounded before e² can overflow.
     """
-    if dtype_of(self).bits < 32:
-        return op.Cast(mish(op, op.Cast(self, to=1)), to=dtype_of(self).code)
     exponential = op.Exp(op.Min(self, 20.0))
     numerator = op.Mul(exponential, op.Add(exponential, 2.0))
     return op.Mul(self, op.Div(numerator, op.Add(numerator, 2.0)))
 
 
 @lower("aten.softplus", promote=FLOAT)
+@in_single
 def softplus(op: Builder, self: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(βx)) / β, the identity where βx is above the threshold; written relu(βx) + log(1 + exp(-|βx|)), which never overflows.
 
@@ -95,6 +98,7 @@ def softsign(op: Builder, self: Tensor) -> Tensor:
 
 
 @lower("aten.tanhshrink", promote=FLOAT)
+@in_single
 def tanhshrink(op: Builder, self: Tensor) -> Tensor:
     """x - tanh(x)."""
     return op.Sub(self, op.Tanh(self))
@@ -106,7 +110,7 @@ def tanhshrink(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.relu", promote=SAME)
 def relu(op: Builder, self: Tensor) -> Tensor:
     """max(x, 0)."""
-    return op.Relu(self)
+    return op.Relu(self) if dtype_of(self).is_float else op.Max(self, 0)
 
 
 @lower("aten.relu6", promote=SAME)
@@ -125,14 +129,6 @@ def hardtanh(op: Builder, self: Tensor, min_val: float = -1.0, max_val: float = 
 def leaky_relu(op: Builder, self: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x if x > 0 else slope·x. Maas et al. 2013."""
     return op.LeakyRelu(self, alpha=float(negative_slope))
-
-
-@lower("aten.rrelu", "aten.rrelu_with_noise_functional", "aten.rrelu_with_noise")
-def rrelu(op: Builder, self: Tensor, noise: Tensor | None = None, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
-    """Leaky ReLU with a random slope; outside training, the mean of the slope's range. Xu et al. 2015."""
-    if training:
-        raise Unsupported("rrelu in training draws a slope for every element; capture the model in eval mode")
-    return op.LeakyRelu(self, alpha=(lower + upper) / 2)
 
 
 @lower("aten.prelu", "aten._prelu_kernel")
@@ -191,13 +187,20 @@ def glu(op: Builder, self: Tensor, dim: int = -1) -> Tensor:
 @lower("aten.softmax.int", "aten._softmax", "aten.special_softmax")
 def softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Tensor:
     """exp(x) / Σ exp(x) along `dim`, in `dtype` when it is given. A scalar counts as one element."""
-    return _softmax(op, "Softmax", self, dim, dtype)
+    return _softmax(op, "Softmax", self, dim, FLOAT32 if half_to_float else dtype)
+
+
+@lower("aten._safe_softmax")
+def safe_softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """softmax, but 0 where all along `dim` is -inf, where softmax is NaN."""
+    greatest = op.ReduceMax(self, [axis_of(dim, len(self.shape))], keepdims=1)
+    return op.Where(op.Equal(greatest, -math.inf), 0, softmax(op, self, dim, dtype))
 
 
 @lower("aten.log_softmax.int", "aten._log_softmax", "aten.special_log_softmax")
 def log_softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Tensor:
     """x - log Σ exp(x) along `dim`, in `dtype` when it is given. A scalar counts as one element."""
-    return _softmax(op, "LogSoftmax", self, dim, dtype)
+    return _softmax(op, "LogSoftmax", self, dim, FLOAT32 if half_to_float else dtype)
 
 
 def _softmax(op: Builder, operator: str, x: Tensor, dim: int, dtype: DType | None) -> Tensor:
@@ -205,8 +208,3 @@ def _softmax(op: Builder, operator: str, x: Tensor, dim: int, dtype: DType | Non
     if x.shape:
         return getattr(op, operator)(x, axis=axis_of(dim, len(x.shape)))
     return op.Reshape(getattr(op, operator)(op.Reshape(x, [1]), axis=0), [])
-
-
-
-
-

@@ -96,12 +96,6 @@ def neg(op: Builder, self: Tensor) -> Tensor:
     return op.Sub(0, self) if dtype_of(self).kind == "uint" else op.Neg(self)
 
 
-@lower("aten.square")
-def square(op: Builder, self: Tensor) -> Tensor:
-    """x·x."""
-    return op.Mul(self, self)
-
-
 @lower("aten.rsqrt", promote=FLOAT)
 def rsqrt(op: Builder, self: Tensor) -> Tensor:
     """1 / √x."""
@@ -109,12 +103,14 @@ def rsqrt(op: Builder, self: Tensor) -> Tensor:
 
 
 @lower("aten.addcmul", promote=SAME.of("self", "tensor1", "tensor2"))
+@in_single
 def addcmul(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y·z."""
     return op.Add(self, op.Mul(_scaled(op, tensor1, value), tensor2))
 
 
 @lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"))
+@in_single
 def addcdiv(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y/z."""
     return op.Add(self, op.Div(_scaled(op, tensor1, value), tensor2))
@@ -239,7 +235,34 @@ def _integer_power(op: Builder, x: Tensor, exponent: int) -> Tensor:
 @lower("aten.pow.Tensor_Tensor", "aten.pow.Scalar", promote=SAME.of("self", "exponent"))
 def pow(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
     """x to the power y; of bools, x or not y."""
-    return op.Or(self, op.Not(exponent)) if dtype_of(self) is dtypes.BOOL else op.Pow(self, exponent)
+    dtype = dtype_of(self)
+    if dtype is dtypes.BOOL:
+        return op.Or(self, op.Not(exponent))
+    return _integer_powers(op, self, exponent) if dtype.is_integer else op.Pow(self, exponent)
+
+
+def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
+    """Integers to integer powers, bit by bit of the exponent, wrapping around; a negative one leaves 0, but of 1 and -1.
+
+    Powers from 64 on have the bits of the 64th or 65th for all bases whose power does not wrap around.
+    """
+    odd = op.BitwiseAnd(y, 1)
+    capped = op.Where(op.Greater(y, 65), op.Add(odd, 64), y)
+    reduced = op.Where(op.Less(y, 0), odd, capped) if dtype_of(y).is_signed else capped
+    result, square_of = number(op, 1, x), x
+    for bit in range(7):
+        taken = op.Cast(op.BitwiseAnd(reduced, 1 << bit), to=dtypes.BOOL.code)
+        result = op.Mul(result, op.Where(taken, square_of, 1))
+        square_of = op.Mul(square_of, square_of)
+    if not dtype_of(y).is_signed:
+        return result
+    return op.Where(op.And(op.Less(y, 0), op.Not(op.Equal(op.Abs(x), 1))), 0, result)
+
+
+@lower("aten.square")
+def square(op: Builder, self: Tensor) -> Tensor:
+    """x·x; of bools, as integers."""
+    return pow_scalar(op, self, 2)
 
 
 @lower("aten.ldexp", promote=FLOAT)

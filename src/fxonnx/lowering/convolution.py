@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of
+from fxonnx.lowering.vocabulary import dtype_of, number
 
 
 def per_axis(values: int | Sequence[int], count: int) -> list[int]:
@@ -50,14 +53,34 @@ def conv_transpose(
     """The gradient of a convolution with respect to its input, as a layer."""
     _check_dtype(input)
     count = len(weight.shape) - 2
-    attributes = {
-        "strides": per_axis(stride, count),
-        "pads": per_axis(padding, count) * 2,
-        "dilations": per_axis(dilation, count),
-        "output_padding": per_axis(output_padding, count),
-        "group": groups,
-    }
-    return _batched(op, input, weight, lambda x: op.ConvTranspose(x, weight, bias, **_told(attributes)))
+    strides, before, extra = (per_axis(values, count) for values in (stride, padding, output_padding))
+    told = {"strides": strides, "dilations": per_axis(dilation, count), "group": groups}
+    if all(more < step for more, step in zip(extra, strides, strict=True)):
+        told |= {"pads": before * 2, "output_padding": extra}
+        return _batched(op, input, weight, lambda x: op.ConvTranspose(x, weight, bias, **_told(told)))
+    return _batched(op, input, weight, lambda x: _transposed_further(op, x, weight, bias, before, extra, told))
+
+
+def _transposed_further(
+    op: Builder,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: list[int],
+    extra: list[int],
+    told: dict[str, Any],
+) -> Tensor:
+    """A transposed convolution with an output padding not below the stride, which ONNX Runtime refuses.
+
+    Less padding behind says the same; where there is too little of it, elements that nothing reaches are added: zeros, and the bias.
+    """
+    behind = [pad - more for pad, more in zip(padding, extra, strict=True)]
+    pads = padding + [max(pad, 0) for pad in behind]
+    product = op.ConvTranspose(x, weight, **_told({**told, "pads": pads}))
+    if min(behind) < 0:
+        added = [0] * len(behind) + [max(-pad, 0) for pad in behind]
+        product = op.Pad(product, np.array(added, np.int64), number(op, 0, product), list(range(2, len(x.shape))))
+    return product if bias is None else product + op.Unsqueeze(bias, list(range(1, len(behind) + 1)))
 
 
 @lower("aten.convolution", "aten._convolution", "aten.convolution_overrideable")
@@ -121,7 +144,7 @@ def _convolved(
     )
 
 
-def _batched(op: Builder, x: Tensor, weight: Tensor, body) -> Tensor:
+def _batched(op: Builder, x: Tensor, weight: Tensor, body: Callable[[Tensor], Tensor]) -> Tensor:
     """`body` of the input as a batch: one without a batch axis gets one for as long."""
     if len(x.shape) == len(weight.shape):
         return body(x)
@@ -135,7 +158,7 @@ def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]
     return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
 
-def _told(attributes: dict) -> dict:
+def _told(attributes: dict[str, Any]) -> dict[str, Any]:
     """The attributes that are not what ONNX assumes anyway."""
     usual = {"strides": 1, "dilations": 1, "pads": 0, "output_padding": 0, "group": 1}
     return {

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.lowering.promote import as_tensor, common_dtype
-from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.registry import Body, Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, reshape
+from fxonnx.lowering.weights import TorchData
 
 # ── one value everywhere ──
 
 
-@lower("aten.zeros", "aten.empty.memory_format")
+@lower("aten.zeros", "aten.empty.memory_format", "aten._efficientzerotensor")
 def zeros(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
     """A tensor of zeros; so is an empty one, whose content nobody may rely on."""
+    return full(op, size, 0, dtype or dtypes.FLOAT32)
+
+
+@lower("aten.empty_strided", "aten.empty_permuted")
+def empty(op: Builder, size: Sequence[Dim], stride: Any = None, physical_layout: Any = None, dtype: DType | None = None) -> Tensor:
+    """Zeros; the layout in memory does not concern values."""
     return full(op, size, 0, dtype or dtypes.FLOAT32)
 
 
@@ -33,7 +41,7 @@ def ones(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor
 @lower("aten.full.default")
 def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """A tensor of one value, in the value's own dtype unless another is given."""
-    return _filled(op, size, fill_value, dtype or common_dtype([fill_value]))
+    return _filled(op, size, fill_value, dtype or _number_dtype(fill_value))
 
 
 @lower("aten.zeros_like", "aten.empty_like")
@@ -54,8 +62,8 @@ def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = 
     return _filled(op, self.shape, fill_value, dtype or dtype_of(self))
 
 
-@lower("aten.new_zeros", "aten.new_empty")
-def new_zeros(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+@lower("aten.new_zeros", "aten.new_empty", "aten.new_empty_strided")
+def new_zeros(op: Builder, self: Tensor, size: Sequence[Dim], stride: Any = None, dtype: DType | None = None) -> Tensor:
     """Zeros of a shape, in another tensor's dtype unless one is given."""
     return full(op, size, 0, dtype or dtype_of(self))
 
@@ -90,6 +98,11 @@ def scalar_tensor(op: Builder, s: Any, dtype: DType | None = None) -> Tensor:
     return as_tensor(op, s, dtype or dtypes.FLOAT32)
 
 
+def _number_dtype(*numbers: Any) -> DType:
+    """What torch makes of Python numbers; a tensor stands for a float that is known only when the model runs."""
+    return common_dtype([1.0 if hasattr(number, "dtype") else number for number in numbers])
+
+
 def _filled(op: Builder, size: Sequence[Dim], value: Any, dtype: DType) -> Tensor:
     """A number is an attribute of ConstantOfShape; a size or a tensor is expanded."""
     if isinstance(value, (bool, int, float)):
@@ -106,15 +119,140 @@ def arange(op: Builder, end: Any, start: Any = 0, step: Any = 1, dtype: DType | 
 
     Floats are counted and computed in double, as torch does, so that rounding neither adds nor loses an element.
     """
-    bounds = common_dtype([start, end, step])
+    bounds = _number_dtype(start, end, step)
     dtype = dtype or (bounds if bounds.is_float else dtypes.INT64)
-    if not bounds.is_float:
-        start, end, step = (as_tensor(op, bound, dtypes.INT64) for bound in (start, end, step))
-        return cast(op, op.Range(start, end, step), dtype)
+    if not bounds.is_float or dtype is dtypes.INT64:
+        return cast(op, op.Range(*(as_tensor(op, bound, dtypes.INT64) for bound in (start, end, step))), dtype)
+    first, last, step = (as_tensor(op, bound, dtypes.FLOAT64) for bound in (start, end, step))
+    count = op.Cast(op.Ceil(op.Div(op.Sub(last, first), step)), to=dtypes.INT64)
+    if dtype.is_integer:
+        first, step = (op.Cast(op.Cast(bound, to=dtypes.INT64), to=dtypes.FLOAT64) for bound in (first, step))
+    return cast(op, _steps(op, count, first, step), dtype)
+
+
+@lower("aten.range")
+def range_to(op: Builder, start: Any, end: Any, step: Any = 1, dtype: DType | None = None) -> Tensor:
+    """start, start + step, … up to and including end; torch.range, which arange replaced."""
+    dtype = dtype or _number_dtype(start, end, step, 1.0)
     start, end, step = (as_tensor(op, bound, dtypes.FLOAT64) for bound in (start, end, step))
-    count = op.Cast(op.Ceil(op.Div(op.Sub(end, start), step)), to=dtypes.INT64)
-    index = op.Cast(op.Range(0, count, 1), to=dtypes.FLOAT64)
-    return cast(op, op.Add(op.Mul(index, step), start), dtype)
+    count = op.Cast(op.Floor(op.Div(op.Sub(end, start), step)), to=dtypes.INT64)
+    return cast(op, _steps(op, op.Add(count, 1), start, step), dtype)
+
+
+def _steps(op: Builder, count: Tensor, start: Tensor, step: Tensor) -> Tensor:
+    """`count` numbers from `start` on, in double."""
+    return op.Add(op.Mul(op.Cast(op.Range(0, count, 1), to=dtypes.FLOAT64), step), start)
+
+
+@lower("aten.linspace")
+def linspace(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType | None = None) -> Tensor:
+    """`steps` numbers from start to end, both included; computed from the nearer end, as torch does, so that both are exact."""
+    dtype = dtype or dtypes.FLOAT32
+    if isinstance(steps, int) and isinstance(start, (int, float)) and isinstance(end, (int, float)):
+        return op.constant(TorchData(torch.linspace(start, end, steps, dtype=getattr(torch, dtype.torch))))
+    return cast(op, _evenly(op, start, end, steps, dtype), dtype)
+
+
+@lower("aten.logspace")
+def logspace(op: Builder, start: Any, end: Any, steps: Dim, base: float = 10.0, dtype: DType | None = None) -> Tensor:
+    """`base` to the powers of linspace."""
+    dtype = dtype or dtypes.FLOAT32
+    if isinstance(steps, int) and isinstance(start, (int, float)) and isinstance(end, (int, float)):
+        return op.constant(TorchData(torch.logspace(start, end, steps, base, dtype=getattr(torch, dtype.torch))))
+    return cast(op, op.Pow(op.constant(base, dtypes.FLOAT64), _evenly(op, start, end, steps, dtype)), dtype)
+
+
+def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tensor:
+    """linspace in double, its step rounded towards zero where the result is of integers."""
+    if not dtype.is_float:
+        raise Unsupported("evenly spaced integers between bounds that are known only when the model runs")
+    first, last = as_tensor(op, start, dtypes.FLOAT64), as_tensor(op, end, dtypes.FLOAT64)
+    index = op.Cast(op.Range(0, op.size(steps), 1), to=dtypes.FLOAT64)
+    gaps = op.Cast(op.size(steps - 1), to=dtypes.FLOAT64)
+    step = op.Div(op.Sub(last, first), op.Max(gaps, 1))
+    from_first, from_last = op.Add(op.Mul(index, step), first), op.Sub(last, op.Mul(op.Sub(gaps, index), step))
+    return op.Where(op.LessOrEqual(op.Mul(index, 2), gaps), from_first, from_last)
+
+
+_WINDOWS = {
+    "bartlett_window": torch.bartlett_window,
+    "blackman_window": torch.blackman_window,
+    "hann_window": torch.hann_window,
+    "hamming_window": torch.hamming_window,
+    "kaiser_window": torch.kaiser_window,
+}
+
+
+def _window(name: str, make: Callable[..., torch.Tensor]) -> Body:
+    def body(op: Builder, window_length: Dim, periodic: bool = True, alpha: float | None = None, beta: float | None = None,
+             dtype: DType | None = None) -> Tensor:  # fmt: skip
+        if not isinstance(window_length, int):
+            raise Unsupported("the length of a window must be known when the model is compiled")
+        shape = {key: item for key, item in (("alpha", alpha), ("beta", beta)) if item is not None}
+        return op.constant(TorchData(make(window_length, periodic, **shape, dtype=getattr(torch, (dtype or dtypes.FLOAT32).torch))))
+
+    body.__name__, body.__doc__ = name, f"torch.{name}, computed by torch once: it depends on no input."
+    return body
+
+
+for _name, _make in _WINDOWS.items():
+    lower(f"aten.{_name}")(_window(_name, _make))
+
+
+# ── matrices ──
+
+
+@lower("aten.eye")
+def eye(op: Builder, n: Dim, m: Dim | None = None, dtype: DType | None = None) -> Tensor:
+    """Ones on the diagonal of a matrix of zeros."""
+    return op.EyeLike(full(op, [n, n if m is None else m], 0, dtype or dtypes.FLOAT32))
+
+
+@lower("aten.tril")
+def tril(op: Builder, self: Tensor, diagonal: Dim = 0) -> Tensor:
+    """The last two axes with 0 above a diagonal."""
+    return op.Trilu(self, as_tensor(op, diagonal, dtypes.INT64), upper=0)
+
+
+@lower("aten.triu")
+def triu(op: Builder, self: Tensor, diagonal: Dim = 0) -> Tensor:
+    """The last two axes with 0 below a diagonal."""
+    return op.Trilu(self, as_tensor(op, diagonal, dtypes.INT64), upper=1)
+
+
+@lower("aten.tril_indices")
+def tril_indices(op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType | None = None) -> Tensor:
+    """Rows and columns of the elements on and below a diagonal, row by row."""
+    return cast(op, op.NonZero(tril(op, full(op, [row, col], 1, dtypes.INT64), offset)), dtype or dtypes.INT64)
+
+
+@lower("aten.triu_indices")
+def triu_indices(op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType | None = None) -> Tensor:
+    """Rows and columns of the elements on and above a diagonal, row by row."""
+    return cast(op, op.NonZero(triu(op, full(op, [row, col], 1, dtypes.INT64), offset)), dtype or dtypes.INT64)
+
+
+@lower("aten.one_hot")
+def one_hot(op: Builder, self: Tensor, num_classes: Dim = -1) -> Tensor:
+    """A last axis of zeros with a 1 at the index; its size is the greatest index + 1 when it is not given."""
+    if num_classes == -1:
+        depth = op.Add(op.ReduceMax(self, keepdims=0), 1)
+    else:
+        depth = as_tensor(op, num_classes, dtypes.INT64)
+    return op.OneHot(self, depth, np.array([0, 1], np.int64))
+
+
+@lower("aten.meshgrid")
+def meshgrid(op: Builder, tensors: Sequence[Tensor], indexing: str = "ij") -> list[Tensor]:
+    """Each vector along an axis of its own, repeated along the others; "xy" swaps the first two axes."""
+    order = list(range(len(tensors)))
+    if indexing == "xy" and len(order) > 1:
+        order[:2] = [1, 0]
+    dims = [item.shape[0] if item.shape else 1 for item in tensors]
+    grid = [dims[axis] for axis in order]
+    axes = [order.index(index) for index in range(len(tensors))]
+    pillars = [reshape(op, x, [dim if axis == own else 1 for axis in range(len(grid))]) for x, dim, own in zip(tensors, dims, axes, strict=True)]
+    return [expand(op, pillar, grid) for pillar in pillars]
 
 
 # ── copies ──
@@ -132,7 +270,14 @@ def type_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return cast(op, self, dtype_of(other))
 
 
-@lower("aten.clone", "aten.contiguous", "aten.detach", "aten.alias", "aten.lift_fresh", "aten.lift_fresh_copy", "aten.lift", "aten.positive")
+@lower("aten.clone", "aten.contiguous", "aten.detach", "aten.alias", "aten.lift_fresh", "aten.lift_fresh_copy", "aten.lift", "aten.positive", "aten.resolve_conj",
+       "aten.resolve_neg", "aten.conj", "aten.conj_physical", "aten._conj", "aten.real")  # fmt: skip
 def clone(op: Builder, self: Tensor) -> Tensor:
     """The tensor itself: values are never written to."""
     return self
+
+
+@lower("aten.copy")
+def copy(op: Builder, self: Tensor, src: Tensor) -> Tensor:
+    """src in the shape and dtype of self."""
+    return expand(op, cast(op, src, dtype_of(self)), self.shape)

@@ -48,6 +48,8 @@ def _scanned(op: Builder, x: Tensor, dim: int, start: float, step: Callable[...,
         value = step(inner, so_far, element)
         return value, inner.Identity(value)
 
+    if 0 in x.shape:
+        return x
     order = _in_front(x, dim)
     moved = transpose(op, x, order)
     _, values = record_scan(op, [full(op, moved.shape[1:], start, dtype_of(x))], [moved], body)
@@ -76,8 +78,8 @@ def _log_add_exp(op: Any, a: Any, b: Any) -> Any:
 
 def _running_extremum(op: Builder, x: Tensor, dim: int, comparison: str, start: float) -> tuple[Tensor, Tensor]:
     """Running extrema and where the last of each occurs; from the first NaN on, NaN."""
-    if not x.shape:
-        return x, op.constant(np.array(0, np.int64))
+    if not x.shape or 0 in x.shape:
+        return x, full(op, x.shape, 0, dtypes.INT64)
     order = _in_front(x, dim)
     moved = transpose(op, x, order)
     rest = moved.shape[1:]

@@ -30,7 +30,7 @@ def embedding(
     return op.Gather(weight, indices, axis=0)
 
 
-@lower("aten.embedding_bag", "aten._embedding_bag", "aten._embedding_bag_forward_only")
+@lower("aten.embedding_bag")
 def embedding_bag(
     op: Builder,
     weight: Tensor,
@@ -43,6 +43,25 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> tuple[Tensor | None, ...]:
+    """The same, with a padding index that may be counted from the table's end."""
+    padding = -1 if padding_idx is None else weight.shape[0] + padding_idx if padding_idx < 0 else padding_idx
+    rest = (per_sample_weights, include_last_offset, padding)
+    return embedding_bag_of(op, weight, indices, offsets, scale_grad_by_freq, mode, sparse, *rest)
+
+
+@lower("aten._embedding_bag", "aten._embedding_bag_forward_only")
+def embedding_bag_of(
+    op: Builder,
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool = False,
+    mode: int = _SUM,
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int = -1,
+) -> tuple[Tensor | None, ...]:
     """Rows summed, averaged or their maxima taken in bags; bag `b` holds the indices from `offsets[b]` on. An empty bag is zeros.
 
     Only the first result exists: the others serve gradients.
@@ -50,17 +69,18 @@ def embedding_bag(
     rows = op.Gather(weight, indices, axis=0)
     if per_sample_weights is not None:
         rows = rows * op.Unsqueeze(per_sample_weights, [1])
-    padding = None if padding_idx is None or padding_idx < 0 else padding_idx
-    length = None if padding is not None or include_last_offset else _length_of_equal_bags(op, indices, offsets)
+    padded = not isinstance(padding_idx, int) or padding_idx >= 0
+    length = None if padded or include_last_offset else _length_of_equal_bags(op, indices, offsets)
     if length is not None:
         bags = reshape(op, rows, (offsets.shape[0], length, weight.shape[1]))
         return getattr(op, _REDUCE[mode])(bags, [1], keepdims=0), None, None, None
     # The rows of one more bag are dropped at the end: those behind the last offset, and those at the padding index.
     count = offsets.shape[0] - 1 if include_last_offset else offsets.shape[0]
     bag = _bag_of_each_index(op, indices, offsets)
-    if padding is not None:
-        bag = op.Where(op.Equal(indices, padding), op.size(count), bag)
-    return _reduced(op, rows, bag, count, mode), None, None, None
+    if padded:
+        bag = op.Where(op.Equal(indices, cast(op, op.size(padding_idx), dtype_of(indices))), op.size(count), bag)
+    wide = cast(op, rows, dtypes.FLOAT32) if dtype_of(rows).bits < 32 else rows  # as torch sums them
+    return cast(op, _reduced(op, wide, bag, count, mode), dtype_of(rows)), None, None, None
 
 
 def _length_of_equal_bags(op: Builder, indices: Tensor, offsets: Tensor) -> int | None:

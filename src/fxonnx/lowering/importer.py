@@ -24,7 +24,8 @@ from fxonnx.ir.dims import Dim, Expr, Shape
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
-from fxonnx.lowering.promote import as_pair
+from fxonnx.lowering.complex_shape import as_real
+from fxonnx.lowering.promote import as_pair, as_tensor
 from fxonnx.lowering.registry import Lowering, Registry, Unsupported
 from fxonnx.lowering.symbolic import SYMBOLIC_FUNCTIONS
 from fxonnx.lowering.weights import TorchData
@@ -103,27 +104,49 @@ class Importer:
         if not hasattr(node.target, "_schema"):
             return self._failed(node, errors.UnsupportedOperator, f"{node.target} is not an aten op")
         names, _ = arguments_of(node.target)
-        is_complex = touches_complex(node)
-        lowering = self.registry.find(str(node.target), names, self.opset, is_complex)
+        lowering = self._find(str(node.target), names, touches_complex(node))
         if lowering is None:
             return self._decomposed(node)
         return self._checked(node, lowering, self._run_body(node, lowering))
 
+    def _find(self, target: str, names: Iterable[str], is_complex: bool) -> Lowering | None:
+        """The lowering of an overload; for complex tensors one of their own, else the real one told about their last axis."""
+        lowering = self.registry.find(target, names, self.opset, is_complex)
+        if lowering is None and is_complex:
+            real = self.registry.find(target, names, self.opset)
+            return None if real is None else as_real(real, target)
+        return lowering
+
     def _run_body(self, node: fx.Node, lowering: Lowering) -> Any:
         bound = self._bind(node, lowering)
-        if lowering.promote is not None:
-            if lowering.complex:
-                for name in lowering.promote.arguments:
-                    if bound.get(name) is not None and not is_complex_argument(node, name):
-                        bound[name] = as_pair(self.builder, bound[name], real_dtype(node))
-            else:
-                lowering.promote.apply(self.builder, bound)
+        if lowering.promote is not None and lowering.complex:
+            self._pair_up(node, lowering.promote.arguments, bound)
+        elif lowering.promote is not None:
+            lowering.promote.apply(self.builder, bound)
         return lowering.body(self.builder, **bound)
+
+    def _pair_up(self, node: fx.Node, names: Iterable[str], bound: dict[str, Any]) -> None:
+        """The named arguments in the result's precision; what is real among them gets a last axis of 1."""
+        part, (_, positional) = part_dtype(node), arguments_of(node.target)
+        given = dict(zip(positional, node.args, strict=False)) | dict(node.kwargs)
+        for name in names:
+            if bound.get(name) is not None:
+                bound[name] = self._paired(given[name], bound[name], part)
+
+    def _paired(self, item: Any, read: Any, part: DType) -> Any:
+        if isinstance(item, (list, tuple)):
+            return [self._paired(*each, part) for each in zip(item, read, strict=True)]
+        if isinstance(item, fx.Node) and _is_complex(item.meta.get("val")):
+            return as_tensor(self.builder, read, part)
+        return as_pair(self.builder, read, part)
 
     def _bind(self, node: fx.Node, lowering: Lowering) -> dict[str, Any]:
         _, positional = arguments_of(node.target)
         bound = {name: self.read(item) for name, item in zip(positional, node.args, strict=False) if name in lowering.accepted}
         bound.update((name, self.read(item)) for name, item in node.kwargs.items() if name in lowering.accepted)
+        if "memory" in lowering.accepted and isinstance(node.args[0], fx.Node):  # as_strided reads memory, which a value has not
+            fake = node.args[0].meta["val"]
+            bound["memory"] = [self.read(size) for size in fake.stride()], self.read(fake.storage_offset())
         return bound
 
     def read(self, item: Any) -> Any:
@@ -253,21 +276,13 @@ def touches_complex(node: fx.Node) -> bool:
     return _is_complex(node.meta.get("val")) or any(_is_complex(item.meta.get("val")) for item in node.all_input_nodes)
 
 
-def is_complex_argument(node: fx.Node, name: str) -> bool:
-    """Whether the argument called `name` is a complex tensor."""
-    _, positional = arguments_of(node.target)
-    item = node.kwargs.get(name)
-    if item is None and name in positional and positional.index(name) < len(node.args):
-        item = node.args[positional.index(name)]
-    return isinstance(item, fx.Node) and _is_complex(item.meta.get("val"))
-
-
-def real_dtype(node: fx.Node) -> DType:
-    """The real dtype of the first complex tensor that the node touches."""
-    for fake in [*(item.meta.get("val") for item in node.all_input_nodes), node.meta.get("val")]:
-        if _is_complex(fake):
-            return dtypes.to_real(dtypes.dtype((fake[0] if isinstance(fake, (list, tuple)) else fake).dtype))
-    return dtypes.FLOAT32
+def part_dtype(node: fx.Node) -> DType:
+    """The dtype of the parts of the complex result; of the widest complex argument where the result is not complex."""
+    fakes = [node.meta.get("val"), *(item.meta.get("val") for item in node.all_input_nodes)]
+    flat = [each for fake in fakes for each in (fake if isinstance(fake, (list, tuple)) else [fake]) if _is_complex(each)]
+    if _is_complex(fakes[0]):
+        flat = flat[:1]
+    return max((dtypes.to_real(dtypes.dtype(fake.dtype)) for fake in flat), key=lambda dtype: dtype.bits)
 
 
 def _is_complex(fake: Any) -> bool:

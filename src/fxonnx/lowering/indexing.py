@@ -18,9 +18,9 @@ from fxonnx.ir.dims import Dim, Shape, product
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.joining import cut, parts
 from fxonnx.lowering.promote import SAME
-from fxonnx.lowering.registry import lower
+from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.shape import without
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, expand, number, positions, reshape, transpose, vector
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, expand, full, number, positions, reshape, transpose, vector
 
 MASKS = (dtypes.BOOL, dtypes.UINT8)
 
@@ -151,12 +151,16 @@ def _flat_index(op: Any, x: Any, index: Index) -> Any:
 @lower("aten._unsafe_masked_index")
 def unsafe_masked_index(op: Builder, self: Tensor, mask: Tensor, indices: Sequence[Tensor | None], fill: float) -> Tensor:
     """`where(mask, self[indices], fill)`, where indices outside the mask may be out of bounds."""
-    clamped = [
-        None if item is None else op.Clip(item, number(op, 0, item), cast(op, vector(op, [self.shape[axis] - 1]), dtype_of(item)))
-        for axis, item in enumerate(indices)
-    ]
-    found = index(op, self, clamped)
-    return op.Where(mask, found, number(op, fill, self))
+    return op.Where(mask, index(op, self, clamped(op, self, indices)), number(op, fill, self))
+
+
+def clamped(op: Any, x: Any, indices: Sequence[Any]) -> list[Any]:
+    """Index tensors, one per axis, with what is out of bounds brought to the nearest bound."""
+    kept: list[Any] = []
+    for axis, item in enumerate(indices):
+        last = None if item is None else op.Sub(vector(op, [x.shape[axis]]), np.array([1], np.int64))
+        kept.append(None if item is None else op.Max(op.Min(int64(op, item), last), np.array([0], np.int64)))
+    return kept
 
 
 # ── along one axis ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,6 +199,77 @@ def take_along_dim(op: Builder, self: Tensor, indices: Tensor, dim: int | None =
     return op.GatherElements(source, int64(op, wanted), axis=axis)
 
 
+@lower("aten.repeat_interleave.Tensor")
+def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | None = None) -> Tensor:
+    """0, 1, … each as often as `repeats` says: where one begins is marked by 1, and the marks are summed up."""
+    times = int64(op, repeats)
+    begins = op.CumSum(times, np.array(0, np.int64), exclusive=1)
+    total = vector(op, [output_size]) if output_size is not None else op.ReduceSum(times, vector(op, [0]))
+    room = op.ConstantOfShape(op.Add(total, np.array([1], np.int64)), value=np.array([0], np.int64))  # the last may begin at the end
+    marks = op.ScatterElements(room, begins, full(op, repeats.shape, 1, dtypes.INT64), reduction="add")
+    which = op.Sub(op.CumSum(op.Slice(marks, vector(op, [0]), total), np.array(0, np.int64)), np.array(1, np.int64))
+    return cast(op, which, dtype_of(repeats))
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _memory_order(op: Any, x: Any, memory: tuple[Sequence[Dim], Dim] | None) -> tuple[Any, list[int]]:
+    """The elements in the order of memory, and the order of axes that gave it. Raises Unsupported where memory holds more than `x` shows."""
+    strides, offset = memory if memory is not None else (None, 0)
+    if strides is None:
+        return x, list(range(len(x.shape)))
+    order = sorted(range(len(x.shape)), key=lambda axis: -strides[axis] if isinstance(strides[axis], int) else axis)
+    expected: Dim = 1
+    for axis in reversed(order):
+        if x.shape[axis] != 1 and strides[axis] != expected:
+            raise Unsupported(f"as_strided of a view with strides {tuple(strides)}: it reads memory that the value does not hold")
+        expected = expected * x.shape[axis]
+    if offset != 0:
+        raise Unsupported(f"as_strided of a view that begins at element {offset}: it may read memory before")
+    return transpose(op, x, order), order
+
+
+def _memory_places(op: Any, size: Sequence[Dim], stride: Sequence[Dim], offset: Dim) -> Any:
+    """Where in memory the elements of a strided view lie."""
+    total = op.Reshape(vector(op, [offset]), vector(op, [1] * len(size)))
+    for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
+        places = op.Mul(positions(op, count), vector(op, [step]))
+        total = op.Add(total, op.Reshape(places, vector(op, [-1 if other == axis else 1 for other in range(len(size))])))
+    return total
+
+
+@lower("aten.as_strided", "aten.as_strided_copy")
+def as_strided(
+    op: Builder,
+    self: Tensor,
+    size: Sequence[Dim],
+    stride: Sequence[Dim],
+    storage_offset: Dim | None = None,
+    memory: tuple[Sequence[Dim], Dim] | None = None,
+) -> Tensor:
+    """The elements at `storage_offset + Σ index * stride` of the memory of `self`, whose own strides and offset are `memory`."""
+    x, _ = _memory_order(op, self, memory)
+    return op.Gather(flat(op, x), _memory_places(op, size, stride, storage_offset or 0), axis=0)
+
+
+@lower("aten.as_strided_scatter")
+def as_strided_scatter(
+    op: Builder,
+    self: Tensor,
+    src: Tensor,
+    size: Sequence[Dim],
+    stride: Sequence[Dim],
+    storage_offset: Dim | None = None,
+    memory: tuple[Sequence[Dim], Dim] | None = None,
+) -> Tensor:
+    """`self` with the elements that `as_strided` would read replaced."""
+    x, order = _memory_order(op, self, memory)
+    places = flat(op, _memory_places(op, size, stride, storage_offset or 0))
+    written = op.ScatterElements(flat(op, x), places, flat(op, cast(op, src, dtype_of(self))))
+    return transpose(op, reshape(op, written, x.shape), np.argsort(order).tolist())
+
+
 # ── masks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -208,14 +283,14 @@ def masked_select(op: Builder, self: Tensor, mask: Tensor) -> Tensor:
 @lower("aten.nonzero", "aten.argwhere")
 def nonzero(op: Builder, self: Tensor) -> Tensor:
     """The positions of elements that are not zero, a row each."""
-    rows = op.Transpose(op.NonZero(as_vector(op, self)), perm=[1, 0])
+    rows = op.Transpose(op.NonZero(cast(op, as_vector(op, self), dtypes.BOOL)), perm=[1, 0])
     return rows if self.shape else cut(op, rows, 1, 0, 0)
 
 
 @lower("aten.nonzero_numpy")
 def nonzero_numpy(op: Builder, self: Tensor) -> list[Tensor]:
     """The positions of elements that are not zero, a vector per axis."""
-    return _mask_positions(op, as_vector(op, self)) if dtype_of(self) is dtypes.BOOL else _mask_positions(op, op.Cast(as_vector(op, self), to=dtypes.BOOL))
+    return _mask_positions(op, as_vector(op, self))
 
 
 @lower("aten.nonzero_static")

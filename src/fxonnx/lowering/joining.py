@@ -36,7 +36,8 @@ def joined(op: Any, parts: Sequence[Any], axis: int) -> Any:
 def cat(op: Builder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors behind one another along `dim`. Those of shape [0] count for nothing, whatever the others' rank (a torch legacy)."""
     kept = [tensor for tensor in tensors if tuple(tensor.shape) != (0,)] or tensors[:1]
-    return joined(op, kept, axis_of(dim, len(kept[0].shape)))
+    axis = axis_of(dim, len(kept[0].shape))
+    return joined(op, [tensor for tensor in kept if tensor.shape[axis] != 0] or kept[:1], axis)
 
 
 @lower("aten.stack", "aten._stack", promote=_JOINED)

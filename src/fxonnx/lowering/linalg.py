@@ -10,12 +10,13 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Expr
+from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, full, number
 
-_LARGEST_ADJUGATE = 3  # rows; formulas for more are neither short nor accurate
+_LARGEST_ADJUGATE = 3  # rows; longer formulas are neither short nor accurate
 
 # ── norms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,9 +147,19 @@ def pairwise_distance(
 @lower("aten.cosine_similarity", promote=FLOAT.of("x1", "x2"))
 def cosine_similarity(op: Builder, x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Σ (x1 / max(|x1|, ε)) (x2 / max(|x2|, ε)) along `dim`."""
-    axis = axis_of(dim, max(len(x1.shape), len(x2.shape))) - max(len(x1.shape), len(x2.shape))
-    first, second = (x / op.Max(op.ReduceL2(x, [axis]), number(op, eps, x)) for x in (x1, x2))
+    shape = broadcast(x1.shape, x2.shape)
+    if not shape:
+        first, second = (x / op.Max(op.Abs(x), number(op, eps, x)) for x in (x1, x2))
+        return first * second
+    axis = axis_of(dim, len(shape)) - len(shape)
+    whole = (x if _size_along(x, axis) == shape[axis] else expand(op, x, shape) for x in (x1, x2))
+    first, second = (x / op.Max(op.ReduceL2(x, [axis]), number(op, eps, x)) for x in whole)
     return op.ReduceSum(first * second, [axis], keepdims=0)
+
+
+def _size_along(x: Tensor, axis: int) -> Dim:
+    """The size of an axis counted from the back; 1 where the tensor has not so many."""
+    return x.shape[axis] if -axis <= len(x.shape) else 1
 
 
 @lower("aten.pdist", "aten._pdist_forward")
@@ -225,14 +236,20 @@ def matrix_power(op: Builder, self: Tensor, n: int) -> Tensor:
 
 @lower("aten.inverse", "aten.linalg_inv")
 def inverse(op: Builder, self: Tensor | None = None, A: Tensor | None = None) -> Tensor:
-    """The inverse of each matrix of up to 3 rows: its adjugate over its determinant. ONNX has no inverse of larger ones."""
+    """The inverse of each matrix: of up to 3 rows its adjugate over its determinant, of more an operator of ONNX Runtime's own."""
     matrix = self if A is None else A
     size = matrix.shape[-1]
+    if size == 0:
+        return matrix
     if isinstance(size, Expr) or size > _LARGEST_ADJUGATE:
-        raise Unsupported(
-            f"the inverse of a matrix of {size} rows: ONNX has no inverse, and fxonnx a formula for up to {_LARGEST_ADJUGATE}"
-        )
+        return op.call("com.microsoft::Inverse", [matrix], {}, types=[matrix.type])[0]
     return _adjugate(op, matrix, size) / op.Unsqueeze(op.Det(matrix), [-1, -2])
+
+
+@lower("aten.linalg_inv_ex")
+def inverse_unchecked(op: Builder, A: Tensor, *, check_errors: bool = False) -> tuple[Tensor, Tensor]:
+    """(the inverse, zeros: no matrix is said to be singular)."""
+    return inverse(op, A=A), full(op, A.shape[:-2], 0, dtypes.INT32)
 
 
 def _adjugate(op: Builder, x: Tensor, size: int) -> Tensor:

@@ -96,20 +96,23 @@ def _by_batch_statistics(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(result, mean, biased variance) of every channel over the batch and the spatial axes, the statistics as vectors."""
     axes = [0, *range(2, len(x.shape))]
-    mean = op.ReduceMean(x, axes)
-    centred = x - mean
+    wide = cast(op, x, dtypes.FLOAT32) if dtype_of(x).bits < 32 else x  # as torch computes and keeps them
+    mean = op.ReduceMean(wide, axes)
+    centred = wide - mean
     variance = op.ReduceMean(centred * centred, axes)
-    result = _affine(op, centred / op.Sqrt(variance + number(op, eps, x)), weight, bias)
+    normalized = centred / op.Sqrt(variance + number(op, eps, wide))
+    result = cast(op, _affine(op, normalized, weight, bias), dtype_of(x))
     return result, op.Squeeze(mean, axes), op.Squeeze(variance, axes)
 
 
 def _affine(op: Builder, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """x * weight + bias per channel (axis 1)."""
     spatial = list(range(1, len(x.shape) - 1))
-    if weight is not None:
-        x = x * (op.Unsqueeze(weight, spatial) if spatial else weight)
-    if bias is not None:
-        x = x + (op.Unsqueeze(bias, spatial) if spatial else bias)
+    factor, addend = (None if item is None else cast(op, item, dtype_of(x)) for item in (weight, bias))
+    if factor is not None:
+        x = x * (op.Unsqueeze(factor, spatial) if spatial else factor)
+    if addend is not None:
+        x = x + (op.Unsqueeze(addend, spatial) if spatial else addend)
     return x
 
 
@@ -172,11 +175,9 @@ def native_layer_norm(
     axes = list(range(-len(normalized_shape), 0))
     wide = cast(op, input, dtypes.FLOAT32) if dtype_of(input).bits < 32 else input
     mean = op.ReduceMean(wide, axes)
-    return (
-        layer_norm(op, input, normalized_shape, weight, bias, eps),
-        mean,
-        _inverse_deviation(op, wide - mean, axes, eps),
-    )
+    deviation = _inverse_deviation(op, wide - mean, axes, eps)
+    result, dtype = layer_norm(op, input, normalized_shape, weight, bias, eps), dtype_of(input)
+    return result, cast(op, mean, dtype), cast(op, deviation, dtype)
 
 
 @lower("aten._fused_rms_norm")
@@ -219,7 +220,7 @@ def batch_norm_without_running_statistics(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(result, mean, 1 / √(variance + ε)) by the batch's own statistics."""
     result, mean, variance = _by_batch_statistics(op, input, weight, bias, eps)
-    return result, mean, op.Reciprocal(op.Sqrt(variance + number(op, eps, input)))
+    return result, *_saved(op, input, mean, variance, eps)
 
 
 @lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update")
@@ -234,7 +235,7 @@ def batch_norm_without_training(
     eps: float,
 ) -> tuple[Tensor | None, ...]:
     """(batch_norm by running statistics, nothing else: torch leaves the other results empty)."""
-    empty = full(op, [0], 0, dtype_of(running_mean))
+    empty = full(op, [0], 0, dtype_of(input))
     result = _by_running_statistics(op, input, weight, bias, running_mean, running_var, eps)
     return result, empty, empty, full(op, [0], 0, dtypes.UINT8)
 
@@ -263,11 +264,18 @@ def batch_norm_with_statistics(
         )
         return result, empty, empty, running_mean, running_var
     result, mean, variance = _by_batch_statistics(op, input, weight, bias, eps)
-    deviation = op.Reciprocal(op.Sqrt(variance + number(op, eps, input)))
+    saved_mean, deviation = _saved(op, input, mean, variance, eps)
     if running_mean is None or running_var is None:
-        return result, mean, deviation, None, None
+        return result, saved_mean, deviation, None, None
     after_mean = _running(op, running_mean, mean, momentum)
-    return result, mean, deviation, after_mean, _running(op, running_var, _unbiased(op, variance, input), momentum)
+    after_variance = _running(op, running_var, _unbiased(op, variance, input), momentum)
+    return result, saved_mean, deviation, after_mean, after_variance
+
+
+def _saved(op: Builder, x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """(mean, 1 / √(variance + ε)) in the input's dtype, as torch keeps them for gradients."""
+    deviation = op.Reciprocal(op.Sqrt(variance + number(op, eps, variance)))
+    return cast(op, mean, dtype_of(x)), cast(op, deviation, dtype_of(x))
 
 
 @lower("aten._batch_norm_with_update_functional")
@@ -290,7 +298,7 @@ def batch_norm_with_update(
 
 def _running(op: Builder, before: Tensor, batch: Tensor, momentum: float) -> Tensor:
     """(1 - momentum)·before + momentum·batch."""
-    batch = cast(op, batch, dtype_of(before))
+    before = cast(op, before, dtype_of(batch))
     return before * number(op, 1 - momentum, before) + batch * number(op, momentum, before)
 
 

@@ -73,8 +73,11 @@ def array_in(number: Any, dtype: DType) -> np.ndarray:
 
 
 def as_pair(op: Builder, item: Any, real: DType) -> Tensor:
-    """A real tensor or any number as a complex one: `real` with a last axis of 2, the imaginary part 0 unless the number has one."""
+    """A real operand beside complex ones: `real`, with a last axis of 1, which broadcasts against theirs of 2.
+
+    A number with an imaginary part has both.
+    """
     if isinstance(item, (bool, int, float, complex)):
-        return op.constant([complex(item).real, complex(item).imag], real)
-    part = op.Unsqueeze(as_tensor(op, item, real), [-1])
-    return op.Concat(part, op.Mul(part, 0), axis=-1)
+        parts = [complex(item).real, complex(item).imag]
+        return op.constant(parts if parts[1] else parts[:1], real)
+    return op.Unsqueeze(as_tensor(op, item, real), [-1])

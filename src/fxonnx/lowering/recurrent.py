@@ -71,7 +71,7 @@ def _run(
 def _layer(
     op: Builder, stack: Stack, x: Tensor, initial: Sequence[Tensor], cells: Sequence[Sequence[Tensor]]
 ) -> tuple[Tensor, ...]:
-    """One layer by its operator: from [length, batch, features], [length, batch, directions * hidden] and last states."""
+    """One layer by its operator: [length, batch, features] to [length, batch, directions * hidden], and last states."""
     recurrence = stack.recurrence
     packed = [[_reordered(op, weight, recurrence.gates) for weight in cell] for cell in cells]
     input_weight, hidden_weight = (_joined(op, [op.Unsqueeze(cell[i], [0]) for cell in packed]) for i in range(2))

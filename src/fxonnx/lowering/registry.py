@@ -19,7 +19,7 @@ from fxonnx.lowering.promote import Promotion
 Body: TypeAlias = Callable[..., Any]
 
 FAMILIES = tuple(
-    """activation arithmetic attention compare complex control convolution creation cumulative diagonal embedding fft indexing joining linalg
+    """activation arithmetic attention compare complex complex_functions control convolution creation cumulative diagonal embedding fft indexing joining linalg
     matmul normalization padding pooling quantized random recurrent reduction resize scatter shape sorting special vision""".split()
 )
 

@@ -17,9 +17,9 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, minimum
 from fxonnx.ir.infer.call import broadcast
-from fxonnx.lowering.indexing import MASKS, as_vector, flat, index_of, int64, without_scalar_masks
+from fxonnx.lowering.indexing import MASKS, as_vector, clamped, flat, index_of, int64, without_scalar_masks
 from fxonnx.lowering.joining import LAST, cut, joined
-from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, expand, full, number, positions, reshape, transpose, vector
 
 # torch's reduction -> ONNX's, and the value that leaves any other unchanged.
@@ -32,8 +32,24 @@ def like_self(op: Any, result: Any, self: Any) -> Any:
 
 
 def written(op: Any, data: Any, index: Any, updates: Any, axis: int, reduction: str = "none") -> Any:
-    """ScatterElements: `data[i][index[i, j]] = updates[i, j]` along `axis`."""
-    return op.ScatterElements(data, index, updates, axis=axis, reduction=reduction)
+    """ScatterElements: `data[i][index[i, j]] = updates[i, j]` along `axis`, or reduced with what is there."""
+    kind = _accumulator(dtype_of(data), reduction)
+    result = op.ScatterElements(cast(op, data, kind), index, cast(op, updates, kind), axis=axis, reduction=reduction)
+    return cast(op, result, dtype_of(data))
+
+
+def tuples_written(op: Any, data: Any, tuples: Any, updates: Any, reduction: str = "none") -> Any:
+    """ScatterND: `data[tuples[i]] = updates[i]`, or reduced with what is there."""
+    kind = _accumulator(dtype_of(data), reduction)
+    result = op.ScatterND(cast(op, data, kind), tuples, cast(op, updates, kind), reduction=reduction)
+    return cast(op, result, dtype_of(data))
+
+
+def _accumulator(dtype: DType, reduction: str) -> DType:
+    """The dtype that many values are reduced in: float32 for narrow floats, whose sums lose less there, int32 for bool, which has no order or sum."""
+    if reduction == "none":
+        return dtype
+    return dtypes.INT32 if dtype is dtypes.BOOL else dtypes.FLOAT32 if dtype.is_float and dtype.bits < 32 else dtype
 
 
 def _constant_like(op: Any, x: Any, value: float) -> Any:
@@ -154,7 +170,7 @@ def _slices_written(op: Any, self: Any, dim: int, index: Any, source: Any, reduc
     axis = axis_of(dim, len(self.shape))
     data, index, source = as_vector(op, self), int64(op, as_vector(op, index)), as_vector(op, cast(op, source, dtype_of(self)))
     if axis == 0:
-        result = op.ScatterND(data, op.Unsqueeze(index, vector(op, [-1])), source, reduction=reduction)
+        result = tuples_written(op, data, op.Unsqueeze(index, vector(op, [-1])), source, reduction)
     else:
         result = written(op, data, _spread(op, index, source.shape, axis), source, axis, reduction)
     return like_self(op, result, self)
@@ -243,8 +259,17 @@ def _put(op: Any, x: Any, indices: Sequence[Any], values: Any, reduction: str) -
     before = index.axes[0] if index.adjacent else 0
     placed = expand(op, values, (*rest[:before], *index.shape, *rest[before:]))
     moved = [*range(before, before + len(index.shape)), *range(before), *range(before + len(index.shape), len(placed.shape))]
-    result = op.ScatterND(transpose(op, x, order), index.tuples(op), transpose(op, placed, moved), reduction=reduction)
+    result = tuples_written(op, transpose(op, x, order), index.tuples(op), transpose(op, placed, moved), reduction)
     return transpose(op, result, np.argsort(order).tolist())
+
+
+@lower("aten._unsafe_masked_index_put_accumulate")
+def unsafe_masked_index_put_accumulate(
+    op: Builder, self: Tensor, mask: Tensor, indices: Sequence[Tensor | None], values: Tensor
+) -> Tensor:
+    """`self[indices] += where(mask, values, 0)`, where indices outside the mask may be out of bounds."""
+    kept = op.Where(mask, values, number(op, 0, values))
+    return index_put(op, self, clamped(op, self, indices), kept, accumulate=True)
 
 
 @lower("aten.put")
@@ -329,11 +354,17 @@ def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength
 @lower("aten.histc")
 def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals from `min` to `max`, both included; those outside are not counted."""
-    if min == max:
-        raise Unsupported("a histogram whose range is the data's own (min == max); give both bounds")
     x = flat(op, self)
-    inside = op.And(op.GreaterOrEqual(x, number(op, min, x)), op.LessOrEqual(x, number(op, max, x)))
-    offset = op.Div(op.Sub(x, number(op, min, x)), number(op, max - min, x))
+    low, high = _own_range(op, x) if min == max else (number(op, min, x), number(op, max, x))
+    inside = op.And(op.GreaterOrEqual(x, low), op.LessOrEqual(x, high))
+    offset = op.Div(op.Sub(x, low), op.Sub(high, low))
     bin_of = cast(op, op.Where(inside, op.Mul(offset, number(op, bins, x)), number(op, 0, x)), dtypes.INT64)
     place = op.Min(bin_of, np.array(bins - 1, np.int64))
     return written(op, full(op, [bins], 0, dtype_of(x)), place, cast(op, inside, dtype_of(x)), 0, "add")
+
+
+def _own_range(op: Any, x: Any) -> tuple[Any, Any]:
+    """The least and the greatest element, apart by 1 each where they are one."""
+    low, high = op.ReduceMin(x, keepdims=0), op.ReduceMax(x, keepdims=0)
+    widening = cast(op, op.Equal(low, high), dtype_of(x))
+    return op.Sub(low, widening), op.Add(high, widening)

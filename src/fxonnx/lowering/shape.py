@@ -15,7 +15,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide, product
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, expand, reshape, transpose, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, expand, reshape, transpose, vector
 
 # ── the same elements under another shape ────────────────────────────────────────────────────────────────────────────
 
@@ -290,9 +290,12 @@ def pixel_shuffle(op: Builder, self: Tensor, upscale_factor: int) -> Tensor:
     """[…, C*r², H, W] to […, C, H*r, W*r]. Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution"."""
     *batch, channels, height, width = self.shape
     r = upscale_factor
-    x = reshape(op, self, (product(batch), channels, height, width))
-    x = op.DepthToSpace(x, blocksize=r, mode="CRD")
-    return reshape(op, x, (*batch, floor_divide(channels, r * r), height * r, width * r))
+    rest = floor_divide(channels, r * r)
+    if dtype_of(self).is_float:
+        x = op.DepthToSpace(reshape(op, self, (product(batch), channels, height, width)), blocksize=r, mode="CRD")
+    else:
+        x = transpose(op, reshape(op, self, (product(batch), rest, r, r, height, width)), [0, 1, 4, 2, 5, 3])
+    return reshape(op, x, (*batch, rest, height * r, width * r))
 
 
 @lower("aten.pixel_unshuffle")

@@ -180,7 +180,16 @@ def unique_consecutive(
     begins = op.Compress(positions(op, size), starts, axis=0)
     often = op.Sub(op.Concat(cut(op, begins, 0, 1, LAST), vector(op, [size]), axis=0), begins)
     inverse = reshape(op, which, self.shape if dim is None else (size,))
-    return values, inverse if return_inverse else _nothing(op), often if return_counts else _nothing(op)
+    along = dim is not None  # then torch returns all three, whether asked or not
+    return values, inverse if return_inverse or along else _nothing(op), often if return_counts or along else _nothing(op)
+
+
+@lower("aten.unique_dim_consecutive")
+def unique_dim_consecutive(
+    op: Builder, self: Tensor, dim: int, return_inverse: bool = False, return_counts: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `unique_consecutive` along `dim`."""
+    return unique_consecutive(op, self, return_inverse, return_counts, dim)
 
 
 def _run_starts(op: Any, x: Any, axis: int) -> Any:

@@ -14,22 +14,25 @@ from fxonnx.ir.calls import attribute_value
 from fxonnx.ir.data import AbsentData
 from fxonnx.ir.graph import Node, Value
 from fxonnx.ir.schema import AttributeFacts
-from fxonnx.passes.pattern import AttributeWildcard, Either, Pattern, PatternNode, Rest, Template, Wildcard
+from fxonnx.passes.pattern import AttributeWildcard, Either, Outside, Pattern, PatternNode, Rest, Template, Wildcard
 
-COMMUTATIVE = frozenset(["Add", "Mul", "And", "Or", "Xor", "Max", "Min", "Sum", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal"])
+COMMUTATIVE = frozenset(
+    ["Add", "Mul", "And", "Or", "Xor", "Max", "Min", "Sum", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal"]
+)
 CONSTANT = frozenset({"constant"})
 
 
 @dataclass(slots=True)
 class Match:
-    """What the wildcards stand for, and the node of each call in the pattern, root first."""
+    """What the wildcards stand for, and the node of each call in the pattern, root first; those outside it apart."""
 
     bound: dict[str, Any] = field(default_factory=dict)
     nodes: dict[PatternNode, Node] = field(default_factory=dict)
+    outside: dict[PatternNode, Node] = field(default_factory=dict)
 
     def binding(self, name: str, item: Any) -> Match:
         """This match with one more binding."""
-        return Match({**self.bound, name: item}, self.nodes)
+        return Match({**self.bound, name: item}, self.nodes, self.outside)
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ def _node(pattern: PatternNode, node: Node, match: Match, uses: Uses) -> Iterato
     bound = _attributes(pattern, node, match.bound)
     if bound is None:
         return
-    start = Match(bound, {**match.nodes, pattern: node})
+    start = Match(bound, {**match.nodes, pattern: node}, match.outside)
     length = max(len(pattern.inputs), len(node.inputs))
     wanted = (*pattern.inputs, *(None,) * (length - len(pattern.inputs)))
     given = (*node.inputs, *(None,) * (length - len(node.inputs)))
@@ -113,8 +116,16 @@ def _input(wanted: Any, value: Value | None, match: Match, uses: Uses) -> Iterat
         case Pattern(node=Either(alternatives=alternatives)):
             for each in alternatives:
                 yield from _input(each, value, match, uses)
-        case _ if value is None:
-            return
+        case Pattern(node=Outside(pattern=pattern)):
+            for found in _input(pattern, value, match, uses):
+                yield Match(found.bound, match.nodes, {**match.outside, **found.nodes})
+        case _ if value is not None:
+            yield from _given(wanted, value, match, uses)
+
+
+def _given(wanted: Any, value: Value, match: Match, uses: Uses) -> Iterator[Match]:
+    """A call, or a constant that is bound or compared."""
+    match wanted:
         case Pattern(node=PatternNode() as node, index=index):
             yield from _inner(node, index, value, match, uses)
         case AttributeWildcard(name=name):
@@ -130,9 +141,10 @@ def _inner(pattern: PatternNode, index: int, value: Value, match: Match, uses: U
     producer = uses.producers.get(value)
     if producer is None or producer.outputs[index : index + 1] != (value,):
         return
-    if pattern not in match.nodes:
+    found = match.nodes.get(pattern) or match.outside.get(pattern)
+    if found is None:
         yield from _node(pattern, producer, match, uses)
-    elif match.nodes[pattern] is producer:
+    elif found is producer:
         yield match
 
 

@@ -1,7 +1,8 @@
 """Patterns: what a rule's `before` records.
 
-`before` is called with a `PatternOpset` and wildcards. It writes calls and Python operators as a lowering does, and what
-comes back is a tree: calls (`PatternNode`), wildcards, numbers, and `op.either(…)` where several spellings will do.
+`before` is called with a `PatternOpset` and wildcards. It writes calls and Python operators as a lowering does, and
+what comes back is a tree: calls (`PatternNode`), wildcards, numbers, `op.either(…)` where several spellings will do,
+and `op.outside(…)` around what must hold but is not replaced.
 """
 
 from __future__ import annotations
@@ -51,10 +52,17 @@ class Either:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pattern:
-    """A value in a pattern: one output of a call, a wildcard, or a choice. Knows Python's operators, as a tensor does."""
+class Outside:
+    """A pattern that must hold, but whose nodes are not part of what is replaced: they may have other readers."""
 
-    node: PatternNode | Wildcard | Either
+    pattern: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """A value in a pattern: an output of a call, a wildcard, a choice. Knows Python's operators, as a tensor does."""
+
+    node: PatternNode | Wildcard | Either | Outside
     index: int = 0
 
     def __add__(self, other: Any) -> Pattern:
@@ -102,6 +110,10 @@ class PatternOpset:
         """A value that is one of several patterns; wildcards of the others are None."""
         return Pattern(Either(alternatives))
 
+    def outside(self, pattern: Any) -> Pattern:
+        """A value that must be what the pattern says, and stays as it is: others may read it."""
+        return Pattern(Outside(pattern))
+
     def __getattr__(self, op: str) -> Callable[..., Any]:
         def record(*inputs: Any, _outputs: int = 1, **attributes: Any) -> Any:
             node = PatternNode(op, inputs, attributes)
@@ -127,8 +139,8 @@ class Template:
 def record(before: Callable[..., Any]) -> Template:
     """Call `before` with wildcards.
 
-    Positional parameters match values (with a default of None, also absent ones), keyword-only ones attributes, `**rest`
-    all attributes not named. Raises TypeError for what is no pattern.
+    Positional parameters match values (with a default of None, also absent ones), keyword-only ones attributes,
+    `**rest` all attributes not named. Raises TypeError for what is no pattern.
     """
     parameters = list(inspect.signature(before).parameters.values())[1:]
     values = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -154,6 +166,8 @@ def _need(item: Any) -> str | None:
             return None
         case Pattern(node=PatternNode(op=op)):
             return op
+        case Pattern(node=Outside(pattern=pattern)):
+            return _need(pattern)
         case Pattern(node=Either(alternatives=alternatives)):
             needs = {_need(each) for each in alternatives}
             return needs.pop() if len(needs) == 1 else None

@@ -62,11 +62,11 @@ def _can_equal(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
 
 
 def replace_nodes(graph: Graph, replace: Replace, *, rule: str = "") -> Graph:
-    """The graph with each node for which `replace` records something new exchanged for it; the same object when none is.
+    """The graph with nodes exchanged for what `replace` records for them; the same object where it does so for none.
 
-    `replace(op, node)` returns the new outputs (None for one that nobody reads) or None to keep the node. What it records
-    is itself offered for replacement, so that an expansion may use operators that need expanding in turn. Subgraphs are
-    walked too.
+    `replace(op, node)` returns the new outputs (None for one that nobody reads) or None to keep the node. What it
+    records is itself offered for replacement, so that an expansion may use operators that need expanding in turn.
+    Subgraphs are walked too.
     """
     return _Walk(replace, rule).graph(graph, continue_graph(graph))
 

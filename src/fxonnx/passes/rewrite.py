@@ -62,9 +62,10 @@ class Rule:
     def call(self, function: Callable[..., Any], op: Builder, match: Match) -> Any:
         """`after` or `where` with what it asks for; a wildcard in a choice not taken is None."""
         names, takes_rest = self._wanted[function]
-        given = {name: op if name == "op" else _argument(op, match.bound.get(name)) for name in names}
-        rest = match.bound[self.template.rest] if takes_rest and self.template.rest else {}
-        return function(**given, **rest)
+        rest = match.bound[self.template.rest] if self.template.rest else {}
+        found = {**rest, **match.bound, "op": op}
+        given = {name: _argument(op, found.get(name)) for name in names}
+        return function(**given, **rest if takes_rest else {})
 
 
 def rule(cls: type) -> Rule:

@@ -142,6 +142,8 @@ def floor_divide(left: Dim, right: Dim) -> Dim:
     """⌊left / right⌋. What divides exactly leaves the brackets: (4n + m) // 4 is n + m // 4."""
     if isinstance(left, int) and isinstance(right, int):
         return left // right
+    if isinstance(right, int) and right < 0:
+        return floor_divide(-left, -right)
     if left == right:
         return 1
     exact, rest = _split_multiples(left, right)
@@ -171,10 +173,8 @@ def minimum(left: Dim, right: Dim) -> Dim:
 
 
 def ceil_divide(left: Dim, right: Dim) -> Dim:
-    """⌈left / right⌉ for a positive `right`; for a negative one too where it is an int."""
-    if isinstance(right, int) and right < 0:
-        return floor_divide(-1 * left - right - 1, -right)
-    return floor_divide(left + right - 1, right)
+    """⌈left / right⌉ for a `right` that is an int, or positive."""
+    return ceil_divide(-left, -right) if isinstance(right, int) and right < 0 else floor_divide(left + right - 1, right)
 
 
 def non_negative(dim: Dim) -> bool:

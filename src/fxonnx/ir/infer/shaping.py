@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fxonnx import dtypes
 from fxonnx.ir.dims import Dim, Expr, Shape, ceil_divide, floor_divide, maximum, minimum, non_negative, product
 from fxonnx.ir.infer.call import Call, CannotInfer, Contradiction, broadcast, infers
@@ -302,4 +304,4 @@ def resize(call: Call) -> TensorType:
 def _scaled(call: Call, dim: Dim, factor: float | None) -> Dim:
     if factor is not None and factor.is_integer():
         return dim * int(factor)
-    return call.new_dim() if factor is None or isinstance(dim, Expr) else int(dim * factor)
+    return call.new_dim() if factor is None or isinstance(dim, Expr) else int(np.float32(dim) * np.float32(factor))

@@ -232,7 +232,7 @@ def _handle(name: str, quoted: bool) -> str:
 
 
 def _known(call: Call, result: TensorType) -> Shape | None:
-    """What the builder had told about shape arithmetic: the text does not say it. A call that cannot be tells nothing."""
+    """What the builder had told about shape arithmetic, and the text does not say; nothing of a call that cannot be."""
     try:
         return known_elements(call, result) if call.facts else None
     except (CannotInfer, LookupError, ValueError):

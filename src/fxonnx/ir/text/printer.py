@@ -24,7 +24,12 @@ def print_graph(graph: Graph, *, stage: str | None = None, places: bool = True, 
     a graph; a text with notes does not parse.
     """
     printer = _Printer(places, notes or {})
-    header = [printer.signature(graph), f"opset={graph.opset}", *_name(graph), *([f"stage={format_word(stage)}"] if stage else [])]
+    header = [
+        printer.signature(graph),
+        f"opset={graph.opset}",
+        *_name(graph),
+        *([f"stage={format_word(stage)}"] if stage else []),
+    ]
     constants = _wrap(printer.constants(graph))
     body = _align(list(printer.body(graph, "  ")))
     return "\n".join((" ".join(header), *constants, *([""] if constants else []), *body))

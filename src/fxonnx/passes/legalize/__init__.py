@@ -5,6 +5,7 @@ from __future__ import annotations
 from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
+from fxonnx.passes.legalize.choose import newest_that_runs
 from fxonnx.passes.legalize.expand import expand
 from fxonnx.passes.legalize.guard import guard
 from fxonnx.passes.legalize.moved import moved
@@ -12,3 +13,5 @@ from fxonnx.passes.legalize.widen import widen
 from fxonnx.passes.pipeline import pipeline
 
 LEGALIZE = pipeline(expand, fold, cse, moved, widen, dce, guard)
+
+__all__ = ["LEGALIZE", "newest_that_runs"]

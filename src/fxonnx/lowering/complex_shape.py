@@ -1,0 +1,194 @@
+"""Complex tensors in ops that move, cut, join or add up elements: the real lowering, told about the trailing axis.
+
+A complex tensor travels as a real one with a last axis of 2, its real and imaginary part. An op that does not compute
+with the parts needs no lowering of its own: its axes are counted without the last one, its sizes get a 2 behind them,
+and so on. `BEHIND` says for each op what happens to which argument. Some ops work on the last axes; for those (`IN_FRONT`)
+the parts go to the first axis, and the other axes are counted from the back.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.lowering.promote import Promotion
+from fxonnx.lowering.registry import Body, Lowering, Unsupported
+from fxonnx.lowering.vocabulary import axes_of, axis_of, vector
+
+Change = Callable[[Builder, Any, int], Any]
+"""(op, an argument, the complex tensor's own rank) -> the argument of the real lowering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What happens to an op's arguments; `pairs` are the tensors and numbers that become complex with the others."""
+
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    pairs: tuple[str, ...] = ()
+
+
+def whole(op: Builder, x: Any) -> Any:
+    """A real operand (last axis of 1, see `as_pair`) as a complex one: its imaginary part is 0."""
+    if isinstance(x, (list, tuple)):
+        return [whole(op, item) for item in x]
+    return op.Pad(x, vector(op, [0, 1]), None, vector(op, [-1])) if x.shape[-1] == 1 else x
+
+
+# ── what happens to an argument ──
+
+
+def _axis(op: Builder, dim: int | None, rank: int) -> int:
+    if dim is None:
+        raise Unsupported("dim=None flattens a complex tensor; flatten it before")
+    return axis_of(dim, rank)
+
+
+def _new_axis(op: Builder, dim: int, rank: int) -> int:
+    return axis_of(dim, rank + 1)
+
+
+def _axes(op: Builder, dims: int | Sequence[int], rank: int) -> list[int]:
+    return axes_of(dims, rank) if isinstance(dims, int) or dims else []
+
+
+def _squeezed(op: Builder, dims: int | Sequence[int] | None, rank: int) -> list[int]:
+    return list(range(rank)) if dims is None else _axes(op, dims, rank)
+
+
+def _rolled(op: Builder, dims: Sequence[int], rank: int) -> list[int]:
+    if not dims and rank != 1:
+        raise Unsupported("roll without dims flattens a complex tensor; flatten it before")
+    return axes_of(dims, rank)
+
+
+def _order(op: Builder, dims: Sequence[int], rank: int) -> list[int]:
+    return [*axes_of(dims, rank), rank]
+
+
+def _size(op: Builder, dims: Sequence[Any], rank: int) -> list[Any]:
+    return [*dims, 2]
+
+
+def _times(op: Builder, counts: Sequence[Any], rank: int) -> list[Any]:
+    return [*counts, 1]
+
+
+def _condition(op: Builder, condition: Tensor, rank: int) -> Tensor:
+    return op.Unsqueeze(condition, vector(op, [-1]))
+
+
+def _index(op: Builder, index: Tensor, rank: int) -> Tensor:
+    return op.Expand(_condition(op, index, rank), vector(op, [2]))
+
+
+def _zero(op: Builder, value: Any, rank: int) -> Any:
+    if isinstance(value, (int, float, complex)) and value != 0:
+        raise Unsupported(f"padding a complex tensor with {value}; pad its view_as_real")
+    return value
+
+
+def _from_back(op: Builder, dim: int, rank: int) -> int:
+    return axis_of(dim, rank) - rank
+
+
+def _each(names: str, shift: Shift) -> dict[str, Shift]:
+    return dict.fromkeys(names.split(), shift)
+
+
+_JOIN = ("tensors",)
+
+BEHIND: dict[str, Shift] = {
+    **_each("clone contiguous detach alias lift_fresh lift_fresh_copy lift positive neg resolve_neg", Shift()),
+    **_each("index _unsafe_index view_as expand_as reshape_as broadcast_tensors", Shift()),
+    **_each("slice select narrow split split_with_sizes chunk tensor_split unbind index_select", Shift({"dim": _axis})),
+    **_each("slice_copy select_copy split_copy unbind_copy unsafe_split unsafe_chunk", Shift({"dim": _axis})),
+    **_each("cumsum diff unflatten repeat_interleave", Shift({"dim": _axis})),
+    **_each("transpose transpose_copy swapdims", Shift({"dim0": _axis, "dim1": _axis})),
+    **_each("view _unsafe_view view_copy _reshape_copy expand expand_copy broadcast_to", Shift({"size": _size})),
+    **_each("zeros empty new_zeros new_empty", Shift({"size": _size})),
+    **_each("cat concat concatenate", Shift({"dim": _axis}, _JOIN)),
+    **_each("movedim moveaxis", Shift({"source": _axes, "destination": _axes})),
+    **_each("squeeze squeeze_copy", Shift({"dim": _squeezed})),
+    **_each("unsqueeze unsqueeze_copy", Shift({"dim": _new_axis})),
+    **_each("permute permute_copy", Shift({"dims": _order})),
+    "stack": Shift({"dim": _new_axis}, _JOIN),
+    "swapaxes": Shift({"axis0": _axis, "axis1": _axis}),
+    "reshape": Shift({"shape": _size}),
+    "flatten": Shift({"start_dim": _axis, "end_dim": _axis}),
+    "flip": Shift({"dims": _axes}),
+    "roll": Shift({"dims": _rolled}),
+    "repeat": Shift({"repeats": _times}),
+    "tile": Shift({"dims": _times}),
+    "where": Shift({"condition": _condition}, ("self", "other")),
+    "masked_fill": Shift({"mask": _condition}, ("value",)),
+    "gather": Shift({"dim": _axis, "index": _index}),
+    "scatter": Shift({"dim": _axis, "index": _index}, ("src",)),
+    "scatter_add": Shift({"dim": _axis, "index": _index}, ("src",)),
+    "index_add": Shift({"dim": _axis}, ("source",)),
+    "index_copy": Shift({"dim": _axis}, ("source",)),
+    "index_put": Shift({}, ("values",)),
+    "select_scatter": Shift({"dim": _axis}, ("src",)),
+    "slice_scatter": Shift({"dim": _axis}, ("src",)),
+}
+
+IN_FRONT: dict[str, Shift] = {
+    **_each("tril triu reflection_pad1d reflection_pad2d replicate_pad1d replicate_pad2d", Shift()),
+    "constant_pad_nd": Shift({"value": _zero}),
+    "diagonal": Shift({"dim1": _from_back, "dim2": _from_back}),
+    "unfold": Shift({"dimension": _from_back}),
+}
+
+
+def as_real(lowering: Lowering, target: str) -> Lowering | None:
+    """The lowering of real tensors, for complex ones; None where the op computes with the parts."""
+    name = target.split(".")[1]
+    shift = BEHIND.get(name) or IN_FRONT.get(name)
+    if shift is None:
+        return None
+    body = _in_front(lowering.body, shift) if name in IN_FRONT else _behind(lowering, shift)
+    promote = Promotion(shift.pairs) if shift.pairs else None
+    return replace(lowering, body=body, promote=promote, complex=True)
+
+
+def _behind(lowering: Lowering, shift: Shift) -> Body:
+    parameters = inspect.signature(lowering.body).parameters
+
+    def body(op: Builder, **bound: Any) -> Any:
+        rank = _rank(bound)
+        bound |= {name: whole(op, bound[name]) for name in shift.pairs if bound.get(name) is not None}
+        for name, change in shift.changes.items():
+            if name in parameters:
+                bound[name] = change(op, bound.get(name, parameters[name].default), rank)
+        return lowering.body(op, **_real_dtypes(bound))
+
+    return body
+
+
+def _in_front(real: Body, shift: Shift) -> Body:
+    parameters = inspect.signature(real).parameters
+
+    def body(op: Builder, self: Tensor, **bound: Any) -> Any:
+        rank = len(self.shape) - 1
+        for name, change in shift.changes.items():
+            bound[name] = change(op, bound.get(name, parameters[name].default), rank)
+        result = real(op, op.Transpose(self, perm=[rank, *range(rank)]), **bound)
+        return op.Transpose(result, perm=[*range(1, len(result.shape)), 0])
+
+    return body
+
+
+def _rank(bound: Mapping[str, Any]) -> int:
+    """The rank of the (first) tensor, without the trailing axis."""
+    first = bound.get("self", bound.get("tensors"))
+    if isinstance(first, (list, tuple)):
+        first = first[0]
+    return 0 if first is None else len(first.shape) - 1
+
+
+def _real_dtypes(bound: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dtypes.to_real(item) if isinstance(item, DType) else item for name, item in bound.items()}

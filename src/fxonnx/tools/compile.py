@@ -1,0 +1,108 @@
+"""`fxonnx compile`: load a model, compile it, check it, write it, saying where it is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from fxonnx import errors
+from fxonnx.compiled import Compiled
+from fxonnx.compiler import compile
+from fxonnx.tools.load import load
+from fxonnx.tools.outcome import Usage
+from fxonnx.tools.stages import stage_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def run(options: argparse.Namespace) -> None:
+    """The command. Progress goes to stderr, `--show` to stdout; the file appears last, when all else went well."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    check_place(options.output)
+    with step(console, "load", options.model):
+        model, arguments, keywords = load(options.model)
+    with step(console, "compile", "capture, lower, optimize, legalize"):
+        compiled = compile(model, arguments, keywords, dynamic_shapes=options.dynamic, opset=options.opset)
+    console.print(stage_table(compiled))
+    shown = None if options.show is None else show(compiled, options.show)
+    if options.verify:
+        with step(console, "verify", "against the model, on fresh inputs"):
+            report = compiled.verify().check()
+        console.print(str(report), markup=False, soft_wrap=True)
+    write(console, compiled, options)
+    if shown is not None:
+        print(shown)
+
+
+@contextmanager
+def step(console: Console, name: str, what: str) -> Iterator[None]:
+    """A spinner while it runs, a line with its seconds when it is done; no line when it fails."""
+    start = perf_counter()
+    with console.status(f"{name}  {what}"):
+        yield
+    console.print(f"✓ {name:8} {what}  {perf_counter() - start:.2f} s", markup=False, soft_wrap=True)
+
+
+def check_place(path: Path) -> None:
+    """Say before a long compile that its file could not be written. Raises CannotWrite."""
+    directory = path.absolute().parent
+    if path.is_dir():
+        cause = "it is a directory"
+    elif not directory.is_dir():
+        cause = f"there is no directory {directory.name!r}"
+    elif not os.access(directory, os.W_OK):
+        cause = "its directory may not be written to"
+    else:
+        return
+    raise errors.CannotWrite(f"{path} cannot be written", cause=cause, cure="give another path: -o model.onnx")
+
+
+def show(compiled: Compiled, stage: str) -> str:
+    """The print-out of a stage given by name or index. Raises Usage."""
+    names = [each.name for each in compiled.stages]
+    if stage.lstrip("-").isdecimal() and -len(names) <= int(stage) < len(names):
+        return compiled.show(int(stage))
+    if stage in names:
+        return compiled.show(stage)
+    raise Usage(f"--show: no stage {stage!r}; there are {', '.join(dict.fromkeys(names))}, or 0 to {len(names) - 1}")
+
+
+def write(console: Console, compiled: Compiled, options: argparse.Namespace) -> None:
+    """Write the print-outs and the model. Raises CannotWrite, TooLarge, and then neither is there."""
+    with removed_on_failure(options.dump), step(console, "save", str(options.output)):
+        if options.dump is not None:
+            dump(compiled, options.dump)
+        files = compiled.save(options.output, weights="external" if options.external else "auto")
+    for file in files:
+        console.print(f"  {file}  {file.stat().st_size / 1e6:,.1f} MB", markup=False, soft_wrap=True)
+
+
+def dump(compiled: Compiled, directory: Path) -> None:
+    """Write the print-out of every stage. Raises CannotWrite."""
+    try:
+        compiled.dump(directory)
+    except OSError as error:
+        cause = error.strerror or str(error)
+        raise errors.CannotWrite(f"{directory} cannot be written", cause=cause, cure="give another directory") from error
+
+
+@contextmanager
+def removed_on_failure(directory: Path | None) -> Iterator[None]:
+    """Remove the directory if what is inside the `with` made it and then failed."""
+    fresh = directory is not None and not directory.exists()
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if fresh and not done and directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,187 @@
+"""`fxonnx explain aten.gelu`: what fxonnx makes of an op, and where to find it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import onnx
+import torch
+
+import fxonnx.lowering as lowering_room
+from fxonnx.capture.decompose import decomposition
+from fxonnx.lowering.registry import Lowering, standard
+from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
+from fxonnx.target import OLDEST_OPSET
+from fxonnx.tools.outcome import Usage
+
+SOURCE = Path(lowering_room.__file__).parents[2]
+TESTS = SOURCE.parent / "tests"
+
+
+def explain(name: str) -> str:
+    """All overloads of an op, each lowering once with what it serves. Raises Usage for an op that torch does not have."""
+    packet, overloads = find_op(name)
+    if packet.endswith("_") and not packet.endswith("__"):
+        return f"{packet} writes in place: capture makes it {packet[:-1]}\n{explain(packet[:-1])}"
+    lines = [packet]
+    served: dict[int, tuple[Lowering, list[str]]] = {}
+    for overload in overloads:
+        found = lowerings_of(overload)
+        for each in found:
+            served.setdefault(id(each), (each, []))[1].append(overload._overloadname)
+        if not found and not overload._schema.is_mutable:
+            lines += entry("not lowered", str(overload._schema), without_lowering(overload))
+    for each, names in served.values():
+        schemas = [str(overload._schema) for overload in overloads if overload._overloadname in names]
+        lines += ["", *lowering_lines(each, schemas)]
+    return "\n".join(lines)
+
+
+def lowering_lines(lowering: Lowering, schemas: list[str]) -> list[str]:
+    """What there is to say about one lowering."""
+    family = lowering.body.__module__.rpartition(".")[2]
+    test = TESTS / "lowering" / f"test_{family}.py"
+    return [
+        *entry("schema", *schemas),
+        *entry("lowering", f"{place(lowering.body)}  {lowering.body.__name__}{' for complex tensors' * lowering.complex}"),
+        *entry("computes", *inspect.cleandoc(lowering.body.__doc__ or "").splitlines()),
+        *entry("promotes", *promotion(lowering)),
+        *entry("ONNX", *operator_lines(recorded(lowering.body))),
+        *entry("tests", *([relative(test)] if test.exists() else [])),
+    ]
+
+
+def entry(label: str, *lines: str) -> list[str]:
+    """A label with its lines under each other; nothing without lines."""
+    return [f"  {label if index == 0 else '':11} {line}".rstrip() for index, line in enumerate(lines)]
+
+
+# ── torch's side ──
+
+
+def find_op(name: str) -> tuple[str, list[Any]]:
+    """(`namespace.op`, its overloads that write to no `out`): of a packet all, of an overload that one. Raises Usage."""
+    parts = name.replace("::", ".").removeprefix("torch.ops.").split(".")
+    namespace, op, *overload = parts if len(parts) > 1 else ["aten", *parts]
+    packet = getattr(getattr(torch.ops, namespace), op, None)
+    if packet is None or (overload and overload[0] not in packet.overloads()):
+        near = get_close_matches(f"{namespace}.{op}", standard().targets(), n=4)
+        raise Usage(f"torch has no op {name!r}" + (f"; there are {', '.join(near)}" if near else ""))
+    every = [getattr(packet, each) for each in overload or packet.overloads()]
+    return f"{namespace}.{op}", [each for each in every if overload or takes_part(each)]
+
+
+def takes_part(overload: Any) -> bool:
+    """Whether an overload can be met in a captured graph: it writes to no `out`, and torch's dispatcher knows it.
+
+    The dispatcher does not know TorchScript's overloads for Python numbers, strings and lists.
+    """
+    return torch._C._dispatch_has_kernel(overload.name()) and not any(each.is_out for each in overload._schema.arguments)
+
+
+def lowerings_of(overload: Any) -> list[Lowering]:
+    """The real and the complex lowering of an overload, as far as there are any."""
+    names = [argument.name for argument in overload._schema.arguments]
+    registry = standard()
+    return [each for each in (registry.find(str(overload), names, onnx.defs.onnx_opset_version(), kind) for kind in (False, True)) if each]
+
+
+def without_lowering(overload: Any) -> str:
+    """What becomes of an op that has none."""
+    known = decomposition(overload) is not None
+    return "torch takes it apart into smaller ops" if known else "and torch knows no smaller ops: error FX010"
+
+
+def promotion(lowering: Lowering) -> list[str]:
+    """What the importer does to the arguments before, in words; nothing where the lowering declares nothing."""
+    if lowering.promote is None:
+        return []
+    names = [each for each in lowering.promote.arguments if each in lowering.accepted]
+    common = "a common" if len(names) > 1 else "a"
+    if lowering.promote.to_float:
+        return [f"{', '.join(names)} to {common} floating dtype"]
+    return [f"{', '.join(names)} to {common} dtype"] if len(names) > 1 else []
+
+
+# ── ONNX's side ──
+
+
+@cache
+def first_opsets() -> dict[str, int]:
+    """Every operator of ONNX's own domain, and the opset it came with."""
+    found: dict[str, int] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            found[schema.name] = min(schema.since_version, found.get(schema.name, schema.since_version))
+    return found
+
+
+def operator_lines(operators: Iterable[str]) -> list[str]:
+    """The operators that every opset has in one line, then each of the others with its opset and what older ones get."""
+    load()
+    told = {operator: notes(operator) for operator in sorted(operators)}
+    plain = ", ".join(operator for operator, text in told.items() if not text)
+    return [*([plain] if plain else []), *(f"{operator}  {text}" for operator, text in told.items() if text)]
+
+
+def notes(operator: str) -> str:
+    """Since when an operator and its forms exist, and which function says them in older words; empty where every opset has them."""
+    since = first_opsets()[operator]
+    found = [f"from opset {since}"] if since > OLDEST_OPSET else []
+    if operator in EXPANSIONS:
+        found.append(f"else {place(EXPANSIONS[operator])}")
+    if operator in FORMS:
+        found.append(f"some forms from opset {FORMS[operator].since}, else {place(FORMS[operator].body)}")
+    return ", ".join(found)
+
+
+def recorded(body: Any) -> set[str]:
+    """The ONNX operators that a body may record, read from its code and that of the functions of `lowering` it calls.
+
+    Those that operators of Python record (`a * b`) are not seen.
+    """
+    seen: set[Any] = set()
+    return {name for name in words(inspect.unwrap(body), seen) if name in first_opsets()}
+
+
+def words(function: Any, seen: set[Any]) -> Iterator[str]:
+    """Attribute names and strings in a function's code, its closure and its callees."""
+    if not isinstance(function, FunctionType) or function in seen or not function.__module__.startswith(lowering_room.__name__):
+        return
+    seen.add(function)
+    for name in code_words(function.__code__):
+        yield name
+        yield from words(function.__globals__.get(name), seen)
+    for cell in function.__closure__ or ():
+        content = cell.cell_contents
+        yield from [content] if isinstance(content, str) else words(content, seen)
+
+
+def code_words(code: CodeType) -> Iterator[str]:
+    """Names and string constants of a code object and those inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from code_words(constant)
+        elif isinstance(constant, str):
+            yield constant
+
+
+# ── places ──
+
+
+def place(function: Any) -> str:
+    """`src/fxonnx/lowering/activation.py:19`, as one would type it."""
+    code = inspect.unwrap(function).__code__
+    return f"{relative(Path(code.co_filename))}:{code.co_firstlineno}"
+
+
+def relative(path: Path) -> str:
+    """A path from the working directory where it lies below it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

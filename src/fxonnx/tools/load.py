@@ -1,0 +1,106 @@
+"""Which model a word on the command line means: `package.module:factory`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import torch
+
+from fxonnx import errors
+from fxonnx.capture.failures import innermost
+from fxonnx.tools.outcome import Usage
+
+Call: TypeAlias = tuple[Any, Any, dict[str, Any]]
+"""A model, its example inputs and its example keywords."""
+
+
+class UsersCode:
+    """`with UsersCode("what"): …` raises ModelRaised, with the user's line, for whatever their code raises."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, errors.Error | Usage):
+            return
+        place, _ = innermost(error)
+        raise errors.ModelRaised(
+            f"{self.what} raised {type(error).__name__}: {error}",
+            cause="it was run to get the model and its example inputs", cure="make it work in plain Python first",
+            location=place,
+        ) from error  # fmt: skip
+
+
+def load(spec: str) -> Call:
+    """The model that `package.module:factory` makes, with its example inputs.
+
+    The factory returns `model`, `(model, args)` or `(model, args, kwargs)`; it may also be a module itself, or an object with `build()`. Dots after
+    the colon go into attributes and mappings: `benchmarks.models:MODELS.resnet50`. Raises Usage, ModelRaised, NotAModel.
+    """
+    module, _, path = spec.partition(":")
+    if not (module and path):
+        raise Usage(f"{spec!r} is not like package.module:factory")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; the script `fxonnx` starts without it
+    found = _imported(module)
+    for name in path.split("."):
+        found = _member(found, name, spec)
+    with UsersCode(spec):
+        made = _maker(found)()
+    return as_call(made, spec)
+
+
+def as_call(made: Any, spec: str) -> Call:
+    """What a factory returned, in full. Raises NotAModel."""
+    if not isinstance(made, tuple):
+        return made, (), {}
+    match made:
+        case (model,):
+            return model, (), {}
+        case (model, arguments):
+            return model, arguments, {}
+        case (model, arguments, Mapping() as keywords):
+            return model, arguments, dict(keywords)
+    raise errors.NotAModel(
+        f"{spec} returned a tuple of {len(made)}",
+        cause="it has to return model, (model, args) or (model, args, kwargs), kwargs being a dict",
+        cure="return model, (x,)",
+    )
+
+
+def _imported(module: str) -> Any:
+    """The module; one that is not there is a matter of usage, one that fails is the user's."""
+    with UsersCode(module):
+        try:
+            return import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+            raise Usage(f"there is no module {error.name!r} here") from None
+
+
+def _member(found: Any, name: str, spec: str) -> Any:
+    if isinstance(found, Mapping) and name in found:
+        return found[name]
+    if not hasattr(found, name):
+        raise Usage(f"{spec}: there is no {name!r}")
+    return getattr(found, name)
+
+
+def _maker(found: Any) -> Callable[[], Any]:
+    """A function of nothing that gives the model."""
+    if isinstance(found, torch.nn.Module | torch.export.ExportedProgram | tuple):
+        return lambda: found
+    if not isinstance(found, type) and callable(getattr(found, "build", None)):
+        return found.build  # type: ignore[no-any-return]
+    if not callable(found):
+        raise errors.NotAModel(f"a {type(found).__name__} is not a model, and makes none", cure="name a function that returns model, (x,)")
+    return found  # type: ignore[no-any-return]

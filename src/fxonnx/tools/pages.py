@@ -1,0 +1,23 @@
+"""The pages of errors: their docstrings, as text."""
+
+from __future__ import annotations
+
+import inspect
+
+from fxonnx.errors import BY_CODE
+
+
+def error_index() -> str:
+    """One line for each error: code, name, what it means."""
+    width = max(len(each.__name__) for each in BY_CODE.values())
+    return "\n".join(f"{code}  {each.__name__:{width}}  {_summary(each)}" for code, each in BY_CODE.items())
+
+
+def error_page(code: str) -> str | None:
+    """The page of an error; None for a code that no error has."""
+    found = BY_CODE.get(code.upper())
+    return found and f"{found.code}  {found.__name__}\n\n{inspect.cleandoc(found.__doc__ or '')}"
+
+
+def _summary(error: type) -> str:
+    return " ".join(inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0].split())

@@ -1,0 +1,133 @@
+"""Nothing is half there: every lowering names an op and says what it computes, every family, pass, rule and error has its test."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+import fxonnx.passes
+from fxonnx import errors
+from fxonnx.lowering.registry import FAMILIES, STANDARD, standard
+from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
+from fxonnx.passes.pipeline import Pass
+from fxonnx.passes.rewrite import Rule
+from fxonnx.tools.explain import takes_part
+
+TESTS = Path(__file__).parents[1]
+NEWEST = onnx.defs.onnx_opset_version()
+
+# Namespaces of packages that fxonnx does not depend on: their ops exist only where these are installed.
+OPTIONAL = {"torchvision", "quantized_decomposed"}
+
+# Overloads whose arguments their packet's lowering does not take, and why they have none.
+UNSERVED = {
+    "aten.where.default": "torch takes it apart into nonzero",
+    "aten._autocast_to_reduced_precision.default": "capture resolves autocast",
+    "aten._scaled_dot_product_flash_attention.quantized": "for CUDA only",
+    **dict.fromkeys(
+        ["aten.mm.dtype", "aten.bmm.dtype", "aten.addmm.dtype", "aten.baddbmm.dtype"], "for CUDA only"
+    ),
+}
+
+standard()
+load()
+LOWERINGS = {target: same for (target, _), same in STANDARD.lowerings.items()}
+EVERY_LOWERING = [each for same in STANDARD.lowerings.values() for each in same]
+
+
+def find(target):
+    """The op packet or overload of a target; None if there is none."""
+    namespace, op, *overload = target.split(".")
+    packet = getattr(getattr(torch.ops, namespace), op, None)
+    return getattr(packet, *overload, None) if overload else packet
+
+
+def is_functional(overload):
+    """Whether an overload can be met in a captured graph, which writes nowhere."""
+    return takes_part(overload) and not overload._schema.is_mutable
+
+
+def unserved(target):
+    """The overloads of a packet that no lowering fits, real or complex."""
+    for overload in filter(is_functional, (getattr(find(target), each) for each in find(target).overloads())):
+        names = [argument.name for argument in overload._schema.arguments]
+        if not any(STANDARD.find(str(overload), names, NEWEST, kind) for kind in (False, True)):
+            yield str(overload)
+
+
+def members(package, kind):
+    """What is of a kind in the modules of a package, once, by name."""
+    modules = [importlib.import_module(each.name) for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    return {each.name: each for module in modules for each in vars(module).values() if isinstance(each, kind)}
+
+
+PASSES = {name: each for name, each in members(fxonnx.passes, Pass).items() if name.isidentifier()}
+RULES = members(fxonnx.passes, Rule)
+
+
+@pytest.fixture(scope="module")
+def words():
+    """Every word in the tests and golden files, this one left out."""
+    files = (path for path in TESTS.rglob("*") if path.suffix in (".py", ".ir") and path != Path(__file__))
+    return set(re.findall(r"\w+", "\n".join(path.read_text(encoding="utf-8") for path in files)))
+
+
+# ── lowerings ──
+
+
+def test_every_target_names_an_op():
+    assert [target for target in LOWERINGS if target.split(".")[0] not in OPTIONAL and find(target) is None] == []
+
+
+def test_every_lowering_says_what_it_computes():
+    assert [each.target for each in EVERY_LOWERING if not each.body.__doc__] == []
+
+
+def test_every_overload_of_a_packet_is_served_or_listed():
+    packets = [target for target in LOWERINGS if target.count(".") == 1 and find(target) is not None]
+    assert sorted({each for target in packets for each in unserved(target)}) == sorted(UNSERVED)
+
+
+@pytest.mark.parametrize("family", sorted({each.body.__module__.rpartition(".")[2] for each in EVERY_LOWERING}))
+def test_every_family_has_its_tests(family):
+    assert family in FAMILIES
+    assert (TESTS / "lowering" / f"test_{family}.py").exists()
+
+
+# ── passes, rules, expansions, errors ──
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_every_pass_is_described_and_tested(name, words):
+    assert PASSES[name].run.__doc__
+    assert name in words
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_is_drawn_and_tested(name, words):
+    assert RULES[name].picture
+    assert name in words
+
+
+@pytest.mark.parametrize("body", [*EXPANSIONS.values(), *(form.body for form in FORMS.values())], ids=lambda body: body.__name__)
+def test_every_expansion_says_what_it_does(body):
+    assert body.__doc__
+
+
+@pytest.mark.parametrize("operator", sorted({*EXPANSIONS, *FORMS}))
+def test_every_expanded_operator_is_tested(operator, words):
+    assert operator in words
+
+
+ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda each: each.__name__)
+def test_every_error_has_a_code_a_page_and_a_test(error, words):
+    assert re.fullmatch(r"FX\d{3}", error.code)
+    assert error.__doc__
+    assert error.__name__ in words
