@@ -11,8 +11,11 @@ from torch import fx
 from fxonnx.capture import Program
 
 
-def run(program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> tuple[Any, list[torch.Tensor], list[torch.Tensor]]:
-    """(the model's result, values written back to inputs, new states), computed node by node from copies of the arguments."""
+def run(
+    program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> tuple[Any, list[torch.Tensor], list[torch.Tensor]]:
+    """(the model's result, values written back to inputs, new states), computed node by node from copies of the
+    arguments."""
     leaves = program.signature.flatten(args, kwargs or {})
     values: dict[fx.Node, Any] = {item.node: leaf.clone() for item, leaf in zip(program.inputs, leaves, strict=True)}
     values |= {node: weight.tensor for node, weight in program.weights.items()}
@@ -31,4 +34,8 @@ def run(program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any] | Non
 
 def writes(graph: fx.Graph) -> list[fx.Node]:
     """The nodes that still write in place."""
-    return [node for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable]
+    return [
+        node
+        for node in graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+    ]

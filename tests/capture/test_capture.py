@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.capture.interpret import run, writes
 from torch import Tensor, fx, nn
 from torch.export import Dim
 
 from fxonnx import errors
 from fxonnx.capture import Program, capture
-from tests.capture.interpret import run, writes
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
@@ -43,7 +43,7 @@ class Pair:
 Point = namedtuple("Point", "x y")
 
 
-# ── structures ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── structures ────────────────────────────────────────
 
 
 def names(program: Program) -> list[str]:
@@ -118,8 +118,13 @@ def test_transformers_outputs_and_caches() -> None:
     with torch.no_grad():
         first = model(ids, use_cache=True)
     past = first.past_key_values
-    program = capture(model, (), {"input_ids": ids, "past_key_values": past}, dynamic_shapes={"input_ids": {0: "batch"}, "past_key_values": {0: "batch", 2: "past"}})
-    assert names(program) == ["past_key_values.0.key", "past_key_values.0.value", "past_key_values.1.key", "past_key_values.1.value", "input_ids"] or names(program)[0] == "input_ids"
+    program = capture(
+        model,
+        (),
+        {"input_ids": ids, "past_key_values": past},
+        dynamic_shapes={"input_ids": {0: "batch"}, "past_key_values": {0: "batch", 2: "past"}},
+    )
+    assert names(program)[:3] == ["input_ids", "past_key_values.0.key", "past_key_values.0.value"]
     assert past.get_seq_length() == 3, "the example's cache is not the model's to write into"
     result = run(program, (), {"input_ids": ids, "past_key_values": past})[0]
     with torch.no_grad():
@@ -129,7 +134,7 @@ def test_transformers_outputs_and_caches() -> None:
     torch.testing.assert_close(result.past_key_values.layers[1].keys, expected.past_key_values.layers[1].keys)
 
 
-# ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── calls ────────────────────────────────────────
 
 
 def test_a_call_may_be_written_differently() -> None:
@@ -156,13 +161,15 @@ def test_a_call_that_is_built_differently_is_refused(args: tuple[Any, ...], kwar
         program.signature.flatten(args, kwargs)
 
 
-# ── models ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── models ────────────────────────────────────────
 
 
 def test_weights_are_the_models_own_tensors() -> None:
     model = Net()
     program = capture(model, X)
-    assert {weight.key: id(weight.tensor) for weight in program.weights.values()} == {key: id(value) for key, value in model.named_parameters()}
+    assert {weight.key: id(weight.tensor) for weight in program.weights.values()} == {
+        key: id(value) for key, value in model.named_parameters()
+    }
 
 
 def test_tied_weights_are_one() -> None:
@@ -221,7 +228,9 @@ def test_an_exported_program_is_taken_as_it_is(decomposed: bool) -> None:
 
     model = Model()
     kwargs = {"pair": {"b": X.clone()}}
-    exported = torch.export.export(model, (X, 2.0), kwargs, dynamic_shapes={"x": {0: Dim("n")}, "scale": None, "pair": {"b": None}})
+    exported = torch.export.export(
+        model, (X, 2.0), kwargs, dynamic_shapes={"x": {0: Dim("n")}, "scale": None, "pair": {"b": None}}
+    )
     before = str(exported.graph)
     program = capture(exported.run_decompositions() if decomposed else exported, dynamic_shapes={"x": {0: "batch"}})
     assert str(exported.graph) == before
@@ -246,7 +255,7 @@ def test_an_exported_program_cannot_be_made_dynamic() -> None:
         capture(exported, dynamic_shapes={"x": {0: "n"}})
 
 
-# ── modes ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── modes ────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("eval", False), ("train", True), ("keep", True)])
@@ -289,7 +298,7 @@ def test_fast_path_is_off_while_capturing() -> None:
     assert "aten.linear.default" in targets
 
 
-# ── the graph ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the graph ────────────────────────────────────────
 
 
 def test_assertions_and_aliases_are_gone() -> None:
@@ -300,7 +309,9 @@ def test_assertions_and_aliases_are_gone() -> None:
 
     program = capture(model, X)
     targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    assert not any(word in target for target in targets for word in ("assert", "constrain", "detach", "lift", "sym_size"))
+    assert not any(
+        word in target for target in targets for word in ("assert", "constrain", "detach", "lift", "sym_size")
+    )
     assert [info.name for info in program.symbols.values()] == ["u0"]
     torch.testing.assert_close(run(program, (X,))[0], model(X))
 
@@ -363,7 +374,12 @@ def test_locations() -> None:
     program = capture(Outer(), X)
     by_op = {str(node.target): program.location(node) for node in program.graph.nodes}
     linear = by_op["aten.linear.default"]
-    assert (linear.module, linear.kind, linear.function, linear.code) == ("blocks.1.fc", "Linear", "forward", "return self.fc(x).relu()")
+    assert (linear.module, linear.kind, linear.function, linear.code) == (
+        "blocks.1.fc",
+        "Linear",
+        "forward",
+        "return self.fc(x).relu()",
+    )
     assert linear.file == __file__
     assert linear.op == "aten.linear.default"
     added = by_op["aten.add.Tensor"]
@@ -377,7 +393,7 @@ def test_a_model_of_torchs_modules_only_shows_their_lines() -> None:
     assert program.location(node).source.startswith("linear.py:")
 
 
-# ── failures ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── failures ────────────────────────────────────────
 
 
 def branches(x: Tensor) -> Tensor:
@@ -413,7 +429,9 @@ def unguarded(x: Tensor) -> Tensor:
         (wrong_shapes, errors.ModelRaised, "return x @ x"),
     ],
 )
-def test_a_failure_names_the_users_line(model: Any, kind: type[errors.Error], code: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_names_the_users_line(
+    model: Any, kind: type[errors.Error], code: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(kind) as caught:
         capture(model, X)
     (location,) = caught.value.locations

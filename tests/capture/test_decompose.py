@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.capture.interpret import writes
 from torch import Tensor, fx
 
 from fxonnx.capture import Program, capture
 from fxonnx.capture.decompose import Decomposer
-from tests.capture.interpret import writes
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 
@@ -49,8 +49,16 @@ def test_decomposition_computes_the_op(name: str, dynamic: dict[int, str] | None
     assert all(inner.target is not node.target for inner in graph.nodes)
     assert len(graph.find_nodes(op="placeholder")) == len(node.all_input_nodes)
     for rows in (4,) if dynamic is None else (4, 5):
-        values = dict(zip(node.all_input_nodes, [_value(program, each, X.repeat(2, 1)[:rows]) for each in node.all_input_nodes], strict=True))
-        expected = node.target(*fx.map_arg(node.args, values.__getitem__), **fx.map_arg(node.kwargs, values.__getitem__))
+        values = dict(
+            zip(
+                node.all_input_nodes,
+                [_value(program, each, X.repeat(2, 1)[:rows]) for each in node.all_input_nodes],
+                strict=True,
+            )
+        )
+        expected = node.target(
+            *fx.map_arg(node.args, values.__getitem__), **fx.map_arg(node.kwargs, values.__getitem__)
+        )
         result = evaluate(graph, list(values.values()))
         torch.testing.assert_close(tuple(result) if isinstance(expected, tuple) else result, expected)
 
@@ -60,7 +68,9 @@ def _value(program: Program, node: fx.Node, x: Tensor) -> Any:
     values: dict[fx.Node, Any] = {program.inputs[0].node: x}
     for each in program.graph.nodes:
         if each.op == "call_function" and each not in values:
-            values[each] = each.target(*fx.map_arg(each.args, values.__getitem__), **fx.map_arg(each.kwargs, values.__getitem__))
+            values[each] = each.target(
+                *fx.map_arg(each.args, values.__getitem__), **fx.map_arg(each.kwargs, values.__getitem__)
+            )
         if each is node:
             return values[each]
     raise AssertionError(node)
@@ -77,7 +87,10 @@ def test_equal_calls_share_the_work_and_keep_their_places() -> None:
     assert len(decomposer._known) == 1
     assert one is not None and two is not None
     lines = [program.location(next(iter(reversed(graph.nodes)))).line for graph in (one, two)]
-    inner = [program.location(graph.find_nodes(op="call_function", target=torch.ops.aten.add.Tensor)[0]).code for graph in (one, two)]
+    inner = [
+        program.location(graph.find_nodes(op="call_function", target=torch.ops.aten.add.Tensor)[0]).code
+        for graph in (one, two)
+    ]
     assert lines == [0, 0] or lines[0] != lines[1]
     assert inner == ["first = torch.nn.functional.hardswish(x)", "return torch.nn.functional.hardswish(first)"]
 

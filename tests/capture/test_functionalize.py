@@ -1,19 +1,21 @@
-"""In-place writes: the functional graph computes what eager computes, for every way of sharing memory, and writes nothing."""
+"""In-place writes: the functional graph computes what eager computes, for every way of sharing memory, and writes
+nothing."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from types import FunctionType
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.capture.interpret import run, writes
 from torch import Tensor, nn
 
 from fxonnx.capture import capture
 from fxonnx.errors import CaptureRefused
-from tests.capture.interpret import run, writes
 
 X = torch.arange(24.0).reshape(4, 6)
 
@@ -301,8 +303,11 @@ def returns_views_of_one_tensor(x):
     return a, b, y[0:1]
 
 
-PATTERNS = [each for name, each in list(globals().items()) if callable(each) and getattr(each, "__code__", None) is not None
-            and each.__code__.co_varnames[:1] == ("x",)]  # fmt: skip
+PATTERNS = [
+    each
+    for each in list(globals().values())
+    if isinstance(each, FunctionType) and each.__module__ == __name__ and each.__code__.co_varnames[:1] == ("x",)
+]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda each: each.__name__)
@@ -390,7 +395,7 @@ def test_a_branch_that_writes_locally() -> None:
     torch.testing.assert_close(run(program, (X,))[0], (X + 1) * 2)
 
 
-# ── random programs ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── random programs ────────────────────────────────────────
 
 VIEWS: list[Callable[[Tensor, random.Random], Tensor]] = [
     lambda t, r: t[r.randrange(t.shape[0])] if t.dim() > 1 else t,

@@ -280,6 +280,15 @@ CASES = [
     case("TopK", F, [2], _outputs=2),
     case("TopK", "f32[5,3]", [3], axis=0, _outputs=2),
     case("GridSample", "f32[2,3,4,5]", "f32[2,6,7,2]"),
+    # spectra
+    case("DFT", "f32[2,16,1]"),
+    case("DFT", "f32[2,16,2]", 20, 1),
+    case("DFT", "f32[2,3,16,1]", None, -2, onesided=1),
+    case("DFT", "f32[2,9,2]", 16, 1, onesided=1, inverse=1),
+    case("STFT", "f32[2,64,1]", 8, "!f32[16]"),
+    case("STFT", "f32[2,64,1]", 8, "!f32[16]", 16, onesided=0),
+    *(case(op, 10) for op in ("HannWindow", "HammingWindow", "BlackmanWindow")),
+    case("HannWindow", 10, output_datatype=11),
     # windows
     *(
         case(op, "f32[2,3,9,8]", "!f32[4,3,3,3]", **more)

@@ -34,6 +34,8 @@ def test_every_entry_has_a_case():
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_as_onnx_infers(case):
+    if case.op == "STFT" and "onesided" not in case.attributes:
+        pytest.skip("ONNX's inference overlooks that onesided is 1 by default; its reference does not")
     call = case.call()
     try:
         expected = infer_by_onnx(call)

@@ -200,6 +200,62 @@ def test_either_spelling():
     assert applied(graph_of(lambda op, x: op.Sigmoid(x * 2.0), x=(4,)), scaled) == ["Mul", "Sigmoid"]
 
 
+def test_a_choice_of_roots():
+    @rule
+    class either_root:
+        """|σ(x)| or relu(σ(x))"""
+
+        def before(op, x):
+            gate = op.Sigmoid(x)
+            return op.either(op.Abs(gate), op.Relu(gate))
+
+        def after(op, x):
+            return op.Sigmoid(x)
+
+    for name in ("Abs", "Relu"):
+        graph = graph_of(lambda op, x, name=name: getattr(op, name)(op.Sigmoid(x)), x=(4,))
+        assert applied(graph, either_root) == ["Sigmoid"]
+
+
+def test_inner_values_can_be_called_something():
+    @rule
+    class widened:
+        """the sum of what is broadcast, if it is"""
+
+        def before(op, x, shape):
+            return op.ReduceSum(op.called("wide", op.Expand(x, shape)), keepdims=0)
+
+        def after(op, x, wide, result):
+            assert result.shape == ()
+            return op.ReduceSum(x * float(wide.type.size), keepdims=0)
+
+        def where(x, wide):
+            return x.shape == (1,) and wide.shape == (4,)
+
+    expected = ["Mul", "ReduceSum"]
+    assert applied(graph_of(lambda op, x: op.ReduceSum(op.Expand(x, [4]), keepdims=0), x=(1,)), widened) == expected
+    assert "Expand" in applied(graph_of(lambda op, x: op.ReduceSum(op.Expand(x, [3]), keepdims=0), x=(1,)), widened)
+
+
+def test_a_constant_that_nobody_else_reads():
+    @rule
+    class absorbed:
+        """x · w, w read nowhere else"""
+
+        def before(op, x, w):
+            return op.Abs(x * op.sole(w))
+
+        def after(op, x, w):
+            return op.Abs(x) * op.Abs(w)
+
+        def where(w):
+            return w.value.is_constant
+
+    table = np.arange(4, dtype=np.float32)
+    assert applied(graph_of(lambda op, x: op.Abs(x * table), x=(4,)), absorbed) == ["Abs", "Abs", "Mul"]
+    assert applied(graph_of(lambda op, x: op.Abs(x * table) + table, x=(4,)), absorbed) == ["Mul", "Abs", "Add"]
+
+
 # ── attributes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -617,10 +673,10 @@ def long_graph(length) -> Graph:
 def test_a_walk_looks_at_each_node_a_few_times(monkeypatch, length):
     looked, from_pattern = 0, rewriting.matches
 
-    def counting(template, node, uses):
+    def counting(*arguments):
         nonlocal looked
         looked += 1
-        return from_pattern(template, node, uses)
+        return from_pattern(*arguments)
 
     monkeypatch.setattr(rewriting, "matches", counting)
     graph = long_graph(length)

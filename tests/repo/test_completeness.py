@@ -104,13 +104,13 @@ def test_every_family_has_its_tests(family):
 @pytest.mark.parametrize("name", PASSES)
 def test_every_pass_is_described_and_tested(name, words):
     assert PASSES[name].run.__doc__
-    assert name in words
+    assert name in words, f"{name} is named in no test"
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_drawn_and_tested(name, words):
     assert RULES[name].picture
-    assert name in words
+    assert name in words, f"{name} is named in no test"
 
 
 @pytest.mark.parametrize("body", [*EXPANSIONS.values(), *(form.body for form in FORMS.values())], ids=lambda body: body.__name__)
@@ -120,7 +120,7 @@ def test_every_expansion_says_what_it_does(body):
 
 @pytest.mark.parametrize("operator", sorted({*EXPANSIONS, *FORMS}))
 def test_every_expanded_operator_is_tested(operator, words):
-    assert operator in words
+    assert operator in words, f"{operator} is named in no test"
 
 
 ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
@@ -130,4 +130,4 @@ ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and i
 def test_every_error_has_a_code_a_page_and_a_test(error, words):
     assert re.fullmatch(r"FX\d{3}", error.code)
     assert error.__doc__
-    assert error.__name__ in words
+    assert error.__name__ in words, f"{error.__name__} is named in no test"

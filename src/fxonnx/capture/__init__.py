@@ -4,8 +4,9 @@
     program.graph        # torch.fx, nothing written in place
     program.inputs, program.weights, program.outputs
 
-`torch.export` traces (`export`, `trace`); arguments and results of any structure are ours (`tree`, `inputs`), so are dynamic shapes (`dynamic`,
-`freeze`, `guards`), in-place writes (`functionalize`, `views`), the decomposition of single ops (`decompose`) and places (`locate`).
+`torch.export` traces (`export`, `trace`); arguments and results of any structure are ours (`tree`, `inputs`), so are
+dynamic shapes (`dynamic`, `freeze`, `guards`), in-place writes (`functionalize`, `views`), the decomposition of
+single ops (`decompose`) and places (`locate`).
 """
 
 from __future__ import annotations
@@ -31,16 +32,30 @@ __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo",
 STRATEGIES = ("auto", "export")
 
 
-def capture(model: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None, *, dynamic_shapes: Any = None,
-            input_names: Iterable[str] | None = None, mode: str = "eval", strategy: str = "auto") -> Program:  # fmt: skip
+def capture(
+    model: Any,
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = None,
+    input_names: Iterable[str] | None = None,
+    mode: str = "eval",
+    strategy: str = "auto",
+) -> Program:
     """The model as a Program, captured on the example inputs.
 
-    `args` and `kwargs` may nest; a lone tensor counts as one argument. `dynamic_shapes`: torch.export's form, `{"x": {0: "batch"}}`, or "auto".
-    `mode`: the training mode to capture in, "eval", "train" or "keep"; the model is left as it was found. `strategy`: "export" is torch.export,
-    "auto" chooses (today it is the only one). An ExportedProgram is taken as it is; its own example inputs stand in for missing ones.
+    Args:
+        model: an nn.Module, a function, a method of a module, an fx.GraphModule, or an ExportedProgram, as it is.
+        args: positional arguments, which may nest; a lone tensor counts as one.
+        kwargs: keyword arguments.
+        dynamic_shapes: torch.export's form, `{"x": {0: "batch"}}`, or "auto".
+        input_names: names for the tensors of the inputs, in order, in place of their own.
+        mode: the training mode to capture in, "eval", "train" or "keep"; the model is left as it was found.
+        strategy: "export" is torch.export, "auto" chooses; today it is the only one.
 
-    Raises NotAModel, InputMismatch, InvalidDynamicShapes, NameClash; ModelRaised, DataDependentControlFlow, CaptureRefused with the user's line; and
-    FrozenDimension for dims that were asked for and came out constant, several at once as Failures.
+    Raises NotAModel, InputMismatch, InvalidDynamicShapes, NameClash; ModelRaised, DataDependentControlFlow,
+    CaptureRefused with the user's line; and FrozenDimension for dims that were asked for and came out constant,
+    several at once as Failures.
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"capture={strategy!r}: it is one of {', '.join(STRATEGIES)}")
@@ -57,5 +72,7 @@ def capture(model: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None,
     flat = Flat(model, arguments, tree)
     with training_mode(flat.model, mode):
         done, frozen = trace(flat, table, names, leaves)
-    signature = Signature(parameters, arguments.without_values(), inputs, names, flat.returned.tree, result_names(flat.returned.paths))
+    signature = Signature(
+        parameters, arguments.without_values(), inputs, names, flat.returned.tree, result_names(flat.returned.paths)
+    )
     return assemble(done.exported, signature, done.naming, frozen=frozen, assumptions=tuple(done.kept))

@@ -1,4 +1,5 @@
-"""An ExportedProgram as a Program: the graph cleaned and functional, its placeholders and outputs sorted by what they are."""
+"""An ExportedProgram as a Program: the graph cleaned and functional, its placeholders and outputs sorted by what
+they are."""
 
 from __future__ import annotations
 
@@ -26,13 +27,20 @@ class Exported(Protocol):
     """What is read of an ExportedProgram."""
 
     @property
-    def graph(self) -> fx.Graph: ...
+    def graph(self) -> fx.Graph:
+        """The graph itself."""
+
     @property
-    def graph_signature(self) -> ExportGraphSignature: ...
+    def graph_signature(self) -> ExportGraphSignature:
+        """What its placeholders and outputs stand for."""
+
     @property
-    def state_dict(self) -> Mapping[str, Any]: ...
+    def state_dict(self) -> Mapping[str, Any]:
+        """Parameters and buffers by key."""
+
     @property
-    def constants(self) -> Mapping[str, Any]: ...
+    def constants(self) -> Mapping[str, Any]:
+        """Other tensors by name."""
 
 
 @dataclass(slots=True)
@@ -57,8 +65,14 @@ def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrappe
         graph=graph,
         inputs=tuple(Input(node, name) for node, name in zip(ports.inputs, signature.names, strict=True)),
         weights={node: weight for node, weight in ports.weights.items() if node not in mutations},
-        states=tuple(State(each.key, each.tensor, node, mutations[node]) for node, each in ports.weights.items() if node in mutations),
-        writebacks=tuple(Writeback(index, mutations[node]) for index, node in enumerate(ports.inputs) if node in mutations),
+        states=tuple(
+            State(each.key, each.tensor, node, mutations[node])
+            for node, each in ports.weights.items()
+            if node in mutations
+        ),
+        writebacks=tuple(
+            Writeback(index, mutations[node]) for index, node in enumerate(ports.inputs) if node in mutations
+        ),
         outputs=_user_outputs(exported, wrapped),
         symbols=naming.symbols,
         signature=signature,
@@ -71,7 +85,10 @@ def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrappe
 
 
 def prepare(graph: fx.Graph, locator: Locator) -> Mutations:
-    """Clean a graph and the bodies of its higher-order ops, and make them functional. Returns what the graph writes to its placeholders."""
+    """Clean a graph and the bodies of its higher-order ops, and make them functional.
+
+    Returns what the graph writes to its placeholders.
+    """
     clean(graph)
     for node in graph.find_nodes(op="get_attr"):
         body = getattr(graph.owning_module, node.target)
@@ -140,11 +157,14 @@ def _add_declared(exported: Exported, ports: Ports, mutations: Mutations) -> Non
 def _mutated(exported: Exported, placeholders: Mapping[str, fx.Node], target: str | None) -> fx.Node:
     """The placeholder that an output's signature names: by its own name (inputs) or by the weight's key (buffers)."""
     by_target = {spec.target: spec.arg.name for spec in exported.graph_signature.input_specs if spec.target is not None}
-    return placeholders[by_target.get(target, target)]
+    return placeholders[by_target.get(target) or target or ""]
 
 
 def _user_outputs(exported: Exported, wrapped: bool) -> tuple[Any, ...]:
-    """The leaves of the result. In an ExportedProgram's own result the constants are leaves too; for us they belong to the structure."""
+    """The leaves of the result.
+
+    In an ExportedProgram's own result the constants are leaves too; for us they belong to the structure.
+    """
     outputs = exported.graph.output_node().args[0]
     specs = exported.graph_signature.output_specs
     users = [value for value, spec in zip(outputs, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]

@@ -1,8 +1,9 @@
 """The casts of an autocast region, written out.
 
-torch.export records a region above the level where autocast casts, so `matmul` of two float32 tensors has a bfloat16 result there. Which casts an
-op got shows in the dtype of its result: none, all floating arguments to the region's dtype, or all to float32. Those are the only things autocast
-does (torch.amp, "Autocast Op Reference": lower_precision_fp, fp32, promote).
+torch.export records a region above the level where autocast casts, so `matmul` of two float32 tensors has a bfloat16
+result there. Which casts an op got shows in the dtype of its result: none, all floating arguments to the region's
+dtype, or all to float32. Those are the only things autocast does (torch.amp, "Autocast Op Reference":
+lower_precision_fp, fp32, promote).
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _CASTABLE = (*_LOW, torch.float32)
 
 
 def insert_casts(graph: fx.Graph, dtype: torch.dtype | None, *, enabled: bool) -> None:
-    """Insert the casts that explain the dtypes of a region's results. Ops that no choice of casts explains are left as they are."""
+    """Insert the casts that explain the dtypes of a region's results.
+
+    Ops that no choice of casts explains are left as they are.
+    """
     if not enabled or dtype is None:
         return
     for node in list(graph.nodes):
@@ -28,14 +32,18 @@ def insert_casts(graph: fx.Graph, dtype: torch.dtype | None, *, enabled: bool) -
 
 
 def _has_castable(node: fx.Node) -> bool:
-    return any(_dtype(each) in _CASTABLE for each in node.all_input_nodes) and _first_tensor(node.meta.get("val")) is not None
+    return (
+        any(_dtype(each) in _CASTABLE for each in node.all_input_nodes)
+        and _first_tensor(node.meta.get("val")) is not None
+    )
 
 
 def _explain(node: fx.Node, dtype: torch.dtype) -> torch.dtype | None:
     """The dtype that autocast gave the floating arguments, or None when it left them alone."""
     expected = _first_tensor(node.meta["val"]).dtype
     dtypes = {_dtype(each) for each in node.all_input_nodes} & set(_CASTABLE)
-    mixed = len(dtypes) > 1  # fake tensors let some mixtures pass that real ones refuse; a cast to float32 is what promotion does anyway
+    # fake tensors let some mixtures pass that real ones refuse; a cast to float32 is what promotion does anyway
+    mixed = len(dtypes) > 1
     for candidate in (dtype, torch.float32, None) if mixed else (None, dtype, torch.float32):
         if candidate is not None and dtypes == {candidate}:
             continue
@@ -51,7 +59,11 @@ def _result_dtype(node: fx.Node, dtype: torch.dtype | None) -> torch.dtype | Non
         value = each.meta["val"]
         return value.to(dtype) if dtype is not None and _dtype(each) in _CASTABLE else value
 
-    mode = next(value.fake_mode for value in (each.meta["val"] for each in node.all_input_nodes) if isinstance(value, torch.Tensor))
+    mode = next(
+        value.fake_mode
+        for value in (each.meta["val"] for each in node.all_input_nodes)
+        if isinstance(value, torch.Tensor)
+    )
     try:
         with mode, torch.no_grad(), torch.autocast("cpu", enabled=False):
             result = node.target(*fx.map_arg(node.args, fake), **fx.map_arg(node.kwargs, fake))

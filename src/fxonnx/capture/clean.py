@@ -1,4 +1,5 @@
-"""What torch.export leaves in a graph for its own use, taken out: assertions, range constraints, regions of no_grad and autocast."""
+"""What torch.export leaves in a graph for its own use, taken out: assertions, range constraints, regions of no_grad
+and autocast."""
 
 from __future__ import annotations
 
@@ -23,8 +24,17 @@ _ASSERTIONS = frozenset(
         "aten._functional_sym_constrain_range_for_size.default",
     }
 )
-_REGIONS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}  # higher-order op -> index of its body among the arguments
-_ALIASES = frozenset({"aten.detach.default", "aten.alias.default", "aten.lift.default", "aten.lift_fresh.default", "aten.lift_fresh_copy.default"})
+# higher-order op -> index of its body among the arguments
+_REGIONS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
+_ALIASES = frozenset(
+    {
+        "aten.detach.default",
+        "aten.alias.default",
+        "aten.lift.default",
+        "aten.lift_fresh.default",
+        "aten.lift_fresh_copy.default",
+    }
+)
 _READS_DATA = frozenset({"aten.item.default", "aten._local_scalar_dense.default"})
 
 
@@ -39,7 +49,10 @@ def clean(graph: fx.Graph) -> None:
 
 
 def pass_aliases(graph: fx.Graph, mutations: dict[fx.Node, fx.Node]) -> None:
-    """Read through detach, alias and lift. Only for a graph that writes nothing in place: there a value and its alias are the same."""
+    """Read through detach, alias and lift.
+
+    Only for a graph that writes nothing in place: there a value and its alias are the same.
+    """
     results = {value: place for place, value in mutations.items()}
     for node in list(graph.nodes):
         if node.op == "call_function" and str(node.target) in _ALIASES:
@@ -50,7 +63,8 @@ def pass_aliases(graph: fx.Graph, mutations: dict[fx.Node, fx.Node]) -> None:
 
 
 def _is_effortless(node: fx.Node) -> bool:
-    """Whether a node only fetches the body of a region or computes on sizes; reading an unused value from data is as idle, though torch may have
+    """Whether a node only fetches the body of a region or computes on sizes; reading an unused value from data is as
+    idle, though torch may have
     bound a symbol to it, so it stays."""
     if node.op == "get_attr":
         return True
@@ -59,7 +73,10 @@ def _is_effortless(node: fx.Node) -> bool:
 
 
 def _inline(graph: fx.Graph, node: fx.Node) -> None:
-    """A region's body in place of its call. Whether gradients are on makes no difference to values; autocast becomes casts."""
+    """A region's body in place of its call.
+
+    Whether gradients are on makes no difference to values; autocast becomes casts.
+    """
     position = _REGIONS[str(node.target)]
     body = _owned(graph, node.args[position])
     clean(body.graph)

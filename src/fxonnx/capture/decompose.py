@@ -1,4 +1,5 @@
-"""One op taken apart, on demand: by its own composite definition or by torch's decomposition table, traced on the fake arguments in `meta["val"]`."""
+"""One op taken apart, on demand: by its own composite definition or by torch's decomposition table, traced on the
+fake arguments in `meta["val"]`."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._decomp import get_decompositions  # has no public name yet; torch's own documentation of decompositions uses it
+
+# has no public name yet; torch's own documentation of decompositions uses it
+from torch._decomp import get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.assemble import prepare
@@ -20,7 +23,8 @@ _NOT_THESE_ARGUMENTS = (RuntimeError, NotImplementedError, TypeError, ValueError
 
 
 class Decomposer:
-    """Decompositions for the nodes of one program; nodes that call the same op on the same kinds of arguments share the work."""
+    """Decompositions for the nodes of one program; nodes that call the same op on the same kinds of arguments share
+    the work."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -29,8 +33,9 @@ class Decomposer:
     def __call__(self, node: fx.Node) -> fx.Graph | None:
         """What the node computes, in smaller ops, or None where torch knows no smaller ones.
 
-        A placeholder stands for each distinct node among the arguments (`node.all_input_nodes`, tensors and sizes), in that order. The output has
-        the form of the op's own result. Nothing in the graph writes in place. Raises FrozenDimension where a decomposition holds for one size only.
+        A placeholder stands for each distinct node among the arguments (`node.all_input_nodes`, tensors and sizes),
+        in that order. The output has the form of the op's own result. Nothing in the graph writes in place. Raises
+        FrozenDimension where a decomposition holds for one size only.
         """
         function = decomposition(node.target)
         if function is None:
@@ -64,7 +69,11 @@ class Decomposer:
 
     def _refuse_freezes(self, node: fx.Node, before: Mapping[Any, Any], environment: Any) -> None:
         """Tracing on symbolic sizes may pin one; the graph would then be wrong for all others."""
-        frozen = [str(self._program.sizes.expression(key)) for key in (environment.replacements if environment is not None else ()) if key not in before]
+        frozen = [
+            str(self._program.sizes.expression(key))
+            for key in (environment.replacements if environment is not None else ())
+            if key not in before
+        ]
         if frozen:
             raise FrozenDimension(
                 f"dim {', '.join(frozen)} freezes where {node.target} is taken apart",
@@ -81,17 +90,21 @@ def decomposition(target: Any) -> Callable[..., Any] | None:
     known = _table().get(target) or get_decompositions([target]).get(target)
     if known is not None:
         return known
-    return target.decompose if target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd) else None
+    return (
+        target.decompose if target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd) else None
+    )
 
 
 @cache
 def _table() -> Mapping[Any, Callable[..., Any]]:
     """torch's decompositions to the core ATen set. Made once: 50 ms."""
-    return torch.export.default_decompositions()
+    table: Mapping[Any, Callable[..., Any]] = torch.export.default_decompositions()
+    return table
 
 
 def _is_smaller(target: Any, whole: Any) -> bool:
-    """Whether an op helps to take `whole` apart: not itself, and none of torch's prims, which are what aten ops are to a reference implementation."""
+    """Whether an op helps to take `whole` apart: not itself, and none of torch's prims, which are what aten ops are
+    to a reference implementation."""
     return target is not whole and getattr(target, "namespace", "") != "prims"
 
 
@@ -112,7 +125,8 @@ def _placed(graph: fx.Graph, node: fx.Node) -> fx.Graph:
 
 
 def _key(node: fx.Node) -> Any:
-    """What a decomposition depends on: the op, constants, and the type of every argument; equal nodes in equal places."""
+    """What a decomposition depends on: the op, constants, and the type of every argument; equal nodes in equal
+    places."""
     given = {each: f"%{index}:{_type(each.meta.get('val'))}" for index, each in enumerate(node.all_input_nodes)}
     arguments = fx.map_arg((node.args, tuple(sorted(node.kwargs.items()))), given.__getitem__)
     return node.target, repr(arguments)

@@ -1,7 +1,7 @@
 """`dynamic_shapes` in every form users write it, as one table: (leaf, axis) -> what was asked for.
 
-Forms: torch.export's (nested like the arguments, by name or position, with `Dim`, `Dim.DYNAMIC`, `Dim.AUTO`), the short one
-(`{"x": {0: "batch"}}`, by argument, leaf or input name, an expression like "2*n" included), and "auto".
+Forms: torch.export's (nested like the arguments, by name or position, with `Dim`, `Dim.DYNAMIC`, `Dim.AUTO`), the
+short one (`{"x": {0: "batch"}}`, by argument, leaf or input name, an expression like "2*n" included), and "auto".
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from fxonnx.ir.dims import Dim, evaluate, parse_dim, symbols_of
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One dim that may vary: as the given dim (a name, or an expression of names) or under a name of our choice; `required` means it must not freeze."""
+    """One dim that may vary: as the given dim (a name, or an expression of names) or under a name of our choice;
+    `required` means it must not freeze."""
 
     dim: Dim | None = None
     minimum: int = 0
@@ -40,7 +41,9 @@ Requests: TypeAlias = "dict[Axis, Request]"
 _FORM = 'write it as {"x": {0: "batch", 1: "time"}}, with names of arguments or inputs as keys'
 
 
-def requests(shapes: Any, arguments: Sequence[tuple[str, Tree]], names: Sequence[str], leaves: Sequence[torch.Tensor]) -> Requests:
+def requests(
+    shapes: Any, arguments: Sequence[tuple[str, Tree]], names: Sequence[str], leaves: Sequence[torch.Tensor]
+) -> Requests:
     """The table for the user's `dynamic_shapes`. Raises InvalidDynamicShapes where it does not fit the inputs."""
     if shapes is None:
         return {}
@@ -63,7 +66,9 @@ def _everything(shapes: str, leaves: Sequence[torch.Tensor]) -> Requests:
     return {(index, axis): free for index, leaf in enumerate(leaves) for axis in range(leaf.dim())}
 
 
-def _by_name(shapes: Mapping[Any, Any], arguments: Sequence[tuple[str, Tree]], names: Sequence[str], spread: _Spread) -> None:
+def _by_name(
+    shapes: Mapping[Any, Any], arguments: Sequence[tuple[str, Tree]], names: Sequence[str], spread: _Spread
+) -> None:
     numbered = {name: (tree, indices) for name, tree, indices in _numbered(arguments)}
     for key, spec in shapes.items():
         if key in numbered:
@@ -75,12 +80,16 @@ def _by_name(shapes: Mapping[Any, Any], arguments: Sequence[tuple[str, Tree]], n
             _by_name(spec, arguments, names, spread)
         elif spec is not None:
             known = ", ".join(dict.fromkeys([*numbered, *names]))
-            raise InvalidDynamicShapes(f"dynamic_shapes names {key!r}, which is no input", cause=f"the inputs are {known}", cure=_FORM)
+            raise InvalidDynamicShapes(
+                f"dynamic_shapes names {key!r}, which is no input", cause=f"the inputs are {known}", cure=_FORM
+            )
 
 
 def _by_position(shapes: Sequence[Any], arguments: Sequence[tuple[str, Tree]], spread: _Spread) -> None:
     if len(shapes) != len(arguments):
-        raise InvalidDynamicShapes(f"dynamic_shapes has {len(shapes)} entries for {len(arguments)} arguments", cure=_FORM)
+        raise InvalidDynamicShapes(
+            f"dynamic_shapes has {len(shapes)} entries for {len(arguments)} arguments", cure=_FORM
+        )
     for (name, tree, indices), spec in zip(_numbered(arguments), shapes, strict=True):
         spread.tree(tree, spec, iter(indices), name)
 
@@ -127,11 +136,16 @@ class _Spread:
         if isinstance(spec, (list, tuple)) and len(spec) == count_:
             return list(spec)
         filled = [index for index, part in enumerate(tree.parts) if slots(part)]
-        if isinstance(spec, (list, tuple)) and len(spec) == len(filled):  # an object: only the parts that hold tensors are counted
+        # an object: only the parts that hold tensors are counted
+        if isinstance(spec, (list, tuple)) and len(spec) == len(filled):
             return [spec[filled.index(index)] if index in filled else None for index in range(count_)]
         if len(filled) == 1:
             return [spec if index in filled else None for index in range(count_)]
-        raise InvalidDynamicShapes(f"dynamic_shapes for {place} is not built like that argument", cause=f"it is a {tree.type.__name__} of {count_}", cure=_FORM)
+        raise InvalidDynamicShapes(
+            f"dynamic_shapes for {place} is not built like that argument",
+            cause=f"it is a {tree.type.__name__} of {count_}",
+            cure=_FORM,
+        )
 
     def leaf(self, spec: Any, index: int, place: str) -> None:
         """One tensor's specification: {axis: dim}, or one dim for each axis."""
@@ -141,7 +155,9 @@ class _Spread:
         if isinstance(spec, (list, tuple)) and len(spec) == rank:
             spec = dict(enumerate(spec))
         if not isinstance(spec, Mapping):
-            raise InvalidDynamicShapes(f"dynamic_shapes for {place} is {spec!r}, for a tensor of rank {rank}", cure=_FORM)
+            raise InvalidDynamicShapes(
+                f"dynamic_shapes for {place} is {spec!r}, for a tensor of rank {rank}", cure=_FORM
+            )
         for axis, wanted in spec.items():
             if not isinstance(axis, int) or not -rank <= axis < rank:
                 raise InvalidDynamicShapes(f"{place} has no axis {axis!r}", cause=f"its rank is {rank}", cure=_FORM)
@@ -152,7 +168,11 @@ class _Spread:
 
 def _names_axes(spec: Any) -> bool:
     """Whether a specification is {axis: dim}, meant for tensors."""
-    return isinstance(spec, Mapping) and all(isinstance(key, int) for key in spec) and all(_is_dim(value) for value in spec.values())
+    return (
+        isinstance(spec, Mapping)
+        and all(isinstance(key, int) for key in spec)
+        and all(_is_dim(value) for value in spec.values())
+    )
 
 
 def _is_dim(value: Any) -> bool:
@@ -160,7 +180,7 @@ def _is_dim(value: Any) -> bool:
 
 
 def _hint(value: Any) -> str | None:
-    """"AUTO", "DYNAMIC" or "STATIC" for torch's hints, whose class has no public name."""
+    """ "AUTO", "DYNAMIC" or "STATIC" for torch's hints, whose class has no public name."""
     return getattr(getattr(value, "type", None), "name", None)
 
 
@@ -173,14 +193,18 @@ def _request(wanted: Any, place: str) -> Request | None:
         return _from_torch(wanted, place)
     hint = _hint(wanted)
     if hint not in ("AUTO", "DYNAMIC", "STATIC"):
-        raise InvalidDynamicShapes(f"dynamic_shapes for {place} is {wanted!r}", cause="not a name, a torch.export.Dim or a hint", cure=_FORM)
+        raise InvalidDynamicShapes(
+            f"dynamic_shapes for {place} is {wanted!r}", cause="not a name, a torch.export.Dim or a hint", cure=_FORM
+        )
     return None if hint == "STATIC" else Request(None, wanted.min or 0, wanted.max, required=hint == "DYNAMIC")
 
 
 def _from_torch(wanted: TorchDim, place: str) -> Request:
-    """A torch.export.Dim; a derived one (2*n + 1) has its range from its root, which is asked for where it stands alone."""
+    """A torch.export.Dim; a derived one (2*n + 1) has its range from its root, which is asked for where it stands
+    alone."""
     dim = _parsed(wanted.__name__, place)
-    maximum = int(wanted.max) if hasattr(wanted, "max") and wanted.max < 2**60 else None  # torch writes "no bound" as its own infinity
+    # torch writes "no bound" as its own infinity
+    maximum = int(wanted.max) if hasattr(wanted, "max") and wanted.max < 2**60 else None
     return Request(dim, int(getattr(wanted, "min", 0)), maximum)
 
 
@@ -188,13 +212,16 @@ def _parsed(text: str, place: str) -> Dim:
     try:
         dim = parse_dim(text)
     except ValueError as error:
-        raise InvalidDynamicShapes(f"{text!r} is no name for a dim ({place})", cure='a name is an identifier, "batch"; an expression like "2*n" is fine') from error
+        raise InvalidDynamicShapes(
+            f"{text!r} is no name for a dim ({place})",
+            cure='a name is an identifier, "batch"; an expression like "2*n" is fine',
+        ) from error
     if isinstance(dim, int):
         raise InvalidDynamicShapes(f"{text!r} is no name for a dim ({place})", cure="leave static dims out")
     return dim
 
 
-# ── example sizes ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── example sizes ────────────────────────────────────────
 
 
 def named_sizes(table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]) -> dict[str, int]:
@@ -205,7 +232,8 @@ def named_sizes(table: Requests, names: Sequence[str], leaves: Sequence[torch.Te
             known, first = sizes.setdefault(name, (size, axis))
             if known != size:
                 raise InvalidDynamicShapes(
-                    f"dim {name!r} has two sizes in the example inputs: {known} ({_say(first, names)}) and {size} ({_say(axis, names)})",
+                    f"dim {name!r} has two sizes in the example inputs",
+                    cause=f"{known} ({_say(first, names)}) and {size} ({_say(axis, names)})",
                     cure="give the two dims different names, or example inputs that agree",
                 )
     return {name: size for name, (size, _) in sizes.items()}
@@ -226,10 +254,14 @@ def _say(axis: Axis, names: Sequence[str]) -> str:
     return f"{names[axis[0]]}, axis {axis[1]}"
 
 
-def resized(table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor], distinct: bool = False) -> list[torch.Tensor]:
-    """Example tensors whose dynamic dims all have a size of 2 or more: torch takes 0 and 1 for constants whatever one asks.
+def resized(
+    table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor], distinct: bool = False
+) -> list[torch.Tensor]:
+    """Example tensors whose dynamic dims all have a size of 2 or more: torch takes 0 and 1 for constants whatever
+    one asks.
 
-    With `distinct`, no two dims of different names share a size, so that no comparison of sizes comes out true by accident.
+    With `distinct`, no two dims of different names share a size, so that no comparison of sizes comes out true by
+    accident.
     """
     fresh = _fresh_sizes(leaves)
     sizes = named_sizes(table, names, leaves)
@@ -245,8 +277,12 @@ def resized(table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor
         if request.dim is not None and symbols_of([request.dim]) <= sizes.keys():
             shapes[index][axis] = evaluate(request.dim, sizes)
         elif old < 2:  # unnamed dims that stand on the same axis and have the same size are taken for the same dim
-            shapes[index][axis] = groups[axis, old] if (axis, old) in groups else groups.setdefault((axis, old), next(fresh))
-    return [leaf if list(leaf.shape) == shape else _like(leaf, shape) for leaf, shape in zip(leaves, shapes, strict=True)]
+            shapes[index][axis] = (
+                groups[axis, old] if (axis, old) in groups else groups.setdefault((axis, old), next(fresh))
+            )
+    return [
+        leaf if list(leaf.shape) == shape else _like(leaf, shape) for leaf, shape in zip(leaves, shapes, strict=True)
+    ]
 
 
 def _fresh_sizes(leaves: Iterable[torch.Tensor]) -> Iterator[int]:
@@ -266,7 +302,8 @@ def without(table: Requests, axes: Iterable[Axis]) -> Requests:
 
 
 def torch_shapes(table: Requests, leaves: Sequence[torch.Tensor]) -> tuple[dict[int, Any], ...]:
-    """The table for torch.export, in which every dim is `Dim.AUTO`: it may freeze, and we see that it did and say where."""
+    """The table for torch.export, in which every dim is `Dim.AUTO`: it may freeze, and we see that it did and say
+    where."""
     shapes: tuple[dict[int, Any], ...] = tuple({} for _ in leaves)
     for (index, axis), request in table.items():
         low = max(request.minimum, 2) if request.maximum is not None or request.minimum > 2 else None

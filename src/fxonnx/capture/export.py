@@ -1,4 +1,7 @@
-"""torch.export, before any decomposition, as a Program's raw material. What it leaves behind and what it says when it fails is settled here."""
+"""torch.export, before any decomposition, as a Program's raw material.
+
+What it leaves behind and what it says when it fails is settled here.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ MODES = ("eval", "train", "keep")
 
 
 def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests, *, silent: bool = True) -> ExportedProgram:
-    """The flat model as torch.export sees it. Raises whatever torch or the model raises; `failures.Translating` makes errors of ours of it.
+    """The flat model as torch.export sees it.
+
+    Raises whatever torch or the model raises; `failures.Translating` makes errors of ours of it.
 
     With `silent` false, torch's log reaches who listens to it (`guards.decisions`, which lets nothing out).
     """
@@ -46,7 +51,8 @@ def training_mode(model: Any, mode: str) -> Iterator[None]:
 
 @contextmanager
 def no_fast_path() -> Iterator[None]:
-    """nn.MultiheadAttention and nn.TransformerEncoder spelled out, instead of their fused inference ops, which nobody can lower."""
+    """nn.MultiheadAttention and nn.TransformerEncoder spelled out, instead of their fused inference ops, which
+    nobody can lower."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

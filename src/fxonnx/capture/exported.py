@@ -1,4 +1,5 @@
-"""An ExportedProgram given by the user, taken as it is: its own inputs, weights and mutated buffers, functional or not."""
+"""An ExportedProgram given by the user, taken as it is: its own inputs, weights and mutated buffers, functional or
+not."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from fxonnx.errors import Error, FrozenDimension, raise_all
 def take(exported: ExportedProgram, dynamic_shapes: Any, input_names: Iterable[str] | None) -> Program:
     """The Program of an ExportedProgram, which is left as it is.
 
-    `dynamic_shapes` only names dims here: they were made dynamic when the program was exported. Raises FrozenDimension for one that is not.
+    `dynamic_shapes` only names dims here: they were made dynamic when the program was exported. Raises
+    FrozenDimension for one that is not.
     """
     copied = _copy(exported)
     values, parameters, arguments = _arguments(exported)
@@ -36,14 +38,18 @@ def take(exported: ExportedProgram, dynamic_shapes: Any, input_names: Iterable[s
     table = requests(dynamic_shapes, inputs, names, leaves)
     ports = read_ports(copied, wrapped=False)
     naming = name_symbols(copied.range_constraints, ports.inputs, table)
-    raise_all([_frozen(names[each.axis[0]], each.axis[1], each.fixed) for each in naming.frozen if each.request.required])
+    raise_all(
+        [_frozen(names[each.axis[0]], each.axis[1], each.fixed) for each in naming.frozen if each.request.required]
+    )
     result, result_paths = _result(exported)
     signature = Signature(parameters, arguments, inputs, names, result, result_names(result_paths))
     return assemble(copied, signature, naming, wrapped=False)
 
 
 def _frozen(name: str, axis: int, size: Any) -> Error:
-    return FrozenDimension(f"axis {axis} of {name} is {size} in this ExportedProgram", cure="export it with this dim in dynamic_shapes")
+    return FrozenDimension(
+        f"axis {axis} of {name} is {size} in this ExportedProgram", cure="export it with this dim in dynamic_shapes"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,12 @@ def _copy(exported: ExportedProgram) -> Copied:
     graph = fx.Graph()
     mapping: dict[fx.Node, fx.Node] = {}
     graph.output(graph.graph_copy(exported.graph, mapping))
-    module = fx.GraphModule({str(node.target): _body(exported.graph_module, node) for node in graph.find_nodes(op="get_attr")}, graph)
-    return Copied(module.graph, exported.graph_signature, exported.state_dict, exported.constants, exported.range_constraints)
+    module = fx.GraphModule(
+        {str(node.target): _body(exported.graph_module, node) for node in graph.find_nodes(op="get_attr")}, graph
+    )
+    return Copied(
+        module.graph, exported.graph_signature, exported.state_dict, exported.constants, exported.range_constraints
+    )
 
 
 def _body(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
@@ -75,7 +85,11 @@ def _arguments(exported: ExportedProgram) -> tuple[dict[str, Any], inspect.Signa
     nodes = {node.name: node for node in exported.graph.find_nodes(op="placeholder")}
     specs = [spec.arg for spec in exported.graph_signature.input_specs if spec.arg.name in nodes]
     users = set(exported.graph_signature.user_inputs)
-    leaves = [each.value if isinstance(each, ConstantArgument) else nodes[each.name].meta["val"] for each in specs if _is_user(each, users)]
+    leaves = [
+        each.value if isinstance(each, ConstantArgument) else nodes[each.name].meta["val"]
+        for each in specs
+        if _is_user(each, users)
+    ]
     args, kwargs = pytree.tree_unflatten(leaves, exported.call_spec.in_spec)
     names = _argument_names(exported, len(args), list(kwargs))
     values = dict(zip(names, (*args, *kwargs.values()), strict=True))
@@ -92,7 +106,10 @@ def _argument_names(exported: ExportedProgram, positional: int, keywords: list[s
     """forward's argument names, where the program still knows them."""
     called = exported.module_call_graph[0].signature if exported.module_call_graph else None
     known = list(called.forward_arg_names or ()) if called is not None else []
-    return [*(known[:positional] if len(known) >= positional else [f"input_{index}" for index in range(positional)]), *keywords]
+    return [
+        *(known[:positional] if len(known) >= positional else [f"input_{index}" for index in range(positional)]),
+        *keywords,
+    ]
 
 
 def _result(exported: ExportedProgram) -> tuple[Any, list[tuple[str, ...]]]:
@@ -107,5 +124,3 @@ def _outputs(exported: ExportedProgram) -> list[Any]:
     values = exported.graph.output_node().args[0]
     users = [spec.kind.name == "USER_OUTPUT" for spec in exported.graph_signature.output_specs]
     return [value for value, mine in zip(values, users, strict=True) if mine]
-
-

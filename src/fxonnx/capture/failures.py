@@ -1,4 +1,5 @@
-"""What torch and the model raise while they are traced, as errors of ours: where in the user's code, why, and what to do."""
+"""What torch and the model raise while they are traced, as errors of ours: where in the user's code, why, and what
+to do."""
 
 from __future__ import annotations
 
@@ -19,12 +20,17 @@ class ModelStopped(Exception):
 
 
 class Stopping:
-    """`with Stopping(): model(…)` raises ModelStopped for whatever the model raises. KeyboardInterrupt and the like pass."""
+    """`with Stopping(): model(…)` raises ModelStopped for whatever the model raises.
+
+    KeyboardInterrupt and the like pass.
+    """
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, Exception):
             raise ModelStopped from error
 
@@ -35,7 +41,9 @@ class Translating:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not isinstance(error, Exception) or isinstance(error, (errors.Error, errors.InternalError)):
             return
         original = error.__cause__ if isinstance(error, ModelStopped) and error.__cause__ is not None else error
@@ -51,7 +59,9 @@ def translate(error: BaseException, *, in_model: bool) -> errors.Error:
     if name in _DATA_DEPENDENT or (name == "UserError" and "data-dependent" in str(error).lower()):
         return _data_dependent(error, location, below)
     if not in_model or name in _TORCHS_OWN or any(fragment in str(error) for fragment in _TRACING_WORDS):
-        return errors.CaptureRefused("torch cannot capture this model", cause=_gist(error), cure=_cure(error), location=location)
+        return errors.CaptureRefused(
+            "torch cannot capture this model", cause=_gist(error), cure=_cure(error), location=location
+        )
     return errors.ModelRaised(
         f"the model raised {name}: {_first_line(error)}",
         cause="it was run on fake tensors with the dtypes and sizes of the example inputs",
@@ -66,7 +76,7 @@ def _data_dependent(error: BaseException, location: Location, below: list[str]) 
         return errors.CaptureRefused(
             "an op needs to know a size that comes from data",
             cause=f"torch asks whether {condition} holds, which depends on values in a tensor",
-            cure="say what holds with torch._check(condition) before that line, or keep the size static with a mask instead of a selection",
+            cure="say what holds with torch._check(condition) before that line, or use a mask instead of a selection",
             location=location,
         )
     return errors.DataDependentControlFlow(
@@ -77,11 +87,51 @@ def _data_dependent(error: BaseException, location: Location, below: list[str]) 
     )
 
 
-_DATA_DEPENDENT = frozenset({"GuardOnDataDependentSymNode", "PendingUnbackedSymbolNotFound", "DataDependentOutputException", "DynamicOutputShapeException"})
-_TORCHS_OWN = frozenset({"UserError", "Unsupported", "InternalTorchDynamoError", "UnsupportedFakeTensorException", "UnsupportedOperatorException", "TorchRuntimeError"})
-_TRACING_WORDS = ("FakeTensor", "ProxyTensor", "tensor subclass", "SymInt", "SymFloat", "SymBool", "unbacked", "data-dependent", "torch.export", "fake mode", "make_fx")
-_DECIDING = frozenset({"__init__.py", "sym_node.py", "symbolic_shapes.py", "recording.py", "non_strict_utils.py", "overrides.py", "_tensor.py", "proxy_tensor.py",
-                       "_stats.py", "contextlib.py"})  # fmt: skip
+_DATA_DEPENDENT = frozenset(
+    {
+        "GuardOnDataDependentSymNode",
+        "PendingUnbackedSymbolNotFound",
+        "DataDependentOutputException",
+        "DynamicOutputShapeException",
+    }
+)
+_TORCHS_OWN = frozenset(
+    {
+        "UserError",
+        "Unsupported",
+        "InternalTorchDynamoError",
+        "UnsupportedFakeTensorException",
+        "UnsupportedOperatorException",
+        "TorchRuntimeError",
+    }
+)
+_TRACING_WORDS = (
+    "FakeTensor",
+    "ProxyTensor",
+    "tensor subclass",
+    "SymInt",
+    "SymFloat",
+    "SymBool",
+    "unbacked",
+    "data-dependent",
+    "torch.export",
+    "fake mode",
+    "make_fx",
+)
+_DECIDING = frozenset(
+    {
+        "__init__.py",
+        "_stats.py",
+        "_tensor.py",
+        "contextlib.py",
+        "non_strict_utils.py",
+        "overrides.py",
+        "proxy_tensor.py",
+        "recording.py",
+        "sym_node.py",
+        "symbolic_shapes.py",
+    }
+)
 """Files of torch that stand between a decision in the user's Python and the refusal."""
 
 
@@ -90,10 +140,10 @@ def innermost(error: BaseException) -> tuple[Location, list[str]]:
     frames = traceback.extract_tb(error.__traceback__)
     below: list[str] = []
     for frame in reversed(frames):
-        if is_users(frame.filename) and "site-packages/torch" not in frame.filename:
-            if frame.filename.endswith("contextlib.py"):
-                continue
-            return Location(file=frame.filename, line=frame.lineno or 0, function=frame.name, code=(frame.line or "").strip()), below
+        if is_users(frame.filename):
+            return Location(
+                file=frame.filename, line=frame.lineno or 0, function=frame.name, code=(frame.line or "").strip()
+            ), below
         below.append(frame.filename.replace("\\", "/").rpartition("/")[2])
     return Location(), below
 
@@ -107,7 +157,16 @@ def _gist(error: BaseException) -> str:
     lines = [line.rstrip() for line in str(error).strip().splitlines()]
     kept: list[str] = []
     for line in lines:
-        if line.startswith(("The error above occurred", "For more information", "For extended logs", "If you suspect", "For C++", "For more debugging")):
+        if line.startswith(
+            (
+                "The error above occurred",
+                "For more information",
+                "For extended logs",
+                "If you suspect",
+                "For C++",
+                "For more debugging",
+            )
+        ):
             break
         kept.append(line)
     return f"{type(error).__name__}: " + "\n".join(kept[:8]).strip()

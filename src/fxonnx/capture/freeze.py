@@ -1,4 +1,7 @@
-"""After capture: which of the dims that were asked for are still dynamic, under which name and in which range. What froze is said, never passed over."""
+"""After capture: which of the dims that were asked for are still dynamic, under which name and in which range.
+
+What froze is said, never passed over.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class Naming:
     symbols: dict[str, SymbolInfo] = field(default_factory=dict)  # torch's symbol -> name and range
     frozen: list[Freeze] = field(default_factory=list)
     axes: dict[Axis, Dim] = field(default_factory=dict)  # the dims that were asked for and are free
-    narrowed: list[tuple[str, str, str]] = field(default_factory=list)  # name, the range that was asked for, the range that works
+    # name, the range that was asked for, the range that works
+    narrowed: list[tuple[str, str, str]] = field(default_factory=list)
 
     def sizes(self) -> Sizes:
         """A converter that knows these names."""
@@ -69,8 +73,11 @@ def _name_requested(naming: Naming, inputs: Sequence[fx.Node], table: Requests) 
 
 
 def _name_rest(naming: Naming, ranges: Mapping[Any, Any], inputs: Sequence[fx.Node], table: Requests) -> None:
-    """Names for the symbols that nobody named: sizes of inputs, then sizes that come from data (torch calls those u0, u1, …)."""
-    taken = symbols_of(naming.dims.values()) | symbols_of(request.dim for request in table.values() if request.dim is not None)
+    """Names for the symbols that nobody named: sizes of inputs, then sizes that come from data (torch calls those
+    u0, u1, …)."""
+    taken = symbols_of(naming.dims.values()) | symbols_of(
+        request.dim for request in table.values() if request.dim is not None
+    )
     fresh = (f"d{number}" for number in count() if f"d{number}" not in taken)
     for expression in _input_expressions(inputs):
         for each in sorted(expression.free_symbols, key=str):
@@ -91,7 +98,7 @@ def _check_expressions(naming: Naming, inputs: Sequence[fx.Node], table: Request
     sizes = naming.sizes()
     for axis, request in table.items():
         expression = _expression(inputs, axis)
-        if isinstance(expression, int) or isinstance(expression, sympy.Symbol) or request.dim is None:
+        if isinstance(expression, (int, sympy.Symbol)) or request.dim is None:
             continue
         if (found := sizes.expression(expression)) != request.dim:
             naming.frozen.append(Freeze(axis, request, found))
@@ -107,7 +114,8 @@ def _note_free(naming: Naming, inputs: Sequence[fx.Node], table: Requests) -> No
 
 
 def _add_ranges(naming: Naming, ranges: Mapping[Any, Any], table: Requests) -> None:
-    """Ranges by torch's symbol. torch.export captures for sizes of 2 and more and holds smaller ones for the same; a lower bound of 2 says nothing."""
+    """Ranges by torch's symbol. torch.export captures for sizes of 2 and more and holds smaller ones for the same; a
+    lower bound of 2 says nothing."""
     asked = {request.name: request for request in table.values() if request.name}
     by_name = {str(key): value for key, value in ranges.items()}
     for key, dim in naming.dims.items():
@@ -119,7 +127,9 @@ def _add_ranges(naming: Naming, ranges: Mapping[Any, Any], table: Requests) -> N
         request = asked.get(name, Request())
         bounds = [each for each in (high, request.maximum) if each is not None]
         naming.symbols[key] = SymbolInfo(name, max(low, request.minimum), min(bounds, default=None))
-        if request.maximum is not None and (low > max(request.minimum, 2) or (high is not None and high < request.maximum)):
+        if request.maximum is not None and (
+            low > max(request.minimum, 2) or (high is not None and high < request.maximum)
+        ):
             naming.narrowed.append((name, f"{request.minimum} to {request.maximum}", f"{low} to {high}"))
 
 

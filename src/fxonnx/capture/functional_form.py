@@ -1,6 +1,7 @@
 """For every op that writes in place, the op that returns the new value instead.
 
-Found through the schema: `add_` and `add`, `add.out` and `add`, with the same arguments. The few that have no such partner, or a simpler one, are in a table.
+Found through the schema: `add_` and `add`, `add.out` and `add`, with the same arguments. The few that have no such
+partner, or a simpler one, are in a table.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How an op's writes are said as values: the op to call, and the positions and names of the arguments that are written."""
+    """How an op's writes are said as values: the op to call, and the positions and names of the arguments that are
+    written."""
 
     target: Any
     written: tuple[tuple[int, str], ...]
@@ -37,7 +39,9 @@ def is_mutable(target: Any) -> bool:
 def written_arguments(target: Any) -> tuple[tuple[int, str], ...]:
     """(position, name) of the arguments that the op writes to."""
     arguments = enumerate(target._schema.arguments)
-    return tuple((index, each.name) for index, each in arguments if each.alias_info is not None and each.alias_info.is_write)
+    return tuple(
+        (index, each.name) for index, each in arguments if each.alias_info is not None and each.alias_info.is_write
+    )
 
 
 @cache
@@ -51,14 +55,16 @@ def functional_form(target: Any) -> Form | None:
 
 
 def _without_underscore(name: str) -> str:
-    """`add_` writes what `add` returns, `__iand__` what `__and__` returns; the random fills are called `normal_functional` and the like."""
+    """`add_` writes what `add` returns, `__iand__` what `__and__` returns; the random fills are called
+    `normal_functional` and the like."""
     if name.startswith("__i") and name.endswith("__"):
         return f"__{name[3:]}"
     return name.removesuffix("_")
 
 
 def _overload(target: Any, name: str, out: bool) -> Any:
-    """The overload of the op called `name` that takes `target`'s arguments (less the places for results) and writes nothing."""
+    """The overload of the op called `name` that takes `target`'s arguments (less the places for results) and writes
+    nothing."""
     dropped = {name for _, name in written_arguments(target)} if out else set()
     wanted = _types(target, dropped)
     for candidate in (name, f"{name}_functional"):
@@ -71,7 +77,8 @@ def _overload(target: Any, name: str, out: bool) -> Any:
 
 
 def _types(target: Any, dropped: set[str]) -> list[tuple[str, bool, str]]:
-    """The types of an op's arguments; names only where they are needed in a call (`dropout` says input where `dropout_` says self)."""
+    """The types of an op's arguments; names only where they are needed in a call (`dropout` says input where
+    `dropout_` says self)."""
     kept = (each for each in target._schema.arguments if each.name not in dropped)
     return [(each.name if each.kwarg_only else "", each.kwarg_only, str(each.type)) for each in kept]
 
@@ -124,9 +131,14 @@ def _fake(value: Any, compute: Callable[[], Any]) -> Any:
 
 
 def cast(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
-    """A value in the dtype of the tensor it takes the place of; what an out= argument receives, whose shape becomes the result's."""
+    """A value in the dtype of the tensor it takes the place of; what an out= argument receives, whose shape becomes
+    the result's."""
     wanted, given = place.meta["val"].dtype, value.meta["val"]
-    return value if given.dtype is wanted else emit(aten.to.dtype, (value, wanted), {}, _fake(given, lambda: given.to(wanted)))
+    return (
+        value
+        if given.dtype is wanted
+        else emit(aten.to.dtype, (value, wanted), {}, _fake(given, lambda: given.to(wanted)))
+    )
 
 
 def operands(node: fx.Node, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:

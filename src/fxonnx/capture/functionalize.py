@@ -1,8 +1,10 @@
-"""In-place writes said as values: every write makes a new value, and later reads of anything that shares the memory see it.
+"""In-place writes said as values: every write makes a new value, and later reads of anything that shares the memory
+see it.
 
-Each tensor that owns memory has a version, counted up by every write. A write into a view is carried to the owner through the views in between
-(`write_back`); a view that is read at a later version than it was taken at is taken again of the owner's new value (`replay`). A write of a whole value
-is then nothing but a renaming. One walk, linear time, and none at all for a graph that writes nothing.
+Each tensor that owns memory has a version, counted up by every write. A write into a view is carried to the owner
+through the views in between (`write_back`); a view that is read at a later version than it was taken at is taken
+again of the owner's new value (`replay`). A write of a whole value is then nothing but a renaming. One walk, linear
+time, and none at all for a graph that writes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +17,17 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx
 
-from fxonnx.capture.functional_form import SPECIAL, cast, fit, functional_form, is_mutable, kinds_of, operands, run_fake, written_arguments
+from fxonnx.capture.functional_form import (
+    SPECIAL,
+    cast,
+    fit,
+    functional_form,
+    is_mutable,
+    kinds_of,
+    operands,
+    run_fake,
+    written_arguments,
+)
 from fxonnx.capture.views import Emit, NotInvertible, geometry, replay, storage, write_back
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
@@ -24,13 +36,20 @@ Mutations: TypeAlias = "dict[fx.Node, fx.Node]"
 """placeholder -> its value after a call, for those that the graph writes to"""
 
 _HIDDEN_WRITES = {torch.ops.aten.batch_norm.default: torch.ops.aten._native_batch_norm_legit_functional.default}
-_HIDDEN_ALIASES = {torch.ops.aten.dropout.default: lambda input, p, train: not train or p == 0}  # returns its input, where torch's fake tensors say a copy
-_RESHAPES_ITSELF = torch.Tag.inplace_view  # squeeze_ and the like: the tensor becomes a view of itself, nothing is written
+# returns its input, where torch's fake tensors say a copy
+_HIDDEN_ALIASES = {torch.ops.aten.dropout.default: lambda input, p, train: not train or p == 0}
+# squeeze_ and the like: the tensor becomes a view of itself, nothing is written
+_RESHAPES_ITSELF = torch.Tag.inplace_view
 
 
 def functionalize(graph: fx.Graph, locate: Callable[[fx.Node], Location]) -> Mutations:
-    """Rewrite the graph so that no op writes in place. Raises CaptureRefused, with the place, for a write that cannot be said as a value."""
-    if not any(node.op == "call_function" and (is_mutable(node.target) or _writes_hidden(node)) for node in graph.nodes):
+    """Rewrite the graph so that no op writes in place.
+
+    Raises CaptureRefused, with the place, for a write that cannot be said as a value.
+    """
+    if not any(
+        node.op == "call_function" and (is_mutable(node.target) or _writes_hidden(node)) for node in graph.nodes
+    ):
         return {}
     return _Functionalizer(graph, locate).run()
 
@@ -50,7 +69,10 @@ class Memory:
 
 @dataclass(slots=True, eq=False)
 class Alias:
-    """One way of looking at a memory: the owner's (no parent), or a view's, taken by `view` of its parent. `value` is right at `version`."""
+    """One way of looking at a memory: the owner's (no parent), or a view's, taken by `view` of its parent.
+
+    `value` is right at `version`.
+    """
 
     memory: Memory
     value: fx.Node
@@ -67,8 +89,10 @@ class _Functionalizer:
     locate: Callable[[fx.Node], Location]
     aliases: dict[fx.Node, Alias] = field(default_factory=dict)
     owners: dict[int, Alias] = field(default_factory=dict)  # storage -> the owner's alias
-    sources: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)  # call with several results -> its arguments before they were refreshed
-    preserves: dict[Any, bool] = field(default_factory=dict)  # (op, kinds of arguments) -> whether the result has the dtype of what is written
+    # call with several results -> its arguments before they were refreshed
+    sources: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)
+    # (op, kinds of arguments) -> whether the result has the dtype of what is written
+    preserves: dict[Any, bool] = field(default_factory=dict)
     dead: list[fx.Node] = field(default_factory=list)
     views: set[fx.Node] = field(default_factory=set)
 
@@ -108,7 +132,9 @@ class _Functionalizer:
             self.dead.append(node)
             return
         sources = node.all_input_nodes
-        places = [_argument(node, *place) for place in written_arguments(node.target)] if is_mutable(node.target) else []
+        places = (
+            [_argument(node, *place) for place in written_arguments(node.target)] if is_mutable(node.target) else []
+        )
         statistics = [node.args[3], node.args[4]] if _writes_hidden(node) else []
         self._refresh(node)
         if statistics:
@@ -135,7 +161,8 @@ class _Functionalizer:
         return alias.value is not node or alias.version != alias.memory.version
 
     def _own(self, node: fx.Node) -> None:
-        """A placeholder owns its memory, unless another one has it already (tied weights, a buffer that is a part of another)."""
+        """A placeholder owns its memory, unless another one has it already (tied weights, a buffer that is a part of
+        another)."""
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             return
@@ -224,7 +251,11 @@ class _Functionalizer:
             return [emit(form.target, args, kwargs, places[0].meta["val"])]
         result = run_fake(form.target, args, kwargs)
         call = emit(form.target, args, kwargs, result)
-        calls = [call] if isinstance(result, torch.Tensor) else [emit(operator.getitem, (call, at), {}, each) for at, each in enumerate(result)]
+        calls = (
+            [call]
+            if isinstance(result, torch.Tensor)
+            else [emit(operator.getitem, (call, at), {}, each) for at, each in enumerate(result)]
+        )
         if form.dropped:
             return [cast(emit, each, place) for each, place in zip(calls, places, strict=True)]
         self.preserves[key] = isinstance(result, torch.Tensor) and result.dtype is places[0].meta["val"].dtype
@@ -242,7 +273,9 @@ class _Functionalizer:
         """squeeze_ and the like: the tensor becomes a view of itself."""
         form = functional_form(node.target)
         if form is None:
-            raise self._refused(node, f"{node.target} changes what a tensor is, not only what it holds", "make a new tensor instead")
+            raise self._refused(
+                node, f"{node.target} changes what a tensor is, not only what it holds", "make a new tensor instead"
+            )
         node.target = form.target
         self._alias(node, sources)
 
@@ -259,7 +292,9 @@ class _Functionalizer:
         self.dead.append(node)
 
     def _refused(self, node: fx.Node, cause: str, cure: str) -> CaptureRefused:
-        return CaptureRefused("an in-place write cannot be captured", cause=cause, cure=cure, location=self.locate(node))
+        return CaptureRefused(
+            "an in-place write cannot be captured", cause=cause, cure=cure, location=self.locate(node)
+        )
 
 
 def _argument(node: fx.Node, position: int, name: str) -> Any:

@@ -1,10 +1,12 @@
-"""What torch assumed about sizes while it traced: which assumptions pin a dim, which ones a caller must keep, and which line made them.
+"""What torch assumed about sizes while it traced: which assumptions pin a dim, which ones a caller must keep, and
+which line made them.
 
 Here, and only here, torch's ShapeEnv is read: `guards`, `replacements` and `source_to_var` of torch 2.13.
 """
 
 from __future__ import annotations
 
+import linecache
 import logging
 import operator
 import sys
@@ -30,13 +32,27 @@ _RELATIONS: dict[str, tuple[str, Callable[[int, int], bool]]] = {
     "GreaterThan": (">=", operator.ge),
 }
 _MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
-# Comparisons of these files choose a memory layout or check what the runtime checks again; they decide nothing about values.
-_BOOKKEEPING = ("_prims_common", "_refs", "_prims", "_subclasses", "_decomp", "_meta_registrations", "_inductor", "fx/experimental", "_higher_order_ops")
+# Comparisons of these files choose a memory layout or check what the runtime checks again; they decide nothing about
+# values.
+_BOOKKEEPING = (
+    "_prims_common",
+    "_refs",
+    "_prims",
+    "_subclasses",
+    "_decomp",
+    "_meta_registrations",
+    "_inductor",
+    "fx/experimental",
+    "_higher_order_ops",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """A comparison of sizes that came out one way while tracing. The graph holds for calls where it comes out so again."""
+    """A comparison of sizes that came out one way while tracing.
+
+    The graph holds for calls where it comes out so again.
+    """
 
     left: Dim
     relation: str
@@ -57,8 +73,13 @@ class Assumption:
         return f"{self.left} {self.relation} {self.right}"
 
 
-def assumptions(nodes: Sequence[fx.Node], sizes: Sizes, example: Mapping[str, int]) -> tuple[list[Assumption], list[Assumption]]:
-    """(those that pin a dim, those a caller must keep). Comparisons that hold for all sizes tried, or between sizes of data, are neither."""
+def assumptions(
+    nodes: Sequence[fx.Node], sizes: Sizes, example: Mapping[str, int]
+) -> tuple[list[Assumption], list[Assumption]]:
+    """(those that pin a dim, those a caller must keep).
+
+    Comparisons that hold for all sizes tried, or between sizes of data, are neither.
+    """
     pinning: list[Assumption] = []
     kept: list[Assumption] = []
     environment = shape_env(nodes)
@@ -68,7 +89,9 @@ def assumptions(nodes: Sequence[fx.Node], sizes: Sizes, example: Mapping[str, in
             continue
         if each.relation == "==" and not _varies(each, example):
             pinning.append(each)
-        elif not _is_bookkeeping(guard.sloc.framework_loc) and not all(each.holds(trial) for trial in _trials(each, example)):
+        elif not _is_bookkeeping(guard.sloc.framework_loc) and not all(
+            each.holds(trial) for trial in _trials(each, example)
+        ):
             kept.append(each)
     return pinning, kept
 
@@ -79,7 +102,11 @@ def _read(guard: Any, frame: Any, sizes: Sizes) -> Assumption | None:
         return None
     left, right = (sizes.expression(side) for side in guard.args)
     file, line = getattr(frame, "filename", ""), getattr(frame, "lineno", 0)
-    location = Location(file=file, line=line or 0, function=getattr(frame, "name", ""), code=getattr(frame, "line", "") or "") if is_users(file) else Location()
+    location = (
+        Location(file=file, line=line or 0, function=getattr(frame, "name", ""), code=getattr(frame, "line", "") or "")
+        if is_users(file)
+        else Location()
+    )
     return Assumption(left, relation[0], right, location)
 
 
@@ -91,7 +118,9 @@ def _is_bookkeeping(frame: Any) -> bool:
 def _varies(each: Assumption, example: Mapping[str, int]) -> bool:
     """Whether an equality leaves every one of its dims some larger size, alone or together with the others."""
     together = any(each.holds(_scaled(example, each.symbols, multiple)) for multiple in _MULTIPLES)
-    return together or all(any(each.holds(_scaled(example, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols)
+    return together or all(
+        any(each.holds(_scaled(example, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
+    )
 
 
 def _trials(each: Assumption, example: Mapping[str, int]) -> Iterator[Mapping[str, int]]:
@@ -107,7 +136,14 @@ def _scaled(example: Mapping[str, int], names: Any, multiple: int) -> dict[str, 
 def shape_env(nodes: Sequence[fx.Node]) -> Any:
     """torch's record of symbolic sizes behind a graph's fake tensors, or None where all is static."""
     values = (node.meta.get("val") for node in nodes)
-    return next((value.fake_mode.shape_env for value in values if isinstance(value, torch.Tensor) and hasattr(value, "fake_mode")), None)
+    return next(
+        (
+            value.fake_mode.shape_env
+            for value in values
+            if isinstance(value, torch.Tensor) and hasattr(value, "fake_mode")
+        ),
+        None,
+    )
 
 
 def symbol_of(environment: Any, leaf: int, axis: int) -> str | None:
@@ -121,7 +157,8 @@ def symbol_of(environment: Any, leaf: int, axis: int) -> str | None:
 
 @contextmanager
 def decisions() -> Iterator[dict[str, Location]]:
-    """Collect, while tracing once more, the user's line for each decision about sizes: "s0" for a symbol that gets a value, else the comparison.
+    """Collect, while tracing once more, the user's line for each decision about sizes: "s0" for a symbol that gets a
+    value, else the comparison.
 
     torch logs a decision in the moment it takes it, so that the line is on the stack of the log call.
     """
@@ -151,13 +188,12 @@ def _caller() -> Location:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if is_users(file) and not _is_standard_library(file):
-            import linecache
-
-            return Location(file=file, line=frame.f_lineno, function=frame.f_code.co_name, code=linecache.getline(file, frame.f_lineno).strip())
+        if is_users(file):
+            return Location(
+                file=file,
+                line=frame.f_lineno,
+                function=frame.f_code.co_name,
+                code=linecache.getline(file, frame.f_lineno).strip(),
+            )
         frame = frame.f_back  # type: ignore[assignment]
     return Location()
-
-
-def _is_standard_library(file: str) -> bool:
-    return file.startswith((sys.prefix, sys.base_prefix)) and "site-packages" not in file

@@ -1,7 +1,8 @@
 """The model's arguments and results: names for every tensor in them, and a flat face for torch.export.
 
-torch.export sees only `Flat`, a module that takes the tensors of the arguments one by one and returns the tensors of the result one by one. What
-the user nests them in stays with us, so dataclasses, ModelOutputs, caches, None and Python scalars need no registration with torch.
+torch.export sees only `Flat`, a module that takes the tensors of the arguments one by one and returns the tensors of
+the result one by one. What the user nests them in stays with us, so dataclasses, ModelOutputs, caches, None and
+Python scalars need no registration with torch.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from torch import nn
 from torch.fx.traceback import annotate_fn
 
 from fxonnx.capture.failures import Stopping
-from fxonnx.capture.tree import SYMBOLIC, SLOT, Constant, Mismatch, Path, Tree, flatten, match, unflatten
+from fxonnx.capture.tree import SLOT, SYMBOLIC, Constant, Mismatch, Path, Tree, flatten, match, unflatten
 from fxonnx.errors import CallMismatch, InputMismatch, NameClash, NotAModel
 
 _ANYTHING = inspect.Signature(
-    [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL), inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)]
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
 )
 
 
@@ -41,7 +45,7 @@ class Arguments:
         names = list(values)
         args = [values[name] for name in names[: self.positional]]
         rest = {name: values[name] for name in names[self.positional :]}
-        return (*args, *rest.pop(self.variadic, ())), rest
+        return (*args, *rest.pop(self.variadic or "", ())), rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,20 @@ class Signature:
     result_names: tuple[str, ...]  # one for each leaf of the result
 
     def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
-        """The tensors of a call, in the order of `names`. Raises CallMismatch when the call is not built like the captured one."""
+        """The tensors of a call, in the order of `names`.
+
+        Raises CallMismatch when the call is not built like the captured one.
+        """
         try:
             given = bind(self.parameters, args, kwargs).values
         except TypeError as error:
-            raise CallMismatch(f"the call does not fit the model: {error}", cure=f"call it like forward{self.parameters}") from error
+            raise CallMismatch(
+                f"the call does not fit the model: {error}", cure=f"call it like forward{self.parameters}"
+            ) from error
         try:
-            return [leaf for name, tree in self.inputs for _, leaf in match(tree, self._value(given, name), (name,))] + self._rest(given)
+            return [
+                leaf for name, tree in self.inputs for _, leaf in match(tree, self._value(given, name), (name,))
+            ] + self._rest(given)
         except Mismatch as error:
             raise CallMismatch(
                 f"the call is not built like the example inputs: argument {error}",
@@ -76,12 +87,16 @@ class Signature:
         return self.arguments.split({name: unflatten(tree, remaining) for name, tree in self.inputs})
 
     def output_names(self, given: Iterable[str] | None = None) -> tuple[str, ...]:
-        """A name for each tensor of the result: the user's, as far as given, else its own, kept apart from the inputs'. Raises NameClash."""
+        """A name for each tensor of the result: the user's, as far as given, else its own, kept apart from the inputs'.
+
+        Raises NameClash.
+        """
         own = [f"{name}.out" if name in self.names else name for name in self.result_names]
         return _named(own, given, "output")
 
     def unflatten(self, leaves: Iterable[Any]) -> Any:
-        """The model's own return value around these leaves: one for each tensor (or symbolic number) in it, in order."""
+        """The model's own return value around these leaves: one for each tensor (or symbolic number) in it, in
+        order."""
         return unflatten(self.result, leaves)
 
     def _value(self, given: Mapping[str, Any], name: str) -> Any:
@@ -129,9 +144,9 @@ def bind(parameters: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[s
     kinds = {parameter.kind: name for name, parameter in parameters.parameters.items()}
     variadic = kinds.get(inspect.Parameter.VAR_POSITIONAL)
     extra = values.pop(kinds.get(inspect.Parameter.VAR_KEYWORD, ""), {})
-    variadic = variadic if variadic in values else None
-    positional = len(args) - len(values[variadic]) if variadic else len(args)
-    return Arguments({**values, **extra}, positional, variadic)
+    if variadic not in values:
+        return Arguments({**values, **extra}, len(args), None)
+    return Arguments({**values, **extra}, len(args) - len(values[variadic]), variadic)
 
 
 def example_arguments(parameters: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
@@ -155,7 +170,11 @@ def _named(own: list[str], given: Iterable[str] | None, kind: str) -> tuple[str,
     """The user's names in place of the first ones of our own."""
     names = list(given or ())
     if len(names) > len(own):
-        raise NameClash(f"{len(names)} {kind}_names for {len(own)} {kind} tensors", cause=f"the tensors are {', '.join(own)}", cure=f"one name for each tensor, in this order, in {kind}_names")
+        raise NameClash(
+            f"{len(names)} {kind}_names for {len(own)} {kind} tensors",
+            cause=f"the tensors are {', '.join(own)}",
+            cure=f"one name for each tensor, in this order, in {kind}_names",
+        )
     names += own[len(names) :]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -164,28 +183,33 @@ def _named(own: list[str], given: Iterable[str] | None, kind: str) -> tuple[str,
 
 
 def result_names(paths: list[Path]) -> tuple[str, ...]:
-    """A name for each tensor of the result: "output" for a lone one, "output_1" in a tuple, else the keys to it ("logits", "past.0.key")."""
+    """A name for each tensor of the result: "output" for a lone one, "output_1" in a tuple, else the keys to it
+    ("logits", "past.0.key")."""
     named = (".".join(filter(None, path)) for path in paths)
     return tuple("output" if not name else f"output_{name}" if name[0].isdigit() else name for name in named)
 
 
 @dataclass(slots=True)
 class Returned:
-    """What a model returned: the structure of the result, with a slot for each tensor and the other leaves in it, and the way to each tensor."""
+    """What a model returned: the structure of the result, with a slot for each tensor and the other leaves in it,
+    and the way to each tensor."""
 
     tree: Tree = SLOT
     paths: list[Path] = field(default_factory=list)
 
 
-class Flat(nn.Module):
-    """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result, and notes what they were `returned` in."""
+class Flat(nn.Module):  # type: ignore[misc]
+    """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result, and notes
+    what they were `returned` in."""
 
     def __init__(self, model: Callable[..., Any], arguments: Arguments, tree: Tree) -> None:
         super().__init__()
-        self.model, self._method = _owner(model)  # weights and module paths are found below the name "model", see `locate`
+        # weights and module paths are found below the name "model", see `locate`
+        self.model, self._method = _owner(model)
         self._arguments, self._tree = arguments, tree
         self.training = isinstance(self.model, nn.Module) and self.model.training
-        self.returned = Returned()  # an object of its own: torch.export puts a module's attributes back to what they were
+        # an object of its own: torch.export puts a module's attributes back to what they were
+        self.returned = Returned()
 
     def forward(self, *leaves: torch.Tensor) -> list[Any]:
         """Call the model with its own arguments made of the leaves."""
@@ -200,9 +224,20 @@ class Flat(nn.Module):
 def _owner(model: Callable[..., Any]) -> tuple[Any, str]:
     """A module's method (`model.encode`) as the module, so that its weights are found, and the method's name."""
     if not isinstance(model, nn.Module):
-        annotate_fn({})(inspect.unwrap(getattr(model, "__func__", model)))  # torch notes the lines of functions called forward, and of annotated ones
+        # torch notes the lines of functions called forward, and of annotated ones
+        annotate_fn({})(inspect.unwrap(getattr(model, "__func__", model)))
     module = getattr(model, "__self__", None)
     return (module, model.__name__) if isinstance(module, nn.Module) else (model, "")
 
 
-__all__ = ["SYMBOLIC", "Arguments", "Flat", "Signature", "bind", "example_arguments", "leaf_names", "parameters_of", "result_names"]
+__all__ = [
+    "SYMBOLIC",
+    "Arguments",
+    "Flat",
+    "Signature",
+    "bind",
+    "example_arguments",
+    "leaf_names",
+    "parameters_of",
+    "result_names",
+]

@@ -1,7 +1,9 @@
-"""From an fx node to the place in the user's model: module path, class, and the innermost line that is not torch's own."""
+"""From an fx node to the place in the user's model: module path, class, and the innermost line that is not torch's
+own."""
 
 from __future__ import annotations
 
+import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,7 @@ WRAPPER = "model"  # the name under which `Flat` holds the user's model
 _OURS = str(Path(__file__).parent)
 _TORCH = str(Path(torch.__file__).parent)
 _LIBRARIES = (_TORCH, _OURS)
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _TORCH_MODULES = str(Path(_TORCH, "nn"))
 
 
@@ -62,7 +65,8 @@ class Locator:
 
 
 def strip(path: str, wrapper: str = WRAPPER) -> str:
-    """A path in `Flat` as a path in the user's model; a module's second call in a trace is marked `@1`, which is no part of its path."""
+    """A path in `Flat` as a path in the user's model; a module's second call in a trace is marked `@1`, which is no
+    part of its path."""
     path = path.partition("@")[0]
     if not wrapper:
         return path
@@ -71,7 +75,8 @@ def strip(path: str, wrapper: str = WRAPPER) -> str:
 
 @cache
 def user_line(trace: str) -> Line:
-    """The innermost line of a printed stack trace that is neither in torch nor here; in a model made of torch's modules only, torch's innermost line."""
+    """The innermost line of a printed stack trace that is neither in torch nor here; in a model made of torch's
+    modules only, torch's innermost line."""
     innermost, end = NO_LINE, len(trace)
     while (start := trace.rfind('File "', 0, end)) >= 0:
         line = _parse(trace[start:end])
@@ -92,8 +97,10 @@ def _parse(frame: str) -> Line:
 
 
 def is_users(file: str) -> bool:
-    """Whether a source file is neither torch's nor part of capturing."""
-    return not file.startswith(_LIBRARIES) and not file.startswith("<")
+    """Whether a source file is the user's, or of a library they use: not torch's, Python's or part of capturing."""
+    if file.startswith(_LIBRARIES) or file.startswith("<"):
+        return False
+    return not file.startswith(_STANDARD_LIBRARY) or "-packages" in file
 
 
 def _operator(node: fx.Node) -> str:

@@ -27,7 +27,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A tensor that the model owns, by reference: a parameter, a buffer, or a constant of its code. `key` is its state_dict key where it has one."""
+    """A tensor that the model owns, by reference: a parameter, a buffer, or a constant of its code.
+
+    `key` is its state_dict key where it has one.
+    """
 
     key: str
     tensor: torch.Tensor
@@ -64,10 +67,11 @@ class SymbolInfo:
 class Program:
     """A captured model.
 
-    `graph` has placeholders, call_function nodes (aten overloads, `operator.getitem`, arithmetic on symbolic ints, higher-order ops), get_attr
-    nodes for the bodies of higher-order ops (`subgraphs`), and an output. It writes nothing in place. Every tensor node has its fake tensor in
-    `meta["val"]`. `outputs` are the leaves of the model's return value: nodes, or Python numbers that the capture found to be constant.
-    `frozen` tells which dims were asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
+    `graph` has placeholders, call_function nodes (aten overloads, `operator.getitem`, arithmetic on symbolic ints,
+    higher-order ops), get_attr nodes for the bodies of higher-order ops (`subgraphs`), and an output. It writes
+    nothing in place. Every tensor node has its fake tensor in `meta["val"]`. `outputs` are the leaves of the model's
+    return value: nodes, or Python numbers that the capture found to be constant. `frozen` tells which dims were
+    asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
     model's Python code that a call must answer as the example did.
     """
 

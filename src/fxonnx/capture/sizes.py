@@ -15,7 +15,8 @@ from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, mod
 class Sizes:
     """Converts sizes to dims, each distinct expression once.
 
-    An expression that dims cannot say exactly (a float scale, a square root) becomes a symbol of its own, the same one wherever it stands.
+    An expression that dims cannot say exactly (a float scale, a square root) becomes a symbol of its own, the same
+    one wherever it stands.
     """
 
     def __init__(self, symbols: Mapping[str, Dim]) -> None:
@@ -75,7 +76,8 @@ def _modular_indexing(base: Dim, divisor: Dim, modulus: Dim) -> Dim:
     return modulo(floor_divide(base, divisor), modulus)
 
 
-# By class name, not by class: torch keeps these classes in torch.utils._sympy.functions, which promises nothing. Sizes are never negative, so
+# By class name, not by class: torch keeps these classes in torch.utils._sympy.functions, which promises nothing. Sizes
+# are never negative, so
 # truncation is floor and every Mod has Python's sign.
 _FUNCTIONS: dict[str, Callable[..., Dim]] = {
     "Add": lambda *terms: reduce(add, terms),

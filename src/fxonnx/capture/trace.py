@@ -1,4 +1,5 @@
-"""From a model and example tensors to an ExportedProgram with the dims that were asked for; tried again where the example itself was in the way."""
+"""From a model and example tensors to an ExportedProgram with the dims that were asked for; tried again where the
+example itself was in the way."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.freeze import Freeze, Naming, example_sizes, name_symbols
 from fxonnx.capture.guards import Assumption, assumptions, decisions, shape_env, symbol_of
 from fxonnx.capture.inputs import Flat
-from fxonnx.errors import Error, FrozenDimension, ModelRaised, raise_all
+from fxonnx.errors import Error, FrozenDimension, raise_all
 from fxonnx.ir.dims import symbols_of
 from fxonnx.location import Location
 
@@ -32,8 +33,13 @@ class Trace:
     kept: list[Assumption]
 
 
-def trace(flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]) -> tuple[Trace, tuple[str, ...]]:
-    """A trace in which every required dim is free, and sentences about the optional ones that are not. Raises FrozenDimension, or what capturing raises."""
+def trace(
+    flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
+) -> tuple[Trace, tuple[str, ...]]:
+    """A trace in which every required dim is free, and sentences about the optional ones that are not.
+
+    Raises FrozenDimension, or what capturing raises.
+    """
     done = _first(flat, _attempts(table, names, leaves))
     if _tied_by_accident(done):
         done = _first(flat, iter([(table, resized(table, names, leaves, distinct=True))]), fallback=done)
@@ -47,8 +53,13 @@ def trace(flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[to
     return done, tuple(said)
 
 
-def _attempts(table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]) -> Iterator[tuple[Requests, list[torch.Tensor]]]:
-    """What to ask torch for, best first. Optional dims of size 0 or 1 may be there to be broadcast, and then cannot have another size."""
+def _attempts(
+    table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
+) -> Iterator[tuple[Requests, list[torch.Tensor]]]:
+    """What to ask torch for, best first.
+
+    Optional dims of size 0 or 1 may be there to be broadcast, and then cannot have another size.
+    """
     yield table, resized(table, names, leaves)
     small = [axis for axis, request in table.items() if not request.required and leaves[axis[0]].shape[axis[1]] < 2]
     inner = [axis for axis in small if axis[1] != 0]
@@ -77,11 +88,14 @@ def _run(flat: Flat, table: Requests, leaves: Sequence[torch.Tensor]) -> Trace:
     naming = name_symbols(exported.range_constraints, inputs, table)
     if not naming.dims:
         return Trace(exported, naming, leaves, table, [], [])
-    return Trace(exported, naming, leaves, table, *assumptions(inputs, naming.sizes(), example_sizes(naming, inputs, leaves)))
+    return Trace(
+        exported, naming, leaves, table, *assumptions(inputs, naming.sizes(), example_sizes(naming, inputs, leaves))
+    )
 
 
 def _tied_by_accident(done: Trace) -> bool:
-    """Whether dims of different names came out equal that have equal sizes in the example: a comparison may have been true for that reason only."""
+    """Whether dims of different names came out equal that have equal sizes in the example: a comparison may have
+    been true for that reason only."""
     return any(each.tied for each in done.naming.frozen)
 
 
@@ -96,11 +110,12 @@ def _optional_pins(done: Trace) -> dict[Axis, str]:
     return found
 
 
-# ── what may not freeze ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what may not freeze ────────────────────────────────────────
 
 
 def _require(flat: Flat, done: Trace, names: Sequence[str]) -> None:
-    """Raise FrozenDimension for every required dim that is not free, with the line that fixed it; all of them at once."""
+    """Raise FrozenDimension for every required dim that is not free, with the line that fixed it; all of them at
+    once."""
     frozen = [each for each in done.naming.frozen if each.request.required]
     pinned = [each for each in done.pinning if any(request.required for request in done.table.values())]
     if not frozen and not pinned and not done.naming.narrowed:
@@ -109,7 +124,11 @@ def _require(flat: Flat, done: Trace, names: Sequence[str]) -> None:
     failures: list[Error] = [_frozen(each, done, names, places) for each in frozen]
     failures += [_pinned(each, places) for each in pinned]
     failures += [
-        FrozenDimension(f"dim {name!r} is asked for in sizes {asked}, and the model works for {works}", cause="the model decides by this size", cure="narrow the range in dynamic_shapes")
+        FrozenDimension(
+            f"dim {name!r} is asked for in sizes {asked}, and the model works for {works}",
+            cause="the model decides by this size",
+            cure="narrow the range in dynamic_shapes",
+        )
         for name, asked, works in done.naming.narrowed
     ]
     raise_all(failures)
@@ -118,18 +137,21 @@ def _require(flat: Flat, done: Trace, names: Sequence[str]) -> None:
 def _places(flat: Flat, done: Trace) -> dict[str, Location]:
     """The lines of the decisions about sizes: trace once more and listen."""
     with decisions() as places:
-        try:
-            export(flat, done.leaves, done.table, silent=False)
-        except ModelRaised:
-            pass
+        export(flat, done.leaves, done.table, silent=False)
     return places
 
 
 def _frozen(each: Freeze, done: Trace, names: Sequence[str], places: dict[str, Location]) -> FrozenDimension:
     leaf, axis = each.axis
-    label = f"dim {str(each.request.dim)!r} ({names[leaf]}, axis {axis})" if each.request.dim is not None else f"axis {axis} of {names[leaf]}"
+    label = (
+        f"dim {str(each.request.dim)!r} ({names[leaf]}, axis {axis})"
+        if each.request.dim is not None
+        else f"axis {axis} of {names[leaf]}"
+    )
     environment = shape_env(done.exported.graph.find_nodes(op="placeholder"))
-    location = places.get(symbol_of(environment, leaf, axis) or "", Location()) if environment is not None else Location()
+    location = (
+        places.get(symbol_of(environment, leaf, axis) or "", Location()) if environment is not None else Location()
+    )
     if each.tied:
         return FrozenDimension(
             f"{label} is always {each.fixed}",
@@ -150,8 +172,6 @@ def _pinned(each: Assumption, places: dict[str, Location]) -> FrozenDimension:
     return FrozenDimension(
         f"dim {names!r} freezes: the model was captured for {each} only",
         cause="a number computed from the size became a constant",
-        cure="compute with // and % instead of int(), round() or math on floats, or leave the dim out of dynamic_shapes",
+        cure="compute with // and %, not with int(), round() or math on floats, or leave the dim static",
         location=each.location if each.location.file else places.get(str(each), Location()),
     )
-
-

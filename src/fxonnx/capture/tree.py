@@ -1,8 +1,8 @@
 """Nested arguments and results as flat leaves, and back.
 
-Tuples, lists, dicts, dataclasses, whatever is registered with `torch.utils._pytree` (transformers' ModelOutput), and plain objects that hold
-tensors (transformers' caches) are opened; nothing is registered anywhere on the user's behalf. A tensor leaf is a value; every other leaf is a
-constant that belongs to the structure.
+Tuples, lists, dicts, dataclasses, whatever is registered with `torch.utils._pytree` (transformers' ModelOutput), and
+plain objects that hold tensors (transformers' caches) are opened; nothing is registered anywhere on the user's
+behalf. A tensor leaf is a value; every other leaf is a constant that belongs to the structure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from types import FunctionType
 from typing import Any, TypeAlias
 
 import torch
-from torch.utils import _pytree as pytree  # the face of torch's pytrees that other libraries register with; torch.export takes the same registry
+
+# the face of torch's pytrees that other libraries register with; torch.export takes the same registry
+from torch.utils import _pytree as pytree
 
 Path: TypeAlias = "tuple[str, ...]"
 SYMBOLIC = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -36,12 +38,19 @@ class Constant:
         mine = self.value
         if mine is other:
             return True
-        return type(mine) is type(other) and isinstance(mine, _COMPARABLE) and (mine == other or (mine != mine and other != other))
+        return (
+            type(mine) is type(other)
+            and isinstance(mine, _COMPARABLE)
+            and (mine == other or (mine != mine and other != other))
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A container: its type, the names of its parts, the parts, and how to put it together again. `rebuild` follows from the other fields."""
+    """A container: its type, the names of its parts, the parts, and how to put it together again.
+
+    `rebuild` follows from the other fields.
+    """
 
     type: type
     keys: tuple[Any, ...]
@@ -52,12 +61,27 @@ class Branch:
 Tree: TypeAlias = Slot | Constant | Branch
 
 SLOT = Slot()
-_COMPARABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.layout, torch.memory_format, tuple, frozenset, slice)
+_COMPARABLE = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    torch.dtype,
+    torch.device,
+    torch.layout,
+    torch.memory_format,
+    tuple,
+    frozenset,
+    slice,
+)
 _CLOSED = (torch.nn.Module, FunctionType, type, torch.Generator)
 
 
 def flatten(value: Any) -> tuple[list[Any], list[Path], Tree]:
-    """Take `value` apart: its tensor (and symbolic) leaves, the path to each, and the structure that `unflatten` fills again."""
+    """Take `value` apart: its tensor (and symbolic) leaves, the path to each, and the structure that `unflatten`
+    fills again."""
     leaves: list[Any] = []
     paths: list[Path] = []
     tree = _open(value, (), leaves, paths, frozenset())
@@ -78,7 +102,10 @@ def _fill(tree: Tree, leaves: Iterator[Any]) -> Any:
 
 
 def match(tree: Tree, value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The leaves of `value` in the order of `tree`'s slots, with their paths. Raises Mismatch where `value` is not built alike."""
+    """The leaves of `value` in the order of `tree`'s slots, with their paths.
+
+    Raises Mismatch where `value` is not built alike.
+    """
     if isinstance(tree, Slot):
         if not isinstance(value, SYMBOLIC):
             raise Mismatch(path, "a tensor", _describe(value))
@@ -96,7 +123,10 @@ def match(tree: Tree, value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]
 
 
 class Mismatch(Exception):
-    """A value that is not built like the captured one. Callers say which argument it came from and raise an error of ours."""
+    """A value that is not built like the captured one.
+
+    Callers say which argument it came from and raise an error of ours.
+    """
 
     def __init__(self, path: Path, wanted: str, got: str) -> None:
         super().__init__(f"{'.'.join(path) or 'the value'}: wanted {wanted}, got {got}")
@@ -114,7 +144,8 @@ def _open(value: Any, path: Path, leaves: list[Any], paths: list[Path], parents:
     kind, keys, children, rebuild = parts
     inside = parents | {id(value)}
     opened = tuple(
-        _open(child, (*path, _segment(kind, key)), leaves, paths, inside) for key, child in zip(keys, children, strict=True)
+        _open(child, (*path, _segment(kind, key)), leaves, paths, inside)
+        for key, child in zip(keys, children, strict=True)
     )
     return Branch(kind, keys, opened, rebuild)
 
@@ -140,7 +171,12 @@ def _registered(value: Any) -> Parts | None:
     children, spec = pytree.tree_flatten(value, is_leaf=lambda node: node is not value)
     if len(children) == 1 and children[0] is value:
         return None
-    return type(value), _registered_keys(value, len(children)), children, lambda parts: pytree.tree_unflatten(parts, spec)
+    return (
+        type(value),
+        _registered_keys(value, len(children)),
+        children,
+        lambda parts: pytree.tree_unflatten(parts, spec),
+    )
 
 
 def _registered_keys(value: Any, count: int) -> tuple[Any, ...]:
@@ -157,7 +193,8 @@ def _dataclass(value: Any) -> Parts | None:
 
 
 def _object(value: Any) -> Parts | None:
-    """A plain object, opened when it holds a tensor, or is a cache (the model writes into it, so it must be ours to give away)."""
+    """A plain object, opened when it holds a tensor, or is a cache (the model writes into it, so it must be ours to
+    give away)."""
     if isinstance(value, _CLOSED) or callable(value) or not hasattr(value, "__dict__"):
         return None
     if not type(value).__name__.endswith("Cache") and not _holds_tensor(vars(value), 3):

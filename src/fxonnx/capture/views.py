@@ -1,7 +1,9 @@
-"""Views: what shares memory with what, how a view is taken again of a new value, and how a value written into it reaches the whole.
+"""Views: what shares memory with what, how a view is taken again of a new value, and how a value written into it
+reaches the whole.
 
-A view is undone by geometry: what keeps the order of elements by a reshape, what permutes axes by the inverse permutation, what picks a part by the
-scatter that puts it back. A view that shares memory with itself (`expand`, overlapping `as_strided`) cannot be written to in torch either.
+A view is undone by geometry: what keeps the order of elements by a reshape, what permutes axes by the inverse
+permutation, what picks a part by the scatter that puts it back. A view that shares memory with itself (`expand`,
+overlapping `as_strided`) cannot be written to in torch either.
 """
 
 from __future__ import annotations
@@ -21,14 +23,25 @@ class NotInvertible(Exception):
 
 
 def geometry(value: torch.Tensor) -> tuple[Any, ...]:
-    """What tells views of one memory apart. Symbolic sizes are compared as expressions: comparing them as numbers would add guards."""
+    """What tells views of one memory apart.
+
+    Symbolic sizes are compared as expressions: comparing them as numbers would add guards.
+    """
     layout = (*value.shape, *value.stride(), value.storage_offset())
-    return value.dtype, value.is_conj(), value.is_neg(), tuple(each if isinstance(each, int) else each.node.expr for each in layout)
+    return (
+        value.dtype,
+        value.is_conj(),
+        value.is_neg(),
+        tuple(each if isinstance(each, int) else each.node.expr for each in layout),
+    )
 
 
 def storage(value: torch.Tensor) -> int:
-    """The identity of the memory behind a fake tensor. Fake memory has no address; torch names it by this number (as its StorageWeakRef does)."""
-    return value.untyped_storage()._cdata
+    """The identity of the memory behind a fake tensor.
+
+    Fake memory has no address; torch names it by this number (as its StorageWeakRef does).
+    """
+    return int(value.untyped_storage()._cdata)
 
 
 class Emit:
@@ -41,7 +54,9 @@ class Emit:
         """A call whose result is like `value`, a fake tensor or a size."""
         with self._graph.inserting_before(self._before):
             node = self._graph.call_function(target, args, kwargs)
-        node.meta = {name: self._before.meta[name] for name in ("nn_module_stack", "stack_trace") if name in self._before.meta}
+        node.meta = {
+            name: self._before.meta[name] for name in ("nn_module_stack", "stack_trace") if name in self._before.meta
+        }
         node.meta["val"] = value
         return node
 
@@ -72,7 +87,9 @@ WriteBack: TypeAlias = Callable[[Emit, fx.Node, fx.Node, fx.Node], fx.Node]
 def write_back(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
     """The base's new value after `part` was written into `view` of it. Raises NotInvertible."""
     source = view.args[0] if view.target is operator.getitem else view
-    inverse = _INVERSES.get(source.target._overloadpacket if isinstance(source.target, torch._ops.OpOverload) else source.target)
+    inverse = _INVERSES.get(
+        source.target._overloadpacket if isinstance(source.target, torch._ops.OpOverload) else source.target
+    )
     if inverse is None:
         raise NotInvertible(str(source.target))
     return inverse(emit, view, whole, part)
@@ -93,7 +110,13 @@ def argument(node: fx.Node, name: str, default: Any = None) -> Any:
         return node.kwargs[name]
     for position, each in enumerate(node.target._schema.arguments):
         if each.name == name:
-            return node.args[position] if position < len(node.args) else default if each.default_value is None else each.default_value
+            return (
+                node.args[position]
+                if position < len(node.args)
+                else default
+                if each.default_value is None
+                else each.default_value
+            )
     return default
 
 
@@ -106,19 +129,25 @@ def _reshape(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Nod
 
 
 def _slice(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
-    dim, start, end, step = (argument(view, name, default) for name, default in (("dim", 0), ("start", None), ("end", None), ("step", 1)))
+    dim, start, end, step = (
+        argument(view, name, default) for name, default in (("dim", 0), ("start", None), ("end", None), ("step", 1))
+    )
     return emit(aten.slice_scatter.default, (whole, part, dim, start, end, step), {}, _like(whole))
 
 
 def _narrow(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
     dim, start, length = view.args[1:4]
-    if not isinstance(start, (int, fx.Node)) or (isinstance(start, fx.Node) and isinstance(start.meta["val"], torch.Tensor)):
+    if not isinstance(start, (int, fx.Node)) or (
+        isinstance(start, fx.Node) and isinstance(start.meta["val"], torch.Tensor)
+    ):
         raise NotInvertible(str(view.target))
     return emit(aten.slice_scatter.default, (whole, part, dim, start, emit.total(start, length), 1), {}, _like(whole))
 
 
 def _select(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
-    return emit(aten.select_scatter.default, (whole, part, argument(view, "dim", 0), argument(view, "index")), {}, _like(whole))
+    return emit(
+        aten.select_scatter.default, (whole, part, argument(view, "dim", 0), argument(view, "index")), {}, _like(whole)
+    )
 
 
 def _diagonal(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
@@ -150,7 +179,8 @@ def _begin(emit: Emit, many: fx.Node, index: int, dim: int) -> Any:
 
 
 def _permuted(permutation: Callable[..., Sequence[int]]) -> WriteBack:
-    """The write-back of a view that permutes axes; `permutation(rank, *args)` gives for each axis of the view the base's axis."""
+    """The write-back of a view that permutes axes; `permutation(rank, *args)` gives for each axis of the view the
+    base's axis."""
 
     def inverse(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
         forward = permutation(whole.meta["val"].dim(), *view.args[1:])
@@ -227,8 +257,10 @@ def _view(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
 
 _INVERSES: dict[Any, WriteBack] = {
     **dict.fromkeys(
-        (aten.reshape, aten.flatten, aten.unflatten, aten.squeeze, aten.unsqueeze, aten.squeeze_, aten.unsqueeze_, aten._unsafe_view,
-         aten.view_as, aten.reshape_as, aten.ravel, aten._reshape_alias, aten.atleast_1d, aten.atleast_2d, aten.contiguous),
+        (aten.reshape, aten.flatten, aten.unflatten, aten.squeeze, aten.unsqueeze, aten.squeeze_, aten.unsqueeze_,
+        aten._unsafe_view,
+         aten.view_as, aten.reshape_as, aten.ravel, aten._reshape_alias, aten.atleast_1d, aten.atleast_2d,
+         aten.contiguous),
         _reshape,
     ),
     aten.view: _view,
@@ -239,8 +271,9 @@ _INVERSES: dict[Any, WriteBack] = {
     aten.select: _select,
     aten.diagonal: _diagonal,
     aten.unbind: _unbind,
-    **dict.fromkeys((aten.split, aten.split_with_sizes, aten.chunk, aten.tensor_split, aten.unsafe_split, aten.unsafe_chunk), _split),
-    **dict.fromkeys((aten.permute, ), _permuted(_permute)),
+    **dict.fromkeys((aten.split, aten.split_with_sizes, aten.chunk, aten.tensor_split), _split),
+    **dict.fromkeys((aten.unsafe_split, aten.unsafe_chunk), _split),
+    aten.permute: _permuted(_permute),
     **dict.fromkeys((aten.transpose, aten.swapaxes, aten.swapdims, aten.transpose_), _permuted(_swap)),
     **dict.fromkeys((aten.t, aten.t_), _permuted(_transpose_matrix)),
     aten.numpy_T: _permuted(_reverse),

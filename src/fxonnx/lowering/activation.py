@@ -46,8 +46,9 @@ def silu(op: Builder, self: Tensor) -> Tensor:
 def mish(op: Builder, self: Tensor) -> Tensor:
     """x·tanh(softplus(x)). Misra 2019.
 
-    With e = exp(x), tanh(log(1 + e)) = n / (n + 2) for n = e·(e + 2): one Exp where the definition takes three transcendental functions. From
-    x = 20 on the quotient is 1 in float32 and in float64, so x is bounded before e² can overflow.
+    With e = exp(x), tanh(log(1 + e)) = n / (n + 2) for n = e·(e + 2): one Exp where the definition takes three
+    transcendental functions. From x = 20 on the quotient is 1 in float32 and in float64, so x is bounded before e² can
+    overflow.
     """
     exponential = op.Exp(op.Min(self, 20.0))
     numerator = op.Mul(exponential, op.Add(exponential, 2.0))
@@ -57,9 +58,10 @@ def mish(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.softplus", promote=FLOAT)
 @in_single
 def softplus(op: Builder, self: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(βx)) / β, the identity where βx is above the threshold; written relu(βx) + log(1 + exp(-|βx|)), which never overflows.
+    """log(1 + exp(βx)) / β, the identity where βx is above the threshold.
 
-    Above torch's default threshold, 20, log(1 + exp(-z)) is below a float32 rounding of z, so the branch is only needed below 10 or for doubles.
+    Written relu(βx) + log(1 + exp(-|βx|)), which never overflows. Above torch's default threshold, 20, log(1 + exp(-z))
+    is below a float32 rounding of z, so the branch is only needed for lower thresholds and for doubles.
     """
     scaled = self if beta == 1 else op.Mul(self, float(beta))
     smooth = op.Add(op.Relu(scaled), op.Log(op.Add(op.Exp(op.Neg(op.Abs(scaled))), 1.0)))
@@ -135,7 +137,8 @@ def leaky_relu(op: Builder, self: Tensor, negative_slope: float = 0.01) -> Tenso
 def prelu(op: Builder, self: Tensor, weight: Tensor) -> Tensor:
     """max(x, 0) + w·min(x, 0), w one number or one per channel (axis 1). He et al. 2015.
 
-    Two fused-friendly vector operators beat the runtime's PRelu loop threefold; unlike relu(x) + w·(x - relu(x)) it keeps infinities.
+    Two fused-friendly vector operators beat the runtime's PRelu loop threefold; unlike relu(x) + w·(x - relu(x)) it
+    keeps infinities.
     """
     if len(weight.shape) == 1 and len(self.shape) != 1:
         channels = weight.shape[0]

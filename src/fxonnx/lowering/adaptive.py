@@ -1,8 +1,9 @@
 """Pools that give a wanted number of windows which cover an axis unevenly.
 
-Window `i` of `m` over `n` elements begins at ⌊i n / m⌋ and ends before ⌈(i + 1) n / m⌉ (ATen/native/AdaptivePooling.h). Windows are boxes, so each
-axis is pooled by itself: an average is a product with a matrix, a maximum is taken of gathered elements. Both are the same where `n` is known only
-when the model runs; then the small tables are computed in it.
+Window `i` of `m` over `n` elements begins at ⌊i n / m⌋ and ends before ⌈(i + 1) n / m⌉
+(ATen/native/AdaptivePooling.h). Windows are boxes, so each axis is pooled by itself: an average is a product with a
+matrix, a maximum is taken of gathered elements. Both are the same where `n` is known only when the model runs; then
+the small tables are computed in it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _averaging_matrix(op: Builder, size: Dim, count: int, like: Tensor) -> Any:
 
 
 def largest(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
-    """The maximum of every window along the last axes. Shorter windows read their last element again, which does not change it."""
+    """The maximum of every window along the last axes. Shorter windows read their last element again: no difference."""
     rank, count = len(x.shape), len(wanted)
     for axis, number in enumerate(wanted, start=rank - count):
         if x.shape[axis] != number:
@@ -58,7 +59,7 @@ def largest(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
 
 
 def indices_of_maxima(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
-    """Where the maximum of every window stands among the elements of the last axes: the first one, as torch finds it."""
+    """Where the maximum of every window stands among the elements of the last axes: the first, as in torch."""
     rank, count = len(x.shape), len(wanted)
     sizes, leading = tuple(x.shape[rank - count :]), tuple(x.shape[: rank - count])
     table = _flat_elements(op, sizes, [_static_count(number) for number in wanted])
@@ -70,10 +71,11 @@ def indices_of_maxima(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
 def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[int]) -> Any:
     """[windows…, elements]: the flat positions that each window reads, in order."""
     count = len(sizes)
-    total, lengths = None, []
+    total: Any = None
+    lengths: list[Dim] = []
     for axis, (size, number) in enumerate(zip(sizes, wanted, strict=True)):
         elements = _elements(op, size, number)
-        shape = [1] * (2 * count)
+        shape: list[Dim] = [1] * (2 * count)
         shape[axis], shape[count + axis] = number, _longest(size, number)
         lengths.append(shape[count + axis])
         step = product(sizes[axis + 1 :])

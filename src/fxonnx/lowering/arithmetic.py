@@ -1,4 +1,4 @@
-"""Pointwise mathematics: sums and products, division, powers, rounding, bounds, trigonometry, bits and logic.
+"""Pointwise mathematics: sums and products, division, powers, signs, rounding, bounds, trigonometry.
 
 What needs a formula of its own (log1p, erfc, lgamma …) is in `special`.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
-from fxonnx.lowering.registry import Body, Unsupported, lower
+from fxonnx.lowering.registry import Body, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_single, number
 
 # ── one operator of the same name ──
@@ -124,7 +124,10 @@ def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
     if isinstance(weight, (int, float)):
         near_start = -0.5 < weight < 0.5
         return op.Add(self, op.Mul(way, weight)) if near_start else op.Sub(end, op.Mul(way, 1 - weight))
-    from_start, from_end = op.Add(self, op.Mul(way, weight)), op.Sub(end, op.Mul(way, op.Sub(number(op, 1, self), weight)))
+    from_start, from_end = (
+        op.Add(self, op.Mul(way, weight)),
+        op.Sub(end, op.Mul(way, op.Sub(number(op, 1, self), weight))),
+    )
     return op.Where(op.Less(op.Abs(weight), 0.5), from_start, from_end)
 
 
@@ -172,8 +175,8 @@ def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded down.
 
-    Floats as Python does it, by the remainder (1.0 // 0.1 is 9: the rounded quotient would be 10), and x / 0 is not rounded
-    (div_floor_floating, c10/util/BFloat16-math.h).
+    Floats as Python does it, by the remainder (1.0 // 0.1 is 9: the rounded quotient would be 10), and x / 0 is not
+    rounded (div_floor_floating, c10/util/BFloat16-math.h).
     """
     if dtype_of(self).kind == "uint":
         return op.Div(self, other)
@@ -242,7 +245,8 @@ def pow(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
 
 
 def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """Integers to integer powers, bit by bit of the exponent, wrapping around; a negative one leaves 0, but of 1 and -1.
+    """Integers to integer powers, bit by bit of the exponent, wrapping around; a negative one leaves 0, but of 1 and
+    -1.
 
     Powers from 64 on have the bits of the 64th or 65th for all bases whose power does not wrap around.
     """
@@ -298,7 +302,10 @@ def signbit(op: Builder, self: Tensor) -> Tensor:
 
 
 def is_negative(op: Builder, x: Tensor) -> Tensor:
-    """Whether the sign bit of a float is set: x + 1/x is below 0 for every such x, also for -0 (-inf) and -inf. False for NaN."""
+    """Whether the sign bit of a float is set: x + 1/x is below 0 for every such x, also for -0 (-inf) and -inf.
+
+    False for NaN.
+    """
     return op.Less(op.Add(x, op.Reciprocal(x)), 0)
 
 
@@ -347,8 +354,13 @@ def heaviside(op: Builder, self: Tensor, values: Tensor) -> Tensor:
 
 
 @lower("aten.nan_to_num")
-def nan_to_num(op: Builder, self: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """NaN and infinities replaced by numbers: by default 0, the largest and the lowest of the dtype, which bounding says. Integers stay."""
+def nan_to_num(
+    op: Builder, self: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """NaN and infinities replaced by numbers.
+
+    By default 0, the largest and the lowest of the dtype, which bounding says. Integers stay.
+    """
     dtype = dtype_of(self)
     if not dtype.is_float:
         return self
@@ -404,72 +416,3 @@ def clamp(op: Builder, self: Tensor, min: Tensor | None = None, max: Tensor | No
         return op.Clip(self, min, max)
     self = self if min is None else op.Max(self, min)
     return self if max is None else op.Min(self, max)
-
-
-# ── bits and logic ──
-
-
-@lower("aten.bitwise_left_shift", "aten.__lshift__", promote=SAME)
-def bitwise_left_shift(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x·2ʸ in the bits of an integer; 0 when y is negative or not below their number."""
-    return _shift(op, self, other, "LEFT")
-
-
-@lower("aten.bitwise_right_shift", "aten.__rshift__", promote=SAME)
-def bitwise_right_shift(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """⌊x / 2ʸ⌋ in the bits of an integer, the sign kept."""
-    return _shift(op, self, other, "RIGHT")
-
-
-def _shift(op: Builder, x: Tensor, y: Tensor, direction: str) -> Tensor:
-    if not dtype_of(x).is_integer:
-        raise Unsupported("shifting the bits of floats is not defined")
-    return op.BitShift(x, y, direction=direction)
-
-
-@lower("aten.bitwise_and", "aten.__and__", promote=SAME)
-def bitwise_and(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x & y of integers or bools."""
-    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else op.BitwiseAnd(self, other)
-
-
-@lower("aten.bitwise_or", "aten.__or__", promote=SAME)
-def bitwise_or(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x | y of integers or bools."""
-    return op.Or(self, other) if dtype_of(self) is dtypes.BOOL else op.BitwiseOr(self, other)
-
-
-@lower("aten.bitwise_xor", "aten.__xor__", promote=SAME)
-def bitwise_xor(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x ^ y of integers or bools."""
-    return op.Xor(self, other) if dtype_of(self) is dtypes.BOOL else op.BitwiseXor(self, other)
-
-
-@lower("aten.bitwise_not")
-def bitwise_not(op: Builder, self: Tensor) -> Tensor:
-    """~x of integers or bools."""
-    return op.Not(self) if dtype_of(self) is dtypes.BOOL else op.BitwiseNot(self)
-
-
-@lower("aten.logical_and")
-def logical_and(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """Whether both are not 0."""
-    return op.And(cast(op, self, dtypes.BOOL), cast(op, other, dtypes.BOOL))
-
-
-@lower("aten.logical_or")
-def logical_or(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """Whether either is not 0."""
-    return op.Or(cast(op, self, dtypes.BOOL), cast(op, other, dtypes.BOOL))
-
-
-@lower("aten.logical_xor")
-def logical_xor(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """Whether just one is not 0."""
-    return op.Xor(cast(op, self, dtypes.BOOL), cast(op, other, dtypes.BOOL))
-
-
-@lower("aten.logical_not")
-def logical_not(op: Builder, self: Tensor) -> Tensor:
-    """Whether x is 0."""
-    return op.Not(cast(op, self, dtypes.BOOL))

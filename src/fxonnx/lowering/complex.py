@@ -373,6 +373,12 @@ def new_ones(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None
     return new_full(op, self, size, 1, dtype)
 
 
+@lower("aten.new_zeros", "aten.new_empty", promote=_SELF, when=COMPLEX)
+def new_zeros(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+    """Zeros, in another tensor's dtype unless one is given."""
+    return new_full(op, self, size, 0, dtype)
+
+
 # ── comparison ──
 
 

@@ -2,8 +2,8 @@
 
 A complex tensor travels as a real one with a last axis of 2, its real and imaginary part. An op that does not compute
 with the parts needs no lowering of its own: its axes are counted without the last one, its sizes get a 2 behind them,
-and so on. `BEHIND` says for each op what happens to which argument. Some ops work on the last axes; for those (`IN_FRONT`)
-the parts go to the first axis, and the other axes are counted from the back.
+and so on. `BEHIND` says for each op what happens to which argument. Some ops work on the last axes; for those
+(`IN_FRONT`) the parts go to the first axis, and the other axes are counted from the back.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def whole(op: Builder, x: Any) -> Any:
 def _axis(op: Builder, dim: int | None, rank: int) -> int:
     if dim is None:
         raise Unsupported("dim=None flattens a complex tensor; flatten it before")
+    if rank == 0:
+        raise Unsupported("an axis of a complex scalar; reshape it to one element before")
     return axis_of(dim, rank)
 
 
@@ -53,11 +55,11 @@ def _new_axis(op: Builder, dim: int, rank: int) -> int:
 
 
 def _axes(op: Builder, dims: int | Sequence[int], rank: int) -> list[int]:
-    return axes_of(dims, rank) if isinstance(dims, int) or dims else []
+    return [_axis(op, dim, rank) for dim in ([dims] if isinstance(dims, int) else dims)]
 
 
 def _squeezed(op: Builder, dims: int | Sequence[int] | None, rank: int) -> list[int]:
-    return list(range(rank)) if dims is None else _axes(op, dims, rank)
+    return list(range(rank)) if dims is None or rank == 0 else _axes(op, dims, rank)
 
 
 def _rolled(op: Builder, dims: Sequence[int], rank: int) -> list[int]:
@@ -110,7 +112,7 @@ BEHIND: dict[str, Shift] = {
     **_each("cumsum diff unflatten repeat_interleave", Shift({"dim": _axis})),
     **_each("transpose transpose_copy swapdims", Shift({"dim0": _axis, "dim1": _axis})),
     **_each("view _unsafe_view view_copy _reshape_copy expand expand_copy broadcast_to", Shift({"size": _size})),
-    **_each("zeros empty new_zeros new_empty", Shift({"size": _size})),
+    **_each("zeros empty", Shift({"size": _size})),
     **_each("cat concat concatenate", Shift({"dim": _axis}, _JOIN)),
     **_each("movedim moveaxis", Shift({"source": _axes, "destination": _axes})),
     **_each("squeeze squeeze_copy", Shift({"dim": _squeezed})),

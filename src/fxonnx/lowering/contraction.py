@@ -1,7 +1,8 @@
 """Sums of products over named axes, said with MatMul: what einsum and its relatives share.
 
-An operand is a tensor and one letter per axis. A pair of operands is contracted by bringing both into the order (batch, rows, columns), merging the
-letters of each part into one axis, and one MatMul. Source: the letter classes of ATen/native/Linear.cpp, `sumproduct_pair`.
+An operand is a tensor and one letter per axis. A pair of operands is contracted by bringing both into the order
+(batch, rows, columns), merging the letters of each part into one axis, and one MatMul. Source: the letter classes of
+ATen/native/Linear.cpp, `sumproduct_pair`.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ class Operand:
 
 
 def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
-    """(a term per operand, the result's term) of an einsum equation, `...` replaced by digits as its axes, aligned at the last.
+    """(a term per operand, the result's term) of an einsum equation, `...` replaced by a digit per axis from the last.
 
-    Without `->` the result has the axes under `...`, then every letter that occurs once, in alphabetical order (torch.einsum).
+    Without `->` the result has the axes under `...`, then every letter that occurs once, in alphabetical order
+    (torch.einsum).
     """
     left, arrow, right = equation.replace(" ", "").partition("->")
     written = left.split(",")
@@ -55,7 +57,7 @@ def _ellipsis(count: int) -> str:
 
 
 def contract_all(op: Builder, operands: Sequence[Operand], result: str, path: Sequence[int] | None = None) -> Tensor:
-    """All operands contracted to `result`, two at a time: the pairs of `path` (positions in the shrinking list), else from the left."""
+    """All operands contracted to `result`, two at a time: by `path` (positions in what is left), else in order."""
     remaining = [_without_repeats(op, operand) for operand in operands]
     steps = list(path or ())
     while len(remaining) > 1:
@@ -127,7 +129,7 @@ def _summed(op: Builder, operand: Operand, needed: str) -> Operand:
 
 
 def _without_broadcast(op: Builder, operand: Operand, other: Operand) -> Operand:
-    """The operand without axes of size 1 that the other one has larger: torch broadcasts them, a MatMul's sum does not."""
+    """The operand without axes of size 1 that the other one has larger: torch broadcasts them, MatMul does not."""
     others = other.sizes()
     gone = [
         axis

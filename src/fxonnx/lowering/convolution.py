@@ -29,7 +29,7 @@ def conv(
     dilation: Sequence[int] = (1,),
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps the sizes, the odd element behind."""
+    """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind."""
     count = len(weight.shape) - 2
     dilation = per_axis(dilation, count)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
@@ -72,7 +72,8 @@ def _transposed_further(
 ) -> Tensor:
     """A transposed convolution with an output padding not below the stride, which ONNX Runtime refuses.
 
-    Less padding behind says the same; where there is too little of it, elements that nothing reaches are added: zeros, and the bias.
+    Less padding behind says the same; where there is too little of it, elements that nothing reaches are added: zeros,
+    and the bias.
     """
     behind = [pad - more for pad, more in zip(padding, extra, strict=True)]
     pads = padding + [max(pad, 0) for pad in behind]
@@ -154,7 +155,8 @@ def _batched(op: Builder, x: Tensor, weight: Tensor, body: Callable[[Tensor], Te
 def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
     if name == "valid":
         return [0] * 2 * len(dilation)
-    totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    kernel = [size for size in weight.shape[2:] if isinstance(size, int)]
+    totals = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
     return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
 
@@ -171,5 +173,5 @@ def _told(attributes: dict[str, Any]) -> dict[str, Any]:
 def _check_dtype(x: Tensor) -> None:
     if not dtype_of(x).is_float:
         raise Unsupported(
-            f"a convolution of {dtype_of(x)}: ONNX has them for floats only, and a float does not hold every integer sum"
+            f"a convolution of {dtype_of(x)}: ONNX has them for floats, and a float does not hold every integer sum"
         )

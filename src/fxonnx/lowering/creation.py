@@ -27,7 +27,9 @@ def zeros(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tenso
 
 
 @lower("aten.empty_strided", "aten.empty_permuted")
-def empty(op: Builder, size: Sequence[Dim], stride: Any = None, physical_layout: Any = None, dtype: DType | None = None) -> Tensor:
+def empty(
+    op: Builder, size: Sequence[Dim], stride: Any = None, physical_layout: Any = None, dtype: DType | None = None
+) -> Tensor:
     """Zeros; the layout in memory does not concern values."""
     return full(op, size, 0, dtype or dtypes.FLOAT32)
 
@@ -146,7 +148,10 @@ def _steps(op: Builder, count: Tensor, start: Tensor, step: Tensor) -> Tensor:
 
 @lower("aten.linspace")
 def linspace(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType | None = None) -> Tensor:
-    """`steps` numbers from start to end, both included; computed from the nearer end, as torch does, so that both are exact."""
+    """`steps` numbers from start to end, both included.
+
+    Computed from the nearer end, as torch does, so that both are exact.
+    """
     dtype = dtype or dtypes.FLOAT32
     if isinstance(steps, int) and isinstance(start, (int, float)) and isinstance(end, (int, float)):
         return op.constant(TorchData(torch.linspace(start, end, steps, dtype=getattr(torch, dtype.torch))))
@@ -184,12 +189,20 @@ _WINDOWS = {
 
 
 def _window(name: str, make: Callable[..., torch.Tensor]) -> Body:
-    def body(op: Builder, window_length: Dim, periodic: bool = True, alpha: float | None = None, beta: float | None = None,
-             dtype: DType | None = None) -> Tensor:  # fmt: skip
+    def body(
+        op: Builder,
+        window_length: Dim,
+        periodic: bool = True,
+        alpha: float | None = None,
+        beta: float | None = None,
+        dtype: DType | None = None,
+    ) -> Tensor:
         if not isinstance(window_length, int):
             raise Unsupported("the length of a window must be known when the model is compiled")
         shape = {key: item for key, item in (("alpha", alpha), ("beta", beta)) if item is not None}
-        return op.constant(TorchData(make(window_length, periodic, **shape, dtype=getattr(torch, (dtype or dtypes.FLOAT32).torch))))
+        return op.constant(
+            TorchData(make(window_length, periodic, **shape, dtype=getattr(torch, (dtype or dtypes.FLOAT32).torch)))
+        )
 
     body.__name__, body.__doc__ = name, f"torch.{name}, computed by torch once: it depends on no input."
     return body
@@ -251,7 +264,10 @@ def meshgrid(op: Builder, tensors: Sequence[Tensor], indexing: str = "ij") -> li
     dims = [item.shape[0] if item.shape else 1 for item in tensors]
     grid = [dims[axis] for axis in order]
     axes = [order.index(index) for index in range(len(tensors))]
-    pillars = [reshape(op, x, [dim if axis == own else 1 for axis in range(len(grid))]) for x, dim, own in zip(tensors, dims, axes, strict=True)]
+    pillars = [
+        reshape(op, x, [dim if axis == own else 1 for axis in range(len(grid))])
+        for x, dim, own in zip(tensors, dims, axes, strict=True)
+    ]
     return [expand(op, pillar, grid) for pillar in pillars]
 
 
@@ -270,8 +286,13 @@ def type_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return cast(op, self, dtype_of(other))
 
 
-@lower("aten.clone", "aten.contiguous", "aten.detach", "aten.alias", "aten.lift_fresh", "aten.lift_fresh_copy", "aten.lift", "aten.positive", "aten.resolve_conj",
-       "aten.resolve_neg", "aten.conj", "aten.conj_physical", "aten._conj", "aten.real")  # fmt: skip
+_COPIES = (
+    "alias", "clone", "conj", "conj_physical", "contiguous", "detach", "lift",
+    "lift_fresh", "lift_fresh_copy", "positive", "real", "resolve_conj", "resolve_neg",
+)  # fmt: skip
+
+
+@lower(*(f"aten.{name}" for name in _COPIES))
 def clone(op: Builder, self: Tensor) -> Tensor:
     """The tensor itself: values are never written to."""
     return self

@@ -87,7 +87,9 @@ def _running_extremum(op: Builder, x: Tensor, dim: int, comparison: str, start: 
     def body(inner: Builder, value: Tensor, place: Tensor, element: Tensor, here: Tensor) -> Sequence[Tensor]:
         better = getattr(inner, comparison)(element, value)
         if element.dtype.is_float:
-            better = inner.Or(inner.IsNaN(element), better)  # nothing compares with NaN, so that one stays until the next
+            better = inner.Or(
+                inner.IsNaN(element), better
+            )  # nothing compares with NaN, so that one stays until the next
         value, place = inner.Where(better, element, value), inner.Where(better, here, place)
         return value, place, inner.Identity(value), inner.Identity(place)
 

@@ -56,7 +56,9 @@ def _on_diagonal(op: Any, rows: Dim, columns: Dim, offset: int) -> Any:
 
 
 def _along_diagonal(op: Any, values: Any, offset: int, rows: Dim, columns: Dim) -> Any:
-    """Vectors so padded and turned that element i of the diagonal broadcasts over its row (its column for a negative offset)."""
+    """Vectors so padded and turned that element i of the diagonal broadcasts over its row (its column for a negative
+    offset).
+    """
     size = rows if offset >= 0 else columns
     missing = size - values.shape[-1]
     if missing != 0:
@@ -101,7 +103,8 @@ def diagonal_scatter(op: Builder, self: Tensor, src: Tensor, offset: int = 0, di
 def block_diag(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Matrices along the diagonal of one, zero elsewhere; scalars and vectors are rows."""
     blocks = [x if len(x.shape) == 2 else reshape(op, x, (1, x.shape[0] if x.shape else 1)) for x in tensors]
-    before, after = 0, sum(block.shape[1] for block in blocks)
+    before: Dim = 0
+    after: Dim = sum(block.shape[1] for block in blocks)
     rows = []
     for block in blocks:
         after = after - block.shape[1]

@@ -62,9 +62,9 @@ def embedding_bag_of(
     include_last_offset: bool = False,
     padding_idx: int = -1,
 ) -> tuple[Tensor | None, ...]:
-    """Rows summed, averaged or their maxima taken in bags; bag `b` holds the indices from `offsets[b]` on. An empty bag is zeros.
+    """Rows summed, averaged or their maxima taken in bags; bag `b` holds the indices from `offsets[b]` on.
 
-    Only the first result exists: the others serve gradients.
+    An empty bag is zeros. Only the first result exists: the others serve gradients.
     """
     rows = op.Gather(weight, indices, axis=0)
     if per_sample_weights is not None:
@@ -84,7 +84,10 @@ def embedding_bag_of(
 
 
 def _length_of_equal_bags(op: Builder, indices: Tensor, offsets: Tensor) -> int | None:
-    """How many indices every bag has where the offsets are a Range that says so, as torch makes them for a matrix of indices; else None."""
+    """How many indices every bag has where the offsets are a Range that says so, else None.
+
+    torch makes such offsets for a matrix of indices.
+    """
     made_by = [node for node in getattr(op, "nodes", ()) if node.op == "Range" and node.output is offsets.value]
     start, step = (constant_ints(made_by[0].inputs[index]) if made_by else None for index in (0, 2))
     if start != (0,) or step is None or offsets.shape[0] * step[0] != indices.shape[0]:

@@ -1,7 +1,9 @@
 """Indexing: what reads elements by position or by mask.
 
-Index tensors may be negative where torch allows it, which ONNX's Gather and GatherND take as they are. How many elements a mask selects is a size
-that only the running model knows. Source of the semantics: numpy's "Advanced indexing", ATen/native/TensorAdvancedIndexing.cpp.
+Index tensors may be negative where torch allows it, which ONNX's Gather and GatherND take as they are. How many
+elements a mask selects is a size
+that only the running model knows. Source of the semantics: numpy's "Advanced indexing",
+ATen/native/TensorAdvancedIndexing.cpp.
 """
 
 from __future__ import annotations
@@ -20,7 +22,18 @@ from fxonnx.lowering.joining import cut, parts
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.shape import without
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, expand, full, number, positions, reshape, transpose, vector
+from fxonnx.lowering.vocabulary import (
+    axis_of,
+    cast,
+    dtype_of,
+    expand,
+    full,
+    number,
+    positions,
+    reshape,
+    transpose,
+    vector,
+)
 
 MASKS = (dtypes.BOOL, dtypes.UINT8)
 
@@ -45,7 +58,9 @@ def int64(op: Any, index: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Index tensors of one shape for some axes of a tensor: what `x[:, i, :, j]` says once masks are positions and all is broadcast."""
+    """Index tensors of one shape for some axes of a tensor: what `x[:, i, :, j]` says once masks are positions and all
+    is broadcast.
+    """
 
     axes: tuple[int, ...]
     tensors: tuple[Any, ...]
@@ -53,7 +68,9 @@ class Index:
 
     @property
     def adjacent(self) -> bool:
-        """Whether the indexed axes lie side by side; then the result has the index's axes in their place, else in front."""
+        """Whether the indexed axes lie side by side; then the result has the index's axes in their place, else in
+        front.
+        """
         return self.axes[-1] - self.axes[0] == len(self.axes) - 1
 
     def tuples(self, op: Any) -> Any:
@@ -96,18 +113,19 @@ def index(op: Builder, self: Tensor, indices: Sequence[Tensor | None]) -> Tensor
     if not given:
         return self
     if len(given) == 1:
-        axis, item = given[0]
-        return _masked(op, self, item, axis) if dtype_of(item) in MASKS else op.Gather(self, _gather_index(op, item), axis=axis)
+        return _by_one(op, self, *given[0])
     x, indices = without_scalar_masks(op, self, indices)
     return _gathered(op, x, index_of(op, indices))
 
 
-def _gather_index(op: Any, item: Any) -> Any:
-    return item if dtype_of(item) is dtypes.INT32 else int64(op, item)
+def _by_one(op: Any, x: Any, axis: int, item: Any) -> Any:
+    if dtype_of(item) in MASKS:
+        return _masked(op, x, item, axis)
+    return op.Gather(x, item if dtype_of(item) is dtypes.INT32 else int64(op, item), axis=axis)
 
 
 def without_scalar_masks(op: Any, x: Any, indices: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """A mask without axes indexes no axis: `x` with one of size 1 for it, and the indices with a mask of one element."""
+    """A mask without axes indexes none: `x` with an axis of size 1 for it, and indices with a mask of one element."""
     kept = list(indices)
     axis = 0
     for place, item in enumerate(indices):
@@ -140,7 +158,7 @@ def _gathered(op: Any, x: Any, index: Index) -> Any:
 
 def _flat_index(op: Any, x: Any, index: Index) -> Any:
     """Positions in the axis that the indexed ones form together."""
-    total = None
+    total: Any = None
     for axis, tensor in zip(index.axes, index.tensors, strict=True):
         size = vector(op, [x.shape[axis]])
         position = op.Mod(tensor, size)  # counts negative ones from the front
@@ -149,7 +167,9 @@ def _flat_index(op: Any, x: Any, index: Index) -> Any:
 
 
 @lower("aten._unsafe_masked_index")
-def unsafe_masked_index(op: Builder, self: Tensor, mask: Tensor, indices: Sequence[Tensor | None], fill: float) -> Tensor:
+def unsafe_masked_index(
+    op: Builder, self: Tensor, mask: Tensor, indices: Sequence[Tensor | None], fill: float
+) -> Tensor:
     """`where(mask, self[indices], fill)`, where indices outside the mask may be out of bounds."""
     return op.Where(mask, index(op, self, clamped(op, self, indices)), number(op, fill, self))
 
@@ -190,7 +210,9 @@ def take(op: Builder, self: Tensor, index: Tensor) -> Tensor:
 
 @lower("aten.take_along_dim")
 def take_along_dim(op: Builder, self: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """As `gather`, with `self` and `indices` broadcast against each other off `dim`; over the flat tensors when `dim` is None."""
+    """As `gather`, with `self` and `indices` broadcast against each other off `dim`; over the flat tensors when `dim`
+    is None.
+    """
     if dim is None:
         return op.Gather(flat(op, self), flat(op, indices), axis=0)
     axis = axis_of(dim, len(self.shape))
@@ -205,7 +227,9 @@ def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | N
     times = int64(op, repeats)
     begins = op.CumSum(times, np.array(0, np.int64), exclusive=1)
     total = vector(op, [output_size]) if output_size is not None else op.ReduceSum(times, vector(op, [0]))
-    room = op.ConstantOfShape(op.Add(total, np.array([1], np.int64)), value=np.array([0], np.int64))  # the last may begin at the end
+    room = op.ConstantOfShape(
+        op.Add(total, np.array([1], np.int64)), value=np.array([0], np.int64)
+    )  # the last may begin at the end
     marks = op.ScatterElements(room, begins, full(op, repeats.shape, 1, dtypes.INT64), reduction="add")
     which = op.Sub(op.CumSum(op.Slice(marks, vector(op, [0]), total), np.array(0, np.int64)), np.array(1, np.int64))
     return cast(op, which, dtype_of(repeats))
@@ -214,19 +238,22 @@ def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | N
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _memory_order(op: Any, x: Any, memory: tuple[Sequence[Dim], Dim] | None) -> tuple[Any, list[int]]:
-    """The elements in the order of memory, and the order of axes that gave it. Raises Unsupported where memory holds more than `x` shows."""
-    strides, offset = memory if memory is not None else (None, 0)
-    if strides is None:
-        return x, list(range(len(x.shape)))
-    order = sorted(range(len(x.shape)), key=lambda axis: -strides[axis] if isinstance(strides[axis], int) else axis)
+def _memory_order(op: Any, x: Any, memory: tuple[Sequence[Any], Dim] | None) -> tuple[Any, list[int]]:
+    """The elements in the order of memory, and the order of axes that gave it. Raises Unsupported where memory holds
+    more than `x` shows."""
+    order = list(range(len(x.shape)))
+    if memory is None:
+        return x, order
+    strides, offset = memory
+    if all(isinstance(stride, int) for stride in strides):
+        order.sort(key=lambda axis: -strides[axis])
     expected: Dim = 1
     for axis in reversed(order):
         if x.shape[axis] != 1 and strides[axis] != expected:
-            raise Unsupported(f"as_strided of a view with strides {tuple(strides)}: it reads memory that the value does not hold")
+            raise Unsupported(f"as_strided of a view with strides {tuple(strides)} reads what the value does not hold")
         expected = expected * x.shape[axis]
     if offset != 0:
-        raise Unsupported(f"as_strided of a view that begins at element {offset}: it may read memory before")
+        raise Unsupported(f"as_strided of a view that begins at element {offset} may read what is before")
     return transpose(op, x, order), order
 
 
@@ -235,7 +262,9 @@ def _memory_places(op: Any, size: Sequence[Dim], stride: Sequence[Dim], offset: 
     total = op.Reshape(vector(op, [offset]), vector(op, [1] * len(size)))
     for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
         places = op.Mul(positions(op, count), vector(op, [step]))
-        total = op.Add(total, op.Reshape(places, vector(op, [-1 if other == axis else 1 for other in range(len(size))])))
+        total = op.Add(
+            total, op.Reshape(places, vector(op, [-1 if other == axis else 1 for other in range(len(size))]))
+        )
     return total
 
 
@@ -248,7 +277,9 @@ def as_strided(
     storage_offset: Dim | None = None,
     memory: tuple[Sequence[Dim], Dim] | None = None,
 ) -> Tensor:
-    """The elements at `storage_offset + Σ index * stride` of the memory of `self`, whose own strides and offset are `memory`."""
+    """The elements at `storage_offset + Σ index * stride` of the memory of `self`, whose own strides and offset are
+    `memory`.
+    """
     x, _ = _memory_order(op, self, memory)
     return op.Gather(flat(op, x), _memory_places(op, size, stride, storage_offset or 0), axis=0)
 
@@ -313,7 +344,9 @@ def _counted(op: Any, boundaries: Any, values: Any, right: bool, out_int32: bool
 
 @lower("aten.bucketize", promote=SAME.of("self", "boundaries"))
 def bucketize(op: Builder, self: Tensor, boundaries: Tensor, out_int32: bool = False, right: bool = False) -> Tensor:
-    """The bucket of each element between sorted `boundaries`; a value on a boundary is in the lower bucket unless `right`."""
+    """The bucket of each element between sorted `boundaries`; a value on a boundary is in the lower bucket unless
+    `right`.
+    """
     return _counted(op, boundaries, self, right, out_int32)
 
 

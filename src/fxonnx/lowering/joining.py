@@ -1,6 +1,7 @@
 """Joining and cutting: cat, stack, slice, select, split, roll, flip and their relatives.
 
-Sizes and bounds may be symbolic; how many results there are is not. Source of the semantics: torch's documentation of each function.
+Sizes and bounds may be symbolic; how many results there are is not. Source of the semantics: torch's documentation of
+each function.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def joined(op: Any, parts: Sequence[Any], axis: int) -> Any:
 
 @lower("aten.cat", "aten.concat", "aten.concatenate", promote=_JOINED)
 def cat(op: Builder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors behind one another along `dim`. Those of shape [0] count for nothing, whatever the others' rank (a torch legacy)."""
+    """Tensors behind one another along `dim`. Those of shape [0] count for nothing, whatever the others' rank (a torch
+    legacy).
+    """
     kept = [tensor for tensor in tensors if tuple(tensor.shape) != (0,)] or tensors[:1]
     axis = axis_of(dim, len(kept[0].shape))
     return joined(op, [tensor for tensor in kept if tensor.shape[axis] != 0] or kept[:1], axis)
@@ -75,8 +78,10 @@ def column_stack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
 # ── cutting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def cut(op: Any, x: Any, axis: int, start: Dim, end: Dim, step: Dim = 1) -> Any:
-    """`x[start:end:step]` along one axis; `x` itself where that is all of it. Bounds count from the back when negative, and are clamped."""
+def cut(op: Any, x: Any, axis: int, start: Dim, end: Dim, step: int = 1) -> Any:
+    """`x[start:end:step]` along one axis; `x` itself where that is all of it. Bounds count from the back when negative,
+    and are clamped.
+    """
     size = x.shape[axis]
     if all(isinstance(bound, int) for bound in (size, start, end, step)) and step > 0:
         start, end, step = slice(start, end, step).indices(size)
@@ -168,7 +173,8 @@ def _sections(size: Dim, count: int) -> list[Dim]:
     """Sizes of `count` parts, the first ones larger by one where it does not divide."""
     rest = modulo(size, count)
     return [
-        floor_divide(size, count) + (int(index < rest) if isinstance(rest, int) else floor_divide(rest + count - 1 - index, count))
+        floor_divide(size, count)
+        + (int(index < rest) if isinstance(rest, int) else floor_divide(rest + count - 1 - index, count))
         for index in range(count)
     ]
 
@@ -184,10 +190,7 @@ def tensor_split(op: Builder, self: Tensor, sections: int, dim: int = 0) -> list
 def tensor_split_at(op: Builder, self: Tensor, indices: Sequence[Dim], dim: int = 0) -> list[Tensor]:
     """Parts along `dim` between the cutting points `indices`."""
     axis = axis_of(dim, len(self.shape))
-    return [
-        cut(op, self, axis, start, end)
-        for start, end in zip([0, *indices], [*indices, LAST], strict=True)
-    ]
+    return [cut(op, self, axis, start, end) for start, end in zip([0, *indices], [*indices, LAST], strict=True)]
 
 
 @lower("aten.hsplit.int", "aten.hsplit.array")
@@ -254,7 +257,9 @@ def diff(
 
 @lower("aten.roll")
 def roll(op: Builder, self: Tensor, shifts: Sequence[Dim], dims: Sequence[int] = ()) -> Tensor:
-    """Elements moved by `shifts` along `dims`, those that fall off put in front; of the flat tensor when no `dims` are given."""
+    """Elements moved by `shifts` along `dims`, those that fall off put in front; of the flat tensor when no `dims` are
+    given.
+    """
     if not dims:
         return reshape(op, roll(op, flatten(op, self), shifts, [0]), self.shape)
     x = self

@@ -87,7 +87,7 @@ def linalg_norm(
     *,
     dtype: DType | None = None,
 ) -> Tensor:
-    """The 2-norm of all elements when no order is given, else a vector's or a matrix's norm by how many dims there are."""
+    """The 2-norm of all elements when no order is given, else that of vectors or matrices, by the number of dims."""
     rank = len(self.shape)
     if ord is None:
         return vector_norm(op, self, 2, dim, keepdim, dtype=dtype)
@@ -236,8 +236,8 @@ def matrix_power(op: Builder, self: Tensor, n: int) -> Tensor:
 
 @lower("aten.inverse", "aten.linalg_inv")
 def inverse(op: Builder, self: Tensor | None = None, A: Tensor | None = None) -> Tensor:
-    """The inverse of each matrix: of up to 3 rows its adjugate over its determinant, of more an operator of ONNX Runtime's own."""
-    matrix = self if A is None else A
+    """The inverse of each matrix: up to 3 rows the adjugate over the determinant, else ONNX Runtime's own operator."""
+    matrix: Tensor = self if A is None else A  # type: ignore[assignment]
     size = matrix.shape[-1]
     if size == 0:
         return matrix

@@ -1,7 +1,7 @@
 """Matrix products: linear layers, every aten spelling of a product, einsum and distances.
 
-A weight is never copied here: `Gemm` reads a linear layer's weight as it is stored, and the `Transpose` that `MatMul` needs becomes a lazy view when
-constants are folded.
+A weight is never copied here: `Gemm` reads a linear layer's weight as it is stored, and the `Transpose` that `MatMul`
+needs becomes a lazy view when constants are folded.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import product
 from fxonnx.lowering.contraction import Operand, contract, contract_all, parse_equation
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, dtype_of, number
@@ -24,8 +25,8 @@ def linear(op: Builder, input: Tensor, weight: Tensor, bias: Tensor | None = Non
     """x Wᵀ + b: one Gemm for a matrix, MatMul over the last axis for any other rank."""
     if len(input.shape) == 2 and len(weight.shape) == 2 and dtype_of(input).is_float:
         return op.Gemm(input, weight, bias, transB=1)
-    product = op.MatMul(input, op.Transpose(weight, perm=[1, 0]) if len(weight.shape) == 2 else weight)
-    return product if bias is None else product + bias
+    result = op.MatMul(input, op.Transpose(weight, perm=[1, 0]) if len(weight.shape) == 2 else weight)
+    return result if bias is None else result + bias
 
 
 @lower("aten.mm", "aten.bmm")
@@ -86,12 +87,8 @@ def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float 
     """β·self + α·(mat1 mat2); Gemm where it is one."""
     if not dtype_of(mat1).is_float:
         return _scaled_sum(op, self, op.MatMul(mat1, mat2), beta, alpha)
-    scales = {
-        name: value
-        for name, value in (("alpha", alpha), ("beta", beta))
-        if value != 1 and (name == "alpha" or beta != 0)
-    }
-    return op.Gemm(mat1, mat2, None if beta == 0 else self, **scales)
+    addend = None if beta == 0 else self
+    return op.Gemm(mat1, mat2, addend, alpha=None if alpha == 1 else alpha, beta=None if beta in (0, 1) else beta)
 
 
 @lower("aten.baddbmm")
@@ -131,7 +128,7 @@ def _scaled_sum(op: Builder, addend: Tensor, product: Tensor, beta: float, alpha
 
 @lower("aten.einsum")
 def einsum(op: Builder, equation: str, tensors: Sequence[Tensor], *, path: Sequence[int] | None = None) -> Tensor:
-    """Sums of products as the equation says: MatMul for every pair, in the order of `path` (from the left where there is none)."""
+    """Sums of products as the equation says: MatMul for every pair, in the order of `path`, else from the left."""
     terms, result = parse_equation(equation, [len(tensor.shape) for tensor in tensors])
     return contract_all(op, [Operand(tensor, term) for tensor, term in zip(tensors, terms, strict=True)], result, path)
 
@@ -152,8 +149,8 @@ def bilinear(op: Builder, input1: Tensor, input2: Tensor, weight: Tensor, bias: 
     """x1ᵀ W_k x2 + b_k for every k, over the last axes."""
     leading = _letters(len(input1.shape) - 1)
     first = contract(op, Operand(input1, leading + "X"), Operand(weight, "KXY"), leading + "KY")
-    product = contract(op, first, Operand(input2, leading + "Y"), leading + "K").tensor
-    return product if bias is None else product + bias
+    result = contract(op, first, Operand(input2, leading + "Y"), leading + "K").tensor
+    return result if bias is None else result + bias
 
 
 @lower("aten.chain_matmul")
@@ -164,30 +161,13 @@ def chain_matmul(op: Builder, matrices: Sequence[Tensor]) -> Tensor:
 
 @lower("aten.linalg_multi_dot")
 def linalg_multi_dot(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
-    """The product of all matrices in the cheapest order that sizes known now tell; the first and last may be vectors."""
-    return (
-        reduce(op.MatMul, tensors)
-        if _cost_from_left(tensors) <= _cost_from_right(tensors)
-        else _from_right(op, tensors)
-    )
-
-
-def _from_right(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
-    return reduce(lambda right, left: op.MatMul(left, right), reversed(tensors))
-
-
-def _cost_from_left(tensors: Sequence[Tensor]) -> int:
-    """Multiplications of the product taken from the left; 0 where a size is not known now."""
-    rows = tensors[0].shape[0] if len(tensors[0].shape) == 2 else 1
-    sizes = [(rows, tensor.shape[0], tensor.shape[-1] if len(tensor.shape) == 2 else 1) for tensor in tensors[1:]]
-    return sum(a * b * c for a, b, c in sizes) if all(isinstance(dim, int) for size in sizes for dim in size) else 0
-
-
-def _cost_from_right(tensors: Sequence[Tensor]) -> int:
-    """Multiplications of the product taken from the right; 0 where a size is not known now."""
-    columns = tensors[-1].shape[-1] if len(tensors[-1].shape) == 2 else 1
-    sizes = [(tensor.shape[0] if len(tensor.shape) == 2 else 1, tensor.shape[-1], columns) for tensor in tensors[:-1]]
-    return sum(a * b * c for a, b, c in sizes) if all(isinstance(dim, int) for size in sizes for dim in size) else 0
+    """The product of all matrices, from the end that costs less; the first and the last may be vectors."""
+    first, *_, last = (tensor.shape for tensor in tensors)
+    from_left = (first[0] if len(first) == 2 else 1) * sum(product(tensor.shape) for tensor in tensors[1:])
+    from_right = (last[1] if len(last) == 2 else 1) * sum(product(tensor.shape) for tensor in tensors[:-1])
+    if isinstance(from_left, int) and isinstance(from_right, int) and from_right < from_left:
+        return reduce(lambda right, left: op.MatMul(left, right), reversed(tensors))
+    return reduce(op.MatMul, tensors)
 
 
 def _letters(count: int) -> str:

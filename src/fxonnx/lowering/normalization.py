@@ -50,7 +50,7 @@ def _epsilon(x: Tensor, eps: float | None) -> float:
 
 
 def _stash(x: Tensor) -> int | None:
-    """The dtype that statistics are computed in: float32 (ONNX's default, and torch's for narrower ones) unless the input is wider."""
+    """The dtype of the statistics: float32 (ONNX's default, torch's for narrower inputs) unless the input is wider."""
     return dtypes.FLOAT64.code if dtype_of(x) is dtypes.FLOAT64 else None
 
 
@@ -77,7 +77,7 @@ def batch_norm(
     eps: float,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """(x - mean) / √(variance + ε) per channel, with the running statistics or the batch's own. Ioffe and Szegedy 2015."""
+    """(x - mean) / √(variance + ε) per channel, by running statistics or the batch's own. Ioffe and Szegedy 2015."""
     if training or running_mean is None or running_var is None:
         return _by_batch_statistics(op, input, weight, bias, eps)[0]
     return _by_running_statistics(op, input, weight, bias, running_mean, running_var, eps)
@@ -94,7 +94,7 @@ def _by_running_statistics(
 def _by_batch_statistics(
     op: Builder, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(result, mean, biased variance) of every channel over the batch and the spatial axes, the statistics as vectors."""
+    """(result, mean, biased variance) of every channel over the batch and the spatial axes; the latter as vectors."""
     axes = [0, *range(2, len(x.shape))]
     wide = cast(op, x, dtypes.FLOAT32) if dtype_of(x).bits < 32 else x  # as torch computes and keeps them
     mean = op.ReduceMean(wide, axes)
@@ -131,7 +131,8 @@ def group_norm(
 ) -> Tensor:
     """Each group of channels normalized over itself, then scaled and shifted per channel. Wu and He 2018.
 
-    InstanceNormalization of the groups is twice as fast in ONNX Runtime as GroupNormalization, which it has no kernel for.
+    InstanceNormalization of the groups is twice as fast in ONNX Runtime as GroupNormalization, for which it has no
+    kernel.
     """
     shape = tuple(input.shape)
     groups = reshape(op, input, (shape[0], num_groups, product(shape[1:]) // num_groups))
@@ -254,7 +255,8 @@ def batch_norm_with_statistics(
 ) -> tuple[Tensor | None, ...]:
     """(result, mean, 1 / √(variance + ε), running mean after, running variance after).
 
-    The running variance takes the unbiased variance of the batch: n / (n - 1) times the one that normalizes (torch.nn.BatchNorm2d).
+    The running variance takes the unbiased variance of the batch, n / (n - 1) times the one that normalizes
+    (torch.nn.BatchNorm2d).
     """
     if not training:
         if running_mean is None or running_var is None:

@@ -18,7 +18,9 @@ _MODE_NAMES = tuple(_MODES)  # in the order of at::padding_mode, by which `_pad_
 
 
 def padded(op: Builder, x: Tensor, pad: Sequence[Dim], mode: str = "constant", value: float | None = None) -> Tensor:
-    """`x` padded in torch's order and mode. Negative pads cut, after the others have been put on: what is cut may still be reflected."""
+    """`x` padded in torch's order and mode. Negative pads cut, after the others have been put on: what is cut may still
+    be reflected.
+    """
     pairs = list(zip(pad[0::2], pad[1::2], strict=True))[::-1]
     first = len(x.shape) - len(pairs)
     befores, afters = zip(*((0, 0),) * first, *pairs, strict=True) if x.shape else ((), ())

@@ -1,8 +1,8 @@
 """Pools: maxima and averages over windows, of a size given or of one that gives a wanted number of windows.
 
-torch counts windows in its own way when they are rounded up: the last one must begin inside the input or the padding before it
-(ATen/native/Pool.h, `pooling_output_shape`). ONNX's `ceil_mode` does not promise that, so every pool here is rounded down, over an input padded
-behind by exactly what torch's last window reads.
+torch counts windows in its own way when they are rounded up: the last one must begin inside the input or the padding
+before it (ATen/native/Pool.h, `pooling_output_shape`). ONNX's `ceil_mode` does not promise that, so every pool here is
+rounded down, over an input padded behind by what torch's last window reads.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class Windows:
 def windows(size: Dim, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> Windows:
     """torch's windows along an axis of `size`.
 
-    Rounded down, `padding + stride - 1` behind would give as many windows as rounding up does, and `reach - 1` as many as begin inside: the lesser
-    padding gives the lesser number, which is torch's. Where the size is known, no more is padded than is read.
+    Rounded down, `padding + stride - 1` behind would give as many windows as rounding up does, and `reach - 1` as many
+    as begin inside: the lesser padding gives the lesser number, which is torch's. Where the size is known, no more is
+    padded than is read.
     """
     if not ceil_mode:
         return Windows(kernel, stride, dilation, padding, padding)
@@ -58,7 +59,7 @@ def _all_windows(
     """The windows along each of the last axes; one value stands for all, and no stride means the kernel's size."""
     count = len(kernel)
     each = [per_axis(values, count) for values in (kernel, stride or kernel, padding, dilation)]
-    return [windows(*of_axis, ceil_mode) for of_axis in zip(x.shape[-count:], *each, strict=True)]
+    return [windows(size, *given, ceil_mode) for size, *given in zip(x.shape[-count:], *each, strict=True)]
 
 
 def _attributes(axes: Sequence[Windows]) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _unpadded_positions(
     """Positions in a padded channel as positions in the channel."""
     if not any(before) and tuple(padded) == tuple(sizes):
         return flat
-    total = None
+    total: Any = None
     for axis, begin in enumerate(before):
         inner = product(padded[axis + 1 :])
         position = (op.Div(flat, op.size(inner)) if inner != 1 else flat) - begin
@@ -280,9 +281,10 @@ def _largest_of_all(op: Builder, x: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 
 def _even_windows(sizes: Sequence[Dim], wanted: Sequence[Dim]) -> list[int] | None:
-    """The size of windows where they all are equal and do not overlap; None where they are not, or that is known only when running."""
-    if any(isinstance(dim, Expr) for dim in (*sizes, *wanted)) or 0 in wanted or 0 in sizes:
-        return None
-    if any(size % count for size, count in zip(sizes, wanted, strict=True)):
-        return None
-    return [size // count for size, count in zip(sizes, wanted, strict=True)]
+    """The size of windows that all are equal and do not overlap; None where they are not, or nobody knows yet."""
+    kernel = []
+    for size, count in zip(sizes, wanted, strict=True):
+        if isinstance(size, Expr) or isinstance(count, Expr) or size * count == 0 or size % count:
+            return None
+        kernel.append(size // count)
+    return kernel

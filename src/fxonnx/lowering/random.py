@@ -1,6 +1,7 @@
 """Random numbers: the same distributions as torch's, not the same draws.
 
-Every call draws anew, at every run. The operators take shapes as attributes; a symbolic shape is given by a tensor of that shape.
+Every call draws anew, at every run. The operators take shapes as attributes; a symbolic shape is given by a tensor of
+that shape.
 """
 
 from __future__ import annotations
@@ -68,9 +69,14 @@ def randn_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
 
 
 def with_bounds(body: Body) -> Body:
-    """The body with its argument `start` called `from`, which is what the aten schema calls it and Python does not allow."""
+    """The body with its argument `start` called `from`, which is what the aten schema calls it and Python does not
+    allow.
+    """
     parameters = list(inspect.signature(body).parameters.values())
-    renamed = [item.replace(name="from", kind=inspect.Parameter.POSITIONAL_ONLY) if item.name == "start" else item for item in parameters]
+    renamed = [
+        item.replace(name="from", kind=inspect.Parameter.POSITIONAL_ONLY) if item.name == "start" else item
+        for item in parameters
+    ]
 
     def called(op: Builder, self: Tensor, **bounds: Any) -> Tensor:
         return body(op, self, **{"start" if name == "from" else name: item for name, item in bounds.items()})  # type: ignore[no-any-return]
@@ -184,8 +190,8 @@ def _events(op: Builder, dims: Sequence[Dim], probability: Any, dtype: DType) ->
 def multinomial(op: Builder, self: Tensor, num_samples: Dim, replacement: bool = False) -> Tensor:
     """Indices drawn with weights along the last axis.
 
-    The greatest of log(w) + Gumbel noise is a draw with weights w, and the n greatest are n draws without replacement (Vieira 2014); with
-    replacement each draw has noise of its own.
+    The greatest of log(w) + Gumbel noise is a draw with weights w, and the n greatest are n draws without replacement
+    (Vieira 2014); with replacement each draw has noise of its own.
     """
     weights, rank = op.Log(self), len(self.shape)
     if not replacement:
@@ -234,7 +240,10 @@ def log_normal(op: Builder, self: Tensor, mean: float = 1.0, std: float = 2.0) -
 
 @lower("aten.dropout")
 def dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
-    """The input itself outside training; in training each element is 0 with probability p, else divided by 1 - p. Srivastava et al. 2014."""
+    """The input itself outside training; in training each element is 0 with probability p, else divided by 1 - p.
+
+    Srivastava et al. 2014.
+    """
     return input if not train or p == 0 else native_dropout(op, input, p, train)[0]
 
 
@@ -286,8 +295,18 @@ def _channels(x: Tensor) -> list[Dim]:
 
 
 @lower("aten.rrelu", "aten.rrelu_with_noise")
-def rrelu(op: Builder, self: Tensor, noise: Tensor | None = None, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
-    """Leaky ReLU with a random slope for every element; outside training, with the mean of the slope's range. Xu et al. 2015."""
+def rrelu(
+    op: Builder,
+    self: Tensor,
+    noise: Tensor | None = None,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+) -> Tensor:
+    """Leaky ReLU with a random slope for every element; outside training, with the mean of the slope's range.
+
+    Xu et al. 2015.
+    """
     if not training:
         return op.LeakyRelu(self, alpha=(lower + upper) / 2)
     slope = _moved(op, _uniform(op, self.shape, dtype_of(self)), lower, upper - lower)

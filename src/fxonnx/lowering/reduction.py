@@ -1,6 +1,7 @@
 """Reductions: sums, extrema, moments and norms over axes.
 
-Rules that hold for all: no axes named means all of them, a scalar reduces to itself, integers and bools are summed in int64.
+Rules that hold for all: no axes named means all of them, a scalar reduces to itself, integers and bools are summed in
+int64.
 ONNX leaves open what an extremum of NaN is (ONNX Runtime skips it); torch propagates NaN, so it is put back here.
 """
 
@@ -19,7 +20,7 @@ from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.shape import without
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, full, number, reshape, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, in_single, number, vector
 
 Axes = int | Sequence[int] | None
 
@@ -92,7 +93,9 @@ def count_nonzero(op: Builder, self: Tensor, dim: Axes = None) -> Tensor:
 
 
 def _truth(op: Any, name: str, x: Any, dim: Axes, keepdim: bool) -> Any:
-    """Reduced as uint8, whose kernels are eight times as fast as bool's; torch answers in uint8 where it is asked in it."""
+    """Reduced as uint8, whose kernels are eight times as fast as bool's; torch answers in uint8 where it is asked in
+    it.
+    """
     found = reduced(op, name, cast(op, cast(op, x, dtypes.BOOL), dtypes.UINT8), dim, keepdim)
     return found if dtype_of(x) is dtypes.UINT8 else cast(op, found, dtypes.BOOL)
 
@@ -156,7 +159,8 @@ def aminmax(op: Builder, self: Tensor, dim: int | None = None, keepdim: bool = F
 def _first_extremum(op: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any]:
     """The extremum along an axis and the position of its first occurrence, both with that axis kept.
 
-    TopK takes NaN for the greatest, as fast as ArgMax, which skips it; the least of floats is sought as the greatest of -x, for NaN to come first.
+    TopK takes NaN for the greatest, as fast as ArgMax, which skips it; the least of floats is sought as the greatest of
+    -x, for NaN to come first.
     """
     if largest or not dtype_of(x).is_float:
         return op.TopK(x, vector(op, [1]), axis=axis, largest=int(largest))
@@ -206,59 +210,94 @@ def argmin(op: Builder, self: Tensor, dim: int | None = None, keepdim: bool = Fa
 # ── moments ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _moments(op: Any, x: Any, dim: Axes, unbiased: bool, correction: float | None, keepdim: bool) -> tuple[Any, Any]:
-    """Σ(x - mean)² / max(n - correction, 0), and the mean."""
-    correction = float(unbiased) if correction is None else correction
+def _moments(
+    op: Any, x: Any, dim: Axes, unbiased: bool, correction: float | None, keepdim: bool, root: bool
+) -> tuple[Any, Any]:
+    """Σ(x - mean)² / max(n - correction, 0), or its root, and the mean with the reduced axes kept.
+
+    Narrow floats are computed in float32 and rounded once, as in torch.
+    """
+    kind = dtype_of(x)
+    x = cast(op, x, dtypes.FLOAT32 if kind.bits < 32 else kind)
     center = mean(op, x, dim, True)
     deviation = op.Sub(x, center)
+    variance = _mean_over(op, op.Mul(deviation, deviation), dim, _correction(unbiased, correction), keepdim)
+    return cast(op, op.Sqrt(variance) if root else variance, kind), cast(op, center, kind)
+
+
+def _correction(unbiased: bool, correction: float | None) -> float:
+    return float(unbiased) if correction is None else correction
+
+
+def _mean_over(op: Any, x: Any, dim: Axes, correction: float, keepdim: bool) -> Any:
+    """Σx / max(n - correction, 0)."""
     size = count(x, dim)
-    square = op.Mul(deviation, deviation)
-    if correction == 0 and size != 0:
-        return reduced(op, "Mean", square, dim, keepdim), center
-    return op.Div(reduced(op, "Sum", square, dim, keepdim), _degrees(op, size, correction, x)), center
-
-
-def _degrees(op: Any, size: Dim, correction: float, like: Any) -> Any:
-    """max(size - correction, 0) as a scalar."""
+    if correction == 0:
+        return mean(op, x, dim, keepdim)
     if isinstance(size, int):
-        return number(op, max(size - correction, 0), like)
-    free = op.Sub(cast(op, op.size(size), dtype_of(like)), number(op, correction, like))
-    return op.Max(free, number(op, 0, like))
+        free = number(op, max(size - correction, 0), x)
+    else:
+        free = op.Sub(cast(op, op.size(size), dtype_of(x)), number(op, correction, x))
+        free = op.Max(free, number(op, 0, x))
+    return op.Div(reduced(op, "Sum", x, dim, keepdim), free)
+
+
+def _without_reduced(op: Any, center: Any, dim: Axes, keepdim: bool) -> Any:
+    return center if keepdim or not center.shape else without(op, center, axes_of(dim, len(center.shape)))
 
 
 @lower("aten.var")
 def var(
-    op: Builder, self: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, correction: float | None = None
+    op: Builder,
+    self: Tensor,
+    dim: Axes = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    correction: float | None = None,
 ) -> Tensor:
     """Mean squared deviation from the mean, over n - correction (1 unless biased)."""
-    return _moments(op, self, dim, unbiased, correction, keepdim)[0]
+    return _moments(op, self, dim, unbiased, correction, keepdim, root=False)[0]
 
 
 @lower("aten.std")
 def std(
-    op: Builder, self: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, correction: float | None = None
+    op: Builder,
+    self: Tensor,
+    dim: Axes = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    correction: float | None = None,
 ) -> Tensor:
     """The root of `var`."""
-    return op.Sqrt(var(op, self, dim, unbiased, keepdim, correction))
+    return _moments(op, self, dim, unbiased, correction, keepdim, root=True)[0]
 
 
 @lower("aten.var_mean")
 def var_mean(
-    op: Builder, self: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, correction: float | None = None
+    op: Builder,
+    self: Tensor,
+    dim: Axes = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`var`, and the mean."""
-    variance, center = _moments(op, self, dim, unbiased, correction, keepdim)
-    axes = axes_of(dim, len(self.shape)) if self.shape else []
-    return variance, center if keepdim else without(op, center, axes)
+    variance, center = _moments(op, self, dim, unbiased, correction, keepdim, root=False)
+    return variance, _without_reduced(op, center, dim, keepdim)
 
 
 @lower("aten.std_mean")
 def std_mean(
-    op: Builder, self: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False, correction: float | None = None
+    op: Builder,
+    self: Tensor,
+    dim: Axes = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`std`, and the mean."""
-    variance, center = var_mean(op, self, dim, unbiased, keepdim, correction)
-    return op.Sqrt(variance), center
+    deviation, center = _moments(op, self, dim, unbiased, correction, keepdim, root=True)
+    return deviation, _without_reduced(op, center, dim, keepdim)
 
 
 # ── norms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -279,8 +318,13 @@ def vector_norm(
             return reduced(op, "Sum", cast(op, cast(op, x, dtypes.BOOL), dtype_of(x)), dim, keepdim)
     if ord == -math.inf:
         return amin(op, op.Abs(x), dim, keepdim)
-    powers = op.Pow(op.Abs(x), number(op, ord, x))
-    return op.Pow(reduced(op, "Sum", powers, dim, keepdim), number(op, 1 / ord, x))
+    return _power_norm(op, x, ord, dim, keepdim)
+
+
+@in_single
+def _power_norm(op: Any, x: Any, p: float, dim: Axes, keepdim: bool) -> Any:
+    powers = op.Pow(op.Abs(x), number(op, p, x))
+    return op.Pow(reduced(op, "Sum", powers, dim, keepdim), number(op, 1 / p, x))
 
 
 @lower("aten.norm")

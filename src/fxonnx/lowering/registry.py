@@ -20,7 +20,7 @@ Body: TypeAlias = Callable[..., Any]
 
 FAMILIES = tuple(
     """activation arithmetic attention compare complex complex_functions control convolution creation cumulative diagonal embedding fft indexing joining linalg
-    matmul normalization padding pooling quantized random recurrent reduction resize scatter shape sorting special vision""".split()
+    matmul normalization padding pooling quantized random recurrent reduction resize scatter shape sorting special stft vision windows""".split()
 )
 
 # Arguments that say where and how torch stores a tensor; an ONNX value has no such thing, so bodies need not name them.

@@ -1,7 +1,8 @@
 """Resizing: nearest, linear and cubic interpolation over the spatial axes.
 
-torch resizes to a size, and takes the step between the points it reads from the scale factor when it was given one, else from the sizes
-(ATen/native/UpSample.h, `area_pixel_compute_scale`). ONNX's Resize takes scales or sizes: scales where the factors were given, sizes otherwise.
+torch resizes to a size, and takes the step between the points it reads from the scale factor when it was given one,
+else from the sizes (ATen/native/UpSample.h, `area_pixel_compute_scale`). ONNX's Resize takes scales or sizes: scales
+where the factors were given, sizes otherwise.
 One body serves both overloads of an op: `self` with a scale per axis, and `input` with `scale_factors`.
 """
 
@@ -29,14 +30,14 @@ Factor = float | None
 class Resizing:
     """One axis: its size before and after, and the factor that torch steps by (None: the ratio of the sizes)."""
 
-    before: Dim
-    after: Dim | None
+    before: Any  # Dim
+    after: Any  # Dim, or None where no dim says it
     factor: Factor
 
     @property
     def scale(self) -> float:
         """How many elements one becomes."""
-        return self.factor if self.factor is not None else self.after / self.before  # type: ignore[operator, return-value]
+        return self.factor if self.factor is not None else float(self.after / self.before)
 
     @property
     def is_static(self) -> bool:
@@ -78,6 +79,13 @@ def _scaled(size: Dim, factor: Factor) -> Dim | None:
     return floor_divide(size, int(1 / factor)) if (1 / factor).is_integer() else None
 
 
+def _given(self: Tensor | None, input: Tensor | None) -> Tensor:
+    """The tensor under the name that the overload has for it."""
+    given = self if input is None else input
+    assert given is not None
+    return given
+
+
 def _factors(x: Tensor, factors: Sequence[float] | None, *named: Factor) -> list[Factor]:
     """A factor per spatial axis from `scale_factors`, or from `scales` or `scales_d`, `scales_h`, `scales_w`."""
     count = len(x.shape) - 2
@@ -112,7 +120,7 @@ def upsample_nearest(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """The element at ⌊i / scale⌋."""
-    x = self if input is None else input
+    x = _given(self, input)
     axes = plan(x, output_size, _factors(x, scale_factors, scales, scales_d, scales_h, scales_w))
     if all(map(_reads_like_onnx, axes)):
         return _resized(op, x, axes, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
@@ -134,18 +142,18 @@ def upsample_nearest_exact(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """The element at ⌊(i + ½) / scale⌋: the one whose centre is nearest."""
-    x = self if input is None else input
+    x = _given(self, input)
     axes = plan(x, output_size, _factors(x, scale_factors, scales, scales_d, scales_h, scales_w))
     attributes = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
     return _resized(op, x, axes, mode="nearest", **attributes)
 
 
 def _reads_like_onnx(axis: Resizing) -> bool:
-    """Whether rounding in float32 leads Resize to the elements that torch reads; taken for granted where sizes are not known."""
+    """Whether rounding in float32 leads Resize to the elements that torch reads; assumed where sizes are not known."""
     if not axis.is_static:
         return True
     positions = np.arange(axis.after, dtype=np.float32)
-    by_onnx = np.minimum(np.floor(positions / np.float32(axis.scale)).astype(np.int64), axis.before - 1)  # type: ignore[operator]
+    by_onnx = np.minimum(np.floor(positions / np.float32(axis.scale)).astype(np.int64), axis.before - 1)
     return np.array_equal(by_onnx, _nearest(axis))
 
 
@@ -157,7 +165,7 @@ def _nearest(axis: Resizing) -> np.ndarray:
     if axis.after == 2 * axis.before:
         return positions >> 1
     step = np.float32(axis.before) / np.float32(axis.after) if axis.factor is None else np.float32(1 / axis.factor)
-    return np.minimum(np.floor(positions.astype(np.float32) * step).astype(np.int64), axis.before - 1)  # type: ignore[operator]
+    return np.minimum(np.floor(positions.astype(np.float32) * step).astype(np.int64), axis.before - 1)
 
 
 # ── linear and cubic ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -177,7 +185,7 @@ def upsample_linear(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """Linear interpolation along each spatial axis."""
-    x = self if input is None else input
+    x = _given(self, input)
     factors = _factors(x, scale_factors, scales, scales_d, scales_h, scales_w)
     return _interpolated(op, x, output_size, factors, align_corners, mode="linear")
 
@@ -194,7 +202,7 @@ def upsample_bicubic(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """Cubic convolution along both spatial axes. Keys 1981."""
-    x = self if input is None else input
+    x = _given(self, input)
     factors = _factors(x, scale_factors, None, None, scales_h, scales_w)
     return _interpolated(op, x, output_size, factors, align_corners, mode="cubic", cubic_coeff_a=_CUBIC)
 
@@ -211,7 +219,7 @@ def upsample_bilinear_antialiased(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """Linear interpolation with a kernel as wide as the step when shrinking, as PIL does it."""
-    x = self if input is None else input
+    x = _given(self, input)
     factors = _factors(x, scale_factors, None, None, scales_h, scales_w)
     return _interpolated(op, x, output_size, factors, align_corners, mode="linear", exclude_outside=1, antialias=1)
 
@@ -228,7 +236,7 @@ def upsample_bicubic_antialiased(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """Cubic convolution with a kernel as wide as the step when shrinking, as PIL does it."""
-    x = self if input is None else input
+    x = _given(self, input)
     factors = _factors(x, scale_factors, None, None, scales_h, scales_w)
     attributes = {"cubic_coeff_a": _CUBIC_ANTIALIASED, "exclude_outside": 1, "antialias": 1}
     return _interpolated(op, x, output_size, factors, align_corners, mode="cubic", **attributes)
@@ -242,7 +250,10 @@ def _interpolated(
     align_corners: bool,
     **attributes: Any,
 ) -> Tensor:
-    """Resize between the centres of the outermost elements (`align_corners`; factors then only give the sizes) or between their edges."""
+    """Resize between the centres of the outermost elements (`align_corners`) or between their edges.
+
+    With aligned corners factors only give the sizes.
+    """
     if not dtype_of(x).is_float:
         raise Unsupported(f"an interpolation of {dtype_of(x)}, which torch rounds in a way of its own")
     if align_corners and "antialias" in attributes:

@@ -1,6 +1,7 @@
 """Scattering: what writes elements by position or by mask, and counts them.
 
-A write is a value: the tensor with some elements replaced. Where torch leaves open which of several writes to one element wins, so does ONNX.
+A write is a value: the tensor with some elements replaced. Where torch leaves open which of several writes to one
+element wins, so does ONNX.
 Source of the semantics: ATen/native/TensorAdvancedIndexing.cpp.
 """
 
@@ -20,10 +21,27 @@ from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.indexing import MASKS, as_vector, clamped, flat, index_of, int64, without_scalar_masks
 from fxonnx.lowering.joining import LAST, cut, joined
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, expand, full, number, positions, reshape, transpose, vector
+from fxonnx.lowering.vocabulary import (
+    axis_of,
+    cast,
+    dtype_of,
+    expand,
+    full,
+    number,
+    positions,
+    reshape,
+    transpose,
+    vector,
+)
 
 # torch's reduction -> ONNX's, and the value that leaves any other unchanged.
-_REDUCTIONS = {"sum": ("add", 0), "prod": ("mul", 1), "mean": ("add", 0), "amax": ("max", -math.inf), "amin": ("min", math.inf)}
+_REDUCTIONS = {
+    "sum": ("add", 0),
+    "prod": ("mul", 1),
+    "mean": ("add", 0),
+    "amax": ("max", -math.inf),
+    "amin": ("min", math.inf),
+}
 
 
 def like_self(op: Any, result: Any, self: Any) -> Any:
@@ -46,7 +64,9 @@ def tuples_written(op: Any, data: Any, tuples: Any, updates: Any, reduction: str
 
 
 def _accumulator(dtype: DType, reduction: str) -> DType:
-    """The dtype that many values are reduced in: float32 for narrow floats, whose sums lose less there, int32 for bool, which has no order or sum."""
+    """The dtype that many values are reduced in: float32 for narrow floats, whose sums lose less there, int32 for bool,
+    which has no order or sum.
+    """
     if reduction == "none":
         return dtype
     return dtypes.INT32 if dtype is dtypes.BOOL else dtypes.FLOAT32 if dtype.is_float and dtype.bits < 32 else dtype
@@ -91,7 +111,9 @@ def scatter(op: Builder, self: Tensor, dim: int, index: Tensor, src: Tensor, red
 
 
 @lower("aten.scatter.value", "aten.scatter.value_reduce")
-def scatter_value(op: Builder, self: Tensor, dim: int, index: Tensor, value: float, reduce: str | None = None) -> Tensor:
+def scatter_value(
+    op: Builder, self: Tensor, dim: int, index: Tensor, value: float, reduce: str | None = None
+) -> Tensor:
     """As `scatter` with one number as source."""
     return scatter(op, self, dim, index, full(op, index.shape, value, dtype_of(self)), reduce)
 
@@ -161,14 +183,22 @@ def _spoiled(op: Any, result: Any, data: Any, index: Any, updates: Any, axis: in
 
 def _spread(op: Any, index: Any, shape: Sequence[Dim], axis: int) -> Any:
     """An index of slices as one of elements: repeated over the other axes of `shape`."""
-    column = op.Unsqueeze(index, vector(op, [other for other in range(len(shape)) if other != axis])) if len(shape) > 1 else index
+    column = (
+        op.Unsqueeze(index, vector(op, [other for other in range(len(shape)) if other != axis]))
+        if len(shape) > 1
+        else index
+    )
     return expand(op, column, [index.shape[0] if other == axis else dim for other, dim in enumerate(shape)])
 
 
 def _slices_written(op: Any, self: Any, dim: int, index: Any, source: Any, reduction: str = "none") -> Any:
     """Slices of `source` written to, or added to, the slices of `self` at `index`."""
     axis = axis_of(dim, len(self.shape))
-    data, index, source = as_vector(op, self), int64(op, as_vector(op, index)), as_vector(op, cast(op, source, dtype_of(self)))
+    data, index, source = (
+        as_vector(op, self),
+        int64(op, as_vector(op, index)),
+        as_vector(op, cast(op, source, dtype_of(self))),
+    )
     if axis == 0:
         result = tuples_written(op, data, op.Unsqueeze(index, vector(op, [-1])), source, reduction)
     else:
@@ -258,7 +288,11 @@ def _put(op: Any, x: Any, indices: Sequence[Any], values: Any, reduction: str) -
     rest = [x.shape[axis] for axis in order[len(index.axes) :]]
     before = index.axes[0] if index.adjacent else 0
     placed = expand(op, values, (*rest[:before], *index.shape, *rest[before:]))
-    moved = [*range(before, before + len(index.shape)), *range(before), *range(before + len(index.shape), len(placed.shape))]
+    moved = [
+        *range(before, before + len(index.shape)),
+        *range(before),
+        *range(before + len(index.shape), len(placed.shape)),
+    ]
     result = tuples_written(op, transpose(op, x, order), index.tuples(op), transpose(op, placed, moved), reduction)
     return transpose(op, result, np.argsort(order).tolist())
 
@@ -287,7 +321,9 @@ def masked_scatter(op: Builder, self: Tensor, mask: Tensor, source: Tensor) -> T
     if 0 in source.shape:
         return self
     rank = op.CumSum(cast(op, flat(op, condition), dtypes.INT64), np.array(0, np.int64))
-    taken = op.Gather(flat(op, source), op.Sub(rank, np.array(1, np.int64)), axis=0)  # -1, before the first: any element does
+    taken = op.Gather(
+        flat(op, source), op.Sub(rank, np.array(1, np.int64)), axis=0
+    )  # -1, before the first: any element does
     return op.Where(condition, reshape(op, taken, self.shape), self)
 
 
@@ -312,7 +348,13 @@ def _replaced(op: Any, x: Any, piece: Any, axis: int, start: Dim, end: Dim) -> A
 
 @lower("aten.slice_scatter")
 def slice_scatter(
-    op: Builder, self: Tensor, src: Tensor, dim: int = 0, start: Dim | None = None, end: Dim | None = None, step: int = 1
+    op: Builder,
+    self: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: Dim | None = None,
+    end: Dim | None = None,
+    step: int = 1,
 ) -> Tensor:
     """`self` with `self[start:end:step]` along `dim` replaced."""
     axis = axis_of(dim, len(self.shape))
@@ -342,10 +384,14 @@ def _bound(bound: Dim, size: Dim) -> Dim:
 
 @lower("aten.bincount")
 def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, … occurs, or the sum of its weights; as long as the greatest element wants, at least `minlength`."""
+    """How often each of 0, 1, … occurs, or the sum of its weights; as long as the greatest element wants, at least
+    `minlength`.
+    """
     values = int64(op, self)
     longest = op.ReduceMax(op.Concat(values, vector(op, [minlength - 1]), axis=0), vector(op, [0]))
-    kind = dtypes.INT64 if weights is None else dtypes.FLOAT32 if dtype_of(weights) is dtypes.FLOAT32 else dtypes.FLOAT64
+    kind = (
+        dtypes.INT64 if weights is None else dtypes.FLOAT32 if dtype_of(weights) is dtypes.FLOAT32 else dtypes.FLOAT64
+    )
     zeros = op.ConstantOfShape(op.Add(longest, vector(op, [1])), value=np.zeros(1, kind.numpy))
     updates = full(op, self.shape, 1, kind) if weights is None else cast(op, weights, kind)
     return written(op, zeros, values, updates, 0, "add")
@@ -353,7 +399,9 @@ def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength
 
 @lower("aten.histc")
 def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements lie in each of `bins` equal intervals from `min` to `max`, both included; those outside are not counted."""
+    """How many elements lie in each of `bins` equal intervals from `min` to `max`, both included; those outside are not
+    counted.
+    """
     x = flat(op, self)
     low, high = _own_range(op, x) if min == max else (number(op, min, x), number(op, max, x))
     inside = op.And(op.GreaterOrEqual(x, low), op.LessOrEqual(x, high))

@@ -1,6 +1,7 @@
 """Shape: views, axes and repetition. Values move, none changes.
 
-torch's views are values here, so `view` and `reshape` are one op. A size may be symbolic everywhere; ranks, axes and the number of results are not.
+torch's views are values here, so `view` and `reshape` are one op. A size may be symbolic everywhere; ranks, axes and
+the number of results are not.
 Source of the semantics: torch's documentation of each function, and ATen/native/TensorShape.cpp.
 """
 

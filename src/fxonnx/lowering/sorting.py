@@ -1,4 +1,5 @@
-"""Sorting: order statistics by TopK, which orders equal elements by position and takes NaN for the greatest, as torch does.
+"""Sorting: order statistics by TopK, which orders equal elements by position and takes NaN for the greatest, as torch
+does.
 
 ONNX's TopK says the first; the second is ONNX Runtime's kernel. Unique elements are ONNX's Unique.
 """
@@ -21,9 +22,14 @@ from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, po
 
 
 def ordered(op: Any, x: Any, k: Dim, dim: int, largest: bool) -> tuple[Any, Any]:
-    """The first `k` elements along an axis in descending or ascending order, and where they were; a scalar is ordered."""
+    """The first `k` elements along an axis in descending or ascending order, and where they were."""
     values, places = op.TopK(as_vector(op, x), vector(op, [k]), axis=axis_of(dim, len(x.shape)), largest=int(largest))
-    return (values, places) if x.shape else (op.Reshape(values, vector(op, [k] if k == 0 else [])), op.Reshape(places, vector(op, [k] if k == 0 else [])))
+    return (values, places) if x.shape else (_scalar(op, values, k), _scalar(op, places, k))
+
+
+def _scalar(op: Any, x: Any, k: Dim) -> Any:
+    """The result for a scalar: one again, but for `k` = 0, which torch answers with nothing."""
+    return op.Reshape(x, vector(op, [0] if k == 0 else []))
 
 
 def _size(x: Any, dim: int) -> Dim:
@@ -31,7 +37,9 @@ def _size(x: Any, dim: int) -> Dim:
 
 
 @lower("aten.topk")
-def topk(op: Builder, self: Tensor, k: Dim, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Tensor, Tensor]:
+def topk(
+    op: Builder, self: Tensor, k: Dim, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> tuple[Tensor, Tensor]:
     """The `k` greatest (or least) elements along `dim`, in order, and where they are."""
     return ordered(op, self, k, dim, largest)
 
@@ -77,7 +85,9 @@ def kthvalue(op: Builder, self: Tensor, k: Dim, dim: int = -1, keepdim: bool = F
 
 @lower("aten.median.dim")
 def median_along(op: Builder, self: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The lower median along `dim`, and where it is; NaN where there is one, which comes last in order and so must be sought."""
+    """The lower median along `dim`, and where it is; NaN where there is one, which comes last in order and so must be
+    sought.
+    """
     middle = floor_divide(_size(self, dim) - 1, 2) + 1
     value, place = _ranked(op, self, middle, dim, keepdim)
     if not dtype_of(self).is_float or not self.shape:
@@ -170,7 +180,9 @@ def unique_dim(
 def unique_consecutive(
     op: Builder, self: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The elements (slices along `dim`) that differ from the one before, which of them each element is, how long each run is."""
+    """The elements (slices along `dim`) that differ from the one before, which of them each element is, how long each
+    run is.
+    """
     x = flat(op, self) if dim is None else self
     axis = axis_of(dim or 0, len(x.shape))
     size = x.shape[axis]
@@ -181,7 +193,11 @@ def unique_consecutive(
     often = op.Sub(op.Concat(cut(op, begins, 0, 1, LAST), vector(op, [size]), axis=0), begins)
     inverse = reshape(op, which, self.shape if dim is None else (size,))
     along = dim is not None  # then torch returns all three, whether asked or not
-    return values, inverse if return_inverse or along else _nothing(op), often if return_counts or along else _nothing(op)
+    return (
+        values,
+        inverse if return_inverse or along else _nothing(op),
+        often if return_counts or along else _nothing(op),
+    )
 
 
 @lower("aten.unique_dim_consecutive")

@@ -1,7 +1,8 @@
-"""Functions that ONNX has no operator for: logarithms and exponentials that keep small arguments, error and gamma functions, angles.
+"""Functions that ONNX has no operator for: logarithms and exponentials that keep small arguments, error and gamma
+functions, angles.
 
-The formulas compute in the dtype of their argument and are as accurate as it is, unless a docstring says otherwise. Source where none is named:
-Abramowitz & Stegun, "Handbook of Mathematical Functions" (1964).
+The formulas compute in the dtype of their argument and are as accurate as it is, unless a docstring says otherwise.
+Source where none is named: Abramowitz & Stegun, "Handbook of Mathematical Functions" (1964).
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ def expm1(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.log1p", promote=FLOAT)
 @in_single
 def log1p(op: Builder, self: Tensor) -> Tensor:
-    """log(1 + x) + (x - ((1 + x) - 1)) / (1 + x): the second term is what rounding 1 + x lost. Where nothing was lost it is not added (it may be 0/0)."""
+    """log(1 + x) + (x - ((1 + x) - 1)) / (1 + x): the second term is what rounding 1 + x lost.
+
+    Where nothing was lost it is not added (it may be 0/0).
+    """
     total = op.Add(self, 1)
     kept = op.Sub(total, 1)
     logarithm = op.Log(total)
@@ -115,7 +119,10 @@ def logit(op: Builder, self: Tensor, eps: float | None = None) -> Tensor:
 @lower("aten.hypot", promote=FLOAT)
 @in_single
 def hypot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """√(x² + y²) without overflow: the longer side times √(1 + (shorter / longer)²). An infinite side wins over NaN, as in C."""
+    """√(x² + y²) without overflow: the longer side times √(1 + (shorter / longer)²).
+
+    An infinite side wins over NaN, as in C.
+    """
     x, y = op.Abs(self), op.Abs(other)
     longer, shorter = op.Max(x, y), op.Min(x, y)
     ratio = op.Where(op.Equal(longer, shorter), 1, op.Div(shorter, longer))
@@ -126,9 +133,10 @@ def hypot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 @lower("aten.atan2", "aten.arctan2", promote=FLOAT)
 @in_single
 def atan2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The angle of the point (other, self), from -π to π, in all quadrants: the signs of zeros count, and infinities have directions.
+    """The angle of the point (other, self), from -π to π, in all quadrants.
 
-    The angle in the first quadrant is atan(|y| / |x|), the quotient being 1 on the diagonal and 0 at the origin; signs then unfold it.
+    Signs of zeros count, and infinities have directions. The angle in the first quadrant is atan(|y| / |x|), the
+    quotient being 1 on the diagonal and 0 at the origin; signs then unfold it.
     """
     y, x = op.Abs(self), op.Abs(other)
     angle = op.Atan(op.Where(op.Equal(x, y), op.Sign(y), op.Div(y, x)))
@@ -146,7 +154,10 @@ def sinc(op: Builder, self: Tensor) -> Tensor:
 
 # ── error functions ──
 
-_ERFC = (-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277)
+_ERFC = (
+    -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
+    0.17087277,
+)  # fmt: skip
 
 
 @lower("aten.erfc", "aten.special_erfc", promote=FLOAT)
@@ -174,12 +185,15 @@ def _scaled_tail(op: Builder, x: Tensor) -> Tensor:
     return op.Mul(t, op.Exp(_polynomial(op, t, _ERFC)))
 
 
-# Coefficients in powers of w - 2.5 and of √w - 3, w = -log(1 - x²). Giles, "Approximating the erfinv function", GPU Computing Gems 2011, single precision.
+# Coefficients in powers of w - 2.5 and of √w - 3, w = -log(1 - x²), single precision.
+# Giles, "Approximating the erfinv function", GPU Computing Gems 2011.
 _ERFINV_CENTRAL = (
-    1.50140941, 0.246640727, -0.00417768164, -0.00125372503, 0.00021858087, -4.39150654e-06, -3.5233877e-06, 3.43273939e-07, 2.81022636e-08,
+    1.50140941, 0.246640727, -0.00417768164, -0.00125372503, 0.00021858087, -4.39150654e-06, -3.5233877e-06,
+    3.43273939e-07, 2.81022636e-08,
 )  # fmt: skip
 _ERFINV_TAIL = (
-    2.83297682, 1.00167406, 0.00943887047, -0.0076224613, 0.00573950773, -0.00367342844, 0.00134934322, 0.000100950558, -0.000200214257,
+    2.83297682, 1.00167406, 0.00943887047, -0.0076224613, 0.00573950773, -0.00367342844, 0.00134934322, 0.000100950558,
+    -0.000200214257,
 )  # fmt: skip
 
 
@@ -189,20 +203,28 @@ def erfinv(op: Builder, self: Tensor) -> Tensor:
     """The inverse of erf, in float32."""
     _needs_single(self, "erfinv")
     w = op.Neg(op.Log(op.Mul(op.Sub(1, self), op.Add(self, 1))))
-    central, tail = _polynomial(op, op.Sub(w, 2.5), _ERFINV_CENTRAL), _polynomial(op, op.Sub(op.Sqrt(w), 3), _ERFINV_TAIL)
+    central, tail = (
+        _polynomial(op, op.Sub(w, 2.5), _ERFINV_CENTRAL),
+        _polynomial(op, op.Sub(op.Sqrt(w), 3), _ERFINV_TAIL),
+    )
     inverse = op.Mul(op.Where(op.Less(w, 5), central, tail), self)
     return op.Where(op.IsInf(w), op.Mul(self, math.inf), inverse)
 
 
-# Rational approximations, numerator and denominator, in powers of (p - ½)² and of √(-2·log p). Acklam 2003, relative error below 1.2e-9.
+# fmt: off
+# Rational approximations, numerator and denominator, in powers of (p - ½)² and of √(-2·log p).
+# Acklam 2003, relative error below 1.2e-9.
 _NDTRI_CENTRAL = (
-    (2.506628277459239, -30.66479806614716, 138.3577518672690, -275.9285104469687, 220.9460984245205, -39.69683028665376),
+    (2.506628277459239, -30.66479806614716, 138.3577518672690, -275.9285104469687, 220.9460984245205,
+     -39.69683028665376),
     (1.0, -13.28068155288572, 66.80131188771972, -155.6989798598866, 161.5858368580409, -54.47609879822406),
 )
 _NDTRI_TAIL = (
-    (2.938163982698783, 4.374664141464968, -2.549732539343734, -2.400758277161838, -0.3223964580411365, -0.007784894002430293),
+    (2.938163982698783, 4.374664141464968, -2.549732539343734, -2.400758277161838, -0.3223964580411365,
+     -0.007784894002430293),
     (1.0, 3.754408661907416, 2.445134137142996, 0.3224671290700398, 0.007784695709041462),
 )
+# fmt: on
 
 
 @lower("aten.special_ndtri", promote=FLOAT)
@@ -223,14 +245,17 @@ def ndtri(op: Builder, self: Tensor) -> Tensor:
 
 _LANCZOS_SHIFT = 7.0
 _LANCZOS = (
-    0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059, 12.507343278686905,
-    -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
+    0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
+    12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
 )  # fmt: skip
 
 
 @lower("aten.lgamma", "aten.special_gammaln", "prims.lgamma", promote=FLOAT)
 def lgamma(op: Builder, self: Tensor) -> Tensor:
-    """log |Γ(x)|, in double: by Lanczos' approximation from ½ on, by reflection below. Lanczos 1964; coefficients of Godfrey for g = 7."""
+    """log |Γ(x)|, in double: by Lanczos' approximation from ½ on, by reflection below. Lanczos 1964.
+
+    Coefficients of Godfrey for g = 7.
+    """
     x = op.Cast(self, to=dtypes.FLOAT64)
     reflected = op.Less(x, 0.5)
     z = op.Sub(op.Where(reflected, op.Sub(1, x), x), 1)
@@ -251,7 +276,10 @@ _DIGAMMA = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760, -1 / 12)
 
 @lower("aten.digamma", "aten.special_digamma", "aten.special_psi", promote=FLOAT)
 def digamma(op: Builder, self: Tensor) -> Tensor:
-    """Γ'(x) / Γ(x), in double: by the asymptotic series ten steps up, by reflection below ½. -∞ at 0 (∞ at -0), NaN at the other poles."""
+    """Γ'(x) / Γ(x), in double: by the asymptotic series ten steps up, by reflection below ½.
+
+    -∞ at 0 (∞ at -0), NaN at the other poles.
+    """
     x = op.Cast(self, to=dtypes.FLOAT64)
     reflected = op.Less(x, 0.5)
     y = op.Where(reflected, op.Sub(1, x), x)
@@ -270,11 +298,16 @@ def digamma(op: Builder, self: Tensor) -> Tensor:
 
 # ── modified Bessel functions ──
 
-# A&S 9.8.1 to 9.8.4: up to 3.75 in powers of (x / 3.75)², beyond, times √x·exp(-x), of 3.75 / x; relative errors below 2.2e-7.
+# A&S 9.8.1 to 9.8.4: up to 3.75 in powers of (x / 3.75)², beyond, times √x·exp(-x), of 3.75 / x.
+# Relative errors below 2.2e-7.
 _I0 = (1.0, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813)
-_I0_FAR = (0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281, -0.02057706, 0.02635537, -0.01647633, 0.00392377)
+_I0_FAR = (
+    0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281, -0.02057706, 0.02635537, -0.01647633, 0.00392377,
+)  # fmt: skip
 _I1 = (0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411)
-_I1_FAR = (0.39894228, -0.03988024, -0.00362018, 0.00163801, -0.01031555, 0.02282967, -0.02895312, 0.01787654, -0.00420059)
+_I1_FAR = (
+    0.39894228, -0.03988024, -0.00362018, 0.00163801, -0.01031555, 0.02282967, -0.02895312, 0.01787654, -0.00420059,
+)  # fmt: skip
 _NEAR = 3.75
 
 
@@ -318,7 +351,9 @@ def _bessel(op: Builder, x: Tensor, near: Sequence[float], far: Sequence[float])
     """The near polynomial, and the far one over √|x|."""
     _needs_single(x, "a modified Bessel function")
     ratio, length = op.Div(x, _NEAR), op.Abs(x)
-    return _polynomial(op, op.Mul(ratio, ratio), near), op.Div(_polynomial(op, op.Div(_NEAR, length), far), op.Sqrt(length))
+    return _polynomial(op, op.Mul(ratio, ratio), near), op.Div(
+        _polynomial(op, op.Div(_NEAR, length), far), op.Sqrt(length)
+    )
 
 
 # ── divisors ──
@@ -372,4 +407,6 @@ def _ratio(op: Builder, x: Tensor, polynomials: tuple[Sequence[float], Sequence[
 
 def _needs_single(x: Tensor, name: str) -> None:
     if dtype_of(x) is dtypes.FLOAT64:
-        raise Unsupported(f"{name} is written by a formula of single precision, which float64 does not deserve; cast to float32")
+        raise Unsupported(
+            f"{name} is written by a formula of single precision, which float64 does not deserve; cast to float32"
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from fxonnx import errors
 from fxonnx.ir import schema
 from fxonnx.ir.data import AbsentData, ArrayData, CastData, Data, TransposedData, byte_size
-from fxonnx.ir.evaluate import evaluate_node
+from fxonnx.ir.evaluate import CannotEvaluate, evaluate_node
 from fxonnx.ir.graph import Graph, Node, Substitution, Value, constant_ints
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.pipeline import graph_pass, inside
@@ -128,10 +128,13 @@ def _known_ints(value: Value) -> np.ndarray | None:
     return None if ints is None else np.array(ints, value.dtype.numpy).reshape(-1 if value.shape else ())
 
 
-def _evaluated(node: Node) -> list[Data]:
-    """What the node computes, checked against what was inferred."""
+def _evaluated(node: Node) -> list[Data] | None:
+    """What the node computes, checked against what was inferred; None where nobody here can compute it."""
     inputs = [None if value is None or value.data is None else value.data.array() for value in node.inputs]
-    arrays = evaluate_node(node, inputs)
+    try:
+        arrays = evaluate_node(node, inputs)
+    except CannotEvaluate:
+        return None
     contents = [ArrayData(np.asarray(array)) for array in arrays]
     for data, output in zip(contents, node.outputs, strict=True):
         if data.dtype is not output.dtype or len(data.shape) != len(output.shape):

@@ -14,7 +14,18 @@ from fxonnx.ir.calls import attribute_value
 from fxonnx.ir.data import AbsentData
 from fxonnx.ir.graph import Node, Value
 from fxonnx.ir.schema import AttributeFacts
-from fxonnx.passes.pattern import AttributeWildcard, Either, Outside, Pattern, PatternNode, Rest, Template, Wildcard
+from fxonnx.passes.pattern import (
+    AttributeWildcard,
+    Called,
+    Either,
+    Outside,
+    Pattern,
+    PatternNode,
+    Rest,
+    Root,
+    Sole,
+    Wildcard,
+)
 
 COMMUTATIVE = frozenset(
     ["Add", "Mul", "And", "Or", "Xor", "Max", "Min", "Sum", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal"]
@@ -73,11 +84,14 @@ class Uses:
         return names | CONSTANT if any(value is not None and value.is_constant for value in node.inputs) else names
 
 
-def matches(template: Template, node: Node, uses: Uses) -> Iterator[Match]:
-    """Every way in which `node` is the root of the pattern and nobody else reads what the match would do away with."""
-    if any(uses.readers.get(output) for output in node.outputs[template.outputs :]):
+def matches(root: Root, outputs: int, node: Node, uses: Uses) -> Iterator[Match]:
+    """Every way in which `node` is the pattern's root, and nobody else reads what the match would do away with.
+
+    `outputs` is how many of the node's outputs the pattern stands for.
+    """
+    if any(uses.readers.get(output) for output in node.outputs[outputs:]):
         return
-    for match in _node(template.root, node, Match(), uses):
+    for match in _node(root.node, node, Match(), uses):
         if _is_private(match, uses):
             yield match
 
@@ -116,11 +130,22 @@ def _input(wanted: Any, value: Value | None, match: Match, uses: Uses) -> Iterat
         case Pattern(node=Either(alternatives=alternatives)):
             for each in alternatives:
                 yield from _input(each, value, match, uses)
-        case Pattern(node=Outside(pattern=pattern)):
-            for found in _input(pattern, value, match, uses):
-                yield Match(found.bound, match.nodes, {**match.outside, **found.nodes})
+        case Pattern(node=Outside() | Called() | Sole() as around):
+            if not isinstance(around, Sole) or value is None or uses.readers.get(value) == 1:
+                for found in _input(around.pattern, value, match, uses):
+                    yield from _around(around, value, match, found)
         case _ if value is not None:
             yield from _given(wanted, value, match, uses)
+
+
+def _around(around: Outside | Called | Sole, value: Value | None, match: Match, found: Match) -> Iterator[Match]:
+    match around:
+        case Outside():
+            yield Match(found.bound, match.nodes, {**match.outside, **found.nodes})
+        case Called(name=name):
+            yield from _bind(name, value, found)
+        case Sole():
+            yield found
 
 
 def _given(wanted: Any, value: Value, match: Match, uses: Uses) -> Iterator[Match]:

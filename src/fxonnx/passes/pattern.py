@@ -59,10 +59,25 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Called:
+    """A pattern whose value `where` and `after` know by a name."""
+
+    name: str
+    pattern: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sole:
+    """A pattern whose value has one reader, the pattern's: what is made of it instead does not come on top."""
+
+    pattern: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
     """A value in a pattern: an output of a call, a wildcard, a choice. Knows Python's operators, as a tensor does."""
 
-    node: PatternNode | Wildcard | Either | Outside
+    node: PatternNode | Wildcard | Either | Outside | Called | Sole
     index: int = 0
 
     def __add__(self, other: Any) -> Pattern:
@@ -114,6 +129,14 @@ class PatternOpset:
         """A value that must be what the pattern says, and stays as it is: others may read it."""
         return Pattern(Outside(pattern))
 
+    def called(self, name: str, pattern: Any) -> Pattern:
+        """A value that the pattern matches, bound to `name` like a wildcard."""
+        return Pattern(Called(name, pattern))
+
+    def sole(self, pattern: Any) -> Pattern:
+        """A value that nobody else reads."""
+        return Pattern(Sole(pattern))
+
     def __getattr__(self, op: str) -> Callable[..., Any]:
         def record(*inputs: Any, _outputs: int = 1, **attributes: Any) -> Any:
             node = PatternNode(op, inputs, attributes)
@@ -124,16 +147,23 @@ class PatternOpset:
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """A whole pattern: its last call, how many of that call's outputs it stands for, and what takes further attributes.
+class Root:
+    """The last call of a pattern.
 
-    `needs` are operators (and "constant") that must be among the writers of the root's inputs: a quick no.
+    `needs` are operators (and "constant") that must be among the writers of its inputs: a quick no.
     """
 
-    root: PatternNode
+    node: PatternNode
+    needs: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A whole pattern: its roots (several for a choice), how many of their outputs it stands for, and `**rest`."""
+
+    roots: tuple[Root, ...]
     outputs: int
     rest: str | None
-    needs: frozenset[str]
 
 
 def record(before: Callable[..., Any]) -> Template:
@@ -153,11 +183,18 @@ def record(before: Callable[..., Any]) -> Template:
         **({rest: Rest(rest)} if rest else {}),
     )
     results = result if isinstance(result, tuple) else (result,)
-    root = results[0].node
-    if not isinstance(root, PatternNode) or any(each.node is not root for each in results):
-        raise TypeError("a pattern ends in one call, and stands for its first outputs in order")
-    needs = (_need(item) for item in root.inputs)
-    return Template(root, len(results), rest, frozenset(need for need in needs if need is not None))
+    first = results[0].node
+    if any(each.node is not first for each in results):
+        raise TypeError("a pattern ends in one call: its results are that call's first outputs")
+    nodes = [each.node for each in first.alternatives] if isinstance(first, Either) else [first]
+    return Template(tuple(map(_root, nodes)), len(results), rest)
+
+
+def _root(node: Any) -> Root:
+    if not isinstance(node, PatternNode):
+        raise TypeError("a pattern ends in a call: else it would match everything")
+    needs = (_need(item) for item in node.inputs)
+    return Root(node, frozenset(need for need in needs if need is not None))
 
 
 def _need(item: Any) -> str | None:
@@ -166,7 +203,7 @@ def _need(item: Any) -> str | None:
             return None
         case Pattern(node=PatternNode(op=op)):
             return op
-        case Pattern(node=Outside(pattern=pattern)):
+        case Pattern(node=Outside(pattern=pattern) | Called(pattern=pattern) | Sole(pattern=pattern)):
             return _need(pattern)
         case Pattern(node=Either(alternatives=alternatives)):
             needs = {_need(each) for each in alternatives}

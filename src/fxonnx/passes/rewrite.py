@@ -12,7 +12,8 @@ attributes and says no.
 
 Parameters of `before` are wildcards: positional ones match any value (with a default of None, also an absent input),
 keyword-only ones any attribute (or constant number), `**rest` all attributes that the call does not name. `where` and
-`after` name those they want. Attributes that a pattern does not name have their defaults; constants match by number.
+`after` name those they want, and perhaps `result`, the tensor to be replaced. Attributes that a pattern does not name
+have their defaults; constants match by number.
 
 Rules are indexed by the operator at their root, nodes are visited once, inner values must have no other reader (they
 would be computed twice): a pass over n nodes costs n times the few rules of each operator.
@@ -32,7 +33,7 @@ from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.location import Location
 from fxonnx.passes.dce import pruned
 from fxonnx.passes.match import Match, Uses, matches
-from fxonnx.passes.pattern import Template, record
+from fxonnx.passes.pattern import Root, Template, record
 from fxonnx.passes.pipeline import Pass, nested
 from fxonnx.passes.replace import continue_graph, take_over
 from fxonnx.target import Target
@@ -60,10 +61,11 @@ class Rule:
         return {function: _parameters(function) for function in (self.after, self.where) if function is not None}
 
     def call(self, function: Callable[..., Any], op: Builder, match: Match) -> Any:
-        """`after` or `where` with what it asks for; a wildcard in a choice not taken is None."""
+        """`after` or `where` with what it asks for: wildcards (None in a choice not taken), `op`, the old `result`."""
         names, takes_rest = self._wanted[function]
         rest = match.bound[self.template.rest] if self.template.rest else {}
-        found = {**rest, **match.bound, "op": op}
+        root = next(iter(match.nodes.values()))
+        found = {**rest, **match.bound, "op": op, "result": root.output}
         given = {name: _argument(op, found.get(name)) for name in names}
         return function(**given, **rest if takes_rest else {})
 
@@ -90,15 +92,15 @@ def _argument(op: Builder, item: Any) -> Any:
 
 def rewrite(*rules: Rule, name: str = "rewrite") -> Pass:
     """A pass that applies rules, each node once, the first rule that matches winning."""
-    table: dict[str, list[Rule]] = {}
+    table: dict[str, list[tuple[Root, Rule]]] = {}
     for each in rules:
-        table.setdefault(each.template.root.op, []).append(each)
+        for root in each.template.roots:
+            table.setdefault(root.node.op, []).append((root, each))
 
     @nested
     def run(graph: Graph, target: Target) -> Graph:
-        active = {
-            op: [each for each in listed if each.when is None or each.when(target)] for op, listed in table.items()
-        }
+        wanted = {each for each in rules if each.when is None or each.when(target)}
+        active = {op: [pair for pair in listed if pair[1] in wanted] for op, listed in table.items()}
         return _Rewriter(active, graph).run() if any(active.get(node.op) for node in graph.nodes) else graph
 
     return Pass(name, run)
@@ -107,7 +109,7 @@ def rewrite(*rules: Rule, name: str = "rewrite") -> Pass:
 class _Rewriter:
     """One walk over one graph."""
 
-    def __init__(self, rules: Mapping[str, list[Rule]], graph: Graph) -> None:
+    def __init__(self, rules: Mapping[str, list[tuple[Root, Rule]]], graph: Graph) -> None:
         self.rules, self.graph = rules, graph
         self.builder = continue_graph(graph)
         self.replaced = Substitution()
@@ -133,9 +135,9 @@ class _Rewriter:
         if rules is None:
             return False
         writers = self.uses.writers(node)
-        for each in rules:
-            if each.template.needs <= writers:
-                for match in matches(each.template, node, self.uses):
+        for root, each in rules:
+            if root.needs <= writers:
+                for match in matches(root, each.template.outputs, node, self.uses):
                     if each.where is None or each.call(each.where, self.builder, match):
                         self.substitute(each, node, match)
                         return True

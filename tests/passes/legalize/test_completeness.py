@@ -18,7 +18,6 @@ OLDEST_SERVED = 13
 
 # Operators that older opsets cannot say at all: a model that needs one there gets NotInOpset with the opset that has it.
 NO_EXPANSION = {
-    "AffineGrid": "needs a grid of static size; function body exists from opset 20",
     "BitCast": "no older operator sees the bits of a value",
     "Bernoulli": "random: RandomUniformLike and Less draw from another stream",
     "BitwiseAnd": "no operator on the bits of integers before opset 18",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fxonnx.ir.infer import contraction, elementwise, shaping  # noqa: F401  they fill the table
+from fxonnx.ir.infer import contraction, elementwise, shaping, spectral  # noqa: F401  they fill the table
 from fxonnx.ir.infer.call import INFERENCE, Call, CannotInfer, Contradiction, broadcast
 from fxonnx.ir.infer.fallback import infer_by_onnx
 from fxonnx.ir.infer.known import known_elements

@@ -27,7 +27,10 @@ def _is_signed(node: Node) -> bool:
 
 @form("BitShift", since=28, applies=_is_signed)
 def signed_shift(op: Builder, x: Tensor, y: Tensor, *, direction: str) -> Tensor:
-    """A product or a floored quotient with a power of two, looked up; shifts by no bit of the dtype leave 0, or the sign to the right."""
+    """A product or a floored quotient with a power of two, looked up.
+
+    Shifts by no bit of the dtype leave 0, or the sign to the right.
+    """
     bits, powers = x.dtype.bits, op.constant(_powers(x.dtype))
     known = constant_ints(y.value)
     if known is not None and all(0 <= distance < bits - 1 for distance in known):
