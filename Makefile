@@ -1,6 +1,7 @@
-# make demo   a model on its way to ONNX, step by step
-# make test   lint, types and all tests
-# Both set up .venv first; the second time that takes no time.
+# make demo        a ResNet-50 on its way to ONNX, step by step
+# make test        lint, types and all tests
+# make reference   the generated pages of docs/, and what the documents there print
+# All set up .venv first; the second time that takes no time.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two test workers share the cores; threads of their own would only get in each other's way.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test clean
+.PHONY: demo test reference clean
 
 demo: $(INSTALLED)
 	$(RUN) examples/demo.py
@@ -20,6 +21,10 @@ test: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -n 2
+
+reference: $(INSTALLED)
+	$(RUN) -m fxonnx.tools.reference docs/reference
+	$(RUN) -m tests.documents
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fxonnx needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)")'

@@ -6,6 +6,8 @@
 import contextlib
 import io
 import re
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +70,16 @@ def update(path):
     path.write_text(text, encoding="utf-8")
 
 
-if __name__ == "__main__":
+def main(arguments):
+    """Update all documents, in a new process each time: the first moves lines, the second prints where they are now."""
+    if arguments != ["--once"]:
+        for _ in range(2):
+            subprocess.run([sys.executable, "-m", "tests.documents", "--once"], cwd=ROOT, check=True)
+        return
     torch.set_num_threads(1)
-    for _ in range(2):  # places are line numbers, and the first time moves the lines
-        for document in DOCUMENTS:
-            update(document)
+    for document in DOCUMENTS:
+        update(document)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -352,6 +352,16 @@ def test_autocast_becomes_casts() -> None:
     torch.testing.assert_close(result, expected)
 
 
+def test_capturing_under_autocast() -> None:
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        model = nn.Linear(3, 3)
+        program = capture(model, X)
+        expected = model(X)
+    result = run(program, (X,))[0]
+    assert result.dtype is expected.dtype is torch.bfloat16
+    torch.testing.assert_close(result, expected)
+
+
 def test_locations() -> None:
     class Inner(nn.Module):
         def __init__(self) -> None:

@@ -10,7 +10,7 @@ from onnxscript.values import Opset
 
 from fxonnx import errors
 from fxonnx.lowering import activation
-from tests.lowering.samples import FLOATS, normal, special
+from tests.lowering.values import FLOATS, normal, special
 from tests.lowering.support import check, operators
 
 ACTIVATIONS = {

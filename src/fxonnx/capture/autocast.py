@@ -25,10 +25,15 @@ def insert_casts(graph: fx.Graph, dtype: torch.dtype | None, *, enabled: bool) -
     if not enabled or dtype is None:
         return
     for node in list(graph.nodes):
-        if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload) and _has_castable(node):
+        if node.op == "call_function" and _takes_part(node) and _has_castable(node):
             wanted = _explain(node, dtype)
             if wanted is not None:
                 _cast_arguments(graph, node, wanted)
+
+
+def _takes_part(node: fx.Node) -> bool:
+    """Whether autocast looks at an op at all: it leaves alone what writes in place or into out=."""
+    return isinstance(node.target, torch._ops.OpOverload) and not node.target._schema.is_mutable
 
 
 def _has_castable(node: fx.Node) -> bool:

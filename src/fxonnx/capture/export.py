@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from fxonnx.capture.autocast import insert_casts
 from fxonnx.capture.dynamic import Requests, torch_shapes
 from fxonnx.capture.inputs import Flat
 
@@ -30,7 +31,9 @@ def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests, *, silen
     """
     shapes = (torch_shapes(table, leaves),)
     with torch.no_grad(), quiet() if silent else nullcontext(), unadvised(), no_fast_path():
-        return torch.export.export(flat, tuple(leaves), dynamic_shapes=shapes, strict=False)
+        exported = torch.export.export(flat, tuple(leaves), dynamic_shapes=shapes, strict=False)
+    insert_casts(exported.graph, torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu"))
+    return exported
 
 
 @contextmanager

@@ -5,7 +5,7 @@ What froze is said, never passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -57,7 +57,6 @@ def name_symbols(ranges: Mapping[Any, Any], inputs: Sequence[fx.Node], table: Re
     _name_rest(naming, ranges, inputs, table)
     _check_expressions(naming, inputs, table)
     _note_free(naming, inputs, table)
-    _add_ranges(naming, ranges, table)
     return naming
 
 
@@ -113,9 +112,16 @@ def _note_free(naming: Naming, inputs: Sequence[fx.Node], table: Requests) -> No
             naming.axes[axis] = sizes.expression(expression)
 
 
-def _add_ranges(naming: Naming, ranges: Mapping[Any, Any], table: Requests) -> None:
-    """Ranges by torch's symbol. torch.export captures for sizes of 2 and more and holds smaller ones for the same; a
-    lower bound of 2 says nothing."""
+def add_ranges(
+    naming: Naming, ranges: Mapping[Any, Any], table: Requests, explained: Callable[[str, int], bool]
+) -> None:
+    """Ranges by torch's symbol.
+
+    torch.export captures for sizes of 2 and more and holds smaller ones for the same, so a lower bound of 2 says
+    nothing. Higher ones mostly come from torch's own bookkeeping (a size of 2 or more after five poolings has another
+    memory layout than 1): the graph is right below them too, and an op that cannot work there says so when it runs.
+    They count where `explained(name, bound)` finds a decision of the model behind them.
+    """
     asked = {request.name: request for request in table.values() if request.name}
     by_name = {str(key): value for key, value in ranges.items()}
     for key, dim in naming.dims.items():
@@ -123,13 +129,12 @@ def _add_ranges(naming: Naming, ranges: Mapping[Any, Any], table: Requests) -> N
         if name is None or key not in by_name:
             continue
         low, high = int(by_name[key].lower), _bound(by_name[key].upper)
-        low = low if low > 2 else 0
+        low = low if low > 2 and explained(name, low) else 0
         request = asked.get(name, Request())
         bounds = [each for each in (high, request.maximum) if each is not None]
         naming.symbols[key] = SymbolInfo(name, max(low, request.minimum), min(bounds, default=None))
-        if request.maximum is not None and (
-            low > max(request.minimum, 2) or (high is not None and high < request.maximum)
-        ):
+        narrower = low > max(request.minimum, 2) or (high is not None and high < (request.maximum or 0))
+        if request.maximum is not None and narrower:
             naming.narrowed.append((name, f"{request.minimum} to {request.maximum}", f"{low} to {high}"))
 
 

@@ -35,6 +35,7 @@ _MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
 # Comparisons of these files choose a memory layout or check what the runtime checks again; they decide nothing about
 # values.
 _BOOKKEEPING = (
+    "_ops.py",
     "_prims_common",
     "_refs",
     "_prims",
@@ -94,6 +95,11 @@ def assumptions(
         ):
             kept.append(each)
     return pinning, kept
+
+
+def decides(kept: Sequence[Assumption], sizes: Mapping[str, int]) -> bool:
+    """Whether the model would decide otherwise for these sizes."""
+    return any(each.symbols <= sizes.keys() and not each.holds(sizes) for each in kept)
 
 
 def _read(guard: Any, frame: Any, sizes: Sizes) -> Assumption | None:

@@ -13,8 +13,8 @@ from fxonnx.capture.assemble import read_ports
 from fxonnx.capture.dynamic import Axis, Requests, resized, without
 from fxonnx.capture.export import export
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.freeze import Freeze, Naming, example_sizes, name_symbols
-from fxonnx.capture.guards import Assumption, assumptions, decisions, shape_env, symbol_of
+from fxonnx.capture.freeze import Freeze, Naming, add_ranges, example_sizes, name_symbols
+from fxonnx.capture.guards import Assumption, assumptions, decides, decisions, shape_env, symbol_of
 from fxonnx.capture.inputs import Flat
 from fxonnx.errors import Error, FrozenDimension, raise_all
 from fxonnx.ir.dims import symbols_of
@@ -86,11 +86,12 @@ def _run(flat: Flat, table: Requests, leaves: Sequence[torch.Tensor]) -> Trace:
         exported = export(flat, leaves, table)
     inputs = read_ports(exported, wrapped=True).inputs
     naming = name_symbols(exported.range_constraints, inputs, table)
-    if not naming.dims:
-        return Trace(exported, naming, leaves, table, [], [])
-    return Trace(
-        exported, naming, leaves, table, *assumptions(inputs, naming.sizes(), example_sizes(naming, inputs, leaves))
+    example = example_sizes(naming, inputs, leaves)
+    pinning, kept = assumptions(inputs, naming.sizes(), example) if naming.dims else ([], [])
+    add_ranges(
+        naming, exported.range_constraints, table, lambda name, bound: decides(kept, {**example, name: bound - 1})
     )
+    return Trace(exported, naming, leaves, table, pinning, kept)
 
 
 def _tied_by_accident(done: Trace) -> bool:

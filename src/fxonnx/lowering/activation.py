@@ -8,7 +8,7 @@ from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, in_single, reshape
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, in_single, number, reshape
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -32,7 +32,7 @@ def sigmoid(op: Builder, self: Tensor) -> Tensor:
 @in_single
 def log_sigmoid(op: Builder, self: Tensor) -> Tensor:
     """log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|)), which does not overflow."""
-    return op.Sub(op.Min(self, 0.0), op.Log(op.Add(op.Exp(op.Neg(op.Abs(self))), 1.0)))
+    return op.Sub(op.Min(self, number(op, 0, self)), op.Log(op.Add(op.Exp(op.Neg(op.Abs(self))), 1.0)))
 
 
 @lower("aten.silu", promote=FLOAT)
@@ -50,7 +50,7 @@ def mish(op: Builder, self: Tensor) -> Tensor:
     transcendental functions. From x = 20 on the quotient is 1 in float32 and in float64, so x is bounded before e² can
     overflow.
     """
-    exponential = op.Exp(op.Min(self, 20.0))
+    exponential = op.Exp(op.Min(self, number(op, 20, self)))
     numerator = op.Mul(exponential, op.Add(exponential, 2.0))
     return op.Mul(self, op.Div(numerator, op.Add(numerator, 2.0)))
 
@@ -77,7 +77,7 @@ def elu(op: Builder, self: Tensor, alpha: float = 1.0, scale: float = 1.0, input
     if input_scale == 1:
         result = op.Elu(self, alpha=float(alpha))
         return result if scale == 1 else op.Mul(result, float(scale))
-    negative = op.Elu(op.Mul(op.Min(self, 0.0), float(input_scale)), alpha=float(alpha))
+    negative = op.Elu(op.Mul(op.Min(self, number(op, 0, self)), float(input_scale)), alpha=float(alpha))
     return op.Mul(op.Add(op.Relu(self), negative), float(scale))
 
 
@@ -112,7 +112,7 @@ def tanhshrink(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.relu", promote=SAME)
 def relu(op: Builder, self: Tensor) -> Tensor:
     """max(x, 0)."""
-    return op.Relu(self) if dtype_of(self).is_float else op.Max(self, 0)
+    return op.Relu(self) if dtype_of(self).is_float else op.Max(self, number(op, 0, self))
 
 
 @lower("aten.relu6", promote=SAME)
@@ -144,7 +144,7 @@ def prelu(op: Builder, self: Tensor, weight: Tensor) -> Tensor:
         channels = weight.shape[0]
         trailing = max(len(self.shape) - 2, 0) if channels != 1 else 0
         weight = reshape(op, weight, [channels, *[1] * trailing] if len(self.shape) > 1 else [])
-    return op.Add(op.Relu(self), op.Mul(weight, op.Min(self, 0)))
+    return op.Add(op.Relu(self), op.Mul(weight, op.Min(self, number(op, 0, self))))
 
 
 @lower("aten.hardsigmoid", promote=FLOAT)

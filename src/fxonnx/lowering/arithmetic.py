@@ -143,8 +143,10 @@ def rad2deg(op: Builder, self: Tensor) -> Tensor:
     return op.Mul(self, 180 / math.pi)
 
 
-def _scaled(op: Builder, x: Tensor, alpha: Any) -> Tensor:
-    return x if isinstance(alpha, (int, float)) and alpha == 1 else op.Mul(x, as_tensor(op, alpha, dtype_of(x)))
+def _scaled(op: Builder, x: Tensor, factor: Any) -> Tensor:
+    if isinstance(factor, (int, float)):
+        return x if factor == 1 else op.Mul(x, number(op, factor, x))
+    return op.Mul(x, as_tensor(op, factor, dtype_of(x)))
 
 
 # ── division ──

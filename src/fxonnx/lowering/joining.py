@@ -244,6 +244,8 @@ def diff(
     op: Builder, self: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """Differences of neighbours along `dim`, `n` times over; of bools, whether they differ."""
+    if n == 0:
+        return self
     axis = axis_of(dim, len(self.shape))
     x = joined(op, [part for part in (prepend, self, append) if part is not None], axis)
     difference = op.Xor if dtype_of(x) is dtypes.BOOL else op.Sub

@@ -18,19 +18,26 @@ _MODE_NAMES = tuple(_MODES)  # in the order of at::padding_mode, by which `_pad_
 
 
 def padded(op: Builder, x: Tensor, pad: Sequence[Dim], mode: str = "constant", value: float | None = None) -> Tensor:
-    """`x` padded in torch's order and mode. Negative pads cut, after the others have been put on: what is cut may still
-    be reflected.
+    """`x` padded in torch's order and mode.
+
+    Negative pads cut: before the others are put on, but after them where what is cut still shows in a mirror.
     """
     pairs = list(zip(pad[0::2], pad[1::2], strict=True))[::-1]
-    first = len(x.shape) - len(pairs)
-    befores, afters = zip(*((0, 0),) * first, *pairs, strict=True) if x.shape else ((), ())
-    grown = [dim if not isinstance(dim, int) else max(dim, 0) for dim in (*befores, *afters)]
+    pairs = [(0, 0)] * (len(x.shape) - len(pairs)) + pairs
+    if mode not in ("reflect", "replicate"):
+        x = _cut(op, x, pairs)
+    grown = [max(dim, 0) if isinstance(dim, int) else dim for dim in (*(a for a, _ in pairs), *(b for _, b in pairs))]
     if any(dim != 0 for dim in grown):
         x = _grown(op, x, grown, mode, value)
-    for axis, (before, after) in enumerate(zip(befores, afters, strict=True)):
-        start, end = (-dim if isinstance(dim, int) and dim < 0 else 0 for dim in (before, after))
-        if start or end:
-            x = cut(op, x, axis, start, x.shape[axis] - end if end else LAST)
+    return x if mode not in ("reflect", "replicate") else _cut(op, x, pairs)
+
+
+def _cut(op: Builder, x: Tensor, pairs: Sequence[tuple[Dim, Dim]]) -> Tensor:
+    """`x` without what negative pads, (before, after) per axis, take away."""
+    for axis, pair in enumerate(pairs):
+        before, after = (-dim if isinstance(dim, int) and dim < 0 else 0 for dim in pair)
+        if before or after:
+            x = cut(op, x, axis, before, x.shape[axis] - after if after else LAST)
     return x
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fxonnx import dtypes
+from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
 from fxonnx.lowering.fft import MATRIX_BYTES, matrix, matrix_size
@@ -25,23 +26,20 @@ _PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """What the transforms there and back share: samples in a frame and from one to the next, the window, the scaling."""
+    """What both directions share: samples in a frame and from one to the next, the window, the scaling."""
 
     samples: int
     hop: int
     window: Tensor | None
     normalized: bool
 
-    def kernel(self, op: Builder, kind: str, dtype: dtypes.DType) -> Tensor:
-        """The transform's matrix times the window, [samples, parts, points, parts] as its axes stand for the signal's side."""
-        is_forward = kind != "c2r" and kind != "c2c back"
+    def kernel(self, op: Builder, kind: str, dtype: DType) -> Tensor:
+        """The matrix of `fft`, windowed on the signal's side: [points, parts, parts of the signal, samples]."""
+        is_forward = kind != "c2r"
         normalization = int(self.normalized) if is_forward else 2 - int(self.normalized)
-        content = matrix(
-            kind.split()[0] + (" whole" if kind == "r2c whole" else ""), self.samples, normalization, is_forward
-        )
-        if not is_forward:
-            content = content.transpose(2, 3, 0, 1)
-        weights = op.constant(np.ascontiguousarray(content.transpose(2, 3, 1, 0)), dtype)
+        content = matrix(kind, self.samples, normalization, is_forward)
+        order = (2, 3, 1, 0) if is_forward else (0, 1, 3, 2)
+        weights = op.constant(np.ascontiguousarray(content.transpose(order)), dtype)
         return weights if self.window is None else op.Mul(weights, self.window)
 
 
@@ -50,6 +48,8 @@ def framing(
 ) -> Framing:
     """The window padded to the frame on both sides; one of ones only where it is shorter than the frame."""
     length = length or n_fft
+    if window is not None and len(window.shape) > 1:
+        raise Unsupported("a complex window; make it real")
     if window is None and length < n_fft:
         window = full(op, [length], 1, dtype_of(like))
     if window is not None:
@@ -147,22 +147,23 @@ def istft(
     window: Tensor | None = None, center: bool = True, normalized: bool = False, onesided: bool | None = None,
     length: Dim | None = None, return_complex: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Frames transformed back, windowed, added where they overlap, and divided by the sum of the squared windows there."""
+    """Frames transformed back, windowed, added where they overlap, divided by the sum of the squared windows."""
     batched = self if len(self.shape) == 4 else op.Unsqueeze(self, vector(op, [0]))
     half = onesided if onesided is not None else self.shape[-3] != n_fft
-    if return_complex and half:
-        raise Unsupported("return_complex=True of half a spectrum")
+    if return_complex:
+        raise Unsupported("return_complex=True; take the real and the imaginary signal apart")
     frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
     signal = op.Div(_overlapped(op, batched, frames, half), _envelope(op, frames, batched.shape[-2], self))
     signal = _cut(op, signal, n_fft // 2 if center else 0, length)
-    signal = op.Transpose(signal, perm=[0, 2, 1])
-    signal = signal if return_complex else op.Gather(signal, 0, axis=-1)
+    signal = op.Squeeze(signal, vector(op, [1]))
     return signal if len(self.shape) == 4 else op.Squeeze(signal, vector(op, [0]))
 
 
 def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, half: bool) -> Tensor:
-    """[batch, points, frames, 2] to [batch, parts, samples]."""
-    kernel = frames.kernel(op, "c2r" if half else "c2c back", dtype_of(spectrum))
+    """[batch, points, frames, 2] to [batch, 1, samples]. Of a whole spectrum, the half that a real signal's has."""
+    if not half:
+        spectrum = op.Slice(spectrum, [0], [frames.samples // 2 + 1], [1])
+    kernel = frames.kernel(op, "c2r", dtype_of(spectrum))
     points, parts, parts_out, samples = kernel.shape
     kernel = reshape(op, kernel, (points * parts, parts_out, samples))
     batch, _, count, _ = spectrum.shape
@@ -177,7 +178,7 @@ def _envelope(op: Builder, frames: Framing, count: Dim, like: Tensor) -> Tensor:
 
 
 def _cut(op: Builder, signal: Tensor, start: int, length: Dim | None) -> Tensor:
-    """From `start` on `length` samples, zeros where there are none; without a length, as much off the end as off the front."""
+    """`length` samples from `start` on, zeros where there are none; by default as much off the end as off the front."""
     if length is None:
         return op.Slice(signal, [start], [-start], [-1]) if start else signal
     found = op.Slice(signal, [start], vector(op, [start + length]), [-1])

@@ -31,7 +31,8 @@ def cast(op: Any, x: Any, dtype: DType) -> Any:
 
 def number(op: Any, value: float | complex | bool, like: Any) -> Any:
     """A scalar constant with the dtype of `like`."""
-    return op.Constant(value=_proto(np.array(value, dtype_of(like).numpy))) if not hasattr(op, "constant") else op.constant(value, dtype_of(like))
+    array = array_in(value, dtype_of(like))
+    return op.constant(array) if hasattr(op, "constant") else op.Constant(value=_proto(array))
 
 
 def vector(op: Any, dims: Sequence[Dim]) -> Any:

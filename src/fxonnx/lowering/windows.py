@@ -1,7 +1,8 @@
 """Window functions of static length, as constants.
 
-Source: Harris 1978, "On the Use of Windows for Harmonic Analysis with the Discrete Fourier Transform"; torch.hann_window
-and its siblings. A periodic window is one point longer, without the last.
+A periodic window is one point longer, without the last.
+
+Source: Harris 1978, "On the Use of Windows for Harmonic Analysis with the Discrete Fourier Transform".
 """
 
 from __future__ import annotations

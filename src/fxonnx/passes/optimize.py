@@ -9,7 +9,7 @@ from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
 from fxonnx.passes.rewrite import Rule, rewrite
-from fxonnx.passes.rules import ALGEBRA, FUSION, SHAPE
+from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 
 CLEAN = pipeline(dce)
 
@@ -17,6 +17,6 @@ CLEAN = pipeline(dce)
 @cache
 def optimizer(users: tuple[Rule, ...] = ()) -> Pipeline:
     """The optimizing pipeline; a user's rules are tried first."""
-    simplify = repeat(fold, cse, dce, rewrite(*ALGEBRA, *SHAPE))
+    simplify = repeat(fold, cse, dce, rewrite(*ALGEBRA, *SHAPE, *CAST))
     steps: tuple[Pass, ...] = (dce, simplify, rewrite(*FUSION, name="fuse"), simplify, dce)
     return pipeline(*([rewrite(*users, name="users")] if users else ()), *steps)

@@ -150,11 +150,16 @@ class PatternOpset:
 class Root:
     """The last call of a pattern.
 
-    `needs` are operators (and "constant") that must be among the writers of its inputs: a quick no.
+    `needs` are sets of operators (and "constant"), of each of which one must be among the writers of its inputs: a quick
+    no.
     """
 
     node: PatternNode
-    needs: frozenset[str]
+    needs: tuple[frozenset[str], ...]
+
+    def may_match(self, writers: frozenset[str]) -> bool:
+        """Whether a node whose inputs are written by these operators can be the root."""
+        return not any(need.isdisjoint(writers) for need in self.needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,18 +199,19 @@ def _root(node: Any) -> Root:
     if not isinstance(node, PatternNode):
         raise TypeError("a pattern ends in a call: else it would match everything")
     needs = (_need(item) for item in node.inputs)
-    return Root(node, frozenset(need for need in needs if need is not None))
+    return Root(node, tuple(need for need in needs if need is not None))
 
 
-def _need(item: Any) -> str | None:
+def _need(item: Any) -> frozenset[str] | None:
+    """The operators of which one must write an input; None where anything may."""
     match item:
         case None | Pattern(node=Wildcard()):
             return None
         case Pattern(node=PatternNode(op=op)):
-            return op
+            return frozenset({op})
         case Pattern(node=Outside(pattern=pattern) | Called(pattern=pattern) | Sole(pattern=pattern)):
             return _need(pattern)
         case Pattern(node=Either(alternatives=alternatives)):
-            needs = {_need(each) for each in alternatives}
-            return needs.pop() if len(needs) == 1 else None
-    return "constant"
+            needs = [_need(each) for each in alternatives]
+            return None if None in needs else frozenset().union(*(need for need in needs if need))
+    return frozenset({"constant"})

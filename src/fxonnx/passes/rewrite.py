@@ -15,8 +15,9 @@ keyword-only ones any attribute (or constant number), `**rest` all attributes th
 `after` name those they want, and perhaps `result`, the tensor to be replaced. Attributes that a pattern does not name
 have their defaults; constants match by number.
 
-Rules are indexed by the operator at their root, nodes are visited once, inner values must have no other reader (they
-would be computed twice): a pass over n nodes costs n times the few rules of each operator.
+Rules are indexed by the operator at their root; each node is visited once, and so is what rules make of it. Inner
+values must have no other reader (they would be computed twice). A pass over n nodes costs n times the few rules of each
+operator.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from fxonnx.passes.pattern import Root, Template, record
 from fxonnx.passes.pipeline import Pass, nested
 from fxonnx.passes.replace import continue_graph, take_over
 from fxonnx.target import Target
+
+
+GENERATIONS = 16  # rules may rewrite what rules have made so many times; then they go in a circle
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,12 @@ class Rule:
     def call(self, function: Callable[..., Any], op: Builder, match: Match) -> Any:
         """`after` or `where` with what it asks for: wildcards (None in a choice not taken), `op`, the old `result`."""
         names, takes_rest = self._wanted[function]
-        rest = match.bound[self.template.rest] if self.template.rest else {}
+        rest = match.bound.get(self.template.rest or "", {})
         root = next(iter(match.nodes.values()))
-        found = {**rest, **match.bound, "op": op, "result": root.output}
+        found = {**rest, **match.bound, "op": op, "result": op.use(root.output)}
         given = {name: _argument(op, found.get(name)) for name in names}
-        return function(**given, **rest if takes_rest else {})
+        further = {name: item for name, item in rest.items() if name not in given}
+        return function(**given, **further if takes_rest else {})
 
 
 def rule(cls: type) -> Rule:
@@ -91,7 +96,7 @@ def _argument(op: Builder, item: Any) -> Any:
 
 
 def rewrite(*rules: Rule, name: str = "rewrite") -> Pass:
-    """A pass that applies rules, each node once, the first rule that matches winning."""
+    """A pass that applies rules to each node and to what they make of it, the first rule that matches winning."""
     table: dict[str, list[tuple[Root, Rule]]] = {}
     for each in rules:
         for root in each.template.roots:
@@ -116,43 +121,52 @@ class _Rewriter:
         self.uses = Uses(graph.readers())
 
     def run(self) -> Graph:
-        for original in self.graph.nodes:
-            node = self.replaced.node(original)
-            self.uses.add(node)
-            if not self.apply(node):
-                self.builder.nodes.append(node)
-                for value in node.outputs:
-                    self.builder.note_sizes(value)
+        for node in self.graph.nodes:
+            self.visit(node, 0)
         if not self.replaced:
             return self.graph
         graph, outputs = self.graph, tuple(self.replaced[value] for value in self.graph.outputs)
         nodes = pruned(self.builder.nodes, outputs)
         return Graph(graph.inputs, nodes, outputs, graph.opset, graph.output_names, graph.name)
 
-    def apply(self, node: Node) -> bool:
-        """Whether a rule has replaced the node."""
+    def visit(self, original: Node, generation: int) -> None:
+        """Keep the node, or what a rule makes of it; that is visited in turn."""
+        node = self.replaced.node(original)
+        self.uses.add(node)
+        fresh = self.rewritten(node) if generation < GENERATIONS else None
+        for each in fresh or ():
+            self.visit(each, generation + 1)
+        if fresh is None:
+            self.builder.nodes.append(node)
+            for value in node.outputs:
+                self.builder.note_sizes(value)
+
+    def rewritten(self, node: Node) -> list[Node] | None:
+        """What the first rule that fits makes of the node; None where none does."""
         rules = self.rules.get(node.op)
-        if rules is None:
-            return False
+        if not rules:
+            return None
         writers = self.uses.writers(node)
         for root, each in rules:
-            if root.needs <= writers:
+            if root.may_match(writers):
                 for match in matches(root, each.template.outputs, node, self.uses):
                     if each.where is None or each.call(each.where, self.builder, match):
-                        self.substitute(each, node, match)
-                        return True
-        return False
+                        return self.substitute(each, node, match)
+        return None
 
-    def substitute(self, rule: Rule, root: Node, match: Match) -> None:
+    def substitute(self, rule: Rule, root: Node, match: Match) -> list[Node]:
         """Record the rule's result and let the readers of the root read it."""
         mark = len(self.builder.nodes)
         results = apply_rule(rule, root, match, self.builder)
-        for fresh in self.builder.nodes[mark:]:
-            self.uses.add(fresh, reads=True)
+        fresh = self.builder.nodes[mark:]
+        del self.builder.nodes[mark:]
+        for node in fresh:
+            self.uses.add(node, reads=True)
         for old, new in zip(root.outputs, results, strict=False):
             self.uses.move(old, new.value)
             self.replaced[old] = new.value
         self.uses.remove(root)
+        return fresh
 
 
 def apply_rule(rule: Rule, root: Node, match: Match, builder: Builder) -> tuple[Tensor, ...]:

@@ -46,8 +46,11 @@ def attention(
     scores = op.MatMul(query * math.copysign(root, scale), op.Transpose(key, perm=[0, 1, 3, 2]) * root)
     if softcap:
         scores = op.Tanh(scores / softcap) * softcap
-    scores = _masked(op, scores, mask, bool(is_causal), offset)
-    result = op.MatMul(op.Softmax(scores, axis=-1), value)
+    bias = _bias(op, scores, mask, bool(is_causal), offset)
+    if mask is None:
+        result = op.MatMul(op.Softmax(scores if bias is None else scores + bias, axis=-1), value)
+    else:
+        result = _safe_product(op, scores, bias, value)
     if flat:
         result = op.Transpose(result, perm=[0, 2, 1, 3])
         result = op.Reshape(result, [0, 0, -1])
@@ -74,18 +77,28 @@ def _repeat_heads(op: Builder, x: Tensor, query: Tensor) -> Tensor:
     return op.Reshape(wide, op.sizes([x.shape[0], heads, *x.shape[2:]]))
 
 
-def _masked(op: Builder, scores: Tensor, mask: Tensor | None, causal: bool, offset: Dim) -> Tensor:
-    """Scores with what must not be attended to pushed to -∞."""
+def _bias(op: Builder, scores: Tensor, mask: Tensor | None, causal: bool, offset: Dim) -> Tensor | None:
+    """What is added to the scores: 0 where a key takes part, -∞ where not. Made of the mask alone, it is shared by all layers that have the same."""
+    nothing, never = op.constant(0.0, scores.dtype), op.constant(-math.inf, scores.dtype)
     if mask is not None and mask.dtype is dtypes.BOOL:
-        mask = op.Where(mask, op.constant(0.0, scores.dtype), op.constant(-math.inf, scores.dtype))
-    if mask is not None:
-        scores = scores + mask
+        mask = op.Where(mask, nothing, never)
     if not causal:
-        return scores
+        return mask
     rows, columns = scores.shape[2], scores.shape[3]
     row = op.Unsqueeze(op.Range(op.size(offset), op.size(rows + offset), np.array(1)), [1])
     column = op.Unsqueeze(op.Range(np.array(0), op.size(columns), np.array(1)), [0])
-    return op.Where(op.GreaterOrEqual(row, column), scores, op.constant(-math.inf, scores.dtype))
+    triangle = op.Where(op.GreaterOrEqual(row, column), nothing, never)
+    return triangle if mask is None else mask + triangle
+
+
+def _safe_product(op: Builder, scores: Tensor, bias: Tensor, value: Tensor) -> Tensor:
+    """softmax(scores + bias)·value with zeros in rows that see no key, where a softmax would be 0/0.
+
+    Those rows are told by the bias, which is small and shared; the scores are passed over no more often than without.
+    """
+    sees = op.Greater(op.ReduceMax(bias, [-1], keepdims=1), op.constant(-math.inf, bias.dtype))
+    weights = op.Softmax(scores + op.Where(sees, bias, op.constant(0.0, bias.dtype)), axis=-1)
+    return op.MatMul(weights, value) * op.Cast(sees, to=value.dtype)
 
 
 @expands("RotaryEmbedding")

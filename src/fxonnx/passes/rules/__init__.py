@@ -1,9 +1,23 @@
-"""Rewrite rules by what they are about; one rule is one picture."""
+"""Rewrite rules, a file per subject; one rule is one picture.
+
+ALGEBRA, SHAPE and CAST change no bit of a result, NaNs, infinities and signed zeros included, and are applied until
+none fits. FUSION turns several operators into one that runs faster; results differ by rounding at most.
+"""
 
 from __future__ import annotations
 
-from fxonnx.passes.rewrite import Rule
+from types import ModuleType
 
-ALGEBRA: tuple[Rule, ...] = ()
-SHAPE: tuple[Rule, ...] = ()
-FUSION: tuple[Rule, ...] = ()
+from fxonnx.passes.rewrite import Rule
+from fxonnx.passes.rules import activation, algebra, attention, cast, convolution, normalization, shape
+
+
+def rules_in(module: ModuleType) -> tuple[Rule, ...]:
+    """The rules of a file, in its order."""
+    return tuple(each for each in vars(module).values() if isinstance(each, Rule))
+
+
+ALGEBRA = rules_in(algebra)
+SHAPE = rules_in(shape)
+CAST = rules_in(cast)
+FUSION = tuple(rule for module in (activation, normalization, convolution, attention) for rule in rules_in(module))

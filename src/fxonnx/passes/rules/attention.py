@@ -1,0 +1,178 @@
+"""Attention and rotary positions written out, in one operator; and both on tensors whose heads were not split off."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxonnx.ir import schema
+from fxonnx.ir.graph import constant_ints
+from fxonnx.passes.match import content
+from fxonnx.passes.rewrite import rule
+
+SPLIT = (0, 2, 1, 3)  # [batch, length, heads, size] <-> [batch, heads, length, size]
+
+
+def _runs(op):
+    """Whether a target has the operator, and its runtime a kernel for it."""
+    def when(target):
+        facts = schema.facts(op, target.opset)
+        return facts is not None and target.has_kernel("", op, facts.since, {})
+    return when
+
+
+# ── attention ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@rule
+class eager_attention:
+    """q ─ × scale ─┐
+       k ── Transpose ┴─ MatMul ── + mask ── Softmax ─┐
+       v ─────────────────────────────────────────────┴─ MatMul ─▶        becomes        q, k, v, mask ── Attention ─▶
+
+    Only for a constant, finite mask or none: where all keys of a row are masked by -inf, the one gives NaN and the
+    other zero. Vaswani et al. 2017."""
+    def before(op, q, k, v, mask, *, perm, scale, divisor, rank):
+        keys = op.Transpose(k, perm=perm)
+        products = op.MatMul(q, keys)
+        scores = op.either(
+            op.MatMul(q * scale, keys), op.MatMul(q / divisor, keys), products * scale, products / divisor, products
+        )
+        return op.MatMul(op.Softmax(op.either(scores, scores + mask), axis=rank), v)
+    def after(op, q, k, v, mask, perm, scale, divisor):
+        factor = scale if scale is not None else 1 / divisor if divisor is not None else 1.0
+        key = op.Transpose(k, perm=(*perm[:2], perm[3], perm[2]))
+        return op.Attention(q, key, v, mask, scale=factor)
+    def where(q, k, v, mask, perm, scale, divisor, rank):
+        if q.rank != 4 or k.rank != 4 or v.rank != 4 or rank not in (-1, 3) or perm is None:
+            return False
+        key = [k.shape[axis] for axis in (*perm[:2], perm[3], perm[2])]
+        alike = [*q.shape[:2]] == key[:2] == [*v.shape[:2]] and key[2] == v.shape[2]
+        positive = (scale is None or scale > 0) and (divisor is None or divisor > 0)
+        return alike and positive and _is_finite_mask(mask, (*q.shape[:3], key[2]))
+    when = _runs("Attention")
+
+
+def _is_finite_mask(mask, scores):
+    """Whether a mask is none, or a constant that hides nothing entirely and has the last two axes of the scores."""
+    if mask is None:
+        return True
+    array = content(mask.value)
+    if array is None or mask.rank not in (2, 4) or mask.shape[-2:] != scores[2:]:
+        return False
+    leading = zip(mask.shape[:-2], scores[:2], strict=False)
+    return all(dim in (1, size) for dim, size in leading) and bool(np.isfinite(array).all())
+
+
+@rule
+class grouped_heads:
+    """k ── Unsqueeze ── Expand ── Reshape ─┐
+       v ── Unsqueeze ── Expand ── Reshape ─┴─ Attention ─▶        becomes        k, v ── Attention ─▶
+
+    A key head serves as many query heads as come to it, in a row. Ainslie et al. 2023."""
+    def before(op, q, k, v, a, b, c, d, mask=None, *, axis, **rest):
+        key = op.called("keys", op.Reshape(op.called("wide", op.Expand(op.Unsqueeze(k, axis), a)), c))
+        value = op.called("values", op.Reshape(op.called("broad", op.Expand(op.Unsqueeze(v, axis), b)), d))
+        return op.Attention(q, key, value, mask, **rest)
+    def after(op, q, k, v, mask, **rest): return op.Attention(q, k, v, mask, **rest)
+    def where(q, k, v, axis, wide, broad, keys, values):
+        return q.rank == 4 and axis == 2 and _repeats(k, wide, keys) and _repeats(v, broad, values)
+    when = _runs("Attention")
+
+
+def _repeats(few, wide, many):
+    """Whether each head of [batch, heads, length, size] is repeated in a row, and nothing else is done to it."""
+    if few.rank != 4 or wide.rank != 5 or many.rank != 4:
+        return False
+    batch, heads, *rest = few.shape
+    return wide.shape == (batch, heads, wide.shape[2], *rest) and many.shape == (batch, heads * wide.shape[2], *rest)
+
+
+@rule
+class joined_heads:
+    """q ── Reshape ── Transpose ─┐
+       k ── Reshape ── Transpose ─┤
+       v ── Reshape ── Transpose ─┴─ Attention ── Transpose ── Reshape ─▶        becomes        q, k, v ── Attention ─▶
+
+    which takes heads as they lie in the last axis: no data moves."""
+    def before(op, q, k, v, a, b, c, to, mask=None, **rest):
+        def split(name, x, shape): return op.Transpose(op.called(name, op.Reshape(x, shape)), perm=SPLIT)
+        heads = op.Attention(split("queries", q, a), split("keys", k, b), split("values", v, c), mask, **rest)
+        return op.Reshape(op.called("rows", op.Transpose(heads, perm=SPLIT)), to)
+    def after(op, q, k, v, mask, queries, keys, **rest):
+        return op.Attention(q, k, v, mask, q_num_heads=queries.shape[2], kv_num_heads=keys.shape[2], **rest)
+    def where(q, k, v, queries, keys, values, rows, result):
+        pairs = ((q, queries), (k, keys), (v, values), (result, rows))
+        return keys.shape[2] == values.shape[2] and all(_splits_heads(flat, heads) for flat, heads in pairs)
+    when = _runs("Attention")
+
+
+def _splits_heads(flat, heads):
+    """Whether [batch, length, heads · size] is seen as [batch, length, heads, size]."""
+    if flat.rank != 3 or heads.rank != 4 or not all(isinstance(dim, int) for dim in heads.shape[2:]):
+        return False
+    batch, length, count, size = heads.shape
+    return flat.shape == (batch, length, count * size)
+
+
+# ── rotary positions ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@rule
+class cosine_of_doubled:
+    """f, f ── Concat ── Cos ─▶        becomes        f ── Cos ─┬─ Concat ─▶
+                                                               └─┘        half as many cosines"""
+    def before(op, f, *, axis): return op.Cos(op.outside(op.Concat(f, f, axis=axis)))
+    def after(op, f, axis):     return op.Concat(half := op.Cos(f), half, axis=axis)
+
+
+@rule
+class sine_of_doubled:
+    """f, f ── Concat ── Sin ─▶        becomes        f ── Sin ─┬─ Concat ─▶
+                                                               └─┘        half as many sines"""
+    def before(op, f, *, axis): return op.Sin(op.outside(op.Concat(f, f, axis=axis)))
+    def after(op, f, axis):     return op.Concat(half := op.Sin(f), half, axis=axis)
+
+
+@rule
+class rotary_embedding:
+    """x ─┬─────────────────────────────── × [cos, cos] ─┐
+          └─ [−second half, first half] ── × [sin, sin] ─┴─ + ─▶        becomes        x ── RotaryEmbedding ─▶
+
+    Su et al. 2021, in the order of GPT-NeoX and Llama."""
+    def before(op, x, cos, sin, axes, begin, middle, end, *, axis, over, heads):
+        first, second = op.Slice(x, begin, middle, axes), op.Slice(x, middle, end, axes)
+        turned = op.Concat(op.Neg(second), first, axis=axis)
+        cosines = op.outside(op.Unsqueeze(op.Concat(cos, cos, axis=over), heads))
+        sines = op.outside(op.Unsqueeze(op.Concat(sin, sin, axis=over), heads))
+        return x * cosines + turned * sines
+    def after(op, x, cos, sin):
+        if cos.shape[0] != x.shape[0]:
+            wide = op.sizes([x.shape[0], 1, 1])
+            cos, sin = op.Expand(cos, wide), op.Expand(sin, wide)
+        return op.RotaryEmbedding(x, cos, sin)
+    def where(x, cos, sin, axes, begin, middle, end, axis, over, heads):
+        if x.rank != 4 or cos.rank != 3 or cos.type != sin.type or heads != 1:
+            return False
+        half = cos.shape[2]
+        bounds = [constant_ints(each.value) for each in (axes, begin, middle)]
+        reaches_end = (constant_ints(end.value) or (0,))[0]
+        return (
+            isinstance(half, int) and x.shape[3] == 2 * half and axis in (-1, 3) and over in (-1, 2)
+            and bounds in ([(3,), (0,), (half,)], [(-1,), (0,), (half,)]) and reaches_end >= 2 * half
+            and cos.shape[1] == x.shape[2] and cos.shape[0] in (1, x.shape[0])
+        )  # fmt: skip
+    when = _runs("RotaryEmbedding")
+
+
+@rule
+class rotary_of_joined_heads:
+    """x ── Reshape ── Transpose ── RotaryEmbedding ─▶        becomes        x ── RotaryEmbedding ── Reshape ── Transpose ─▶
+
+    so that the movements meet those of Attention."""
+    def before(op, x, shape, cos, sin):
+        return op.RotaryEmbedding(op.Transpose(op.called("heads", op.Reshape(x, shape)), perm=SPLIT), cos, sin)
+    def after(op, x, shape, cos, sin, heads):
+        turned = op.RotaryEmbedding(x, cos, sin, num_heads=heads.shape[2])
+        return op.Transpose(op.Reshape(turned, shape), perm=SPLIT)
+    def where(x, heads): return _splits_heads(x, heads)
+    when = _runs("RotaryEmbedding")

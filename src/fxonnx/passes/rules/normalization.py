@@ -1,0 +1,73 @@
+"""Normalizations written out, in one operator."""
+
+from __future__ import annotations
+
+from fxonnx import dtypes
+from fxonnx.ir.graph import constant_ints
+from fxonnx.passes.rewrite import rule
+
+
+def _over_root(op, x, variance, epsilon):
+    """x / √(variance + ε)."""
+    root = op.Sqrt(variance + epsilon)
+    return op.either(x / root, x * op.Reciprocal(root))
+
+
+def _is_last_axis(x, axes):
+    """Whether a reduction goes over the last axis of x, and no other."""
+    return [axis % x.rank for axis in constant_ints(axes.value) or ()] == [x.rank - 1]
+
+
+def _fits(x, weight):
+    """Whether a weight has an element for each element of the last axis."""
+    return weight.rank == 1 and weight.shape == x.shape[-1:]
+
+
+def _stash(x):
+    """The dtype that the statistics were computed in: the input's own, and never less than float32."""
+    return dtypes.FLOAT64.code if x.dtype is dtypes.FLOAT64 else dtypes.FLOAT32.code
+
+
+@rule
+class rms_norm:
+    """x ─┬─ x² ── Mean ── +ε ── √ ─┐
+          └─────────────────────────┴─ ÷ ── × weight ─▶        becomes        x ── RMSNormalization ─▶
+
+    Zhang & Sennrich 2019; in Llama's order."""
+    def before(op, x, weight, axes, *, epsilon):
+        return _over_root(op, x, op.ReduceMean(x * x, axes), epsilon) * weight
+    def after(op, x, weight, *, epsilon):
+        return op.RMSNormalization(x, weight, axis=-1, epsilon=epsilon, stash_type=_stash(x))
+    def where(x, weight, axes, epsilon): return _is_last_axis(x, axes) and _fits(x, weight) and epsilon >= 0
+
+
+@rule
+class rms_norm_in_float32:
+    """x: f16 ── Cast f32 ─┬─ x² ── Mean ── +ε ── √ ─┐
+                           └─────────────────────────┴─ ÷ ── Cast f16 ── × weight ─▶
+
+    becomes        x ── RMSNormalization ─▶        which computes in float32 itself, and rounds in the same place"""
+    def before(op, x, weight, axes, *, epsilon, to):
+        wide = op.Cast(x, to=dtypes.FLOAT32)
+        return op.Cast(_over_root(op, wide, op.ReduceMean(wide * wide, axes), epsilon), to=to) * weight
+    def after(op, x, weight, *, epsilon): return op.RMSNormalization(x, weight, axis=-1, epsilon=epsilon)
+    def where(x, weight, axes, epsilon, to):
+        return x.dtype.code == to and _is_last_axis(x, axes) and _fits(x, weight) and epsilon >= 0
+
+
+@rule
+class layer_norm:
+    """x ── − Mean ─┬─ x² ── Mean ── +ε ── √ ─┐
+                    └─────────────────────────┴─ ÷ ── × weight ── + bias ─▶
+
+    becomes        x ── LayerNormalization ─▶
+
+    Ba et al. 2016."""
+    def before(op, x, weight, bias, axes, *, epsilon):
+        centred = x - op.ReduceMean(x, axes)
+        variance = op.ReduceMean(op.either(centred * centred, op.Pow(centred, 2)), axes)
+        return _over_root(op, centred, variance, epsilon) * weight + bias
+    def after(op, x, weight, bias, *, epsilon):
+        return op.LayerNormalization(x, weight, bias, axis=-1, epsilon=epsilon, stash_type=_stash(x))
+    def where(x, weight, bias, axes, epsilon):
+        return _is_last_axis(x, axes) and _fits(x, weight) and _fits(x, bias) and epsilon >= 0

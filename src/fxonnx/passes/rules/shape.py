@@ -1,0 +1,103 @@
+"""Movements of data that cancel out, or happen in one step. No element changes.
+
+Reshape, Squeeze, Unsqueeze and Flatten keep the elements in their order: a result of the type that x has is x.
+"""
+
+from __future__ import annotations
+
+from fxonnx.ir.graph import constant_ints, known_dims
+from fxonnx.passes.rewrite import rule
+
+
+@rule
+class transpose_of_nothing:
+    """x ── Transpose 0 1 2 ─▶        becomes        x ─▶"""
+    def before(op, x, *, perm): return op.Transpose(x, perm=perm)
+    def after(x):               return x
+    def where(perm):            return perm is not None and list(perm) == sorted(perm)
+
+
+@rule
+class double_transpose:
+    """x ── Transpose ── Transpose ─▶        becomes        x ── Transpose ─▶"""
+    def before(op, x, *, first, second):   return op.Transpose(op.Transpose(x, perm=first), perm=second)
+    def after(op, x, *, first, second):    return op.Transpose(x, perm=[first[axis] for axis in second])
+    def where(first, second):              return first is not None and second is not None
+
+
+@rule
+class view_of_nothing:
+    """x: T ── Reshape ─▶ T        becomes        x ─▶"""
+    def before(op, x, to, **rest):
+        return op.either(op.Reshape(x, to, **rest), op.Squeeze(x, to), op.Unsqueeze(x, to), op.Flatten(x, **rest))
+    def after(x):         return x
+    def where(x, result): return x.type == result.type
+
+
+@rule
+class view_and_back:
+    """x: T ── Unsqueeze ── Squeeze ─▶ T        becomes        x ─▶"""
+    def before(op, x, first, second, **rest):
+        def views(it, to): return op.Reshape(it, to), op.Squeeze(it, to), op.Unsqueeze(it, to)
+        inner = op.either(*views(x, first), op.Flatten(x, **rest))
+        return op.either(*views(inner, second))
+    def after(x):         return x
+    def where(x, result): return x.type == result.type
+
+
+@rule
+class double_reshape:
+    """x ── Reshape ── Reshape ─▶        becomes        x ── Reshape ─▶        where no size is copied from the first"""
+    def before(op, x, first, to, **rest):
+        inner = op.either(op.Reshape(x, first), op.Squeeze(x, first), op.Unsqueeze(x, first), op.Flatten(x))
+        return op.Reshape(op.called("view", inner), to, **rest)
+    def after(op, x, to, **rest): return op.Reshape(x, to, **rest)
+    def where(x, view, to, allowzero): return _copies_nothing(x, view, to, allowzero)
+
+
+def _copies_nothing(x, view, to, allowzero):
+    """Whether Reshape to `to` gives the same of x as of a view of it.
+
+    A 0 copies a size from the same axis, and a size that is known only when the model runs may turn out to be 0.
+    """
+    wanted = known_dims(to.value)
+    if wanted is None:
+        return False
+    return all(
+        isinstance(dim, int) and dim != 0 or allowzero or (axis < min(x.rank, view.rank) and x.shape[axis] == view.shape[axis])
+        for axis, dim in enumerate(wanted)
+    )  # fmt: skip
+
+
+@rule
+class double_unsqueeze:
+    """x ── Unsqueeze ── Unsqueeze ─▶        becomes        x ── Unsqueeze ─▶"""
+    def before(op, x, first, second): return op.Unsqueeze(op.called("view", op.Unsqueeze(x, first)), second)
+    def after(op, x, first, second, view, result):
+        outer = {axis % result.rank for axis in constant_ints(second.value)}
+        kept = [axis for axis in range(result.rank) if axis not in outer]
+        inner = {kept[axis % view.rank] for axis in constant_ints(first.value)}
+        return op.Unsqueeze(x, sorted(outer | inner))
+    def where(first, second): return constant_ints(first.value) is not None and constant_ints(second.value) is not None
+
+
+@rule
+class expand_of_nothing:
+    """x: T ── Expand ─▶ T        becomes        x ─▶"""
+    def before(op, x, to): return op.Expand(x, to)
+    def after(x):          return x
+    def where(x, result):  return x.type == result.type
+
+
+@rule
+class slice_of_everything:
+    """x: T ── Slice forwards ─▶ T        becomes        x ─▶"""
+    def before(op, x, start, end, axes=None, step=None): return op.Slice(x, start, end, axes, step)
+    def after(x):                                        return x
+    def where(x, result, step):                          return x.type == result.type and _is_forward(step)
+
+
+def _is_forward(step):
+    """Whether a Slice keeps the order: one that turns an axis round has the type of its input, too."""
+    steps = (1,) if step is None else constant_ints(step.value)
+    return steps is not None and min(steps, default=1) > 0

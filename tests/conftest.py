@@ -1,0 +1,28 @@
+"""In tests, every graph that a pass leaves is verified: a pass that breaks one is named where it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fxonnx.ir.graph import Graph
+from fxonnx.ir.verify import verify
+from fxonnx.passes.pipeline import Pass
+from fxonnx.target import Target
+
+
+@pytest.fixture(autouse=True, scope="session")
+def verified_passes() -> Iterator[None]:
+    """Wrap the call of every pass. Dtypes are checked against the schemas only at the end: before, `widen` may have yet to mend them."""
+    run = Pass.__call__
+
+    def verified(self: Pass, graph: Graph, target: Target) -> Graph:
+        result = run(self, graph, target)
+        if result is not graph or self.name == "guard":
+            verify(result, admitted=self.name == "guard")
+        return result
+
+    Pass.__call__ = verified  # type: ignore[method-assign]
+    yield
+    Pass.__call__ = run  # type: ignore[method-assign]

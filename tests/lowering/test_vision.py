@@ -1,0 +1,57 @@
+"""Sampling, unfolding and detection."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.lowering.support import check, operators
+
+import fxonnx
+
+torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("align", [True, False], ids=["aligned", "not aligned"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_grid_sample(mode, padding, align):
+    x, grid = torch.randn(2, 3, 5, 6), torch.randn(2, 4, 7, 2)
+    check(lambda x, grid: F.grid_sample(x, grid, mode, padding, align), x, grid, rtol=1e-4, atol=1e-4)
+
+
+def test_grid_sample_of_volumes():
+    x, grid = torch.randn(2, 3, 5, 6, 4), torch.randn(2, 4, 7, 3, 3)
+    check(lambda x, grid: F.grid_sample(x, grid, align_corners=False), x, grid, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("theta", "size"), [((2, 2, 3), (2, 3, 4, 5)), ((2, 3, 4), (2, 3, 4, 5, 6))], ids=["2d", "3d"])
+def test_affine_grid(theta, size):
+    for align in (True, False):
+        check(lambda x: F.affine_grid(x, size, align), torch.randn(theta), rtol=1e-4, atol=1e-5)  # noqa: B023
+
+
+WINDOWS = {
+    "kernel": {"kernel_size": 3},
+    "stride and padding": {"kernel_size": (2, 3), "stride": 2, "padding": 1},
+    "dilation": {"kernel_size": 2, "dilation": 3, "stride": (2, 1), "padding": (0, 2)},
+}
+
+
+@pytest.mark.parametrize("options", WINDOWS.values(), ids=WINDOWS)
+def test_unfold_and_fold(options):
+    def both(x):
+        columns = F.unfold(x, **options)
+        return columns, F.fold(columns, x.shape[2:], **options)
+
+    x, other = torch.randn(2, 3, 9, 10), torch.randn(3, 3, 12, 7)
+    check(both, x)
+    check(both, x, dynamic={"x": {0: "n", 2: "h", 3: "w"}}, again=(other,))
+
+
+def test_unfold_and_fold_unbatched():
+    x = torch.randn(3, 9, 10)
+    check(lambda x: F.unfold(x, 3), x)
+    check(lambda x: F.fold(x, (9, 10), 3), F.unfold(x, 3))
+
+
+def test_channel_shuffle():
+    check(lambda x: F.channel_shuffle(x, 2), torch.randn(2, 4, 5, 6))
