@@ -1,4 +1,4 @@
-"""A ResNet-50 written in plain torch, all the way to ONNX Runtime: `make demo`, or `python examples/demo.py [model]`."""
+"""A ResNet-50 in plain torch, all the way to ONNX Runtime: `make demo`, or `python examples/demo.py [model]`."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,9 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where the benchmark's models are
 
-import fxonnx
 from benchmarks.models import find
+
+import fxonnx
 from fxonnx.runtime.measure import latency
 from fxonnx.tools.stages import stage_table
 
@@ -46,7 +47,8 @@ def compare(console: Console, model: torch.nn.Module, compiled: fxonnx.Compiled,
     threads = torch.get_num_threads()
     compiled.configure(threads=threads)
     with torch.inference_mode():
-        found = latency({"eager": lambda: model(*args, **kwargs), "fxonnx": lambda: compiled(*args, **kwargs)}, rounds=15)
+        calls = {"eager": lambda: model(*args, **kwargs), "fxonnx": lambda: compiled(*args, **kwargs)}
+        found = latency(calls, rounds=15)
     for who, figures in found.items():
         times = found["eager"].median / figures.median
         console.print(f"{who:8} {figures}  {times:.2f} × eager's speed")

@@ -12,6 +12,11 @@ from fxonnx.passes.pipeline import Pass
 from fxonnx.target import Target
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest --update-golden` writes the results in tests/golden; read the difference before you commit it."""
+    parser.addoption("--update-golden", action="store_true", help="write what is found into tests/golden")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def verified_passes() -> Iterator[None]:
     """Wrap the call of every pass. Dtypes are checked against the schemas only at the end: before, `widen` may have yet to mend them."""

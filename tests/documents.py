@@ -1,4 +1,4 @@
-"""Markdown files whose code runs: every ```python block in order, in one namespace; a ```text block after one is what it prints.
+"""Markdown files whose code runs: every ```python block in order, in one namespace; a ```text block is what one prints.
 
 `python -m tests.documents` runs them all and writes what they print into their ```text blocks.
 """

@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnxscript.values import Opset
+from tests.lowering.support import check, operators
+from tests.lowering.values import FLOATS, normal, special
 
 from fxonnx import errors
 from fxonnx.lowering import activation
-from tests.lowering.values import FLOATS, normal, special
-from tests.lowering.support import check, operators
 
 ACTIVATIONS = {
     "gelu": F.gelu,
@@ -44,7 +44,20 @@ ACTIVATIONS = {
 }
 
 # What ONNX Runtime has no float64 kernel for, and torch's own vector code gets wrong at infinity: gelu(inf) is NaN there.
-WITHOUT_DOUBLE = ("gelu", "gelu-tanh", "elu", "elu-alpha", "selu", "celu", "celu-alpha", "leaky_relu", "leaky_relu-slope", "rrelu", "hardsigmoid", "hardswish")
+WITHOUT_DOUBLE = (
+    "gelu",
+    "gelu-tanh",
+    "elu",
+    "elu-alpha",
+    "selu",
+    "celu",
+    "celu-alpha",
+    "leaky_relu",
+    "leaky_relu-slope",
+    "rrelu",
+    "hardsigmoid",
+    "hardswish",
+)
 TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
@@ -74,7 +87,10 @@ def test_softmax_along_every_axis(function, dim: int) -> None:
 
 
 def test_softmax_in_another_dtype_and_of_a_scalar() -> None:
-    check(lambda x: [F.softmax(x, 1, dtype=torch.float64), F.log_softmax(x, 0, dtype=torch.float64), F.softmin(x, 1)], normal(torch.float32))
+    check(
+        lambda x: [F.softmax(x, 1, dtype=torch.float64), F.log_softmax(x, 0, dtype=torch.float64), F.softmin(x, 1)],
+        normal(torch.float32),
+    )
     check(lambda x: [F.softmax(x, 0), F.log_softmax(x, -1)], torch.tensor(3.0))
     check(lambda x: F.softmax(x, 1, dtype=torch.float32), torch.arange(6).reshape(2, 3))
     check(lambda x: torch.ops.aten._safe_softmax(x, 1), torch.tensor([[1.0, 2.0], [-torch.inf, -torch.inf]]))
@@ -88,7 +104,9 @@ def test_prelu_with_a_weight_per_channel(shape: tuple[int, ...]) -> None:
 
 def test_glu_halves_any_axis() -> None:
     check(lambda x: [F.glu(x, 0), F.glu(x, -1)], normal(torch.float32, 4, 6))
-    check(lambda x: F.glu(x), normal(torch.float32, 4, 6), dynamic={"x": {0: "n"}}, again=(normal(torch.float32, 5, 6),))
+    check(
+        lambda x: F.glu(x), normal(torch.float32, 4, 6), dynamic={"x": {0: "n"}}, again=(normal(torch.float32, 5, 6),)
+    )
 
 
 def test_an_op_that_is_one_operator_stays_one() -> None:
@@ -104,7 +122,12 @@ def test_double_without_a_kernel_is_a_located_error() -> None:
 
 @pytest.mark.parametrize(
     ("body", "expected"),
-    [(activation.silu, F.silu), (activation.mish, F.mish), (activation.softplus, F.softplus), (activation.prelu, F.prelu)],
+    [
+        (activation.silu, F.silu),
+        (activation.mish, F.mish),
+        (activation.softplus, F.softplus),
+        (activation.prelu, F.prelu),
+    ],
     ids=["silu", "mish", "softplus", "prelu"],
 )
 def test_bodies_run_eagerly(body, expected) -> None:

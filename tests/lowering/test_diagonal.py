@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from tests.lowering.database import check_samples
 from tests.lowering.support import check
 
@@ -21,7 +20,10 @@ CASES = {
     "trace": lambda x: (x[0].trace(), x[0].long().trace()),
     "block diag": lambda x: torch.block_diag(x[0], x[0, 0], x[0, 0, 0]),
     "diagonal scatter": lambda x: torch.diagonal_scatter(x, x.diagonal(0, 0, 2) * 2, 0, 0, 2),
-    "diagonal scatter off": lambda x: (torch.diagonal_scatter(x, x.diagonal(1) * 2, 1), torch.diagonal_scatter(x, x.diagonal(-1) * 2, -1)),
+    "diagonal scatter off": lambda x: (
+        torch.diagonal_scatter(x, x.diagonal(1) * 2, 1),
+        torch.diagonal_scatter(x, x.diagonal(-1) * 2, -1),
+    ),
 }
 
 
@@ -40,6 +42,6 @@ def test_infinity_elsewhere_does_not_spread():
     check(lambda x: x.diag_embed(), torch.tensor([float("inf"), float("nan"), 1.0]))
 
 
-@pytest.mark.parametrize("name", "diagonal diag diag_embed diagonal_scatter block_diag trace".split())
+@pytest.mark.parametrize("name", ["diagonal", "diag", "diag_embed", "diagonal_scatter", "block_diag", "trace"])
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)

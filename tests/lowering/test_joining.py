@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from onnxscript.values import Opset
+from tests.lowering.database import check_samples
+from tests.lowering.support import check, operators
 
 import fxonnx
 from fxonnx import errors
 from fxonnx.lowering.joining import cat, diff, flip, roll, select, slice_, unfold
-from tests.lowering.database import check_samples
-from tests.lowering.support import check, operators
 
 X = torch.randn(5, 8, 6)
 OTHER = torch.randn(7, 11, 6)
@@ -19,7 +19,12 @@ CASES = {
     "cat": lambda x: torch.cat([x, x.double(), x.long()], -1),
     "cat with nothing": lambda x: torch.cat([torch.zeros(0), x, x[..., :0], x], 2),
     "stack": lambda x: (torch.stack([x, x], -1), torch.stack([x, x * 2])),
-    "hstack and others": lambda x: (torch.hstack([x, x]), torch.vstack([x[0, 0], x[0, 0]]), torch.dstack([x[0], x[0]]), torch.column_stack([x[0, 0], x[0, 0]])),
+    "hstack and others": lambda x: (
+        torch.hstack([x, x]),
+        torch.vstack([x[0, 0], x[0, 0]]),
+        torch.dstack([x[0], x[0]]),
+        torch.column_stack([x[0, 0], x[0, 0]]),
+    ),
     "slice": lambda x: (x[:, 1:], x[:, -2:], x[..., ::2], x[1:3, :-1], x[:, :, 4:100]),
     "slice to a size": lambda x: x[..., : x.shape[1] - 1, :],
     "slice from a size": lambda x: x.flatten(0, 1)[x.shape[1] :],
@@ -29,13 +34,18 @@ CASES = {
     "chunk": lambda x: (*x.chunk(2, -1), *x.chunk(4, 2)),
     "tensor split": lambda x: (*x.tensor_split(4, -1), *x.tensor_split((1, 4), 2), *x.tensor_split((-1,), 2)),
     "unbind": lambda x: x.unbind(-1),
-    "split by name": lambda x: (*torch.dsplit(x, 2), *torch.dsplit(x, (1, 3)), *torch.hsplit(x[0], 3), *torch.vsplit(x.mT[0], 2)),
+    "split by name": lambda x: (
+        *torch.dsplit(x, 2),
+        *torch.dsplit(x, (1, 3)),
+        *torch.hsplit(x[0], 3),
+        *torch.vsplit(x.mT[0], 2),
+    ),
     "roll": lambda x: (x.roll((1, -2), (0, 1)), x.roll(3), x.roll(-1, 2), x.roll(9, 0)),
     "flip": lambda x: (x.flip(0, -1), x.fliplr(), x.flipud()),
     "rot90": lambda x: tuple(x.rot90(turns, (0, 2)) for turns in range(-1, 4)),
     "unfold": lambda x: (x.unfold(1, 3, 2), x.unfold(-1, 2, 2)),
     "diff": lambda x: (x.diff(), x.diff(2, 0), x.diff(dim=1, prepend=x[:, :1]), (x > 0).diff()),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("function", CASES.values(), ids=CASES)
@@ -88,6 +98,23 @@ def test_bodies_run_eagerly():
     assert same(diff(op, x), np.diff(x))
 
 
-@pytest.mark.parametrize("name", "cat stack dstack column_stack split chunk hsplit vsplit roll rot90 diff unfold kron".split())
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cat",
+        "stack",
+        "dstack",
+        "column_stack",
+        "split",
+        "chunk",
+        "hsplit",
+        "vsplit",
+        "roll",
+        "rot90",
+        "diff",
+        "unfold",
+        "kron",
+    ],
+)
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)

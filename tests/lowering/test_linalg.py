@@ -15,6 +15,7 @@ from fxonnx import errors
 from fxonnx.lowering.linalg import linalg_cross, vector_norm
 
 torch.manual_seed(0)
+RANDOM = np.random.default_rng(0)
 ORDERS = [0, 1, 2, 3.5, math.inf, -math.inf]
 
 
@@ -88,14 +89,14 @@ def test_determinants():
     check(torch.logdet, well_conditioned(3, 3))
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("size", [0, 1, 2, 3])
 def test_inverse(size):
     check(torch.linalg.inv, well_conditioned(2, size, size), rtol=1e-4, atol=1e-5)
 
 
-def test_inverse_is_not_standard():
-    with pytest.raises(errors.Error, match="Inverse"):
-        fxonnx.compile(torch.linalg.inv, well_conditioned(5, 5), target=fxonnx.Target.onnx(20))
+def test_larger_inverses_are_refused():
+    with pytest.raises(errors.UnsupportedArguments, match="up to 3 rows"):
+        fxonnx.compile(torch.linalg.inv, well_conditioned(5, 5))
 
 
 @pytest.mark.parametrize("power", [0, 1, 2, 5, -2])
@@ -103,14 +104,14 @@ def test_matrix_power(power):
     check(lambda x: torch.linalg.matrix_power(x, power), well_conditioned(2, 3, 3), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["norm", "linalg.norm", "linalg.vector_norm", "linalg.cross", "dist"])
+@pytest.mark.parametrize("name", ["linalg.norm", "linalg.vector_norm", "linalg.cross", "dist"])
 def test_samples(name):
     for function, tensors in samples(name, torch.float32, 5):
         check(function, *tensors, rtol=1e-4, atol=1e-4)
 
 
 def test_bodies_run_eagerly():
-    op, x = Opset("", 23), np.random.rand(4, 3).astype(np.float32)
-    np.testing.assert_allclose(vector_norm(op, x, 2, [1]), np.linalg.norm(x, axis=1), rtol=1e-5)
+    op, x = Opset("", 23), RANDOM.random((4, 3), dtype=np.float32)
+    np.testing.assert_allclose(vector_norm(op, x, 2, [1]).value, np.linalg.norm(x, axis=1), rtol=1e-5)
     x = op.Identity(x)
-    np.testing.assert_allclose(linalg_cross(op, x, x), np.zeros((4, 3)), atol=1e-6)
+    np.testing.assert_allclose(linalg_cross(op, x, x).value, np.zeros((4, 3)), atol=1e-6)

@@ -10,6 +10,7 @@ from torch import nn
 from fxonnx.lowering.matmul import addmm, cdist, linear, mm
 
 torch.manual_seed(0)
+RANDOM = np.random.default_rng(0)
 EAGER = Opset("", 23)
 
 
@@ -158,10 +159,10 @@ def test_cdist_of_many_rows_is_a_product():
 
 
 def test_bodies_run_eagerly():
-    x, weight, bias = (np.random.rand(*shape).astype(np.float32) for shape in ((3, 4), (5, 4), (5,)))
-    np.testing.assert_allclose(linear(EAGER, x, weight, bias), x @ weight.T + bias, rtol=1e-5)
-    np.testing.assert_allclose(linear(EAGER, x[None], weight, bias), (x @ weight.T + bias)[None], rtol=1e-5)
-    np.testing.assert_allclose(mm(EAGER, x, weight.T), x @ weight.T, rtol=1e-5)
-    np.testing.assert_allclose(addmm(EAGER, bias, x, weight.T, alpha=2), 2 * x @ weight.T + bias, rtol=1e-5)
+    x, weight, bias = (RANDOM.random(shape, dtype=np.float32) for shape in ((3, 4), (5, 4), (5,)))
+    np.testing.assert_allclose(linear(EAGER, x, weight, bias).value, x @ weight.T + bias, rtol=1e-5)
+    np.testing.assert_allclose(linear(EAGER, x[None], weight, bias).value, (x @ weight.T + bias)[None], rtol=1e-5)
+    np.testing.assert_allclose(mm(EAGER, x, weight.T).value, x @ weight.T, rtol=1e-5)
+    np.testing.assert_allclose(addmm(EAGER, bias, x, weight.T, alpha=2).value, 2 * x @ weight.T + bias, rtol=1e-5)
     distances = np.sqrt(((x[:, None] - weight) ** 2).sum(-1))
-    np.testing.assert_allclose(cdist(EAGER, EAGER.Identity(x), EAGER.Identity(weight)), distances, rtol=1e-5)
+    np.testing.assert_allclose(cdist(EAGER, EAGER.Identity(x), EAGER.Identity(weight)).value, distances, rtol=1e-5)

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
-
 from tests.lowering.database import check_samples
 from tests.lowering.support import check
+from torch.nn import functional as F
 
 X = torch.randn(2, 3, 5, 6)
 OTHER = torch.randn(4, 3, 7, 8)
@@ -26,7 +25,9 @@ def test_constants(value):
 
 
 def test_a_pad_that_is_a_size():
-    check(lambda x: F.pad(x, (0, 10 - x.shape[1])), torch.randn(2, 4), dynamic={"x": {1: "m"}}, again=(torch.randn(2, 7),))
+    check(
+        lambda x: F.pad(x, (0, 10 - x.shape[1])), torch.randn(2, 4), dynamic={"x": {1: "m"}}, again=(torch.randn(2, 7),)
+    )
 
 
 @pytest.mark.parametrize("dtype", (torch.bool, torch.int16, torch.int64, torch.float16, torch.float64))

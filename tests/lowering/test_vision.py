@@ -3,9 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.lowering.support import check, operators
-
-import fxonnx
+from tests.lowering.support import check
 
 torch.manual_seed(0)
 

@@ -7,7 +7,26 @@ import torch
 NAN, INFINITY = float("nan"), float("inf")
 
 # Signs of zeros, infinities, NaN, halves, and numbers whose sums with 1 lose them.
-SPECIAL = (NAN, INFINITY, -INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, 3.0, 7.0, -7.0, 1e-10, -1e-10, 20.0, -20.0)
+SPECIAL = (
+    NAN,
+    INFINITY,
+    -INFINITY,
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.5,
+    -2.5,
+    3.0,
+    7.0,
+    -7.0,
+    1e-10,
+    -1e-10,
+    20.0,
+    -20.0,
+)
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 INTEGERS = (torch.int64, torch.int32, torch.int8, torch.uint8)

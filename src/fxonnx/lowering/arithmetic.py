@@ -314,8 +314,15 @@ def is_negative(op: Builder, x: Tensor) -> Tensor:
 @lower("aten.copysign", promote=FLOAT)
 def copysign(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """|x| with the sign of y."""
-    magnitude = op.Abs(self)
-    return op.Where(is_negative(op, other), op.Neg(magnitude), magnitude)
+    return op.Mul(op.Abs(self), direction(op, other))
+
+
+def direction(op: Builder, x: Tensor) -> Tensor:
+    """-1.0 where the sign bit is set, else 1.0.
+
+    A factor, because runtimes lose the sign of a zero that they choose by Where.
+    """
+    return op.Where(is_negative(op, x), number(op, -1, x), number(op, 1, x))
 
 
 @lower("aten.angle", promote=FLOAT)

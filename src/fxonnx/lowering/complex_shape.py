@@ -139,7 +139,7 @@ BEHIND: dict[str, Shift] = {
 }
 
 IN_FRONT: dict[str, Shift] = {
-    **_each("tril triu reflection_pad1d reflection_pad2d replicate_pad1d replicate_pad2d", Shift()),
+    **_each("tril triu reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d", Shift()),
     "constant_pad_nd": Shift({"value": _zero}),
     "diagonal": Shift({"dim1": _from_back, "dim2": _from_back}),
     "unfold": Shift({"dimension": _from_back}),

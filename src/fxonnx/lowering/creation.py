@@ -248,10 +248,9 @@ def triu_indices(op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType 
 @lower("aten.one_hot")
 def one_hot(op: Builder, self: Tensor, num_classes: Dim = -1) -> Tensor:
     """A last axis of zeros with a 1 at the index; its size is the greatest index + 1 when it is not given."""
-    if num_classes == -1:
-        depth = op.Add(op.ReduceMax(self, keepdims=0), 1)
-    else:
-        depth = as_tensor(op, num_classes, dtypes.INT64)
+    if not self.shape:
+        return op.Squeeze(one_hot(op, op.Unsqueeze(self, [0]), num_classes), [0])
+    depth = op.Add(op.ReduceMax(self, keepdims=0), 1) if num_classes == -1 else as_tensor(op, num_classes, dtypes.INT64)
     return op.OneHot(self, depth, np.array([0, 1], np.int64))
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, maximum, minimum
 from fxonnx.lowering.promote import SAME
-from fxonnx.lowering.reduction import sum_
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.shape import movedim
 from fxonnx.lowering.vocabulary import cast, dtype_of, number, positions, reshape, vector
@@ -40,12 +39,6 @@ def diagonal(op: Builder, self: Tensor, offset: int = 0, dim1: int = 0, dim2: in
 def linalg_diagonal(op: Builder, A: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """As `diagonal`, of the last two axes."""
     return diagonal(op, A, offset, dim1, dim2)
-
-
-@lower("aten.trace")
-def trace(op: Builder, self: Tensor) -> Tensor:
-    """The sum of the main diagonal."""
-    return sum_(op, diagonal(op, self))
 
 
 def _on_diagonal(op: Any, rows: Dim, columns: Dim, offset: int) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -40,6 +40,7 @@ class Program(Protocol):
     states: tuple[Any, ...]
     writebacks: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    subgraphs: Mapping[fx.Node, fx.GraphModule]
 
     def dim(self, size: Any) -> Dim:
         """A torch size as a dim with the user's names."""
@@ -76,6 +77,23 @@ class Importer:
             if node.op == "call_function":
                 self.builder.location = self.program.location(node)
                 self.values[node] = self._call(node)
+            elif node.op == "get_attr":
+                self.values[node] = self._region(node)
+
+    def _region(self, node: fx.Node) -> Callable[..., list[Tensor]]:
+        """A higher-order op's branch or body: called with a builder and arguments, it imports itself there."""
+        module = self.program.subgraphs.get(node) or getattr(node.graph.owning_module, str(node.target))
+
+        def region(builder: Builder, *arguments: Any) -> list[Tensor]:
+            given = [builder.use(item.value) if isinstance(item, Tensor) else item for item in arguments]
+            inner = replace(self, builder=builder, values={})
+            inner.values.update(zip(module.graph.find_nodes(op="placeholder"), given, strict=True))
+            inner.run(module.graph.nodes)
+            (result,) = module.graph.find_nodes(op="output")
+            leaves = result.args[0]
+            return [result_tensor(inner, item) for item in (leaves if isinstance(leaves, (list, tuple)) else [leaves])]
+
+        return region
 
     def _call(self, node: fx.Node) -> Any:
         symbolic = node.meta.get("val")
@@ -101,6 +119,8 @@ class Importer:
         return dim
 
     def _lower(self, node: fx.Node) -> Any:
+        if isinstance(node.target, torch._ops.HigherOrderOperator):
+            return self._higher_order(node)
         if not hasattr(node.target, "_schema"):
             return self._failed(node, errors.UnsupportedOperator, f"{node.target} is not an aten op")
         names, _ = arguments_of(node.target)
@@ -108,6 +128,13 @@ class Importer:
         if lowering is None:
             return self._decomposed(node)
         return self._checked(node, lowering, self._run_body(node, lowering))
+
+    def _higher_order(self, node: fx.Node) -> Any:
+        """Control flow: `higher_order.cond`, … take their arguments in order, branches and bodies as callables."""
+        lowering = self.registry.find(f"higher_order.{node.target}", None, self.opset)
+        if lowering is None:
+            return self._failed(node, errors.UnsupportedOperator, f"fxonnx has no lowering for torch.ops.higher_order.{node.target}")
+        return self._checked(node, lowering, lowering.body(self.builder, *self.read(node.args), **{name: self.read(item) for name, item in node.kwargs.items()}))
 
     def _find(self, target: str, names: Iterable[str], is_complex: bool) -> Lowering | None:
         """The lowering of an overload; for complex tensors one of their own, else the real one told about their last axis."""

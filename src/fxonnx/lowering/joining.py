@@ -145,7 +145,7 @@ def split(op: Builder, self: Tensor, split_size: Dim, dim: int = 0) -> list[Tens
     return parts(op, self, [*[split_size] * (count - 1), size - split_size * (count - 1)], axis)
 
 
-@lower("aten.split_with_sizes", "aten.split_with_sizes_copy", "aten.unsafe_split_with_sizes", "aten.split.sizes")
+@lower("aten.split_with_sizes", "aten.split_with_sizes_copy", "aten.unsafe_split_with_sizes")
 def split_with_sizes(op: Builder, self: Tensor, split_sizes: Sequence[Dim], dim: int = 0) -> list[Tensor]:
     """Parts of the given sizes along `dim`."""
     return parts(op, self, split_sizes, axis_of(dim, len(self.shape)))

@@ -13,8 +13,9 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.promote import FLOAT, SAME
+from fxonnx.lowering.reduction import amax, amin
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, full, number
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, full, in_single, number
 
 _LARGEST_ADJUGATE = 3  # rows; longer formulas are neither short nor accurate
 
@@ -33,9 +34,14 @@ def norm_along(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool)
         case 2:
             return op.ReduceL2(x, axes, keepdims=keepdim)
         case math.inf:
-            return op.ReduceMax(op.Abs(x), axes, keepdims=keepdim)
+            return amax(op, op.Abs(x), axes, keepdim)
         case _ if p == -math.inf:
-            return op.ReduceMin(op.Abs(x), axes, keepdims=keepdim)
+            return amin(op, op.Abs(x), axes, keepdim)
+    return _power_norm(op, x, p, axes, keepdim)
+
+
+@in_single
+def _power_norm(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool) -> Tensor:
     powers = op.ReduceSum(op.Pow(op.Abs(x), number(op, p, x)), axes, keepdims=keepdim)
     return op.Pow(powers, number(op, 1.0 / p, x))
 
@@ -236,13 +242,13 @@ def matrix_power(op: Builder, self: Tensor, n: int) -> Tensor:
 
 @lower("aten.inverse", "aten.linalg_inv")
 def inverse(op: Builder, self: Tensor | None = None, A: Tensor | None = None) -> Tensor:
-    """The inverse of each matrix: up to 3 rows the adjugate over the determinant, else ONNX Runtime's own operator."""
+    """The inverse of each matrix of up to 3 rows: its adjugate over its determinant."""
     matrix: Tensor = self if A is None else A  # type: ignore[assignment]
     size = matrix.shape[-1]
     if size == 0:
         return matrix
     if isinstance(size, Expr) or size > _LARGEST_ADJUGATE:
-        return op.call("com.microsoft::Inverse", [matrix], {}, types=[matrix.type])[0]
+        raise Unsupported(f"the inverse of a matrix of {size} rows: ONNX has none, fxonnx a formula for up to 3 rows")
     return _adjugate(op, matrix, size) / op.Unsqueeze(op.Det(matrix), [-1, -2])
 
 

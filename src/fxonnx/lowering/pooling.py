@@ -58,8 +58,10 @@ def _all_windows(
 ) -> list[Windows]:
     """The windows along each of the last axes; one value stands for all, and no stride means the kernel's size."""
     count = len(kernel)
-    each = [per_axis(values, count) for values in (kernel, stride or kernel, padding, dilation)]
-    return [windows(size, *given, ceil_mode) for size, *given in zip(x.shape[-count:], *each, strict=True)]
+    settings = (per_axis(values, count) for values in (kernel, stride or kernel, padding, dilation))
+    kernels, strides, pads, steps = settings
+    spatial = enumerate(x.shape[-count:])
+    return [windows(size, kernels[i], strides[i], pads[i], steps[i], ceil_mode) for i, size in spatial]
 
 
 def _attributes(axes: Sequence[Windows]) -> dict[str, Any]:

@@ -218,9 +218,7 @@ def packed(
     num_layers: int, dropout: float, train: bool, bidirectional: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """A PackedSequence, whose layout follows from data: nothing in ONNX steps through it."""
-    raise Unsupported(
-        "a PackedSequence: give the layer the padded tensor, and mask what follows a sequence's end"
-    )
+    raise Unsupported("a PackedSequence: give the layer the padded tensor, and mask what follows a sequence's end")
 
 
 def _refuse_dropout(dropout: float, train: bool, layers: int) -> None:

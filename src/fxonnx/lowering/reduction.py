@@ -1,4 +1,4 @@
-"""Reductions: sums, extrema, moments and norms over axes.
+"""Reductions: sums, extrema and moments over axes. Norms are linear algebra's.
 
 Rules that hold for all: no axes named means all of them, a scalar reduces to itself, integers and bools are summed in
 int64.
@@ -20,7 +20,7 @@ from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.shape import without
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, in_single, number, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, number, vector
 
 Axes = int | Sequence[int] | None
 
@@ -298,47 +298,6 @@ def std_mean(
     """`std`, and the mean."""
     deviation, center = _moments(op, self, dim, unbiased, correction, keepdim, root=True)
     return deviation, _without_reduced(op, center, dim, keepdim)
-
-
-# ── norms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@lower("aten.linalg_vector_norm")
-def vector_norm(
-    op: Builder, self: Tensor, ord: float = 2, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None
-) -> Tensor:
-    """(Σ|x|ᵖ)^(1/p); the extrema of |x| for p = ±∞, how many are not zero for p = 0."""
-    x = cast(op, self, dtype or dtypes.to_float(dtype_of(self)))
-    match ord:
-        case 1 | 2:
-            return reduced(op, f"L{int(ord)}", x, dim, keepdim)
-        case math.inf:
-            return amax(op, op.Abs(x), dim, keepdim)
-        case 0:
-            return reduced(op, "Sum", cast(op, cast(op, x, dtypes.BOOL), dtype_of(x)), dim, keepdim)
-    if ord == -math.inf:
-        return amin(op, op.Abs(x), dim, keepdim)
-    return _power_norm(op, x, ord, dim, keepdim)
-
-
-@in_single
-def _power_norm(op: Any, x: Any, p: float, dim: Axes, keepdim: bool) -> Any:
-    powers = op.Pow(op.Abs(x), number(op, p, x))
-    return op.Pow(reduced(op, "Sum", powers, dim, keepdim), number(op, 1 / p, x))
-
-
-@lower("aten.norm")
-def norm(
-    op: Builder, self: Tensor, p: float | None = 2, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None
-) -> Tensor:
-    """The p-norm of the elements along `dim`."""
-    return vector_norm(op, self, 2 if p is None else p, dim, keepdim, dtype)
-
-
-@lower("aten.frobenius_norm")
-def frobenius_norm(op: Builder, self: Tensor, dim: Axes, keepdim: bool = False) -> Tensor:
-    """The root of the sum of squares."""
-    return vector_norm(op, self, 2, dim, keepdim)
 
 
 @lower("aten.logsumexp", promote=FLOAT)

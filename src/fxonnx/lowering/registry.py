@@ -54,8 +54,10 @@ class Lowering:
         code = inspect.unwrap(self.body).__code__
         return f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
 
-    def fits(self, arguments: Iterable[str]) -> bool:
-        """Whether the body can be called with the arguments of an overload."""
+    def fits(self, arguments: Iterable[str] | None) -> bool:
+        """Whether the body can be called with the arguments of an overload; None are those of a higher-order op, in order."""
+        if arguments is None:
+            return True
         names = frozenset(arguments)
         return names - STORAGE_ARGUMENTS <= self.accepted and self.required <= names
 
@@ -72,7 +74,7 @@ class Registry:
         same = self.lowerings.setdefault((lowering.target, lowering.complex), [])
         same[:] = sorted([*(other for other in same if other.since != lowering.since), lowering], key=lambda other: -other.since)
 
-    def find(self, overload: str, arguments: Iterable[str], opset: int, complex: bool = False) -> Lowering | None:
+    def find(self, overload: str, arguments: Iterable[str] | None, opset: int, complex: bool = False) -> Lowering | None:
         """The lowering of `aten.name.overload` with the greatest `since` not above `opset`; None where there is none."""
         packet = overload.rpartition(".")[0]
         for target in (overload, packet):

@@ -15,6 +15,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide, product
 from fxonnx.ir.infer.call import broadcast
+from fxonnx.lowering.creation import meshgrid
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, expand, reshape, transpose, vector
 
@@ -260,21 +261,7 @@ def repeat_interleave(
     return reshape(op, repeated, (*before, size * repeats, *after))
 
 
-# ── grids and interleaved channels ───────────────────────────────────────────────────────────────────────────────────
-
-
-@lower("aten.meshgrid")
-def meshgrid(op: Builder, tensors: Sequence[Tensor], indexing: str = "ij") -> list[Tensor]:
-    """Vectors expanded to a grid with an axis for each; `xy` exchanges the first two axes."""
-    vectors = [flatten(op, tensor) for tensor in tensors]
-    places = list(range(len(vectors)))
-    if indexing == "xy" and len(vectors) > 1:
-        places[:2] = 1, 0
-    sizes = [vectors[place].shape[0] for place in places]
-    return [
-        expand(op, reshape(op, x, [x.shape[0] if axis == place else 1 for axis in range(len(vectors))]), sizes)
-        for place, x in zip(places, vectors, strict=True)
-    ]
+# ── grids and pixels ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @lower("aten.cartesian_prod")
@@ -307,11 +294,3 @@ def pixel_unshuffle(op: Builder, self: Tensor, downscale_factor: int) -> Tensor:
     low, narrow = floor_divide(height, r), floor_divide(width, r)
     x = reshape(op, self, (product(batch), channels, low, r, narrow, r))
     return reshape(op, transpose(op, x, [0, 1, 3, 5, 2, 4]), (*batch, channels * r * r, low, narrow))
-
-
-@lower("aten.channel_shuffle", "aten.native_channel_shuffle")
-def channel_shuffle(op: Builder, self: Tensor, groups: int) -> Tensor:
-    """Channels of all groups interleaved. Zhang et al. 2018, "ShuffleNet"."""
-    batch, channels, *spatial = self.shape
-    x = reshape(op, self, (batch, groups, floor_divide(channels, groups), *spatial))
-    return reshape(op, swap(op, x, 1, 2), self.shape)

@@ -17,7 +17,7 @@ from fxonnx.lowering.indexing import as_vector, flat
 from fxonnx.lowering.joining import LAST, cut
 from fxonnx.lowering.reduction import any_, count_nonzero
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.shape import without
+from fxonnx.lowering.shape import movedim, without
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, reshape, vector
 
 
@@ -136,6 +136,74 @@ def mode(op: Builder, self: Tensor, dim: int = -1, keepdim: bool = False) -> tup
     value = op.GatherElements(values, op.ArgMax(frequency, axis=axis), axis=axis)
     place = op.ArgMax(cast(op, op.Equal(self, value), dtypes.INT32), axis=axis, select_last_index=1)
     return (value, place) if keepdim else (without(op, value, [axis]), without(op, place, [axis]))
+
+
+# ── quantiles ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ROUNDED = {"lower": "Floor", "higher": "Ceil", "nearest": "Round"}
+
+
+@lower("aten.quantile")
+def quantile(
+    op: Builder,
+    self: Tensor,
+    q: float | Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    interpolation: str = "linear",
+) -> Tensor:
+    """The elements of rank q (n - 1) along `dim`, NaN where there is one; several `q` make a first axis."""
+    x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
+    last = cast(op, vector(op, [x.shape[-1] - 1]), dtype_of(x))
+    spoiled = any_(op, op.IsNaN(x), -1, True)  # then the last one in order is NaN
+    found = _of_rank(op, x, op.Where(spoiled, last, op.Mul(probabilities, last)), interpolation)
+    return _quantiles(op, self, found, q, dim, keepdim)
+
+
+@lower("aten.nanquantile")
+def nanquantile(
+    op: Builder,
+    self: Tensor,
+    q: float | Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    interpolation: str = "linear",
+) -> Tensor:
+    """As `quantile`, of what is not NaN."""
+    x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
+    valid = op.ReduceSum(cast(op, op.Not(op.IsNaN(x)), dtype_of(x)), vector(op, [-1]), keepdims=1)
+    ranks = op.Max(op.Mul(probabilities, op.Sub(valid, number(op, 1, x))), number(op, 0, x))
+    return _quantiles(op, self, _of_rank(op, x, ranks, interpolation), q, dim, keepdim)
+
+
+def _in_rows(op: Any, x: Any, dim: int | None) -> Any:
+    """`x` with the axis to order in last."""
+    return flat(op, x) if dim is None or not x.shape else movedim(op, x, dim, -1)
+
+
+def _probabilities(op: Any, x: Any, q: Any) -> Any:
+    return as_vector(op, q) if isinstance(q, Tensor) else as_vector(op, number(op, q, x))
+
+
+def _of_rank(op: Any, x: Any, ranks: Any, interpolation: str) -> Any:
+    """The elements of [..., n] of fractional ranks [..., k]."""
+    values, _ = ordered(op, x, x.shape[-1], -1, False)
+    if interpolation in _ROUNDED:
+        return op.GatherElements(values, cast(op, getattr(op, _ROUNDED[interpolation])(ranks), dtypes.INT64), axis=-1)
+    below = op.Floor(ranks)
+    weight = op.Sub(ranks, below) if interpolation == "linear" else number(op, 0.5, x)
+    first, second = (op.GatherElements(values, cast(op, r, dtypes.INT64), axis=-1) for r in (below, op.Ceil(ranks)))
+    return op.Add(first, op.Mul(weight, op.Sub(second, first)))
+
+
+def _quantiles(op: Any, self: Any, found: Any, q: Any, dim: int | None, keepdim: bool) -> Any:
+    """[..., k] as torch returns it: k in front, absent for a single `q`, and the ordered axis of size 1 if kept."""
+    several = isinstance(q, Tensor) and bool(q.shape)
+    result = movedim(op, found, -1, 0) if several else without(op, found, [len(found.shape) - 1])
+    if not keepdim or not self.shape:
+        return result
+    kept = range(len(self.shape)) if dim is None else [axis_of(dim, len(self.shape))]
+    return op.Unsqueeze(result, vector(op, [axis + several for axis in kept]))
 
 
 # ── unique elements ──────────────────────────────────────────────────────────────────────────────────────────────────

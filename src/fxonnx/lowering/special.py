@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_loop
-from fxonnx.lowering.arithmetic import is_negative
+from fxonnx.lowering.arithmetic import direction, is_negative
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, in_single, number
@@ -25,7 +25,7 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, in_single, number
 @in_single
 def expm1(op: Builder, self: Tensor) -> Tensor:
     """exp(x) - 1 = tanh(x/2)·(exp(x) + 1), which keeps small x."""
-    return op.Mul(op.Tanh(op.Mul(self, 0.5)), op.Add(op.Exp(self), 1))
+    return op.Mul(op.Tanh(op.Mul(self, 0.5)), op.Add(op.Exp(self), 1.0))
 
 
 @lower("aten.log1p", promote=FLOAT)
@@ -35,8 +35,8 @@ def log1p(op: Builder, self: Tensor) -> Tensor:
 
     Where nothing was lost it is not added (it may be 0/0).
     """
-    total = op.Add(self, 1)
-    kept = op.Sub(total, 1)
+    total = op.Add(self, 1.0)
+    kept = op.Sub(total, 1.0)
     logarithm = op.Log(total)
     return op.Where(op.Equal(kept, self), logarithm, op.Add(logarithm, op.Div(op.Sub(self, kept), total)))
 
@@ -76,7 +76,7 @@ def logaddexp2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 
 def _log_of_sum(op: Builder, x: Tensor, y: Tensor, unit: float) -> Tensor:
-    difference = op.Where(op.Equal(x, y), 0, op.Abs(op.Sub(x, y)))
+    difference = op.Where(op.Equal(x, y), 0.0, op.Abs(op.Sub(x, y)))
     return op.Add(op.Max(x, y), op.Div(log1p(op, op.Exp(op.Mul(difference, -unit))), unit))
 
 
@@ -95,14 +95,16 @@ def xlog1py(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 
 def _times(op: Builder, x: Tensor, logarithm: Tensor, y: Tensor) -> Tensor:
-    return op.Where(op.And(op.Equal(x, 0), op.Not(op.IsNaN(y))), 0, op.Mul(x, logarithm))
+    return op.Where(op.And(op.Equal(x, 0.0), op.Not(op.IsNaN(y))), 0.0, op.Mul(x, logarithm))
 
 
 @lower("aten.special_entr", promote=FLOAT)
 @in_single
 def entr(op: Builder, self: Tensor) -> Tensor:
     """-x·log(x); 0 at 0, -inf below."""
-    return op.Where(op.Equal(self, 0), 0, op.Where(op.Less(self, 0), -math.inf, op.Neg(op.Mul(self, op.Log(self)))))
+    return op.Where(
+        op.Equal(self, 0.0), 0.0, op.Where(op.Less(self, 0.0), -math.inf, op.Neg(op.Mul(self, op.Log(self))))
+    )
 
 
 @lower("aten.logit", promote=FLOAT.of("self"))
@@ -110,7 +112,7 @@ def entr(op: Builder, self: Tensor) -> Tensor:
 def logit(op: Builder, self: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), x first bounded to [eps, 1 - eps] when eps is given."""
     bounded = self if eps is None else op.Clip(self, float(eps), 1 - float(eps))
-    return op.Log(op.Div(bounded, op.Sub(1, bounded)))
+    return op.Log(op.Div(bounded, op.Sub(1.0, bounded)))
 
 
 # ── lengths and angles ──
@@ -125,8 +127,8 @@ def hypot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """
     x, y = op.Abs(self), op.Abs(other)
     longer, shorter = op.Max(x, y), op.Min(x, y)
-    ratio = op.Where(op.Equal(longer, shorter), 1, op.Div(shorter, longer))
-    length = op.Mul(longer, op.Sqrt(op.Add(op.Mul(ratio, ratio), 1)))
+    ratio = op.Where(op.Equal(longer, shorter), 1.0, op.Div(shorter, longer))
+    length = op.Mul(longer, op.Sqrt(op.Add(op.Mul(ratio, ratio), 1.0)))
     return op.Where(op.Or(op.IsInf(self), op.IsInf(other)), math.inf, length)
 
 
@@ -141,7 +143,7 @@ def atan2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     y, x = op.Abs(self), op.Abs(other)
     angle = op.Atan(op.Where(op.Equal(x, y), op.Sign(y), op.Div(y, x)))
     angle = op.Where(is_negative(op, other), op.Sub(math.pi, angle), angle)
-    return op.Where(is_negative(op, self), op.Neg(angle), angle)
+    return op.Mul(angle, direction(op, self))
 
 
 @lower("aten.sinc", "aten.special_sinc", promote=FLOAT)
@@ -149,7 +151,7 @@ def atan2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 def sinc(op: Builder, self: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0."""
     angle = op.Mul(self, math.pi)
-    return op.Where(op.Equal(self, 0), 1, op.Div(op.Sin(angle), angle))
+    return op.Where(op.Equal(self, 0.0), 1.0, op.Div(op.Sin(angle), angle))
 
 
 # ── error functions ──
@@ -165,9 +167,9 @@ _ERFC = (
 def erfc(op: Builder, self: Tensor) -> Tensor:
     """1 - erf(x); in float32 by a formula that keeps the tail, where the difference would be 0."""
     if dtype_of(self) is dtypes.FLOAT64:
-        return op.Sub(1, op.Erf(self))
+        return op.Sub(1.0, op.Erf(self))
     tail = op.Mul(op.Exp(op.Neg(op.Mul(self, self))), _scaled_tail(op, op.Abs(self)))
-    return op.Where(op.Less(self, 0), op.Sub(2, tail), tail)
+    return op.Where(op.Less(self, 0.0), op.Sub(2.0, tail), tail)
 
 
 @lower("aten.special_erfcx", promote=FLOAT)
@@ -176,12 +178,12 @@ def erfcx(op: Builder, self: Tensor) -> Tensor:
     """exp(x²)·erfc(x)."""
     _needs_single(self, "erfcx")
     tail = _scaled_tail(op, op.Abs(self))
-    return op.Where(op.Less(self, 0), op.Sub(op.Mul(op.Exp(op.Mul(self, self)), 2), tail), tail)
+    return op.Where(op.Less(self, 0.0), op.Sub(op.Mul(op.Exp(op.Mul(self, self)), 2.0), tail), tail)
 
 
 def _scaled_tail(op: Builder, x: Tensor) -> Tensor:
     """exp(x²)·erfc(x) for x ≥ 0, relative error below 1.2e-7. Press et al., "Numerical Recipes", erfcc."""
-    t = op.Div(2, op.Add(x, 2))
+    t = op.Div(2.0, op.Add(x, 2.0))
     return op.Mul(t, op.Exp(_polynomial(op, t, _ERFC)))
 
 
@@ -202,12 +204,12 @@ _ERFINV_TAIL = (
 def erfinv(op: Builder, self: Tensor) -> Tensor:
     """The inverse of erf, in float32."""
     _needs_single(self, "erfinv")
-    w = op.Neg(op.Log(op.Mul(op.Sub(1, self), op.Add(self, 1))))
+    w = op.Neg(op.Log(op.Mul(op.Sub(1.0, self), op.Add(self, 1.0))))
     central, tail = (
         _polynomial(op, op.Sub(w, 2.5), _ERFINV_CENTRAL),
-        _polynomial(op, op.Sub(op.Sqrt(w), 3), _ERFINV_TAIL),
+        _polynomial(op, op.Sub(op.Sqrt(w), 3.0), _ERFINV_TAIL),
     )
-    inverse = op.Mul(op.Where(op.Less(w, 5), central, tail), self)
+    inverse = op.Mul(op.Where(op.Less(w, 5.0), central, tail), self)
     return op.Where(op.IsInf(w), op.Mul(self, math.inf), inverse)
 
 
@@ -232,12 +234,12 @@ def ndtri(op: Builder, self: Tensor) -> Tensor:
     """The inverse of the normal distribution function; computed in double, for float32 and narrower."""
     _needs_single(self, "ndtri")
     p = op.Cast(self, to=dtypes.FLOAT64)
-    shorter = op.Min(p, op.Sub(1, p))
+    shorter = op.Min(p, op.Sub(1.0, p))
     middle = op.Sub(p, 0.5)
     central = op.Mul(middle, _ratio(op, op.Mul(middle, middle), _NDTRI_CENTRAL))
-    tail = _ratio(op, op.Sqrt(op.Mul(op.Log(shorter), -2)), _NDTRI_TAIL)
-    tail = op.Where(op.Equal(shorter, 0), -math.inf, tail)
-    side = op.Where(op.Less(middle, 0), tail, op.Neg(tail))
+    tail = _ratio(op, op.Sqrt(op.Mul(op.Log(shorter), -2.0)), _NDTRI_TAIL)
+    tail = op.Where(op.Equal(shorter, 0.0), -math.inf, tail)
+    side = op.Where(op.Less(middle, 0.0), tail, op.Neg(tail))
     return cast(op, op.Where(op.Less(shorter, 0.02425), side, central), dtype_of(self))
 
 
@@ -258,7 +260,7 @@ def lgamma(op: Builder, self: Tensor) -> Tensor:
     """
     x = op.Cast(self, to=dtypes.FLOAT64)
     reflected = op.Less(x, 0.5)
-    z = op.Sub(op.Where(reflected, op.Sub(1, x), x), 1)
+    z = op.Sub(op.Where(reflected, op.Sub(1.0, x), x), 1.0)
     series = number(op, _LANCZOS[0], x)
     for index, coefficient in enumerate(_LANCZOS[1:], 1):
         series = op.Add(series, op.Div(coefficient, op.Add(z, float(index))))
@@ -266,7 +268,7 @@ def lgamma(op: Builder, self: Tensor) -> Tensor:
     direct = op.Add(op.Sub(op.Mul(op.Add(z, 0.5), op.Log(t)), t), op.Add(op.Log(series), math.log(2 * math.pi) / 2))
     sine = op.Abs(op.Sin(op.Mul(op.Sub(x, op.Round(x)), math.pi)))
     result = op.Where(reflected, op.Sub(math.log(math.pi), op.Add(op.Log(sine), direct)), direct)
-    poles = op.Or(op.IsInf(x), op.And(op.LessOrEqual(x, 0), op.Equal(x, op.Floor(x))))
+    poles = op.Or(op.IsInf(x), op.And(op.LessOrEqual(x, 0.0), op.Equal(x, op.Floor(x))))
     return cast(op, op.Where(poles, math.inf, result), dtype_of(self))
 
 
@@ -282,18 +284,18 @@ def digamma(op: Builder, self: Tensor) -> Tensor:
     """
     x = op.Cast(self, to=dtypes.FLOAT64)
     reflected = op.Less(x, 0.5)
-    y = op.Where(reflected, op.Sub(1, x), x)
+    y = op.Where(reflected, op.Sub(1.0, x), x)
     steps = op.constant([float(step) for step in range(10)], dtypes.FLOAT64)
     taken = op.ReduceSum(op.Reciprocal(op.Add(op.Unsqueeze(y, [-1]), steps)), [-1], keepdims=0)
-    z = op.Add(y, 10)
+    z = op.Add(y, 10.0)
     square = op.Reciprocal(op.Mul(z, z))
     series = op.Mul(square, _polynomial(op, square, _DIGAMMA))
     direct = op.Sub(op.Add(op.Sub(op.Log(z), op.Div(0.5, z)), series), taken)
     angle = op.Mul(op.Sub(x, op.Round(x)), math.pi)
     reflection = op.Sub(direct, op.Mul(op.Div(op.Cos(angle), op.Sin(angle)), math.pi))
-    pole = op.And(op.Less(x, 0), op.Equal(x, op.Floor(x)))
+    pole = op.And(op.Less(x, 0.0), op.Equal(x, op.Floor(x)))
     result = op.Where(pole, math.nan, op.Where(reflected, reflection, direct))
-    return cast(op, op.Where(op.Equal(x, 0), op.Neg(op.Reciprocal(x)), result), dtype_of(self))
+    return cast(op, op.Where(op.Equal(x, 0.0), op.Neg(op.Reciprocal(x)), result), dtype_of(self))
 
 
 # ── modified Bessel functions ──

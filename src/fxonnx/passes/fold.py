@@ -73,7 +73,7 @@ class _Folder:
             if value is not None:
                 self.readers[value] = self.readers.get(value, 0) - 1
         for output, data in zip(node.outputs, contents, strict=True):
-            constant = Value(TensorType(data.dtype, tuple(data.shape)), None, data)
+            constant = Value(TensorType(data.dtype, tuple(data.shape)), _name(node, data), data)
             self.readers[constant] = self.readers.get(output, 0)
             self.replaced[output] = constant
 
@@ -107,6 +107,17 @@ class _Folder:
     def dies(self, value: Value, node: Node) -> bool:
         """Whether nobody but the node reads the value."""
         return self.readers.get(value, 0) <= node.inputs.count(value)
+
+
+def _name(node: Node, data: Data) -> str | None:
+    """A view of a weight is called after it: fc.weight.T, fc.weight.f16."""
+    source = node.inputs[0].name if node.inputs and node.inputs[0] else None
+    match data:
+        case TransposedData() if source:
+            return f"{source}.T"
+        case CastData() if source:
+            return f"{source}.{data.dtype.short}"
+    return None
 
 
 def _is(left: object, right: object) -> bool:

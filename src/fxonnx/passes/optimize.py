@@ -7,7 +7,7 @@ from functools import cache
 from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
-from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
+from fxonnx.passes.pipeline import Pipeline, pipeline, repeat
 from fxonnx.passes.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 
@@ -16,7 +16,11 @@ CLEAN = pipeline(dce)
 
 @cache
 def optimizer(users: tuple[Rule, ...] = ()) -> Pipeline:
-    """The optimizing pipeline; a user's rules are tried first."""
-    simplify = repeat(fold, cse, dce, rewrite(*ALGEBRA, *SHAPE, *CAST))
-    steps: tuple[Pass, ...] = (dce, simplify, rewrite(*FUSION, name="fuse"), simplify, dce)
-    return pipeline(*([rewrite(*users, name="users")] if users else ()), *steps)
+    """The optimizing pipeline; a user's rules are tried first.
+
+    Once through what changes no bit, so that patterns find what they expect; then all rules until none fits.
+    """
+    exact = (*ALGEBRA, *SHAPE, *CAST)
+    simplify = repeat(fold, cse, dce, rewrite(*exact), name="simplify", rounds=1)
+    fuse = repeat(rewrite(*FUSION, *exact), fold, cse, dce, name="fuse")
+    return pipeline(*([rewrite(*users, name="users")] if users else ()), dce, simplify, fuse)

@@ -17,6 +17,7 @@ from fxonnx.target import Target
 PassFunction: TypeAlias = Callable[[Graph, Target], Graph]
 
 ROUNDS = 8  # a repeat that has not settled by then is a rule that eats its own result
+WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ def nested(function: PassFunction) -> PassFunction:
 
     @wraps(function)
     def run(graph: Graph, target: Target) -> Graph:
-        nodes = tuple(inside(node, lambda inner: run(inner, target)) for node in graph.nodes)
-        if any(new is not old for new, old in zip(nodes, graph.nodes, strict=True)):
-            graph = Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+        if any(node.op in WITH_SUBGRAPHS for node in graph.nodes):
+            nodes = tuple(inside(node, lambda inner: run(inner, target)) for node in graph.nodes)
+            if any(new is not old for new, old in zip(nodes, graph.nodes, strict=True)):
+                graph = Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
         return function(graph, target)
 
     return run
@@ -73,11 +75,11 @@ def inside(node: Node, change: Callable[[Graph], Graph]) -> Node:
     return Node(node.op, node.inputs, node.outputs, attributes, node.location)
 
 
-def repeat(*passes: Pass) -> Pass:
-    """The passes in turn, again and again until none changes the graph."""
+def repeat(*passes: Pass, name: str, rounds: int = ROUNDS) -> Pass:
+    """The passes in turn, again and again until none changes the graph, or so many `rounds` are over."""
 
     def run(graph: Graph, target: Target) -> Graph:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             before = graph
             for each in passes:
                 graph = each(graph, target)
@@ -85,7 +87,7 @@ def repeat(*passes: Pass) -> Pass:
                 break
         return graph
 
-    return Pass("+".join(each.name for each in passes), run)
+    return Pass(name, run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,37 @@ from fxonnx.passes.pipeline import inside
 Replace: TypeAlias = "Callable[[Builder, Node], Tensor | Sequence[Tensor | None] | None]"
 
 
-def continue_graph(graph: Graph) -> Builder:
-    """A builder for a new version of a graph: it knows where the sizes of its inputs are, and which names are taken."""
-    builder = Builder(graph.opset)
-    builder._numbers = _unused_numbers(graph)
-    for value in graph.inputs:
-        builder.note_sizes(value)
-    return builder
+class Rebuilder(Builder):
+    """A builder for a new version of a graph: what is kept of the old one tells where sizes are."""
+
+    def __init__(self, opset: int, parent: Rebuilder | None = None) -> None:
+        super().__init__(opset, parent)
+        self.noted: set[Dim] = set(parent.noted) if parent else set()
+
+    @classmethod
+    def of(cls, graph: Graph) -> Rebuilder:
+        """A builder that knows the graph's inputs, and which names of sizes are taken."""
+        builder = cls(graph.opset)
+        builder._numbers = _unused_numbers(graph)
+        builder.note(graph.inputs)
+        return builder
+
+    def nested(self) -> Rebuilder:
+        """A builder for a subgraph, which may read what this one has recorded."""
+        return Rebuilder(self.version, self)
+
+    def keep(self, node: Node) -> None:
+        """Record a node of the old graph."""
+        self.nodes.append(node)
+        self.note(node.outputs)
+
+    def note(self, values: Iterable[Value]) -> None:
+        """Remember where to read the sizes in the shapes of values. Most have been seen before."""
+        for value in values:
+            for dim in value.type.shape:
+                if type(dim) is not int and dim not in self.noted:
+                    self.noted.add(dim)
+                    self.note_sizes(value)
 
 
 def _unused_numbers(graph: Graph) -> Iterator[int]:
@@ -68,7 +92,7 @@ def replace_nodes(graph: Graph, replace: Replace, *, rule: str = "") -> Graph:
     records is itself offered for replacement, so that an expansion may use operators that need expanding in turn.
     Subgraphs are walked too.
     """
-    return _Walk(replace, rule).graph(graph, continue_graph(graph))
+    return _Walk(replace, rule).graph(graph, Rebuilder.of(graph))
 
 
 class _Walk:
@@ -78,9 +102,8 @@ class _Walk:
         self.replace, self.rule = replace, rule
         self.replaced = Substitution()
 
-    def graph(self, graph: Graph, builder: Builder) -> Graph:
-        for value in graph.inputs:
-            builder.note_sizes(value)
+    def graph(self, graph: Graph, builder: Rebuilder) -> Graph:
+        builder.note(graph.inputs)
         for node in graph.nodes:
             self.node(builder, node)
         outputs = tuple(self.replaced[value] for value in graph.outputs)
@@ -88,15 +111,13 @@ class _Walk:
             return graph
         return Graph(graph.inputs, tuple(builder.nodes), outputs, graph.opset, graph.output_names, graph.name)
 
-    def node(self, builder: Builder, original: Node) -> None:
+    def node(self, builder: Rebuilder, original: Node) -> None:
         node = inside(self.replaced.node(original), lambda inner: self.graph(inner, builder.nested()))
         mark = len(builder.nodes)
         builder.location = node.location.by(self.rule) if self.rule else node.location
         results = self.replace(builder, node)
         if results is None:
-            builder.nodes.append(node)
-            for value in node.outputs:
-                builder.note_sizes(value)
+            builder.keep(node)
             return
         fresh = builder.nodes[mark:]
         del builder.nodes[mark:]

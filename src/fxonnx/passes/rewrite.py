@@ -36,7 +36,7 @@ from fxonnx.passes.dce import pruned
 from fxonnx.passes.match import Match, Uses, matches
 from fxonnx.passes.pattern import Root, Template, record
 from fxonnx.passes.pipeline import Pass, nested
-from fxonnx.passes.replace import continue_graph, take_over
+from fxonnx.passes.replace import Rebuilder, take_over
 from fxonnx.target import Target
 
 
@@ -116,7 +116,7 @@ class _Rewriter:
 
     def __init__(self, rules: Mapping[str, list[tuple[Root, Rule]]], graph: Graph) -> None:
         self.rules, self.graph = rules, graph
-        self.builder = continue_graph(graph)
+        self.builder = Rebuilder.of(graph)
         self.replaced = Substitution()
         self.uses = Uses(graph.readers())
 
@@ -137,9 +137,7 @@ class _Rewriter:
         for each in fresh or ():
             self.visit(each, generation + 1)
         if fresh is None:
-            self.builder.nodes.append(node)
-            for value in node.outputs:
-                self.builder.note_sizes(value)
+            self.builder.keep(node)
 
     def rewritten(self, node: Node) -> list[Node] | None:
         """What the first rule that fits makes of the node; None where none does."""

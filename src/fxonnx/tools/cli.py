@@ -87,5 +87,3 @@ def run_errors(options: argparse.Namespace) -> None:
     if page is None:
         raise Usage(f"there is no error {options.code}; `fxonnx errors` lists them")
     print(page)
-
-

@@ -92,7 +92,9 @@ def dump(compiled: Compiled, directory: Path) -> None:
         compiled.dump(directory)
     except OSError as error:
         cause = error.strerror or str(error)
-        raise errors.CannotWrite(f"{directory} cannot be written", cause=cause, cure="give another directory") from error
+        raise errors.CannotWrite(
+            f"{directory} cannot be written", cause=cause, cure="give another directory"
+        ) from error
 
 
 @contextmanager

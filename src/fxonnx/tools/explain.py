@@ -15,27 +15,32 @@ import torch
 
 import fxonnx.lowering as lowering_room
 from fxonnx.capture.decompose import decomposition
+from fxonnx.ir import control
 from fxonnx.lowering.registry import Lowering, standard
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
-from fxonnx.target import OLDEST_OPSET
+from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET
 from fxonnx.tools.outcome import Usage
 
 SOURCE = Path(lowering_room.__file__).parents[2]
+HIGHER_ORDER = "higher_order."
 TESTS = SOURCE.parent / "tests"
 
 
 def explain(name: str) -> str:
-    """All overloads of an op, each lowering once with what it serves. Raises Usage for an op that torch does not have."""
+    """All overloads of an op, each lowering once with what it serves. Raises Usage for an op torch does not have."""
     packet, overloads = find_op(name)
     if packet.endswith("_") and not packet.endswith("__"):
         return f"{packet} writes in place: capture makes it {packet[:-1]}\n{explain(packet[:-1])}"
     lines = [packet]
+    if packet.startswith(HIGHER_ORDER):
+        found = standard().find(packet, None, NEWEST_OPSET)
+        return "\n".join([packet, *(["  not lowered"] if found is None else lowering_lines(found, []))])
     served: dict[int, tuple[Lowering, list[str]]] = {}
     for overload in overloads:
-        found = lowerings_of(overload)
-        for each in found:
+        lowerings = lowerings_of(overload)
+        for each in lowerings:
             served.setdefault(id(each), (each, []))[1].append(overload._overloadname)
-        if not found and not overload._schema.is_mutable:
+        if not lowerings and not overload._schema.is_mutable:
             lines += entry("not lowered", str(overload._schema), without_lowering(overload))
     for each, names in served.values():
         schemas = [str(overload._schema) for overload in overloads if overload._overloadname in names]
@@ -47,9 +52,10 @@ def lowering_lines(lowering: Lowering, schemas: list[str]) -> list[str]:
     """What there is to say about one lowering."""
     family = lowering.body.__module__.rpartition(".")[2]
     test = TESTS / "lowering" / f"test_{family}.py"
+    body = f"{place(lowering.body)}  {lowering.body.__name__}{' for complex tensors' * lowering.complex}"
     return [
         *entry("schema", *schemas),
-        *entry("lowering", f"{place(lowering.body)}  {lowering.body.__name__}{' for complex tensors' * lowering.complex}"),
+        *entry("lowering", body),
         *entry("computes", *inspect.cleandoc(lowering.body.__doc__ or "").splitlines()),
         *entry("promotes", *promotion(lowering)),
         *entry("ONNX", *operator_lines(recorded(lowering.body))),
@@ -66,10 +72,15 @@ def entry(label: str, *lines: str) -> list[str]:
 
 
 def find_op(name: str) -> tuple[str, list[Any]]:
-    """(`namespace.op`, its overloads that write to no `out`): of a packet all, of an overload that one. Raises Usage."""
+    """(`namespace.op`, its overloads): of a packet all that take part, of an overload that one. Raises Usage.
+
+    A higher-order op (`torch.cond` is `higher_order.cond`) has none.
+    """
     parts = name.replace("::", ".").removeprefix("torch.ops.").split(".")
     namespace, op, *overload = parts if len(parts) > 1 else ["aten", *parts]
     packet = getattr(getattr(torch.ops, namespace), op, None)
+    if isinstance(packet, torch._ops.HigherOrderOperator):
+        return f"{HIGHER_ORDER}{op}", []
     if packet is None or (overload and overload[0] not in packet.overloads()):
         near = get_close_matches(f"{namespace}.{op}", standard().targets(), n=4)
         raise Usage(f"torch has no op {name!r}" + (f"; there are {', '.join(near)}" if near else ""))
@@ -82,14 +93,15 @@ def takes_part(overload: Any) -> bool:
 
     The dispatcher does not know TorchScript's overloads for Python numbers, strings and lists.
     """
-    return torch._C._dispatch_has_kernel(overload.name()) and not any(each.is_out for each in overload._schema.arguments)
+    writes_out = any(each.is_out for each in overload._schema.arguments)
+    return torch._C._dispatch_has_kernel(overload.name()) and not writes_out
 
 
 def lowerings_of(overload: Any) -> list[Lowering]:
     """The real and the complex lowering of an overload, as far as there are any."""
     names = [argument.name for argument in overload._schema.arguments]
-    registry = standard()
-    return [each for each in (registry.find(str(overload), names, onnx.defs.onnx_opset_version(), kind) for kind in (False, True)) if each]
+    found = (standard().find(str(overload), names, NEWEST_OPSET, kind) for kind in (False, True))
+    return [each for each in found if each is not None]
 
 
 def without_lowering(overload: Any) -> str:
@@ -123,7 +135,7 @@ def first_opsets() -> dict[str, int]:
 
 
 def operator_lines(operators: Iterable[str]) -> list[str]:
-    """The operators that every opset has in one line, then each of the others with its opset and what older ones get."""
+    """The operators that every opset has in one line, then each other one with its opset and what older ones get."""
     load()
     told = {operator: notes(operator) for operator in sorted(operators)}
     plain = ", ".join(operator for operator, text in told.items() if not text)
@@ -131,7 +143,7 @@ def operator_lines(operators: Iterable[str]) -> list[str]:
 
 
 def notes(operator: str) -> str:
-    """Since when an operator and its forms exist, and which function says them in older words; empty where every opset has them."""
+    """Since when an operator and its forms exist, who says them in older words; empty where all opsets have them."""
     since = first_opsets()[operator]
     found = [f"from opset {since}"] if since > OLDEST_OPSET else []
     if operator in EXPANSIONS:
@@ -152,7 +164,9 @@ def recorded(body: Any) -> set[str]:
 
 def words(function: Any, seen: set[Any]) -> Iterator[str]:
     """Attribute names and strings in a function's code, its closure and its callees."""
-    if not isinstance(function, FunctionType) or function in seen or not function.__module__.startswith(lowering_room.__name__):
+    if not isinstance(function, FunctionType) or function in seen:
+        return
+    if not function.__module__.startswith((lowering_room.__name__, control.__name__)):
         return
     seen.add(function)
     for name in code_words(function.__code__):

@@ -28,7 +28,9 @@ class UsersCode:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not isinstance(error, Exception) or isinstance(error, errors.Error | Usage):
             return
         place, _ = innermost(error)
@@ -42,8 +44,10 @@ class UsersCode:
 def load(spec: str) -> Call:
     """The model that `package.module:factory` makes, with its example inputs.
 
-    The factory returns `model`, `(model, args)` or `(model, args, kwargs)`; it may also be a module itself, or an object with `build()`. Dots after
-    the colon go into attributes and mappings: `benchmarks.models:MODELS.resnet50`. Raises Usage, ModelRaised, NotAModel.
+    The factory returns `model`, `(model, args)` or `(model, args, kwargs)`; it may also be a module, or an object with
+    `build()`. Dots after the colon go into attributes and mappings: `benchmarks.models:MODELS.resnet50`.
+
+    Raises Usage, ModelRaised, NotAModel.
     """
     module, _, path = spec.partition(":")
     if not (module and path):
@@ -100,7 +104,9 @@ def _maker(found: Any) -> Callable[[], Any]:
     if isinstance(found, torch.nn.Module | torch.export.ExportedProgram | tuple):
         return lambda: found
     if not isinstance(found, type) and callable(getattr(found, "build", None)):
-        return found.build  # type: ignore[no-any-return]
+        return found.build
     if not callable(found):
-        raise errors.NotAModel(f"a {type(found).__name__} is not a model, and makes none", cure="name a function that returns model, (x,)")
-    return found  # type: ignore[no-any-return]
+        raise errors.NotAModel(
+            f"a {type(found).__name__} is not a model, and makes none", cure="name a function that returns model, (x,)"
+        )
+    return found

@@ -27,7 +27,9 @@ class Outcome:
     def __enter__(self) -> Outcome:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         match error:
             case Usage():
                 self.code = self.report(USAGE, f"fxonnx: {error}")

@@ -16,7 +16,7 @@ def error_index() -> str:
 def error_page(code: str) -> str | None:
     """The page of an error; None for a code that no error has."""
     found = BY_CODE.get(code.upper())
-    return found and f"{found.code}  {found.__name__}\n\n{inspect.cleandoc(found.__doc__ or '')}"
+    return None if found is None else f"{found.code}  {found.__name__}\n\n{inspect.cleandoc(found.__doc__ or '')}"
 
 
 def _summary(error: type) -> str:

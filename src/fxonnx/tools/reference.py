@@ -1,6 +1,6 @@
 """The generated part of the documentation: a page for each family of lowerings, one for all errors.
 
-    python -m fxonnx.tools.reference docs/reference
+python -m fxonnx.tools.reference docs/reference
 """
 
 from __future__ import annotations
@@ -29,36 +29,50 @@ def family_rows(family: str) -> list[Lowering]:
     standard()
     module = f"fxonnx.lowering.{family}"
     every = (each for same in STANDARD.lowerings.values() for each in same)
-    return sorted((each for each in every if each.body.__module__ == module), key=lambda each: (each.target, each.complex, each.since))
+    mine = (each for each in every if each.body.__module__ == module)
+    return sorted(mine, key=lambda each: (each.target, each.complex, each.since))
 
 
 def family_page(family: str, rows: Iterable[Lowering]) -> str:
-    """A table of aten target, what it computes, and its function. Without line numbers: `fxonnx explain` knows them, and they would move daily."""
-    module = sys.modules[f"fxonnx.lowering.{family}"]
-    about = inspect.cleandoc(module.__doc__ or "")
-    lines = [f"| {target(each)} | {cell(summary(each.body.__doc__))} | [`{each.body.__name__}`]({SOURCES}/lowering/{family}.py) |" for each in rows]
-    return page(f"# {family}", about, "\n".join(["| aten op | computes | lowering |", "|---|---|---|", *lines]))
+    """A table of aten target, what it computes, and its function.
+
+    Without line numbers, which would move with every change: `fxonnx explain` knows them.
+    """
+    about = inspect.cleandoc(sys.modules[f"fxonnx.lowering.{family}"].__doc__ or "")
+    lines = ["| aten op | computes | lowering |", "|---|---|---|"]
+    for each in rows:
+        source = f"[`{each.body.__name__}`]({SOURCES}/lowering/{family}.py)"
+        lines.append(f"| {target(each)} | {cell(summary(each.body.__doc__))} | {source} |")
+    return page(f"# {family}", about, "\n".join(lines))
 
 
 def target(lowering: Lowering) -> str:
     """The target, with what narrows it."""
-    notes = [*(["complex"] if lowering.complex else []), *([f"from opset {lowering.since}"] if lowering.since > 1 else [])]
-    return f"`{lowering.target}`" + (f" ({', '.join(notes)})" if notes else "")
+    since = f", from opset {lowering.since}" if lowering.since > 1 else ""
+    return f"`{lowering.target}`{', complex' * lowering.complex}{since}"
 
 
 def errors_page() -> str:
     """Every error's page, under its code."""
     kinds: list[type[Error | InternalError]] = [*BY_CODE.values(), Failures]
-    chapters = [f"## {'several' if kind is Failures else kind.code} {kind.__name__}\n\n{inspect.cleandoc(kind.__doc__ or '')}" for kind in kinds]
-    return page("# Errors", "Every error says where, why and what to do. `fxonnx errors FX012` prints one of these pages.", *chapters)
+    about = "Every error says where, why and what to do. `fxonnx errors FX012` prints one of these pages."
+    return page("# Errors", about, *map(chapter, kinds))
+
+
+def chapter(kind: type[Error | InternalError]) -> str:
+    """An error's page under its code; several errors have none in common."""
+    title = kind.__name__ if kind is Failures else f"{kind.code} {kind.__name__}"
+    return f"## {title}\n\n{inspect.cleandoc(kind.__doc__ or '')}"
 
 
 def index_page(families: dict[str, list[Lowering]]) -> str:
     """The families, with how many targets each has."""
-    rows = [f"| [{family}]({family}.md) | {len({each.target for each in found})} |" for family, found in families.items()]
-    count = len({each.target for found in families.values() for each in found})
-    table = "\n".join(["| family | targets |", "|---|---:|", *rows])
-    return page("# Reference", f"[Errors](errors.md), and the {count} aten ops and overloads that have a lowering of their own:", table)
+    targets = {family: {each.target for each in found} for family, found in families.items()}
+    rows = [f"| [{family}]({family}.md) | {len(found)} |" for family, found in targets.items()]
+    about = (
+        f"[Errors](errors.md), and the {len(set().union(*targets.values()))} aten ops and overloads with a lowering:"
+    )
+    return page("# Reference", about, "\n".join(["| family | targets |", "|---|---:|", *rows]))
 
 
 def page(*parts: str) -> str:

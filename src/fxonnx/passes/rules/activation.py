@@ -22,7 +22,7 @@ class erf_gelu:
 
     Hendrycks & Gimpel 2016."""
     def before(op, x): return _half_of_product(op, x, op.Erf(op.either(x / ROOT2, x * (1 / ROOT2))) + 1)
-    def after(op, x):  return op.Gelu(x)
+    def after(op, x): return op.Gelu(x)
 
 
 @rule
@@ -49,7 +49,7 @@ class hard_sigmoid:
         clipped = op.either(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
         return op.either(clipped / 6, clipped * (1 / 6))
     def after(op, x): return op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
-    def where(x):     return x.dtype.is_float
+    def where(x): return x.dtype.is_float
 
 
 @rule
@@ -63,7 +63,7 @@ class hard_swish:
         product = x * op.either(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
         return op.either(product / 6, product * (1 / 6))
     def after(op, x): return x * op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
-    def where(x):     return x.dtype.is_float
+    def where(x): return x.dtype.is_float
 
 
 @rule
@@ -73,4 +73,4 @@ class mish:
 
     Misra 2019."""
     def before(op, x): return x * op.Tanh(op.Softplus(x))
-    def after(op, x):  return op.Mish(x)
+    def after(op, x): return op.Mish(x)

@@ -17,6 +17,7 @@ def _runs(op):
     def when(target):
         facts = schema.facts(op, target.opset)
         return facts is not None and target.has_kernel("", op, facts.since, {})
+
     return when
 
 
@@ -95,7 +96,9 @@ class joined_heads:
 
     which takes heads as they lie in the last axis: no data moves."""
     def before(op, q, k, v, a, b, c, to, mask=None, **rest):
-        def split(name, x, shape): return op.Transpose(op.called(name, op.Reshape(x, shape)), perm=SPLIT)
+        def split(name, x, shape):
+            return op.Transpose(op.called(name, op.Reshape(x, shape)), perm=SPLIT)
+
         heads = op.Attention(split("queries", q, a), split("keys", k, b), split("values", v, c), mask, **rest)
         return op.Reshape(op.called("rows", op.Transpose(heads, perm=SPLIT)), to)
     def after(op, q, k, v, mask, queries, keys, **rest):
@@ -120,17 +123,17 @@ def _splits_heads(flat, heads):
 @rule
 class cosine_of_doubled:
     """f, f ── Concat ── Cos ─▶        becomes        f ── Cos ─┬─ Concat ─▶
-                                                               └─┘        half as many cosines"""
+    └─┘        half as many cosines"""
     def before(op, f, *, axis): return op.Cos(op.outside(op.Concat(f, f, axis=axis)))
-    def after(op, f, axis):     return op.Concat(half := op.Cos(f), half, axis=axis)
+    def after(op, f, axis): return op.Concat(half := op.Cos(f), half, axis=axis)
 
 
 @rule
 class sine_of_doubled:
     """f, f ── Concat ── Sin ─▶        becomes        f ── Sin ─┬─ Concat ─▶
-                                                               └─┘        half as many sines"""
+    └─┘        half as many sines"""
     def before(op, f, *, axis): return op.Sin(op.outside(op.Concat(f, f, axis=axis)))
-    def after(op, f, axis):     return op.Concat(half := op.Sin(f), half, axis=axis)
+    def after(op, f, axis): return op.Concat(half := op.Sin(f), half, axis=axis)
 
 
 @rule

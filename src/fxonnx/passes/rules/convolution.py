@@ -51,8 +51,7 @@ class conv_batch_norm:
         factor, offset = _channels(scale, shift, mean, variance, epsilon, bias)
         kernel = _scaled(op, weight, factor.reshape(-1, *[1] * (weight.rank - 1)))
         return op.Conv(x, kernel, _constant(op, weight, offset), **rest)
-    def where(weight, bias, scale, shift, mean, variance):
-        return _can_fold(weight, bias, scale, shift, mean, variance)
+    def where(weight, bias, scale, shift, mean, variance): return _can_fold(weight, bias, scale, shift, mean, variance)
 
 
 @rule
@@ -65,8 +64,7 @@ class conv_transpose_batch_norm:
         factor, offset = _channels(scale, shift, mean, variance, epsilon, bias)
         kernel = _scaled(op, weight, _by_input_channel(factor, weight.shape, rest.get("group", 1)))
         return op.ConvTranspose(x, kernel, _constant(op, weight, offset), **rest)
-    def where(weight, bias, scale, shift, mean, variance):
-        return _can_fold(weight, bias, scale, shift, mean, variance)
+    def where(weight, bias, scale, shift, mean, variance): return _can_fold(weight, bias, scale, shift, mean, variance)
 
 
 def _by_input_channel(factor, shape, groups):

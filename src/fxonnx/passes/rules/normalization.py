@@ -34,8 +34,7 @@ class rms_norm:
           └─────────────────────────┴─ ÷ ── × weight ─▶        becomes        x ── RMSNormalization ─▶
 
     Zhang & Sennrich 2019; in Llama's order."""
-    def before(op, x, weight, axes, *, epsilon):
-        return _over_root(op, x, op.ReduceMean(x * x, axes), epsilon) * weight
+    def before(op, x, weight, axes, *, epsilon): return _over_root(op, x, op.ReduceMean(x * x, axes), epsilon) * weight
     def after(op, x, weight, *, epsilon):
         return op.RMSNormalization(x, weight, axis=-1, epsilon=epsilon, stash_type=_stash(x))
     def where(x, weight, axes, epsilon): return _is_last_axis(x, axes) and _fits(x, weight) and epsilon >= 0

@@ -13,16 +13,16 @@ from fxonnx.passes.rewrite import rule
 class transpose_of_nothing:
     """x ── Transpose 0 1 2 ─▶        becomes        x ─▶"""
     def before(op, x, *, perm): return op.Transpose(x, perm=perm)
-    def after(x):               return x
-    def where(perm):            return perm is not None and list(perm) == sorted(perm)
+    def after(x): return x
+    def where(perm): return perm is not None and list(perm) == sorted(perm)
 
 
 @rule
 class double_transpose:
     """x ── Transpose ── Transpose ─▶        becomes        x ── Transpose ─▶"""
-    def before(op, x, *, first, second):   return op.Transpose(op.Transpose(x, perm=first), perm=second)
-    def after(op, x, *, first, second):    return op.Transpose(x, perm=[first[axis] for axis in second])
-    def where(first, second):              return first is not None and second is not None
+    def before(op, x, *, first, second): return op.Transpose(op.Transpose(x, perm=first), perm=second)
+    def after(op, x, *, first, second): return op.Transpose(x, perm=[first[axis] for axis in second])
+    def where(first, second): return first is not None and second is not None
 
 
 @rule
@@ -30,7 +30,7 @@ class view_of_nothing:
     """x: T ── Reshape ─▶ T        becomes        x ─▶"""
     def before(op, x, to, **rest):
         return op.either(op.Reshape(x, to, **rest), op.Squeeze(x, to), op.Unsqueeze(x, to), op.Flatten(x, **rest))
-    def after(x):         return x
+    def after(x): return x
     def where(x, result): return x.type == result.type
 
 
@@ -38,10 +38,12 @@ class view_of_nothing:
 class view_and_back:
     """x: T ── Unsqueeze ── Squeeze ─▶ T        becomes        x ─▶"""
     def before(op, x, first, second, **rest):
-        def views(it, to): return op.Reshape(it, to), op.Squeeze(it, to), op.Unsqueeze(it, to)
+        def views(it, to):
+            return op.Reshape(it, to), op.Squeeze(it, to), op.Unsqueeze(it, to)
+
         inner = op.either(*views(x, first), op.Flatten(x, **rest))
         return op.either(*views(inner, second))
-    def after(x):         return x
+    def after(x): return x
     def where(x, result): return x.type == result.type
 
 
@@ -85,16 +87,16 @@ class double_unsqueeze:
 class expand_of_nothing:
     """x: T ── Expand ─▶ T        becomes        x ─▶"""
     def before(op, x, to): return op.Expand(x, to)
-    def after(x):          return x
-    def where(x, result):  return x.type == result.type
+    def after(x): return x
+    def where(x, result): return x.type == result.type
 
 
 @rule
 class slice_of_everything:
     """x: T ── Slice forwards ─▶ T        becomes        x ─▶"""
     def before(op, x, start, end, axes=None, step=None): return op.Slice(x, start, end, axes, step)
-    def after(x):                                        return x
-    def where(x, result, step):                          return x.type == result.type and _is_forward(step)
+    def after(x): return x
+    def where(x, result, step): return x.type == result.type and _is_forward(step)
 
 
 def _is_forward(step):

@@ -1,0 +1,198 @@
+"""Complex tensors: arithmetic on pairs, and everything that moves them."""
+
+import math
+
+import pytest
+import torch
+from tests.lowering.support import check, operators
+from torch.testing._internal.common_methods_invocations import op_db
+
+import fxonnx
+from fxonnx.lowering.complex_shape import BEHIND, IN_FRONT
+from fxonnx.lowering.registry import standard
+
+torch.manual_seed(0)
+
+
+def z(*shape, dtype=torch.complex64):
+    """Complex numbers."""
+    return torch.randn(*shape, dtype=dtype)
+
+
+FUNCTIONS = {
+    "add": lambda x, y: (x + y, x + 2, 1j + x, x + y.real, torch.add(x, y, alpha=2 - 1j)),
+    "sub": lambda x, y: (x - y, 3 - x, x.real - y, torch.sub(x, y, alpha=3)),
+    "mul": lambda x, y: (x * y, x * 2, x * 1j, x * y.real, x.real * 1j),
+    "div": lambda x, y: (x / y, x / 2, x / 2j, 1 / x, x / y.real, x.real / y),
+    "parts": lambda x, y: (x.real, x.imag, torch.view_as_real(x), x.abs(), x.angle(), x.conj(), -x),
+    "made": lambda x, y: (
+        torch.complex(x.real, y.real),
+        torch.polar(x.abs(), y.imag),
+        torch.complex(x.real, y.imag[:1]),
+    ),
+    "powers": lambda x, y: (x**2, x**3, x**-1, x**0, x**0.5, x ** (1 + 1j), x**y, 2**x),
+    "functions": lambda x, y: (x.exp(), x.log(), x.sqrt(), x.rsqrt(), x.sin(), x.cos(), x.sinh(), x.cosh(), x.tanh()),
+    "others": lambda x, y: (x.sigmoid(), x.reciprocal(), x.square(), x.sgn()),
+    "compared": lambda x, y: (x == y, x != y, x == x, x.real == x, torch.isreal(x), x.isnan(), x.isfinite(), ~x.bool()),
+    "sums": lambda x, y: (x.sum(), x.sum(0), x.mean(-1, keepdim=True), x.mean(), x.cumsum(1), x.sum((0, 1))),
+    "joined": lambda x, y: (torch.cat([x, y]), torch.cat([x, y.real], 1), torch.stack([x, y], -1)),
+    "chosen": lambda x, y: (
+        torch.where(x.real > 0, x, y),
+        torch.where(x.real > 0, x.real, y),
+        x.masked_fill(y.real > 0, 1j),
+    ),
+    "cast": lambda x, y: (x.to(torch.complex128), x.real.to(torch.complex64), x.real + 0j, x.real.double() * y),
+    "created": lambda x, y: (
+        torch.zeros_like(x),
+        torch.ones_like(x),
+        torch.full_like(x, 2j),
+        x.new_ones(2),
+        x.new_zeros(3),
+    ),
+    "written": lambda x, y: (x.index_fill(0, torch.tensor([1]), 0), x.clone().index_put_((torch.tensor([0]),), y[1])),
+    "triangles": lambda x, y: (x.tril(), y.triu(1), x.diagonal(), torch.nn.functional.pad(x, (1, 2))),
+}
+
+
+# ONNX Runtime has no Sinh, Cosh and Atan in float64.
+DOUBLE = sorted(FUNCTIONS.keys() - {"parts", "powers", "functions"})
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name):
+    check(FUNCTIONS[name], z(3, 4), z(3, 4), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DOUBLE)
+def test_double_precision(name):
+    check(FUNCTIONS[name], z(3, 4, dtype=torch.complex128), z(3, 4, dtype=torch.complex128))
+
+
+@pytest.mark.parametrize("name", ["mul", "div", "joined", "parts"])
+def test_dynamic_sizes(name):
+    names = {"x": {0: "n"}, "y": {0: "n"}}
+    check(FUNCTIONS[name], z(3, 4), z(3, 4), dynamic=names, again=(z(5, 4), z(5, 4)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((3, 4), (4, 5)), ((2, 3, 4), (4,)), ((4,), (4,)), ((2, 1, 3, 4), (5, 4, 2))], ids=str
+)
+def test_matrix_products(shapes):
+    check(torch.matmul, z(*shapes[0]), z(*shapes[1]), rtol=1e-4, atol=1e-5)
+
+
+def test_other_products():
+    def function(x, y, v):
+        return (
+            torch.einsum("ij,kj->ik", x, y),
+            torch.addmm(x @ y.mH, x, y.mH, beta=2, alpha=1j),
+            torch.vdot(v, v),
+            x @ v,
+        )
+
+    check(function, z(3, 4), z(3, 4), z(4), rtol=1e-4, atol=1e-5)
+
+
+def test_rotary_embedding_by_complex_numbers():
+    """As the original LLaMA writes it: the rotations are constant, so that few operators remain."""
+    angles = torch.outer(torch.arange(8.0), 1e4 ** -(torch.arange(4) / 4))
+    rotations = torch.polar(torch.ones_like(angles), angles)
+
+    def function(x):
+        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
+        return torch.view_as_real(pairs * rotations[: x.shape[1], None]).flatten(3)
+
+    compiled = check(
+        function,
+        torch.randn(2, 5, 3, 8),
+        dynamic={"x": {0: "b", 1: "t"}},
+        again=(torch.randn(1, 7, 3, 8),),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    assert operators(compiled).count("Mul") == 3
+
+
+SHAPES = [
+    "chunk",
+    "diff",
+    "expand",
+    "flatten",
+    "flip",
+    "gather",
+    "index_add",
+    "index_copy",
+    "index_select",
+    "movedim",
+    "permute",
+    "repeat",
+    "reshape",
+    "roll",
+    "scatter",
+    "scatter_add",
+    "select",
+    "select_scatter",
+    "slice",
+    "slice_scatter",
+    "split",
+    "squeeze",
+    "stack",
+    "tile",
+    "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
+    "unfold",
+    "unsqueeze",
+    "view",
+    "where",
+    "diagonal",
+    "__getitem__",
+    "t",
+    "adjoint",
+    "index_put",
+    "masked_fill",
+]
+SAMPLES = {info.name: info for info in op_db if info.name in SHAPES and not info.variant_test_name}
+REFUSED = "of a complex scalar|flattens a complex tensor"
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_moved_elements(name):
+    samples = list(SAMPLES[name].sample_inputs("cpu", torch.complex64, requires_grad=False))
+    for sample in samples[:: max(1, len(samples) // 3)][:3]:
+
+        def function(x, sample=sample):
+            return SAMPLES[name].op(x, *sample.args, **sample.kwargs)
+
+        if isinstance(sample.input, (list, tuple)):
+            continue
+        try:
+            check(function, sample.input, rtol=1e-4, atol=1e-5)
+        except fxonnx.errors.UnsupportedArguments as error:
+            assert sample.input.ndim == 0 or "flattens" in str(error)
+
+
+@pytest.mark.parametrize("name", [*BEHIND, *IN_FRONT])
+def test_every_row_has_a_real_lowering(name):
+    targets = {target.split(".")[1] for target in standard().targets() if target.startswith("aten.")}
+    assert name in targets
+
+
+GAPS = [
+    ("padding a complex tensor", lambda x: torch.nn.functional.pad(x, (1, 1), value=2.0)),
+    ("flattens a complex tensor", lambda x: x.repeat_interleave(2)),
+    ("of a complex scalar", lambda x: x.sum().flip(0)),
+]
+
+
+@pytest.mark.parametrize(("message", "function"), GAPS, ids=[message for message, _ in GAPS])
+def test_gaps(message, function):
+    with pytest.raises(fxonnx.errors.UnsupportedArguments, match=message):
+        fxonnx.compile(function, (z(2, 3),))
+
+
+def test_zero_and_extremes():
+    x = torch.tensor([0, 1, -1, 1j, -1j, -0.0 - 1j, complex(math.inf, 1), complex(1, math.nan)])
+    check(lambda x: (x.angle(), x.sgn()[:6], x.sqrt()[:6], x.isinf(), x.isnan(), x[:6] ** 2.5), x, rtol=1e-4, atol=1e-5)

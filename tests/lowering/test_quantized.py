@@ -1,0 +1,117 @@
+"""Quantization: pairs of QuantizeLinear and DequantizeLinear, and their ranges."""
+
+import pytest
+import torch
+import torch.ao.quantization.fx._decomposed
+from tests.lowering.support import check, operators
+
+torch.manual_seed(0)
+Q = torch.ops.quantized_decomposed
+X = torch.linspace(-8, 8, 60).reshape(3, 4, 5) + 0.01  # no value in the middle between two steps
+
+RANGES = {
+    "int8": (torch.int8, -128, 127, 3),
+    "int8 symmetric": (torch.int8, -127, 127, 0),
+    "int4 in int8": (torch.int8, -8, 7, -1),
+    "uint8": (torch.uint8, 0, 255, 120),
+    "uint8 reduced": (torch.uint8, 0, 127, 60),
+    "int16": (torch.int16, -32768, 32767, 0),
+    "int32": (torch.int32, -(2**20), 2**20, 0),
+    "int32 with a zero point": (torch.int32, -1000, 1000, 5),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_per_tensor(name):
+    dtype, low, high, zero = RANGES[name]
+
+    def function(x):
+        q = Q.quantize_per_tensor(x, 0.05, zero, low, high, dtype)
+        return q, Q.dequantize_per_tensor(q, 0.05, zero, low, high, dtype)
+
+    compiled = check(function, X)
+    assert ("QuantizeLinear" in operators(compiled)) == (dtype is not torch.int32)
+
+
+@pytest.mark.parametrize("name", ["int8", "int8 symmetric", "uint8 reduced", "int32 with a zero point"])
+def test_parameters_that_are_tensors(name):
+    dtype, low, high, zero = RANGES[name]
+
+    def function(x, scale, zero):
+        q = Q.quantize_per_tensor.tensor(x, scale, zero, low, high, dtype)
+        return q, Q.dequantize_per_tensor.tensor(q, scale, zero, low, high, dtype, out_dtype=torch.float32)
+
+    check(function, X, torch.tensor(0.05), torch.tensor(zero))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("name", ["int8", "int8 symmetric", "uint8", "int32 with a zero point"])
+def test_per_channel(name, axis):
+    dtype, low, high, zero = RANGES[name]
+    count = X.shape[axis]
+    scales, zeros = torch.linspace(0.04, 0.09, count), torch.arange(count) + zero
+
+    def function(x):
+        q = Q.quantize_per_channel(x, scales, zeros, axis % 3, low, high, dtype)
+        return q, Q.dequantize_per_channel(q, scales, zeros, axis % 3, low, high, dtype)
+
+    check(function, X)
+
+
+def test_without_zero_points():
+    q = torch.randint(-128, 127, (4, 6), dtype=torch.int8)
+    scales = torch.rand(4) + 0.1
+    check(lambda q: Q.dequantize_per_channel(q, scales, None, 0, -128, 127, torch.int8), q)
+
+
+def test_groups():
+    q, scales = torch.randint(-8, 7, (4, 64), dtype=torch.int8), torch.rand(4, 2) + 0.1
+    zeros = torch.zeros(4, 2, dtype=torch.int8)
+    check(lambda q: Q.dequantize_per_channel_group(q, scales, zeros, -8, 7, torch.int8, 32, torch.float32), q)
+
+
+def test_per_token():
+    def function(x, scales, zeros):
+        q = Q.quantize_per_token(x, scales, zeros, -128, 127, torch.int8)
+        return q, Q.dequantize_per_token(q, scales, zeros, -128, 127, torch.int8, torch.float32)
+
+    check(function, X, torch.rand(3, 4, 1) + 0.1, torch.ones(3, 4, 1, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, -10.0])
+def test_dynamic_quantization(offset):
+    def function(x):
+        scale, zero = Q.choose_qparams.tensor(x, 0, 255, 1e-5, torch.uint8)
+        q = Q.quantize_per_tensor.tensor(x, scale, zero, 0, 255, torch.uint8)
+        return scale, zero, Q.dequantize_per_tensor.tensor(q, scale, zero, 0, 255, torch.uint8)
+
+    check(function, X + offset, dynamic={"x": {0: "n"}}, again=(X[:2] * 3,), rtol=1e-5, atol=1e-5)
+
+
+def test_symmetric_dynamic_quantization():
+    check(lambda x: Q.choose_qparams_symmetric.tensor(x, -128, 127, 1e-5, torch.int8), X, rtol=1e-6, atol=1e-6)
+
+
+FAKE = {
+    "int8": (-128, 127, 2),
+    "uint8": (0, 255, 100),
+    "uint8 reduced": (0, 127, 60),
+    "int4": (-8, 7, 0),
+    "wide": (0, 1000, 500),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
+@pytest.mark.parametrize("name", FAKE)
+def test_fake_quantization(name, dtype):
+    low, high, zero = FAKE[name]
+    scales, zeros = torch.linspace(0.04, 0.09, 4), torch.full((4,), zero, dtype=torch.int32)
+
+    def function(x):
+        return (
+            torch.fake_quantize_per_tensor_affine(x, 0.05, zero, low, high),
+            torch.fake_quantize_per_tensor_affine(x, scales[0], zeros[0], low, high),
+            torch.fake_quantize_per_channel_affine(x, scales, zeros, 1, low, high),
+        )
+
+    check(function, X.to(dtype), rtol=1e-5, atol=1e-5)
