@@ -19,7 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def verified_passes() -> Iterator[None]:
-    """Wrap the call of every pass. Dtypes are checked against the schemas only at the end: before, `widen` may have yet to mend them."""
+    """Wrap the call of every pass. Dtypes are checked against the schemas only at the end: before, `widen` may have yet
+    to mend them."""
     run = Pass.__call__
 
     def verified(self: Pass, graph: Graph, target: Target) -> Graph:

@@ -62,7 +62,11 @@ class Pair:
 
 def test_nested_structures() -> None:
     def model(pair: Pair, options: dict[str, Any]) -> dict[str, Any]:
-        return {"sum": pair.left + pair.right, "list": [pair.left * 2, None, options["bias"]], "pair": Pair(pair.right, pair.left)}
+        return {
+            "sum": pair.left + pair.right,
+            "list": [pair.left * 2, None, options["bias"]],
+            "pair": Pair(pair.right, pair.left),
+        }
 
     arguments = Pair(torch.randn(3), torch.randn(3)), {"bias": torch.ones(1)}
     result, expected = fxonnx.compile(model, arguments)(*arguments), model(*arguments)
@@ -73,12 +77,17 @@ def test_nested_structures() -> None:
 
 def test_graph_module_and_exported_program() -> None:
     net = Net().eval()
-    for model in (torch.fx.symbolic_trace(net, concrete_args={"gain": 1.0, "mask": None}), torch.export.export(net, (X,))):
+    for model in (
+        torch.fx.symbolic_trace(net, concrete_args={"gain": 1.0, "mask": None}),
+        torch.export.export(net, (X,)),
+    ):
         torch.testing.assert_close(fxonnx.compile(model, (X,))(X), net(X))
 
 
 def test_names_in_the_file(tmp_path: Path) -> None:
-    compiled = fxonnx.compile(Net(), (X,), dynamic_shapes={"x": {0: "batch"}}, input_names=["pixels"], output_names=["logits"])
+    compiled = fxonnx.compile(
+        Net(), (X,), dynamic_shapes={"x": {0: "batch"}}, input_names=["pixels"], output_names=["logits"]
+    )
     compiled.save(tmp_path / "net.onnx")
     graph = onnx.load(tmp_path / "net.onnx").graph
     assert [value.name for value in graph.input] == ["pixels"] and [value.name for value in graph.output] == ["logits"]
@@ -194,7 +203,11 @@ def test_every_unsupported_op_is_listed_once() -> None:
         with pytest.raises(errors.Failures) as caught:
             fxonnx.compile(model, (X,))
         assert len(caught.value.errors) == 4 and "(3 times)" in str(caught.value)
-        compiled = fxonnx.compile(model, (X,), lowerings={"fxonnx_test.swoosh": lambda op, x: op.Relu(x), "fxonnx_test.swish": lambda op, x: op.Neg(x)})
+        compiled = fxonnx.compile(
+            model,
+            (X,),
+            lowerings={"fxonnx_test.swoosh": lambda op, x: op.Relu(x), "fxonnx_test.swish": lambda op, x: op.Neg(x)},
+        )
         torch.testing.assert_close(compiled(X), -X.relu())
 
 
@@ -214,7 +227,9 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("fxonnx.emit.weights.os.replace", full)
     with pytest.raises(errors.CannotWrite, match="cannot be written"):
         compiled.save(tmp_path / "net.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"] and (tmp_path / "net.onnx").read_bytes() == b"the file before"
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"] and (
+        tmp_path / "net.onnx"
+    ).read_bytes() == b"the file before"
 
 
 def test_call_with_other_inputs_than_compiled() -> None:

@@ -29,16 +29,25 @@ if TYPE_CHECKING:
     import onnx
 
     from fxonnx.runtime.compare import Comparison
+    from fxonnx.runtime.limits import Limits
     from fxonnx.runtime.session import Session
 
 
 class Compiled:
-    """What `fxonnx.compile` returns. Calling it takes the model's arguments and returns the model's structure, computed in ONNX Runtime."""
+    """What `fxonnx.compile` returns. Calling it takes the model's arguments and returns the model's structure, computed
+    in ONNX Runtime."""
 
     def __init__(
-        self, model: Any, program: Program, target: Target, stages: tuple[Stage, ...], examples: Sequence[torch.Tensor], *, mode: str,
+        self,
+        model: Any,
+        program: Program,
+        target: Target,
+        stages: tuple[Stage, ...],
+        examples: Sequence[torch.Tensor],
+        *,
+        mode: str,
         capture_seconds: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model = model
         self.program = program
         self.target = target
@@ -67,12 +76,14 @@ class Compiled:
     def save(self, path: str | os.PathLike[str], weights: str = "auto") -> tuple[Path, ...]:
         """Write the model and return the files made.
 
-        weights: "inline" (one file, up to 2 GB), "external" (beside it) or "auto" (inline where it fits). Raises CannotWrite, TooLarge.
+        weights: "inline" (one file, up to 2 GB), "external" (beside it) or "auto" (inline where it fits). Raises
+            CannotWrite, TooLarge.
         """
         return write_model(self.emitted, Path(path), weights)
 
     def show(self, stage: str | int = -1) -> str:
-        """The print-out of a stage, by name or index; the last one by default."""
+        """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
+        one by default."""
         found = self.stages[stage] if isinstance(stage, int) else self._stage(stage)
         return print_graph(found.graph, stage=found.name)
 
@@ -92,14 +103,16 @@ class Compiled:
 
     def _stage(self, name: str) -> Stage:
         for stage in reversed(self.stages):
-            if stage.name == name:
+            if name in (stage.name, stage.phase):
                 return stage
-        raise KeyError(f"no stage {name!r}; there are {', '.join(stage.name for stage in self.stages)}")
+        names = dict.fromkeys(name for stage in self.stages for name in (stage.phase, stage.name))
+        raise KeyError(f"no stage {name!r}; there are {', '.join(names)}")
 
     # ── running ──
 
     def configure(self, *, threads: int | None = None, prepack: bool = True) -> Compiled:
-        """Choose how the session runs: its threads, and whether ONNX Runtime keeps packed copies of the weights for speed."""
+        """Choose how the session runs: its threads, and whether ONNX Runtime keeps packed copies of the weights for
+        speed."""
         self.options = {"threads": threads, "prepack": prepack}
         self.__dict__.pop("session", None)
         return self
@@ -110,29 +123,27 @@ class Compiled:
         from fxonnx.runtime.session import Session
 
         weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
-        types = {"inputs": [value.type for value in self.graph.inputs], "outputs": [value.type for value in self.graph.outputs]}
+        types = {
+            "inputs": [value.type for value in self.graph.inputs],
+            "outputs": [value.type for value in self.graph.outputs],
+        }
         return Session(self.emitted.proto, weights, **types, **self.options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled, RuntimeFailed."""
+        """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled,
+        RuntimeFailed."""
         leaves = self.program.signature.flatten(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
-        for limit in self.limits:
-            limit.check(tensors)
+        self.limits.check(tensors)
         results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
         return self._deliver(leaves, results)
 
     @cached_property
-    def limits(self) -> tuple[Limit, ...]:
-        """The bounds that the model itself puts on its dynamic sizes (a position table of 512 rows, say), where each is first seen."""
-        bounded = {info.name: info for info in self.program.symbols.values()}
-        found: dict[str, Limit] = {}
-        for index, value in enumerate(self.graph.inputs):
-            for axis, dim in enumerate(value.shape):
-                info = bounded.get(dim.name or "") if isinstance(dim, Expr) else None
-                if info is not None and (info.minimum > 0 or info.maximum is not None):
-                    found.setdefault(info.name, Limit(index, axis, value.name or "", info.name, info.minimum, info.maximum))
-        return tuple(found.values())
+    def limits(self) -> Limits:
+        """The sizes that the model holds for: a table of 512 positions, a branch on a size."""
+        from fxonnx.runtime.limits import limits
+
+        return limits(self.graph.inputs, self.program.symbols.values(), self.program.assumptions)
 
     def _deliver(self, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Any:
         """Results in the model's structure; what the model writes in place is written back."""
@@ -159,18 +170,25 @@ class Compiled:
     def verify(self, *args: Any, seed: int = 0, **kwargs: Any) -> Report:
         """Compare with the model on fresh random inputs like the examples, and at a second size of every dynamic dim.
 
-        Give arguments to compare on these instead. Parameters and buffers are left as they were. The report holds the largest absolute and relative
-        error of every output; its `check()` raises VerificationFailed where one is beyond the tolerance of its dtype.
+        Give arguments to compare on these instead. Parameters and buffers are left as they were. The report holds the
+        largest absolute and relative error of every output; its `check()` raises VerificationFailed where one is beyond
+        the tolerance of its dtype.
         """
-        calls = [(args, kwargs)] if args or kwargs else [self.fresh_arguments(sizes, seed) for sizes in self._test_sizes()]
+        calls = (
+            [(args, kwargs)] if args or kwargs else [self.fresh_arguments(sizes, seed) for sizes in self._test_sizes()]
+        )
         return Report(tuple(self._compare(*call) for call in calls))
 
     def fresh_arguments(self, sizes: Mapping[str, int], seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Random arguments like the examples, in which every dynamic dim has the given size; the examples' where it is not named."""
+        """Random arguments like the examples, in which every dynamic dim has the given size; the examples' where it is
+        not named."""
         from fxonnx.runtime.compare import fresh_like
 
         generator = torch.Generator().manual_seed(seed)
-        resized = [_resized(leaf, value.shape, self._example_sizes | sizes) for leaf, value in zip(self.examples, self.graph.inputs, strict=False)]
+        resized = [
+            _resized(leaf, value.shape, self._example_sizes | sizes)
+            for leaf, value in zip(self.examples, self.graph.inputs, strict=False)
+        ]
         return self.program.signature.arguments_for(fresh_like(leaf, generator) for leaf in resized)
 
     @cached_property
@@ -184,13 +202,14 @@ class Compiled:
         }
 
     def _test_sizes(self) -> list[dict[str, int]]:
-        """The examples' own sizes and, where there are dynamic dims, others next to them, different from each other."""
-        bounds = {info.name: info for info in self.program.symbols.values()}
-        others = {}
-        for index, (name, size) in enumerate(self._example_sizes.items(), start=1):
-            info = bounds.get(name)
-            others[name] = size - index if info and info.maximum is not None and size + index > info.maximum else size + index
-        return [{}, others] if others else [{}]
+        """The examples' own sizes and, where there are dynamic dims, others near them, different from each other and
+        within the limits."""
+        example = self._example_sizes
+        for step in (1, -1, 2, -2, 8):
+            others = {name: size + step * index for index, (name, size) in enumerate(example.items(), start=1)}
+            if others and min(others.values()) > 0 and self.limits.admit(others):
+                return [{}, others]
+        return [{}]
 
     def _compare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Comparison:
         """One call of both, the model's first, on the same arguments and the same state."""
@@ -238,26 +257,3 @@ class Report:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.comparisons))
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """The sizes that one dynamic dim may have, from the capture: outside of them the model computes something else, or nothing."""
-
-    input: int
-    axis: int
-    input_name: str
-    name: str
-    minimum: int
-    maximum: int | None
-
-    def check(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Raises CallMismatch where the call's size is outside."""
-        size = tensors[self.input].shape[self.axis]
-        if size >= self.minimum and (self.maximum is None or size <= self.maximum):
-            return
-        bounds = f"at least {self.minimum}" if self.maximum is None else f"from {self.minimum} to {self.maximum}"
-        raise errors.CallMismatch(
-            f"input {self.input_name} has {self.name} = {size}",
-            cause=f"the model was captured for {self.name} {bounds}", cure="call it with a size in that range, or compile for this one",
-        )  # fmt: skip

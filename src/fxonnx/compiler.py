@@ -27,8 +27,8 @@ from fxonnx.target import Target
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """No garbage collection while graphs grow: nothing of them is garbage yet, and looking through all of torch's objects for it takes longer (0.3 s
-    at a time) than any stage of ours. The collector is left as it was found.
+    """No garbage collection while graphs grow: nothing of them is garbage yet, and looking through all of torch's
+    objects for it takes longer (0.3 s at a time) than any stage of ours. The collector is left as it was found.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -62,7 +62,8 @@ def compile(
 
     Args:
         model: an nn.Module, a function of tensors, a torch.fx.GraphModule or an ExportedProgram.
-        example_inputs: positional arguments, a tuple (a lone tensor counts as one); they may nest. Their dtypes and static sizes are compiled in.
+        example_inputs: positional arguments, a tuple (a lone tensor counts as one); they may nest. Their dtypes and
+            static sizes are compiled in.
         example_kwargs: keyword arguments.
         dynamic_shapes: which sizes may change: `{"x": {0: "batch"}}`, torch.export's form, or "auto".
         input_names, output_names: names in the file, in the order of the flattened inputs and outputs.
@@ -77,7 +78,8 @@ def compile(
         dump: a directory that receives the print-out of every stage.
 
     Raises:
-        fxonnx.errors.Error: with a code, the place in the model, the cause and the cure; `Failures` when there are several.
+        fxonnx.errors.Error: with a code, the place in the model, the cause and the cure; `Failures` when there are
+        several.
     """
     target = resolve_target(target, opset)
     stages: list[Stage] = []
@@ -85,7 +87,7 @@ def compile(
     program = _capture(model, example_inputs, example_kwargs, dynamic_shapes, input_names, mode, capture)
     captured = perf_counter() - start
     graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
-    stages.append(Stage("lower", graph, perf_counter() - start - captured))
+    stages.append(Stage("lower", graph, perf_counter() - start - captured, "lowered"))
     stages += (optimizer(tuple(rules)) if optimize else CLEAN).stages(graph, target)
     if opset is None:
         target = newest_that_runs(stages[-1].graph, target)
@@ -99,7 +101,15 @@ def compile(
     return compiled
 
 
-def export(model: Any, example_inputs: Any, path: str | os.PathLike[str], *, weights: str = "auto", opset: int | None = None, **options: Any) -> Compiled:
+def export(
+    model: Any,
+    example_inputs: Any,
+    path: str | os.PathLike[str],
+    *,
+    weights: str = "auto",
+    opset: int | None = None,
+    **options: Any,
+) -> Compiled:
     """Compile to standard ONNX operators only and save: `fxonnx.export(model, (x,), "model.onnx", opset=17)`.
 
     Takes the options of `compile`. Raises its errors, CannotWrite and TooLarge.
@@ -117,7 +127,13 @@ def resolve_target(target: Target | None, opset: int | None) -> Target:
 
 
 def _capture(
-    model: Any, inputs: Any, kwargs: Any, dynamic_shapes: Any, input_names: Sequence[str] | None, mode: str, strategy: str
+    model: Any,
+    inputs: Any,
+    kwargs: Any,
+    dynamic_shapes: Any,
+    input_names: Sequence[str] | None,
+    mode: str,
+    strategy: str,
 ) -> Program:
     return capture(
         model, inputs, kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names, mode=mode, strategy=strategy

@@ -24,7 +24,7 @@ def operators_by_name() -> dict[str, list[Any]]:
 
 
 def samples(name: str, dtype: torch.dtype, limit: int) -> Iterator[tuple[Callable[..., Any], list[torch.Tensor]]]:
-    """Functions of tensors alone, with tensors to call them: up to `limit` for each variant, spread over its samples."""
+    """Functions of tensors alone, and tensors for them: up to `limit` for each variant, spread over its samples."""
     for info in operators_by_name()[name]:
         if not info.supports_dtype(dtype, "cpu"):
             continue

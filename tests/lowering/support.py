@@ -19,7 +19,8 @@ def check(
     rtol: float | None = None,
     atol: float | None = None,
 ) -> fxonnx.Compiled:
-    """Compile `function` for `args` and compare dtype, shape and values with torch on them, and on `again`, the arguments at other sizes."""
+    """Compile `function` for `args` and compare dtype, shape and values with torch on them, and on `again`, the
+    arguments at other sizes."""
     compiled = fxonnx.compile(function, args, dynamic_shapes=dynamic, opset=opset)
     for inputs in (args, again):
         if inputs is not None:

@@ -30,9 +30,6 @@ FUNCTIONS = {
         torch.polar(x.abs(), y.imag),
         torch.complex(x.real, y.imag[:1]),
     ),
-    "powers": lambda x, y: (x**2, x**3, x**-1, x**0, x**0.5, x ** (1 + 1j), x**y, 2**x),
-    "functions": lambda x, y: (x.exp(), x.log(), x.sqrt(), x.rsqrt(), x.sin(), x.cos(), x.sinh(), x.cosh(), x.tanh()),
-    "others": lambda x, y: (x.sigmoid(), x.reciprocal(), x.square(), x.sgn()),
     "compared": lambda x, y: (x == y, x != y, x == x, x.real == x, torch.isreal(x), x.isnan(), x.isfinite(), ~x.bool()),
     "sums": lambda x, y: (x.sum(), x.sum(0), x.mean(-1, keepdim=True), x.mean(), x.cumsum(1), x.sum((0, 1))),
     "joined": lambda x, y: (torch.cat([x, y]), torch.cat([x, y.real], 1), torch.stack([x, y], -1)),
@@ -54,8 +51,7 @@ FUNCTIONS = {
 }
 
 
-# ONNX Runtime has no Sinh, Cosh and Atan in float64.
-DOUBLE = sorted(FUNCTIONS.keys() - {"parts", "powers", "functions"})
+DOUBLE = sorted(FUNCTIONS.keys() - {"parts"})  # `angle` needs Atan, which ONNX Runtime lacks in float64
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -195,4 +191,4 @@ def test_gaps(message, function):
 
 def test_zero_and_extremes():
     x = torch.tensor([0, 1, -1, 1j, -1j, -0.0 - 1j, complex(math.inf, 1), complex(1, math.nan)])
-    check(lambda x: (x.angle(), x.sgn()[:6], x.sqrt()[:6], x.isinf(), x.isnan(), x[:6] ** 2.5), x, rtol=1e-4, atol=1e-5)
+    check(lambda x: (x.angle(), x.sgn()[:6], x.isinf(), x.isnan()), x, rtol=1e-4, atol=1e-5)

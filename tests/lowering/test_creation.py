@@ -30,9 +30,9 @@ FROM_DATABASE = [
     "zeros_like",
 ]
 
-ALL_DTYPES = (
-    torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
-)  # fmt: skip
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+ALL_DTYPES = (*FLOATS, *INTEGERS, torch.bool)
 
 SEQUENCES = {
     "arange": lambda: torch.arange(5),
@@ -55,7 +55,13 @@ SEQUENCES = {
     "scalar_tensor": lambda: torch.scalar_tensor(3),
     "hann": lambda: torch.hann_window(10),
     "hamming": lambda: torch.hamming_window(10, periodic=False),
+    "hamming-shape": lambda: torch.hamming_window(9, True, 0.6, 0.4),
+    "bartlett": lambda: torch.bartlett_window(7),
+    "blackman": lambda: torch.blackman_window(8, periodic=False),
     "kaiser": lambda: torch.kaiser_window(8),
+    "kaiser-beta": lambda: torch.kaiser_window(7, True, 5.0),
+    "window-one": lambda: torch.hann_window(1),
+    "linspace-even": lambda: torch.linspace(-1, 1, 6, dtype=torch.float64),
 }
 
 OF_A_DYNAMIC_SIZE = {

@@ -1,6 +1,8 @@
-"""The main job on real architectures: each compiles, runs in ONNX Runtime and gives what eager gives, at the example's sizes and at others.
+"""The main job on real architectures: each compiles, runs in ONNX Runtime and gives what eager gives, at the example's
+sizes and at others.
 
-Static and dynamic, at the default target and at opset 17. The models are those of the benchmarks: real layer counts, random weights.
+Static and dynamic, at the default target and at opset 17. The models are those of the benchmarks: real layer counts,
+random weights.
 """
 
 from __future__ import annotations

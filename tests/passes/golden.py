@@ -37,7 +37,10 @@ RULES = {rule.name: rule for rule in (*rules.ALGEBRA, *rules.SHAPE, *rules.CAST,
 PASSES = {each.name: each for each in (fold, cse, dce)} | {name: rewrite(rule) for name, rule in RULES.items()}
 TARGET = Target.onnx(23)
 
-_CASE = re.compile(r"case (?P<name>.*)\nrun (?P<run>.*)\nbefore\n(?P<before>(?:.|\n)*?)\nafter\n(?P<after>(?:.|\n)*?)(?:\n\n(?=case )|\s*\Z)")
+_CASE = re.compile(
+    r"case (?P<name>.*)\nrun (?P<run>.*)\n"
+    r"before\n(?P<before>(?:.|\n)*?)\nafter\n(?P<after>(?:.|\n)*?)(?:\n\n(?=case )|\s*\Z)"
+)
 _CONSTANT = re.compile(r"(?:^  |   )(?!%)([^\s:]+): (\w+\[[\d,]*\])(?=   |$)", re.MULTILINE)
 
 

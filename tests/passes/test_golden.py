@@ -1,7 +1,6 @@
 """The golden pictures: see golden.py for how a case is written, and how it is updated."""
 
 import pytest
-
 from tests.passes import golden
 
 

@@ -1,7 +1,7 @@
 """What everything is called in the file: unique, stable names that say where in the model a value comes from.
 
-Inputs and outputs have exactly the names they were given, weights their `state_dict` keys; a node is called by its module path and operator
-(`layers.0.fc/Gemm`), and its outputs after it.
+Inputs and outputs have exactly the names they were given, weights their `state_dict` keys; a node is called by its
+module path and operator (`layers.0.fc/Gemm`), and its outputs after it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Names:
 
 
 def name_graph(graph: Graph, names: Names | None = None) -> Names:
-    """Names for all values and nodes of a graph and its subgraphs. Raises NameClash where two inputs or outputs ask for one name."""
+    """Names for all values and nodes of a graph and its subgraphs. Raises NameClash where two inputs or outputs ask for
+    one name."""
     names = names or Names()
     _name_interface(graph, names)
     constants = graph.constants()

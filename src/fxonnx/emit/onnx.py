@@ -45,7 +45,11 @@ def emit(graph: Graph, metadata: Mapping[str, str] | None = None) -> Emitted:
 
     names = name_graph(graph)
     writer = _Writer(ir, names, {})
-    large = {names.values[value]: value.data for value in graph.constants() if value.data is not None and not _is_small(value.data)}
+    large = {
+        names.values[value]: value.data
+        for value in graph.constants()
+        if value.data is not None and not _is_small(value.data)
+    }
     opsets = {"": graph.opset} | {domain: 1 for node in graph.all_nodes() if (domain := split_name(node.op)[0])}
     model = ir.Model(
         writer.graph(graph, opsets),
@@ -81,7 +85,9 @@ class _Writer:
     def graph(self, graph: Graph, opsets: dict[str, int] | None = None) -> onnx_ir.Graph:
         is_outermost = opsets is not None
         inputs = [self.value(value) for value in graph.inputs]
-        constants = [self.initializer(value) for value in graph.constants() if value not in self.made] if is_outermost else []
+        constants = (
+            [self.initializer(value) for value in graph.constants() if value not in self.made] if is_outermost else []
+        )
         nodes = [self.node(node) for node in graph.nodes]
         outputs = self.outputs(graph, nodes)
         return self.ir.Graph(
@@ -127,7 +133,8 @@ class _Writer:
         return self.ir.convenience.convert_attribute(name, item)
 
     def outputs(self, graph: Graph, nodes: list[onnx_ir.Node]) -> list[onnx_ir.Value]:
-        """The outputs under exactly their names; one that is an input, a constant or returned twice goes through Identity."""
+        """The outputs under exactly their names; one that is an input, a constant or returned twice goes through
+        Identity."""
         outputs = []
         wanted = graph.output_names or tuple(self.names.values.get(value, "output") for value in graph.outputs)
         local = {output for node in graph.nodes for output in node.outputs}
@@ -140,5 +147,9 @@ class _Writer:
 
     def identity(self, value: Value, name: str, nodes: list[onnx_ir.Node]) -> onnx_ir.Value:
         output = self.ir.Value(name=name, **self.typed(value.type))
-        nodes.append(self.ir.Node("", "Identity", [self.value(value)], outputs=[output], name=self.names.unique(f"{name}/Identity")))
+        nodes.append(
+            self.ir.Node(
+                "", "Identity", [self.value(value)], outputs=[output], name=self.names.unique(f"{name}/Identity")
+            )
+        )
         return output

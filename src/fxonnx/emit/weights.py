@@ -1,8 +1,10 @@
 """Files: the model in one piece or with its weights beside it, streamed from the tensors where they lie.
 
-Protobuf lets a message be written piece by piece as long as every length stands before its bytes. So the model is serialized without its large
-weights, their lengths are added up, and their bytes go from torch's memory to the file, one tensor at a time: memory does not grow.
-Source: https://protobuf.dev/programming-guides/encoding/, onnx.proto (ModelProto.graph = 7, GraphProto.initializer = 5, TensorProto.raw_data = 9).
+Protobuf lets a message be written piece by piece as long as every length stands before its bytes. So the model is
+serialized without its large weights, their lengths are added up, and their bytes go from torch's memory to the file,
+one tensor at a time: memory does not grow.
+Source: https://protobuf.dev/programming-guides/encoding/, onnx.proto (ModelProto.graph = 7, GraphProto.initializer
+    = 5, TensorProto.raw_data = 9).
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 def write_model(emitted: Emitted, path: Path, weights: str = "auto") -> tuple[Path, ...]:
     """Write the model and return the files made.
 
-    weights: "inline" (one file, at most 2 GB), "external" (`<name>.data` beside it) or "auto" (inline where it fits). Files appear under temporary
+    weights: "inline" (one file, at most 2 GB), "external" (`<name>.data` beside it) or "auto" (inline where it
+        fits). Files appear under temporary
     names and are renamed when complete. Raises CannotWrite, TooLarge.
     """
     size = emitted.proto.ByteSize() + emitted.weight_bytes + 64 * len(emitted.weights)
@@ -122,7 +125,9 @@ def _write_inline(emitted: Emitted, path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def _stream(file: BinaryIO, weights: Mapping[str, Data], headers: Mapping[str, bytes], entries: Mapping[str, int]) -> None:
+def _stream(
+    file: BinaryIO, weights: Mapping[str, Data], headers: Mapping[str, bytes], entries: Mapping[str, int]
+) -> None:
     for name, data in weights.items():
         file.write(_tag(_INITIALIZER, entries[name]) + headers[name])
         file.writelines(content(data))

@@ -252,12 +252,12 @@ def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
 
     Powers from 64 on have the bits of the 64th or 65th for all bases whose power does not wrap around.
     """
-    odd = op.BitwiseAnd(y, 1)
+    odd = op.Mod(y, 2)
     capped = op.Where(op.Greater(y, 65), op.Add(odd, 64), y)
     reduced = op.Where(op.Less(y, 0), odd, capped) if dtype_of(y).is_signed else capped
     result, square_of = number(op, 1, x), x
     for bit in range(7):
-        taken = op.Cast(op.BitwiseAnd(reduced, 1 << bit), to=dtypes.BOOL.code)
+        taken = op.Cast(op.Mod(op.Div(reduced, 1 << bit), 2), to=dtypes.BOOL.code)
         result = op.Mul(result, op.Where(taken, square_of, 1))
         square_of = op.Mul(square_of, square_of)
     if not dtype_of(y).is_signed:

@@ -131,7 +131,7 @@ def polar(op: Builder, abs: Tensor, angle: Tensor) -> Tensor:
     return op.Mul(abs, direction(op, angle))
 
 
-@lower("aten.abs", "aten.absolute", when=COMPLEX)
+@lower("aten.abs", when=COMPLEX)
 def abs_(op: Builder, self: Tensor) -> Tensor:
     """The distance from 0."""
     return op.ReduceL2(self, vector(op, [-1]), keepdims=0)
@@ -184,7 +184,7 @@ def add(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     return whole(op, _sum(op, self, other, alpha, "Add"))
 
 
-@lower("aten.sub", "aten.subtract", promote=SAME, when=COMPLEX)
+@lower("aten.sub", promote=SAME, when=COMPLEX)
 def sub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     """self - alpha · other."""
     return whole(op, _sum(op, self, other, alpha, "Sub"))
@@ -196,13 +196,13 @@ def rsub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     return sub(op, other, self, alpha)
 
 
-@lower("aten.mul", "aten.multiply", promote=SAME, when=COMPLEX)
+@lower("aten.mul", promote=SAME, when=COMPLEX)
 def mul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """self · other."""
     return whole(op, product(op, self, other))
 
 
-@lower("aten.div", "aten.divide", "aten.true_divide", promote=SAME, when=COMPLEX)
+@lower("aten.div", promote=SAME, when=COMPLEX)
 def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """self / other."""
     if is_real(other):
@@ -399,7 +399,7 @@ def eq(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return _all(op, op.Equal(whole(op, self), whole(op, other)))
 
 
-@lower("aten.ne", "aten.not_equal", promote=SAME, when=COMPLEX)
+@lower("aten.ne", promote=SAME, when=COMPLEX)
 def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """Whether a part differs."""
     return op.Not(eq(op, self, other))

@@ -5,6 +5,8 @@ Source: Abramowitz & Stegun, Handbook of Mathematical Functions, §4.1-4.5.
 
 from __future__ import annotations
 
+import math
+
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.complex import direction, inverse, is_zero, length, pair, parts, phase, product
 from fxonnx.lowering.complex_shape import whole
@@ -25,15 +27,24 @@ def pow_number(op: Builder, self: Tensor, exponent: float | complex) -> Tensor:
 
 @lower("aten.pow.Tensor_Tensor", "aten.pow.Scalar", promote=SAME.of("self", "exponent"), when=COMPLEX)
 def pow_(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
-    """exp(exponent · log(self)); 0 to any power is 0, and 1 to the power 0."""
+    """exp(exponent · log(self)); 0 to a power is 0, NaN or infinite, as the power's real part is above, at or below
+    0."""
     base, wanted = whole(op, self), whole(op, exponent)
-    of_zero = op.Where(is_zero(op, wanted), [1, 0], op.constant([0, 0], base.dtype))
+    sign, _ = parts(op, wanted)
+    of_zero = op.Where(op.Greater(sign, 0), op.constant([0, 0], base.dtype), _power_of_zero(op, sign))
     return op.Where(is_zero(op, base), of_zero, exp(op, product(op, log(op, base), exponent)))
+
+
+def _power_of_zero(op: Builder, sign: Tensor) -> Tensor:
+    """0 to a power whose real part, `sign`, is not above 0."""
+    nothing = op.constant([math.nan, math.nan], sign.dtype)
+    return op.Where(op.Less(sign, 0), op.constant([math.inf, math.nan], sign.dtype), nothing)
 
 
 def _power(op: Builder, base: Tensor, exponent: int) -> Tensor:
     if exponent < 0:
-        return inverse(op, _power(op, base, -exponent))
+        found = inverse(op, _power(op, base, -exponent))
+        return op.Where(is_zero(op, base), op.constant([math.inf, math.nan], base.dtype), found)
     if exponent == 0:
         return op.Expand(op.constant([1, 0], base.dtype), vector(op, base.shape))
     if exponent == 1:

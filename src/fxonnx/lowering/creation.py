@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
-from fxonnx.lowering.promote import as_tensor, common_dtype
+from fxonnx.lowering.promote import array_in, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, reshape
-from fxonnx.lowering.weights import TorchData
 
 # ── one value everywhere ──
 
@@ -148,47 +146,50 @@ def _steps(op: Builder, count: Tensor, start: Tensor, step: Tensor) -> Tensor:
 
 @lower("aten.linspace")
 def linspace(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType | None = None) -> Tensor:
-    """`steps` numbers from start to end, both included.
-
-    Computed from the nearer end, as torch does, so that both are exact.
-    """
+    """`steps` numbers from start to end, both included; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32
-    if isinstance(steps, int) and isinstance(start, (int, float)) and isinstance(end, (int, float)):
-        return op.constant(TorchData(torch.linspace(start, end, steps, dtype=getattr(torch, dtype.torch))))
     return cast(op, _evenly(op, start, end, steps, dtype), dtype)
 
 
 @lower("aten.logspace")
 def logspace(op: Builder, start: Any, end: Any, steps: Dim, base: float = 10.0, dtype: DType | None = None) -> Tensor:
-    """`base` to the powers of linspace."""
+    """`base` to the powers of linspace; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32
-    if isinstance(steps, int) and isinstance(start, (int, float)) and isinstance(end, (int, float)):
-        return op.constant(TorchData(torch.logspace(start, end, steps, base, dtype=getattr(torch, dtype.torch))))
-    return cast(op, op.Pow(op.constant(base, dtypes.FLOAT64), _evenly(op, start, end, steps, dtype)), dtype)
+    exponents = _evenly(op, start, end, steps, dtype)
+    return cast(op, op.Pow(op.constant(float(base), dtypes.FLOAT64), exponents), dtype)
 
 
 def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tensor:
-    """linspace in double, its step rounded towards zero where the result is of integers."""
-    if not dtype.is_float:
-        raise Unsupported("evenly spaced integers between bounds that are known only when the model runs")
-    first, last = as_tensor(op, start, dtypes.FLOAT64), as_tensor(op, end, dtypes.FLOAT64)
+    """linspace in double, from bounds in `dtype`.
+
+    Each number from the nearer bound, as in torch, so that both are exact.
+    """
+    first, last = (as_tensor(op, as_tensor(op, bound, dtype), dtypes.FLOAT64) for bound in (start, end))
     index = op.Cast(op.Range(0, op.size(steps), 1), to=dtypes.FLOAT64)
-    gaps = op.Cast(op.size(steps - 1), to=dtypes.FLOAT64)
-    step = op.Div(op.Sub(last, first), op.Max(gaps, 1))
+    gaps = as_tensor(op, steps - 1, dtypes.FLOAT64)
+    step = op.Div(op.Sub(last, first), op.Max(gaps, 1.0))
     from_first, from_last = op.Add(op.Mul(index, step), first), op.Sub(last, op.Mul(op.Sub(gaps, index), step))
-    return op.Where(op.LessOrEqual(op.Mul(index, 2), gaps), from_first, from_last)
+    in_first_half = op.Less(index, as_tensor(op, steps // 2, dtypes.FLOAT64))
+    return op.Where(op.Or(in_first_half, op.Equal(index, 0.0)), from_first, from_last)
 
 
-_WINDOWS = {
-    "bartlett_window": torch.bartlett_window,
-    "blackman_window": torch.blackman_window,
-    "hann_window": torch.hann_window,
-    "hamming_window": torch.hamming_window,
-    "kaiser_window": torch.kaiser_window,
-}
+def _cosines(*weights: float) -> Callable[..., np.ndarray]:
+    """A window that is Σ wₖ·cos(2πk·t), t from 0 to 1."""
+    return lambda time: sum(weight * np.cos(2 * np.pi * order * time) for order, weight in enumerate(weights))
 
 
-def _window(name: str, make: Callable[..., torch.Tensor]) -> Body:
+_WINDOWS: dict[str, Callable[..., np.ndarray]] = {
+    "bartlett_window": lambda time: 1 - np.abs(2 * time - 1),
+    "blackman_window": _cosines(0.42, -0.5, 0.08),
+    "hann_window": _cosines(0.5, -0.5),
+    "hamming_window": lambda time, alpha=0.54, beta=0.46: _cosines(alpha, -beta)(time),
+    "kaiser_window": lambda time, beta=12.0: (
+        np.i0(beta * np.sqrt(np.maximum(1 - (2 * time - 1) ** 2, 0))) / np.i0(beta)
+    ),
+}  # each a function of time from 0 to 1, and of the shape that its aten schema names
+
+
+def _window(name: str, window: Callable[..., np.ndarray]) -> Body:
     def body(
         op: Builder,
         window_length: Dim,
@@ -199,17 +200,17 @@ def _window(name: str, make: Callable[..., torch.Tensor]) -> Body:
     ) -> Tensor:
         if not isinstance(window_length, int):
             raise Unsupported("the length of a window must be known when the model is compiled")
-        shape = {key: item for key, item in (("alpha", alpha), ("beta", beta)) if item is not None}
-        return op.constant(
-            TorchData(make(window_length, periodic, **shape, dtype=getattr(torch, (dtype or dtypes.FLOAT32).torch)))
-        )
+        given = {key: item for key, item in (("alpha", alpha), ("beta", beta)) if item is not None}
+        gaps = window_length if periodic else window_length - 1
+        values = window(np.arange(window_length) / max(gaps, 1), **given) if window_length != 1 else np.ones(1)
+        return op.constant(array_in(values, dtype or dtypes.FLOAT32))
 
-    body.__name__, body.__doc__ = name, f"torch.{name}, computed by torch once: it depends on no input."
+    body.__name__, body.__doc__ = name, f"torch.{name}: a constant, for it depends on no input."
     return body
 
 
-for _name, _make in _WINDOWS.items():
-    lower(f"aten.{_name}")(_window(_name, _make))
+for _name, _function in _WINDOWS.items():
+    lower(f"aten.{_name}")(_window(_name, _function))
 
 
 # ── matrices ──

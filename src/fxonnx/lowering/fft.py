@@ -143,9 +143,10 @@ def _along(
 
 def _resized(op: Builder, x: Tensor, axis: int, n: Dim) -> Tensor:
     """`n` points along the axis: the first ones, with zeros behind where there are fewer."""
-    if x.shape[axis] == n:
+    size = x.shape[axis]
+    if size == n:
         return x
-    if not isinstance(n, int) or not isinstance(x.shape[axis], int) or n < x.shape[axis]:
+    if not (isinstance(n, int) and isinstance(size, int) and size < n):
         x = op.Slice(x, vector(op, [0]), vector(op, [n]), vector(op, [axis]))
     short = n - x.shape[axis]
     return x if short == 0 else op.Pad(x, vector(op, [0, short]), None, vector(op, [axis]))

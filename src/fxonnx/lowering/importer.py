@@ -1,8 +1,9 @@
 """fx graph -> IR: every aten call becomes what its lowering records.
 
-The importer walks the captured graph once. For each call it binds the arguments by the names in the aten schema, promotes them as the lowering
-declares, runs the body under the call's place, and checks the result against the fake tensor that torch computed: a wrong dtype or shape is caught
-at its op. An op without a lowering is decomposed alone, on demand. All failures are gathered, so that a user sees every unsupported op at once.
+The importer walks the captured graph once. For each call it binds the arguments by the names in the aten schema,
+promotes them as the lowering declares, runs the body under the call's place, and checks the result against the fake
+tensor that torch computed: a wrong dtype or shape is caught at its op. An op without a lowering is decomposed
+    alone, on demand. All failures are gathered, so that a user sees every unsupported op at once.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ class Importer:
             return self._failed(node, errors.WrongLowering, str(reason))
 
     def _size(self, node: fx.Node, size: Any) -> Dim:
-        """A size is an expression; it is materialized where it is used. One that comes from data is defined by its tensor."""
+        """A size is an expression; it is materialized where it is used. One that comes from data is defined by its
+        tensor."""
         dim = self.program.dim(size)
         if node.target is torch.ops.aten._local_scalar_dense.default or node.target is torch.ops.aten.item.default:
             if isinstance(dim, Expr) and dim.name is not None:
@@ -133,11 +135,20 @@ class Importer:
         """Control flow: `higher_order.cond`, … take their arguments in order, branches and bodies as callables."""
         lowering = self.registry.find(f"higher_order.{node.target}", None, self.opset)
         if lowering is None:
-            return self._failed(node, errors.UnsupportedOperator, f"fxonnx has no lowering for torch.ops.higher_order.{node.target}")
-        return self._checked(node, lowering, lowering.body(self.builder, *self.read(node.args), **{name: self.read(item) for name, item in node.kwargs.items()}))
+            return self._failed(
+                node, errors.UnsupportedOperator, f"fxonnx has no lowering for torch.ops.higher_order.{node.target}"
+            )
+        return self._checked(
+            node,
+            lowering,
+            lowering.body(
+                self.builder, *self.read(node.args), **{name: self.read(item) for name, item in node.kwargs.items()}
+            ),
+        )
 
     def _find(self, target: str, names: Iterable[str], is_complex: bool) -> Lowering | None:
-        """The lowering of an overload; for complex tensors one of their own, else the real one told about their last axis."""
+        """The lowering of an overload; for complex tensors one of their own, else the real one told about their last
+        axis."""
         lowering = self.registry.find(target, names, self.opset, is_complex)
         if lowering is None and is_complex:
             real = self.registry.find(target, names, self.opset)
@@ -169,9 +180,15 @@ class Importer:
 
     def _bind(self, node: fx.Node, lowering: Lowering) -> dict[str, Any]:
         _, positional = arguments_of(node.target)
-        bound = {name: self.read(item) for name, item in zip(positional, node.args, strict=False) if name in lowering.accepted}
+        bound = {
+            name: self.read(item)
+            for name, item in zip(positional, node.args, strict=False)
+            if name in lowering.accepted
+        }
         bound.update((name, self.read(item)) for name, item in node.kwargs.items() if name in lowering.accepted)
-        if "memory" in lowering.accepted and isinstance(node.args[0], fx.Node):  # as_strided reads memory, which a value has not
+        if "memory" in lowering.accepted and isinstance(
+            node.args[0], fx.Node
+        ):  # as_strided reads memory, which a value has not
             fake = node.args[0].meta["val"]
             bound["memory"] = [self.read(size) for size in fake.stride()], self.read(fake.storage_offset())
         return bound
@@ -191,7 +208,9 @@ class Importer:
     def _decomposed(self, node: fx.Node) -> Any:
         graph = self.decompose(node)
         if graph is None:
-            return self._failed(node, errors.UnsupportedOperator, "fxonnx has no lowering for it, and torch no decomposition")
+            return self._failed(
+                node, errors.UnsupportedOperator, "fxonnx has no lowering for it, and torch no decomposition"
+            )
         given = [item for item in fx_inputs(node)]
         placeholders = [inner for inner in graph.nodes if inner.op == "placeholder"]
         self.values.update(zip(placeholders, (self.read(item) for item in given), strict=True))
@@ -206,11 +225,15 @@ class Importer:
     # ── results ──
 
     def _checked(self, node: fx.Node, lowering: Lowering, result: Any) -> Any:
-        """The result with the dtype, rank and dims that torch computed; raises InvalidCall where they contradict each other."""
+        """The result with the dtype, rank and dims that torch computed; raises InvalidCall where they contradict each
+        other."""
         expected = node.meta.get("val")
         if isinstance(expected, (list, tuple)):
             results = list(result) if isinstance(result, (list, tuple)) else [result]
-            return [item if item is None or fake is None else self._check(item, fake) for item, fake in zip(results, expected, strict=False)]
+            return [
+                item if item is None or fake is None else self._check(item, fake)
+                for item, fake in zip(results, expected, strict=False)
+            ]
         return self._check(result, expected) if isinstance(expected, torch.Tensor) else result
 
     def _check(self, tensor: Any, fake: Any) -> Any:
@@ -246,8 +269,8 @@ class Importer:
 def import_program(program: Program, registry: Registry, decompose: Decompose, opset: int) -> Graph:
     """The IR graph of a captured program, in the newest operator set.
 
-    Inputs come first, then the states the model keeps; outputs likewise, with the inputs the model wrote to in between. Raises the errors of every
-    op that could not be lowered, at once (`errors.Failures` when there are several).
+    Inputs come first, then the states the model keeps; outputs likewise, with the inputs the model wrote to in between.
+    Raises the errors of every op that could not be lowered, at once (`errors.Failures` when there are several).
     """
     builder = Builder()
     importer = Importer(program, registry, decompose, opset, builder, {}, [])
@@ -265,8 +288,9 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
 
 def failure(kind: type[errors.Error], node: fx.Node, cause: str, location: Location) -> errors.Error:
     """The error about one op: what it is, why it cannot be lowered, and what the user can do."""
+    name = str(node.target).removesuffix(".default")
     cures = {
-        errors.UnsupportedOperator: f'write a lowering: @fxonnx.register_lowering("{str(node.target).removesuffix(".default")}")',
+        errors.UnsupportedOperator: f'write a lowering: @fxonnx.register_lowering("{name}")',
         errors.UnsupportedArguments: "change the arguments, or register a lowering that can say them",
         errors.WrongLowering: "correct the lowering; if it is fxonnx's own, please report it with this message",
     }
@@ -276,7 +300,13 @@ def failure(kind: type[errors.Error], node: fx.Node, cause: str, location: Locat
 def result_tensor(importer: Importer, item: Any) -> Tensor:
     """An output leaf as a tensor: a value, a size, or a Python constant that the model returns."""
     result = importer.read(item)
-    return result if isinstance(result, Tensor) else importer.builder.size(result) if isinstance(result, Expr) else importer.builder.constant(result)
+    return (
+        result
+        if isinstance(result, Tensor)
+        else importer.builder.size(result)
+        if isinstance(result, Expr)
+        else importer.builder.constant(result)
+    )
 
 
 def tensor_type(fake: Any, dim: Callable[[Any], Dim]) -> TensorType:
@@ -306,7 +336,9 @@ def touches_complex(node: fx.Node) -> bool:
 def part_dtype(node: fx.Node) -> DType:
     """The dtype of the parts of the complex result; of the widest complex argument where the result is not complex."""
     fakes = [node.meta.get("val"), *(item.meta.get("val") for item in node.all_input_nodes)]
-    flat = [each for fake in fakes for each in (fake if isinstance(fake, (list, tuple)) else [fake]) if _is_complex(each)]
+    flat = [
+        each for fake in fakes for each in (fake if isinstance(fake, (list, tuple)) else [fake]) if _is_complex(each)
+    ]
     if _is_complex(fakes[0]):
         flat = flat[:1]
     return max((dtypes.to_real(dtypes.dtype(fake.dtype)) for fake in flat), key=lambda dtype: dtype.bits)

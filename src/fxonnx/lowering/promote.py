@@ -1,6 +1,7 @@
 """Type promotion as declared by a lowering and done by the importer before the body runs.
 
-Source: torch's "Type promotion" semantics (https://docs.pytorch.org/docs/stable/tensor_attributes.html#type-promotion-doc).
+Source: torch's "Type promotion" semantics
+    (https://docs.pytorch.org/docs/stable/tensor_attributes.html#type-promotion-doc).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from fxonnx.ir.dims import Expr
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """Cast the named arguments to their common dtype; with `to_float`, integers and bools to the default float as well."""
+    """Cast the named arguments to their common dtype; with `to_float`, integers and bools to the default float as
+    well."""
 
     arguments: tuple[str, ...] = ("self", "other", "input")
     to_float: bool = False

@@ -1,8 +1,9 @@
 """Which function lowers which aten op.
 
-A lowering is a plain function whose first argument is `op`, an onnxscript opset, and whose others are named as in the aten schema. It is registered
-under an overload (`aten.max.dim`) or under a whole packet (`aten.gelu`: every overload whose arguments the function accepts), optionally from an
-opset on. Looking one up is a dictionary access; the families are imported once, at the first compile.
+A lowering is a plain function whose first argument is `op`, an onnxscript opset, and whose others are named as in the
+aten schema. It is registered under an overload (`aten.max.dim`) or under a whole packet (`aten.gelu`: every overload
+whose arguments the function accepts), optionally from an opset on. Looking one up is a dictionary access; the families
+are imported once, at the first compile.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from fxonnx.lowering.promote import Promotion
 Body: TypeAlias = Callable[..., Any]
 
 FAMILIES = tuple(
-    """activation arithmetic attention compare complex complex_functions control convolution creation cumulative diagonal embedding fft indexing joining linalg
-    matmul normalization padding pooling quantized random recurrent reduction resize scatter shape sorting special stft vision windows""".split()
+    """activation arithmetic attention compare complex complex_functions control convolution creation cumulative
+    diagonal embedding fft indexing joining linalg matmul normalization padding pooling quantized random recurrent
+    reduction resize scatter shape sorting special stft vision windows""".split()
 )
 
 # Arguments that say where and how torch stores a tensor; an ONNX value has no such thing, so bodies need not name them.
-STORAGE_ARGUMENTS = frozenset("layout device pin_memory memory_format generator non_blocking requires_grad copy out".split())
+STORAGE_ARGUMENTS = frozenset(
+    "layout device pin_memory memory_format generator non_blocking requires_grad copy out".split()
+)
 
 COMPLEX = "complex"
 
@@ -37,7 +41,8 @@ class Unsupported(Exception):
 class Lowering:
     """A body, the aten target it serves, the opset from which it does, and what is done to its arguments before.
 
-    `complex` bodies see complex tensors as real ones with a last axis of 2, and are chosen when an argument or the result is complex.
+    `complex` bodies see complex tensors as real ones with a last axis of 2, and are chosen when an argument or the
+    result is complex.
     """
 
     target: str
@@ -55,7 +60,8 @@ class Lowering:
         return f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
 
     def fits(self, arguments: Iterable[str] | None) -> bool:
-        """Whether the body can be called with the arguments of an overload; None are those of a higher-order op, in order."""
+        """Whether the body can be called with the arguments of an overload; None are those of a higher-order op, in
+        order."""
         if arguments is None:
             return True
         names = frozenset(arguments)
@@ -64,7 +70,8 @@ class Lowering:
 
 @dataclass(slots=True)
 class Registry:
-    """Lowerings by target. A registry laid over another one is asked first: how a user's own lowerings win, per call or globally."""
+    """Lowerings by target. A registry laid over another one is asked first: how a user's own lowerings win, per call or
+    globally."""
 
     lowerings: dict[tuple[str, bool], list[Lowering]] = field(default_factory=dict)
     below: Registry | None = None
@@ -72,10 +79,15 @@ class Registry:
     def add(self, lowering: Lowering) -> None:
         """Register; a second lowering of the same target and opset replaces the first."""
         same = self.lowerings.setdefault((lowering.target, lowering.complex), [])
-        same[:] = sorted([*(other for other in same if other.since != lowering.since), lowering], key=lambda other: -other.since)
+        same[:] = sorted(
+            [*(other for other in same if other.since != lowering.since), lowering], key=lambda other: -other.since
+        )
 
-    def find(self, overload: str, arguments: Iterable[str] | None, opset: int, complex: bool = False) -> Lowering | None:
-        """The lowering of `aten.name.overload` with the greatest `since` not above `opset`; None where there is none."""
+    def find(
+        self, overload: str, arguments: Iterable[str] | None, opset: int, complex: bool = False
+    ) -> Lowering | None:
+        """The lowering of `aten.name.overload` with the greatest `since` not above `opset`; None where there is
+        none."""
         packet = overload.rpartition(".")[0]
         for target in (overload, packet):
             for lowering in self.lowerings.get((target, complex), ()):
@@ -99,7 +111,9 @@ STANDARD = Registry()
 USERS = Registry(below=STANDARD)
 
 
-def lower(*targets: str, promote: Promotion | None = None, since: int = 1, when: str | None = None) -> Callable[[Body], Body]:
+def lower(
+    *targets: str, promote: Promotion | None = None, since: int = 1, when: str | None = None
+) -> Callable[[Body], Body]:
     """Register the decorated function in the standard registry as the lowering of every target named."""
 
     def register(body: Body) -> Body:
@@ -113,9 +127,10 @@ def lower(*targets: str, promote: Promotion | None = None, since: int = 1, when:
 def register_lowering(target: str, body: Body | None = None, *, since: int = 1) -> Any:
     """Teach fxonnx an op: `@fxonnx.register_lowering("mylib.swoosh")` over `def swoosh(op, x, *, alpha): …`.
 
-    `target` is an aten or custom op, `namespace.name` or `namespace.name.overload`. The body's arguments are named as in the op's schema; it may
-    also be an `onnxscript.OnnxFunction` (`@onnxscript.script()`), which takes the op's tensors in order. Later registrations win, also over the
-    built-in ones. For one call only, pass `lowerings={target: body}` to `fxonnx.compile`.
+    `target` is an aten or custom op, `namespace.name` or `namespace.name.overload`. The body's arguments are named as
+    in the op's schema; it may also be an `onnxscript.OnnxFunction` (`@onnxscript.script()`), which takes the op's
+    tensors in order. Later registrations win, also over the built-in ones. For one call only, pass `lowerings={target:
+    body}` to `fxonnx.compile`.
     """
     if body is None:
         return lambda body: register_lowering(target, body, since=since)
@@ -134,7 +149,15 @@ def make_lowering(
         raise TypeError(f"the lowering of {target} must name its arguments as the op's schema does")
     accepted = frozenset(p.name for p in parameters)
     required = frozenset(p.name for p in parameters if p.default is p.empty)
-    return Lowering(target.removesuffix(".default") if target.count(".") > 1 else target, body, promote, since, complex, accepted, required)
+    return Lowering(
+        target.removesuffix(".default") if target.count(".") > 1 else target,
+        body,
+        promote,
+        since,
+        complex,
+        accepted,
+        required,
+    )
 
 
 def _script_body(function: Any) -> Body:

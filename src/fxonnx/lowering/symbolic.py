@@ -1,4 +1,5 @@
-"""Python arithmetic on sizes that leaves the integers: what fx records of `1 / math.sqrt(x.shape[-1])`, as float64 scalars."""
+"""Python arithmetic on sizes that leaves the integers: what fx records of `1 / math.sqrt(x.shape[-1])`, as float64
+scalars."""
 
 from __future__ import annotations
 

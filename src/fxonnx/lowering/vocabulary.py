@@ -1,7 +1,7 @@
 """The few words that lowerings of every family share: casting, reshaping and axes, in dims that may be symbolic.
 
-They work with any `op`: under an eager onnxscript opset all dims are ints and everything becomes a constant; under the recording one a symbolic
-dim becomes shape arithmetic, and only where no cheaper spelling says the same.
+They work with any `op`: under an eager onnxscript opset all dims are ints and everything becomes a constant; under the
+recording one a symbolic dim becomes shape arithmetic, and only where no cheaper spelling says the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def vector(op: Any, dims: Sequence[Dim]) -> Any:
 
 
 def axis_of(dim: int, rank: int) -> int:
-    """A dimension as torch counts it (negative from the back) counted from the front; a scalar counts as having one axis."""
+    """A dimension as torch counts it (negative from the back) counted from the front; a scalar counts as having one
+    axis."""
     return dim + max(rank, 1) if dim < 0 else dim
 
 
@@ -55,7 +56,8 @@ def axes_of(dims: int | Sequence[int] | None, rank: int) -> list[int]:
 
 
 def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
-    """`x` with shape `dims` (no -1: torch has resolved it). Symbolic dims are said by ONNX's 0 (copy) and -1 (the rest) where that is enough."""
+    """`x` with shape `dims` (no -1: torch has resolved it). Symbolic dims are said by ONNX's 0 (copy) and -1 (the rest)
+    where that is enough."""
     dims = tuple(dims)
     if dims == tuple(x.shape):
         return x
@@ -66,10 +68,14 @@ def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
 
 
 def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
-    """`dims` as a constant for Reshape: ints, 0 for a dim copied from the same axis, at most one -1; None where that cannot say it."""
+    """`dims` as a constant for Reshape: ints, 0 for a dim copied from the same axis, at most one -1; None where that
+    cannot say it."""
     if 0 in dims or 0 in source:
         return None
-    copied = [0 if isinstance(dim, Expr) and axis < len(source) and source[axis] == dim else dim for axis, dim in enumerate(dims)]
+    copied = [
+        0 if isinstance(dim, Expr) and axis < len(source) and source[axis] == dim else dim
+        for axis, dim in enumerate(dims)
+    ]
     unknown = [axis for axis, dim in enumerate(copied) if isinstance(dim, Expr)]
     if len(unknown) > 1:
         return None
@@ -77,7 +83,8 @@ def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
 
 
 def expand(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
-    """`x` broadcast to shape `dims`; `x` itself where it has it. A dim that stays is asked for as 1, which leaves it, and costs no shape arithmetic."""
+    """`x` broadcast to shape `dims`; `x` itself where it has it. A dim that stays is asked for as 1, which leaves it,
+    and costs no shape arithmetic."""
     if tuple(dims) == tuple(x.shape):
         return x
     own = (*(None,) * (len(dims) - len(x.shape)), *x.shape)
@@ -102,18 +109,23 @@ def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
 
 
 def in_single(body: Callable[..., Any]) -> Callable[..., Any]:
-    """A body that computes float16 and bfloat16 in float32 and rounds once, as torch does: for formulas of several steps."""
+    """A body that computes float16 and bfloat16 in float32 and rounds once, as torch does: for formulas of several
+    steps."""
 
     @wraps(body)
     def rounded_once(op: Any, self: Any, *rest: Any, **named: Any) -> Any:
         narrow = dtype_of(self)
         if not narrow.is_float or narrow.bits >= 32:
             return body(op, self, *rest, **named)
-        wide = [cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item for item in (self, *rest)]
-        named = {name: cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item for name, item in named.items()}
+        wide = [_in_float32(op, item) for item in (self, *rest)]
+        named = {name: _in_float32(op, item) for name, item in named.items()}
         return cast(op, body(op, *wide, **named), narrow)
 
     return rounded_once
+
+
+def _in_float32(op: Any, item: Any) -> Any:
+    return cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item
 
 
 def _proto(array: np.ndarray) -> Any:
@@ -122,4 +134,19 @@ def _proto(array: np.ndarray) -> Any:
     return numpy_helper.from_array(array)
 
 
-__all__ = ["Tensor", "axes_of", "axis_of", "cast", "dtype_of", "expand", "full", "in_single", "number", "positions", "reshape", "reshape_target", "transpose", "vector"]
+__all__ = [
+    "Tensor",
+    "axes_of",
+    "axis_of",
+    "cast",
+    "dtype_of",
+    "expand",
+    "full",
+    "in_single",
+    "number",
+    "positions",
+    "reshape",
+    "reshape_target",
+    "transpose",
+    "vector",
+]

@@ -13,7 +13,8 @@ import torch
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 
-# Dtypes that torch will not hand to numpy; their bits travel as integers and are viewed as what they are on the other side.
+# Dtypes that torch will not hand to numpy; their bits travel as integers and are viewed as what they are on the other
+# side.
 _VIEWED = {
     torch.bfloat16: (torch.int16, ml_dtypes.bfloat16),
     torch.float8_e4m3fn: (torch.int8, ml_dtypes.float8_e4m3fn),

@@ -11,7 +11,7 @@ from fxonnx.passes.pipeline import Pipeline, pipeline, repeat
 from fxonnx.passes.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 
-CLEAN = pipeline(dce)
+CLEAN = pipeline("optimized", dce)
 
 
 @cache
@@ -23,4 +23,4 @@ def optimizer(users: tuple[Rule, ...] = ()) -> Pipeline:
     exact = (*ALGEBRA, *SHAPE, *CAST)
     simplify = repeat(fold, cse, dce, rewrite(*exact), name="simplify", rounds=1)
     fuse = repeat(rewrite(*FUSION, *exact), fold, cse, dce, name="fuse")
-    return pipeline(*([rewrite(*users, name="users")] if users else ()), dce, simplify, fuse)
+    return pipeline("optimized", *([rewrite(*users, name="users")] if users else ()), dce, simplify, fuse)

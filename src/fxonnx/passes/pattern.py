@@ -150,8 +150,7 @@ class PatternOpset:
 class Root:
     """The last call of a pattern.
 
-    `needs` are sets of operators (and "constant"), of each of which one must be among the writers of its inputs: a quick
-    no.
+    `needs` are sets of operators (and "constant"); one of each must be among the writers of its inputs: a quick no.
     """
 
     node: PatternNode

@@ -39,6 +39,7 @@ class Stage:
     name: str
     graph: Graph
     seconds: float
+    phase: str = ""  # "lowered", "optimized" or "legalized": the part of the compiler that the step belongs to
 
     @property
     def nodes(self) -> int:
@@ -92,8 +93,9 @@ def repeat(*passes: Pass, name: str, rounds: int = ROUNDS) -> Pass:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Passes in a row, each leaving a stage behind."""
+    """Passes in a row, each leaving a stage behind; `phase` is what the graph is after them."""
 
+    phase: str
     passes: tuple[Pass, ...]
 
     def stages(self, graph: Graph, target: Target) -> Iterator[Stage]:
@@ -101,7 +103,7 @@ class Pipeline:
         for each in self.passes:
             start = perf_counter()
             graph = each(graph, target)
-            yield Stage(each.name, graph, perf_counter() - start)
+            yield Stage(each.name, graph, perf_counter() - start, self.phase)
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph after all passes."""
@@ -110,6 +112,6 @@ class Pipeline:
         return graph
 
 
-def pipeline(*passes: Pass) -> Pipeline:
-    """Passes in a row."""
-    return Pipeline(passes)
+def pipeline(phase: str, *passes: Pass) -> Pipeline:
+    """Passes in a row, after which the graph is `phase`."""
+    return Pipeline(phase, passes)

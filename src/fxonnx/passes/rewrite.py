@@ -39,7 +39,6 @@ from fxonnx.passes.pipeline import Pass, nested
 from fxonnx.passes.replace import Rebuilder, take_over
 from fxonnx.target import Target
 
-
 GENERATIONS = 16  # rules may rewrite what rules have made so many times; then they go in a circle
 
 

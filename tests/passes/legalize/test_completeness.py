@@ -1,4 +1,5 @@
-"""`onnx.defs` is asked for every change between the oldest opset served and the newest; legalize must have an answer to each.
+"""`onnx.defs` is asked for every change between the oldest opset served and the newest; legalize must have an answer to
+each.
 
 A new ONNX release that adds or changes an operator makes this fail and tells what is missing.
 """
@@ -16,7 +17,8 @@ from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
 
 OLDEST_SERVED = 13
 
-# Operators that older opsets cannot say at all: a model that needs one there gets NotInOpset with the opset that has it.
+# Operators that older opsets cannot say at all: a model that needs one there gets NotInOpset with the opset that has
+# it.
 NO_EXPANSION = {
     "BitCast": "no older operator sees the bits of a value",
     "Bernoulli": "random: RandomUniformLike and Less draw from another stream",
@@ -34,7 +36,10 @@ NO_EXPANSION = {
     "STFT": "needs DFT; from opset 17",
     "TensorScatter": "writes a cache at computed positions; from opset 24",
 }
-OUT_OF_SCOPE = {"sequence": ("Sequence", "Optional", "ConcatFromSequence", "SplitToSequence"), "text": ("String", "Regex")}
+OUT_OF_SCOPE = {
+    "sequence": ("Sequence", "Optional", "ConcatFromSequence", "SplitToSequence"),
+    "text": ("String", "Regex"),
+}
 
 # Differences that no mechanical rule answers, with the answer.
 ANSWERED = {
@@ -72,7 +77,12 @@ def changes(op: str) -> Iterator[tuple[int, str, str]]:
 def has_answer(op: str, opset: int, kind: str, name: str) -> bool:
     load()
     if kind == "operator":
-        return op in EXPANSIONS or op in NO_EXPANSION or onnx.defs.get_schema(op, schema.NEWEST, "").has_function or _is_context_function(op)
+        return (
+            op in EXPANSIONS
+            or op in NO_EXPANSION
+            or onnx.defs.get_schema(op, schema.NEWEST, "").has_function
+            or _is_context_function(op)
+        )
     if (op, name) in ANSWERED:
         return ANSWERED[op, name] != "form" or op in FORMS
     if kind == "input":

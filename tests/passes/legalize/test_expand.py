@@ -73,32 +73,64 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
     "HardSwish": (lambda op, x: op.HardSwish(x), [(N, 4)], [(3, 4)], 14),
     "Mish": (lambda op, x: op.Mish(x * 8.0), [(N, 4)], [(3, 4)], 18),
     "Swish": (lambda op, x: op.Swish(x, alpha=1.5), [(N, 4)], [(3, 4)], 24),
-    "LayerNormalization": (lambda op, x, s, b: op.LayerNormalization(x, s, b, axis=-2), [(N, 4, 6), (4, 6), (4, 6)], [(3, 4, 6), (4, 6), (4, 6)], 17),
+    "LayerNormalization": (
+        lambda op, x, s, b: op.LayerNormalization(x, s, b, axis=-2),
+        [(N, 4, 6), (4, 6), (4, 6)],
+        [(3, 4, 6), (4, 6), (4, 6)],
+        17,
+    ),
     "RMSNormalization": (lambda op, x, s: op.RMSNormalization(x, s, axis=-1), [(N, 4, 6), (6,)], [(3, 4, 6), (6,)], 23),
-    "GroupNormalization": (lambda op, x, s, b: op.GroupNormalization(x, s, b, num_groups=2), [(N, 6, 5, 5), (6,), (6,)], [(2, 6, 5, 5), (6,), (6,)], 21),
+    "GroupNormalization": (
+        lambda op, x, s, b: op.GroupNormalization(x, s, b, num_groups=2),
+        [(N, 6, 5, 5), (6,), (6,)],
+        [(2, 6, 5, 5), (6,), (6,)],
+        21,
+    ),
     "Attention-causal": (causal, QKV, QKV, 23),
-    "Attention-grouped": (grouped, [(N, 4, 5, 8), (N, 2, 7, 8), (N, 2, 7, 6)], [(2, 4, 5, 8), (2, 2, 7, 8), (2, 2, 7, 6)], 23),
+    "Attention-grouped": (
+        grouped,
+        [(N, 4, 5, 8), (N, 2, 7, 8), (N, 2, 7, 6)],
+        [(2, 4, 5, 8), (2, 2, 7, 8), (2, 2, 7, 6)],
+        23,
+    ),
     "Attention-flat": (flat, [(N, 5, 32), (N, 7, 16), (N, 7, 16)], [(2, 5, 32), (2, 7, 16), (2, 7, 16)], 23),
     "Attention-bool-mask": (masked, [*QKV, (5, 7)], [*QKV, (5, 7)], 23),
     "Attention-blind-rows": (blind, [*QKV, (5, 7)], [*QKV, (5, 7)], 23),
-    "RotaryEmbedding": (lambda op, x, c, s: op.RotaryEmbedding(x, c, s), [(N, 4, 5, 8), (N, 5, 4), (N, 5, 4)], [(2, 4, 5, 8), (2, 5, 4), (2, 5, 4)], 23),
+    "RotaryEmbedding": (
+        lambda op, x, c, s: op.RotaryEmbedding(x, c, s),
+        [(N, 4, 5, 8), (N, 5, 4), (N, 5, 4)],
+        [(2, 4, 5, 8), (2, 5, 4), (2, 5, 4)],
+        23,
+    ),
     "RotaryEmbedding-interleaved": (
         lambda op, x, c, s: op.RotaryEmbedding(x, c, s, interleaved=1),
-        [(N, 4, 5, 8), (N, 5, 4), (N, 5, 4)], [(2, 4, 5, 8), (2, 5, 4), (2, 5, 4)], 23,
+        [(N, 4, 5, 8), (N, 5, 4), (N, 5, 4)],
+        [(2, 4, 5, 8), (2, 5, 4), (2, 5, 4)],
+        23,
     ),
     "Trilu-lower": (lambda op, x: op.Trilu(x, np.array(1), upper=0), [(N, 4)], [(3, 4)], 14),
     "Trilu-upper": (lambda op, x: op.Trilu(x, np.array(-1), upper=1), [(N, 4)], [(3, 4)], 14),
     "AffineGrid": (lambda op, t: op.AffineGrid(t, np.array([2, 3, 4, 5])), [(N, 2, 3)], [(2, 2, 3)], 20),
-    "AffineGrid-corners": (lambda op, t: op.AffineGrid(t, np.array([2, 3, 4, 2]), align_corners=1), [(N, 2, 3)], [(2, 2, 3)], 20),
+    "AffineGrid-corners": (
+        lambda op, t: op.AffineGrid(t, np.array([2, 3, 4, 2]), align_corners=1),
+        [(N, 2, 3)],
+        [(2, 2, 3)],
+        20,
+    ),
     "AffineGrid-3d": (lambda op, t: op.AffineGrid(t, np.array([2, 3, 4, 5, 6])), [(N, 3, 4)], [(2, 3, 4)], 20),
     "Celu": (lambda op, x: op.Celu(x, alpha=2.0), [(N, 4)], [(3, 4)], 13),
     "Shape": (lambda op, x: op.Cast(op.Shape(x, start=1, end=3), to=F32), [(N, 4, 5)], [(2, 4, 5)], 15),
     "Split": (lambda op, x: op.Split(x, num_outputs=3, axis=1), [(N, 7)], [(2, 7)], 18),
     "Pad": (lambda op, x: op.Pad(x, [1, 2], None, [1]), [(N, 4, 5)], [(2, 4, 5)], 18),
-    "Resize": (lambda op, x: op.Resize(x, None, None, [7, 9], axes=[2, 3], mode="linear"), [(N, 3, 4, 5)], [(2, 3, 4, 5)], 18),
+    "Resize": (
+        lambda op, x: op.Resize(x, None, None, [7, 9], axes=[2, 3], mode="linear"),
+        [(N, 3, 4, 5)],
+        [(2, 3, 4, 5)],
+        18,
+    ),
     "ReduceMean": (lambda op, x: op.ReduceMean(x, [0, -1], keepdims=0), [(N, 4, 5)], [(2, 4, 5)], 18),
     "ReduceMax": (lambda op, x: op.ReduceMax(x, [-1]), [(N, 4, 5)], [(2, 4, 5)], 18),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -116,7 +148,11 @@ def test_expansion_computes_the_same(name: str) -> None:
 
 def test_every_expansion_and_form_has_a_case() -> None:
     load()
-    tested = {name.partition("-")[0] for name in CASES} | {"CastLike", "GreaterOrEqual", "LessOrEqual"}  # see below; opset 12
+    tested = {name.partition("-")[0] for name in CASES} | {
+        "CastLike",
+        "GreaterOrEqual",
+        "LessOrEqual",
+    }  # see below; opset 12
     tested |= {"Mod", "BitShift"}  # new in 28 and met at every target: tests/lowering/test_arithmetic
     assert set(EXPANSIONS) | set(FORMS) <= tested
 

@@ -12,6 +12,6 @@ from fxonnx.passes.legalize.moved import moved
 from fxonnx.passes.legalize.widen import widen
 from fxonnx.passes.pipeline import pipeline
 
-LEGALIZE = pipeline(expand, fold, cse, moved, widen, dce, guard)
+LEGALIZE = pipeline("legalized", expand, fold, cse, moved, widen, dce, guard)
 
 __all__ = ["LEGALIZE", "newest_that_runs"]

@@ -32,7 +32,8 @@ def hard_swish(op: Builder, x: Tensor) -> Tensor:
 
 @expands("Mish")
 def mish(op: Builder, x: Tensor) -> Tensor:
-    """x · tanh(softplus(x)) = x·n/(n + 2) with n = eˣ(eˣ + 2); beyond 20 the quotient is 1 in every float dtype up to 64 bits."""
+    """x · tanh(softplus(x)) = x·n/(n + 2) with n = eˣ(eˣ + 2); beyond 20 the quotient is 1 in every float dtype up to
+    64 bits."""
     e = op.Exp(op.Min(x, 20.0))
     n = e * (e + 2.0)
     return x * (n / (n + 2.0))

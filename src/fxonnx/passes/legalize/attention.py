@@ -34,7 +34,11 @@ def attention(
     """softmax(Q·Kᵀ·scale + mask)·V. Source: ONNX operator Attention; Vaswani et al. 2017."""
     flat = query.rank == 3
     if flat:
-        query, key, value = _split_heads(op, query, q_num_heads), _split_heads(op, key, kv_num_heads), _split_heads(op, value, kv_num_heads)
+        query, key, value = (
+            _split_heads(op, query, q_num_heads),
+            _split_heads(op, key, kv_num_heads),
+            _split_heads(op, value, kv_num_heads),
+        )
     offset: Dim = 0
     if past_key is not None and past_value is not None:
         offset = past_key.shape[2]
@@ -78,7 +82,8 @@ def _repeat_heads(op: Builder, x: Tensor, query: Tensor) -> Tensor:
 
 
 def _bias(op: Builder, scores: Tensor, mask: Tensor | None, causal: bool, offset: Dim) -> Tensor | None:
-    """What is added to the scores: 0 where a key takes part, -∞ where not. Made of the mask alone, it is shared by all layers that have the same."""
+    """What is added to the scores: 0 where a key takes part, -∞ where not. Made of the mask alone, it is shared by all
+    layers that have the same."""
     nothing, never = op.constant(0.0, scores.dtype), op.constant(-math.inf, scores.dtype)
     if mask is not None and mask.dtype is dtypes.BOOL:
         mask = op.Where(mask, nothing, never)

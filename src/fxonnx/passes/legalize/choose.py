@@ -14,7 +14,8 @@ OLDEST = 13  # legalize has an answer to every signature change from here on
 def newest_that_runs(graph: Graph, target: Target) -> Target:
     """The target at its newest opset, not above its own, at which its runtime runs every operator of the graph.
 
-    An operator that got a new version without a kernel (RandomNormal at 22) still runs at the opset before. The target itself where none is better.
+    An operator that got a new version without a kernel (RandomNormal at 22) still runs at the opset before. The target
+    itself where none is better.
     """
     load()
     operators = {node.op for node in graph.all_nodes() if schema.facts(node.op) is not None}

@@ -1,7 +1,9 @@
 """Operators and forms newer than the target, written in older ones.
 
-Each expansion is the inverse of the fusion that makes the operator: the same picture read backwards. It applies where the target's opset has no such
-operator, or the target's runtime no kernel for it, and speaks the newest spelling: what it records may be expanded again.
+Each expansion is the inverse of the fusion that makes the operator: the same picture read backwards. It applies
+    where the target's opset has no such
+operator, or the target's runtime no kernel for it, and speaks the newest spelling: what it records may be expanded
+again.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def expand(graph: Graph, target: Target) -> Graph:
 
 
 def is_known(node: Node, target: Target) -> bool:
-    """Whether the target's opset has the operator, and its runtime runs it as it is or through a kernel for other dtypes."""
+    """Whether the target's opset has the operator, and its runtime runs it as it is or through a kernel for other
+    dtypes."""
     if schema.facts(node.op) is None:  # not ONNX's own: the user's or the runtime's business
         return True
     facts = schema.facts(node.op, target.opset)
@@ -68,6 +71,10 @@ def by_function_body(op: Builder, node: Node) -> list[Tensor] | None:
     definition = onnx.defs.get_schema(node.op, schema.NEWEST, "")
     if not definition.has_function:
         return None
-    inputs = {parameter.name: op.use(value) for parameter, value in zip(definition.inputs, node.inputs, strict=False) if value is not None}
+    inputs = {
+        parameter.name: op.use(value)
+        for parameter, value in zip(definition.inputs, node.inputs, strict=False)
+        if value is not None
+    }
     result = op.inline(definition.function_body, {**inputs, **node.attributes})
     return list(result) if isinstance(result, (tuple, list)) else [result]

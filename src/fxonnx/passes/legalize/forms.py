@@ -44,9 +44,15 @@ def pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor
 
 
 @form("Resize", since=18, applies=lambda node: "axes" in node.attributes)
-def resize(op: Builder, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None, *, axes: Any, **rest: Any) -> Tensor:
+def resize(
+    op: Builder, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None, *, axes: Any, **rest: Any
+) -> Tensor:
     """Scales or sizes for every axis, those of the others unchanged."""
-    rest = {name: item for name, item in rest.items() if name not in ("antialias", "keep_aspect_ratio_policy") or item not in (0, "stretch")}
+    rest = {
+        name: item
+        for name, item in rest.items()
+        if name not in ("antialias", "keep_aspect_ratio_policy") or item not in (0, "stretch")
+    }
     if scales is not None:
         factors = np.ones(x.rank, np.float32)
         factors[list(axes)] = scales.value.data.array()  # type: ignore[union-attr]

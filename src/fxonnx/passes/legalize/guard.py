@@ -30,7 +30,9 @@ def complaint(node: Node, target: Target) -> errors.Error | None:
         return _not_in_opset(node, target, f"{node.op} in this form needs a newer opset: {misfit}")
     bound = bindings(node, facts)
     if not admitted(node.op, target.opset, bound):
-        return _not_in_opset(node, target, f"{node.op} does not take {_dtypes(bound)} there, and no wider dtype is exact")
+        return _not_in_opset(
+            node, target, f"{node.op} does not take {_dtypes(bound)} there, and no wider dtype is exact"
+        )
     if runs(node.op, target, bound) or (not runs_somehow(node.op, target) and is_function(node.op, target.opset)):
         return None
     return errors.NoKernel(
@@ -55,7 +57,11 @@ def _would_fit(node: Node, opset: int) -> bool:
 
 
 def _opset_cure(opsets: list[int]) -> str:
-    return f"fxonnx.compile(model, args, opset={opsets[0]})" if opsets else "change the dtype, or register another lowering for the op"
+    return (
+        f"fxonnx.compile(model, args, opset={opsets[0]})"
+        if opsets
+        else "change the dtype, or register another lowering for the op"
+    )
 
 
 def _subject(node: Node) -> str:

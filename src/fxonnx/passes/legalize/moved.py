@@ -1,7 +1,9 @@
-"""Signature changes between opsets, derived from `onnx.defs`: inputs that used to be attributes, attributes that did not exist, defaults that changed.
+"""Signature changes between opsets, derived from `onnx.defs`: inputs that used to be attributes, attributes that did
+not exist, defaults that changed.
 
-Of the 62 signature changes between opsets 9 and 28, those that rename nothing but move an attribute to an input (19) or add an attribute with a neutral
-default are answered here without naming an operator; tests/passes/legalize asks `onnx.defs` for all of them.
+Of the 62 signature changes between opsets 9 and 28, those that rename nothing but move an attribute to an input (19) or
+add an attribute with a neutral default are answered here without naming an operator; tests/passes/legalize asks
+`onnx.defs` for all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ FORMER_VALUES = {("GridSample", "mode"): (20, {"linear": "bilinear", "cubic": "b
 
 @graph_pass
 def moved(graph: Graph, target: Target) -> Graph:
-    """Give every node the signature that its operator has in the target's opset. What cannot be said is left for `guard` to report."""
+    """Give every node the signature that its operator has in the target's opset. What cannot be said is left for
+    `guard` to report."""
     opset = target.opset
     nodes = tuple(_moved_node(node, opset) for node in graph.nodes)
     return replace(graph, nodes=nodes, opset=opset)
@@ -45,13 +48,17 @@ def _with_moved_subgraphs(node: Node, opset: int) -> Node:
     if not node.subgraphs:
         return node
     attributes = {
-        name: replace(item, nodes=tuple(_moved_node(inner, opset) for inner in item.nodes), opset=opset) if isinstance(item, Graph) else item
+        name: replace(item, nodes=tuple(_moved_node(inner, opset) for inner in item.nodes), opset=opset)
+        if isinstance(item, Graph)
+        else item
         for name, item in node.attributes.items()
     }
     return Node(node.op, node.inputs, node.outputs, attributes, node.location)
 
 
-def _older_inputs(node: Node, newest: OpFacts, older: OpFacts, attributes: dict[str, Attribute]) -> tuple[Value | None, ...]:
+def _older_inputs(
+    node: Node, newest: OpFacts, older: OpFacts, attributes: dict[str, Attribute]
+) -> tuple[Value | None, ...]:
     """The inputs that the older signature has, in its order; constants that it wants as attributes go there."""
     if [p.name for p in newest.inputs] == [p.name for p in older.inputs] or len(newest.inputs) == len(older.inputs):
         return node.inputs
@@ -93,7 +100,12 @@ def _keep_defaults(attributes: dict[str, Attribute], newest: OpFacts, older: OpF
     """Where a default changed, write what the newest operator means by saying nothing."""
     for name, fact in newest.attributes.items():
         before = older.attributes.get(name)
-        if name not in attributes and before is not None and fact.default is not None and fact.default != before.default:
+        if (
+            name not in attributes
+            and before is not None
+            and fact.default is not None
+            and fact.default != before.default
+        ):
             attributes[name] = fact.default  # type: ignore[assignment]
 
 
@@ -111,5 +123,3 @@ def signature_fits(node: Node, facts: OpFacts) -> str | None:
     if len(node.inputs) > len(facts.inputs) and not (facts.inputs and facts.inputs[-1].variadic):
         return f"it takes {len(facts.inputs)} inputs there, not {len(node.inputs)}"
     return None
-
-

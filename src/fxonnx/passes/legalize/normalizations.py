@@ -20,7 +20,9 @@ def _back(op: Builder, x: Tensor, like: Tensor) -> Tensor:
 
 
 @expands("LayerNormalization")
-def layer_normalization(op: Builder, x: Tensor, scale: Tensor, bias: Tensor | None, *, axis: int, epsilon: float, stash_type: int) -> Any:
+def layer_normalization(
+    op: Builder, x: Tensor, scale: Tensor, bias: Tensor | None, *, axis: int, epsilon: float, stash_type: int
+) -> Any:
     """(x - mean) / √(var + ε) · scale + bias over the axes from `axis` on. Ba et al. 2016."""
     axes = list(range(axis % x.rank, x.rank))
     wide = _in_stash(op, x, stash_type)
@@ -32,7 +34,8 @@ def layer_normalization(op: Builder, x: Tensor, scale: Tensor, bias: Tensor | No
 
 @expands("RMSNormalization")
 def rms_normalization(op: Builder, x: Tensor, scale: Tensor, *, axis: int, epsilon: float, stash_type: int) -> Tensor:
-    """x / √(mean(x²) + ε) · scale: the form that ONNX Runtime fuses into SimplifiedLayerNormalization. Zhang & Sennrich 2019."""
+    """x / √(mean(x²) + ε) · scale: the form that ONNX Runtime fuses into SimplifiedLayerNormalization. Zhang & Sennrich
+    2019."""
     axes = list(range(axis % x.rank, x.rank))
     wide = _in_stash(op, x, stash_type)
     mean = op.ReduceMean(wide * wide, axes, keepdims=1)
@@ -51,5 +54,3 @@ def group_normalization(
     shaped = [channels, *[1] * (x.rank - 2)]
     back = op.Reshape(normal, op.sizes(x.shape)) if not x.type.is_static else op.Reshape(normal, list(x.shape))
     return back * op.Reshape(scale, shaped) + op.Reshape(bias, shaped)
-
-

@@ -15,7 +15,8 @@ Body = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A way of calling an operator that exists only from opset `since` on, and the body that says the same without it."""
+    """A way of calling an operator that exists only from opset `since` on, and the body that says the same without
+    it."""
 
     since: int
     applies: Callable[[Node], bool]

@@ -41,7 +41,8 @@ def admitted(op: str, opset: int, bound: Bindings) -> bool:
 
 @cache
 def runs(op: str, target: Target, bound: Bindings) -> bool:
-    """Whether the target's runtime has a kernel for these dtypes, or inserts the casts itself. True where nothing is known of it."""
+    """Whether the target's runtime has a kernel for these dtypes, or inserts the casts itself. True where nothing is
+    known of it."""
     facts = schema.facts(op, target.opset)
     return facts is not None and target.loads(facts.domain, facts.name, facts.since, _variables(facts, bound))
 
@@ -64,8 +65,11 @@ def is_function(op: str, opset: int) -> bool:
 
 @cache
 def widened(op: str, target: Target, bound: Bindings, changeable: frozenset[str]) -> Mapping[str, DType] | None:
-    """The narrowest dtypes that contain `bound` exactly, that the schema admits and for which there is a kernel; None where there are none."""
-    for candidate in sorted(_candidates(op, target, bound, changeable), key=lambda c: sum(dtype.bits for _, dtype in c)):
+    """The narrowest dtypes that contain `bound` exactly, that the schema admits and for which there is a kernel; None
+    where there are none."""
+    for candidate in sorted(
+        _candidates(op, target, bound, changeable), key=lambda c: sum(dtype.bits for _, dtype in c)
+    ):
         if admitted(op, target.opset, candidate) and runs(op, target, candidate):
             return dict(candidate)
     return None
@@ -75,7 +79,9 @@ def _candidates(op: str, target: Target, bound: Bindings, changeable: frozenset[
     facts = schema.facts(op, target.opset)
     assert facts is not None
     choices = [
-        [dtype, *(wide for wide in facts.types[variable] if _is_wider(wide, dtype))] if variable in changeable else [dtype]
+        [dtype, *(wide for wide in facts.types[variable] if _is_wider(wide, dtype))]
+        if variable in changeable
+        else [dtype]
         for variable, dtype in bound
     ]
     for chosen in product(*choices):

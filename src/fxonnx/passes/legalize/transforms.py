@@ -25,7 +25,8 @@ def trilu(op: Builder, x: Tensor, k: Tensor | None, *, upper: int) -> Tensor:
 
 @expands("AffineGrid")
 def affine_grid(op: Builder, theta: Tensor, size: Tensor, *, align_corners: int) -> Tensor:
-    """The grid of [-1, 1] coordinates, last axis x before y (before z), times each affine matrix. Jaderberg et al. 2015.
+    """The grid of [-1, 1] coordinates, last axis x before y (before z), times each affine matrix. Jaderberg et al.
+    2015.
 
     Without `align_corners` the ends of the interval are the borders of the outer pixels, with it their centers.
     """
@@ -43,7 +44,8 @@ def affine_grid(op: Builder, theta: Tensor, size: Tensor, *, align_corners: int)
 
 
 def _coordinates(op: Builder, dim: Dim, align_corners: bool, dtype: DType) -> Tensor:
-    """`dim` coordinates from -1 to 1; a lone one is 0 when corners are aligned, as torch has it (ONNX leaves it open)."""
+    """`dim` coordinates from -1 to 1; a lone one is 0 when corners are aligned, as torch has it (ONNX leaves it
+    open)."""
     steps = op.Cast(op.Range(np.array(0), op.size(dim), np.array(1)), to=dtype)
     count = op.Cast(op.size(dim), to=dtype)
     if not align_corners:

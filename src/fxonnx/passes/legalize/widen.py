@@ -15,10 +15,11 @@ from fxonnx.target import Target
 
 @graph_pass
 def widen(graph: Graph, target: Target) -> Graph:
-    """Compute in the narrowest dtype that contains the node's own, that the schema admits and for which the runtime has a kernel.
+    """Compute in the narrowest dtype that contains the node's own, that the schema admits and for which the runtime has
+    a kernel.
 
-    Exact for values; integers wrap as they would have (a cast to a narrower integer takes the low bits). Nodes that no dtype helps are left for
-    `guard`.
+    Exact for values; integers wrap as they would have (a cast to a narrower integer takes the low bits). Nodes that no
+    dtype helps are left for `guard`.
     """
 
     def replace(op: Builder, node: Node) -> list[Tensor] | None:

@@ -10,6 +10,11 @@ ROOT2 = math.sqrt(2)
 ROOT2_OVER_PI = math.sqrt(2 / math.pi)
 
 
+def _is_at_most_float32(x):
+    """Whether ONNX's attributes, which are float32, are precise enough for x."""
+    return x.dtype.is_float and x.dtype.bits <= 32
+
+
 def _half_of_product(op, x, gate):
     """½ · x · gate, the factors in any order."""
     return op.either((x * 0.5) * gate, x * (gate * 0.5), (x * gate) * 0.5)
@@ -49,7 +54,7 @@ class hard_sigmoid:
         clipped = op.either(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
         return op.either(clipped / 6, clipped * (1 / 6))
     def after(op, x): return op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
-    def where(x): return x.dtype.is_float
+    def where(x): return _is_at_most_float32(x)
 
 
 @rule
@@ -63,7 +68,7 @@ class hard_swish:
         product = x * op.either(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
         return op.either(product / 6, product * (1 / 6))
     def after(op, x): return x * op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
-    def where(x): return x.dtype.is_float
+    def where(x): return _is_at_most_float32(x)
 
 
 @rule

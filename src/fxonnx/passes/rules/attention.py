@@ -44,8 +44,8 @@ class eager_attention:
         key = op.Transpose(k, perm=(*perm[:2], perm[3], perm[2]))
         return op.Attention(q, key, v, mask, scale=factor)
     def where(q, k, v, mask, perm, scale, divisor, rank):
-        if q.rank != 4 or k.rank != 4 or v.rank != 4 or rank not in (-1, 3) or perm is None:
-            return False
+        if q.rank != 4 or k.rank != 4 or v.rank != 4 or rank not in (-1, 3) or perm is None or q.dtype.bits > 32:
+            return False  # a scale is a float32 attribute
         key = [k.shape[axis] for axis in (*perm[:2], perm[3], perm[2])]
         alike = [*q.shape[:2]] == key[:2] == [*v.shape[:2]] and key[2] == v.shape[2]
         positive = (scale is None or scale > 0) and (divisor is None or divisor > 0)
@@ -169,7 +169,9 @@ class rotary_embedding:
 
 @rule
 class rotary_of_joined_heads:
-    """x ── Reshape ── Transpose ── RotaryEmbedding ─▶        becomes        x ── RotaryEmbedding ── Reshape ── Transpose ─▶
+    """x ── Reshape ── Transpose ── RotaryEmbedding ─▶
+
+    becomes        x ── RotaryEmbedding ── Reshape ── Transpose ─▶
 
     so that the movements meet those of Attention."""
     def before(op, x, shape, cos, sin):

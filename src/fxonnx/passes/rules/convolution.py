@@ -9,15 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.match import constant_number, content
 from fxonnx.passes.contents import ScaledData
+from fxonnx.passes.match import constant_number, content
 from fxonnx.passes.rewrite import rule
 
 
 def _channels(scale, shift, mean, variance, epsilon, bias):
-    """(factor, new bias) per channel, in float64: normalized(y + bias) is factor · y + new bias. Ioffe & Szegedy 2015."""
+    """(factor, offset) per channel, in float64: normalized(y + bias) is factor · y + offset. Ioffe & Szegedy 2015."""
     scale, shift, mean, variance = (content(each.value).astype(np.float64) for each in (scale, shift, mean, variance))
-    factor = scale / np.sqrt(variance + epsilon)
+    factor = scale / np.sqrt(variance + np.float32(epsilon))  # ONNX keeps attributes in float32
     return factor, shift + ((0.0 if bias is None else content(bias.value).astype(np.float64)) - mean) * factor
 
 
@@ -43,7 +43,9 @@ def _can_fold(weight, bias, *statistics):
 
 @rule
 class conv_batch_norm:
-    """x ── Conv ── BatchNormalization ─▶        becomes        x ── Conv ─▶        with weights scaled per output channel"""
+    """x ── Conv ── BatchNormalization ─▶        becomes        x ── Conv ─▶
+
+    with weights scaled per output channel."""
     def before(op, x, weight, scale, shift, mean, variance, bias=None, *, epsilon, **rest):
         conv = op.Conv(x, op.sole(weight), bias, **rest)
         return op.BatchNormalization(conv, scale, shift, mean, variance, epsilon=epsilon)

@@ -13,19 +13,14 @@ def _over_root(op, x, variance, epsilon):
     return op.either(x / root, x * op.Reciprocal(root))
 
 
-def _is_last_axis(x, axes):
-    """Whether a reduction goes over the last axis of x, and no other."""
-    return [axis % x.rank for axis in constant_ints(axes.value) or ()] == [x.rank - 1]
+def _is_norm(x, axes, epsilon, *weights):
+    """Whether all is as one operator has it.
 
-
-def _fits(x, weight):
-    """Whether a weight has an element for each element of the last axis."""
-    return weight.rank == 1 and weight.shape == x.shape[-1:]
-
-
-def _stash(x):
-    """The dtype that the statistics were computed in: the input's own, and never less than float32."""
-    return dtypes.FLOAT64.code if x.dtype is dtypes.FLOAT64 else dtypes.FLOAT32.code
+    The last axis is reduced and no other, each weight has an element for each of its elements, and ε, an attribute of
+    float32 and statistics of that dtype are precise enough.
+    """
+    is_last = [axis % x.rank for axis in constant_ints(axes.value) or ()] == [x.rank - 1]
+    return is_last and all(each.shape == x.shape[-1:] for each in weights) and epsilon >= 0 and x.dtype.bits <= 32
 
 
 @rule
@@ -36,8 +31,8 @@ class rms_norm:
     Zhang & Sennrich 2019; in Llama's order."""
     def before(op, x, weight, axes, *, epsilon): return _over_root(op, x, op.ReduceMean(x * x, axes), epsilon) * weight
     def after(op, x, weight, *, epsilon):
-        return op.RMSNormalization(x, weight, axis=-1, epsilon=epsilon, stash_type=_stash(x))
-    def where(x, weight, axes, epsilon): return _is_last_axis(x, axes) and _fits(x, weight) and epsilon >= 0
+        return op.RMSNormalization(x, weight, axis=-1, epsilon=epsilon)
+    def where(x, weight, axes, epsilon): return _is_norm(x, axes, epsilon, weight)
 
 
 @rule
@@ -51,7 +46,7 @@ class rms_norm_in_float32:
         return op.Cast(_over_root(op, wide, op.ReduceMean(wide * wide, axes), epsilon), to=to) * weight
     def after(op, x, weight, *, epsilon): return op.RMSNormalization(x, weight, axis=-1, epsilon=epsilon)
     def where(x, weight, axes, epsilon, to):
-        return x.dtype.code == to and _is_last_axis(x, axes) and _fits(x, weight) and epsilon >= 0
+        return x.dtype.code == to and _is_norm(x, axes, epsilon, weight)
 
 
 @rule
@@ -67,6 +62,6 @@ class layer_norm:
         variance = op.ReduceMean(op.either(centred * centred, op.Pow(centred, 2)), axes)
         return _over_root(op, centred, variance, epsilon) * weight + bias
     def after(op, x, weight, bias, *, epsilon):
-        return op.LayerNormalization(x, weight, bias, axis=-1, epsilon=epsilon, stash_type=_stash(x))
+        return op.LayerNormalization(x, weight, bias, axis=-1, epsilon=epsilon)
     def where(x, weight, bias, axes, epsilon):
-        return _is_last_axis(x, axes) and _fits(x, weight) and _fits(x, bias) and epsilon >= 0
+        return _is_norm(x, axes, epsilon, weight, bias)

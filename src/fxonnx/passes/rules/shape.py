@@ -65,10 +65,8 @@ def _copies_nothing(x, view, to, allowzero):
     wanted = known_dims(to.value)
     if wanted is None:
         return False
-    return all(
-        isinstance(dim, int) and dim != 0 or allowzero or (axis < min(x.rank, view.rank) and x.shape[axis] == view.shape[axis])
-        for axis, dim in enumerate(wanted)
-    )  # fmt: skip
+    kept = [axis for axis in range(min(x.rank, view.rank)) if x.shape[axis] == view.shape[axis]]
+    return bool(allowzero) or all((type(dim) is int and dim != 0) or axis in kept for axis, dim in enumerate(wanted))
 
 
 @rule

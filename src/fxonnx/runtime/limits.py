@@ -1,0 +1,103 @@
+"""For which sizes a compiled model holds: what the capture took for granted, checked at each new combination of
+sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from fxonnx import errors
+from fxonnx.ir.dims import Expr
+from fxonnx.ir.graph import Value
+
+_REMEMBERED = 4096  # combinations of input sizes known to be good
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A named size and its bounds; `maximum` None: none."""
+
+    name: str
+    minimum: int
+    maximum: int | None
+
+    def admits(self, size: int) -> bool:
+        """Whether the size is within the bounds."""
+        return size >= self.minimum and (self.maximum is None or size <= self.maximum)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} >= {self.minimum}"
+            if self.maximum is None
+            else f"{self.minimum} <= {self.name} <= {self.maximum}"
+        )
+
+
+@dataclass(slots=True)
+class Limits:
+    """Ranges of single sizes, and comparisons of sizes that came out one way while the model was captured.
+
+    `sources` tells where each named size is read: the index of an input and its axis.
+    """
+
+    sources: Mapping[str, tuple[int, int]]
+    ranges: tuple[Range, ...]
+    assumptions: tuple[Any, ...]
+    seen: set[tuple[torch.Size, ...]] = field(default_factory=set)
+
+    def check(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Raises CallMismatch where the call's sizes are outside of what was captured."""
+        if not self.ranges and not self.assumptions:
+            return
+        shapes = tuple([tensor.shape for tensor in tensors])
+        if shapes in self.seen:
+            return
+        sizes = {name: shapes[index][axis] for name, (index, axis) in self.sources.items() if axis < len(shapes[index])}
+        for each in self.ranges:
+            if each.name in sizes and not each.admits(sizes[each.name]):
+                raise _outside(f"{each.name} = {sizes[each.name]}", str(each), None)
+        for each in self.assumptions:
+            if each.symbols <= sizes.keys() and not each.holds(sizes):
+                given = ", ".join(f"{name} = {sizes[name]}" for name in sorted(each.symbols))
+                raise _outside(given, str(each), each.location)
+        if len(self.seen) < _REMEMBERED:
+            self.seen.add(shapes)
+
+    def admit(self, sizes: Mapping[str, int]) -> bool:
+        """Whether these sizes, by name, are within what was captured."""
+        known = [each for each in self.assumptions if each.symbols <= sizes.keys()]
+        return all(each.admits(sizes.get(each.name, each.minimum)) for each in self.ranges) and all(
+            each.holds(sizes) for each in known
+        )
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, (*self.ranges, *self.assumptions)))
+
+
+def limits(inputs: Sequence[Value], symbols: Iterable[Any], assumptions: Iterable[Any]) -> Limits:
+    """The limits of a program: `symbols` have a name, a minimum and a maximum (several may share a name, all of them
+    count)."""
+    sources: dict[str, tuple[int, int]] = {}
+    for index, value in enumerate(inputs):
+        for axis, dim in enumerate(value.shape):
+            if isinstance(dim, Expr) and dim.name is not None:
+                sources.setdefault(dim.name, (index, axis))
+    ranges = [Range(info.name, info.minimum, info.maximum) for info in symbols]
+    bounded = tuple(
+        each
+        for each in dict.fromkeys(ranges)
+        if each.name in sources and (each.minimum > 0 or each.maximum is not None)
+    )
+    return Limits(sources, bounded, tuple(assumptions))
+
+
+def _outside(given: str, wanted: str, location: Any) -> errors.CallMismatch:
+    return errors.CallMismatch(
+        f"the model does not hold for {given}",
+        cause=f"it was captured for {wanted}: with other sizes its Python code takes another way, or stops",
+        cure="call it with sizes in that range, or compile it for these",
+        location=location,
+    )

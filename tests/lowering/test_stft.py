@@ -1,0 +1,63 @@
+"""Short-time Fourier transforms, there and back."""
+
+import pytest
+import torch
+from tests.lowering.support import check
+
+torch.manual_seed(0)
+
+STFT = {
+    "plain": {},
+    "hop": {"hop_length": 5},
+    "short window": {"win_length": 12},
+    "no centre": {"center": False},
+    "constant": {"pad_mode": "constant"},
+    "replicated": {"pad_mode": "replicate"},
+    "normalized": {"normalized": True},
+    "two sides": {"onesided": False},
+}
+
+
+@pytest.mark.parametrize("option", STFT)
+def test_stft(option):
+    options = {"return_complex": True, **STFT[option]}
+    window = torch.hann_window(options.get("win_length", 20))
+    check(lambda x: torch.stft(x, 20, window=window, **options), torch.randn(2, 100), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_fft", [16, 20, 1024, 1100])
+def test_stft_of_a_dynamic_signal(n_fft):
+    window = torch.hann_window(n_fft)
+    samples = 3 * n_fft
+    check(
+        lambda x: torch.stft(x, n_fft, window=window, return_complex=True).abs(),
+        torch.randn(samples),
+        dynamic={"x": {0: "t"}},
+        again=(torch.randn(samples + 7),),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_stft_of_complex_and_of_float64():
+    x = torch.randn(100, dtype=torch.complex64)
+    check(lambda x: torch.stft(x, 20, window=torch.hann_window(20), return_complex=True), x, rtol=1e-4, atol=1e-5)
+    check(
+        lambda x: torch.view_as_real(torch.stft(x, 20, window=torch.ones(20).double(), return_complex=True)),
+        x.real.double(),
+    )
+
+
+@pytest.mark.parametrize(
+    "option", [{}, {"normalized": True}, {"length": 90}, {"length": 120}, {"center": False}], ids=str
+)
+def test_istft(option):
+    window = torch.hamming_window(20)
+
+    def function(x):
+        return torch.istft(x, 20, 5, window=window, **option)
+
+    spectrum = torch.randn(2, 11, 21, dtype=torch.complex64)
+    again = (torch.randn(2, 11, 30, dtype=torch.complex64),)
+    dynamic = {"x": {2: "frames"}} if "length" not in option else None
+    check(function, spectrum, dynamic=dynamic, again=again if dynamic else None, rtol=1e-3, atol=1e-4)
