@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fxonnx import errors
 from fxonnx.capture import Program
 from fxonnx.capture.export import training_mode
 from fxonnx.capture.tree import flatten
@@ -123,11 +122,9 @@ class Compiled:
         from fxonnx.runtime.session import Session
 
         weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
-        types = {
-            "inputs": [value.type for value in self.graph.inputs],
-            "outputs": [value.type for value in self.graph.outputs],
-        }
-        return Session(self.emitted.proto, weights, **types, **self.options)
+        inputs = [value.type for value in self.graph.inputs]
+        outputs = [value.type for value in self.graph.outputs]
+        return Session(self.emitted.proto, weights, inputs=inputs, outputs=outputs, **self.options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled,
@@ -186,7 +183,7 @@ class Compiled:
 
         generator = torch.Generator().manual_seed(seed)
         resized = [
-            _resized(leaf, value.shape, self._example_sizes | sizes)
+            _resized(leaf, value.shape, {**self._example_sizes, **sizes})
             for leaf, value in zip(self.examples, self.graph.inputs, strict=False)
         ]
         return self.program.signature.arguments_for(fresh_like(leaf, generator) for leaf in resized)

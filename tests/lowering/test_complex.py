@@ -192,3 +192,8 @@ def test_gaps(message, function):
 def test_zero_and_extremes():
     x = torch.tensor([0, 1, -1, 1j, -1j, -0.0 - 1j, complex(math.inf, 1), complex(1, math.nan)])
     check(lambda x: (x.angle(), x.sgn()[:6], x.isinf(), x.isnan()), x, rtol=1e-4, atol=1e-5)
+
+
+def test_quotients_of_large_and_small_numbers():
+    x = torch.tensor([1e30 + 1e30j, 1 + 0j, 1e-30j, 0j])
+    check(lambda x: (x / x, (1 + 1j) / x, x.reciprocal()), x, rtol=1e-5, atol=1e-30)

@@ -53,14 +53,6 @@ SEQUENCES = {
     "tril_indices": lambda: torch.tril_indices(3, 4, 1),
     "triu_indices": lambda: torch.triu_indices(4, 3, -1),
     "scalar_tensor": lambda: torch.scalar_tensor(3),
-    "hann": lambda: torch.hann_window(10),
-    "hamming": lambda: torch.hamming_window(10, periodic=False),
-    "hamming-shape": lambda: torch.hamming_window(9, True, 0.6, 0.4),
-    "bartlett": lambda: torch.bartlett_window(7),
-    "blackman": lambda: torch.blackman_window(8, periodic=False),
-    "kaiser": lambda: torch.kaiser_window(8),
-    "kaiser-beta": lambda: torch.kaiser_window(7, True, 5.0),
-    "window-one": lambda: torch.hann_window(1),
     "linspace-even": lambda: torch.linspace(-1, 1, 6, dtype=torch.float64),
 }
 

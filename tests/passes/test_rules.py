@@ -14,7 +14,7 @@ from tests.passes import golden
 from fxonnx import dtypes
 from fxonnx.emit.onnx import emit
 from fxonnx.emit.weights import inline_model
-from fxonnx.errors import InternalError
+from fxonnx.errors import InternalError, NoKernel
 from fxonnx.ir.evaluate import CannotEvaluate, evaluate
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.verify import verify
@@ -108,7 +108,10 @@ def compute(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray]:
         import onnxruntime
 
         named = replace(graph, output_names=tuple(f"y{index}" for index in range(len(graph.outputs))))
-        model = inline_model(emit(LEGALIZE(named, Target.onnx()))).SerializeToString()
+        try:
+            model = inline_model(emit(LEGALIZE(named, Target.onnxruntime()))).SerializeToString()
+        except NoKernel as reason:
+            pytest.skip(str(reason))
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         names = [value.name for value in graph.inputs]
         return session.run(None, dict(zip(names, arrays, strict=True)))
@@ -151,7 +154,9 @@ def test_in_every_dtype(case, dtype):
         verify(before)
     except InternalError:
         pytest.skip("ONNX does not admit it")
-    check(before, case.does(before, golden.TARGET), case.run in EXACT, dtypes.dtype(dtype))
+    after = case.does(before, golden.TARGET)
+    if after is not before:
+        check(before, after, case.run in EXACT, dtypes.dtype(dtype))
 
 
 @pytest.mark.parametrize("case", FIRING, ids=str)

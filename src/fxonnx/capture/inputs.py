@@ -198,7 +198,7 @@ class Returned:
     paths: list[Path] = field(default_factory=list)
 
 
-class Flat(nn.Module):  # type: ignore[misc]
+class Flat(nn.Module):
     """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result, and notes
     what they were `returned` in."""
 

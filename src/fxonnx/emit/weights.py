@@ -73,7 +73,7 @@ def content(data: Data) -> Iterator[bytes | memoryview]:
     """The bytes of a tensor as ONNX's raw_data wants them: little endian, row-major, elements below a byte packed."""
     array = np.ascontiguousarray(data.array())
     if data.dtype.bits >= 8:
-        yield memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""
+        yield array.reshape(-1).view(np.uint8).data if array.size else b""
         return
     import onnx_ir
 

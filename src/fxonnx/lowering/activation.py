@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME
@@ -191,13 +189,6 @@ def glu(op: Builder, self: Tensor, dim: int = -1) -> Tensor:
 def softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Tensor:
     """exp(x) / Σ exp(x) along `dim`, in `dtype` when it is given. A scalar counts as one element."""
     return _softmax(op, "Softmax", self, dim, FLOAT32 if half_to_float else dtype)
-
-
-@lower("aten._safe_softmax")
-def safe_softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """softmax, but 0 where all along `dim` is -inf, where softmax is NaN."""
-    greatest = op.ReduceMax(self, [axis_of(dim, len(self.shape))], keepdims=1)
-    return op.Where(op.Equal(greatest, -math.inf), 0, softmax(op, self, dim, dtype))
 
 
 @lower("aten.log_softmax.int", "aten._log_softmax", "aten.special_log_softmax")

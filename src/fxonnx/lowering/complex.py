@@ -1,14 +1,15 @@
 """Complex arithmetic on pairs: a complex tensor is a real one with a last axis of 2, its real and imaginary part.
 
 An operand declared to be promoted may be real beside a complex one; it then has a last axis of 1 (`as_pair`), which
-broadcasts. Ops that only move elements are in `complex_shape`. The parts of a quotient are not scaled against overflow
-as torch's are: values whose squares leave the dtype's range lose them.
+broadcasts. Ops that only move elements are in `complex_shape`. The length of a number is not scaled against overflow as
+torch's is: parts above the root of the dtype's largest value have an infinite one.
 
 Source: Abramowitz & Stegun, Handbook of Mathematical Functions, §3.7 and §4.1-4.5.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -75,9 +76,17 @@ def length(op: Builder, x: Tensor) -> Tensor:
     return op.ReduceL2(x, vector(op, [-1]), keepdims=1)
 
 
+def scaled(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """x over its larger part, whose squares stay in range, and that part, with a last axis of 1."""
+    larger = op.ReduceMax(op.Abs(x), vector(op, [-1]), keepdims=1)
+    return op.Div(x, larger), larger
+
+
 def inverse(op: Builder, x: Tensor) -> Tensor:
-    """1 / x."""
-    return op.Reciprocal(x) if is_real(x) else op.Div(conjugate(op, x), squared_length(op, x))
+    """1 / x; (inf, NaN) for 0, as torch says."""
+    small, larger = scaled(op, x)
+    found = op.Div(conjugate(op, small), op.Mul(squared_length(op, small), larger))
+    return op.Where(op.Equal(larger, 0), op.constant([math.inf, math.nan], x.dtype), found)
 
 
 def is_zero(op: Builder, x: Tensor) -> Tensor:
@@ -207,7 +216,9 @@ def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """self / other."""
     if is_real(other):
         return whole(op, op.Div(self, other))
-    return op.Div(product(op, self, conjugate(op, other)), squared_length(op, other))
+    small, larger = scaled(op, other)
+    quotient = op.Div(product(op, self, conjugate(op, small)), squared_length(op, small))
+    return op.Div(quotient, larger)
 
 
 @lower("aten.reciprocal", when=COMPLEX)

@@ -43,8 +43,7 @@ def _power_of_zero(op: Builder, sign: Tensor) -> Tensor:
 
 def _power(op: Builder, base: Tensor, exponent: int) -> Tensor:
     if exponent < 0:
-        found = inverse(op, _power(op, base, -exponent))
-        return op.Where(is_zero(op, base), op.constant([math.inf, math.nan], base.dtype), found)
+        return inverse(op, _power(op, base, -exponent))
     if exponent == 0:
         return op.Expand(op.constant([1, 0], base.dtype), vector(op, base.shape))
     if exponent == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
-from fxonnx.lowering.promote import array_in, as_tensor, common_dtype
-from fxonnx.lowering.registry import Body, Unsupported, lower
+from fxonnx.lowering.promote import as_tensor, common_dtype
+from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, reshape
 
 # ── one value everywhere ──
@@ -171,46 +171,6 @@ def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tens
     from_first, from_last = op.Add(op.Mul(index, step), first), op.Sub(last, op.Mul(op.Sub(gaps, index), step))
     in_first_half = op.Less(index, as_tensor(op, steps // 2, dtypes.FLOAT64))
     return op.Where(op.Or(in_first_half, op.Equal(index, 0.0)), from_first, from_last)
-
-
-def _cosines(*weights: float) -> Callable[..., np.ndarray]:
-    """A window that is Σ wₖ·cos(2πk·t), t from 0 to 1."""
-    return lambda time: sum(weight * np.cos(2 * np.pi * order * time) for order, weight in enumerate(weights))
-
-
-_WINDOWS: dict[str, Callable[..., np.ndarray]] = {
-    "bartlett_window": lambda time: 1 - np.abs(2 * time - 1),
-    "blackman_window": _cosines(0.42, -0.5, 0.08),
-    "hann_window": _cosines(0.5, -0.5),
-    "hamming_window": lambda time, alpha=0.54, beta=0.46: _cosines(alpha, -beta)(time),
-    "kaiser_window": lambda time, beta=12.0: (
-        np.i0(beta * np.sqrt(np.maximum(1 - (2 * time - 1) ** 2, 0))) / np.i0(beta)
-    ),
-}  # each a function of time from 0 to 1, and of the shape that its aten schema names
-
-
-def _window(name: str, window: Callable[..., np.ndarray]) -> Body:
-    def body(
-        op: Builder,
-        window_length: Dim,
-        periodic: bool = True,
-        alpha: float | None = None,
-        beta: float | None = None,
-        dtype: DType | None = None,
-    ) -> Tensor:
-        if not isinstance(window_length, int):
-            raise Unsupported("the length of a window must be known when the model is compiled")
-        given = {key: item for key, item in (("alpha", alpha), ("beta", beta)) if item is not None}
-        gaps = window_length if periodic else window_length - 1
-        values = window(np.arange(window_length) / max(gaps, 1), **given) if window_length != 1 else np.ones(1)
-        return op.constant(array_in(values, dtype or dtypes.FLOAT32))
-
-    body.__name__, body.__doc__ = name, f"torch.{name}: a constant, for it depends on no input."
-    return body
-
-
-for _name, _function in _WINDOWS.items():
-    lower(f"aten.{_name}")(_window(_name, _function))
 
 
 # ── matrices ──

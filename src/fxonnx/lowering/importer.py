@@ -35,13 +35,33 @@ from fxonnx.lowering.weights import TorchData
 class Program(Protocol):
     """What the importer reads of a captured program (`fxonnx.capture.Program` is one)."""
 
-    graph: fx.Graph
-    inputs: tuple[Any, ...]
-    weights: Mapping[fx.Node, Any]
-    states: tuple[Any, ...]
-    writebacks: tuple[Any, ...]
-    outputs: tuple[Any, ...]
-    subgraphs: Mapping[fx.Node, fx.GraphModule]
+    @property
+    def graph(self) -> fx.Graph:
+        """The functional aten graph."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What the caller brings."""
+
+    @property
+    def weights(self) -> Mapping[fx.Node, Any]:
+        """Placeholder -> the tensor that the model owns."""
+
+    @property
+    def states(self) -> tuple[Any, ...]:
+        """Buffers that the model changes."""
+
+    @property
+    def writebacks(self) -> tuple[Any, ...]:
+        """Inputs that the model changes."""
+
+    @property
+    def outputs(self) -> tuple[Any, ...]:
+        """The leaves of the result."""
+
+    @property
+    def subgraphs(self) -> Mapping[fx.Node, fx.GraphModule]:
+        """Bodies of higher-order ops."""
 
     def dim(self, size: Any) -> Dim:
         """A torch size as a dim with the user's names."""
@@ -49,6 +69,8 @@ class Program(Protocol):
     def location(self, node: fx.Node) -> Location:
         """Where in the user's model the node comes from."""
 
+
+READS_OF_DATA = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item.default)
 
 Decompose = Callable[[fx.Node], "fx.Graph | None"]
 
@@ -115,9 +137,8 @@ class Importer:
         """A size is an expression; it is materialized where it is used. One that comes from data is defined by its
         tensor."""
         dim = self.program.dim(size)
-        if node.target is torch.ops.aten._local_scalar_dense.default or node.target is torch.ops.aten.item.default:
-            if isinstance(dim, Expr) and dim.name is not None:
-                self.builder.define_size(dim.name, as_int64(self.builder, self.read(node.args[0])))
+        if node.target in READS_OF_DATA and isinstance(dim, Expr) and dim.name is not None:
+            self.builder.define_size(dim.name, as_int64(self.builder, self.read(node.args[0])))
         return dim
 
     def _lower(self, node: fx.Node) -> Any:
@@ -211,7 +232,7 @@ class Importer:
             return self._failed(
                 node, errors.UnsupportedOperator, "fxonnx has no lowering for it, and torch no decomposition"
             )
-        given = [item for item in fx_inputs(node)]
+        given = fx_inputs(node)
         placeholders = [inner for inner in graph.nodes if inner.op == "placeholder"]
         self.values.update(zip(placeholders, (self.read(item) for item in given), strict=True))
         location = self.builder.location

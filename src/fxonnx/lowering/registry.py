@@ -19,15 +19,18 @@ from fxonnx.lowering.promote import Promotion
 
 Body: TypeAlias = Callable[..., Any]
 
-FAMILIES = tuple(
-    """activation arithmetic attention compare complex complex_functions control convolution creation cumulative
-    diagonal embedding fft indexing joining linalg matmul normalization padding pooling quantized random recurrent
-    reduction resize scatter shape sorting special stft vision windows""".split()
+# fmt: off
+FAMILIES = (
+    "activation", "arithmetic", "attention", "compare", "complex", "complex_functions", "control", "convolution",
+    "creation", "cumulative", "diagonal", "embedding", "fft", "indexing", "joining", "linalg", "matmul",
+    "normalization", "padding", "pooling", "quantized", "random", "recurrent", "reduction", "resize", "scatter",
+    "shape", "sorting", "special", "stft", "vision", "windows",
 )
+# fmt: on
 
 # Arguments that say where and how torch stores a tensor; an ONNX value has no such thing, so bodies need not name them.
 STORAGE_ARGUMENTS = frozenset(
-    "layout device pin_memory memory_format generator non_blocking requires_grad copy out".split()
+    ["layout", "device", "pin_memory", "memory_format", "generator", "non_blocking", "requires_grad", "copy", "out"]
 )
 
 COMPLEX = "complex"

@@ -36,7 +36,8 @@ class ScaledData:
 
     def array(self) -> np.ndarray:
         """The product."""
-        return (self.source.array().astype(np.float64) * self.factor).astype(self.dtype.numpy)
+        product: np.ndarray = self.source.array().astype(np.float64) * self.factor
+        return product.astype(self.dtype.numpy)
 
     def buffer(self) -> Any:
         """The product, contiguous."""

@@ -51,7 +51,7 @@ def attention(
     if softcap:
         scores = op.Tanh(scores / softcap) * softcap
     bias = _bias(op, scores, mask, bool(is_causal), offset)
-    if mask is None:
+    if bias is None or mask is None:  # a causal row sees at least its own key
         result = op.MatMul(op.Softmax(scores if bias is None else scores + bias, axis=-1), value)
     else:
         result = _safe_product(op, scores, bias, value)

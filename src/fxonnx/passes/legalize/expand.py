@@ -68,7 +68,7 @@ def by_function_body(op: Builder, node: Node) -> list[Tensor] | None:
     """
     import onnx
 
-    definition = onnx.defs.get_schema(node.op, schema.NEWEST, "")
+    definition: Any = onnx.defs.get_schema(node.op, schema.NEWEST, "")
     if not definition.has_function:
         return None
     inputs = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Node, constant_ints
 from fxonnx.passes.legalize.registry import form
 
@@ -24,7 +25,7 @@ def split(op: Builder, x: Tensor, sizes: Tensor | None, *, axis: int, num_output
     """Explicit sizes: all alike but the last, which takes what is left."""
     part = -(-1 * x.shape[axis] // num_outputs)
     rest = x.shape[axis] - part * (num_outputs - 1)
-    return op.Split(x, op.sizes([*[part] * (num_outputs - 1), rest]), axis=axis, _outputs=num_outputs)  # type: ignore[no-any-return]
+    return op.Split(x, op.sizes([*[part] * (num_outputs - 1), rest]), axis=axis, _outputs=num_outputs)
 
 
 def _has_axes(node: Node) -> bool:
@@ -37,10 +38,11 @@ def pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor
     named = constant_ints(axes.value)
     given = pads.value.known or constant_ints(pads.value)
     assert named is not None and given is not None, "the axes of a Pad are constant"
-    before, after = [0] * x.rank, [0] * x.rank
+    before: list[Dim] = [0] * x.rank
+    after: list[Dim] = [0] * x.rank
     for index, axis in enumerate(named):
-        before[axis], after[axis] = given[index], given[index + len(named)]  # type: ignore[call-overload]
-    return op.Pad(x, op.sizes([*before, *after]), value, mode=mode)  # type: ignore[no-any-return]
+        before[axis], after[axis] = given[index], given[index + len(named)]
+    return op.Pad(x, op.sizes([*before, *after]), value, mode=mode)
 
 
 @form("Resize", since=18, applies=lambda node: "axes" in node.attributes)
@@ -55,10 +57,10 @@ def resize(
     }
     if scales is not None:
         factors = np.ones(x.rank, np.float32)
-        factors[list(axes)] = scales.value.data.array()  # type: ignore[union-attr]
-        return op.Resize(x, None, factors, **rest)  # type: ignore[no-any-return]
+        factors[list(axes)] = scales.value.data.array()
+        return op.Resize(x, None, factors, **rest)
     assert sizes is not None
     every = list(x.shape)
     for axis, size in zip(axes, sizes.value.known or constant_ints(sizes.value) or (), strict=True):
         every[axis] = size
-    return op.Resize(x, None, None, op.sizes(every), **rest)  # type: ignore[no-any-return]
+    return op.Resize(x, None, None, op.sizes(every), **rest)

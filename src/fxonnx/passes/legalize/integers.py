@@ -18,7 +18,7 @@ def _is_floored_float(node: Node) -> bool:
 def floored_remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor:
     """C's fmod, and y added where its sign is not y's. NaN and infinities as Mod-28 has them."""
     rest = op.Mod(x, y, fmod=1)
-    return op.Where(op.Less(op.Sign(rest) * op.Sign(y), 0), rest + y, rest)  # type: ignore[no-any-return]
+    return op.Where(op.Less(op.Sign(rest) * op.Sign(y), 0), rest + y, rest)
 
 
 def _is_signed(node: Node) -> bool:
@@ -35,7 +35,7 @@ def signed_shift(op: Builder, x: Tensor, y: Tensor, *, direction: str) -> Tensor
     known = constant_ints(y.value)
     if known is not None and all(0 <= distance < bits - 1 for distance in known):
         power = op.Gather(powers, _index(op, y))
-        return x * power if direction == "LEFT" else (x - op.Mod(x, power)) / power  # type: ignore[no-any-return]
+        return x * power if direction == "LEFT" else (x - op.Mod(x, power)) / power
     out_of_range = op.Or(op.Less(y, 0), op.GreaterOrEqual(y, bits))
     if direction == "LEFT":
         return x * op.Gather(powers, _index(op, op.Where(out_of_range, bits, y)))
@@ -48,7 +48,7 @@ def signed_shift(op: Builder, x: Tensor, y: Tensor, *, direction: str) -> Tensor
 
 
 def _index(op: Builder, y: Tensor) -> Tensor:
-    return y if y.dtype is INT64 else op.Cast(y, to=INT64)  # type: ignore[no-any-return]
+    return y if y.dtype is INT64 else op.Cast(y, to=INT64)
 
 
 def _powers(dtype: DType) -> np.ndarray:

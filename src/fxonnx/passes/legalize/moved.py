@@ -112,7 +112,8 @@ def _keep_defaults(attributes: dict[str, Attribute], newest: OpFacts, older: OpF
 def _rename_values(op: str, attributes: dict[str, Attribute], opset: int) -> None:
     for (named, attribute), (since, former) in FORMER_VALUES.items():
         if op == named and opset < since and attribute in attributes:
-            attributes[attribute] = former.get(attributes[attribute], attributes[attribute])  # type: ignore[call-overload]
+            value = str(attributes[attribute])
+            attributes[attribute] = former.get(value, value)
 
 
 def signature_fits(node: Node, facts: OpFacts) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import product
+from typing import Any
 
 from fxonnx.dtypes import DType, contains
 from fxonnx.ir import schema
@@ -59,7 +60,7 @@ def is_function(op: str, opset: int) -> bool:
     """Whether ONNX defines the operator by other operators, so that a runtime without a kernel can still run it."""
     import onnx
 
-    definition = onnx.defs.get_schema(schema.split_name(op)[1], opset, "")
+    definition: Any = onnx.defs.get_schema(schema.split_name(op)[1], opset, "")
     return bool(definition.has_function or definition.has_context_dependent_function)
 
 

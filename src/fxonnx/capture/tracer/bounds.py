@@ -1,0 +1,76 @@
+"""What is known of a size without knowing its symbols: the least and the greatest value it can have.
+
+Interval arithmetic (Moore 1966) on the normal form of a dim, after each symbol is written as its least size and what
+is beyond: n*m - n over n, m ≥ 2 is a*b + a + 2*b + 2 over a, b ≥ 0, so at least 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from fxonnx.ir.dims import Call, Dim, Expr, Symbol, substitute, symbol
+
+Interval: TypeAlias = "tuple[float, float]"  # whole numbers, or an infinity
+
+LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
+
+
+def interval(dim: Dim, lows: Mapping[str, int], highs: Mapping[str, int]) -> Interval:
+    """The least and greatest value of a dim whose symbols have at least and at most the given sizes."""
+    if isinstance(dim, int):
+        return dim, dim
+    names = dim.symbols
+    shifted = substitute(dim, {name: symbol(name) + lows.get(name, LEAST) for name in names})
+    rests = {name: highs[name] - lows.get(name, LEAST) for name in names if name in highs}
+    return _of_dim(shifted, rests)
+
+
+def _of_dim(dim: Dim, rests: Mapping[str, int]) -> Interval:
+    if isinstance(dim, int):
+        return dim, dim
+    low, high = 0.0, 0.0
+    for monomial, factor in dim.terms:
+        term: Interval = (factor, factor)
+        for atom in monomial:
+            term = _times(term, _of_atom(atom, rests))
+        low, high = low + term[0], high + term[1]
+    return low, high
+
+
+def _times(left: Interval, right: Interval) -> Interval:
+    products = [0.0 if 0 in (a, b) else a * b for a in left for b in right]
+    return min(products), max(products)
+
+
+def _of_atom(atom: Symbol | Call, rests: Mapping[str, int]) -> Interval:
+    if isinstance(atom, Symbol):
+        return 0, rests.get(atom.text, math.inf)
+    left, right = _of_dim(atom.left, rests), _of_dim(atom.right, rests)
+    match atom.function:
+        case "max":
+            return max(left[0], right[0]), max(left[1], right[1])
+        case "min":
+            return min(left[0], right[0]), min(left[1], right[1])
+        case "%" if right[0] > 0:
+            return 0, min(right[1] - 1, left[1]) if left[0] >= 0 else right[1] - 1
+        case "//" if right[0] > 0:
+            return _quotient(left[0], right), _quotient(left[1], right[::-1])
+    return -math.inf, math.inf
+
+
+def _quotient(value: float, divisors: Interval) -> float:
+    """The value's floor by the divisor that makes it smaller: the large one of `divisors` for what is not negative.
+
+    `divisors` is (low, high) for a lower bound, (high, low) for an upper one.
+    """
+    divisor = divisors[1] if value >= 0 else divisors[0]
+    if math.isinf(value):
+        return value
+    return math.floor(value / divisor) if not math.isinf(divisor) else (0 if value >= 0 else -1)
+
+
+def is_symbolic(dim: Dim) -> bool:
+    """Whether a dim varies."""
+    return isinstance(dim, Expr)

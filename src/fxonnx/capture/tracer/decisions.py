@@ -1,0 +1,115 @@
+"""What the model and torch decide by sizes while they run: what holds for all sizes costs nothing, what holds for the
+traced ones only is noted with the line that asked."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fxonnx.capture.tracer.bounds import interval
+from fxonnx.ir.dims import Dim, Expr
+from fxonnx.location import Location
+
+RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A comparison that came out true for the traced sizes and need not for others.
+
+    `inside` tells whether an op asked (torch checks its arguments), not the model's Python.
+    """
+
+    left: Dim
+    relation: str
+    right: Dim
+    location: Location
+    inside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A dim of which something made a plain number."""
+
+    dim: Dim
+    location: Location
+    op: str
+
+
+class Frozen(Exception):
+    """Something makes a plain number of a dim. Callers make a FrozenDimension of it."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__(f"{loss.dim} becomes a constant")
+        self.loss = loss
+
+
+@dataclass(slots=True, eq=False)
+class Decisions:
+    """The notes of one trace. `lows` and `highs` are the sizes that were asked for, by name of the dim."""
+
+    lows: Mapping[str, int]
+    highs: Mapping[str, int]
+    locate: Callable[[], Location]
+    op: str = ""  # what runs now; empty in the model's own Python
+    taken: dict[tuple[str, Dim], Decision] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
+    _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
+
+    def known(self, relation: str, left: Dim, right: Dim) -> bool | None:
+        """What a comparison is for all sizes alike, or None."""
+        difference = left - right
+        if isinstance(difference, int):
+            return RELATIONS[relation](difference, 0)
+        key = relation, difference
+        if key not in self._known:
+            self._known[key] = self._for_all(relation, difference)
+        return self._known[key]
+
+    def _for_all(self, relation: str, difference: Dim) -> bool | None:
+        if (found := self._relates(difference)) is not None:
+            return relation in found
+        return None
+
+    def _relates(self, difference: Dim) -> tuple[str, ...] | None:
+        low, high = interval(difference, self.lows, self.highs)
+        if low > 0:
+            return "!=", ">", ">="
+        if high < 0:
+            return "!=", "<", "<="
+        return None
+
+    def note(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
+        """Keep a comparison that came out as it did for the traced sizes."""
+        said = relation if holds else OPPOSITE[relation]
+        key = said, left - right
+        if key not in self.taken or (self.taken[key].inside and not self.op):
+            self.taken[key] = Decision(left, said, right, self.locate(), bool(self.op))
+
+    def lose(self, dim: Dim) -> Frozen:
+        """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
+        loss = Loss(dim, self.locate(), self.op)
+        self.losses.append(loss)
+        return Frozen(loss)
+
+    # ── what torch's guards call on a node's shape_env ──
+
+    def evaluate_sym_node(self, node: Any, size_oblivious: bool = False, fallback_value: bool | None = None) -> bool:
+        """`guard_or_false(…)`, `guard_or_true(…)`: the way that is right for all sizes, unless one is certain."""
+        known: bool | None = node.known()
+        if known is not None:
+            return known
+        return bool(node.decide()) if fallback_value is None else fallback_value
+
+    def _maybe_evaluate_static(self, expression: Any) -> bool | None:
+        """`statically_known_true(…)`."""
+        known: bool | None = expression.known()
+        return known
+
+
+__all__ = ["OPPOSITE", "RELATIONS", "Decision", "Decisions", "Expr", "Frozen", "Loss"]

@@ -1,0 +1,32 @@
+"""Every part of torch without a promise that the tracer uses, one by one: what for, and what to do when it changes.
+
+`tests/capture/tracer/test_torch_private.py` checks each of them and says in words what to look at. Two more are a
+matter of protocol, not of names: the methods that torch calls on the node of a `torch.SymInt` (`sizes.Node`, after
+torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a node's `shape_env`
+(`decisions.Decisions`, after torch.fx.experimental.symbolic_shapes.ShapeEnv).
+"""
+
+from __future__ import annotations
+
+# The meta kernels that torch writes in Python run only under this; without it a composite op asks C++, which wants
+# plain sizes.
+from torch._dispatch.python import enable_python_dispatcher
+
+# Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry.
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+
+# The only class of modes that torch lets stand at the PreDispatch key, where calls arrive whole. It keeps what it
+# sees as proxies; ours overrides `__torch_dispatch__` and keeps the calls themselves.
+from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
+
+# Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before.
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+__all__ = [
+    "FakeTensor",
+    "FakeTensorMode",
+    "ProxyTorchDispatchMode",
+    "enable_python_dispatcher",
+    "in_kernel_invocation_manager",
+    "is_traceable_wrapper_subclass",
+]
