@@ -18,7 +18,7 @@ from fxonnx.dtypes import (
     UINT32,
     DType,
 )  # fmt: skip
-from fxonnx.target import NEWEST_OPSET, Target
+from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET, Target
 
 DTYPES = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT32, BOOL]
 
@@ -50,8 +50,8 @@ def test_defaults():
     assert Target.onnxruntime("1.99").kernels.version.startswith("1.32")
 
 
-@pytest.mark.parametrize("opset", range(9, 29))
-def test_every_opset_from_9(opset):
+@pytest.mark.parametrize("opset", range(OLDEST_OPSET, NEWEST_OPSET + 1))
+def test_every_opset(opset):
     assert Target.onnx(opset).opset == Target.onnxruntime(opset=opset).opset == opset
 
 
@@ -60,7 +60,7 @@ def test_opsets_out_of_range(opset):
     for make in (Target.onnx, Target.onnx().at, lambda opset: Target.onnxruntime(opset=opset)):
         with pytest.raises(errors.OpsetOutOfRange) as caught:
             make(opset)
-        assert f"opset={9 if opset < 9 else NEWEST_OPSET}" in caught.value.cure
+        assert f"opset={OLDEST_OPSET if opset < OLDEST_OPSET else NEWEST_OPSET}" in caught.value.cure
 
 
 def test_runtimes_older_than_all_snapshots():
@@ -91,7 +91,7 @@ def test_names_of_variables_and_of_parameters(target):
 def test_versions(target):
     assert target.has_kernel("", "Attention", 24, {"T1": FLOAT32})
     assert not target.has_kernel("", "Attention", 25, {"T1": FLOAT32})
-    assert target.opsets_with_kernel("RoiAlign", {"T1": FLOAT32}) == tuple(range(10, 22))
+    assert target.opsets_with_kernel("RoiAlign", {"T1": FLOAT32}) == tuple(range(OLDEST_OPSET, 22))
     assert target.opsets_with_kernel("TensorScatter", {}) == (24, 25, 26, 27, 28)
 
 

@@ -107,7 +107,7 @@ def _node(pattern: PatternNode, node: Node, match: Match, uses: Uses) -> Iterato
     wanted = (*pattern.inputs, *(None,) * (length - len(pattern.inputs)))
     given = (*node.inputs, *(None,) * (length - len(node.inputs)))
     for order in permutations(given) if pattern.op in COMMUTATIVE and 1 < length <= 3 else (given,):
-        if _numbers_keep_rank(wanted, order):
+        if not pattern.has_number or _numbers_keep_rank(wanted, order):
             yield from _inputs(wanted, order, start, uses)
 
 

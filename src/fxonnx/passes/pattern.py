@@ -42,6 +42,13 @@ class PatternNode:
     op: str
     inputs: tuple[Any, ...]
     attributes: Mapping[str, Any]
+    has_number: bool = False
+
+    @staticmethod
+    def of(op: str, inputs: tuple[Any, ...], attributes: Mapping[str, Any]) -> PatternNode:
+        """The call, knowing whether an input is a number, as most are not."""
+        is_number = (isinstance(item, (int, float, AttributeWildcard)) for item in inputs)
+        return PatternNode(op, inputs, attributes, any(is_number))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +122,7 @@ class Pattern:
 
 
 def _call(op: str, *inputs: Any) -> Pattern:
-    return Pattern(PatternNode(op, inputs, {}))
+    return Pattern(PatternNode.of(op, inputs, {}))
 
 
 class PatternOpset:
@@ -139,7 +146,7 @@ class PatternOpset:
 
     def __getattr__(self, op: str) -> Callable[..., Any]:
         def record(*inputs: Any, _outputs: int = 1, **attributes: Any) -> Any:
-            node = PatternNode(op, inputs, attributes)
+            node = PatternNode.of(op, inputs, attributes)
             patterns = tuple(Pattern(node, index) for index in range(_outputs))
             return patterns[0] if _outputs == 1 else patterns
 

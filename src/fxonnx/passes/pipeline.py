@@ -80,11 +80,11 @@ def repeat(*passes: Pass, name: str, rounds: int = ROUNDS) -> Pass:
     """The passes in turn, again and again until none changes the graph, or so many `rounds` are over."""
 
     def run(graph: Graph, target: Target) -> Graph:
-        for _ in range(rounds):
-            before = graph
-            for each in passes:
-                graph = each(graph, target)
-            if graph is before:
+        unchanged = 0  # passes in a row
+        for each in passes * rounds:
+            before, graph = graph, each(graph, target)
+            unchanged = unchanged + 1 if graph is before else 0
+            if unchanged == len(passes):
                 break
         return graph
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from fxonnx.ir.dims import Call, Dim, Expr, Symbol, substitute, symbol
+from fxonnx.ir.dims import Call, Dim, Symbol, substitute, symbol
 
 Interval: TypeAlias = "tuple[float, float]"  # whole numbers, or an infinity
 
@@ -70,7 +70,3 @@ def _quotient(value: float, divisors: Interval) -> float:
         return value
     return math.floor(value / divisor) if not math.isinf(divisor) else (0 if value >= 0 else -1)
 
-
-def is_symbolic(dim: Dim) -> bool:
-    """Whether a dim varies."""
-    return isinstance(dim, Expr)

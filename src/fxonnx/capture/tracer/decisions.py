@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fxonnx.capture.tracer.bounds import interval
-from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.dims import Dim, symbol
 from fxonnx.location import Location
 
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -53,12 +53,13 @@ class Frozen(Exception):
 class Decisions:
     """The notes of one trace. `lows` and `highs` are the sizes that were asked for, by name of the dim."""
 
-    lows: Mapping[str, int]
+    lows: dict[str, int]
     highs: Mapping[str, int]
     locate: Callable[[], Location]
     op: str = ""  # what runs now; empty in the model's own Python
     taken: dict[tuple[str, Dim], Decision] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
+    opaque: dict[Any, Dim] = field(default_factory=dict)  # a number that dims cannot say -> the symbol that stands for it
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
 
     def known(self, relation: str, left: Dim, right: Dim) -> bool | None:
@@ -72,17 +73,16 @@ class Decisions:
         return self._known[key]
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
-        if (found := self._relates(difference)) is not None:
-            return relation in found
-        return None
-
-    def _relates(self, difference: Dim) -> tuple[str, ...] | None:
         low, high = interval(difference, self.lows, self.highs)
-        if low > 0:
-            return "!=", ">", ">="
-        if high < 0:
-            return "!=", "<", "<="
-        return None
+        surely, never = {
+            ">": (low > 0, high <= 0),
+            ">=": (low >= 0, high < 0),
+            "<": (high < 0, low >= 0),
+            "<=": (high <= 0, low > 0),
+            "==": (False, low > 0 or high < 0),
+            "!=": (low > 0 or high < 0, False),
+        }[relation]
+        return True if surely else False if never else None
 
     def note(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
         """Keep a comparison that came out as it did for the traced sizes."""
@@ -96,6 +96,13 @@ class Decisions:
         loss = Loss(dim, self.locate(), self.op)
         self.losses.append(loss)
         return Frozen(loss)
+
+    def stand_in(self, number: Any) -> Dim:
+        """A symbol for a whole number that no dim can say, the same one wherever it stands."""
+        if number not in self.opaque:
+            name = f"size{len(self.opaque)}"
+            self.opaque[number], self.lows[name] = symbol(name), 0
+        return self.opaque[number]
 
     # ── what torch's guards call on a node's shape_env ──
 
@@ -112,4 +119,4 @@ class Decisions:
         return known
 
 
-__all__ = ["OPPOSITE", "RELATIONS", "Decision", "Decisions", "Expr", "Frozen", "Loss"]
+__all__ = ["OPPOSITE", "RELATIONS", "Decision", "Decisions", "Frozen", "Loss"]

@@ -6,9 +6,7 @@ from fxonnx.ir import schema
 from fxonnx.ir.graph import Graph
 from fxonnx.passes.legalize.registry import EXPANSIONS, load
 from fxonnx.passes.legalize.support import is_function, runs_somehow
-from fxonnx.target import Target
-
-OLDEST = 13  # legalize has an answer to every signature change from here on
+from fxonnx.target import OLDEST_OPSET, Target
 
 
 def newest_that_runs(graph: Graph, target: Target) -> Target:
@@ -19,7 +17,7 @@ def newest_that_runs(graph: Graph, target: Target) -> Target:
     """
     load()
     operators = {node.op for node in graph.all_nodes() if schema.facts(node.op) is not None}
-    for opset in range(target.opset, OLDEST - 1, -1):
+    for opset in range(target.opset, OLDEST_OPSET - 1, -1):
         lower = target.at(opset)
         if all(_is_usable(op, lower) for op in operators):
             return lower

@@ -15,7 +15,7 @@ from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
-from fxonnx.passes.legalize.support import bindings, runs
+from fxonnx.passes.legalize.support import bindings, input_variables, runs, widened
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
@@ -43,12 +43,16 @@ def expand(graph: Graph, target: Target) -> Graph:
 
 
 def is_known(node: Node, target: Target) -> bool:
-    """Whether the target's opset has the operator, and its runtime runs it as it is or through a kernel for other
-    dtypes."""
+    """Whether the target's opset has the operator, and its runtime a kernel for these dtypes or exact wider ones."""
     if schema.facts(node.op) is None:  # not ONNX's own: the user's or the runtime's business
         return True
     facts = schema.facts(node.op, target.opset)
-    return facts is not None and (node.op not in EXPANSIONS or runs(node.op, target, bindings(node, facts)))
+    if facts is None:
+        return False
+    bound = bindings(node, facts)
+    if node.op not in EXPANSIONS or runs(node.op, target, bound):
+        return True
+    return widened(node.op, target, bound, input_variables(node, facts)) is not None
 
 
 def call(body: Expansion, op: Builder, node: Node) -> Recorded:
@@ -71,10 +75,13 @@ def by_function_body(op: Builder, node: Node) -> list[Tensor] | None:
     definition: Any = onnx.defs.get_schema(node.op, schema.NEWEST, "")
     if not definition.has_function:
         return None
+    facts = schema.facts(node.op)
+    assert facts is not None
+    defaults = {name: fact.default for name, fact in facts.attributes.items() if fact.default is not None}
     inputs = {
         parameter.name: op.use(value)
         for parameter, value in zip(definition.inputs, node.inputs, strict=False)
         if value is not None
     }
-    result = op.inline(definition.function_body, {**inputs, **node.attributes})
+    result = op.inline(definition.function_body, {**inputs, **defaults, **node.attributes})
     return list(result) if isinstance(result, (tuple, list)) else [result]

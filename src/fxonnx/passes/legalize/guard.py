@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fxonnx import errors
 from fxonnx.ir import schema
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.passes.legalize.moved import signature_fits
 from fxonnx.passes.legalize.support import admitted, bindings, is_function, runs, runs_somehow
 from fxonnx.passes.pipeline import graph_pass
-from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET, Target
+from fxonnx.target import MICROSOFT, NEWEST_OPSET, OLDEST_OPSET, Target
+
+RUNTIME_DOMAINS = (MICROSOFT,)
 
 
 @graph_pass
@@ -20,6 +24,9 @@ def guard(graph: Graph, target: Target) -> Graph:
 
 def complaint(node: Node, target: Target) -> errors.Error | None:
     """The error about a node that the target cannot have; None for the others."""
+    domain, _ = schema.split_name(node.op)
+    if domain in RUNTIME_DOMAINS and not target.allows(domain):
+        return _not_in_opset(node, target, f"{node.op} is an operator of one runtime, and the target is standard ONNX")
     if schema.facts(node.op) is None:  # another domain: whoever brought it knows
         return None
     facts = schema.facts(node.op, target.opset)
@@ -38,7 +45,7 @@ def complaint(node: Node, target: Target) -> errors.Error | None:
     return errors.NoKernel(
         f"{_subject(node)} does not run on {target}",
         cause=f"it has no kernel for {node.op} (opset {facts.since}) with {_dtypes(bound)}",
-        cure=_opset_cure([opset for opset in target.opsets_with_kernel(node.op, dict(bound)) if opset >= 13]),
+        cure=_opset_cure(target.opsets_with_kernel(node.op, dict(bound))),
         location=node.location, value=str(node.output.type),
     )  # fmt: skip
 
@@ -56,7 +63,7 @@ def _would_fit(node: Node, opset: int) -> bool:
     return facts is not None and signature_fits(node, facts) is None and admitted(node.op, opset, bindings(node, facts))
 
 
-def _opset_cure(opsets: list[int]) -> str:
+def _opset_cure(opsets: Sequence[int]) -> str:
     return (
         f"fxonnx.compile(model, args, opset={opsets[0]})"
         if opsets

@@ -20,6 +20,8 @@ from fxonnx.target import Target
 FORMER_NAMES = {("Pad", "constant_value"): "value", ("TopK", "K"): "k"}
 # Attribute values that had another name, by operator, attribute and the first opset with the new one.
 FORMER_VALUES = {("GridSample", "mode"): (20, {"linear": "bilinear", "cubic": "bicubic"})}
+# What an operator did before it had an attribute, where that is not what the attribute's default says today.
+FORMER_MEANINGS = {("RoiAlign", "coordinate_transformation_mode"): "output_half_pixel"}
 
 
 @graph_pass
@@ -38,7 +40,7 @@ def _moved_node(node: Node, opset: int) -> Node:
         return node
     attributes = dict(node.attributes)
     inputs = _older_inputs(node, newest, older, attributes)
-    _drop_neutral(attributes, newest, older)
+    _drop_neutral(node.op, attributes, newest, older)
     _keep_defaults(attributes, newest, older)
     _rename_values(node.op, attributes, opset)
     return Node(node.op, inputs, node.outputs, attributes, node.location)
@@ -89,10 +91,15 @@ def _attribute_content(value: Value, fact: AttributeFacts | None) -> Attribute |
     return None if value.data is None else float(value.data.array().reshape(-1)[0])
 
 
-def _drop_neutral(attributes: dict[str, Attribute], newest: OpFacts, older: OpFacts) -> None:
-    """Attributes that the older operator lacks say nothing where they hold their default."""
-    for name in set(attributes) - set(older.attributes):
-        if name in newest.attributes and attributes[name] == newest.attributes[name].default:
+def _drop_neutral(op: str, attributes: dict[str, Attribute], newest: OpFacts, older: OpFacts) -> None:
+    """Attributes that the older operator lacks say nothing where they say what it does anyway; others stay, for
+    `guard` to report, and so does a default that it would not have done."""
+    for name in set(newest.attributes) - set(older.attributes):
+        default = newest.attributes[name].default
+        former = FORMER_MEANINGS.get((op, name), default)
+        if former != default:
+            attributes.setdefault(name, default)  # type: ignore[arg-type]
+        if name in attributes and attributes[name] == former:
             del attributes[name]
 
 

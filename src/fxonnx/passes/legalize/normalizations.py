@@ -6,7 +6,7 @@ from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.passes.legalize.registry import expands
+from fxonnx.passes.legalize.registry import expands, form
 
 
 def _in_stash(op: Builder, x: Tensor, stash_type: int) -> Tensor:
@@ -42,6 +42,7 @@ def rms_normalization(op: Builder, x: Tensor, scale: Tensor, *, axis: int, epsil
     return _back(op, wide / op.Sqrt(mean + epsilon), x) * scale
 
 
+@form("GroupNormalization", since=21, applies=lambda node: True)  # at 18 its scale and bias were the groups'
 @expands("GroupNormalization")
 def group_normalization(
     op: Builder, x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float, stash_type: int

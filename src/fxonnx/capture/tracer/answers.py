@@ -1,0 +1,216 @@
+"""What a call returns, on fake tensors: asked of torch once for each kind of call, remembered for the next.
+
+A model repeats itself: 16 layers make the same 60 calls. What torch's meta kernels find (shape, dtype, strides, which
+argument the result is a view of) depends on the op and on the geometry of its arguments only, so the second layer
+costs a lookup. Ops whose kernels would walk through a sequence have a formula here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+
+from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.symbols import dim_of
+from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+
+aten = torch.ops.aten
+Key: TypeAlias = Any
+
+
+class Unrepeatable(Exception):
+    """A call whose answer is not remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A result: its geometry, and the number of the tensor argument whose memory it shares."""
+
+    shape: tuple[Any, ...]
+    strides: tuple[Any, ...]
+    offset: Any
+    dtype: torch.dtype
+    device: torch.device
+    shares: int | None
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A result that is one of the tensor arguments itself."""
+
+    argument: int
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A tuple or list of results."""
+
+    kind: type
+    parts: tuple[Any, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Answers:
+    """The memory of one trace."""
+
+    mode: FakeTensorMode
+    decisions: Decisions
+    known: dict[Key, Any] = field(default_factory=dict)
+    geometries: dict[int, Key] = field(default_factory=dict)  # id of a living fake tensor -> its geometry
+
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What `func` returns for fake arguments."""
+        tensors: list[Any] = []
+        try:
+            key = (*_surroundings(func), *(self._key(each, tensors) for each in args), *self._named(kwargs, tensors))
+        except Unrepeatable:
+            return self._ask(func, args, kwargs)
+        answer = self.known.get(key)
+        if answer is not None:
+            return self._again(answer, tensors)
+        result = self._ask(func, args, kwargs)
+        try:
+            self.known[key] = self._note(result, tensors)
+        except Unrepeatable:
+            self._forget(tensors)
+        return result
+
+    def _ask(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        before, self.decisions.op = self.decisions.op, str(func)
+        try:
+            return FORMULAS[func](*args, **kwargs) if func in FORMULAS else func(*args, **kwargs)
+        finally:
+            self.decisions.op = before
+
+    # ── what a call looks like ──
+
+    def _named(self, kwargs: dict[str, Any], tensors: list[Any]) -> Iterator[Key]:
+        for name, value in kwargs.items():
+            yield name, self._key(value, tensors)
+
+    def _key(self, value: Any, tensors: list[Any]) -> Key:
+        if isinstance(value, FakeTensor):
+            if value.constant is not None:
+                raise Unrepeatable
+            tensors.append(value)
+            return self.geometry(value)
+        if isinstance(value, (list, tuple)):
+            return type(value), tuple(self._key(each, tensors) for each in value)
+        if isinstance(value, torch.SymInt):
+            return value.node.dim, "size"
+        if isinstance(value, _PLAIN):
+            return type(value), repr(value) if isinstance(value, float) else value
+        raise Unrepeatable
+
+    def geometry(self, tensor: Any) -> Key:
+        """Everything that a meta kernel can see of a tensor."""
+        known = self.geometries.get(id(tensor))
+        if known is None:
+            known = self.geometries[id(tensor)] = _geometry(tensor)
+        return known
+
+    def _forget(self, tensors: list[Any]) -> None:
+        """Look again at tensors that a call may have changed."""
+        for tensor in tensors:
+            self.geometries.pop(id(tensor), None)
+
+    # ── what it returns ──
+
+    def _note(self, result: Any, tensors: list[Any]) -> Any:
+        if isinstance(result, (list, tuple)):
+            return Several(type(result), tuple(self._note(each, tensors) for each in result))
+        if not isinstance(result, FakeTensor) or result.constant is not None or result.requires_grad:
+            raise Unrepeatable
+        same = next((index for index, each in enumerate(tensors) if each is result), None)
+        if same is not None:
+            return Given(same)
+        memory = _memory(result)
+        shares = next((index for index, each in enumerate(tensors) if _memory(each) == memory), None)
+        return Made(
+            tuple(result.shape), result.stride(), result.storage_offset(), result.dtype, result.device, shares,
+            self.geometry(result),
+        )  # fmt: skip
+
+    def _again(self, answer: Any, tensors: list[Any]) -> Any:
+        if isinstance(answer, Given):
+            return tensors[answer.argument]
+        if isinstance(answer, Several):
+            return answer.kind(self._again(each, tensors) for each in answer.parts)
+        made = self._make(answer, tensors)
+        self.geometries[id(made)] = answer.key
+        return made
+
+    def _make(self, answer: Made, tensors: list[Any]) -> Any:
+        with in_kernel_invocation_manager(self.mode):
+            memory = torch.empty_strided(answer.shape, answer.strides, dtype=answer.dtype, device="meta")
+            if answer.shares is not None:
+                storage = tensors[answer.shares].untyped_storage()
+                memory.set_(storage, answer.offset, answer.shape, answer.strides)
+        return FakeTensor(self.mode, memory, answer.device)
+
+
+_PLAIN = (
+    int, float, complex, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format,
+)  # fmt: skip
+_ODD = frozenset({"set_", "resize_", "resize_as_", "as_strided", "as_strided_", "lift_fresh", "lift", "_lazy_clone"})
+
+
+def _surroundings(func: Any) -> tuple[Any, ...]:
+    """The call, and what besides its arguments its result depends on. Raises Unrepeatable."""
+    if not isinstance(func, torch._ops.OpOverload) or func.overloadpacket.__name__ in _ODD:
+        raise Unrepeatable
+    if torch.Tag.inplace_view in func.tags:
+        raise Unrepeatable
+    casts = torch.is_autocast_enabled("cpu")
+    return (
+        func,
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_autocast_dtype("cpu") if casts else None,
+    )
+
+
+def _geometry(tensor: Any) -> Key:
+    if tensor.layout is not torch.strided:
+        raise Unrepeatable
+    sizes = tuple(map(dim_of, tensor.shape))
+    strides = tuple(map(dim_of, tensor.stride()))
+    flags = tensor.is_conj(), tensor.is_neg(), tensor.requires_grad, tensor.is_inference()
+    if flags[0] or flags[1]:
+        raise Unrepeatable
+    return tensor.dtype, tensor.device, sizes, strides, dim_of(tensor.storage_offset()), flags
+
+
+def _memory(tensor: Any) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+# ── ops whose kernels walk through a sequence ──
+
+
+def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
+    """The results of a stack of recurrent layers: features of both directions, then the last states."""
+
+    def formula(
+        input: Any, initial: Any, weights: Any, has_biases: bool, layers: int, dropout: float, train: bool,
+        bidirectional: bool, batch_first: bool,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        first = initial if states == 1 else initial[0]
+        features = first.shape[-1] * (2 if bidirectional else 1)
+        output = input.new_empty((*input.shape[:-1], features))
+        last = [initial] if states == 1 else list(initial)
+        return (output, *(torch.empty_like(each) for each in last))
+
+    return formula
+
+
+FORMULAS: dict[Any, Callable[..., Any]] = {
+    aten.lstm.input: _recurrent(2),
+    aten.gru.input: _recurrent(1),
+    aten.rnn_tanh.input: _recurrent(1),
+    aten.rnn_relu.input: _recurrent(1),
+}

@@ -1,0 +1,186 @@
+"""Records what a model calls while it runs on fake tensors: a dispatch mode before decomposition, and an fx graph."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxonnx.capture.program import Weight
+from fxonnx.capture.tracer.answers import Answers
+from fxonnx.capture.tracer.symbols import Real, Whole
+from fxonnx.capture.tracer.torch_private import FakeTensor, ProxyTorchDispatchMode, is_traceable_wrapper_subclass
+from fxonnx.errors import CaptureRefused
+
+aten = torch.ops.aten
+
+
+class Recorder(ProxyTorchDispatchMode):  # type: ignore[misc]
+    """Stands before every aten call (at the PreDispatch key), computes its fake result and hands both to the tape."""
+
+    def __init__(self, tape: Tape, *, whole: bool = True) -> None:
+        super().__init__(None, "fake", pre_dispatch=whole)
+        self._tape = tape
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """One call. Real tensors among its arguments are the model's own."""
+        return self._tape.call(func, args, kwargs or {})
+
+
+@dataclass(slots=True, eq=False)
+class Tape:
+    """The graph as it grows, and what its nodes stand for.
+
+    `fake` makes a weight's stand-in, `keys` knows weights by name, `place` gives a call's meta.
+    """
+
+    answers: Answers
+    fake: Callable[[torch.Tensor], Any]
+    keys: dict[int, str]
+    place: Callable[[], dict[str, Any]]
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    weights: dict[fx.Node, Weight] = field(default_factory=dict)
+    autocast: list[tuple[fx.Node, torch.dtype]] = field(default_factory=list)
+    _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
+    _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
+    _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
+    _reals: dict[int, fx.Node] = field(default_factory=dict)
+    _first: fx.Node | None = None
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """One call: its result, and a node for it."""
+        args = tuple(map(self.read, args))
+        kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
+        result = self.answers(func, args, kwargs)
+        if func is torch.ops.prim.device.default:
+            return result
+        given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
+        node = self.graph.call_function(func, *given)
+        node.meta = self.place()
+        node.meta["val"] = result
+        self._note(node, result)
+        if torch.is_autocast_enabled("cpu"):
+            self.autocast.append((node, torch.get_autocast_dtype("cpu")))
+        return result
+
+    # ── arguments ──
+
+    def read(self, value: Any) -> Any:
+        """An argument with fake tensors in place of the model's own."""
+        if isinstance(value, torch.Tensor):
+            return value if id(value) in self._nodes else self._stand_in(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self.read, value)) if type(value) in (list, tuple) else list(map(self.read, value))
+        return value
+
+    def _stand_in(self, tensor: torch.Tensor) -> Any:
+        known = self._stand_ins.get(id(tensor))
+        if known is not None:
+            return known
+        if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.answers.mode:
+            return self._adopt(tensor)
+        if is_traceable_wrapper_subclass(tensor):
+            raise CaptureRefused(
+                f"a {type(tensor).__name__} cannot be recorded", cause="it is made of other tensors, and calls on it are calls on those"
+            )
+        fake = self._stand_ins[id(tensor)] = self.fake(tensor)
+        self._kept.append(tensor)
+        key = self.keys.get(id(tensor)) or f"lifted_tensor_{len([w for w in self.weights.values() if w.key.startswith('lifted_tensor_')])}"
+        self.weights[self.placeholder(key, fake)] = Weight(key, tensor)
+        return fake
+
+    def _adopt(self, tensor: Any) -> Any:
+        """A fake tensor made behind our back (`x.data`): fine where it is another face of one we know."""
+        shape = self.answers.geometry(tensor)[:5]
+        for known in self._kept:
+            if isinstance(known, FakeTensor) and known.untyped_storage()._cdata == tensor.untyped_storage()._cdata:
+                if self.answers.geometry(known)[:5] == shape and id(known) in self._nodes:
+                    self._nodes[id(tensor)] = self._nodes[id(known)]
+                    self._kept.append(tensor)
+                    return tensor
+        raise CaptureRefused("a tensor was made in a way that cannot be recorded", cause="no aten call returned it")
+
+    def placeholder(self, name: str, fake: Any) -> fx.Node:
+        """A placeholder, after those there are."""
+        with self.graph.inserting_before(self._first) if self._first is not None else self.graph.inserting_before():
+            node = self.graph.placeholder(name.replace(".", "_"))
+        node.meta["val"] = fake
+        self._note(node, fake)
+        return node
+
+    def inputs_are_next(self) -> None:
+        """From now on placeholders (of weights) go before the calls."""
+
+    def operand(self, value: Any) -> Any:
+        """An argument as the graph has it: nodes for tensors and floats, sizes with their expression."""
+        if isinstance(value, torch.Tensor):
+            return self._node(value)
+        if isinstance(value, (list, tuple)):
+            return list(map(self.operand, value))
+        if isinstance(value, torch.SymInt):
+            return value.node.maybe_as_int() if value.node.is_constant() else value
+        if isinstance(value, torch.SymFloat):
+            return self._real(value.node)
+        if isinstance(value, torch.SymBool):
+            return value.node.decide()
+        return value
+
+    def _node(self, tensor: Any) -> fx.Node:
+        found = self._nodes[id(tensor)]
+        if isinstance(found, fx.Node):
+            return found
+        many, index = found
+        with self.graph.inserting_after(many):
+            node = self.graph.call_function(operator.getitem, (many, index))
+        node.meta = {**many.meta, "val": tensor}
+        self._nodes[id(tensor)] = node
+        return node
+
+    def _real(self, number: Any) -> Any:
+        """A float computed from sizes, as the calls that compute it."""
+        if isinstance(number, Whole):
+            return torch.SymInt(number) if not number.is_constant() else number.dim
+        assert isinstance(number, Real)
+        if number.is_constant():
+            return number.hint
+        known = self._reals.get(id(number))
+        if known is None:
+            name, *parts = number.tree
+            known = self.graph.call_function(_FLOATS[name], tuple(map(self._real, parts)))
+            known.meta = self.place()
+            known.meta["val"] = torch.SymFloat(number)
+            self._reals[id(number)] = known
+            self._kept.append(number)
+        return known
+
+    # ── results ──
+
+    def _note(self, node: fx.Node, result: Any) -> None:
+        self._kept.append(result)
+        if isinstance(result, torch.Tensor):
+            self._nodes[id(result)] = node
+        elif isinstance(result, (list, tuple)):
+            for index, each in enumerate(result):
+                if isinstance(each, torch.Tensor):
+                    self._nodes[id(each)] = node, index
+
+    def output(self, results: list[Any]) -> None:
+        """End the graph."""
+        results = list(map(self.read, results))
+        self.graph.output(list(map(self.operand, results)))
+
+
+_FLOATS: dict[str, Any] = {
+    "float": torch.sym_float,
+    "sqrt": torch.sym_sqrt,
+    "neg": operator.neg,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "truediv": operator.truediv,
+    "pow": operator.pow,
+}
