@@ -87,10 +87,14 @@ def graph(text: str) -> Graph:
 
 
 def content(name: str, spelled: str) -> np.ndarray:
-    """Random numbers for a constant, positive for a variance."""
+    """Random numbers for a constant: positive for a variance, the same in both halves of a row for what is doubled."""
     type = parse_type(spelled)
     numbers = np.random.default_rng(zlib.crc32(name.encode())).standard_normal([int(str(dim)) for dim in type.shape])
-    return (np.abs(numbers) + 0.5 if "variance" in name else numbers).astype(type.dtype.numpy)
+    if "variance" in name:
+        numbers = np.abs(numbers) + 0.5
+    if "doubled" in name:
+        numbers[..., numbers.shape[-1] // 2 :] = numbers[..., : numbers.shape[-1] // 2]
+    return numbers.astype(type.dtype.numpy)
 
 
 def result(case: Case) -> Graph:

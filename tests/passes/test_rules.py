@@ -40,6 +40,7 @@ CORPUS = {
         "rms_norm", "rotary_embedding", "rotary_of_joined_heads", "grouped_heads", "joined_heads",
     },
     "multihead_attention": {"view_and_back", "double_transpose"},
+    "llama_4_decode": {"rotary_embedding_by_table"},
     "unet": {"conv_batch_norm"},
 }  # fmt: skip
 SLOW = {"double_reshape": "gpt2", "tanh_gelu": "gpt2", "view_of_nothing": "wav2vec2_base"}

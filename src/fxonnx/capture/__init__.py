@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from fxonnx.capture import tracer
 from fxonnx.capture.assemble import assemble
 from fxonnx.capture.dynamic import requests
 from fxonnx.capture.export import training_mode
@@ -29,7 +30,7 @@ from fxonnx.capture.tree import Branch, flatten
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
 
-STRATEGIES = ("auto", "export")
+STRATEGIES = ("auto", "export", "trace")
 
 
 def capture(
@@ -51,7 +52,7 @@ def capture(
         dynamic_shapes: torch.export's form, `{"x": {0: "batch"}}`, or "auto".
         input_names: names for the tensors of the inputs, in order, in place of their own.
         mode: the training mode to capture in, "eval", "train" or "keep"; the model is left as it was found.
-        strategy: "export" is torch.export, "auto" chooses; today it is the only one.
+        strategy: "export" is torch.export, "trace" our own tracer; "auto" chooses, today the former.
 
     Raises NotAModel, InputMismatch, InvalidDynamicShapes, NameClash; ModelRaised, DataDependentControlFlow,
     CaptureRefused with the user's line; and FrozenDimension for dims that were asked for and came out constant,
@@ -70,9 +71,15 @@ def capture(
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
     table = requests(dynamic_shapes, inputs, names, leaves)
     flat = Flat(model, arguments, tree)
+
+    def signature() -> Signature:  # once the model has run
+        result = flat.returned
+        return Signature(
+            parameters, arguments.without_values(), inputs, names, result.tree, result_names(result.paths)
+        )
+
     with training_mode(flat.model, mode):
+        if strategy == "trace":
+            return tracer.trace(flat, table, names, leaves, signature)
         done, frozen = trace(flat, table, names, leaves)
-    signature = Signature(
-        parameters, arguments.without_values(), inputs, names, flat.returned.tree, result_names(flat.returned.paths)
-    )
-    return assemble(done.exported, signature, done.naming, frozen=frozen, assumptions=tuple(done.kept))
+    return assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))

@@ -8,6 +8,7 @@ lower_precision_fp, fp32, promote).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,14 +18,16 @@ _LOW = (torch.float16, torch.bfloat16)
 _CASTABLE = (*_LOW, torch.float32)
 
 
-def insert_casts(graph: fx.Graph, dtype: torch.dtype | None, *, enabled: bool) -> None:
-    """Insert the casts that explain the dtypes of a region's results.
+def insert_casts(
+    graph: fx.Graph, dtype: torch.dtype | None, *, enabled: bool, nodes: Iterable[fx.Node] | None = None
+) -> None:
+    """Insert the casts that explain the dtypes of a region's results: of these nodes, or of all in the graph.
 
     Ops that no choice of casts explains are left as they are.
     """
     if not enabled or dtype is None:
         return
-    for node in list(graph.nodes):
+    for node in list(graph.nodes if nodes is None else nodes):
         if node.op == "call_function" and _takes_part(node) and _has_castable(node):
             wanted = _explain(node, dtype)
             if wanted is not None:

@@ -29,7 +29,7 @@ def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests, *, silen
 
     With `silent` false, torch's log reaches who listens to it (`guards.decisions`, which lets nothing out).
     """
-    shapes = (torch_shapes(table, leaves),)
+    shapes = (torch_shapes(table, leaves),) if leaves else None
     with torch.no_grad(), quiet() if silent else nullcontext(), unadvised(), no_fast_path():
         exported = torch.export.export(flat, tuple(leaves), dynamic_shapes=shapes, strict=False)
     insert_casts(exported.graph, torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu"))

@@ -128,7 +128,7 @@ def add_ranges(
         name = None if isinstance(dim, int) else dim.name
         if name is None or key not in by_name:
             continue
-        low, high = int(by_name[key].lower), _bound(by_name[key].upper)
+        low, high = _bound(by_name[key].lower) or 0, _bound(by_name[key].upper)
         low = low if low > 2 and explained(name, low) else 0
         request = asked.get(name, Request())
         bounds = [each for each in (high, request.maximum) if each is not None]
@@ -149,9 +149,9 @@ def example_sizes(naming: Naming, inputs: Sequence[fx.Node], leaves: Sequence[to
     return sizes
 
 
-def _bound(upper: sympy.Expr) -> int | None:
-    """An upper bound, or None for one of torch's several infinities."""
-    return int(upper) if upper.is_Integer and upper < 2**60 else None
+def _bound(bound: sympy.Expr) -> int | None:
+    """A bound, or None for one of torch's several infinities."""
+    return int(bound) if bound.is_Integer and abs(bound) < 2**60 else None
 
 
 def _expression(inputs: Sequence[fx.Node], axis: Axis) -> int | sympy.Expr:

@@ -234,13 +234,15 @@ class _Functionalizer:
             values = [SPECIAL[node.target](emit, node, now[0])]
         else:
             values = self._values(node, now, emit)
+        fresh, values = values[: -len(places)], values[-len(places) :]
         for place, value in zip(places, values, strict=True):
             self._store(self.aliases[place], value, node)
-        self._rename_results(node, places)
+        self._rename_results(node, places, fresh)
         self.dead.append(node)
 
     def _values(self, node: fx.Node, places: list[fx.Node], emit: Emit) -> list[fx.Node]:
-        """The new value of every written argument, by the op's functional form."""
+        """What the op's functional form returns: the results of an op that returns others than what it writes, then
+        the new value of every written argument."""
         form = functional_form(node.target)
         if form is None:
             cause = f"{node.target} writes in place, and torch has no form of it that returns the value"
@@ -259,15 +261,18 @@ class _Functionalizer:
         if form.dropped:
             return [cast(emit, each, place) for each, place in zip(calls, places, strict=True)]
         self.preserves[key] = isinstance(result, torch.Tensor) and result.dtype is places[0].meta["val"].dtype
-        return [fit(emit, each, place) for each, place in zip(calls, places, strict=True)]
+        fresh, values = calls[: -len(places)], calls[-len(places) :]
+        return [*fresh, *(fit(emit, each, place) for each, place in zip(values, places, strict=True))]
 
-    def _rename_results(self, node: fx.Node, places: list[fx.Node]) -> None:
-        """What the op returns are the tensors it wrote to."""
-        if isinstance(node.meta.get("val"), torch.Tensor):
-            self.aliases[node] = self.aliases[places[0]]
-            return
-        for getitem in node.users:
-            self.aliases[getitem] = self.aliases[places[getitem.args[1]]]
+    def _rename_results(self, node: fx.Node, places: list[fx.Node], fresh: list[fx.Node]) -> None:
+        """What the op returns are the tensors it wrote to, or tensors of their own (batch norm's beside its running
+        statistics)."""
+        results = [Alias(Memory(), each) for each in fresh] or [self.aliases[place] for place in places]
+        whole = isinstance(node.meta.get("val"), torch.Tensor)
+        for name, alias in [(node, results[0])] if whole else [(user, results[user.args[1]]) for user in node.users]:
+            self.aliases[name] = alias
+            if fresh:
+                self.owners[storage(name.meta["val"])] = alias
 
     def _reshape_itself(self, node: fx.Node, sources: list[fx.Node]) -> None:
         """squeeze_ and the like: the tensor becomes a view of itself."""

@@ -42,3 +42,34 @@ class ScaledData:
     def buffer(self) -> Any:
         """The product, contiguous."""
         return np.ascontiguousarray(self.array())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfData:
+    """The first half of each row of a table [batch, 1, length, size], as [batch, length, size / 2]."""
+
+    source: Data
+
+    @property
+    def dtype(self) -> DType:
+        """The element type of the source."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's shape without its axis of one, the last axis halved."""
+        batch, _, length, size = self.source.shape
+        return (batch, length, size // 2)
+
+    @property
+    def identity(self) -> Hashable:
+        """The source's identity: all layers of a model halve the same table."""
+        return ("half", self.source.identity)
+
+    def array(self) -> np.ndarray:
+        """The half, a view of the source's array."""
+        return self.source.array()[:, 0, :, : self.shape[2]]
+
+    def buffer(self) -> Any:
+        """The half, contiguous."""
+        return np.ascontiguousarray(self.array())

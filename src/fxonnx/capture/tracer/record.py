@@ -16,7 +16,7 @@ from fxonnx.capture.tracer.symbols import Real, Whole
 from fxonnx.capture.tracer.torch_private import FakeTensor, ProxyTorchDispatchMode, is_traceable_wrapper_subclass
 from fxonnx.errors import CaptureRefused
 
-aten = torch.ops.aten
+_LIFTED = "lifted_tensor_"  # torch.export's name for constants of the model's code
 
 
 class Recorder(ProxyTorchDispatchMode):  # type: ignore[misc]
@@ -49,7 +49,7 @@ class Tape:
     _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
     _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
     _reals: dict[int, fx.Node] = field(default_factory=dict)
-    _first: fx.Node | None = None
+    _last: fx.Node | None = None  # placeholder
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
@@ -89,7 +89,7 @@ class Tape:
             )
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
-        key = self.keys.get(id(tensor)) or f"lifted_tensor_{len([w for w in self.weights.values() if w.key.startswith('lifted_tensor_')])}"
+        key = self.keys.get(id(tensor)) or f"{_LIFTED}{sum(each.key.startswith(_LIFTED) for each in self.weights.values())}"
         self.weights[self.placeholder(key, fake)] = Weight(key, tensor)
         return fake
 
@@ -106,14 +106,11 @@ class Tape:
 
     def placeholder(self, name: str, fake: Any) -> fx.Node:
         """A placeholder, after those there are."""
-        with self.graph.inserting_before(self._first) if self._first is not None else self.graph.inserting_before():
-            node = self.graph.placeholder(name.replace(".", "_"))
+        with self.graph.inserting_before(next(iter(self.graph.nodes), None)) if self._last is None else self.graph.inserting_after(self._last):
+            node = self._last = self.graph.placeholder(name.replace(".", "_"))
         node.meta["val"] = fake
         self._note(node, fake)
         return node
-
-    def inputs_are_next(self) -> None:
-        """From now on placeholders (of weights) go before the calls."""
 
     def operand(self, value: Any) -> Any:
         """An argument as the graph has it: nodes for tensors and floats, sizes with their expression."""

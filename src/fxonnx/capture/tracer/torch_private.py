@@ -22,11 +22,22 @@ from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 # Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before.
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+def fake_mode(*, symbolic: bool) -> FakeTensorMode:
+    """A mode of our own, that takes a model's real weights where we hand them over.
+
+    Its own memory of results reads sizes as sympy expressions, so it is off (`cache_enabled`) where they are ours.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode.cache_enabled = not symbolic
+    return mode
+
+
 __all__ = [
     "FakeTensor",
     "FakeTensorMode",
     "ProxyTorchDispatchMode",
     "enable_python_dispatcher",
+    "fake_mode",
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",
 ]

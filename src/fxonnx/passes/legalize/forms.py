@@ -55,7 +55,7 @@ def resize(
         for name, item in rest.items()
         if name not in ("antialias", "keep_aspect_ratio_policy") or item not in (0, "stretch")
     }
-    if scales is not None:
+    if scales is not None and scales.value.data is not None:
         factors = np.ones(x.rank, np.float32)
         factors[list(axes)] = scales.value.data.array()
         return op.Resize(x, None, factors, **rest)

@@ -6,6 +6,7 @@ import numpy as np
 
 from fxonnx.ir import schema
 from fxonnx.ir.graph import constant_ints
+from fxonnx.passes.contents import HalfData
 from fxonnx.passes.match import content
 from fxonnx.passes.rewrite import rule
 
@@ -136,6 +137,37 @@ class sine_of_doubled:
     def after(op, f, axis): return op.Concat(half := op.Sin(f), half, axis=axis)
 
 
+def _rotated(op, x, cos, sin, axes, begin, middle, end, axis):
+    """x · cos + [−second half, first half] · sin."""
+    first, second = op.Slice(x, begin, middle, axes), op.Slice(x, middle, end, axes)
+    return x * cos + op.Concat(op.Neg(second), first, axis=axis) * sin
+
+
+def _takes_halves(x, axes, begin, middle, end, axis):
+    """Whether the halves that change places are those of the last axis of four."""
+    if x.rank != 4 or not isinstance(x.shape[3], int):
+        return False
+    bounds = [constant_ints(each.value) for each in (axes, begin, middle, end)]
+    if any(each is None or len(each) != 1 for each in bounds):
+        return False
+    (over,), (start,), (half,), (stop,) = bounds
+    return over in (-1, 3) and axis in (-1, 3) and start == 0 and x.shape[3] == 2 * half and stop >= 2 * half
+
+
+def _fits_positions(x, cos, sin):
+    """Whether there are cosines and sines [batch or 1, length, half of the size]."""
+    batch, length, half = cos.shape
+    return cos.type == sin.type and x.shape[2:] == (length, 2 * half) and batch in (1, x.shape[0])
+
+
+def _rotary(op, x, cos, sin):
+    """RotaryEmbedding wants a row of cosines and sines for each batch."""
+    if cos.shape[0] != x.shape[0]:
+        wide = op.sizes([x.shape[0], 1, 1])
+        cos, sin = op.Expand(cos, wide), op.Expand(sin, wide)
+    return op.RotaryEmbedding(x, cos, sin)
+
+
 @rule
 class rotary_embedding:
     """x ─┬─────────────────────────────── × [cos, cos] ─┐
@@ -143,28 +175,42 @@ class rotary_embedding:
 
     Su et al. 2021, in the order of GPT-NeoX and Llama."""
     def before(op, x, cos, sin, axes, begin, middle, end, *, axis, over, heads):
-        first, second = op.Slice(x, begin, middle, axes), op.Slice(x, middle, end, axes)
-        turned = op.Concat(op.Neg(second), first, axis=axis)
         cosines = op.outside(op.Unsqueeze(op.Concat(cos, cos, axis=over), heads))
         sines = op.outside(op.Unsqueeze(op.Concat(sin, sin, axis=over), heads))
-        return x * cosines + turned * sines
-    def after(op, x, cos, sin):
-        if cos.shape[0] != x.shape[0]:
-            wide = op.sizes([x.shape[0], 1, 1])
-            cos, sin = op.Expand(cos, wide), op.Expand(sin, wide)
-        return op.RotaryEmbedding(x, cos, sin)
+        return _rotated(op, x, cosines, sines, axes, begin, middle, end, axis)
+    def after(op, x, cos, sin): return _rotary(op, x, cos, sin)
     def where(x, cos, sin, axes, begin, middle, end, axis, over, heads):
-        if x.rank != 4 or cos.rank != 3 or cos.type != sin.type or heads != 1:
-            return False
-        half = cos.shape[2]
-        bounds = [constant_ints(each.value) for each in (axes, begin, middle)]
-        reaches_end = (constant_ints(end.value) or (0,))[0]
-        return (
-            isinstance(half, int) and x.shape[3] == 2 * half and axis in (-1, 3) and over in (-1, 2)
-            and bounds in ([(3,), (0,), (half,)], [(-1,), (0,), (half,)]) and reaches_end >= 2 * half
-            and cos.shape[1] == x.shape[2] and cos.shape[0] in (1, x.shape[0])
-        )  # fmt: skip
+        is_joined = cos.rank == 3 and over in (-1, 2) and heads == 1
+        return is_joined and _takes_halves(x, axes, begin, middle, end, axis) and _fits_positions(x, cos, sin)
     when = _runs("RotaryEmbedding")
+
+
+@rule
+class rotary_embedding_by_table:
+    """x ─┬─────────────────────────────── × cosines ─┐
+          └─ [−second half, first half] ── × sines ───┴─ + ─▶        becomes        x ── RotaryEmbedding ─▶
+
+    for constants that hold everything twice, as they come out where all sizes are known."""
+    def before(op, x, cos, sin, axes, begin, middle, end, *, axis):
+        return _rotated(op, x, cos, sin, axes, begin, middle, end, axis)
+    def after(op, x, cos, sin): return _rotary(op, x, _half(op, cos), _half(op, sin))
+    def where(op, x, cos, sin, axes, begin, middle, end, axis):
+        if not _takes_halves(x, axes, begin, middle, end, axis) or not _is_doubled(cos) or not _is_doubled(sin):
+            return False
+        return _fits_positions(x, _half(op, cos), _half(op, sin))
+    when = _runs("RotaryEmbedding")
+
+
+def _is_doubled(table):
+    """Whether a constant [batch, 1, length, size] holds the first half of each row again in the second."""
+    if table.rank != 4 or table.shape[1] != 1 or table.shape[3] % 2 or content(table.value) is None:
+        return False
+    return np.array_equal(*np.split(content(table.value), 2, axis=3))
+
+
+def _half(op, table):
+    """[batch, length, size / 2] of a doubled [batch, 1, length, size]."""
+    return op.constant(HalfData(table.value.data))
 
 
 @rule

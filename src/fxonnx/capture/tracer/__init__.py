@@ -1,0 +1,100 @@
+"""Capture by running: the model once on fake tensors, each aten call recorded before it is decomposed.
+
+    program = trace(flat, table, names, leaves, signature)
+
+Dims that vary are `torch.SymInt`s whose nodes hold our own dims (`symbols`), so that C++ and Python alike compute with
+expressions; what a call returns is asked of torch once for each kind of call (`answers`). Comparisons of sizes are
+noted with the user's line (`decisions`) and sorted when the run is over (`verdict`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fxonnx.capture.dynamic import Axis, Requests, resized, without
+from fxonnx.capture.failures import Translating
+from fxonnx.capture.inputs import Flat, Signature
+from fxonnx.capture.program import Program
+from fxonnx.capture.tracer.run import Run, program_of
+from fxonnx.capture.tracer.verdict import lost, pinned
+from fxonnx.errors import Error, FrozenDimension, raise_all
+from fxonnx.ir.dims import symbols_of
+
+
+def trace(
+    flat: Flat,
+    table: Requests,
+    names: Sequence[str],
+    leaves: Sequence[torch.Tensor],
+    signature: Callable[[], Signature],
+) -> Program:
+    """The Program of the flat model.
+
+    `signature` is asked for after the model has run. Raises what the model raises, as errors of ours, and
+    FrozenDimension for each required dim that is not free.
+    """
+    leaves, said = resized(table, names, leaves), []
+    while True:
+        run, failures = _attempts(flat, table, names, leaves)
+        gone = _optional(run, table, failures)
+        if not gone:
+            break
+        said += [f"{names[leaf]}, axis {axis}: {failures[0].error.what}" for leaf, axis in gone]
+        table = without(table, gone)
+    raise_all([failure.error for failure in failures])
+    return program_of(run, signature(), tuple(said))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error, and the names of the dims that it is about."""
+
+    error: Error
+    symbols: frozenset[str] = frozenset()
+
+
+def _attempts(
+    flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
+) -> tuple[Run, list[Failure]]:
+    """A run at sizes where nothing comes out right by accident; where that fails, one at the example's own sizes,
+    which the model surely takes."""
+    first: list[Failure] = []
+    for as_given in (False, True) if table else (True,):
+        run = Run.prepare(flat, table, names, leaves, as_given=as_given)
+        failures = _failures(run)
+        if not failures:
+            return run, []
+        if run.decisions.losses or not table:
+            return run, failures
+        first = first or failures
+    return run, first if isinstance(first[0].error, FrozenDimension) else failures
+
+
+def _failures(run: Run) -> list[Failure]:
+    """Run, and what is wrong with it."""
+    try:
+        with Translating():
+            run()
+    except Error as error:
+        if not run.decisions.losses:
+            return [Failure(error)]
+    losses = {(loss.dim, loss.location, loss.op): loss for loss in run.decisions.losses}
+    return [Failure(lost(loss), symbols_of([loss.dim])) for loss in losses.values()] or [
+        Failure(pinned(each), each.symbols) for each in run.verdict.pins
+    ]
+
+
+def _optional(run: Run, table: Requests, failures: Sequence[Failure]) -> list[Axis]:
+    """Dims that were only asked for if possible, and are not."""
+    frozen = frozenset().union(*(failure.symbols for failure in failures))
+    return [
+        axis
+        for axis, request in table.items()
+        if not request.required and frozen & symbols_of([run.symbols.axes[axis]])
+    ]
+
+
+__all__ = ["trace"]

@@ -1,0 +1,23 @@
+"""The sizes of a traced graph as dims: they carry them already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fxonnx.capture.tracer.symbols import dim_of
+from fxonnx.ir.dims import Dim
+
+
+class TracedSizes:
+    """What `capture.sizes.Sizes` is to a graph of torch.export."""
+
+    def dim(self, size: int | torch.SymInt) -> Dim:
+        """The dim of a size found in a shape or in an argument."""
+        return dim_of(size)
+
+    def expression(self, expression: Any) -> Dim:
+        """The dim of a node's expression, which is one."""
+        dim: Dim = expression
+        return dim

@@ -1,0 +1,114 @@
+"""Fake tensors for a trace: for the example inputs, with symbols for the dims that may vary, and for weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from fxonnx.capture.dynamic import Requests
+from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.symbols import size
+from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from fxonnx.ir.dims import Dim, Expr, evaluate, symbol, symbols_of
+
+_PRIMES = (101, 257, 149, 211, 307, 173, 359, 127, 229, 281, 191, 331, 113, 269, 163, 313, 139, 241, 197, 349)
+
+
+@dataclass(slots=True)
+class Symbols:
+    """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds."""
+
+    axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
+    hints: dict[str, int] = field(default_factory=dict)
+    lows: dict[str, int] = field(default_factory=dict)
+    highs: dict[str, int] = field(default_factory=dict)
+
+
+def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -> Symbols:
+    """Symbols for the dims that were asked for; dims without a name that have one size in the example share one.
+
+    Sizes are the example's if `as_given`; else they are distinct primes, so that no comparison and no division comes
+    out right by accident.
+    """
+    chosen = Symbols()
+    fresh = _fresh(table)
+    shared: dict[int, str] = {}
+    for axis, request in sorted(table.items()):
+        example = leaves[axis[0]].shape[axis[1]]
+        dim = request.dim
+        if dim is None:
+            dim = symbol(shared[example] if example in shared else shared.setdefault(example, next(fresh)))
+        chosen.axes[axis] = dim
+        if isinstance(dim, Expr) and dim.name is not None:
+            chosen.lows[dim.name] = max(request.minimum, 2)
+            if request.maximum is not None:
+                chosen.highs[dim.name] = request.maximum
+    primes = iter(_PRIMES)
+    for name in sorted(symbols_of(chosen.axes.values()), key=lambda name: _first_use(name, chosen.axes)):
+        given = _example_size(name, chosen.axes, leaves)
+        chosen.hints[name] = given if as_given and given is not None else _within(next(primes), name, chosen)
+    return chosen
+
+
+def _fresh(table: Requests) -> Iterator[str]:
+    taken = symbols_of(request.dim for request in table.values() if request.dim is not None)
+    number = 0
+    while True:
+        if f"d{number}" not in taken:
+            yield f"d{number}"
+        number += 1
+
+
+def _first_use(name: str, axes: Mapping[tuple[int, int], Dim]) -> tuple[int, int]:
+    return next(axis for axis, dim in axes.items() if isinstance(dim, Expr) and name in dim.symbols)
+
+
+def _example_size(name: str, axes: Mapping[tuple[int, int], Dim], leaves: Sequence[torch.Tensor]) -> int | None:
+    """What the example says of a symbol, by an axis that is nothing else."""
+    for (leaf, axis), dim in axes.items():
+        if isinstance(dim, Expr) and dim.name == name:
+            return leaves[leaf].shape[axis]
+    return None
+
+
+def _within(prime: int, name: str, chosen: Symbols) -> int:
+    low, high = chosen.lows.get(name, 2), chosen.highs.get(name)
+    return max(low, min(prime, high) if high is not None else prime)
+
+
+def input_stand_in(
+    mode: FakeTensorMode, leaf: torch.Tensor, number: int, chosen: Symbols, decisions: Decisions
+) -> FakeTensor:
+    """A fake tensor like an example input, with sizes that know their dim."""
+    dims = [chosen.axes.get((number, axis), known) for axis, known in enumerate(leaf.shape)]
+    sizes = [size(dim, evaluate(dim, chosen.hints), decisions) for dim in dims]
+    return _fake(mode, leaf, sizes, _strides(leaf, sizes))
+
+
+def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[int | torch.SymInt]:
+    """Strides in the order of the example's, without gaps; its own where it has gaps or repeats."""
+    order = sorted(range(leaf.dim()), key=lambda axis: (leaf.stride(axis), -axis))
+    if all(isinstance(each, int) for each in sizes):
+        return list(leaf.stride())
+    strides: list[int | torch.SymInt] = [1] * leaf.dim()
+    step: int | torch.SymInt = 1
+    for axis in order:
+        strides[axis] = step
+        step = step * sizes[axis]
+    return strides
+
+
+def weight_stand_in(mode: FakeTensorMode, weight: torch.Tensor) -> FakeTensor:
+    """A fake tensor like a weight: of its device, of the CPU where it is on the meta device."""
+    if isinstance(weight, FakeTensor) or weight.device.type == "meta":
+        return _fake(mode, weight, list(weight.shape), list(weight.stride()))
+    return mode.from_tensor(weight.detach(), static_shapes=True)
+
+
+def _fake(mode: FakeTensorMode, like: torch.Tensor, sizes: Iterable[object], strides: Iterable[object]) -> FakeTensor:
+    device = torch.device("cpu") if like.device.type == "meta" else like.device
+    with in_kernel_invocation_manager(mode):
+        memory = torch.empty_strided(tuple(sizes), tuple(strides), dtype=like.dtype, device="meta")
+    return FakeTensor(mode, memory, device)

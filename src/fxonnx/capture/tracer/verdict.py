@@ -1,0 +1,145 @@
+"""What a run assumed about sizes, sorted: ranges of a dim, comparisons that every call must answer alike, and dims that
+are no longer free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from fxonnx.capture.guards import Assumption
+from fxonnx.capture.program import SymbolInfo
+from fxonnx.capture.tracer.decisions import Decision, Decisions, Loss
+from fxonnx.capture.tracer.stand_ins import Symbols
+from fxonnx.errors import Error, FrozenDimension
+from fxonnx.ir.dims import Dim, Expr, evaluate
+
+_MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a run's decisions mean: for each symbol its least and greatest size, the assumptions that no range says,
+    and those that pin a dim."""
+
+    lows: dict[str, int] = field(default_factory=dict)
+    highs: dict[str, int] = field(default_factory=dict)
+    kept: list[Assumption] = field(default_factory=list)
+    pins: list[Assumption] = field(default_factory=list)
+
+    def infos(self, chosen: Symbols) -> dict[str, SymbolInfo]:
+        """The dims and their ranges: what was asked for, and what the model allows."""
+        return {
+            name: SymbolInfo(
+                name,
+                max(self.lows.get(name, 0), _asked(chosen.lows.get(name, 0))),
+                min((each for each in (self.highs.get(name), chosen.highs.get(name)) if each is not None), default=None),
+            )
+            for name in chosen.hints
+        }
+
+
+def _asked(low: int) -> int:
+    return low if low > 2 else 0
+
+
+def judge(decisions: Decisions, hints: Mapping[str, int]) -> Verdict:
+    """Sort the decisions of a run whose symbols had these sizes."""
+    verdict = Verdict()
+    for each in decisions.taken.values():
+        assumption = Assumption(each.left, each.relation, each.right, each.location)
+        if not assumption.symbols <= hints.keys() or _is_layout(each):
+            continue
+        if each.relation == "==" and not _varies(assumption, hints):
+            verdict.pins.append(assumption)
+        elif not _is_range(each, verdict):
+            verdict.kept.append(assumption)
+    return verdict
+
+
+def _is_layout(each: Decision) -> bool:
+    """Whether an op compared sizes without checking that they agree: to lay out memory, or to choose a kernel."""
+    return each.inside and each.relation != "=="
+
+
+def _is_range(each: Decision, verdict: Verdict) -> bool:
+    """Note a bound of one symbol, where the comparison is that."""
+    bound = _linear(each.left - each.right)
+    if bound is None or each.relation in ("==", "!="):
+        return False
+    name, slope, offset = bound
+    for low, high in _solved(each.relation, slope, offset):
+        if low is not None:
+            verdict.lows[name] = max(verdict.lows.get(name, 0), low)
+        if high is not None:
+            verdict.highs[name] = min(verdict.highs.get(name, high), high)
+    return True
+
+
+def _linear(difference: Dim) -> tuple[str, int, int] | None:
+    """(n, a, b) where the difference is a*n + b."""
+    if not isinstance(difference, Expr) or len(difference.symbols) != 1:
+        return None
+    (name,) = difference.symbols
+    offset = evaluate(difference, {name: 0}) if _safe(difference) else None
+    if offset is None:
+        return None
+    slope = evaluate(difference, {name: 1}) - offset
+    return name, slope, offset
+
+
+def _safe(difference: Expr) -> bool:
+    """Whether an expression is a polynomial of degree 1."""
+    return all(len(monomial) <= 1 and all(atom.text.isidentifier() for atom in monomial) for monomial, _ in difference.terms)
+
+
+def _solved(relation: str, slope: int, offset: int) -> Iterator[tuple[int | None, int | None]]:
+    """The least and greatest whole n with slope*n + offset `relation` 0."""
+    strict = relation in ("<", ">")
+    rises = (relation in (">", ">=")) == (slope > 0)
+    # |slope| * n ≥ limit for a bound from below, ≤ limit for one from above
+    limit = -offset if slope > 0 else offset
+    step = abs(slope)
+    if rises:
+        yield -(-(limit + strict) // step), None
+    else:
+        yield None, (limit - strict) // step
+
+
+def _varies(each: Assumption, hints: Mapping[str, int]) -> bool:
+    """Whether an equality leaves every one of its dims some other size, alone or together with the others."""
+    together = any(each.holds(_scaled(hints, each.symbols, multiple)) for multiple in _MULTIPLES)
+    return together and len(each.symbols) == 1 or all(
+        any(each.holds(_scaled(hints, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
+    )
+
+
+def _scaled(hints: Mapping[str, int], names: object, multiple: int) -> dict[str, int]:
+    return {name: known * multiple if name in names else known for name, known in hints.items()}  # type: ignore[operator]
+
+
+# ── errors ────────────────────────────────────────
+
+
+def lost(loss: Loss) -> Error:
+    """The error for a dim of which something made a plain number."""
+    asks = f"{loss.op} needs this size as a plain number" if loss.op else "this line makes a plain number of the size"
+    return FrozenDimension(
+        f"dim {str(loss.dim)!r} freezes",
+        cause=asks,
+        cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy; or leave the dim static",
+        location=loss.location,
+    )
+
+
+def pinned(each: Assumption) -> Error:
+    """The error for an equality that leaves a dim one size, or ties two dims."""
+    names = " and ".join(sorted(each.symbols))
+    tied = len(each.symbols) > 1
+    return FrozenDimension(
+        f"dims {names} are always {each}" if tied else f"dim {names!r} freezes: the model works for {each} only",
+        cause="the model only works where the two agree" if tied else "this line, or an op it calls, decides by the size",
+        cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ"
+        if tied
+        else "make the model work for other sizes, or leave the dim out of dynamic_shapes",
+        location=each.location,
+    )
