@@ -85,7 +85,9 @@ def _name_rest(naming: Naming, ranges: Mapping[Any, Any], inputs: Sequence[fx.No
     fresh_data = (f"u{number}" for number in count() if f"u{number}" not in taken)
     for each in sorted((key for key in ranges if key.is_Symbol), key=_number):
         if each.name.startswith("u") and each.name not in naming.dims:
-            naming.dims[each.name] = symbol(next(fresh_data))
+            name = symbol(next(fresh_data))
+            # dims hold a bare symbol for a size, never negative; `-u0` says of an item() that it may be
+            naming.dims[each.name] = name if _bound(ranges[each].lower) is not None else -name
 
 
 def _number(each: sympy.Symbol) -> tuple[int, str]:

@@ -6,6 +6,7 @@ module path and operator (`layers.0.fc/Gemm`), and its outputs after it.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from fxonnx import errors
@@ -50,7 +51,7 @@ def name_graph(graph: Graph, names: Names | None = None) -> Names:
 
 def _name_interface(graph: Graph, names: Names) -> None:
     wanted = [*((value.name or "input") for value in graph.inputs), *graph.output_names]
-    clashes = sorted({name for name in wanted if wanted.count(name) > 1})
+    clashes = sorted(name for name, times in Counter(wanted).items() if times > 1)
     if clashes:
         raise errors.NameClash(
             f"{', '.join(map(repr, clashes))} names more than one input or output",
@@ -61,7 +62,7 @@ def _name_interface(graph: Graph, names: Names) -> None:
     for value in graph.inputs:
         names.values[value] = value.name or "input"
     produced = {output for node in graph.nodes for output in node.outputs}
-    for value, name in zip(graph.outputs, graph.output_names, strict=True):
+    for value, name in zip(graph.outputs, graph.output_names, strict=bool(graph.output_names)):
         if value in produced and value not in names.values:
             names.values[value] = name
 

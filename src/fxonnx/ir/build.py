@@ -58,7 +58,7 @@ class Builder:
         self.constants: dict[object, Value] = parent.constants if parent else {}
         self.sizes_made: dict[Dim, Tensor] = dict(parent.sizes_made) if parent else {}
         self.sources: dict[str, tuple[Value, int | None]] = dict(parent.sources) if parent else {}
-        self._numbers: Iterator[int] = parent._numbers if parent else count()
+        self.numbers: Iterator[int] = parent.numbers if parent else count()
         self._recorders: dict[str, Callable[..., Any]] = {}
 
     # ── what a graph begins and ends with ──
@@ -170,7 +170,7 @@ class Builder:
 
     def new_dim(self) -> Expr:
         """A size that nobody knows before the model runs."""
-        return symbol(f"_{next(self._numbers)}")
+        return symbol(f"_{next(self.numbers)}")
 
     def refine(self, tensor: Tensor, type: TensorType, known: Shape | None = None) -> Tensor:
         """The same tensor with a type that says more (torch's fake tensor knows a dim that inference could not tell).

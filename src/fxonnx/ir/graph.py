@@ -83,13 +83,16 @@ class Node:
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
         """The graphs among the attributes: branches and bodies."""
-        return tuple(value for value in self.attributes.values() if isinstance(value, Graph))
+        if not self.attributes:
+            return ()
+        return tuple([value for value in self.attributes.values() if type(value) is Graph])
 
     @property
     def reads(self) -> tuple[Value, ...]:
         """Every value the node needs: its inputs, and what its subgraphs capture from outside."""
-        inputs = tuple(value for value in self.inputs if value is not None)
-        return inputs + tuple(value for graph in self.subgraphs for value in graph.captures())
+        inputs = self.inputs if None not in self.inputs else tuple([v for v in self.inputs if v is not None])
+        subgraphs = self.subgraphs
+        return (*inputs, *(v for graph in subgraphs for v in graph.captures())) if subgraphs else inputs  # type: ignore[return-value]
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.inputs))})"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -82,6 +83,12 @@ def arguments_of(target: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(a.name for a in arguments), tuple(a.name for a in arguments if not a.kwarg_only)
 
 
+@cache
+def numbers_of(target: Any) -> frozenset[str]:
+    """The arguments of an OpOverload that are no tensors."""
+    return frozenset(a.name for a in target._schema.arguments if "Tensor" not in str(a.type))
+
+
 @dataclass(slots=True, eq=False)
 class Importer:
     """One walk over one program."""
@@ -124,6 +131,8 @@ class Importer:
             return self._size(node, symbolic)
         if node.target is operator.getitem:
             return self.read(node.args[0])[node.args[1]]
+        if node.target in READS_OF_DATA:
+            return self.builder.Reshape(self.read(node.args[0]), np.array([], np.int64))
         if node.target in SYMBOLIC_FUNCTIONS:
             return SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args))
         try:
@@ -137,8 +146,12 @@ class Importer:
         """A size is an expression; it is materialized where it is used. One that comes from data is defined by its
         tensor."""
         dim = self.program.dim(size)
-        if node.target in READS_OF_DATA and isinstance(dim, Expr) and dim.name is not None:
-            self.builder.define_size(dim.name, as_int64(self.builder, self.read(node.args[0])))
+        if node.target in READS_OF_DATA and isinstance(dim, Expr):
+            tensor = as_int64(self.builder, self.read(node.args[0]))
+            if dim.name is not None:
+                self.builder.define_size(dim.name, tensor)
+            elif (opposite := -dim).name is not None:  # it may be negative, which no bare symbol is
+                self.builder.define_size(opposite.name, -tensor)
         return dim
 
     def _lower(self, node: fx.Node) -> Any:
@@ -178,6 +191,7 @@ class Importer:
 
     def _run_body(self, node: fx.Node, lowering: Lowering) -> Any:
         bound = self._bind(node, lowering)
+        _refuse_read_numbers(node, lowering, bound)
         if lowering.promote is not None and lowering.complex:
             self._pair_up(node, lowering.promote.arguments, bound)
         elif lowering.promote is not None:
@@ -335,6 +349,14 @@ def tensor_type(fake: Any, dim: Callable[[Any], Dim]) -> TensorType:
     dtype = dtypes.dtype(fake.dtype)
     shape = tuple(size if type(size) is int else dim(size) for size in fake.shape)
     return TensorType(dtypes.to_real(dtype), (*shape, 2)) if dtype.is_complex else TensorType(dtype, shape)
+
+
+def _refuse_read_numbers(node: fx.Node, lowering: Lowering, bound: Mapping[str, Any]) -> None:
+    """A number that the model reads from a tensor (`x.item()`) is a tensor; bodies know it where they promote it."""
+    promoted = lowering.promote.arguments if lowering.promote else ()
+    for name in numbers_of(node.target).intersection(bound).difference(promoted):
+        if isinstance(bound[name], Tensor):
+            raise Unsupported(f"{name} is read from a tensor, and has to be known when the model is compiled")
 
 
 def compatible(found: Shape, wanted: Shape) -> bool:

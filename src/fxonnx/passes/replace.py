@@ -27,7 +27,7 @@ class Rebuilder(Builder):
     def of(cls, graph: Graph) -> Rebuilder:
         """A builder that knows the graph's inputs, and which names of sizes are taken."""
         builder = cls(graph.opset)
-        builder._numbers = _unused_numbers(graph)
+        builder.numbers = _unused_numbers(graph)
         builder.note(graph.inputs)
         return builder
 

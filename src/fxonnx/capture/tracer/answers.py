@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from fxonnx.capture.functional_form import is_mutable
 from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
@@ -68,7 +69,10 @@ class Answers:
         try:
             key = (*_surroundings(func), *(self._key(each, tensors) for each in args), *self._named(kwargs, tensors))
         except Unrepeatable:
-            return self._ask(func, args, kwargs)
+            result = self._ask(func, args, kwargs)
+            if is_mutable(func):
+                self.geometries.clear()  # it may have changed what a tensor looks like
+            return result
         answer = self.known.get(key)
         if answer is not None:
             return self._again(answer, tensors)
@@ -76,7 +80,7 @@ class Answers:
         try:
             self.known[key] = self._note(result, tensors)
         except Unrepeatable:
-            self._forget(tensors)
+            pass
         return result
 
     def _ask(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -112,11 +116,6 @@ class Answers:
         if known is None:
             known = self.geometries[id(tensor)] = _geometry(tensor)
         return known
-
-    def _forget(self, tensors: list[Any]) -> None:
-        """Look again at tensors that a call may have changed."""
-        for tensor in tensors:
-            self.geometries.pop(id(tensor), None)
 
     # ── what it returns ──
 

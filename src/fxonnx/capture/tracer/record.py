@@ -119,7 +119,7 @@ class Tape:
         if isinstance(value, (list, tuple)):
             return list(map(self.operand, value))
         if isinstance(value, torch.SymInt):
-            return value.node.maybe_as_int() if value.node.is_constant() else value
+            return self._size(value.node.dim, value.node.hint)
         if isinstance(value, torch.SymFloat):
             return self._real(value.node)
         if isinstance(value, torch.SymBool):
@@ -137,10 +137,19 @@ class Tape:
         self._nodes[id(tensor)] = node
         return node
 
+    def _size(self, dim: Dim, hint: int) -> Any:
+        """A size as an argument: a number, or the node that computes it of the inputs' sizes, at the top of the graph."""
+        if isinstance(dim, int):
+            return dim
+        known = self._sizes.get(dim)
+        if known is None:
+            known = self._sizes[dim] = self.size_nodes(dim)
+        return known
+
     def _real(self, number: Any) -> Any:
         """A float computed from sizes, as the calls that compute it."""
         if isinstance(number, Whole):
-            return torch.SymInt(number) if not number.is_constant() else number.dim
+            return self._size(number.dim, number.hint)
         assert isinstance(number, Real)
         if number.is_constant():
             return number.hint

@@ -24,7 +24,7 @@ from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.places import Places
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.sizes import TracedSizes
-from fxonnx.capture.tracer.stand_ins import Symbols, choose, input_stand_in, weight_stand_in
+from fxonnx.capture.tracer.stand_ins import Symbols, WeightStandIns, choose, input_stand_in
 from fxonnx.capture.tracer.torch_private import enable_python_dispatcher, fake_mode
 from fxonnx.capture.tracer.untouched import Changes, untouched
 from fxonnx.capture.tracer.verdict import Verdict, judge
@@ -52,7 +52,7 @@ class Run:
         symbols, places = choose(table, leaves, as_given=as_given), Places(flat)
         decisions = Decisions(dict(symbols.lows), symbols.highs, places)
         mode = fake_mode(symbolic=bool(table))
-        tape = Tape(Answers(mode, decisions), lambda weight: weight_stand_in(mode, weight), _keys(flat), places.meta)
+        tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta)
         fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
         inputs = [tape.placeholder(name, fake) for name, fake in zip(names, fakes, strict=True)]
         return Run(flat, symbols, decisions, places, tape, fakes, inputs)

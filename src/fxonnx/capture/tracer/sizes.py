@@ -19,5 +19,5 @@ class TracedSizes:
 
     def expression(self, expression: Any) -> Dim:
         """The dim of a node's expression, which is one."""
-        dim: Dim = expression
+        dim: Dim = expression.dim
         return dim

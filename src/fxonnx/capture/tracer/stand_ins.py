@@ -100,11 +100,29 @@ def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[in
     return strides
 
 
-def weight_stand_in(mode: FakeTensorMode, weight: torch.Tensor) -> FakeTensor:
-    """A fake tensor like a weight: of its device, of the CPU where it is on the meta device."""
-    if isinstance(weight, FakeTensor) or weight.device.type == "meta":
-        return _fake(mode, weight, list(weight.shape), list(weight.stride()))
-    return mode.from_tensor(weight.detach(), static_shapes=True)
+@dataclass(slots=True, eq=False)
+class WeightStandIns:
+    """Fake tensors like weights, of their device (of the CPU where that is the meta device).
+
+    Weights over one storage get stand-ins over one storage, so that a write to one is seen in the other.
+    """
+
+    mode: FakeTensorMode
+    _storages: dict[int, torch.UntypedStorage] = field(default_factory=dict)
+
+    def __call__(self, weight: torch.Tensor) -> FakeTensor:
+        """One weight's; the caller keeps the weight alive."""
+        if weight.layout is not torch.strided or weight.is_quantized:
+            return self.mode.from_tensor(weight, static_shapes=True)
+        stand_in = _fake(self.mode, weight, weight.shape, weight.stride())
+        storage = weight.untyped_storage()
+        whole = self._storages.setdefault(storage._cdata, stand_in.untyped_storage())
+        if whole.nbytes() < storage.nbytes():
+            whole = self._storages[storage._cdata] = torch.UntypedStorage(storage.nbytes(), device="meta")
+        if whole is not stand_in.untyped_storage():
+            with in_kernel_invocation_manager(self.mode):
+                stand_in.set_(whole, weight.storage_offset(), weight.shape, weight.stride())
+        return stand_in
 
 
 def _fake(mode: FakeTensorMode, like: torch.Tensor, sizes: Iterable[object], strides: Iterable[object]) -> FakeTensor:

@@ -17,7 +17,7 @@ import torch
 
 from fxonnx.capture.tracer.decisions import RELATIONS, Decisions
 from fxonnx.capture.tracer.layout import LAYOUTS
-from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo
+from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo, symbols_of
 
 
 class Node:
@@ -102,6 +102,39 @@ class Node:
         return Truth(("number", value), value, self.decisions)
 
 
+class Formula:
+    """A dim as torch looks at expressions: equal to itself alone, with sympy symbols, which torch asks whether they
+    come from data (those begin with u)."""
+
+    __slots__ = ("dim",)
+
+    def __init__(self, dim: Dim) -> None:
+        self.dim = dim
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Formula) and self.dim == other.dim
+
+    def __hash__(self) -> int:
+        return hash(self.dim)
+
+    def __str__(self) -> str:
+        return str(self.dim)
+
+    __repr__ = __str__
+
+    @property
+    def is_number(self) -> bool:
+        """sympy: whether it is a constant."""
+        return isinstance(self.dim, int)
+
+    @property
+    def free_symbols(self) -> frozenset[Any]:
+        """sympy: the symbols in it."""
+        import sympy
+
+        return frozenset(sympy.Symbol(f"s_{name}") for name in symbols_of([self.dim]))
+
+
 class Whole(Node):
     """A whole number: a dim, and its value in this run."""
 
@@ -115,9 +148,9 @@ class Whole(Node):
         return str(self.dim)
 
     @property
-    def expr(self) -> Dim:
+    def expr(self) -> Formula:
         """torch and the passes of capture compare sizes by this."""
-        return self.dim
+        return Formula(self.dim)
 
     def is_constant(self) -> bool:
         """Whether the symbols cancelled out."""
