@@ -143,6 +143,26 @@ def test_input_written_in_place_is_written_back() -> None:
     torch.testing.assert_close(mine, theirs)
 
 
+def test_report_and_diff() -> None:
+    compiled = fxonnx.compile(Net(), (X,), dynamic_shapes={"x": {0: "batch"}}, opset=13)
+    report = compiled.report()
+    assert "x: f32[batch,4]" in report and "capture" in report and "widen" in report
+    assert compiled.diff("lowered", "lowered") == ""
+    assert "+graph(x: f32[batch,4]) opset=13" in compiled.diff("optimized", "legalized")
+
+
+def test_sizes_outside_of_what_was_captured() -> None:
+    table = nn.Embedding(8, 4)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x + table(torch.arange(x.shape[0])) if x.shape[0] < 6 else x
+
+    compiled = fxonnx.compile(model, (X,), dynamic_shapes={"x": {0: "n"}})
+    torch.testing.assert_close(compiled(torch.ones(5, 4)), model(torch.ones(5, 4)))
+    with pytest.raises(errors.CallMismatch, match="n = 7"):
+        compiled(torch.ones(7, 4))
+
+
 # ── refusals ──
 
 

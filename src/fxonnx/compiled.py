@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import difflib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fxonnx.capture import Program
-from fxonnx.capture.export import training_mode
-from fxonnx.capture.tree import flatten
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
-from fxonnx.ir.dims import Expr, Shape, evaluate
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import Location
@@ -27,9 +23,9 @@ from fxonnx.target import Target
 if TYPE_CHECKING:
     import onnx
 
-    from fxonnx.runtime.compare import Comparison
     from fxonnx.runtime.limits import Limits
     from fxonnx.runtime.session import Session
+    from fxonnx.verification import Report
 
 
 class Compiled:
@@ -85,6 +81,25 @@ class Compiled:
         one by default."""
         found = self.stages[stage] if isinstance(stage, int) else self._stage(stage)
         return print_graph(found.graph, stage=found.name)
+
+    def diff(self, before: str | int, after: str | int) -> str:
+        """What changed between two stages, as a unified diff of their print-outs."""
+        lines = [self.show(stage).splitlines() for stage in (before, after)]
+        return "\n".join(difflib.unified_diff(*lines, str(before), str(after), lineterm="", n=1))
+
+    def report(self) -> str:
+        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, stages with nodes and
+        times."""
+        graph, width = self.graph, max(len(stage.name) for stage in self.stages)
+        values = [*graph.inputs, *graph.outputs]
+        names = [*(value.name or "" for value in graph.inputs), *graph.output_names]
+        lines = [f"{self.target}, {self.emitted.weight_bytes / 1e6:,.1f} MB of weights"]
+        lines += [f"  {name}: {value.type}" for name, value in zip(names, values, strict=True)]
+        lines += [f"  holds for {self.limits}"] if str(self.limits) else []
+        lines += [f"  {sentence}" for sentence in self.program.frozen]
+        lines += [f"  {'capture':{width}}  {self.capture_seconds * 1000:7.1f} ms"]
+        lines += [f"  {s.name:{width}}  {s.seconds * 1000:7.1f} ms  {s.nodes:5} nodes" for s in self.stages]
+        return "\n".join(lines)
 
     def where(self, node_name: str) -> Location:
         """The place in the model that a node of the file comes from. KeyError names a node that is not there."""
@@ -171,86 +186,6 @@ class Compiled:
         largest absolute and relative error of every output; its `check()` raises VerificationFailed where one is beyond
         the tolerance of its dtype.
         """
-        calls = (
-            [(args, kwargs)] if args or kwargs else [self.fresh_arguments(sizes, seed) for sizes in self._test_sizes()]
-        )
-        return Report(tuple(self._compare(*call) for call in calls))
+        from fxonnx.verification import verify, verify_on
 
-    def fresh_arguments(self, sizes: Mapping[str, int], seed: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Random arguments like the examples, in which every dynamic dim has the given size; the examples' where it is
-        not named."""
-        from fxonnx.runtime.compare import fresh_like
-
-        generator = torch.Generator().manual_seed(seed)
-        resized = [
-            _resized(leaf, value.shape, {**self._example_sizes, **sizes})
-            for leaf, value in zip(self.examples, self.graph.inputs, strict=False)
-        ]
-        return self.program.signature.arguments_for(fresh_like(leaf, generator) for leaf in resized)
-
-    @cached_property
-    def _example_sizes(self) -> dict[str, int]:
-        """The size of every named dim in the example inputs."""
-        return {
-            dim.name: size
-            for leaf, value in zip(self.examples, self.graph.inputs, strict=False)
-            for size, dim in zip(leaf.shape, value.shape, strict=False)
-            if isinstance(dim, Expr) and dim.name is not None
-        }
-
-    def _test_sizes(self) -> list[dict[str, int]]:
-        """The examples' own sizes and, where there are dynamic dims, others near them, different from each other and
-        within the limits."""
-        example = self._example_sizes
-        for step in (1, -1, 2, -2, 8):
-            others = {name: size + step * index for index, (name, size) in enumerate(example.items(), start=1)}
-            if others and min(others.values()) > 0 and self.limits.admit(others):
-                return [{}, others]
-        return [{}]
-
-    def _compare(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Comparison:
-        """One call of both, the model's first, on the same arguments and the same state."""
-        from fxonnx.runtime.compare import compare
-
-        before = [state.tensor.clone() for state in self.program.states]
-        signature = self.program.signature
-        with torch.no_grad(), training_mode(self.model, self.mode):
-            expected, _, _ = flatten(self.model(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
-            self._restore(before)
-            actual, _, _ = flatten(self(*copy.deepcopy(args), **copy.deepcopy(dict(kwargs))))
-            self._restore(before)
-        return compare(actual, expected, names=signature.output_names(None)[: len(expected)])
-
-    def _restore(self, before: Sequence[torch.Tensor]) -> None:
-        for state, content in zip(self.program.states, before, strict=True):
-            state.tensor.copy_(content)
-
-
-def _resized(leaf: torch.Tensor, shape: Shape, sizes: Mapping[str, int]) -> torch.Tensor:
-    """The example with every dim at its wanted size: its elements, repeated from the start where it is too short."""
-    for axis, dim in enumerate(shape[: leaf.dim()]):
-        size = evaluate(dim, sizes) if isinstance(dim, int) or dim.symbols <= sizes.keys() else leaf.shape[axis]
-        if size != leaf.shape[axis]:
-            leaf = leaf.index_select(axis, torch.arange(size) % max(leaf.shape[axis], 1))
-    return leaf
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `verify` found: a comparison for each call, the examples' sizes first."""
-
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether all outputs of all calls agree."""
-        return all(comparison.ok for comparison in self.comparisons)
-
-    def check(self) -> Report:
-        """Itself where all agree. Raises VerificationFailed."""
-        for comparison in self.comparisons:
-            comparison.check()
-        return self
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.comparisons))
+        return verify_on(self, args, kwargs) if args or kwargs else verify(self, seed)

@@ -14,16 +14,17 @@ FLOORS = [
     {"ir", "target", "kernels"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime"},
-    {"compiler", "compiled"},
+    {"compiler", "compiled", "verification"},
     {"tools", "__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ALONG = {  # target reads the kernel tables; compile() makes a Compiled; the command is the tool
     ("target", "kernels"),
     ("compiler", "compiled"),
+    ("compiled", "verification"),
     ("__main__", "tools"),
 }
-TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "tools"}
+TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "verification", "tools"}
 TORCH_MODULES = {"fxonnx.lowering.importer", "fxonnx.lowering.symbolic", "fxonnx.lowering.weights"}
 
 FILES = {

@@ -12,7 +12,6 @@ from torch import fx
 
 # has no public name yet; torch's own documentation of decompositions uses it
 from torch._decomp import get_decompositions
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.assemble import prepare
 from fxonnx.capture.program import Program
@@ -37,12 +36,13 @@ class Decomposer:
         in that order. The output has the form of the op's own result. Nothing in the graph writes in place. Raises
         FrozenDimension where a decomposition holds for one size only.
         """
-        function = decomposition(node.target)
-        if function is None:
+        functions = decompositions(node.target)
+        if not functions:
             return None
         key = _key(node)
         if key not in self._known:
-            self._known[key] = self._trace(node, function)
+            traced = (self._trace(node, function) for function in functions)
+            self._known[key] = next((graph for graph in traced if graph is not None), None)
         graph = self._known[key]
         return None if graph is None else _placed(graph, node)
 
@@ -52,14 +52,17 @@ class Decomposer:
 
         def body(*arguments: Any) -> Any:
             by_node = dict(zip(given, arguments, strict=True))
-            return function(*fx.map_arg(node.args, by_node.__getitem__), **fx.map_arg(node.kwargs, by_node.__getitem__))
+            result = function(
+                *fx.map_arg(node.args, by_node.__getitem__), **fx.map_arg(node.kwargs, by_node.__getitem__)
+            )
+            return tuple(result) if isinstance(result, tuple) else result  # of a named one fx would record a call
 
         environment = _shape_env(values)
         before = dict(environment.replacements) if environment is not None else {}
         for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
             try:
                 with torch.no_grad():
-                    graph = make_fx(body, tracing_mode="real", pre_dispatch=pre_dispatch)(*values).graph
+                    graph = self._program.retrace(body, values, pre_dispatch)
             except _NOT_THESE_ARGUMENTS:
                 continue
             self._refuse_freezes(node, before, environment)
@@ -83,16 +86,13 @@ class Decomposer:
             )
 
 
-def decomposition(target: Any) -> Callable[..., Any] | None:
-    """A function that computes the op by smaller ones, or None."""
+def decompositions(target: Any) -> tuple[Callable[..., Any], ...]:
+    """Functions that compute the op by smaller ones, the best first: not every one covers every form of the op."""
     if not isinstance(target, torch._ops.OpOverload):
-        return None
+        return ()
     known = _table().get(target) or get_decompositions([target]).get(target)
-    if known is not None:
-        return known
-    return (
-        target.decompose if target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd) else None
-    )
+    composite = target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    return tuple(each for each in (known, target.decompose if composite else None) if each is not None)
 
 
 @cache

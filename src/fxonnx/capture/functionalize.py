@@ -56,7 +56,9 @@ def functionalize(graph: fx.Graph, locate: Callable[[fx.Node], Location]) -> Mut
 
 def _writes_hidden(node: fx.Node) -> bool:
     """batch_norm in training updates the running statistics, which its schema does not say."""
-    return node.target in _HIDDEN_WRITES and bool(node.args[5]) and node.args[3] is not None
+    if node.target not in _HIDDEN_WRITES or not node.args[5] or node.args[3] is None:
+        return False
+    return node.args[0].meta["val"].dim() > 1  # a vector of nothing has no channels
 
 
 @dataclass(slots=True, eq=False)

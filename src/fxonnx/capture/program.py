@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Signature
@@ -63,6 +64,11 @@ class SymbolInfo:
     maximum: int | None
 
 
+def make_graph(body: Callable[..., Any], values: Sequence[Any], whole: bool) -> fx.Graph:
+    """The graph of `body(*values)` for the fake values of torch.export; composite calls are kept `whole` or not."""
+    return make_fx(body, tracing_mode="real", pre_dispatch=whole)(*values).graph
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A captured model.
@@ -72,7 +78,9 @@ class Program:
     nothing in place. Every tensor node has its fake tensor in `meta["val"]`. `outputs` are the leaves of the model's
     return value: nodes, or Python numbers that the capture found to be constant. `frozen` tells which dims were
     asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
-    model's Python code that a call must answer as the example did.
+    model's Python code that a call must answer as the example did. `strategy` tells who captured, and `fallback` why
+    torch.export had to, where the tracer was asked first. `retrace(body, values, whole)` records a function of the
+    graph's fake values.
     """
 
     graph: fx.Graph
@@ -88,6 +96,9 @@ class Program:
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
+    strategy: str = "export"
+    fallback: str = ""
+    retrace: Callable[[Callable[..., Any], Sequence[Any], bool], fx.Graph] = make_graph
 
     def dim(self, size: int | torch.SymInt) -> Dim:
         """A size found in the graph as a dim over the user's names."""

@@ -91,19 +91,6 @@ def celu(op: Builder, self: Tensor, alpha: float = 1.0) -> Tensor:
     return op.Celu(self, alpha=float(alpha))
 
 
-@lower("aten.softsign", promote=FLOAT)
-def softsign(op: Builder, self: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
-    return op.Softsign(self)
-
-
-@lower("aten.tanhshrink", promote=FLOAT)
-@in_single
-def tanhshrink(op: Builder, self: Tensor) -> Tensor:
-    """x - tanh(x)."""
-    return op.Sub(self, op.Tanh(self))
-
-
 # ── piecewise linear ──
 
 

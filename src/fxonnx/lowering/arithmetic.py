@@ -167,6 +167,7 @@ def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None
     return body(op, **operands)
 
 
+@in_single
 def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded towards zero: what ONNX's Div does to integers."""
     quotient = op.Div(self, other)
@@ -174,6 +175,7 @@ def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 
 @lower("aten.floor_divide", promote=SAME)
+@in_single
 def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded down.
 

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fxonnx import dtypes
+from fxonnx.dtypes import promote
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.registry import Unsupported
-from fxonnx.lowering.vocabulary import reshape, transpose
+from fxonnx.lowering.vocabulary import cast, dtype_of, reshape, transpose
 
 _ELLIPSIS = "0123456789"  # letters for the axes under `...`, counted from the last one
 
@@ -102,6 +104,8 @@ def _grouped(op: Builder, operand: Operand, batch: int, first: str, second: str)
 
 def _elementwise(op: Builder, left: Operand, right: Operand, result: str) -> Operand:
     """The product where nothing is summed: both broadcast over the letters of the result."""
+    common = promote(dtype_of(left.tensor), dtype_of(right.tensor))  # a sum of integers is one of int64
+    left, right = (Operand(cast(op, each.tensor, common), each.letters) for each in (left, right))
     return Operand(_spread(op, left, result) * _spread(op, right, result), result)
 
 
@@ -125,7 +129,8 @@ def _summed(op: Builder, operand: Operand, needed: str) -> Operand:
     if not gone:
         return operand
     kept = "".join(letter for letter in operand.letters if letter in needed)
-    return Operand(op.ReduceSum(operand.tensor, gone, keepdims=0), kept)
+    whole = operand.tensor if dtype_of(operand.tensor).is_float else cast(op, operand.tensor, dtypes.INT64)
+    return Operand(op.ReduceSum(whole, gone, keepdims=0), kept)
 
 
 def _without_broadcast(op: Builder, operand: Operand, other: Operand) -> Operand:

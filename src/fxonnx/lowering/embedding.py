@@ -8,8 +8,9 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Dim, product
 from fxonnx.ir.graph import constant_ints
+from fxonnx.lowering.linalg import norm_along
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape
 
@@ -28,6 +29,17 @@ def embedding(
 ) -> Tensor:
     """The table's row for every index; `padding_idx` concerns gradients only."""
     return op.Gather(weight, indices, axis=0)
+
+
+@lower("aten.embedding_renorm")
+def embedding_renorm(op: Builder, self: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """The table with every row that is read scaled down to `max_norm` where its norm is greater."""
+    norms = norm_along(op, self, norm_type, [1], keepdim=True)
+    rows = cast(op, reshape(op, indices, (product(indices.shape),)), dtypes.INT64)
+    unread = full(op, (self.shape[0],), False, dtypes.BOOL)
+    read = op.ScatterElements(unread, rows, full(op, rows.shape, True, dtypes.BOOL), axis=0)
+    longer = op.And(op.Unsqueeze(read, [1]), op.Greater(norms, max_norm))
+    return op.Where(longer, self * (max_norm / (norms + 1e-7)), self)  # torch's ε
 
 
 @lower("aten.embedding_bag")

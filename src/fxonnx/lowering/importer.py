@@ -83,12 +83,6 @@ def arguments_of(target: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(a.name for a in arguments), tuple(a.name for a in arguments if not a.kwarg_only)
 
 
-@cache
-def numbers_of(target: Any) -> frozenset[str]:
-    """The arguments of an OpOverload that are no tensors."""
-    return frozenset(a.name for a in target._schema.arguments if "Tensor" not in str(a.type))
-
-
 @dataclass(slots=True, eq=False)
 class Importer:
     """One walk over one program."""
@@ -191,7 +185,7 @@ class Importer:
 
     def _run_body(self, node: fx.Node, lowering: Lowering) -> Any:
         bound = self._bind(node, lowering)
-        _refuse_read_numbers(node, lowering, bound)
+        _refuse_read_numbers(lowering, bound)
         if lowering.promote is not None and lowering.complex:
             self._pair_up(node, lowering.promote.arguments, bound)
         elif lowering.promote is not None:
@@ -351,12 +345,17 @@ def tensor_type(fake: Any, dim: Callable[[Any], Dim]) -> TensorType:
     return TensorType(dtypes.to_real(dtype), (*shape, 2)) if dtype.is_complex else TensorType(dtype, shape)
 
 
-def _refuse_read_numbers(node: fx.Node, lowering: Lowering, bound: Mapping[str, Any]) -> None:
-    """A number that the model reads from a tensor (`x.item()`) is a tensor; bodies know it where they promote it."""
+def _refuse_read_numbers(lowering: Lowering, bound: Mapping[str, Any]) -> None:
+    """A number that the model reads from a tensor (`x.item()`) is a tensor: for bodies that promote it, or say that
+    they take one."""
     promoted = lowering.promote.arguments if lowering.promote else ()
-    for name in numbers_of(node.target).intersection(bound).difference(promoted):
-        if isinstance(bound[name], Tensor):
+    types = lowering.body.__annotations__
+    for name, item in bound.items():
+        if isinstance(item, Tensor) and name not in promoted and types.get(name) in _NUMBERS:
             raise Unsupported(f"{name} is read from a tensor, and has to be known when the model is compiled")
+
+
+_NUMBERS = frozenset(f"{kind}{optional}" for kind in ("bool", "int", "float", "Dim") for optional in ("", " | None"))
 
 
 def compatible(found: Shape, wanted: Shape) -> bool:

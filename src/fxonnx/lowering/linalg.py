@@ -123,6 +123,8 @@ def matrix_norm(
     summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = op.ReduceL1(x, [summed], keepdims=1)
     result = (op.ReduceMax if ord > 0 else op.ReduceMin)(sums, [kept], keepdims=1)
+    if ord > 0 and (x.shape[kept] == 0 or isinstance(x.shape[kept], Expr)):
+        result = op.Relu(result)  # of no sums ReduceMax is -∞, and the norm 0
     return result if keepdim else op.Squeeze(result, [rows, columns])
 
 
@@ -142,12 +144,14 @@ def dist(op: Builder, self: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return norm_along(op, difference, p, list(range(len(difference.shape))), keepdim=False)
 
 
-@lower("aten.pairwise_distance", promote=FLOAT.of("x1", "x2"))
+@lower("aten.pairwise_distance", promote=SAME.of("x1", "x2"))
 def pairwise_distance(
     op: Builder, x1: Tensor, x2: Tensor, p: float = 2, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
-    """The p-norm of x1 - x2 + ε along the last axis."""
-    return norm_along(op, x1 - x2 + number(op, eps, x1), p, [max(len(x1.shape), len(x2.shape)) - 1], keepdim)
+    """The p-norm of x1 - x2 + ε along the last axis; integers are subtracted as such, and may wrap around."""
+    difference = x1 - x2
+    difference = cast(op, difference, dtypes.to_float(dtype_of(difference)))
+    return norm_along(op, difference + number(op, eps, difference), p, [len(difference.shape) - 1], keepdim)
 
 
 @lower("aten.cosine_similarity", promote=FLOAT.of("x1", "x2"))

@@ -78,6 +78,8 @@ def batch_norm(
     cudnn_enabled: bool = True,
 ) -> Tensor:
     """(x - mean) / √(variance + ε) per channel, by running statistics or the batch's own. Ioffe and Szegedy 2015."""
+    if 0 in input.shape:
+        return input  # ONNX wants channels, torch takes a vector of nothing as well
     if training or running_mean is None or running_var is None:
         return _by_batch_statistics(op, input, weight, bias, eps)[0]
     return _by_running_statistics(op, input, weight, bias, running_mean, running_var, eps)

@@ -81,6 +81,7 @@ def with_bounds(body: Body) -> Body:
     def called(op: Builder, self: Tensor, **bounds: Any) -> Tensor:
         return body(op, self, **{"start" if name == "from" else name: item for name, item in bounds.items()})
 
+    called.__doc__ = body.__doc__
     called.__wrapped__ = body  # type: ignore[attr-defined]
     called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [item.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for item in renamed]

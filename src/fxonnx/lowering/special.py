@@ -313,7 +313,7 @@ _I1_FAR = (
 _NEAR = 3.75
 
 
-@lower("aten.i0", "aten.special_i0", promote=FLOAT)
+@lower("aten.i0", "aten.special_i0", "aten.special_modified_bessel_i0", promote=FLOAT)
 @in_single
 def i0(op: Builder, self: Tensor) -> Tensor:
     """The modified Bessel function of the first kind of order 0, in float32."""
@@ -331,7 +331,7 @@ def i0e(op: Builder, self: Tensor) -> Tensor:
     return op.Where(op.Less(x, _NEAR), op.Mul(op.Exp(op.Neg(x)), near), far)
 
 
-@lower("aten.special_i1", promote=FLOAT)
+@lower("aten.special_i1", "aten.special_modified_bessel_i1", promote=FLOAT)
 @in_single
 def i1(op: Builder, self: Tensor) -> Tensor:
     """The modified Bessel function of the first kind of order 1, in float32."""

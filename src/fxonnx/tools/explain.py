@@ -14,7 +14,7 @@ import onnx
 import torch
 
 import fxonnx.lowering as lowering_room
-from fxonnx.capture.decompose import decomposition
+from fxonnx.capture.decompose import decompositions
 from fxonnx.ir import control
 from fxonnx.lowering.registry import Lowering, standard
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
@@ -106,7 +106,7 @@ def lowerings_of(overload: Any) -> list[Lowering]:
 
 def without_lowering(overload: Any) -> str:
     """What becomes of an op that has none."""
-    known = decomposition(overload) is not None
+    known = bool(decompositions(overload))
     return "torch takes it apart into smaller ops" if known else "and torch knows no smaller ops: error FX010"
 
 

@@ -19,6 +19,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.inputs import Flat, Signature
 from fxonnx.capture.program import Program
 from fxonnx.capture.tracer.run import Run, program_of
+from fxonnx.capture.tracer.stand_ins import choose
 from fxonnx.capture.tracer.verdict import lost, pinned
 from fxonnx.errors import Error, FrozenDimension, raise_all
 from fxonnx.ir.dims import symbols_of
@@ -66,11 +67,28 @@ def _attempts(
         run = Run.prepare(flat, table, names, leaves, as_given=as_given)
         failures = _failures(run)
         if not failures:
-            return run, []
+            return _holding_for_the_example(run, flat, table, names, leaves)
         if run.decisions.losses or not table:
             return run, failures
         first = first or failures
     return run, first if isinstance(first[0].error, FrozenDimension) else failures
+
+
+def _holding_for_the_example(
+    run: Run, flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
+) -> tuple[Run, list[Failure]]:
+    """The run, if what it assumed holds for the example's own sizes; else one at those.
+
+    Where both leave the same graph, what they decided differently did not matter.
+    """
+    if run.verdict.holds(choose(table, leaves, as_given=True).hints):
+        return run, []
+    second = Run.prepare(flat, table, names, leaves, as_given=True)
+    failures = _failures(second)
+    if failures or not second.same_graph(run):
+        return second, failures
+    run.forget_idle_decisions(second)
+    return run, []
 
 
 def _failures(run: Run) -> list[Failure]:

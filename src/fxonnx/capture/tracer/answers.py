@@ -65,30 +65,30 @@ class Answers:
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What `func` returns for fake arguments."""
+        before, self.decisions.op = self.decisions.op, str(func)
+        try:
+            return self._answered(func, args, kwargs)
+        finally:
+            self.decisions.op = before
+
+    def _answered(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors: list[Any] = []
         try:
             key = (*_surroundings(func), *(self._key(each, tensors) for each in args), *self._named(kwargs, tensors))
         except Unrepeatable:
-            result = self._ask(func, args, kwargs)
+            result = _ask(func, args, kwargs)
             if is_mutable(func):
                 self.geometries.clear()  # it may have changed what a tensor looks like
             return result
         answer = self.known.get(key)
         if answer is not None:
             return self._again(answer, tensors)
-        result = self._ask(func, args, kwargs)
+        result = _ask(func, args, kwargs)
         try:
             self.known[key] = self._note(result, tensors)
         except Unrepeatable:
             pass
         return result
-
-    def _ask(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        before, self.decisions.op = self.decisions.op, str(func)
-        try:
-            return FORMULAS[func](*args, **kwargs) if func in FORMULAS else func(*args, **kwargs)
-        finally:
-            self.decisions.op = before
 
     # ── what a call looks like ──
 
@@ -171,6 +171,10 @@ def _surroundings(func: Any) -> tuple[Any, ...]:
         torch.is_inference_mode_enabled(),
         torch.get_autocast_dtype("cpu") if casts else None,
     )
+
+
+def _ask(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return FORMULAS.get(func, func)(*args, **kwargs)
 
 
 def _geometry(tensor: Any) -> Key:

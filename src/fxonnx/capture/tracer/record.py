@@ -12,6 +12,7 @@ from torch import fx
 
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.answers import Answers
+from fxonnx.capture.tracer.size_nodes import SizeNodes
 from fxonnx.capture.tracer.symbols import Real, Whole
 from fxonnx.capture.tracer.torch_private import FakeTensor, ProxyTorchDispatchMode, is_traceable_wrapper_subclass
 from fxonnx.errors import CaptureRefused
@@ -45,11 +46,15 @@ class Tape:
     graph: fx.Graph = field(default_factory=fx.Graph)
     weights: dict[fx.Node, Weight] = field(default_factory=dict)
     autocast: list[tuple[fx.Node, torch.dtype]] = field(default_factory=list)
+    sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
     _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
     _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
     _reals: dict[int, fx.Node] = field(default_factory=dict)
     _last: fx.Node | None = None  # placeholder
+
+    def __post_init__(self) -> None:
+        self.sizes = self.sizes or SizeNodes(self.graph, self.answers.decisions)
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
@@ -59,7 +64,8 @@ class Tape:
         if func is torch.ops.prim.device.default:
             return result
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
-        node = self.graph.call_function(func, *given)
+        node = self.graph.call_function(func)
+        node.args, node.kwargs = given  # later, because fx warns of sizes that are no nodes
         node.meta = self.place()
         node.meta["val"] = result
         self._note(node, result)
@@ -104,6 +110,12 @@ class Tape:
                     return tensor
         raise CaptureRefused("a tensor was made in a way that cannot be recorded", cause="no aten call returned it")
 
+    def input(self, name: str, fake: Any) -> fx.Node:
+        """A placeholder for an example input; all of them come before any call."""
+        node = self.placeholder(name, fake)
+        self.sizes.after(node)
+        return node
+
     def placeholder(self, name: str, fake: Any) -> fx.Node:
         """A placeholder, after those there are."""
         with self.graph.inserting_before(next(iter(self.graph.nodes), None)) if self._last is None else self.graph.inserting_after(self._last):
@@ -119,7 +131,7 @@ class Tape:
         if isinstance(value, (list, tuple)):
             return list(map(self.operand, value))
         if isinstance(value, torch.SymInt):
-            return self._size(value.node.dim, value.node.hint)
+            return self.sizes(value)
         if isinstance(value, torch.SymFloat):
             return self._real(value.node)
         if isinstance(value, torch.SymBool):
@@ -137,19 +149,10 @@ class Tape:
         self._nodes[id(tensor)] = node
         return node
 
-    def _size(self, dim: Dim, hint: int) -> Any:
-        """A size as an argument: a number, or the node that computes it of the inputs' sizes, at the top of the graph."""
-        if isinstance(dim, int):
-            return dim
-        known = self._sizes.get(dim)
-        if known is None:
-            known = self._sizes[dim] = self.size_nodes(dim)
-        return known
-
     def _real(self, number: Any) -> Any:
         """A float computed from sizes, as the calls that compute it."""
         if isinstance(number, Whole):
-            return self._size(number.dim, number.hint)
+            return self.sizes(torch.SymInt(number))
         assert isinstance(number, Real)
         if number.is_constant():
             return number.hint

@@ -20,12 +20,13 @@ from fxonnx.capture.inputs import Flat, Signature
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
 from fxonnx.capture.tracer.answers import Answers
-from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.decisions import OPPOSITE, Decisions
 from fxonnx.capture.tracer.places import Places
 from fxonnx.capture.tracer.record import Recorder, Tape
+from fxonnx.capture.tracer.retrace import Retrace
 from fxonnx.capture.tracer.sizes import TracedSizes
 from fxonnx.capture.tracer.stand_ins import Symbols, WeightStandIns, choose, input_stand_in
-from fxonnx.capture.tracer.torch_private import enable_python_dispatcher, fake_mode
+from fxonnx.capture.tracer.torch_private import as_exporting, enable_python_dispatcher, fake_mode, unasked_masks
 from fxonnx.capture.tracer.untouched import Changes, untouched
 from fxonnx.capture.tracer.verdict import Verdict, judge
 from fxonnx.errors import CaptureRefused
@@ -54,14 +55,14 @@ class Run:
         mode = fake_mode(symbolic=bool(table))
         tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta)
         fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
-        inputs = [tape.placeholder(name, fake) for name, fake in zip(names, fakes, strict=True)]
+        inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]
         return Run(flat, symbols, decisions, places, tape, fakes, inputs)
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.places.followed(), enable_python_dispatcher(),
-            self.tape.answers.mode, Recorder(self.tape),
+            as_exporting(), unasked_masks(), self.tape.answers.mode, Recorder(self.tape),
         )  # fmt: skip
         with untouched(self.flat) as self.changes, ExitStack() as stack:
             for each in surroundings:
@@ -69,10 +70,34 @@ class Run:
             results = self.flat(*self.fakes)
         self.tape.output([*results, *(value for _, _, value in self.changes.buffers)])
 
+    def forget_idle_decisions(self, other: Run) -> None:
+        """Drop decisions that the other run, which left the same graph, took the other way."""
+        taken = self.decisions.taken
+        idle = [key for key in taken if (OPPOSITE[key[0]], key[1]) in other.decisions.taken]
+        for key in idle:
+            del taken[key]
+        self.__dict__.pop("verdict", None)
+
+    def same_graph(self, other: Run) -> bool:
+        """Whether two runs left the same calls, on the same sizes."""
+        return self._calls() == other._calls()
+
+    def _calls(self) -> list[Any]:
+        return [
+            (node.name, str(node.target), str(node.args), str(node.kwargs), _shapes(node.meta.get("val")))
+            for node in self.tape.graph.nodes
+        ]
+
     @cached_property
     def verdict(self) -> Verdict:
         """What the decisions mean."""
-        return judge(self.decisions, self.symbols.hints)
+        return judge(self.decisions.taken.values(), self.symbols.hints)
+
+
+def _shapes(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_shapes(each) for each in value]
+    return [str(size) for size in value.shape] if isinstance(value, torch.Tensor) else str(value)
 
 
 def _keys(flat: Flat) -> dict[int, str]:
@@ -112,6 +137,8 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         locator=locator,
         frozen=frozen,
         assumptions=tuple(run.verdict.kept),
+        retrace=Retrace(run.tape.answers.mode, run.decisions, run.symbols.hints),
+        strategy="trace",
     )
 
 

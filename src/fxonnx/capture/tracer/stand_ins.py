@@ -114,19 +114,23 @@ class WeightStandIns:
         """One weight's; the caller keeps the weight alive."""
         if weight.layout is not torch.strided or weight.is_quantized:
             return self.mode.from_tensor(weight, static_shapes=True)
-        stand_in = _fake(self.mode, weight, weight.shape, weight.stride())
         storage = weight.untyped_storage()
-        whole = self._storages.setdefault(storage._cdata, stand_in.untyped_storage())
-        if whole.nbytes() < storage.nbytes():
-            whole = self._storages[storage._cdata] = torch.UntypedStorage(storage.nbytes(), device="meta")
-        if whole is not stand_in.untyped_storage():
-            with in_kernel_invocation_manager(self.mode):
-                stand_in.set_(whole, weight.storage_offset(), weight.shape, weight.stride())
+        shared = self._storages.get(storage._cdata)
+        if shared is None and storage.nbytes() != weight.numel() * weight.element_size():
+            shared = torch.UntypedStorage(storage.nbytes(), device="meta")
+        stand_in = _fake(self.mode, weight, weight.shape, weight.stride(), shared)
+        self._storages.setdefault(storage._cdata, stand_in.untyped_storage())
         return stand_in
 
 
-def _fake(mode: FakeTensorMode, like: torch.Tensor, sizes: Iterable[object], strides: Iterable[object]) -> FakeTensor:
+def _fake(
+    mode: FakeTensorMode, like: torch.Tensor, sizes: Iterable[object], strides: Iterable[object],
+    storage: torch.UntypedStorage | None = None,
+) -> FakeTensor:  # fmt: skip
+    """A fake tensor of these sizes, over a storage of its own or a given one."""
     device = torch.device("cpu") if like.device.type == "meta" else like.device
     with in_kernel_invocation_manager(mode):
         memory = torch.empty_strided(tuple(sizes), tuple(strides), dtype=like.dtype, device="meta")
+        if storage is not None:
+            memory.set_(storage, like.storage_offset(), like.shape, like.stride())
     return FakeTensor(mode, memory, device)

@@ -108,6 +108,9 @@ class Formula:
 
     __slots__ = ("dim",)
 
+    is_Boolean = is_Symbol = False  # noqa: N815 (sympy's names)
+    args = ()
+
     def __init__(self, dim: Dim) -> None:
         self.dim = dim
 

@@ -8,6 +8,11 @@ torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
 # The meta kernels that torch writes in Python run only under this; without it a composite op asks C++, which wants
 # plain sizes.
 from torch._dispatch.python import enable_python_dispatcher
@@ -18,6 +23,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_
 # The only class of modes that torch lets stand at the PreDispatch key, where calls arrive whole. It keeps what it
 # sees as proxies; ours overrides `__torch_dispatch__` and keeps the calls themselves.
 from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
+
+# Its `_detect_is_causal_mask` is replaced while a model runs.
+from torch.nn.modules import transformer
 
 # Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before.
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
@@ -32,7 +40,37 @@ def fake_mode(*, symbolic: bool) -> FakeTensorMode:
     return mode
 
 
+@contextmanager
+def as_exporting() -> Iterator[None]:
+    """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes.
+
+    torch has no public way to say it; torch.export sets the same two flags.
+    """
+    before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
+    torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
+    try:
+        yield
+    finally:
+        torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
+
+
+@contextmanager
+def unasked_masks() -> Iterator[None]:
+    """nn.Transformer without its look into the mask's values for whether it is causal.
+
+    The answer only chooses between two kernels for the same numbers; no is right for every mask.
+    """
+    before = transformer._detect_is_causal_mask
+    transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: is_causal is True
+    try:
+        yield
+    finally:
+        transformer._detect_is_causal_mask = before
+
+
 __all__ = [
+    "as_exporting",
+    "unasked_masks",
     "FakeTensor",
     "FakeTensorMode",
     "ProxyTorchDispatchMode",

@@ -1,16 +1,15 @@
-"""A model's modules as they were, whatever forward assigns to them; what it assigns to buffers is told first."""
+"""A model's modules as they were, whatever forward does to their attributes; what it assigns to buffers is told."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import is_
 from typing import Any
 
 import torch
 from torch import nn
-
-_TABLES = ("_parameters", "_buffers", "_modules")
 
 
 @dataclass(slots=True)
@@ -22,39 +21,49 @@ class Changes:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[Changes]:
-    """Put every attribute of every module back, after the body has filled in nothing and read what changed."""
+    """Put the attributes of every module back, and what the dicts, lists and sets among them hold: hooks, caches,
+    flags and counters alike, so that what belongs together stays together."""
     changes = Changes()
-    modules = list(model.named_modules())
-    before = [_attributes(module) for _, module in modules]
+    kept = [(path, module, Kept(vars(module))) for path, module in model.named_modules()]
     try:
         yield changes
     finally:
-        for (path, module), kept in zip(modules, before, strict=True):
-            _note(changes, path, module, kept)
-            _restore(module, kept)
+        for path, module, each in kept:
+            _note_buffers(changes, path, module, each)
+            each.restore()
 
 
-def _attributes(module: nn.Module) -> list[dict[str, Any]]:
-    return [dict(vars(module)), *(dict(vars(module)[table]) for table in _TABLES)]
-
-
-def _note(changes: Changes, path: str, module: nn.Module, kept: list[dict[str, Any]]) -> None:
+def _note_buffers(changes: Changes, path: str, module: nn.Module, kept: Kept) -> None:
+    before = next(dict(content) for owner, content in kept.contents if owner is module._buffers)
     for name, value in module._buffers.items():
-        before = kept[2].get(name)
-        if before is not None and value is not before:
-            changes.buffers.append((f"{path}.{name}" if path else name, before, value))
+        if before.get(name) is not None and value is not before[name]:
+            changes.buffers.append((f"{path}.{name}" if path else name, before[name], value))
 
 
-def _restore(module: nn.Module, kept: list[dict[str, Any]]) -> None:
-    own, *tables = kept
-    _put_back(vars(module), own)
-    for table, content in zip(_TABLES, tables, strict=True):
-        _put_back(vars(module)[table], content)
+class Kept:
+    """The attributes of one object, and the contents of the containers among them."""
+
+    __slots__ = ("attributes", "contents")
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = attributes
+        containers = [value for value in attributes.values() if isinstance(value, (dict, list, set))]
+        self.contents: list[tuple[Any, list[Any]]] = [(each, _content(each)) for each in (attributes, *containers)]
+
+    def restore(self) -> None:
+        """Put everything back; what is as it was is not touched."""
+        for owner, content in self.contents:
+            if not _same(_content(owner), content):
+                owner.clear()
+                owner.extend(content) if isinstance(owner, list) else owner.update(content)
 
 
-def _put_back(now: dict[str, Any], before: dict[str, Any]) -> None:
-    """The dict with its old content; not touched where it still has it."""
-    if len(now) == len(before) and all(now.get(name, now) is value for name, value in before.items()):
-        return
-    now.clear()
-    now.update(before)
+def _content(owner: Any) -> list[Any]:
+    return list(owner.items()) if isinstance(owner, dict) else list(owner)
+
+
+def _same(now: list[Any], before: list[Any]) -> bool:
+    """Whether two contents are of the same objects; a dict's are pairs, made anew each time."""
+    if len(now) != len(before):
+        return False
+    return all(a is b or (type(a) is tuple is type(b) and len(a) == len(b) and all(map(is_, a, b))) for a, b in zip(now, before, strict=True))

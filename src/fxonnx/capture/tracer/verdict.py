@@ -3,16 +3,18 @@ are no longer free."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from fxonnx.capture.guards import Assumption
 from fxonnx.capture.program import SymbolInfo
-from fxonnx.capture.tracer.decisions import Decision, Decisions, Loss
+from fxonnx.capture.tracer.decisions import Decision, Loss
 from fxonnx.capture.tracer.stand_ins import Symbols
 from fxonnx.errors import Error, FrozenDimension
-from fxonnx.ir.dims import Dim, Expr, evaluate
+from fxonnx.ir.dims import Call, Dim, Expr, evaluate
 
+_SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 32, 60, 64, 101, 127, 128, 240, 499, 1000, 1024, 10007)
 _MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
 
 
@@ -25,6 +27,13 @@ class Verdict:
     highs: dict[str, int] = field(default_factory=dict)
     kept: list[Assumption] = field(default_factory=list)
     pins: list[Assumption] = field(default_factory=list)
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the run is right for these sizes."""
+        ranges = all(
+            self.lows.get(name, 0) <= size <= self.highs.get(name, size) for name, size in sizes.items()
+        )
+        return ranges and all(each.holds(sizes) for each in self.kept if each.symbols <= sizes.keys())
 
     def infos(self, chosen: Symbols) -> dict[str, SymbolInfo]:
         """The dims and their ranges: what was asked for, and what the model allows."""
@@ -42,10 +51,10 @@ def _asked(low: int) -> int:
     return low if low > 2 else 0
 
 
-def judge(decisions: Decisions, hints: Mapping[str, int]) -> Verdict:
+def judge(decisions: Iterable[Decision], hints: Mapping[str, int]) -> Verdict:
     """Sort the decisions of a run whose symbols had these sizes."""
     verdict = Verdict()
-    for each in decisions.taken.values():
+    for each in map(_without_extremum, decisions):
         assumption = Assumption(each.left, each.relation, each.right, each.location)
         if not assumption.symbols <= hints.keys() or _is_layout(each):
             continue
@@ -53,12 +62,55 @@ def judge(decisions: Decisions, hints: Mapping[str, int]) -> Verdict:
             verdict.pins.append(assumption)
         elif not _is_range(each, verdict):
             verdict.kept.append(assumption)
+    verdict.kept = _telling(verdict, hints)
     return verdict
+
+
+def _telling(verdict: Verdict, hints: Mapping[str, int]) -> list[Assumption]:
+    """The assumptions that fail for some sizes for which the ones before them, and the ranges, hold."""
+    told: list[Assumption] = []
+    trials = list(_trials(verdict, hints))
+    for each in sorted(verdict.kept, key=lambda each: each.relation == "=="):
+        if not all(each.holds(trial) for trial in trials):
+            told.append(each)
+            trials = [trial for trial in trials if each.holds(trial)]
+    return told
+
+
+def _trials(verdict: Verdict, hints: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Sizes of every kind within the ranges, the same ones in every process."""
+    draw = random.Random(0)
+    for _ in range(100):
+        sizes = {name: draw.choice(_SIZES) for name in hints}
+        yield {
+            name: min(max(size, verdict.lows.get(name, 2)), verdict.highs.get(name, size))
+            for name, size in sizes.items()
+        }
 
 
 def _is_layout(each: Decision) -> bool:
     """Whether an op compared sizes without checking that they agree: to lay out memory, or to choose a kernel."""
     return each.inside and each.relation != "=="
+
+
+def _without_extremum(each: Decision) -> Decision:
+    """n == min(n, 512), which is how slicing asks, as n <= 512."""
+    if each.relation == "==":
+        for one, other in ((each.left, each.right), (each.right, each.left)):
+            atom = _lone_call(other)
+            if atom is not None and atom.function in ("min", "max") and one in (atom.left, atom.right):
+                rest = atom.right if one == atom.left else atom.left
+                return replace(each, left=one, relation="<=" if atom.function == "min" else ">=", right=rest, inside=False)
+    return each
+
+
+def _lone_call(dim: Dim) -> Call | None:
+    """The call that a dim is, if it is one."""
+    if isinstance(dim, Expr) and len(dim.terms) == 1:
+        ((monomial, factor),) = dim.terms
+        if factor == 1 and len(monomial) == 1 and isinstance(monomial[0], Call):
+            return monomial[0]
+    return None
 
 
 def _is_range(each: Decision, verdict: Verdict) -> bool:

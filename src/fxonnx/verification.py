@@ -1,0 +1,151 @@
+"""Does the compiled model compute what the model computes? Asked on fresh inputs, at the examples' sizes and at
+others."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from fxonnx.capture.export import training_mode
+from fxonnx.capture.tree import flatten
+from fxonnx.ir.dims import Expr, Shape, evaluate
+from fxonnx.runtime.compare import Comparison, compare, fresh_like
+
+if TYPE_CHECKING:
+    from fxonnx.compiled import Compiled
+
+Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
+
+# What models raise for inputs that are well typed and mean nothing, such as offsets that are not sorted.
+_REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found: a comparison for each call, the examples' sizes first."""
+
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all outputs of all calls agree."""
+        return all(comparison.ok for comparison in self.comparisons)
+
+    def check(self) -> Report:
+        """Itself where all agree. Raises VerificationFailed."""
+        for comparison in self.comparisons:
+            comparison.check()
+        return self
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.comparisons))
+
+
+def verify_on(compiled: Compiled, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Report:
+    """Compare on these arguments."""
+    return Report((_compare(compiled, (args, dict(kwargs))),))
+
+
+def verify(compiled: Compiled, seed: int = 0) -> Report:
+    """Compare on random inputs like the examples, and at a second size of every dynamic dim.
+
+    Where the model itself refuses random integers (offsets must be sorted, say), the examples' integers are kept, and
+    only the other inputs are fresh; where it refuses sizes, the first comparison stands alone.
+    """
+    first = _compare_fresh(compiled, {}, seed)
+    second = [_compare_fresh(compiled, sizes, seed) for sizes in _other_sizes(compiled)]
+    return Report((first or _compare(compiled, _arguments(compiled, compiled.examples)), *filter(None, second)))
+
+
+def _compare_fresh(compiled: Compiled, sizes: Mapping[str, int], seed: int) -> Comparison | None:
+    """The comparison on random inputs of these sizes; None where the model refuses them all."""
+    resized = _resized_examples(compiled, sizes)
+    for keep_integers in (False, True):
+        generator = torch.Generator().manual_seed(seed)
+        fresh = [
+            leaf if keep_integers and not leaf.is_floating_point() else fresh_like(leaf, generator) for leaf in resized
+        ]
+        arguments = _arguments(compiled, fresh)
+        try:
+            expected = _expected(compiled, arguments)
+        except _REFUSALS:
+            continue
+        return _compare(compiled, arguments, expected)
+    return None
+
+
+def _arguments(compiled: Compiled, leaves: Sequence[torch.Tensor]) -> Arguments:
+    return compiled.program.signature.arguments_for(leaves)
+
+
+def _expected(compiled: Compiled, arguments: Arguments) -> list[Any]:
+    """The leaves of what the model returns, in the mode it was captured in; its buffers are as before afterwards."""
+    before = [state.tensor.clone() for state in compiled.program.states]
+    args, kwargs = copy.deepcopy(arguments)
+    with torch.no_grad(), training_mode(compiled.model, compiled.mode):
+        try:
+            leaves, _, _ = flatten(compiled.model(*args, **kwargs))
+        finally:
+            _restore(compiled, before)
+    return leaves
+
+
+def _compare(compiled: Compiled, arguments: Arguments, expected: list[Any] | None = None) -> Comparison:
+    """One call of both on the same arguments and the same state."""
+    expected = _expected(compiled, arguments) if expected is None else expected
+    before = [state.tensor.clone() for state in compiled.program.states]
+    args, kwargs = copy.deepcopy(arguments)
+    with torch.no_grad():
+        actual, _, _ = flatten(compiled(*args, **kwargs))
+        _restore(compiled, before)
+    return compare(actual, expected, names=compiled.program.signature.output_names()[: len(expected)])
+
+
+def _restore(compiled: Compiled, before: Sequence[torch.Tensor]) -> None:
+    for state, content in zip(compiled.program.states, before, strict=True):
+        state.tensor.copy_(content)
+
+
+# ── sizes ──
+
+
+def _example_sizes(compiled: Compiled) -> dict[str, int]:
+    """The size of every named dim in the example inputs."""
+    return {
+        dim.name: size
+        for leaf, value in zip(compiled.examples, compiled.graph.inputs, strict=False)
+        for size, dim in zip(leaf.shape, value.shape, strict=False)
+        if isinstance(dim, Expr) and dim.name is not None
+    }
+
+
+def _other_sizes(compiled: Compiled) -> list[dict[str, int]]:
+    """Sizes near the examples', different from each other and within the limits; none where nothing is dynamic."""
+    example = _example_sizes(compiled)
+    for step in (1, -1, 2, -2, 8):
+        others = {name: size + step * index for index, (name, size) in enumerate(example.items(), start=1)}
+        if others and min(others.values()) > 0 and compiled.limits.admit(others):
+            return [others]
+    return []
+
+
+def _resized_examples(compiled: Compiled, sizes: Mapping[str, int]) -> list[torch.Tensor]:
+    known = {**_example_sizes(compiled), **sizes}
+    return [
+        _resized(leaf, value.shape, known)
+        for leaf, value in zip(compiled.examples, compiled.graph.inputs, strict=False)
+    ]
+
+
+def _resized(leaf: torch.Tensor, shape: Shape, sizes: Mapping[str, int]) -> torch.Tensor:
+    """The example with every dim at its wanted size: its elements, repeated from the start where it is too short."""
+    for axis, dim in enumerate(shape[: leaf.dim()]):
+        known = isinstance(dim, int) or dim.symbols <= sizes.keys()
+        size = evaluate(dim, sizes) if known else leaf.shape[axis]
+        if size != leaf.shape[axis]:
+            leaf = leaf.index_select(axis, torch.arange(size) % max(leaf.shape[axis], 1))
+    return leaf
