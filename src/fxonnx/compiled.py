@@ -84,8 +84,8 @@ class Compiled:
 
     def diff(self, before: str | int, after: str | int) -> str:
         """What changed between two stages, as a unified diff of their print-outs."""
-        lines = [self.show(stage).splitlines() for stage in (before, after)]
-        return "\n".join(difflib.unified_diff(*lines, str(before), str(after), lineterm="", n=1))
+        old, new = self.show(before).splitlines(), self.show(after).splitlines()
+        return "\n".join(difflib.unified_diff(old, new, str(before), str(after), lineterm="", n=1))
 
     def report(self) -> str:
         """The compilation in a few lines: target, inputs and outputs, sizes it holds for, stages with nodes and

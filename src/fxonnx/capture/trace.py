@@ -40,7 +40,7 @@ def trace(
 
     Raises FrozenDimension, or what capturing raises.
     """
-    done = _first(flat, _attempts(table, names, leaves))
+    done = _first(flat, attempts(table, names, leaves))
     if _tied_by_accident(done):
         done = _first(flat, iter([(table, resized(table, names, leaves, distinct=True))]), fallback=done)
     given_up = [axis for axis in table if axis not in done.table]
@@ -53,7 +53,7 @@ def trace(
     return done, tuple(said)
 
 
-def _attempts(
+def attempts(
     table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
 ) -> Iterator[tuple[Requests, list[torch.Tensor]]]:
     """What to ask torch for, best first.

@@ -24,6 +24,7 @@ from fxonnx.emit.onnx import Emitted
 from fxonnx.ir.data import Data, byte_size
 
 LIMIT = 2**31 - 1  # bytes that a protobuf message may have
+PIECE = 2**20  # bytes; what is made when asked for (a transposed, cast or scaled weight) is made in pieces of this size
 ALIGNMENT = 64  # bytes; external tensors start on a cache line, so that runtimes may map them
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
@@ -71,13 +72,15 @@ def tensor_header(name: str, data: Data) -> onnx.TensorProto:
 
 def content(data: Data) -> Iterator[bytes | memoryview]:
     """The bytes of a tensor as ONNX's raw_data wants them: little endian, row-major, elements below a byte packed."""
-    array = np.ascontiguousarray(data.array())
-    if data.dtype.bits >= 8:
-        yield array.reshape(-1).view(np.uint8).data if array.size else b""
-        return
-    import onnx_ir
+    if data.dtype.bits < 8 or not data.shape:
+        import onnx_ir
 
-    yield onnx_ir.Tensor(array, dtype=onnx_ir.DataType(data.dtype.code)).tobytes()
+        yield onnx_ir.Tensor(np.asarray(data.array()), dtype=onnx_ir.DataType(data.dtype.code)).tobytes()
+        return
+    rows = data.shape[0]
+    step = max(1, PIECE * rows // max(byte_size(data), 1))
+    for start in range(0, rows, step):
+        yield np.ascontiguousarray(data.part(start, min(start + step, rows))).reshape(-1).view(np.uint8).data
 
 
 def reference(name: str, data: Data, file: str, offset: int) -> onnx.TensorProto:

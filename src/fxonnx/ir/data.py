@@ -23,6 +23,8 @@ from fxonnx.dtypes import DType
 class Data(Protocol):
     """The content of a constant: dtype, static shape, and an array made when asked for."""
 
+    __slots__ = ()
+
     @property
     def dtype(self) -> DType:
         """The element type."""
@@ -38,8 +40,13 @@ class Data(Protocol):
     def array(self) -> np.ndarray:
         """The content, one array element per tensor element; shares memory with its source where it can."""
 
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Rows of the content along its first axis; what is made when asked for is made for these rows only."""
+        return self.array()[start:stop]
+
     def buffer(self) -> Any:
-        """An object that speaks DLPack over the same content, for binding to a session without a copy."""
+        """The content, contiguous, as an object that speaks DLPack: for binding to a session without a copy."""
+        return np.ascontiguousarray(self.array())
 
 
 def byte_size(data: Data) -> int:
@@ -48,7 +55,7 @@ def byte_size(data: Data) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ArrayData:
+class ArrayData(Data):
     """Content that is a numpy array, in the numpy dtype of the table (`dtypes.DType.numpy`)."""
 
     content: np.ndarray
@@ -76,13 +83,9 @@ class ArrayData:
         """The array itself."""
         return self.content
 
-    def buffer(self) -> Any:
-        """The array, contiguous."""
-        return np.ascontiguousarray(self.content)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TransposedData:
+class TransposedData(Data):
     """Another content with its axes permuted; made when asked for and not kept."""
 
     source: Data
@@ -107,13 +110,9 @@ class TransposedData:
         """A transposed view of the source's array."""
         return self.source.array().transpose(self.permutation)
 
-    def buffer(self) -> Any:
-        """A contiguous copy."""
-        return np.ascontiguousarray(self.array())
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CastData:
+class CastData(Data):
     """Another content in another dtype; made when asked for and not kept."""
 
     source: Data
@@ -138,9 +137,9 @@ class CastData:
         """The source's array, cast."""
         return self.source.array().astype(self.to.numpy)
 
-    def buffer(self) -> Any:
-        """A contiguous copy."""
-        return np.ascontiguousarray(self.array())
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Some rows, cast."""
+        return self.source.part(start, stop).astype(self.to.numpy)
 
 
 class AbsentContent(LookupError):
@@ -163,6 +162,10 @@ class AbsentData:
     def array(self) -> np.ndarray:
         """Raises AbsentContent."""
         raise AbsentContent(f"the content of {self.name} is not at hand: parse_graph(text, {{{self.name!r}: array}})")
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Raises AbsentContent."""
+        return self.array()
 
     def buffer(self) -> Any:
         """Raises AbsentContent."""

@@ -92,7 +92,7 @@ class Node:
         """Every value the node needs: its inputs, and what its subgraphs capture from outside."""
         inputs = self.inputs if None not in self.inputs else tuple([v for v in self.inputs if v is not None])
         subgraphs = self.subgraphs
-        return (*inputs, *(v for graph in subgraphs for v in graph.captures())) if subgraphs else inputs  # type: ignore[return-value]
+        return (*inputs, *(v for graph in subgraphs for v in graph.captures())) if subgraphs else inputs  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.inputs))})"

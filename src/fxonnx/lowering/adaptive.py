@@ -1,9 +1,8 @@
 """Pools that give a wanted number of windows which cover an axis unevenly.
 
 Window `i` of `m` over `n` elements begins at ⌊i n / m⌋ and ends before ⌈(i + 1) n / m⌉
-(ATen/native/AdaptivePooling.h). Windows are boxes, so each axis is pooled by itself: an average is a product with a
-matrix, a maximum is taken of gathered elements. Both are the same where `n` is known only when the model runs; then
-the small tables are computed in it.
+(ATen/native/AdaptivePooling.h). Windows are boxes, so each axis is pooled by itself, over gathered elements. It is the same where `n` is known only
+when the model runs; then the small tables are computed in it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, ceil_divide, product
 from fxonnx.lowering.registry import Unsupported
-from fxonnx.lowering.vocabulary import cast, dtype_of, reshape, transpose
+from fxonnx.lowering.vocabulary import cast, dtype_of, number, reshape
 
 
 def averaged(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
@@ -29,23 +28,19 @@ def averaged(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
 
 
 def _averaged_axis(op: Builder, x: Tensor, axis: int, count: int) -> Tensor:
-    """A product with the [windows, size] matrix that holds 1/length inside each window."""
-    rank = len(x.shape)
-    matrix = _averaging_matrix(op, x.shape[axis], count, x)
-    if axis == rank - 1:
-        return op.MatMul(x, op.Transpose(matrix, perm=[1, 0]))
-    if axis == rank - 2:
-        return op.MatMul(matrix, x)
-    order = [*range(axis), *range(axis + 1, rank), axis]
-    back = [*range(axis), rank - 1, *range(axis, rank - 1)]
-    return transpose(op, op.MatMul(transpose(op, x, order), op.Transpose(matrix, perm=[1, 0])), back)
+    """The sum of what each window reads over its length; what fills up shorter windows counts as 0.
 
-
-def _averaging_matrix(op: Builder, size: Dim, count: int, like: Tensor) -> Any:
-    positions = _range(op, size)
+    (A product with a matrix would be as short, and would spread a NaN or an infinity over all windows.)
+    """
+    size, dtype = x.shape[axis], dtype_of(x)
     begins, ends = _bounds(op, size, count)
-    inside = op.And(op.LessOrEqual(begins, positions), op.Less(positions, ends))
-    return cast(op, inside, dtype_of(like)) / cast(op, ends - begins, dtype_of(like))
+    lengths = ends - begins
+    trailing = [1] * (len(x.shape) - axis - 1)
+    inside = op.Less(_range(op, _longest(size, count)), lengths)
+    inside = reshape(op, inside, (count, _longest(size, count), *trailing))
+    read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), number(op, 0, x))
+    divisors = reshape(op, cast(op, lengths, dtype), (count, *trailing))
+    return op.ReduceSum(read, [axis + 1], keepdims=0) / divisors
 
 
 def largest(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:

@@ -22,7 +22,7 @@ Body: TypeAlias = Callable[..., Any]
 # fmt: off
 FAMILIES = (
     "activation", "arithmetic", "attention", "compare", "complex", "complex_functions", "control", "convolution",
-    "creation", "cumulative", "diagonal", "embedding", "fft", "indexing", "joining", "linalg", "matmul",
+    "creation", "cumulative", "diagonal", "embedding", "fft", "gamma", "indexing", "joining", "linalg", "matmul",
     "normalization", "padding", "pooling", "quantized", "random", "recurrent", "reduction", "resize", "scatter",
     "shape", "sorting", "special", "stft", "vision", "windows",
 )

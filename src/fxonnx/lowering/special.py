@@ -243,6 +243,29 @@ def ndtri(op: Builder, self: Tensor) -> Tensor:
     return cast(op, op.Where(op.Less(shorter, 0.02425), side, central), dtype_of(self))
 
 
+# ── parts of a number ──
+
+
+@lower("aten.frexp.Tensor")
+def frexp(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
+    """(m, e) with x = m·2ᵉ and ½ ≤ |m| < 1; what is 0, infinite or NaN is its own m, with e = 0.
+
+    In double, where no power of two that a narrower number needs over- or underflows; the logarithm finds e but for
+    one.
+    """
+    if dtype_of(self) is dtypes.FLOAT64:
+        raise Unsupported("frexp of float64, which takes the number apart in a wider dtype; cast to float32")
+    x = op.Cast(self, to=dtypes.FLOAT64)
+    plain = op.Or(op.Or(op.IsInf(x), op.IsNaN(x)), op.Equal(x, 0.0))
+    guess = op.Floor(op.Div(op.Log(op.Abs(op.Where(plain, 1.0, x))), math.log(2)))
+    ratio = op.Div(op.Abs(op.Where(plain, 1.0, x)), op.Pow(number(op, 2, x), guess))
+    below, above = (cast(op, each, dtypes.FLOAT64) for each in (op.Less(ratio, 1.0), op.GreaterOrEqual(ratio, 2.0)))
+    exponent = op.Add(op.Sub(op.Add(guess, above), below), 1.0)
+    mantissa = op.Div(x, op.Pow(number(op, 2, x), exponent))
+    whole = cast(op, op.Where(plain, 0.0, exponent), dtypes.INT32)
+    return op.Where(plain, self, cast(op, mantissa, dtype_of(self))), whole
+
+
 # ── gamma functions ──
 
 _LANCZOS_SHIFT = 7.0

@@ -8,9 +8,9 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, product
+from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, number, reshape, vector
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, positions, reshape, vector
 
 _GRID_MODES = ("linear", "nearest", "cubic")
 _GRID_PADDINGS = ("zeros", "border", "reflection")
@@ -31,7 +31,31 @@ def grid_sampler(
 @lower("aten.affine_grid_generator")
 def affine_grid_generator(op: Builder, theta: Tensor, size: Sequence[Dim], align_corners: bool) -> Tensor:
     """The places that an affine map of each sample reads, for an output of `size`."""
+    if align_corners and any(dim == 1 or isinstance(dim, Expr) for dim in size[2:]):
+        return _affine_grid_of_corners(op, theta, size)
     return op.AffineGrid(theta, vector(op, size), align_corners=align_corners)
+
+
+def _affine_grid_of_corners(op: Builder, theta: Tensor, size: Sequence[Dim]) -> Tensor:
+    """The same with aligned corners, where an axis of one element has its place in the middle, 0.
+
+    ONNX leaves open where it is (ONNX Runtime says -1).
+    """
+    spatial = list(size[2:])
+    columns = [_corner_places(op, dim, axis, spatial, theta) for axis, dim in enumerate(spatial)]
+    ones = full(op, [*spatial, 1], 1, dtype_of(theta))
+    places = reshape(op, op.Concat(*reversed(columns), ones, axis=-1), (product(spatial), len(spatial) + 1))
+    grid = op.MatMul(places, op.Transpose(theta, perm=[0, 2, 1]))
+    return reshape(op, grid, (size[0], *spatial, len(spatial)))
+
+
+def _corner_places(op: Builder, dim: Dim, axis: int, spatial: Sequence[Dim], like: Tensor) -> Tensor:
+    """[*spatial, 1]: where each element stands along one axis, from -1 to 1: (2i - (n - 1)) / max(n - 1, 1)."""
+    gaps = cast(op, op.size(dim - 1), dtype_of(like))
+    steps = cast(op, positions(op, dim), dtype_of(like))
+    places = op.Div(op.Sub(op.Mul(steps, 2.0), gaps), op.Max(gaps, 1.0))
+    shape = [dim if index == axis else 1 for index in range(len(spatial))]
+    return expand(op, reshape(op, places, (*shape, 1)), (*spatial, 1))
 
 
 # ── windows as columns ───────────────────────────────────────────────────────────────────────────────────────────────

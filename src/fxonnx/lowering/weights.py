@@ -12,6 +12,7 @@ import torch
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
+from fxonnx.ir.data import Data
 
 # Dtypes that torch will not hand to numpy; their bits travel as integers and are viewed as what they are on the other
 # side.
@@ -26,7 +27,7 @@ _VIEWED = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TorchData:
+class TorchData(Data):
     """A torch tensor as constant content; complex tensors appear real with a last axis of 2."""
 
     tensor: torch.Tensor

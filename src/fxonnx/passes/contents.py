@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from fxonnx.ir.data import Data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ScaledData:
+class ScaledData(Data):
     """A weight times factors that broadcast along some of its axes: multiplied in float64, rounded once, not kept."""
 
     source: Data
@@ -36,16 +35,17 @@ class ScaledData:
 
     def array(self) -> np.ndarray:
         """The product."""
-        product: np.ndarray = self.source.array().astype(np.float64) * self.factor
-        return product.astype(self.dtype.numpy)
+        return self.part(0, self.shape[0])
 
-    def buffer(self) -> Any:
-        """The product, contiguous."""
-        return np.ascontiguousarray(self.array())
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Some rows of the product."""
+        factor = np.broadcast_to(self.factor, self.shape)[start:stop]
+        product: np.ndarray = self.source.part(start, stop).astype(np.float64) * factor
+        return product.astype(self.dtype.numpy)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HalfData:
+class HalfData(Data):
     """The first half of each row of a table [batch, 1, length, size], as [batch, length, size / 2]."""
 
     source: Data
@@ -68,8 +68,8 @@ class HalfData:
 
     def array(self) -> np.ndarray:
         """The half, a view of the source's array."""
-        return self.source.array()[:, 0, :, : self.shape[2]]
+        return self.part(0, self.shape[0])
 
-    def buffer(self) -> Any:
-        """The half, contiguous."""
-        return np.ascontiguousarray(self.array())
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Some rows of the half."""
+        return self.source.part(start, stop)[:, 0, :, : self.shape[2]]

@@ -10,19 +10,21 @@ noted with the user's line (`decisions`) and sorted when the run is over (`verdi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from fxonnx.capture.dynamic import Axis, Requests, resized, without
+from fxonnx.capture.dynamic import Axis, Requests, without
 from fxonnx.capture.failures import Translating
+from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Flat, Signature
 from fxonnx.capture.program import Program
+from fxonnx.capture.trace import attempts
 from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.capture.tracer.stand_ins import choose
 from fxonnx.capture.tracer.verdict import lost, pinned
-from fxonnx.errors import Error, FrozenDimension, raise_all
-from fxonnx.ir.dims import symbols_of
+from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised, raise_all
+from fxonnx.ir.dims import Expr, symbols_of
 
 
 def trace(
@@ -37,27 +39,42 @@ def trace(
     `signature` is asked for after the model has run. Raises what the model raises, as errors of ours, and
     FrozenDimension for each required dim that is not free.
     """
-    leaves, said = resized(table, names, leaves), []
+    for fewer, resized in attempts(table, names, leaves):
+        run, failures, frozen = _freed(flat, fewer, names, resized)
+        if not any(isinstance(failure.error, ModelRaised) for failure in failures):
+            break
+    said = [f"{names[leaf]}, axis {axis}: size {leaves[leaf].shape[axis]} cannot vary" for leaf, axis in table if (leaf, axis) not in fewer]
+    raise_all([failure.error for failure in failures])
+    return program_of(run, signature(), (*said, *frozen))
+
+
+def _freed(
+    flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
+) -> tuple[Run, list[Failure], list[str]]:
+    """A run without the optional dims that are not free, what is wrong with it, and why those dims are not."""
+    said: list[str] = []
     while True:
-        run, failures = _attempts(flat, table, names, leaves)
+        run, failures = _settled(flat, table, names, leaves)
+        if tied := _tied(run, table, failures):
+            table = {**table, **tied}
+            continue
         gone = _optional(run, table, failures)
         if not gone:
-            break
+            return run, failures, said
         said += [f"{names[leaf]}, axis {axis}: {failures[0].error.what}" for leaf, axis in gone]
         table = without(table, gone)
-    raise_all([failure.error for failure in failures])
-    return program_of(run, signature(), tuple(said))
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error, and the names of the dims that it is about."""
+    """An error, the names of the dims that it is about, and the equality that pins them, if one does."""
 
     error: Error
     symbols: frozenset[str] = frozenset()
+    pin: Assumption | None = None
 
 
-def _attempts(
+def _settled(
     flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
 ) -> tuple[Run, list[Failure]]:
     """A run at sizes where nothing comes out right by accident; where that fails, one at the example's own sizes,
@@ -85,8 +102,10 @@ def _holding_for_the_example(
         return run, []
     second = Run.prepare(flat, table, names, leaves, as_given=True)
     failures = _failures(second)
-    if failures or not second.same_graph(run):
-        return second, failures
+    if failures:
+        return run, []
+    if not second.same_graph(run):
+        return second, []
     run.forget_idle_decisions(second)
     return run, []
 
@@ -98,11 +117,35 @@ def _failures(run: Run) -> list[Failure]:
             run()
     except Error as error:
         if not run.decisions.losses:
-            return [Failure(error)]
+            return [Failure(_said_better(error))]
     losses = {(loss.dim, loss.location, loss.op): loss for loss in run.decisions.losses}
-    return [Failure(lost(loss), symbols_of([loss.dim])) for loss in losses.values()] or [
-        Failure(pinned(each), each.symbols) for each in run.verdict.pins
+    labels = run.symbols.labels(run.names)
+    return [Failure(lost(loss, labels), symbols_of([loss.dim])) for loss in losses.values()] or [
+        Failure(pinned(each, labels), each.symbols, each) for each in run.verdict.pins
     ]
+
+
+def _said_better(error: Error) -> Error:
+    """torch's assertion about modes means a higher-order op."""
+    if "Recorder" not in str(error.__cause__):
+        return error
+    return CaptureRefused(
+        "a higher-order op (torch.cond, while_loop, scan, …) cannot be recorded",
+        cause="its branches are not run as calls",
+        cure='capture="export" captures it',
+        location=error.locations,
+    )
+
+
+def _tied(run: Run, table: Requests, failures: Sequence[Failure]) -> Requests:
+    """Requests without a name of their own that are always another dim, as requests for that one."""
+    found: Requests = {}
+    for pin in (failure.pin for failure in failures if failure.pin is not None):
+        for one, other in ((pin.left, pin.right), (pin.right, pin.left)):
+            axes = [axis for axis, dim in run.symbols.axes.items() if dim == one and table[axis].dim is None]
+            if isinstance(one, Expr) and isinstance(other, Expr) and axes and not found:
+                found = {axis: replace(table[axis], dim=other) for axis in axes}
+    return found
 
 
 def _optional(run: Run, table: Requests, failures: Sequence[Failure]) -> list[Axis]:

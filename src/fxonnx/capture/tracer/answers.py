@@ -143,6 +143,13 @@ class Answers:
         self.geometries[id(made)] = answer.key
         return made
 
+    def alias(self, tensor: Any) -> Any:
+        """Another tensor over the same memory that looks the same."""
+        look = Made(
+            tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device, 0, None
+        )  # fmt: skip
+        return self._make(look, [tensor])
+
     def _make(self, answer: Made, tensors: list[Any]) -> Any:
         with in_kernel_invocation_manager(self.mode):
             memory = torch.empty_strided(answer.shape, answer.strides, dtype=answer.dtype, device="meta")

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fxonnx.capture.tracer.bounds import interval
-from fxonnx.ir.dims import Dim, symbol
+from fxonnx.ir.dims import Dim, evaluate, symbol
 from fxonnx.location import Location
 
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+_TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
@@ -96,6 +97,16 @@ class Decisions:
         loss = Loss(dim, self.locate(), self.op)
         self.losses.append(loss)
         return Frozen(loss)
+
+    def settled(self, dim: Dim, hint: int) -> int:
+        """The plain number that is wanted of a dim: its value, where that is the same for all sizes tried, which is
+        noted. Raises Frozen where it varies."""
+        if isinstance(dim, int):
+            return dim
+        if all(evaluate(dim, {name: size + at for at, name in enumerate(sorted(dim.symbols))}) == hint for size in _TRIED):
+            self.note("==", dim, hint, True)
+            return hint
+        raise self.lose(dim)
 
     def stand_in(self, number: Any) -> Dim:
         """A symbol for a whole number that no dim can say, the same one wherever it stands."""

@@ -60,6 +60,8 @@ class Tape:
         """One call: its result, and a node for it."""
         args = tuple(map(self.read, args))
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
+        if torch.Tag.inplace_view in getattr(func, "tags", ()):
+            self._keep_look(args[0])
         result = self.answers(func, args, kwargs)
         if func is torch.ops.prim.device.default:
             return result
@@ -72,6 +74,14 @@ class Tape:
         if torch.is_autocast_enabled("cpu"):
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))
         return result
+
+    def _keep_look(self, tensor: Any) -> None:
+        """Let the nodes of a tensor that is about to become a view of itself keep what it was."""
+        look = self.answers.alias(tensor)
+        self._kept.append(tensor)
+        for node in self.graph.nodes:
+            if node.meta.get("val") is tensor:
+                node.meta["val"] = look
 
     # ── arguments ──
 

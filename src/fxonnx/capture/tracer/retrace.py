@@ -11,7 +11,6 @@ from torch import fx
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.decisions import Decisions, Frozen
 from fxonnx.capture.tracer.record import Recorder, Tape
-from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
 from fxonnx.capture.tracer.verdict import judge, lost, pinned
 from fxonnx.errors import raise_all
@@ -28,32 +27,24 @@ class Retrace:
     def __call__(self, body: Callable[..., Any], values: Sequence[Any], whole: bool) -> fx.Graph:
         """The graph of `body(*values)`, with a placeholder for each value; composite calls are kept `whole` or not.
 
-        Sizes stand in it as they are. Raises FrozenDimension where it holds for one size only.
+        Raises FrozenDimension where it holds for one size only.
         """
         before = set(self._decisions.taken)
-        tape = Tape(Answers(self._mode, self._decisions), _no_weights, {}, dict, sizes=_SizesAsTheyAre())
+        tape = Tape(Answers(self._mode, self._decisions), _no_weights, {}, dict)
         for index, value in enumerate(values):
-            tape.placeholder(f"value_{index}", value)
+            tape.input(f"value_{index}", value)
         try:
             with torch.no_grad(), enable_python_dispatcher(), self._mode, Recorder(tape, whole=whole):
                 result = body(*values)
         except Frozen as error:
-            raise lost(error.loss) from error
+            raise lost(error.loss, {}) from error
         self._refuse_pins(before)
         tape.graph.output(tape.operand(result))
         return tape.graph
 
     def _refuse_pins(self, before: set[Any]) -> None:
         taken = {key: decision for key, decision in self._decisions.taken.items() if key not in before}
-        raise_all([pinned(each) for each in judge(taken.values(), self._hints).pins])
-
-
-class _SizesAsTheyAre:
-    """Sizes as arguments of a graph that is read at once: no nodes for them."""
-
-    def __call__(self, number: torch.SymInt) -> Any:
-        dim = dim_of(number)
-        return dim if isinstance(dim, int) else number
+        raise_all([pinned(each, {}) for each in judge(taken.values(), self._hints).pins])
 
 
 def _no_weights(tensor: torch.Tensor) -> Any:

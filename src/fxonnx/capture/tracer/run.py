@@ -37,6 +37,7 @@ class Run:
     """A run of a model: what it is run on, the graph it leaves on the tape, and what it decided by sizes."""
 
     flat: Flat
+    names: Sequence[str]
     symbols: Symbols
     decisions: Decisions
     places: Places
@@ -56,7 +57,7 @@ class Run:
         tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta)
         fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
         inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]
-        return Run(flat, symbols, decisions, places, tape, fakes, inputs)
+        return Run(flat, names, symbols, decisions, places, tape, fakes, inputs)
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
@@ -133,7 +134,7 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         outputs=outputs,
         symbols=run.verdict.infos(run.symbols),
         signature=signature,
-        sizes=TracedSizes(),
+        sizes=TracedSizes({str(dim): " of ".join(key) for key, dim in run.decisions.opaque.items()}),
         locator=locator,
         frozen=frozen,
         assumptions=tuple(run.verdict.kept),

@@ -68,10 +68,11 @@ class SizeNodes:
     def _read(self, name: str) -> Any:
         """A symbol, read off an axis of an input that is it, or a multiple of it and a constant."""
         for node in self._inputs:
-            for axis, size in enumerate(node.meta["val"].shape):
+            value = node.meta["val"]
+            for axis, size in enumerate(value.shape if isinstance(value, torch.Tensor) else [value]):
                 if isinstance(size, torch.SymInt) and (found := _linear(size.node.dim, name)) is not None:
                     slope, offset = found
-                    read = self._call(torch.ops.aten.sym_size.int, node, axis)
+                    read = self._call(torch.ops.aten.sym_size.int, node, axis) if size is not value else node
                     read = read if not offset else self._call(operator.sub, read, offset)
                     return read if slope == 1 else self._call(operator.floordiv, read, slope)
         raise CaptureRefused(

@@ -13,6 +13,9 @@ from fxonnx.ir.dims import Dim
 class TracedSizes:
     """What `capture.sizes.Sizes` is to a graph of torch.export."""
 
+    def __init__(self, opaque: dict[str, str]) -> None:
+        self.opaque = opaque  # symbol -> the number that it stands for
+
     def dim(self, size: int | torch.SymInt) -> Dim:
         """The dim of a size found in a shape or in an argument."""
         return dim_of(size)

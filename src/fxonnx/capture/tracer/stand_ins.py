@@ -25,6 +25,10 @@ class Symbols:
     lows: dict[str, int] = field(default_factory=dict)
     highs: dict[str, int] = field(default_factory=dict)
 
+    def labels(self, names: Sequence[str]) -> dict[str, str]:
+        """Where each dim is first found among the inputs: "x, axis 0"."""
+        return {str(dim): f"{names[leaf]}, axis {axis}" for (leaf, axis), dim in reversed(self.axes.items())}
+
 
 def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -> Symbols:
     """Symbols for the dims that were asked for; dims without a name that have one size in the example share one.

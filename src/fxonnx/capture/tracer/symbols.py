@@ -164,10 +164,8 @@ class Whole(Node):
         return self.dim if isinstance(self.dim, int) else None
 
     def guard_int(self, file: str, line: int) -> int:
-        """A plain number is wanted: fine for a constant. Raises Frozen for a dim."""
-        if isinstance(self.dim, int):
-            return self.dim
-        raise self.decisions.lose(self.dim)
+        """A plain number is wanted: fine for a constant. Raises Frozen for a dim that varies."""
+        return self.decisions.settled(self.dim, self.hint)
 
     def int_(self) -> int:
         """`int(n)`, `range(n)`, `items[n]`."""

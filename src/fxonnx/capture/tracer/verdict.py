@@ -60,16 +60,18 @@ def judge(decisions: Iterable[Decision], hints: Mapping[str, int]) -> Verdict:
             continue
         if each.relation == "==" and not _varies(assumption, hints):
             verdict.pins.append(assumption)
-        elif not _is_range(each, verdict):
+        else:
+            _note_range(each, verdict)
             verdict.kept.append(assumption)
+    verdict.pins = _first_causes(verdict.pins)
     verdict.kept = _telling(verdict, hints)
     return verdict
 
 
 def _telling(verdict: Verdict, hints: Mapping[str, int]) -> list[Assumption]:
-    """The assumptions that fail for some sizes for which the ones before them, and the ranges, hold."""
+    """The assumptions that fail for some sizes for which the ones before them hold."""
     told: list[Assumption] = []
-    trials = list(_trials(verdict, hints))
+    trials = list(_trials(hints))
     for each in sorted(verdict.kept, key=lambda each: each.relation == "=="):
         if not all(each.holds(trial) for trial in trials):
             told.append(each)
@@ -77,15 +79,11 @@ def _telling(verdict: Verdict, hints: Mapping[str, int]) -> list[Assumption]:
     return told
 
 
-def _trials(verdict: Verdict, hints: Mapping[str, int]) -> Iterator[dict[str, int]]:
-    """Sizes of every kind within the ranges, the same ones in every process."""
+def _trials(hints: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Sizes of every kind, the same ones in every process."""
     draw = random.Random(0)
     for _ in range(100):
-        sizes = {name: draw.choice(_SIZES) for name in hints}
-        yield {
-            name: min(max(size, verdict.lows.get(name, 2)), verdict.highs.get(name, size))
-            for name, size in sizes.items()
-        }
+        yield {name: draw.choice(_SIZES) for name in hints}
 
 
 def _is_layout(each: Decision) -> bool:
@@ -113,18 +111,23 @@ def _lone_call(dim: Dim) -> Call | None:
     return None
 
 
-def _is_range(each: Decision, verdict: Verdict) -> bool:
+def _first_causes(pins: list[Assumption]) -> list[Assumption]:
+    """Without the ties of dims that are pinned already: they follow."""
+    pinned = frozenset().union(*(each.symbols for each in pins if len(each.symbols) == 1))
+    return [each for each in pins if len(each.symbols) == 1 or not each.symbols & pinned]
+
+
+def _note_range(each: Decision, verdict: Verdict) -> None:
     """Note a bound of one symbol, where the comparison is that."""
     bound = _linear(each.left - each.right)
     if bound is None or each.relation in ("==", "!="):
-        return False
+        return
     name, slope, offset = bound
     for low, high in _solved(each.relation, slope, offset):
         if low is not None:
             verdict.lows[name] = max(verdict.lows.get(name, 0), low)
         if high is not None:
             verdict.highs[name] = min(verdict.highs.get(name, high), high)
-    return True
 
 
 def _linear(difference: Dim) -> tuple[str, int, int] | None:
@@ -172,26 +175,37 @@ def _scaled(hints: Mapping[str, int], names: object, multiple: int) -> dict[str,
 # ── errors ────────────────────────────────────────
 
 
-def lost(loss: Loss) -> Error:
-    """The error for a dim of which something made a plain number."""
-    asks = f"{loss.op} needs this size as a plain number" if loss.op else "this line makes a plain number of the size"
+def lost(loss: Loss, labels: Mapping[str, str]) -> Error:
+    """The error for a dim of which something made a plain number. `labels` say where a symbol is: "x, axis 0"."""
+    asks = f"{loss.op} needs" if loss.op else "this line makes"
     return FrozenDimension(
-        f"dim {str(loss.dim)!r} freezes",
-        cause=asks,
-        cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy; or leave the dim static",
+        f"{_said(loss.dim, labels)} freezes",
+        cause=f"{asks} a plain number of the size",
+        cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy on it; or leave the dim static",
         location=loss.location,
     )
 
 
-def pinned(each: Assumption) -> Error:
+def pinned(each: Assumption, labels: Mapping[str, str]) -> Error:
     """The error for an equality that leaves a dim one size, or ties two dims."""
-    names = " and ".join(sorted(each.symbols))
-    tied = len(each.symbols) > 1
+    one, other = each.left, each.right
+    if isinstance(one, int) or (isinstance(other, Expr) and other.name and str(one) < str(other)):
+        one, other = other, one
+    if isinstance(other, int):
+        return FrozenDimension(
+            f"{_said(one, labels)} freezes at {other}",
+            cause="this line, or an op it calls, works for that size only",
+            cure="use x.shape[…] or -1 instead of the number, or leave the dim out of dynamic_shapes",
+            location=each.location,
+        )
     return FrozenDimension(
-        f"dims {names} are always {each}" if tied else f"dim {names!r} freezes: the model works for {each} only",
-        cause="the model only works where the two agree" if tied else "this line, or an op it calls, decides by the size",
-        cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ"
-        if tied
-        else "make the model work for other sizes, or leave the dim out of dynamic_shapes",
+        f"{_said(one, labels)} is always {other}",
+        cause="the model only works where the two agree",
+        cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ",
         location=each.location,
     )
+
+
+def _said(dim: Dim, labels: Mapping[str, str]) -> str:
+    where = labels.get(str(dim))
+    return f"dim {str(dim)!r} ({where})" if where else f"dim {str(dim)!r}"
