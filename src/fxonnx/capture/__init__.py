@@ -12,6 +12,7 @@ single ops (`decompose`) and places (`locate`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,10 +28,12 @@ from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.trace import trace
 from fxonnx.capture.tree import Branch, flatten
+from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Failures, FrozenDimension, ModelRaised
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
 
 STRATEGIES = ("auto", "export", "trace")
+FIRST = "export"  # what "auto" tries first; what the tracer cannot do goes to torch.export
 
 
 def capture(
@@ -78,8 +81,15 @@ def capture(
             parameters, arguments.without_values(), inputs, names, result.tree, result_names(result.paths)
         )
 
+    reason = ""
     with training_mode(flat.model, mode):
-        if strategy == "trace":
-            return tracer.trace(flat, table, names, leaves, signature)
+        if strategy == "trace" or (strategy == "auto" and FIRST == "trace"):
+            try:
+                return tracer.trace(flat, table, names, leaves, signature)
+            except (CaptureRefused, DataDependentControlFlow, FrozenDimension, ModelRaised, Failures) as error:
+                if strategy == "trace":
+                    raise
+                reason = str(error)
         done, frozen = trace(flat, table, names, leaves)
-    return assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
+    program = assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
+    return replace(program, fallback=reason) if reason else program

@@ -291,8 +291,10 @@ def _fresh_sizes(leaves: Iterable[torch.Tensor]) -> Iterator[int]:
 
 
 def _like(leaf: torch.Tensor, shape: list[int]) -> torch.Tensor:
-    """A tensor of another shape in its place; its values are never read, so they are never written."""
-    return torch.empty(shape, dtype=leaf.dtype, device=leaf.device)
+    """A tensor of another shape in its place, laid out alike (channels last); its values are never read, so they are
+    never written."""
+    layout = sorted(range(leaf.dim()), key=leaf.stride, reverse=True)
+    return torch.empty_permuted(shape, layout, dtype=leaf.dtype, device=leaf.device)
 
 
 def without(table: Requests, axes: Iterable[Axis]) -> Requests:

@@ -32,8 +32,7 @@ _RELATIONS: dict[str, tuple[str, Callable[[int, int], bool]]] = {
     "GreaterThan": (">=", operator.ge),
 }
 _MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
-# Comparisons of these files choose a memory layout or check what the runtime checks again; they decide nothing about
-# values.
+# Comparisons of these files choose a memory layout or check what the runtime checks again.
 _BOOKKEEPING = (
     "_ops.py",
     "_prims_common",
@@ -61,9 +60,12 @@ class Assumption:
     location: Location
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether the graph is right for these sizes, by name of the dim."""
+        """Whether the graph is right for these sizes, by name of the dim; not where something is divided by 0."""
         compare = next(function for text, function in _RELATIONS.values() if text == self.relation)
-        return compare(evaluate(self.left, sizes), evaluate(self.right, sizes))
+        try:
+            return compare(evaluate(self.left, sizes), evaluate(self.right, sizes))
+        except ZeroDivisionError:
+            return False
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -79,7 +81,9 @@ def assumptions(
 ) -> tuple[list[Assumption], list[Assumption]]:
     """(those that pin a dim, those a caller must keep).
 
-    Comparisons that hold for all sizes tried, or between sizes of data, are neither.
+    Comparisons that hold for all sizes tried, or between sizes of data, are neither. By most of its own comparisons
+    torch chooses a memory layout, which decides nothing about values. An equality it relies on from there on, and
+    writes sizes by it (n as 3 * (n // 3)), so that a caller must keep it whoever asked.
     """
     pinning: list[Assumption] = []
     kept: list[Assumption] = []
@@ -90,7 +94,7 @@ def assumptions(
             continue
         if each.relation == "==" and not _varies(each, example):
             pinning.append(each)
-        elif not _is_bookkeeping(guard.sloc.framework_loc) and not all(
+        elif (each.relation == "==" or not _is_bookkeeping(guard.sloc.framework_loc)) and not all(
             each.holds(trial) for trial in _trials(each, example)
         ):
             kept.append(each)

@@ -16,7 +16,7 @@ from fxonnx.location import Location
 WRAPPER = "model"  # the name under which `Flat` holds the user's model
 _OURS = str(Path(__file__).parent)
 _TORCH = str(Path(torch.__file__).parent)
-_LIBRARIES = (_TORCH, _OURS)
+_LIBRARIES = (_TORCH, _OURS, "torch/fx/")  # the last one is how torch signs nodes that it adds itself
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _TORCH_MODULES = str(Path(_TORCH, "nn"))
 

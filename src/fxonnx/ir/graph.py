@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -90,9 +90,10 @@ class Node:
     @property
     def reads(self) -> tuple[Value, ...]:
         """Every value the node needs: its inputs, and what its subgraphs capture from outside."""
-        inputs = self.inputs if None not in self.inputs else tuple([v for v in self.inputs if v is not None])
+        whole = None not in self.inputs
+        inputs = cast("tuple[Value, ...]", self.inputs) if whole else tuple([v for v in self.inputs if v is not None])
         subgraphs = self.subgraphs
-        return (*inputs, *(v for graph in subgraphs for v in graph.captures())) if subgraphs else inputs  # type: ignore[arg-type]
+        return (*inputs, *(v for graph in subgraphs for v in graph.captures())) if subgraphs else inputs
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.inputs))})"

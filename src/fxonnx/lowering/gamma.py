@@ -17,6 +17,7 @@ from fxonnx.lowering.special import digamma
 from fxonnx.lowering.vocabulary import cast, dtype_of, number
 
 _SUMMED_UP_TO = 9.0
+_PRECISION = 2.0**-56
 # B₂ₖ / (2k)! for k = 1 … 8, the coefficients of the Euler-Maclaurin formula (A&S 23.1.30)
 _EULER_MACLAURIN = tuple(
     bernoulli / math.factorial(2 * k)
@@ -44,7 +45,10 @@ def polygamma(op: Builder, n: int, self: Tensor) -> Tensor:
         return digamma(op, x)
     wide = op.Cast(x, to=dtypes.FLOAT64)
     factor = math.factorial(n) * (1.0 if n % 2 else -1.0)
-    return cast(op, op.Mul(zeta(op, number(op, n + 1, wide), wide), factor), dtype_of(x))
+    result = op.Mul(zeta(op, number(op, n + 1, wide), wide), factor)
+    if n == 1:
+        result = op.Where(op.Equal(wide, math.inf), 0.0, result)  # of the others torch says NaN there
+    return cast(op, result, dtype_of(x))
 
 
 def _hurwitz(op: Builder, s: Tensor, q: Tensor) -> Tensor:
@@ -61,7 +65,8 @@ def _hurwitz(op: Builder, s: Tensor, q: Tensor) -> Tensor:
 
     zeros = op.Where(op.Equal(start, start), 0.0, start)
     at, total = record_loop(op, [start, zeros], step, condition=_any_below(op, start))
-    return op.Add(total, _tail(op, s, at))
+    negligible = op.Less(op.Pow(at, exponent), op.Mul(total, _PRECISION))  # for s = ∞ the corrections are NaN
+    return op.Where(negligible, total, op.Add(total, _tail(op, s, at)))
 
 
 def _tail(op: Builder, s: Tensor, at: Tensor) -> Tensor:
@@ -74,7 +79,7 @@ def _tail(op: Builder, s: Tensor, at: Tensor) -> Tensor:
         total = op.Add(total, op.Mul(factor, coefficient))
         rising = op.Mul(op.Add(s, 2.0 * k + 1), op.Add(s, 2.0 * k + 2))
         factor = op.Div(op.Mul(factor, rising), op.Mul(at, at))
-    return op.Where(op.Equal(first, 0.0), 0.0, total)  # infinite s or q would make NaN of the corrections
+    return total
 
 
 def _any_below(op: Builder, x: Tensor) -> Tensor:

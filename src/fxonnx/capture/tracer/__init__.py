@@ -44,7 +44,7 @@ def trace(
         if not any(isinstance(failure.error, ModelRaised) for failure in failures):
             break
     said = [f"{names[leaf]}, axis {axis}: size {leaves[leaf].shape[axis]} cannot vary" for leaf, axis in table if (leaf, axis) not in fewer]
-    raise_all([failure.error for failure in failures])
+    raise_all([failure.error for failure in failures] or run.verdict.narrowed(run.symbols))
     return program_of(run, signature(), (*said, *frozen))
 
 
@@ -126,7 +126,9 @@ def _failures(run: Run) -> list[Failure]:
 
 
 def _said_better(error: Error) -> Error:
-    """torch's assertion about modes means a higher-order op."""
+    """What torch asserts, in words: about modes it means a higher-order op, about its shape_env a size of its own."""
+    if "shape_env" in str(error.__cause__):
+        return CaptureRefused("a size cannot be said by an expression", cause=error.what, location=error.locations)
     if "Recorder" not in str(error.__cause__):
         return error
     return CaptureRefused(

@@ -2,12 +2,12 @@
 
 A model repeats itself: 16 layers make the same 60 calls. What torch's meta kernels find (shape, dtype, strides, which
 argument the result is a view of) depends on the op and on the geometry of its arguments only, so the second layer
-costs a lookup. Ops whose kernels would walk through a sequence have a formula here.
+costs a lookup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -15,10 +15,10 @@ import torch
 
 from fxonnx.capture.functional_form import is_mutable
 from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.formulas import FORMULAS
 from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 
-aten = torch.ops.aten
 Key: TypeAlias = Any
 
 
@@ -181,7 +181,8 @@ def _surroundings(func: Any) -> tuple[Any, ...]:
 
 
 def _ask(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return FORMULAS.get(func, func)(*args, **kwargs)
+    """torch's own answer, or ours where its one would cost or lose something."""
+    return FORMULAS[func](*args, **kwargs) if func in FORMULAS else func(*args, **kwargs)
 
 
 def _geometry(tensor: Any) -> Key:
@@ -197,30 +198,3 @@ def _geometry(tensor: Any) -> Key:
 
 def _memory(tensor: Any) -> int:
     return int(tensor.untyped_storage()._cdata)
-
-
-# ── ops whose kernels walk through a sequence ──
-
-
-def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
-    """The results of a stack of recurrent layers: features of both directions, then the last states."""
-
-    def formula(
-        input: Any, initial: Any, weights: Any, has_biases: bool, layers: int, dropout: float, train: bool,
-        bidirectional: bool, batch_first: bool,
-    ) -> tuple[Any, ...]:  # fmt: skip
-        first = initial if states == 1 else initial[0]
-        features = first.shape[-1] * (2 if bidirectional else 1)
-        output = input.new_empty((*input.shape[:-1], features))
-        last = [initial] if states == 1 else list(initial)
-        return (output, *(torch.empty_like(each) for each in last))
-
-    return formula
-
-
-FORMULAS: dict[Any, Callable[..., Any]] = {
-    aten.lstm.input: _recurrent(2),
-    aten.gru.input: _recurrent(1),
-    aten.rnn_tanh.input: _recurrent(1),
-    aten.rnn_relu.input: _recurrent(1),
-}

@@ -103,7 +103,8 @@ class Decisions:
         noted. Raises Frozen where it varies."""
         if isinstance(dim, int):
             return dim
-        if all(evaluate(dim, {name: size + at for at, name in enumerate(sorted(dim.symbols))}) == hint for size in _TRIED):
+        names = sorted(dim.symbols)
+        if self.op and all(evaluate(dim, {name: size + at for at, name in enumerate(names)}) == hint for size in _TRIED):
             self.note("==", dim, hint, True)
             return hint
         raise self.lose(dim)

@@ -28,12 +28,28 @@ class Verdict:
     kept: list[Assumption] = field(default_factory=list)
     pins: list[Assumption] = field(default_factory=list)
 
+    def narrowed(self, chosen: Symbols) -> list[Error]:
+        """An error for each dim whose range was asked for, and is smaller."""
+        found: list[Error] = []
+        for name, asked in chosen.highs.items():
+            low, high = self.lows.get(name, 0), self.highs.get(name)
+            if low > chosen.lows[name] or (high is not None and high < asked):
+                given = f"{_asked(chosen.lows[name])} to {asked}"
+                found.append(
+                    FrozenDimension(
+                        f"dim {name!r} is asked for in sizes {given}, and the model works for {low} to {high}",
+                        cause="the model decides by this size",
+                        cure="narrow the range in dynamic_shapes",
+                    )
+                )
+        return found
+
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the run is right for these sizes."""
         ranges = all(
             self.lows.get(name, 0) <= size <= self.highs.get(name, size) for name, size in sizes.items()
         )
-        return ranges and all(each.holds(sizes) for each in self.kept if each.symbols <= sizes.keys())
+        return ranges and all(_holds(each, sizes) for each in self.kept if each.symbols <= sizes.keys())
 
     def infos(self, chosen: Symbols) -> dict[str, SymbolInfo]:
         """The dims and their ranges: what was asked for, and what the model allows."""
@@ -68,14 +84,22 @@ def judge(decisions: Iterable[Decision], hints: Mapping[str, int]) -> Verdict:
     return verdict
 
 
+def _holds(each: Assumption, sizes: Mapping[str, int]) -> bool:
+    """Whether an assumption holds; sizes for which it cannot be computed speak neither for it nor against."""
+    try:
+        return each.holds(sizes)
+    except ZeroDivisionError:
+        return True
+
+
 def _telling(verdict: Verdict, hints: Mapping[str, int]) -> list[Assumption]:
     """The assumptions that fail for some sizes for which the ones before them hold."""
     told: list[Assumption] = []
     trials = list(_trials(hints))
     for each in sorted(verdict.kept, key=lambda each: each.relation == "=="):
-        if not all(each.holds(trial) for trial in trials):
+        if not all(_holds(each, trial) for trial in trials):
             told.append(each)
-            trials = [trial for trial in trials if each.holds(trial)]
+            trials = [trial for trial in trials if _holds(each, trial)]
     return told
 
 
@@ -162,9 +186,9 @@ def _solved(relation: str, slope: int, offset: int) -> Iterator[tuple[int | None
 
 def _varies(each: Assumption, hints: Mapping[str, int]) -> bool:
     """Whether an equality leaves every one of its dims some other size, alone or together with the others."""
-    together = any(each.holds(_scaled(hints, each.symbols, multiple)) for multiple in _MULTIPLES)
+    together = any(_holds(each, _scaled(hints, each.symbols, multiple)) for multiple in _MULTIPLES)
     return together and len(each.symbols) == 1 or all(
-        any(each.holds(_scaled(hints, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
+        any(_holds(each, _scaled(hints, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
     )
 
 
