@@ -144,7 +144,7 @@ class Importer:
             tensor = as_int64(self.builder, self.read(node.args[0]))
             if dim.name is not None:
                 self.builder.define_size(dim.name, tensor)
-            elif isinstance(opposite := -dim, Expr) and opposite.name is not None:  # it may be negative, which no bare symbol is
+            elif isinstance(opposite := -dim, Expr) and opposite.name is not None:  # a size below 0
                 self.builder.define_size(opposite.name, -tensor)
         return dim
 
