@@ -309,7 +309,8 @@ class VerificationFailed(Error):
 
     Example: `compiled.verify(x)` for a model with a random op, or one that is in training mode.
 
-    What to do: `fxonnx bisect` finds the first node that differs and the pass that made it; random ops cannot agree.
+    What to do: compile with `optimize=False`: where that agrees, a rewrite rule is at fault, else a lowering. Random ops
+    cannot agree.
     """
 
     code = "FX040"

@@ -30,10 +30,11 @@ def samples(name: str, dtype: torch.dtype, limit: int) -> Iterator[tuple[Callabl
             continue
         every = list(info.sample_inputs("cpu", dtype, requires_grad=False))
         for sample in every[:: max(1, -(-len(every) // limit))]:
-            yield _of_tensors(info.op, sample)
+            yield of_tensors(info.op, sample)
 
 
-def _of_tensors(function: Callable[..., Any], sample: Any) -> tuple[Callable[..., Any], list[torch.Tensor]]:
+def of_tensors(function: Callable[..., Any], sample: Any) -> tuple[Callable[..., Any], list[torch.Tensor]]:
+    """A sample's call as a function of its tensors alone, and those tensors, apart from each other in memory."""
     leaves, structure = pytree.tree_flatten(((sample.input, *sample.args), sample.kwargs))
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 

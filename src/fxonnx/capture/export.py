@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,15 +22,13 @@ from fxonnx.capture.inputs import Flat
 MODES = ("eval", "train", "keep")
 
 
-def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests, *, silent: bool = True) -> ExportedProgram:
+def export(flat: Flat, leaves: Sequence[torch.Tensor], table: Requests) -> ExportedProgram:
     """The flat model as torch.export sees it.
 
     Raises whatever torch or the model raises; `failures.Translating` makes errors of ours of it.
-
-    With `silent` false, torch's log reaches who listens to it (`guards.decisions`, which lets nothing out).
     """
     shapes = (torch_shapes(table, leaves),) if leaves else None
-    with torch.no_grad(), quiet() if silent else nullcontext(), unadvised(), no_fast_path():
+    with torch.no_grad(), quiet(), unadvised(), no_fast_path():
         exported = torch.export.export(flat, tuple(leaves), dynamic_shapes=shapes, strict=False)
     insert_casts(exported.graph, torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu"))
     return exported

@@ -28,6 +28,7 @@ from fxonnx.capture.functional_form import (
     run_fake,
     written_arguments,
 )
+from fxonnx.capture.running_statistics import update, updated_statistics
 from fxonnx.capture.views import Emit, NotInvertible, geometry, replay, storage, write_back
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
@@ -35,7 +36,6 @@ from fxonnx.location import Location
 Mutations: TypeAlias = "dict[fx.Node, fx.Node]"
 """placeholder -> its value after a call, for those that the graph writes to"""
 
-_HIDDEN_WRITES = {torch.ops.aten.batch_norm.default: torch.ops.aten._native_batch_norm_legit_functional.default}
 # returns its input, where torch's fake tensors say a copy
 _HIDDEN_ALIASES = {torch.ops.aten.dropout.default: lambda input, p, train: not train or p == 0}
 # squeeze_ and the like: the tensor becomes a view of itself, nothing is written
@@ -48,17 +48,10 @@ def functionalize(graph: fx.Graph, locate: Callable[[fx.Node], Location]) -> Mut
     Raises CaptureRefused, with the place, for a write that cannot be said as a value.
     """
     if not any(
-        node.op == "call_function" and (is_mutable(node.target) or _writes_hidden(node)) for node in graph.nodes
+        node.op == "call_function" and (is_mutable(node.target) or updated_statistics(node)) for node in graph.nodes
     ):
         return {}
     return _Functionalizer(graph, locate).run()
-
-
-def _writes_hidden(node: fx.Node) -> bool:
-    """batch_norm in training updates the running statistics, which its schema does not say."""
-    if node.target not in _HIDDEN_WRITES or not node.args[5] or node.args[3] is None:
-        return False
-    return node.args[0].meta["val"].dim() > 1  # a vector of nothing has no channels
 
 
 @dataclass(slots=True, eq=False)
@@ -137,10 +130,10 @@ class _Functionalizer:
         places = (
             [_argument(node, *place) for place in written_arguments(node.target)] if is_mutable(node.target) else []
         )
-        statistics = [node.args[3], node.args[4]] if _writes_hidden(node) else []
+        statistics = updated_statistics(node)
         self._refresh(node)
         if statistics:
-            self._train_batch_norm(node, statistics)
+            self._update_statistics(node, statistics)
         elif places and _RESHAPES_ITSELF in node.target.tags:
             self._reshape_itself(node, sources)
         elif places:
@@ -286,16 +279,17 @@ class _Functionalizer:
         node.target = form.target
         self._alias(node, sources)
 
-    def _train_batch_norm(self, node: fx.Node, statistics: list[fx.Node]) -> None:
-        """The result, and as new values the running mean and variance."""
+    def _update_statistics(self, node: fx.Node, statistics: list[fx.Node]) -> None:
+        """A normalization in training: its results, and new values for its running statistics."""
         emit = Emit(self.graph, node)
-        args = tuple(node.args[:8])  # all but cudnn_enabled
-        results = run_fake(_HIDDEN_WRITES[node.target], args, {})
-        call = emit(_HIDDEN_WRITES[node.target], args, {}, results)
-        output, mean, variance = (emit(operator.getitem, (call, index), {}, results[index]) for index in (0, 3, 4))
-        self.owners[storage(node.meta["val"])] = self.aliases[node] = Alias(Memory(), output)
-        for place, value in zip(statistics, (mean, variance), strict=True):
-            self._store(self.aliases[place], value, node)
+        form = update(emit, node)
+        if form is None:
+            cause = f"{node.target} updates running statistics, and torch has no form of it that returns them"
+            raise self._refused(node, cause, "normalize with torch.nn.functional.batch_norm")
+        results, values = form
+        for place, value in zip(statistics, values, strict=True):
+            self._store(self.aliases[place], fit(emit, value, place), node)
+        self._rename_results(node, [], results)
         self.dead.append(node)
 
     def _refused(self, node: fx.Node, cause: str, cure: str) -> CaptureRefused:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
+from random import Random
 from typing import Any
 
 import torch
@@ -77,19 +79,19 @@ class Assumption:
 
 
 def assumptions(
-    nodes: Sequence[fx.Node], sizes: Sizes, example: Mapping[str, int]
+    nodes: Sequence[fx.Node], sizes: Sizes, example: Mapping[str, int], places: Mapping[str, Location]
 ) -> tuple[list[Assumption], list[Assumption]]:
     """(those that pin a dim, those a caller must keep).
 
     Comparisons that hold for all sizes tried, or between sizes of data, are neither. By most of its own comparisons
     torch chooses a memory layout, which decides nothing about values. An equality it relies on from there on, and
-    writes sizes by it (n as 3 * (n // 3)), so that a caller must keep it whoever asked.
+    writes sizes by it (n as 3 * (n // 3)), so that a caller must keep it whoever asked. `places` are `decisions`.
     """
     pinning: list[Assumption] = []
     kept: list[Assumption] = []
     environment = shape_env(nodes)
     for guard in environment.guards if environment is not None else ():
-        each = _read(environment.replace(guard.expr), guard.sloc.framework_loc, sizes)
+        each = _read(environment.replace(guard.expr), places.get(str(guard.expr), Location()), sizes)
         if each is None or not each.symbols or not each.symbols <= example.keys():
             continue
         if each.relation == "==" and not _varies(each, example):
@@ -98,7 +100,32 @@ def assumptions(
             each.holds(trial) for trial in _trials(each, example)
         ):
             kept.append(each)
-    return pinning, kept
+    return pinning, _telling(kept)
+
+
+def _telling(kept: Sequence[Assumption]) -> list[Assumption]:
+    """Without the equalities that hold wherever those before them do: torch's own steps from one to the next."""
+    told: list[Assumption] = []
+    for each in sorted(kept, key=lambda each: each.relation == "=="):
+        near = [other for other in told if other.symbols & each.symbols]
+        names = each.symbols.union(*(other.symbols for other in near))
+        if each.relation != "==" or any(
+            not each.holds(trial) and all(other.holds(trial) for other in near) for trial in _combinations(names)
+        ):
+            told.append(each)
+    return told
+
+
+def _combinations(names: frozenset[str]) -> Iterator[Mapping[str, int]]:
+    """All sizes up to the 24th, for two dims; for more, every such size of one beside arbitrary ones of the others."""
+    ordered = sorted(names)
+    if len(ordered) <= 2:
+        yield from (dict(zip(ordered, sizes, strict=True)) for sizes in product(range(2, 25), repeat=len(ordered)))
+        return
+    draw = Random(0)
+    for name in ordered:
+        for size in range(2, 25):
+            yield {**{other: draw.randrange(2, 25) for other in ordered}, name: size}
 
 
 def decides(kept: Sequence[Assumption], sizes: Mapping[str, int]) -> bool:
@@ -106,17 +133,11 @@ def decides(kept: Sequence[Assumption], sizes: Mapping[str, int]) -> bool:
     return any(each.symbols <= sizes.keys() and not each.holds(sizes) for each in kept)
 
 
-def _read(guard: Any, frame: Any, sizes: Sizes) -> Assumption | None:
+def _read(guard: Any, location: Location, sizes: Sizes) -> Assumption | None:
     relation = _RELATIONS.get(type(guard).__name__)
     if relation is None:
         return None
     left, right = (sizes.expression(side) for side in guard.args)
-    file, line = getattr(frame, "filename", ""), getattr(frame, "lineno", 0)
-    location = (
-        Location(file=file, line=line or 0, function=getattr(frame, "name", ""), code=getattr(frame, "line", "") or "")
-        if is_users(file)
-        else Location()
-    )
     return Assumption(left, relation[0], right, location)
 
 
@@ -167,8 +188,8 @@ def symbol_of(environment: Any, leaf: int, axis: int) -> str | None:
 
 @contextmanager
 def decisions() -> Iterator[dict[str, Location]]:
-    """Collect, while tracing once more, the user's line for each decision about sizes: "s0" for a symbol that gets a
-    value, else the comparison.
+    """Collect, while tracing, the user's line for each decision about sizes: "s0" for a symbol that gets a value, else
+    the comparison.
 
     torch logs a decision in the moment it takes it, so that the line is on the stack of the log call.
     """

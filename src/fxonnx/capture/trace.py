@@ -31,6 +31,7 @@ class Trace:
     table: Requests
     pinning: list[Assumption]
     kept: list[Assumption]
+    places: dict[str, Location]
 
 
 def trace(
@@ -48,7 +49,7 @@ def trace(
     while pinned := _optional_pins(done):
         said += [f"{names[axis[0]]}, axis {axis[1]}: {reason}" for axis, reason in pinned.items()]
         done = _run(flat, without(done.table, pinned), done.leaves)
-    _require(flat, done, names)
+    _require(done, names)
     said += [f"{names[each.axis[0]]}, axis {each.axis[1]}: always {each.fixed}" for each in done.naming.frozen]
     return done, tuple(said)
 
@@ -82,16 +83,16 @@ def _first(flat: Flat, attempts: Iterator[tuple[Requests, list[torch.Tensor]]], 
 
 
 def _run(flat: Flat, table: Requests, leaves: Sequence[torch.Tensor]) -> Trace:
-    with Translating():
+    with Translating(), decisions() as places:
         exported = export(flat, leaves, table)
     inputs = read_ports(exported, wrapped=True).inputs
     naming = name_symbols(exported.range_constraints, inputs, table)
     example = example_sizes(naming, inputs, leaves)
-    pinning, kept = assumptions(inputs, naming.sizes(), example) if naming.dims else ([], [])
+    pinning, kept = assumptions(inputs, naming.sizes(), example, places) if naming.dims else ([], [])
     add_ranges(
         naming, exported.range_constraints, table, lambda name, bound: decides(kept, {**example, name: bound - 1})
     )
-    return Trace(exported, naming, leaves, table, pinning, kept)
+    return Trace(exported, naming, leaves, table, pinning, kept, places)
 
 
 def _tied_by_accident(done: Trace) -> bool:
@@ -114,16 +115,13 @@ def _optional_pins(done: Trace) -> dict[Axis, str]:
 # ── what may not freeze ────────────────────────────────────────
 
 
-def _require(flat: Flat, done: Trace, names: Sequence[str]) -> None:
+def _require(done: Trace, names: Sequence[str]) -> None:
     """Raise FrozenDimension for every required dim that is not free, with the line that fixed it; all of them at
     once."""
     frozen = [each for each in done.naming.frozen if each.request.required]
     pinned = [each for each in done.pinning if any(request.required for request in done.table.values())]
-    if not frozen and not pinned and not done.naming.narrowed:
-        return
-    places = _places(flat, done)
-    failures: list[Error] = [_frozen(each, done, names, places) for each in frozen]
-    failures += [_pinned(each, places) for each in pinned]
+    failures: list[Error] = [_frozen(each, done, names) for each in frozen]
+    failures += [_pinned(each) for each in pinned]
     failures += [
         FrozenDimension(
             f"dim {name!r} is asked for in sizes {asked}, and the model works for {works}",
@@ -135,14 +133,7 @@ def _require(flat: Flat, done: Trace, names: Sequence[str]) -> None:
     raise_all(failures)
 
 
-def _places(flat: Flat, done: Trace) -> dict[str, Location]:
-    """The lines of the decisions about sizes: trace once more and listen."""
-    with decisions() as places:
-        export(flat, done.leaves, done.table, silent=False)
-    return places
-
-
-def _frozen(each: Freeze, done: Trace, names: Sequence[str], places: dict[str, Location]) -> FrozenDimension:
+def _frozen(each: Freeze, done: Trace, names: Sequence[str]) -> FrozenDimension:
     leaf, axis = each.axis
     label = (
         f"dim {str(each.request.dim)!r} ({names[leaf]}, axis {axis})"
@@ -150,9 +141,8 @@ def _frozen(each: Freeze, done: Trace, names: Sequence[str], places: dict[str, L
         else f"axis {axis} of {names[leaf]}"
     )
     environment = shape_env(done.exported.graph.find_nodes(op="placeholder"))
-    location = (
-        places.get(symbol_of(environment, leaf, axis) or "", Location()) if environment is not None else Location()
-    )
+    symbol = symbol_of(environment, leaf, axis) if environment is not None else None
+    location = done.places.get(symbol or "", Location())
     if each.tied:
         return FrozenDimension(
             f"{label} is always {each.fixed}",
@@ -168,11 +158,11 @@ def _frozen(each: Freeze, done: Trace, names: Sequence[str], places: dict[str, L
     )
 
 
-def _pinned(each: Assumption, places: dict[str, Location]) -> FrozenDimension:
+def _pinned(each: Assumption) -> FrozenDimension:
     names = ", ".join(sorted(each.symbols))
     return FrozenDimension(
         f"dim {names!r} freezes: the model was captured for {each} only",
         cause="a number computed from the size became a constant",
         cure="compute with // and %, not with int(), round() or math on floats, or leave the dim static",
-        location=each.location if each.location.file else places.get(str(each), Location()),
+        location=each.location,
     )

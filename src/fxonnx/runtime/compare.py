@@ -98,7 +98,7 @@ class Comparison:
         raise errors.VerificationFailed(
             f"{len(wrong)} of {len(self.outputs)} outputs differ from the model's",
             cause="\n".join(map(str, wrong)),
-            cure="`fxonnx bisect` finds the first node that differs; a random op, or train mode, cannot agree",
+            cure="optimize=False tells a rule from a lowering; a random op, or train mode, cannot agree",
         )
 
     def __str__(self) -> str:

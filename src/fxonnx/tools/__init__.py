@@ -1,1 +1,1 @@
-"""Floor 5: what people use around the compiler: the command line, explain, bisect, views."""
+"""Floor 5: what people use around the compiler: the command line, explain, the reference."""

@@ -11,9 +11,10 @@ from torch import fx
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.decisions import Decisions, Frozen
 from fxonnx.capture.tracer.record import Recorder, Tape
+from fxonnx.capture.tracer.size_nodes import SizeNodes
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
 from fxonnx.capture.tracer.verdict import judge, lost, pinned
-from fxonnx.errors import raise_all
+from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 
 
@@ -31,6 +32,7 @@ class Retrace:
         """
         before = set(self._decisions.taken)
         tape = Tape(Answers(self._mode, self._decisions), _no_weights, {}, dict)
+        tape.sizes = _Readable(tape.sizes)
         for index, value in enumerate(values):
             tape.input(f"value_{index}", value)
         try:
@@ -45,6 +47,20 @@ class Retrace:
     def _refuse_pins(self, before: set[Any]) -> None:
         taken = {key: decision for key, decision in self._decisions.taken.items() if key not in before}
         raise_all([pinned(each, {}) for each in judge(taken.values(), self._hints).pins])
+
+
+class _Readable:
+    """Sizes as nodes where the arguments' shapes tell them; as they are where not (half of n says nothing of n)."""
+
+    def __init__(self, nodes: SizeNodes) -> None:
+        self._nodes, self.after = nodes, nodes.after
+
+    def __call__(self, size: torch.SymInt) -> Any:
+        """The node of a size, a constant, or the size itself."""
+        try:
+            return self._nodes(size)
+        except CaptureRefused:
+            return size
 
 
 def _no_weights(tensor: torch.Tensor) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.decisions import RELATIONS, Decisions
+from fxonnx.capture.tracer.division import quotient, remainder
 from fxonnx.capture.tracer.layout import LAYOUTS
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo, symbols_of
 
@@ -196,27 +197,29 @@ class Whole(Node):
 
     def mod(self, other: Whole) -> Whole:
         """n % m"""
-        return self._made(modulo(self.dim, other.dim), self.hint % other.hint)
+        return self._made(remainder(self.dim, other.dim), self.hint % other.hint)
 
     def int_floordiv(self, other: Whole) -> Whole:
         """n // m"""
-        return self._made(floor_divide(self.dim, other.dim), self.hint // other.hint)
+        return self._made(quotient(self.dim, other.dim), self.hint // other.hint)
 
     floordiv = int_floordiv
 
     def sym_max(self, other: Whole) -> Whole:
         """max(n, m): the one that is larger for all sizes, where there is one."""
-        known = self.decisions.known(">=", self.dim, other.dim)
-        if known is None:
-            return self._made(maximum(self.dim, other.dim), max(self.hint, other.hint))
-        return self if known else other
+        if self.decisions.known(">=", self.dim, other.dim):
+            return self
+        if self.decisions.known("<=", self.dim, other.dim):
+            return other
+        return self._made(maximum(self.dim, other.dim), max(self.hint, other.hint))
 
     def sym_min(self, other: Whole) -> Whole:
         """min(n, m): the one that is smaller for all sizes, where there is one."""
-        known = self.decisions.known("<=", self.dim, other.dim)
-        if known is None:
-            return self._made(minimum(self.dim, other.dim), min(self.hint, other.hint))
-        return self if known else other
+        if self.decisions.known("<=", self.dim, other.dim):
+            return self
+        if self.decisions.known(">=", self.dim, other.dim):
+            return other
+        return self._made(minimum(self.dim, other.dim), min(self.hint, other.hint))
 
     def sym_sum(self, terms: list[Whole]) -> Whole:
         """sum(terms)"""

@@ -1,0 +1,60 @@
+"""What some ops return on fake tensors, said by ourselves: recurrent layers, through whose sequence torch's kernels would
+walk step by step, and slices, for which torch invents a size where it cannot order two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+_NO_END = 2**62  # what torch and Python write for "to the end" is above
+
+
+def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
+    """The results of a stack of recurrent layers: features of both directions, then the last states."""
+
+    def formula(
+        input: Any, initial: Any, weights: Any, has_biases: bool, layers: int, dropout: float, train: bool,
+        bidirectional: bool, batch_first: bool,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        first = initial if states == 1 else initial[0]
+        features = first.shape[-1] * (2 if bidirectional else 1)
+        output = input.new_empty((*input.shape[:-1], features))
+        last = [initial] if states == 1 else list(initial)
+        return (output, *(torch.empty_like(each) for each in last))
+
+    return formula
+
+
+def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+    """`x[start:end:step]` by Python's rules: counted from the back where negative, then cut to the axis."""
+    size = input.shape[dim]
+    if all(isinstance(each, int) for each in (size, 0 if start is None else start, 0 if end is None else end)):
+        return aten.slice.Tensor(input, dim, start, end, step)
+    begin = 0 if start is None else _place(start, size)
+    stop = size if end is None else _place(end, size)
+    sizes, strides = list(input.shape), list(input.stride())
+    sizes[dim] = (torch.sym_max(stop - begin, 0) + step - 1) // step
+    offset = input.storage_offset() + begin * strides[dim]
+    strides[dim] = strides[dim] * step
+    return input.as_strided(sizes, strides, offset)
+
+
+def _place(index: Any, size: Any) -> Any:
+    """A slice's bound within the axis."""
+    if isinstance(index, int) and index > _NO_END:
+        return size
+    if index < 0:
+        return torch.sym_max(index + size, 0)
+    return torch.sym_min(index, size)
+
+
+FORMULAS: dict[Any, Callable[..., Any]] = {
+    aten.lstm.input: _recurrent(2),
+    aten.gru.input: _recurrent(1),
+    aten.rnn_tanh.input: _recurrent(1),
+    aten.rnn_relu.input: _recurrent(1),
+    aten.slice.Tensor: _slice,
+}

@@ -1,0 +1,117 @@
+"""The two captures side by side: the IR that each leads to, and what they cost. By hand, over all benchmark models:
+
+    python -m tests.capture.tracer.compare parity [static|dynamic] [model …]
+    python -m tests.capture.tracer.compare time [model …]
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from benchmarks.models import MODELS, Case, find
+
+import fxonnx
+from fxonnx import errors
+from fxonnx.capture import capture
+
+_NOISE = re.compile(r"\s+·.*$|\s+@ .*$")
+
+
+def listing(case: Case, strategy: str, *, dynamic: bool) -> list[str]:
+    """The optimized IR of a case, without places and names of ops."""
+    module, args, kwargs = case.build()
+    shapes = case.dynamic if dynamic else None
+    compiled = fxonnx.compile(module, args, kwargs, dynamic_shapes=shapes, capture=strategy)
+    text = compiled.show(-1)
+    return [line for line in (_NOISE.sub("", line) for line in text.splitlines()[1:]) if line.strip()]
+
+
+def difference(case: Case, *, dynamic: bool) -> list[str]:
+    """The lines in which the two IRs differ."""
+    both = (listing(case, strategy, dynamic=dynamic) for strategy in ("export", "trace"))
+    return [line for line in difflib.unified_diff(*both, lineterm="", n=0) if not line.startswith(("---", "+++", "@@"))]
+
+
+def seconds(work: Callable[[], Any], rounds: int = 3) -> float:
+    """The least processor time of some rounds: cold for one, warm for more."""
+    times = []
+    for _ in range(rounds):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def fake_forward(case: Case) -> float:
+    """One forward pass of the model on fake tensors, nothing recorded."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    module, args, kwargs = case.build()
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = torch.utils._pytree.tree_map_only(torch.Tensor, mode.from_tensor, (args, kwargs))
+
+    def forward() -> None:
+        with torch.no_grad(), mode:
+            module(*fake[0], **fake[1])
+
+    return seconds(forward)
+
+
+def captured(case: Case, strategy: str, *, dynamic: bool) -> float:
+    """Capture, warm; not a number where it is refused."""
+    module, args, kwargs = case.build()
+    shapes = case.dynamic if dynamic else None
+    try:
+        return seconds(lambda: capture(module, args, kwargs, dynamic_shapes=shapes, strategy=strategy))
+    except errors.Error:
+        return math.nan
+
+
+def print_times(cases: list[Case]) -> None:
+    """A line for each model, and the geometric means of the ratios."""
+    print(f"{'model':24} {'fake':>7} {'trace':>7} {'dynamic':>8} {'export':>7} {'dynamic':>8}")
+    rows = []
+    for case in cases:
+        row = [fake_forward(case)]
+        for strategy in ("trace", "export"):
+            row += [captured(case, strategy, dynamic=dynamic) if case.dynamic or not dynamic else math.nan for dynamic in (False, True)]
+        rows.append(row)
+        print(f"{case.name:24} {row[0]:7.3f} {row[1]:7.3f} {row[2]:8.3f} {row[3]:7.3f} {row[4]:8.3f}", flush=True)
+    for name, over, under in (("trace / fake", 1, 0), ("dynamic / static", 2, 1), ("export / trace", 3, 1), ("both dynamic", 4, 2)):
+        print(f"{name}: {geometric_mean([row[over] / row[under] for row in rows]):.2f}")
+
+
+def geometric_mean(ratios: list[float]) -> float:
+    """Of those that are numbers."""
+    known = [math.log(ratio) for ratio in ratios if not math.isnan(ratio)]
+    return math.exp(sum(known) / len(known))
+
+
+def main(what: str, *words: str) -> None:
+    """The command."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    kinds = [word for word in words if word in ("static", "dynamic")] or ["static", "dynamic"]
+    cases = [find(word) for word in words if word not in kinds] or list(MODELS.values())
+    if what == "time":
+        print_times(cases)
+        return
+    for case in cases:
+        for kind in kinds if case.dynamic else ["static"]:
+            try:
+                lines = difference(case, dynamic=kind == "dynamic")
+            except errors.Error as error:
+                lines = [f"  {type(error).__name__}: {error.what}"]
+            print(f"{case.name} {kind}: {len(lines)} lines differ", *lines[:12], sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
