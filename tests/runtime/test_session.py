@@ -245,3 +245,11 @@ def test_dtypes_torch_lacks_cannot_cross():
 def test_names_of_dims_may_be_anything():
     session = Session(unary("Neg", shape=("batch-size", "past.0 länge")), {})
     assert session.run([torch.ones(2, 3)])[0].shape == (2, 3)
+
+
+def test_bfloat16_between_casts_does_not_end_the_process():
+    """ONNX Runtime's NchwcTransformer does so on this layer; the session keeps it away from bfloat16."""
+    import fxonnx
+
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation="gelu").bfloat16().eval()
+    assert fxonnx.compile(layer, (torch.randn(2, 5, 32).bfloat16(),)).verify().ok

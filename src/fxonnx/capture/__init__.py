@@ -26,6 +26,7 @@ from fxonnx.capture.exported import take
 from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
+from fxonnx.capture.small import SmallSizes
 from fxonnx.capture.trace import trace
 from fxonnx.capture.tree import Branch, flatten
 from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Failures, FrozenDimension, ModelRaised
@@ -91,5 +92,6 @@ def capture(
                     raise
                 reason = str(error)
         done, frozen = trace(flat, table, names, leaves)
+    small = SmallSizes.of(flat, mode, done) if done.example else None
     program = assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
-    return replace(program, fallback=reason) if reason else program
+    return replace(program, fallback=reason, small=small)

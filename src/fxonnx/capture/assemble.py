@@ -73,7 +73,7 @@ def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrappe
         writebacks=tuple(
             Writeback(index, mutations[node]) for index, node in enumerate(ports.inputs) if node in mutations
         ),
-        outputs=_user_outputs(exported, wrapped),
+        outputs=user_outputs(exported, wrapped),
         symbols=naming.symbols,
         signature=signature,
         sizes=naming.sizes(),
@@ -160,7 +160,7 @@ def _mutated(exported: Exported, placeholders: Mapping[str, fx.Node], target: st
     return placeholders[by_target.get(target) or target or ""]
 
 
-def _user_outputs(exported: Exported, wrapped: bool) -> tuple[Any, ...]:
+def user_outputs(exported: Exported, wrapped: bool) -> tuple[Any, ...]:
     """The leaves of the result.
 
     In an ExportedProgram's own result the constants are leaves too; for us they belong to the structure.

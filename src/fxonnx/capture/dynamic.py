@@ -281,7 +281,7 @@ def resized(
                 groups[axis, old] if (axis, old) in groups else groups.setdefault((axis, old), next(fresh))
             )
     return [
-        leaf if list(leaf.shape) == shape else _like(leaf, shape) for leaf, shape in zip(leaves, shapes, strict=True)
+        leaf if list(leaf.shape) == shape else like(leaf, shape, leaf.device) for leaf, shape in zip(leaves, shapes, strict=True)
     ]
 
 
@@ -290,11 +290,11 @@ def _fresh_sizes(leaves: Iterable[torch.Tensor]) -> Iterator[int]:
     return (size for size in count(2) if size not in taken)
 
 
-def _like(leaf: torch.Tensor, shape: list[int]) -> torch.Tensor:
+def like(leaf: torch.Tensor, shape: Sequence[int], device: torch.device) -> torch.Tensor:
     """A tensor of another shape in its place, laid out alike (channels last); its values are never read, so they are
     never written."""
     layout = sorted(range(leaf.dim()), key=leaf.stride, reverse=True)
-    return torch.empty_permuted(shape, layout, dtype=leaf.dtype, device=leaf.device)
+    return torch.empty_permuted(shape, layout, dtype=leaf.dtype, device=device)
 
 
 def without(table: Requests, axes: Iterable[Axis]) -> Requests:

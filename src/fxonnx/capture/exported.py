@@ -29,21 +29,21 @@ def take(exported: ExportedProgram, dynamic_shapes: Any, input_names: Iterable[s
     `dynamic_shapes` only names dims here: they were made dynamic when the program was exported. Raises
     FrozenDimension for one that is not.
     """
-    copied = _copy(exported)
+    own = copied(exported)
     values, parameters, arguments = _arguments(exported)
     leaves, paths, tree = flatten(values)
     assert isinstance(tree, Branch)
     names = leaf_names(paths, input_names)
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
     table = requests(dynamic_shapes, inputs, names, leaves)
-    ports = read_ports(copied, wrapped=False)
-    naming = name_symbols(copied.range_constraints, ports.inputs, table)
+    ports = read_ports(own, wrapped=False)
+    naming = name_symbols(own.range_constraints, ports.inputs, table)
     raise_all(
         [_frozen(names[each.axis[0]], each.axis[1], each.fixed) for each in naming.frozen if each.request.required]
     )
     result, result_paths = _result(exported)
     signature = Signature(parameters, arguments, inputs, names, result, result_names(result_paths))
-    return assemble(copied, signature, naming, wrapped=False)
+    return assemble(own, signature, naming, wrapped=False)
 
 
 def _frozen(name: str, axis: int, size: Any) -> Error:
@@ -63,7 +63,7 @@ class Copied:
     range_constraints: Mapping[Any, Any]
 
 
-def _copy(exported: ExportedProgram) -> Copied:
+def copied(exported: ExportedProgram) -> Copied:
     graph = fx.Graph()
     mapping: dict[fx.Node, fx.Node] = {}
     graph.output(graph.graph_copy(exported.graph, mapping))

@@ -3,12 +3,17 @@ to do."""
 
 from __future__ import annotations
 
+import keyword
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+import torch
+from torch import fx
+
 from fxonnx import errors
-from fxonnx.capture.locate import is_users
+from fxonnx.capture.locate import is_users, user_line
 from fxonnx.location import Location
 
 
@@ -36,7 +41,13 @@ class Stopping:
 
 
 class Translating:
-    """`with Translating(): …` raises an error of ours, from the original, for whatever capturing raises."""
+    """`with Translating(): …` raises an error of ours, from the original, for whatever capturing raises.
+
+    `place` is asked where no frame of the user's is on the stack. KeyboardInterrupt and the like pass.
+    """
+
+    def __init__(self, place: Callable[[], Location] = Location) -> None:
+        self._place = place
 
     def __enter__(self) -> None:
         pass
@@ -47,15 +58,18 @@ class Translating:
         if not isinstance(error, Exception) or isinstance(error, (errors.Error, errors.InternalError)):
             return
         original = error.__cause__ if isinstance(error, ModelStopped) and error.__cause__ is not None else error
-        raise translate(original, in_model=original is not error) from original
+        raise translate(original, in_model=original is not error, place=self._place) from original
 
 
-def translate(error: BaseException, *, in_model: bool) -> errors.Error:
+def translate(error: BaseException, *, in_model: bool, place: Callable[[], Location] = Location) -> errors.Error:
     """The error of ours for one that came out of the model (or out of torch around it)."""
     name = type(error).__name__
     location, below = innermost(error)
+    location = location if location.file else place()
     if isinstance(error, errors.Error):
         return error
+    if isinstance(error, SyntaxError) and (node := _unprintable(error)) is not None:
+        return _misnamed(node)
     if name in _DATA_DEPENDENT or (name == "UserError" and "data-dependent" in str(error).lower()):
         return _data_dependent(error, location, below)
     if not in_model or name in _TORCHS_OWN or any(fragment in str(error) for fragment in _TRACING_WORDS):
@@ -70,9 +84,39 @@ def translate(error: BaseException, *, in_model: bool) -> errors.Error:
     )
 
 
-def _data_dependent(error: BaseException, location: Location, below: list[str]) -> errors.Error:
+def _unprintable(error: SyntaxError) -> fx.Node | None:
+    """The call that fx cannot write as Python, when that is what an error is about: fx checks a graph by printing it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_locals.get("self")
+        if isinstance(module, fx.GraphModule):
+            return next((node for node in module.graph.nodes if keyword.iskeyword(_overload(node))), None)
+    return None
+
+
+def _overload(node: fx.Node) -> str:
+    return str(node.target).rpartition(".")[2] if isinstance(node.target, torch._ops.OpOverload) else ""
+
+
+def _misnamed(node: fx.Node) -> errors.Error:
+    return errors.CaptureRefused(
+        f"torch cannot capture a call of {node.target}",
+        cause=f"{_overload(node)!r} is a word of Python's, so that torch.fx cannot print the call",
+        cure="for random_(low, high) write torch.randint(low, high, x.shape), for others the form with other arguments",
+        location=Location("", "", *user_line(node.meta.get("stack_trace") or ""), op=str(node.target)),
+    )
+
+
+def _data_dependent(error: BaseException, location: Location, below: list[traceback.FrameSummary]) -> errors.Error:
     condition = getattr(error, "cond", None)
-    if condition is not None and any(file not in _DECIDING for file in below):
+    asking = next((frame for frame in below if _file(frame) not in _DECIDING), None)
+    if asking is not None and "torch/nn/" in asking.filename.replace("\\", "/"):
+        return errors.DataDependentControlFlow(
+            "a module of torch's decides in Python by a value in a tensor",
+            cause=f"{_file(asking)}:{asking.lineno} in {asking.name}:   {(asking.line or '').strip()}",
+            cure=_CURES_IN_TORCH.get(asking.name, "give the module's arguments that say it, so that it need not look"),
+            location=location,
+        )
+    if condition is not None and asking is not None:
         return errors.CaptureRefused(
             "an op needs to know a size that comes from data",
             cause=f"torch asks whether {condition} holds, which depends on values in a tensor",
@@ -87,6 +131,10 @@ def _data_dependent(error: BaseException, location: Location, below: list[str]) 
     )
 
 
+_CURES_IN_TORCH = {
+    "_detect_is_causal_mask": "say whether the mask is causal, is_causal=True or False; nn.Transformer calls them "
+    "src_is_causal, tgt_is_causal and memory_is_causal",
+}
 _DATA_DEPENDENT = frozenset(
     {
         "GuardOnDataDependentSymNode",
@@ -135,17 +183,21 @@ _DECIDING = frozenset(
 """Files of torch that stand between a decision in the user's Python and the refusal."""
 
 
-def innermost(error: BaseException) -> tuple[Location, list[str]]:
-    """The innermost frame that is the user's, and the names of the files below it."""
+def innermost(error: BaseException) -> tuple[Location, list[traceback.FrameSummary]]:
+    """The innermost frame that is the user's, and the frames below it, innermost first."""
     frames = traceback.extract_tb(error.__traceback__)
-    below: list[str] = []
+    below: list[traceback.FrameSummary] = []
     for frame in reversed(frames):
         if is_users(frame.filename):
             return Location(
                 file=frame.filename, line=frame.lineno or 0, function=frame.name, code=(frame.line or "").strip()
             ), below
-        below.append(frame.filename.replace("\\", "/").rpartition("/")[2])
+        below.append(frame)
     return Location(), below
+
+
+def _file(frame: traceback.FrameSummary) -> str:
+    return frame.filename.replace("\\", "/").rpartition("/")[2]
 
 
 def _first_line(error: BaseException) -> str:

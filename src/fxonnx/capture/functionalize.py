@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx
 
+from fxonnx.capture.failures import Translating
 from fxonnx.capture.functional_form import (
     SPECIAL,
     cast,
@@ -228,7 +229,8 @@ class _Functionalizer:
         if node.target in SPECIAL:
             values = [SPECIAL[node.target](emit, node, now[0])]
         else:
-            values = self._values(node, now, emit)
+            with Translating(lambda: self.locate(node)):
+                values = self._values(node, now, emit)
         fresh, values = values[: -len(places)], values[-len(places) :]
         for place, value in zip(places, values, strict=True):
             self._store(self.aliases[place], value, node)
@@ -266,7 +268,7 @@ class _Functionalizer:
         whole = isinstance(node.meta.get("val"), torch.Tensor)
         for name, alias in [(node, results[0])] if whole else [(user, results[user.args[1]]) for user in node.users]:
             self.aliases[name] = alias
-            if fresh:
+            if fresh and isinstance(name.meta.get("val"), torch.Tensor):
                 self.owners[storage(name.meta["val"])] = alias
 
     def _reshape_itself(self, node: fx.Node, sources: list[fx.Node]) -> None:
@@ -281,14 +283,14 @@ class _Functionalizer:
 
     def _update_statistics(self, node: fx.Node, statistics: list[fx.Node]) -> None:
         """A normalization in training: its results, and new values for its running statistics."""
-        emit = Emit(self.graph, node)
-        form = update(emit, node)
+        with Translating(lambda: self.locate(node)):
+            form = update(Emit(self.graph, node), node)
         if form is None:
             cause = f"{node.target} updates running statistics, and torch has no form of it that returns them"
             raise self._refused(node, cause, "normalize with torch.nn.functional.batch_norm")
         results, values = form
         for place, value in zip(statistics, values, strict=True):
-            self._store(self.aliases[place], fit(emit, value, place), node)
+            self._store(self.aliases[place], fit(Emit(self.graph, node), value, place), node)
         self._rename_results(node, [], results)
         self.dead.append(node)
 

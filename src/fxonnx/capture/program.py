@@ -14,6 +14,7 @@ from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Signature
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.sizes import Sizes
+from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim
 from fxonnx.location import Location
 
@@ -98,7 +99,16 @@ class Program:
     assumptions: tuple[Assumption, ...] = ()
     strategy: str = "export"
     fallback: str = ""
+    small: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
     retrace: Callable[[Callable[..., Any], Sequence[Any], bool], fx.Graph] = make_graph
+
+    def mismatch(self, sizes: Mapping[str, int]) -> CallMismatch | None:
+        """Why the program does not hold where some of these sizes, by name of the dim, are 0 or 1; None where it does.
+
+        The first question about such sizes takes as long as capturing did; a program that knows their decisions
+        (the tracer's) has them among its ranges and assumptions instead, and answers None.
+        """
+        return None if self.small is None else self.small(sizes)
 
     def dim(self, size: int | torch.SymInt) -> Dim:
         """A size found in the graph as a dim over the user's names."""

@@ -43,8 +43,10 @@ def _batch_norm(emit: Emit, node: fx.Node) -> Update | None:
     """The op that returns output, saved mean, saved inverse deviation, and the new running mean and variance."""
     names = [each.name for each in node.target._schema.arguments][:8]  # all but cudnn_enabled, named alike or not
     results = _call(emit, aten._native_batch_norm_legit_functional.default, *(argument(node, name) for name in names))
-    used = [user.args[1] for user in node.users if user.target is operator.getitem]
-    return (results[:3], results[3:]) if all(index < 3 for index in used) else None
+    workspace = [user for user in node.users if user.target is operator.getitem and user.args[1] > 2]
+    if any(user.users for user in workspace):
+        return None
+    return results[:3] + results[:1] * len(workspace), results[3:]  # what nobody reads may be anything
 
 
 def _instance_norm(emit: Emit, node: fx.Node) -> Update:

@@ -29,6 +29,7 @@ class Trace:
     naming: Naming
     leaves: Sequence[torch.Tensor]
     table: Requests
+    example: dict[str, int]
     pinning: list[Assumption]
     kept: list[Assumption]
     places: dict[str, Location]
@@ -92,7 +93,7 @@ def _run(flat: Flat, table: Requests, leaves: Sequence[torch.Tensor]) -> Trace:
     add_ranges(
         naming, exported.range_constraints, table, lambda name, bound: decides(kept, {**example, name: bound - 1})
     )
-    return Trace(exported, naming, leaves, table, pinning, kept, places)
+    return Trace(exported, naming, leaves, table, example, pinning, kept, places)
 
 
 def _tied_by_accident(done: Trace) -> bool:

@@ -262,6 +262,11 @@ def inverse_unchecked(op: Builder, A: Tensor, *, check_errors: bool = False) -> 
     return inverse(op, A=A), full(op, A.shape[:-2], 0, dtypes.INT32)
 
 
+@lower("aten._linalg_check_errors")
+def check_errors(op: Builder, info: Tensor, api_name: str, *, is_matrix: bool) -> None:
+    """Nothing: where torch raises for a matrix that has no inverse, the model goes on with infinities."""
+
+
 def _adjugate(op: Builder, x: Tensor, size: int) -> Tensor:
     """The transposed matrix of cofactors."""
     if size == 1:

@@ -13,7 +13,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product
 from fxonnx.lowering.contraction import Operand, contract, contract_all, parse_equation
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axis_of, dtype_of, number
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number
 
 _MATRIX_PRODUCT_ABOVE = (
     25  # rows; torch computes Euclidean distances of more rows by a matrix product (ATen/native/Distance.cpp)
@@ -141,7 +141,8 @@ def tensordot(op: Builder, self: Tensor, other: Tensor, dims_self: Sequence[int]
     for mine, others in zip(dims_self, dims_other, strict=True):
         right[axis_of(others, len(right))] = left[axis_of(mine, len(left))]
     result = [letter for letter in left if letter not in right] + [letter for letter in right if letter not in left]
-    return contract_all(op, [Operand(self, "".join(left)), Operand(other, "".join(right))], "".join(result))
+    product = contract_all(op, [Operand(self, "".join(left)), Operand(other, "".join(right))], "".join(result))
+    return cast(op, product, dtype_of(self))  # where einsum sums integers in int64
 
 
 @lower("aten.bilinear")

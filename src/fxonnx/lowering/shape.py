@@ -13,7 +13,7 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, floor_divide, product
+from fxonnx.ir.dims import Dim, Expr, floor_divide, product
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.creation import meshgrid
 from fxonnx.lowering.registry import Unsupported, lower
@@ -41,6 +41,17 @@ def view(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
 def reshape_(op: Builder, self: Tensor, shape: Sequence[Dim]) -> Tensor:
     """As `view`; whether torch copies is no question here."""
     return view(op, self, shape)
+
+
+@lower("aten.resize")
+def resize(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
+    """The first elements under shape `size`; what torch leaves uninitialized behind the last of them would be open."""
+    before, after = product(self.shape), product(size)
+    if before == after:
+        return reshape(op, self, tuple(size))
+    if isinstance(before, Expr) or isinstance(after, Expr) or after > before:
+        raise Unsupported(f"a resize of {before} elements to {after}, of which some are uninitialized memory")
+    return reshape(op, op.Slice(reshape(op, self, (before,)), [0], [after], [0]), tuple(size))
 
 
 @lower("aten._reshape_alias")

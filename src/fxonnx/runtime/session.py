@@ -118,7 +118,9 @@ class Session:
 
         options = _options(threads, prepack)
         attached = attach(model, weights, options, share=share)
-        session = onnxruntime.InferenceSession(attached.model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            attached.model, options, providers=["CPUExecutionProvider"], disabled_optimizers=_unsafe_optimizers(model)
+        )
         # The public wrappers of binding and run cost as much as a small model's kernels (6.5 µs a call against 4.1).
         return session._sess, attached.kept
 
@@ -230,6 +232,22 @@ def _adopt(value: Any) -> torch.Tensor:
     """A tensor over memory that the runtime made; an empty one is made anew, as the runtime gives it strides of 0."""
     tensor = torch.from_dlpack(value.to_dlpack())
     return tensor if tensor.numel() else torch.empty(tensor.shape, dtype=tensor.dtype, device=_CPU)
+
+
+def _unsafe_optimizers(model: onnx.ModelProto) -> list[str]:
+    """The runtime's optimizers that must not see this model.
+
+    NchwcTransformer (ONNX Runtime 1.32) ends the process with a segmentation fault on some graphs with bfloat16 values
+    between casts, also where there is no convolution for it to change.
+    """
+    bfloat16 = onnx.TensorProto.BFLOAT16
+    values = (*model.graph.input, *model.graph.output, *model.graph.value_info)
+    found = (
+        any(value.type.tensor_type.elem_type == bfloat16 for value in values)
+        or any(tensor.data_type == bfloat16 for tensor in model.graph.initializer)
+        or any(each.name == "to" and each.i == bfloat16 for node in model.graph.node for each in node.attribute)
+    )
+    return ["NchwcTransformer"] if found else []
 
 
 def _options(threads: int | None, prepack: bool) -> onnxruntime.SessionOptions:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from fxonnx.ir.dims import Call, Dim, Symbol, substitute, symbol
+from fxonnx.ir.dims import Call, Dim, Expr, Symbol, substitute, symbol
 
+Monomial: TypeAlias = "tuple[Symbol | Call, ...]"
 Interval: TypeAlias = "tuple[float, float]"  # whole numbers, or an infinity
 
 LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
@@ -21,6 +22,38 @@ def interval(dim: Dim, lows: Mapping[str, int], highs: Mapping[str, int]) -> Int
     """The least and greatest value of a dim whose symbols have at least and at most the given sizes."""
     if isinstance(dim, int):
         return dim, dim
+    plain = _plain(dim, lows, highs)
+    whole = next(filter(_is_floor, dim.terms), None)
+    if whole is None:
+        return plain
+    relaxed = _without_floor(dim, whole, lows, highs)
+    return max(plain[0], relaxed[0]), min(plain[1], relaxed[1])
+
+
+def _is_floor(term: tuple[Monomial, int]) -> bool:
+    """Whether a term is a multiple of a floor by a constant, and nothing else."""
+    monomial, _ = term
+    if len(monomial) != 1 or not isinstance(monomial[0], Call) or monomial[0].function != "//":
+        return False
+    return isinstance(monomial[0].right, int) and monomial[0].right > 0
+
+
+def _without_floor(
+    dim: Expr, term: tuple[Monomial, int], lows: Mapping[str, int], highs: Mapping[str, int]
+) -> Interval:
+    """Bounds of d + k*(a // c), by those of c*d + k*a, from which it is c times, less k*r for a rest r below c: in
+    n // 2 - n neither part is bounded, in n - 2*n both are one."""
+    (floor,), factor = term
+    assert isinstance(floor, Call) and isinstance(floor.right, int)
+    others = Expr(tuple(each for each in dim.terms if each is not term)) if len(dim.terms) > 1 else 0
+    low, high = interval(others * floor.right + factor * floor.left, lows, highs)
+    rest = factor * (floor.right - 1)
+    low, high = (low - max(rest, 0)) / floor.right, (high - min(rest, 0)) / floor.right
+    return low if math.isinf(low) else math.ceil(low), high if math.isinf(high) else math.floor(high)
+
+
+def _plain(dim: Expr, lows: Mapping[str, int], highs: Mapping[str, int]) -> Interval:
+    """Term by term."""
     names = dim.symbols
     shifted = substitute(dim, {name: symbol(name) + lows.get(name, LEAST) for name in names})
     rests = {name: highs[name] - lows.get(name, LEAST) for name in names if name in highs}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.size_nodes import SizeNodes
@@ -18,6 +19,7 @@ from fxonnx.capture.tracer.torch_private import FakeTensor, ProxyTorchDispatchMo
 from fxonnx.errors import CaptureRefused
 
 _LIFTED = "lifted_tensor_"  # torch.export's name for constants of the model's code
+_NOWHERE = {"": ("", "")}
 
 
 class Recorder(ProxyTorchDispatchMode):  # type: ignore[misc]
@@ -105,9 +107,15 @@ class Tape:
             )
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
-        key = self.keys.get(id(tensor)) or f"{_LIFTED}{sum(each.key.startswith(_LIFTED) for each in self.weights.values())}"
+        key = self.keys.get(id(tensor)) or self._lifted_key()
         self.weights[self.placeholder(key, fake)] = Weight(key, tensor)
         return fake
+
+    def _lifted_key(self) -> str:
+        """A key for a constant of the code: where it was met, and a number."""
+        number = sum(_LIFTED in weight.key for weight in self.weights.values())
+        module, _ = next(iter(self.place().get("nn_module_stack", _NOWHERE).values()))
+        return ".".join(filter(None, (strip(module), f"{_LIFTED}{number}")))
 
     def _adopt(self, tensor: Any) -> Any:
         """A fake tensor made behind our back (`x.data`): fine where it is another face of one we know."""

@@ -134,7 +134,7 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         outputs=outputs,
         symbols=run.verdict.infos(run.symbols),
         signature=signature,
-        sizes=TracedSizes({str(dim): " of ".join(key) for key, dim in run.decisions.opaque.items()}),
+        sizes=TracedSizes(run.verdict.facts, {str(dim): " of ".join(key) for key, dim in run.decisions.opaque.items()}),
         locator=locator,
         frozen=frozen,
         assumptions=tuple(run.verdict.kept),

@@ -27,6 +27,7 @@ class Verdict:
     highs: dict[str, int] = field(default_factory=dict)
     kept: list[Assumption] = field(default_factory=list)
     pins: list[Assumption] = field(default_factory=list)
+    facts: dict[Dim, Dim] = field(default_factory=dict)  # a min or max -> the dim that it always is
 
     def narrowed(self, chosen: Symbols) -> list[Error]:
         """An error for each dim whose range was asked for, and is smaller."""
@@ -70,7 +71,8 @@ def _asked(low: int) -> int:
 def judge(decisions: Iterable[Decision], hints: Mapping[str, int]) -> Verdict:
     """Sort the decisions of a run whose symbols had these sizes."""
     verdict = Verdict()
-    for each in map(_without_extremum, decisions):
+    for taken in decisions:
+        each = _without_extremum(taken, verdict.facts)
         assumption = Assumption(each.left, each.relation, each.right, each.location)
         if not assumption.symbols <= hints.keys() or _is_layout(each):
             continue
@@ -115,13 +117,14 @@ def _is_layout(each: Decision) -> bool:
     return each.inside and each.relation != "=="
 
 
-def _without_extremum(each: Decision) -> Decision:
-    """n == min(n, 512), which is how slicing asks, as n <= 512."""
+def _without_extremum(each: Decision, facts: dict[Dim, Dim]) -> Decision:
+    """n == min(n, 512), which is what comes of slicing, as n <= 512; where it holds, the one is the other."""
     if each.relation == "==":
         for one, other in ((each.left, each.right), (each.right, each.left)):
             atom = _lone_call(other)
             if atom is not None and atom.function in ("min", "max") and one in (atom.left, atom.right):
                 rest = atom.right if one == atom.left else atom.left
+                facts[other] = one
                 return replace(each, left=one, relation="<=" if atom.function == "min" else ">=", right=rest, inside=False)
     return each
 

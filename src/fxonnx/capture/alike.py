@@ -1,0 +1,179 @@
+"""Whether a graph captured for fixed sizes is a graph with dynamic dims at those sizes: call by call, number by number.
+
+Both come from one model, so calls stand in the same order. What the dynamic graph computes on sizes (`sym_size`,
+arithmetic) the fixed one has as numbers: it is computed here, from the sizes in the fixed graph.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from fxonnx.capture.recording import Recording
+from fxonnx.capture.tree import Branch, Constant, Slot, Tree
+from fxonnx.location import Location
+
+_CALLS = ("call_function", "get_attr")
+_END = 2**63 - 1  # how torch writes "to the end"
+_NUMBERS = (bool, int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
+class Difference(Exception):
+    """Where the two part: what each does, and the place in the model."""
+
+    def __init__(self, general: str, fixed: str, location: Location) -> None:
+        super().__init__(f"{fixed}, where the captured graph has {general}")
+        self.location = location
+
+
+def compare(general: Recording, fixed: Recording) -> None:
+    """Raises Difference where `fixed` is not `general` at fixed sizes. Linear time."""
+    matching = _Matching(general, fixed)
+    matching.placeholders()
+    matching.graphs(general.graph, fixed.graph)
+    matching.results()
+
+
+@dataclass(slots=True, eq=False)
+class _Matching:
+    """One comparison. `known` has for each node of the general graph its partner, a node or a number; `idle` for each
+    call of the fixed graph that returns its argument the node that it is."""
+
+    general: Recording
+    fixed: Recording
+    known: dict[fx.Node, Any] = field(default_factory=dict)
+    idle: dict[fx.Node, fx.Node] = field(default_factory=dict)
+
+    def placeholders(self) -> None:
+        """Inputs by position; weights by key, where the fixed graph reads them too."""
+        self.known |= zip(self.general.inputs, self.fixed.inputs, strict=True)
+        fixed = {each.key: (node, each.tensor) for node, each in self.fixed.weights.items()}
+        for node, each in self.general.weights.items():
+            if each.key in fixed and _same_tensor(each.tensor, fixed[each.key][1]):
+                self.known[node] = fixed[each.key][0]
+
+    def graphs(self, general: fx.Graph, fixed: fx.Graph) -> None:
+        """Match the calls of two graphs, whose placeholders are matched already."""
+        calls = iter([node for node in fixed.nodes if node.op in _CALLS and not self._is_idle(node)])
+        for node in general.nodes:
+            if node.op in _CALLS and not self._computed(node) and not self._passes(node):
+                self._match(node, next(calls, None))
+        if (extra := next(calls, None)) is not None:
+            raise Difference("nothing", _say(extra), self.fixed.locator(extra))
+
+    def _is_idle(self, node: fx.Node) -> bool:
+        if _is_whole(node):
+            self.idle[node] = self.idle.get(node.args[0], node.args[0])
+        return node in self.idle
+
+    def _passes(self, node: fx.Node) -> bool:
+        """Pass over a call that returns its argument."""
+        if not _is_whole(node):
+            return False
+        self.known[node] = self.known.get(node.args[0])
+        return True
+
+    def _computed(self, node: fx.Node) -> bool:
+        """Compute a number from sizes, if it is one and all it takes is known."""
+        if not isinstance(node.meta.get("val"), _NUMBERS):
+            return False
+        args = [self._number(each) for each in node.args]
+        if any(isinstance(each, fx.Node) for each in args):
+            return False
+        value = node.target(*args, **node.kwargs) if callable(node.target) else node.target
+        if not isinstance(value, (bool, int, float)):  # a size that comes from data
+            return False
+        self.known[node] = value
+        return True
+
+    def _number(self, argument: Any) -> Any:
+        """An argument as its number, or as the fake tensor whose size is asked for."""
+        partner = self.known.get(argument, argument) if isinstance(argument, fx.Node) else argument
+        value = partner.meta.get("val") if isinstance(partner, fx.Node) else partner
+        return value if isinstance(value, torch.Tensor) else partner
+
+    def _match(self, node: fx.Node, partner: fx.Node | None) -> None:
+        if partner is None:
+            raise Difference(_say(node), "nothing", self.general.locator(node))
+        if node.op == partner.op == "get_attr":
+            self._bodies(node, partner)
+        elif not (
+            node.target == partner.target
+            and self._alike(node.args, partner.args)
+            and self._alike(node.kwargs, partner.kwargs)
+            and _kinds(node) == _kinds(partner)
+        ):
+            raise Difference(_say(node), _say(partner), self.fixed.locator(partner))
+        self.known[node] = partner
+
+    def _bodies(self, node: fx.Node, partner: fx.Node) -> None:
+        """The bodies of a higher-order op."""
+        one, other = (getattr(each.graph.owning_module, str(each.target)).graph for each in (node, partner))
+        self.known |= zip(one.find_nodes(op="placeholder"), other.find_nodes(op="placeholder"), strict=False)
+        self.graphs(one, other)
+        if not self._alike(one.output_node().args, other.output_node().args):
+            raise Difference("one result", "another", self.fixed.locator(partner))
+
+    def _alike(self, mine: Any, theirs: Any) -> bool:
+        """Whether two arguments are the same, nodes by their partners, numbers by value and kind."""
+        if isinstance(mine, fx.Node):
+            mine = self.known.get(mine, mine)
+        if isinstance(mine, (list, tuple)):
+            return (
+                isinstance(theirs, (list, tuple))
+                and len(mine) == len(theirs)
+                and all(map(self._alike, mine, theirs))
+            )
+        if isinstance(mine, dict):
+            return mine.keys() == theirs.keys() and all(self._alike(mine[key], theirs[key]) for key in mine)
+        if isinstance(mine, fx.Node) or isinstance(theirs, fx.Node):
+            return mine is self.idle.get(theirs, theirs)
+        return isinstance(mine, bool) == isinstance(theirs, bool) and (mine == theirs or (mine != mine and theirs != theirs))
+
+    def results(self) -> None:
+        """Match what the two return."""
+        if not self._results(self.general.result, self.fixed.result, iter(self.general.outputs), iter(self.fixed.outputs)):
+            raise Difference("another result", "one result", Location())
+
+    def _results(self, mine: Tree, theirs: Tree, outputs: Iterator[Any], fixed_outputs: Iterator[Any]) -> bool:
+        if isinstance(mine, Branch) and isinstance(theirs, Branch):
+            same = mine.type is theirs.type and mine.keys == theirs.keys
+            return same and all(
+                self._results(one, other, outputs, fixed_outputs)
+                for one, other in zip(mine.parts, theirs.parts, strict=True)
+            )
+        if isinstance(mine, Slot):
+            return self._alike(
+                next(outputs), theirs.value if isinstance(theirs, Constant) else next(fixed_outputs)
+            )
+        return isinstance(mine, Constant) and isinstance(theirs, Constant) and mine.matches(theirs.value)
+
+
+def _say(node: fx.Node) -> str:
+    numbers = [str(each) for each in pytree.tree_leaves((node.args, node.kwargs)) if isinstance(each, (bool, int, float))]
+    return f"{node.target}({', '.join(numbers)})" if numbers and node.target is not operator.getitem else str(node.target)
+
+
+def _kinds(node: fx.Node) -> list[Any]:
+    """dtype and rank of each tensor that a call returns."""
+    leaves = pytree.tree_leaves(node.meta.get("val"))
+    return [(each.dtype, each.dim()) for each in leaves if isinstance(each, torch.Tensor)]
+
+
+def _same_tensor(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two weights are one; constants of the model's code are made anew by each capture."""
+    return one is other or (one.dtype is other.dtype and one.shape == other.shape and torch.equal(one, other))
+
+
+def _is_whole(node: fx.Node) -> bool:
+    """Whether a call is x[:], which torch leaves out where all sizes are numbers."""
+    if node.target is not torch.ops.aten.slice.Tensor or node.kwargs:
+        return False
+    _, _, start, end, step = (*node.args, *(0, None, None, 1)[len(node.args) - 1 :])
+    return start in (0, None) and end in (None, _END) and step == 1

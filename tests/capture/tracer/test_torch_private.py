@@ -1,0 +1,85 @@
+"""What the tracer needs of torch beyond its promises. Each test says what to do when a new torch fails it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.fx.experimental.sym_node import SymNode
+
+from fxonnx.capture.tracer import torch_private
+from fxonnx.capture.tracer.symbols import Real, Truth, Whole
+
+NODES = (Whole, Real, Truth)
+# of torch's SymNode: what only its own sympy needs, and what no size is asked
+NOT_OURS = frozenset(
+    "with_shape_env expr hint shape_env constant evaluate lshift rshift bitwise_and bitwise_or bitwise_xor "
+    "is_constant unwrap".split()
+)
+
+
+def test_a_recorder_may_stand_at_the_pre_dispatch_key() -> None:
+    """If this fails: see torch._ops._set_mode_pre_dispatch for which classes of modes it admits, and let
+    `record.Recorder` be one of them; all it needs is `__torch_dispatch__` before CompositeImplicitAutograd ops are
+    taken apart."""
+    seen = []
+
+    class Mode(torch_private.ProxyTorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    with torch_private.enable_python_dispatcher(), Mode(None, "fake", pre_dispatch=True):
+        torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3))
+    assert seen == ["aten.linear.default"]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in vars(SymNode) if not name.startswith("_")))
+def test_our_nodes_answer_what_torchs_do(name: str) -> None:
+    """If this fails: torch asks nodes of SymInts something new. Read in torch.fx.experimental.sym_node what it means,
+    and add it to the class in `symbols` that it is asked of; to NOT_OURS if it cannot reach a size."""
+    assert name in NOT_OURS or any(hasattr(kind, name) for kind in NODES)
+
+
+def test_a_fake_tensor_has_sizes_of_ours() -> None:
+    """If this fails: torch looks at a size in a new way while it makes a tensor. The traceback ends in a method that
+    `symbols.Whole` or `symbols.Formula` should have."""
+    from fxonnx.capture.tracer.decisions import Decisions
+    from fxonnx.capture.tracer.symbols import size
+    from fxonnx.ir.dims import symbol
+    from fxonnx.location import Location
+
+    n = size(symbol("n"), 7, Decisions({}, {}, Location))
+    mode = torch_private.fake_mode(symbolic=True)
+    with mode, torch_private.enable_python_dispatcher():
+        x = torch.empty(n, 4)
+        y = torch.nn.functional.linear(x.view(-1, 2), torch.empty(3, 2))
+    assert [str(each) for each in y.shape] == ["2*n", "3"]
+
+
+def test_a_fake_tensor_is_made_of_a_meta_tensor() -> None:
+    """If this fails: FakeTensor's constructor changed. See `_get_output_tensor_from_cache_entry` in
+    torch/_subclasses/fake_tensor.py for how torch makes one of known geometry, and do so in `answers._make`."""
+    mode = torch_private.fake_mode(symbolic=False)
+    with torch_private.in_kernel_invocation_manager(mode):
+        memory = torch.empty_strided((2, 3), (3, 1), device="meta")
+    made = torch_private.FakeTensor(mode, memory, torch.device("cpu"))
+    assert made.shape == (2, 3) and made.device.type == "cpu" and made.fake_mode is mode
+
+
+def test_models_can_ask_whether_they_are_exported() -> None:
+    """If this fails: see what torch.compiler.is_exporting() reads, and set that in `as_exporting`."""
+    with torch_private.as_exporting():
+        assert torch.compiler.is_exporting() and torch.compiler.is_compiling()
+    assert not torch.compiler.is_exporting() and not torch.compiler.is_compiling()
+
+
+def test_a_transformer_asks_no_mask() -> None:
+    """If this fails: torch.nn.modules.transformer has another name for the function that compares a mask with the
+    causal one; without `unasked_masks` nn.Transformer is captured only where it is told is_causal."""
+    with torch_private.unasked_masks():
+        assert not torch.nn.modules.transformer._detect_is_causal_mask(torch.ones(2, 2), None, 2)
+
+
+def test_wrappers_of_tensors_are_told() -> None:
+    """If this fails: find torch's word for subclasses made of other tensors, or refuse every subclass of Tensor."""
+    assert not torch_private.is_traceable_wrapper_subclass(torch.nn.Parameter(torch.ones(2)))

@@ -1,0 +1,121 @@
+"""After a capture, whether it succeeds, fails or is stopped, everything is as it was."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.nn.modules import transformer
+
+from fxonnx import errors
+from fxonnx.capture import capture
+
+
+def surroundings() -> tuple[Any, ...]:
+    """What the tracer changes for the length of a run, or could."""
+    return (
+        torch._C._len_torch_dispatch_stack(),
+        torch._C._len_torch_function_stack(),
+        torch._ops._len_torch_dispatch_stack_pre_dispatch(),
+        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch),
+        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PythonDispatcher),
+        len(hooks._global_forward_hooks),
+        len(hooks._global_forward_pre_hooks),
+        transformer._detect_is_causal_mask,
+        torch.compiler.is_compiling(),
+        torch.compiler.is_exporting(),
+        torch.is_grad_enabled(),
+        torch.backends.mha.get_fastpath_enabled(),
+        torch.get_rng_state().sum().item(),
+    )
+
+
+class Model(nn.Module):
+    """Assigns to itself, keeps a list, counts; ends as it is told to."""
+
+    def __init__(self, end: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.fc, self.drop = nn.Linear(4, 4), nn.Dropout()
+        self.register_buffer("seen", torch.zeros(4))
+        self.calls, self.kept, self.last, self.end = 0, [], None, end
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        self.kept.append(x)
+        self.last = self.drop(self.fc(x))
+        self.seen = self.seen + self.last.sum(0)
+        self.late = nn.ReLU()
+        return self.end(self.late(self.last))
+
+
+def stop(x: Tensor) -> Tensor:
+    raise KeyboardInterrupt
+
+
+def fail(x: Tensor) -> Tensor:
+    raise ValueError("no")
+
+
+ENDS: dict[str, tuple[Callable[[Tensor], Any], type[BaseException] | None]] = {
+    "success": (torch.relu, None),
+    "error": (fail, errors.ModelRaised),
+    "data": (lambda x: x.item(), errors.Error),
+    "frozen": (lambda x: range(x.shape[0]), errors.FrozenDimension),
+    "stopped": (stop, KeyboardInterrupt),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_nothing_is_left_behind(name: str) -> None:
+    end, error = ENDS[name]
+    model = Model(end).train()
+    model.fc.eval()
+    before, attributes = surroundings(), [dict(vars(each)) for each in model.modules()]
+
+    def captured() -> None:
+        capture(model, (torch.randn(2, 4),), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+
+    if error is None:
+        captured()
+    else:
+        pytest.raises(error, captured)
+    assert surroundings() == before
+    for module, old in zip(model.modules(), attributes, strict=True):
+        assert vars(module).keys() == old.keys()
+        assert all(vars(module)[name] is value for name, value in old.items())
+    assert (model.calls, model.kept, model.last, hasattr(model, "late")) == (0, [], None, False)
+    assert model.training and not model.fc.training and model.seen.sum() == 0
+
+
+def test_other_threads_run_as_ever() -> None:
+    """A model that runs elsewhere during a capture is neither recorded nor faked."""
+    other, results = nn.Linear(4, 4), []
+
+    def model(x: Tensor) -> Tensor:
+        thread = threading.Thread(target=lambda: results.append(other(torch.ones(1, 4))))
+        thread.start()
+        thread.join()
+        return x + 1
+
+    program = capture(model, (torch.randn(2, 4),), strategy="trace")
+    assert not program.weights
+    torch.testing.assert_close(results[0], other(torch.ones(1, 4)))
+
+
+def test_a_capture_within_a_capture() -> None:
+    inner = nn.Linear(4, 4)
+
+    def model(x: Tensor) -> Tensor:
+        assert len(capture(inner, (torch.randn(2, 4),), strategy="trace").weights) == 2
+        return x + 1
+
+    try:
+        program = capture(model, (torch.randn(2, 4),), strategy="trace")
+    except errors.Error:
+        return
+    assert [str(node.target) for node in program.graph.nodes if node.op == "call_function"] == ["aten.add.Tensor"]
