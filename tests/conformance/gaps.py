@@ -18,23 +18,27 @@ def _names(text: str) -> frozenset[str]:
 # ── what does not take part ──
 
 EXCLUDED = {
-    "compiles CUDA source at run time": _names("""jiterator_2inputs_2outputs jiterator_4inputs_with_extra_args jiterator_binary jiterator_binary_return_by_ref
-        jiterator_unary"""),
-    "runs on CUDA only": _names("""nn.functional.batch_norm.without_cudnn torch._scaled_mm torch._scaled_mm_v2
-        torch.ops.aten._efficient_attention_forward torch.ops.aten._flash_attention_forward"""),
+    "compiles CUDA source at run time": _names(
+        """jiterator_2inputs_2outputs jiterator_4inputs_with_extra_args jiterator_binary jiterator_binary_return_by_ref
+        jiterator_unary"""
+    ),
+    "runs on CUDA only": _names(
+        """nn.functional.batch_norm.without_cudnn torch._scaled_mm torch._scaled_mm_v2
+        torch.ops.aten._efficient_attention_forward torch.ops.aten._flash_attention_forward"""
+    ),
     "sparse tensors: ONNX has none but constants": _names("sparse.mm.reduce sparse.sampled_addmm to_sparse"),
     "reads memory outside of its tensor": frozenset(["as_strided.partial_views"]),
     "returns sizes, no tensor": frozenset(["broadcast_shapes"]),
-    "training: a gradient": _names("""_softmax_backward_data max_pool2d_with_indices_backward native_dropout_backward
-        nn.functional.max_unpool1d.grad nn.functional.max_unpool2d.grad nn.functional.max_unpool3d.grad"""),
 }
 
 # Random numbers and uninitialized memory: only dtype and shape can agree. (Operators that draw in some of their forms
 # only are found by a second seed; most of these set the seed themselves.)
-NOT_REPEATABLE = _names("""bernoulli cauchy empty empty_like empty_permuted empty_strided exponential geometric log_normal multinomial
+NOT_REPEATABLE = _names(
+    """bernoulli cauchy empty empty_like empty_permuted empty_strided exponential geometric log_normal multinomial
     new_empty new_empty_strided nn.functional.alpha_dropout nn.functional.dropout nn.functional.dropout2d
     nn.functional.dropout3d nn.functional.feature_alpha_dropout.with_train nn.functional.rrelu normal normal.in_place
-    normal.number_mean rand_like randint randint_like randn randn_like uniform""")
+    normal.number_mean rand_like randint randint_like randn randn_like uniform"""
+)
 
 # Operators that give positions, of which torch leaves open which one among equal elements it is, and where `dim` stands
 # among their arguments after the tensor: compared is what the positions point at.

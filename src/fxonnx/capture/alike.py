@@ -15,6 +15,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.clean import ALIASES
 from fxonnx.capture.recording import Recording
 from fxonnx.capture.tree import Branch, Constant, Slot, Tree
 from fxonnx.location import Location
@@ -68,13 +69,13 @@ class _Matching:
             raise Difference("nothing", _say(extra), self.fixed.locator(extra))
 
     def _is_idle(self, node: fx.Node) -> bool:
-        if _is_whole(node):
+        if _returns_its_argument(node):
             self.idle[node] = self.idle.get(node.args[0], node.args[0])
         return node in self.idle
 
     def _passes(self, node: fx.Node) -> bool:
         """Pass over a call that returns its argument."""
-        if not _is_whole(node):
+        if not _returns_its_argument(node):
             return False
         self.known[node] = self.known.get(node.args[0])
         return True
@@ -171,8 +172,10 @@ def _same_tensor(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one is other or (one.dtype is other.dtype and one.shape == other.shape and torch.equal(one, other))
 
 
-def _is_whole(node: fx.Node) -> bool:
-    """Whether a call is x[:], which torch leaves out where all sizes are numbers."""
+def _returns_its_argument(node: fx.Node) -> bool:
+    """Whether a call is x[:], of which torch makes a slice, an alias or nothing, as sizes are known or not."""
+    if str(node.target) in ALIASES:
+        return True
     if node.target is not torch.ops.aten.slice.Tensor or node.kwargs:
         return False
     _, _, start, end, step = (*node.args, *(0, None, None, 1)[len(node.args) - 1 :])

@@ -26,7 +26,7 @@ _ASSERTIONS = frozenset(
 )
 # higher-order op -> index of its body among the arguments
 _REGIONS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
-_ALIASES = frozenset(
+ALIASES = frozenset(
     {
         "aten.detach.default",
         "aten.alias.default",
@@ -55,7 +55,7 @@ def pass_aliases(graph: fx.Graph, mutations: dict[fx.Node, fx.Node]) -> None:
     """
     results = {value: place for place, value in mutations.items()}
     for node in list(graph.nodes):
-        if node.op == "call_function" and str(node.target) in _ALIASES:
+        if node.op == "call_function" and str(node.target) in ALIASES:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
             if node in results:

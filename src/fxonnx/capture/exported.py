@@ -64,6 +64,7 @@ class Copied:
 
 
 def copied(exported: ExportedProgram) -> Copied:
+    """The parts of an ExportedProgram, its graph as a copy that may be changed."""
     graph = fx.Graph()
     mapping: dict[fx.Node, fx.Node] = {}
     graph.output(graph.graph_copy(exported.graph, mapping))

@@ -1,8 +1,8 @@
 """Pools that give a wanted number of windows which cover an axis unevenly.
 
 Window `i` of `m` over `n` elements begins at ⌊i n / m⌋ and ends before ⌈(i + 1) n / m⌉
-(ATen/native/AdaptivePooling.h). Windows are boxes, so each axis is pooled by itself, over gathered elements. It is the same where `n` is known only
-when the model runs; then the small tables are computed in it.
+(ATen/native/AdaptivePooling.h). Windows are boxes, so each axis is pooled by itself, over gathered elements. It is the
+same where `n` is known only when the model runs; then the small tables are computed in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, ceil_divide, product
 from fxonnx.lowering.registry import Unsupported
-from fxonnx.lowering.vocabulary import cast, dtype_of, number, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, reshape
 
 
 def averaged(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
@@ -38,7 +38,7 @@ def _averaged_axis(op: Builder, x: Tensor, axis: int, count: int) -> Tensor:
     trailing = [1] * (len(x.shape) - axis - 1)
     inside = op.Less(_range(op, _longest(size, count)), lengths)
     inside = reshape(op, inside, (count, _longest(size, count), *trailing))
-    read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), number(op, 0, x))
+    read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), np.array(0, dtype.numpy))
     divisors = reshape(op, cast(op, lengths, dtype), (count, *trailing))
     return op.ReduceSum(read, [axis + 1], keepdims=0) / divisors
 

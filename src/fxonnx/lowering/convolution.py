@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Expr
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of, number
 
@@ -32,6 +33,7 @@ def conv(
     """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind."""
     count = len(weight.shape) - 2
     dilation = per_axis(dilation, count)
+    _check_operands(input, weight)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
     return _batched(
         op, input, weight, lambda x: _convolved(op, x, weight, bias, per_axis(stride, count), pads, dilation, groups)
@@ -51,7 +53,7 @@ def conv_transpose(
     dilation: Sequence[int] = (1,),
 ) -> Tensor:
     """The gradient of a convolution with respect to its input, as a layer."""
-    _check_dtype(input)
+    _check_operands(input, weight)
     count = len(weight.shape) - 2
     strides, before, extra = (per_axis(values, count) for values in (stride, padding, output_padding))
     told = {"strides": strides, "dilations": per_axis(dilation, count), "group": groups}
@@ -139,7 +141,6 @@ def _convolved(
     dilations: list[int],
     groups: int,
 ) -> Tensor:
-    _check_dtype(x)
     return op.Conv(
         x, weight, bias, **_told({"strides": strides, "pads": pads, "dilations": dilations, "group": groups})
     )
@@ -155,8 +156,7 @@ def _batched(op: Builder, x: Tensor, weight: Tensor, body: Callable[[Tensor], Te
 def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
     if name == "valid":
         return [0] * 2 * len(dilation)
-    kernel = [size for size in weight.shape[2:] if isinstance(size, int)]
-    totals = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+    totals = [step * (int(size) - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
     return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
 
@@ -170,7 +170,9 @@ def _told(attributes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_dtype(x: Tensor) -> None:
+def _check_operands(x: Tensor, weight: Tensor) -> None:
+    if any(isinstance(size, Expr) for size in weight.shape[2:]):
+        raise Unsupported(f"a kernel of {weight.shape[2:]}: its size must be known when compiling")
     if not dtype_of(x).is_float:
         raise Unsupported(
             f"a convolution of {dtype_of(x)}: ONNX has them for floats, and a float does not hold every integer sum"

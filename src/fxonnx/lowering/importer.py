@@ -123,6 +123,8 @@ class Importer:
         symbolic = node.meta.get("val")
         if isinstance(symbolic, (torch.SymInt, int)) and not isinstance(symbolic, bool):
             return self._size(node, symbolic)
+        if isinstance(symbolic, (list, tuple)) and symbolic and all(isinstance(s, (int, torch.SymInt)) for s in symbolic):
+            return [self.program.dim(size) for size in symbolic]
         if node.target is operator.getitem:
             return self.read(node.args[0])[node.args[1]]
         if node.target in READS_OF_DATA:

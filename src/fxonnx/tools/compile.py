@@ -68,12 +68,13 @@ def check_place(path: Path) -> None:
 
 def show(compiled: Compiled, stage: str) -> str:
     """The print-out of a stage given by name or index. Raises Usage."""
-    names = [each.name for each in compiled.stages]
-    if stage.lstrip("-").isdecimal() and -len(names) <= int(stage) < len(names):
+    count = len(compiled.stages)
+    if stage.lstrip("-").isdecimal() and -count <= int(stage) < count:
         return compiled.show(int(stage))
+    names = dict.fromkeys(name for each in compiled.stages for name in (each.phase, each.name))
     if stage in names:
         return compiled.show(stage)
-    raise Usage(f"--show: no stage {stage!r}; there are {', '.join(dict.fromkeys(names))}, or 0 to {len(names) - 1}")
+    raise Usage(f"--show: no stage {stage!r}; there are {', '.join(names)}, or 0 to {count - 1}")
 
 
 def write(console: Console, compiled: Compiled, options: argparse.Namespace) -> None:
