@@ -16,11 +16,14 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.clean import ALIASES
+from fxonnx.capture.functional_form import is_mutable, written_arguments
 from fxonnx.capture.recording import Recording
 from fxonnx.capture.tree import Branch, Constant, Slot, Tree
+from fxonnx.capture.views import storage
 from fxonnx.location import Location
 
 _CALLS = ("call_function", "get_attr")
+_SLICE, _CONTIGUOUS = torch.ops.aten.slice.Tensor, torch.ops.aten.contiguous.default
 _END = 2**63 - 1  # how torch writes "to the end"
 _NUMBERS = (bool, int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
 
@@ -50,9 +53,11 @@ class _Matching:
     fixed: Recording
     known: dict[fx.Node, Any] = field(default_factory=dict)
     idle: dict[fx.Node, fx.Node] = field(default_factory=dict)
+    written: set[int] = field(default_factory=set)  # memories that something writes to
 
     def placeholders(self) -> None:
         """Inputs by position; weights by key, where the fixed graph reads them too."""
+        self.written = _written(self.general.graph) | _written(self.fixed.graph)
         self.known |= zip(self.general.inputs, self.fixed.inputs, strict=True)
         fixed = {each.key: (node, each.tensor) for node, each in self.fixed.weights.items()}
         for node, each in self.general.weights.items():
@@ -61,7 +66,7 @@ class _Matching:
 
     def graphs(self, general: fx.Graph, fixed: fx.Graph) -> None:
         """Match the calls of two graphs, whose placeholders are matched already."""
-        calls = iter([node for node in fixed.nodes if node.op in _CALLS and not self._is_idle(node)])
+        calls = (node for node in fixed.nodes if node.op in _CALLS and not self._is_idle(node))
         for node in general.nodes:
             if node.op in _CALLS and not self._computed(node) and not self._passes(node):
                 self._match(node, next(calls, None))
@@ -69,16 +74,34 @@ class _Matching:
             raise Difference("nothing", _say(extra), self.fixed.locator(extra))
 
     def _is_idle(self, node: fx.Node) -> bool:
-        if _returns_its_argument(node):
+        """Whether a call of the fixed graph returns its argument; notes it."""
+        if self._returns_its_argument(node, node.args):
             self.idle[node] = self.idle.get(node.args[0], node.args[0])
         return node in self.idle
 
     def _passes(self, node: fx.Node) -> bool:
-        """Pass over a call that returns its argument."""
-        if not _returns_its_argument(node):
+        """Pass over a call of the general graph that returns its argument."""
+        args = tuple(self.known.get(each) if isinstance(each, fx.Node) else each for each in node.args)
+        if not self._returns_its_argument(node, args):
             return False
-        self.known[node] = self.known.get(node.args[0])
+        self.known[node] = args[0]
         return True
+
+    def _returns_its_argument(self, node: fx.Node, args: tuple[Any, ...]) -> bool:
+        """Whether a call returns the tensor that it is given: x[:], or contiguous().
+
+        Of those torch records a call or nothing, as it knows the sizes or not. A copy of what is written to is none.
+        """
+        if str(node.target) in ALIASES:
+            return True
+        if node.target is _CONTIGUOUS:
+            return not self.written & {storage(each.meta["val"]) for each in (node, node.args[0])}
+        if node.target is not _SLICE or not isinstance(args[0], fx.Node):
+            return False
+        _, dim, start, end, step = (*args, *(0, None, None, 1)[len(args) - 1 :])
+        size = args[0].meta["val"].shape[dim]
+        whole = end in (None, _END) or (isinstance(end, int) and isinstance(size, int) and end >= size)
+        return whole and start in (0, None) and step == 1
 
     def _computed(self, node: fx.Node) -> bool:
         """Compute a number from sizes, if it is one and all it takes is known."""
@@ -106,8 +129,7 @@ class _Matching:
             self._bodies(node, partner)
         elif not (
             node.target == partner.target
-            and self._alike(node.args, partner.args)
-            and self._alike(node.kwargs, partner.kwargs)
+            and self._alike(_arguments(node), _arguments(partner))
             and _kinds(node) == _kinds(partner)
         ):
             raise Difference(_say(node), _say(partner), self.fixed.locator(partner))
@@ -161,6 +183,18 @@ def _say(node: fx.Node) -> str:
     return f"{node.target}({', '.join(numbers)})" if numbers and node.target is not operator.getitem else str(node.target)
 
 
+def _written(graph: fx.Graph) -> set[int]:
+    """The memories that a graph writes to, by the storages of their fake tensors."""
+    nodes = [node for node in graph.nodes if is_mutable(node.target)]
+    places = [
+        node.kwargs.get(name, node.args[at] if at < len(node.args) else None)
+        for node in nodes
+        for at, name in written_arguments(node.target)
+    ]
+    leaves = [each.meta["val"] for each in pytree.tree_leaves(places) if isinstance(each, fx.Node)]
+    return {storage(each) for each in leaves if isinstance(each, torch.Tensor)}
+
+
 def _kinds(node: fx.Node) -> list[Any]:
     """dtype and rank of each tensor that a call returns."""
     leaves = pytree.tree_leaves(node.meta.get("val"))
@@ -172,11 +206,14 @@ def _same_tensor(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one is other or (one.dtype is other.dtype and one.shape == other.shape and torch.equal(one, other))
 
 
-def _returns_its_argument(node: fx.Node) -> bool:
-    """Whether a call is x[:], of which torch makes a slice, an alias or nothing, as sizes are known or not."""
-    if str(node.target) in ALIASES:
-        return True
-    if node.target is not torch.ops.aten.slice.Tensor or node.kwargs:
-        return False
-    _, _, start, end, step = (*node.args, *(0, None, None, 1)[len(node.args) - 1 :])
-    return start in (0, None) and end in (None, _END) and step == 1
+def _arguments(node: fx.Node) -> dict[Any, Any]:
+    """A call's arguments by name, left out or not."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return {**dict(enumerate(node.args)), **node.kwargs}
+    schema = node.target._schema.arguments
+    given = {each.name: value for each, value in zip(schema, node.args, strict=False)} | node.kwargs
+    given = {each.name: each.default_value for each in schema if each.name not in given} | given
+    if node.target is _SLICE:
+        given["start"] = 0 if given["start"] is None else given["start"]
+        given["end"] = _END if given["end"] is None else given["end"]
+    return given
