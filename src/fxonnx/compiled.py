@@ -155,7 +155,8 @@ class Compiled:
         """The sizes that the model holds for: a table of 512 positions, a branch on a size."""
         from fxonnx.runtime.limits import limits
 
-        return limits(self.graph.inputs, self.program.symbols.values(), self.program.assumptions)
+        program = self.program
+        return limits(self.graph.inputs, program.symbols.values(), program.assumptions, program.mismatch)
 
     def _deliver(self, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Any:
         """Results in the model's structure; what the model writes in place is written back."""

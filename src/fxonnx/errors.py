@@ -309,8 +309,8 @@ class VerificationFailed(Error):
 
     Example: `compiled.verify(x)` for a model with a random op, or one that is in training mode.
 
-    What to do: compile with `optimize=False`: where that agrees, a rewrite rule is at fault, else a lowering. Random ops
-    cannot agree.
+    What to do: compile with `optimize=False`: where that agrees, a rewrite rule is at fault, else a lowering. Random
+    ops cannot agree.
     """
 
     code = "FX040"

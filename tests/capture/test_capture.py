@@ -403,79 +403,61 @@ def test_a_model_of_torchs_modules_only_shows_their_lines() -> None:
     assert program.location(node).source.startswith("linear.py:")
 
 
-# ── failures ────────────────────────────────────────
+# ── models without tensors ────────────────────────────────────────
 
 
-def branches(x: Tensor) -> Tensor:
-    if x.sum() > 0:
-        return x
-    return -x
+class Constant(nn.Module):
+    """A model whose forward takes nothing."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
 
-def loops(x: Tensor) -> Tensor:
-    for _ in range(int(x.max())):
-        x = x + 1
-    return x
-
-
-def numpy_inside(x: Tensor) -> Tensor:
-    return torch.from_numpy(x.numpy())
-
-
-def wrong_shapes(x: Tensor) -> Tensor:
-    return x @ x
-
-
-def unguarded(x: Tensor) -> Tensor:
-    return x[x > 0].view(-1, 2)[0]
+    def forward(self) -> Tensor:
+        return self.weight * 2
 
 
 @pytest.mark.parametrize(
-    ("model", "kind", "code"),
+    ("model", "args"),
     [
-        (branches, errors.DataDependentControlFlow, "if x.sum() > 0:"),
-        (loops, errors.DataDependentControlFlow, "for _ in range(int(x.max())):"),
-        (numpy_inside, errors.CaptureRefused, "return torch.from_numpy(x.numpy())"),
-        (wrong_shapes, errors.ModelRaised, "return x @ x"),
+        (lambda: torch.arange(5), ()),
+        (Constant(), ()),
+        (lambda n, scale, missing=None: torch.arange(n) * scale, (5, 2.0)),
+        (lambda n, missing: torch.arange(n), (5, None)),
     ],
 )
-def test_a_failure_names_the_users_line(
-    model: Any, kind: type[errors.Error], code: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(kind) as caught:
-        capture(model, X)
-    (location,) = caught.value.locations
-    assert (location.file, location.code, location.function) == (__file__, code, model.__name__)
-    assert caught.value.__cause__ is not None
-    assert caught.value.cure
-    assert "".join(capfd.readouterr()) == "", "torch prints nothing of it"
+def test_models_without_tensor_inputs(model: Any, args: tuple[Any, ...]) -> None:
+    program = capture(model, args, strategy="export")
+    assert program.inputs == ()
+    torch.testing.assert_close(run(program, args)[0], model(*args))
 
 
-@pytest.mark.parametrize(
-    ("model", "args", "kind"),
-    [
-        (3, (X,), errors.NotAModel),
-        (Net, (X,), errors.NotAModel),
-        ({"a": X}, (X,), errors.NotAModel),
-        (Net(), (), errors.InputMismatch),
-        (Net(), (X, X, X, X), errors.InputMismatch),
-    ],
-)
-def test_bad_arguments(model: Any, args: tuple[Any, ...], kind: type[errors.Error]) -> None:
-    with pytest.raises(kind):
-        capture(model, args)
+# ── lines of helpers ────────────────────────────────────────
 
 
-def test_keyboard_interrupt_passes() -> None:
-    def model(x: Tensor) -> Tensor:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        capture(model, X)
+def doubled(x: Tensor) -> Tensor:
+    return x.sigmoid() * 2
 
 
-def test_unknown_words_are_refused() -> None:
-    with pytest.raises(ValueError, match="mode"):
-        capture(Net(), X, mode="evaluate")
-    with pytest.raises(ValueError, match="capture"):
-        capture(Net(), X, strategy="magic")
+class Helped(nn.Module):
+    """A forward that leaves its work to a method, a property and a function."""
+
+    def squared(self, x: Tensor) -> Tensor:
+        return x.square()
+
+    @property
+    def shift(self) -> Tensor:
+        return torch.ones(3).cos()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return doubled(self.squared(x)) + self.shift + x.shape[0]
+
+
+def test_lines_of_helpers() -> None:
+    program = capture(Helped(), X, dynamic_shapes={"x": {0: "n"}}, strategy="export")
+    places = {str(node.target): program.location(node) for node in program.graph.nodes}
+    assert places["aten.square.default"].code == "return x.square()"
+    assert places["aten.sigmoid.default"].code == "return x.sigmoid() * 2"
+    assert places["aten.cos.default"].code == "return torch.ones(3).cos()"
+    assert places["aten.add.Tensor"].function == "forward"
+    assert places["aten.sym_size.int"].file == "", "torch adds it, at no line of the model"

@@ -276,3 +276,66 @@ def test_the_model_is_traced_once_where_nothing_is_wrong() -> None:
 
     capture(model, ones(1, 3), dynamic_shapes={"x": {0: "n"}})
     assert len(calls) == 1
+
+
+# ── what every call must keep ────────────────────────────────────────
+
+
+def reshapes(x: Tensor) -> Tensor:
+    return x.reshape(-1, 3, x.shape[1])
+
+
+def halves(x: Tensor) -> Tensor:
+    left, right = x.chunk(2)
+    return left + right
+
+
+def checks(x: Tensor) -> Tensor:
+    torch._check(x.shape[0] >= 5)
+    return x + 1
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "good", "bad"),
+    [
+        (reshapes, (6, 4), [(9, 4), (3, 7), (12, 1)], [(7, 4), (8, 3)]),
+        (halves, (6, 4), [(8, 4)], [(7, 4)]),
+        (checks, (6, 4), [(5, 4)], [(4, 4)]),
+    ],
+)
+def test_divisibility_and_equality_are_assumptions_with_their_line(
+    model: Callable[..., Any], example: tuple[int, ...], good: list[tuple[int, int]], bad: list[tuple[int, int]]
+) -> None:
+    program = capture(model, ones(*example), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="export")
+    assert all(each.location.function == model.__name__ for each in program.assumptions)
+    assert program.assumptions
+
+    def holds(sizes: tuple[int, int]) -> bool:
+        return all(each.holds(dict(zip("nm", sizes, strict=True))) for each in program.assumptions)
+
+    assert [sizes for sizes in (*good, *bad) if holds(sizes)] == good
+    for sizes in good:
+        x = torch.rand(sizes)
+        torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+def test_torchs_own_steps_are_not_repeated() -> None:
+    """reshape asks six things of n, all of which follow from the first."""
+    program = capture(reshapes, ones(6, 4), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="export")
+    assert [str(each) for each in program.assumptions] == ["(m*n) % (3*m) == 0"]
+
+
+def test_layout_is_no_assumption() -> None:
+    def model(x: Tensor) -> Tensor:
+        return nn.functional.max_pool2d(x.transpose(1, 2).contiguous(), 2).flatten(1)
+
+    assert not capture(model, ones(3, 4, 6, 8), dynamic_shapes={"x": {0: "n", 3: "w"}}, strategy="export").assumptions
+
+
+def test_one_name_has_one_range() -> None:
+    def model(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return (x + 1 if x.shape[0] < 9 else x), (y + 1 if y.shape[0] < 7 else y)
+
+    shapes = {"x": {0: Dim("n", min=3)}, "y": {0: Dim("n", min=3)}}
+    program = capture(model, (ones(4), ones(4)), dynamic_shapes=shapes, strategy="export")
+    assert {(info.name, info.minimum, info.maximum) for info in program.symbols.values()} == {("n", 3, 6)}

@@ -193,6 +193,11 @@ def test_division_that_rounding_the_quotient_gets_wrong() -> None:
     )
 
 
+def test_quotients_of_halves_are_rounded_once() -> None:
+    x, y = torch.tensor([2047.0, 1023.5, -1023.5]).half(), torch.tensor([1.0005, 0.5, 0.5]).half()
+    check(lambda x, y: [torch.div(x, y, rounding_mode=mode) for mode in ("trunc", "floor")], x, y)
+
+
 def test_bounds_that_are_tensors_broadcast() -> None:
     x = normal(torch.float32, 3, 4)
     check(

@@ -61,6 +61,13 @@ def test_time_batch_channel():
     check(lambda x, w, b: torch.conv_tbc(x, w, b, 1), torch.randn(7, 2, 4), torch.randn(3, 4, 5), torch.randn(5))
 
 
+@pytest.mark.parametrize("function", [F.conv1d, F.conv_transpose1d])
+def test_kernels_of_unknown_sizes_are_refused(function):
+    with pytest.raises(errors.UnsupportedArguments, match="its size must be known"):
+        dynamic = {"weight": {2: "k"}}
+        check(lambda x, weight: function(x, weight), torch.rand(1, 2, 9), torch.rand(2, 2, 3), dynamic=dynamic)
+
+
 def test_ints_are_refused():
     with pytest.raises(errors.UnsupportedArguments, match="integer"):
         fxonnx.compile(F.conv1d, (torch.ones(1, 2, 5, dtype=torch.int64), torch.ones(3, 2, 3, dtype=torch.int64)))

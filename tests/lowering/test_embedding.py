@@ -59,6 +59,12 @@ def test_weighted_bags():
     check(lambda i, o, w: F.embedding_bag(i, TABLE, o, mode="sum", per_sample_weights=w), INDICES, OFFSETS, weights)
 
 
+@pytest.mark.parametrize("norm", [1.0, 2.0, float("inf")])
+def test_rows_that_are_read_are_shortened(norm):
+    weight, indices = torch.randn(6, 4) * 3, torch.tensor([[0, 2], [2, 5]])
+    check(lambda weight, indices: F.embedding(indices, weight.clone(), max_norm=1.5, norm_type=norm), weight, indices)
+
+
 def test_bodies_run_eagerly():
     table = TABLE.numpy()
     np.testing.assert_array_equal(embedding(Opset("", 23), table, INDICES.numpy()).value, table[INDICES.numpy()])

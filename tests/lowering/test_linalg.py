@@ -68,6 +68,15 @@ def test_distances(function, shapes):
     check(function, *(torch.randn(shape) for shape in shapes))
 
 
+def test_distances_of_integers_wrap_around():
+    check(F.pairwise_distance, torch.tensor([[1, 2, 3]], dtype=torch.uint8), torch.tensor([[5, 1, 7]]).byte())
+
+
+@pytest.mark.parametrize("order", [1, float("inf")])
+def test_norms_of_empty_matrices_are_zero(order):
+    check(lambda x: torch.linalg.matrix_norm(x, order), torch.ones(3, 0, 0))
+
+
 def test_pdist():
     check(F.pdist, torch.randn(5, 4))
 

@@ -129,6 +129,17 @@ def test_einsum(equation, shapes):
     check(lambda *tensors: torch.einsum(equation, *tensors), *normal(*shapes), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.bool], ids=str)
+def test_einsum_sums_integers_in_int64(dtype):
+    check(lambda x: torch.einsum("ij->i", x), torch.ones(3, 300).to(dtype))
+
+
+def test_tensordot_of_integers_stays():
+    check(
+        lambda x, y: torch.tensordot(x, y, dims=2), torch.full((3, 1, 4), 9).byte(), torch.full((5, 4, 2), 7).byte()[:1]
+    )
+
+
 def test_einsum_of_dynamic_sizes():
     def scores(q, k):
         return torch.einsum("bshd,bthd->bhst", q, k)

@@ -114,6 +114,11 @@ def test_samples(name):
         check(function, *tensors, rtol=1e-4, atol=1e-4)
 
 
+def test_a_batch_of_nothing():
+    nothing = torch.ones(0)
+    check(lambda x, mean, variance: F.batch_norm(x, mean, variance), nothing, nothing, nothing)
+
+
 def test_bodies_run_eagerly():
     op, x = Opset("", 23), RANDOM.random((2, 6), dtype=np.float32)
     given = torch.from_numpy(x)

@@ -106,6 +106,13 @@ def test_adaptive_pools_of_unknown_sizes(sizes):
         check(lambda x: F.adaptive_max_pool2d(x, sizes, return_indices=True), x, dynamic=DYNAMIC, again=(other,))
 
 
+def test_adaptive_averages_keep_infinities_in_their_windows():
+    x = torch.rand(2, 3, 10, 7)
+    x[0, 0, 0, 0], x[1, 1, 5, 5] = float("inf"), float("nan")
+    check(lambda x: F.adaptive_avg_pool2d(x, (4, 3)), x)
+    check(lambda x: F.adaptive_avg_pool2d(x, (4, 3)), x, dynamic={"x": {2: "h", 3: "w"}}, again=(x[:, :, 1:6, 1:],))
+
+
 def test_an_average_of_everything_is_global():
     compiled = check(lambda x: F.adaptive_avg_pool2d(x, 1), torch.randn(2, 3, 4, 5))
     assert operators(compiled) == ["GlobalAveragePool"]

@@ -7,6 +7,7 @@ from onnxscript.values import Opset
 from tests.lowering.database import check_samples
 from tests.lowering.support import check, operators
 
+from fxonnx import errors
 from fxonnx.lowering.shape import flatten, repeat, unflatten, view
 
 X = torch.randn(3, 4, 6)
@@ -72,6 +73,12 @@ def test_scalars_and_nothing():
 
 def test_bits_under_another_dtype():
     check(lambda x: x.view(torch.int32), X, opset=26)
+
+
+def test_resize_takes_the_first_elements():
+    check(lambda x: [x.clone().resize_(3, 4), x.clone().resize_(5)], torch.arange(12.0))
+    with pytest.raises(errors.UnsupportedArguments, match="uninitialized"):
+        check(lambda x: x.clone().resize_(20), torch.arange(12.0))
 
 
 def test_one_operator_is_enough():

@@ -108,6 +108,12 @@ def test_greatest_common_divisors() -> None:
     check(lambda x, y: torch.gcd(x, y), torch.tensor([[12], [18]]), torch.tensor([4, 6, 9]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_parts_of_a_number(dtype: torch.dtype) -> None:
+    near_powers = torch.tensor([1e-40, 1e-45, -1e38, 8.0, 7.9999995, 0.25, 0.24999999])
+    check(torch.frexp, torch.cat([special(), near_powers]).to(dtype))
+
+
 def test_bodies_run_eagerly() -> None:
     x = np.array([1e-10, -0.5, 3.0], np.float32)
     np.testing.assert_allclose(lowering.log1p(Opset("", 23), x).value, np.log1p(x), rtol=1e-6)

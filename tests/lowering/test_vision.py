@@ -34,6 +34,12 @@ WINDOWS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Since version 1.3.0")
+@pytest.mark.parametrize("size", [(2, 3, 1, 4), (2, 3, 5, 1), (2, 3, 1, 1), (2, 3, 5, 1, 2)], ids=str)
+def test_an_axis_of_one_element_has_its_corner_in_the_middle(size):
+    check(lambda theta: F.affine_grid(theta, size, align_corners=True), torch.randn(2, len(size) - 2, len(size) - 1))
+
+
 @pytest.mark.parametrize("options", WINDOWS.values(), ids=WINDOWS)
 def test_unfold_and_fold(options):
     def both(x):

@@ -5,8 +5,9 @@
     program.inputs, program.weights, program.outputs
 
 `torch.export` traces (`export`, `trace`); arguments and results of any structure are ours (`tree`, `inputs`), so are
-dynamic shapes (`dynamic`, `freeze`, `guards`), in-place writes (`functionalize`, `views`), the decomposition of
-single ops (`decompose`) and places (`locate`).
+dynamic shapes (`dynamic`, `freeze`, `guards`; sizes of 0 and 1 in `small`, `recording`, `alike`), in-place writes
+(`functionalize`, `views`, `running_statistics`), the decomposition of single ops (`decompose`) and places (`locate`,
+`announce`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from fxonnx.capture import tracer
 from fxonnx.capture.assemble import assemble
 from fxonnx.capture.dynamic import requests
 from fxonnx.capture.export import training_mode
@@ -63,7 +63,7 @@ def capture(
     several at once as Failures.
     """
     if strategy not in STRATEGIES:
-        raise ValueError(f"capture={strategy!r}: it is one of {', '.join(STRATEGIES)}")
+        raise ValueError(f"capture={strategy!r} is no strategy; it is one of {', '.join(map(repr, STRATEGIES))}")
     if isinstance(model, ExportedProgram):
         return take(model, dynamic_shapes, input_names)
     args = (args,) if isinstance(args, torch.Tensor) else tuple(args)
@@ -78,13 +78,13 @@ def capture(
 
     def signature() -> Signature:  # once the model has run
         result = flat.returned
-        return Signature(
-            parameters, arguments.without_values(), inputs, names, result.tree, result_names(result.paths)
-        )
+        return Signature(parameters, arguments.without_values(), inputs, names, result.tree, result_names(result.paths))
 
     reason = ""
     with training_mode(flat.model, mode):
         if strategy == "trace" or (strategy == "auto" and FIRST == "trace"):
+            from fxonnx.capture import tracer
+
             try:
                 return tracer.trace(flat, table, names, leaves, signature)
             except (CaptureRefused, DataDependentControlFlow, FrozenDimension, ModelRaised, Failures) as error:

@@ -6,8 +6,8 @@ arithmetic) the fixed one has as numbers: it is computed here, from the sizes in
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,23 +98,24 @@ class _Matching:
             return not self.written & {storage(each.meta["val"]) for each in (node, node.args[0])}
         if node.target is not _SLICE or not isinstance(args[0], fx.Node):
             return False
-        _, dim, start, end, step = (*args, *(0, None, None, 1)[len(args) - 1 :])
+        dim, start, end, step = args[1:] + (0, None, None, 1)[len(args) - 1 :]
         size = args[0].meta["val"].shape[dim]
         whole = end in (None, _END) or (isinstance(end, int) and isinstance(size, int) and end >= size)
         return whole and start in (0, None) and step == 1
 
     def _computed(self, node: fx.Node) -> bool:
         """Compute a number from sizes, if it is one and all it takes is known."""
-        if not isinstance(node.meta.get("val"), _NUMBERS):
+        reads_data = isinstance(node.target, torch._ops.OpOverload) and not str(node.target).startswith("aten.sym_")
+        if reads_data or not callable(node.target) or not isinstance(node.meta.get("val"), _NUMBERS):
             return False
         args = [self._number(each) for each in node.args]
         if any(isinstance(each, fx.Node) for each in args):
             return False
-        value = node.target(*args, **node.kwargs) if callable(node.target) else node.target
-        if not isinstance(value, (bool, int, float)):  # a size that comes from data
-            return False
-        self.known[node] = value
-        return True
+        with suppress(ZeroDivisionError, ValueError, OverflowError):
+            value = node.target(*args, **node.kwargs)
+            if isinstance(value, (bool, int, float)):  # else a size that comes from data
+                self.known[node] = value
+        return node in self.known
 
     def _number(self, argument: Any) -> Any:
         """An argument as its number, or as the fake tensor whose size is asked for."""
@@ -149,19 +150,19 @@ class _Matching:
             mine = self.known.get(mine, mine)
         if isinstance(mine, (list, tuple)):
             return (
-                isinstance(theirs, (list, tuple))
-                and len(mine) == len(theirs)
-                and all(map(self._alike, mine, theirs))
+                isinstance(theirs, (list, tuple)) and len(mine) == len(theirs) and all(map(self._alike, mine, theirs))
             )
         if isinstance(mine, dict):
             return mine.keys() == theirs.keys() and all(self._alike(mine[key], theirs[key]) for key in mine)
         if isinstance(mine, fx.Node) or isinstance(theirs, fx.Node):
             return mine is self.idle.get(theirs, theirs)
-        return isinstance(mine, bool) == isinstance(theirs, bool) and (mine == theirs or (mine != mine and theirs != theirs))
+        same = mine == theirs or (mine != mine and theirs != theirs)  # not a number is itself here
+        return isinstance(mine, bool) == isinstance(theirs, bool) and same
 
     def results(self) -> None:
         """Match what the two return."""
-        if not self._results(self.general.result, self.fixed.result, iter(self.general.outputs), iter(self.fixed.outputs)):
+        one, other = self.general, self.fixed
+        if not self._results(one.result, other.result, iter(one.outputs), iter(other.outputs)):
             raise Difference("another result", "one result", Location())
 
     def _results(self, mine: Tree, theirs: Tree, outputs: Iterator[Any], fixed_outputs: Iterator[Any]) -> bool:
@@ -172,15 +173,15 @@ class _Matching:
                 for one, other in zip(mine.parts, theirs.parts, strict=True)
             )
         if isinstance(mine, Slot):
-            return self._alike(
-                next(outputs), theirs.value if isinstance(theirs, Constant) else next(fixed_outputs)
-            )
+            return self._alike(next(outputs), theirs.value if isinstance(theirs, Constant) else next(fixed_outputs))
         return isinstance(mine, Constant) and isinstance(theirs, Constant) and mine.matches(theirs.value)
 
 
 def _say(node: fx.Node) -> str:
-    numbers = [str(each) for each in pytree.tree_leaves((node.args, node.kwargs)) if isinstance(each, (bool, int, float))]
-    return f"{node.target}({', '.join(numbers)})" if numbers and node.target is not operator.getitem else str(node.target)
+    """A call with the numbers among its arguments."""
+    leaves = pytree.tree_leaves((node.args, node.kwargs))
+    numbers = [str(each) for each in leaves if isinstance(each, (bool, int, float))]
+    return f"{node.target}({', '.join(numbers)})" if numbers else str(node.target)
 
 
 def _written(graph: fx.Graph) -> set[int]:

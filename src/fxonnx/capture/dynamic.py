@@ -281,7 +281,8 @@ def resized(
                 groups[axis, old] if (axis, old) in groups else groups.setdefault((axis, old), next(fresh))
             )
     return [
-        leaf if list(leaf.shape) == shape else like(leaf, shape, leaf.device) for leaf, shape in zip(leaves, shapes, strict=True)
+        leaf if list(leaf.shape) == shape else like(leaf, shape, leaf.device)
+        for leaf, shape in zip(leaves, shapes, strict=True)
     ]
 
 

@@ -85,7 +85,7 @@ def translate(error: BaseException, *, in_model: bool, place: Callable[[], Locat
 
 
 def _unprintable(error: SyntaxError) -> fx.Node | None:
-    """The call that fx cannot write as Python, when that is what an error is about: fx checks a graph by printing it."""
+    """The call that fx cannot write as Python, when an error is about that: fx compiles a graph from its print-out."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = frame.f_locals.get("self")
         if isinstance(module, fx.GraphModule):

@@ -85,9 +85,14 @@ def _name_rest(naming: Naming, ranges: Mapping[Any, Any], inputs: Sequence[fx.No
     fresh_data = (f"u{number}" for number in count() if f"u{number}" not in taken)
     for each in sorted((key for key in ranges if key.is_Symbol), key=_number):
         if each.name.startswith("u") and each.name not in naming.dims:
-            name = symbol(next(fresh_data))
-            # dims hold a bare symbol for a size, never negative; `-u0` says of an item() that it may be
-            naming.dims[each.name] = name if _bound(ranges[each].lower) is not None else -name
+            naming.dims[each.name] = _read_from_data(next(fresh_data), ranges[each].lower)
+
+
+def _read_from_data(name: str, lower: sympy.Expr) -> Dim:
+    """A number that the model reads with `.item()`. Dims take a bare symbol for a size, which is never negative: what
+    may be is the difference of its parts above and below 0."""
+    low = _bound(lower)
+    return symbol(name) if low is not None and low >= 0 else symbol(name) - symbol(f"{name}_below")
 
 
 def _number(each: sympy.Symbol) -> tuple[int, str]:
@@ -138,6 +143,15 @@ def add_ranges(
         narrower = low > max(request.minimum, 2) or (high is not None and high < (request.maximum or 0))
         if request.maximum is not None and narrower:
             naming.narrowed.append((name, f"{request.minimum} to {request.maximum}", f"{low} to {high}"))
+    _intersect(naming)
+
+
+def _intersect(naming: Naming) -> None:
+    """One range for each name: two of torch's symbols share one where the user says that they are one."""
+    for key, info in naming.symbols.items():
+        alike = [each for each in naming.symbols.values() if each.name == info.name]
+        highs = [each.maximum for each in alike if each.maximum is not None]
+        naming.symbols[key] = SymbolInfo(info.name, max(each.minimum for each in alike), min(highs, default=None))
 
 
 def example_sizes(naming: Naming, inputs: Sequence[fx.Node], leaves: Sequence[torch.Tensor]) -> dict[str, int]:

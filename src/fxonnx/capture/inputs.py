@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.fx.traceback import annotate_fn
 
 from fxonnx.capture.failures import Stopping
 from fxonnx.capture.tree import SLOT, SYMBOLIC, Constant, Mismatch, Path, Tree, flatten, match, unflatten
@@ -223,9 +222,6 @@ class Flat(nn.Module):
 
 def _owner(model: Callable[..., Any]) -> tuple[Any, str]:
     """A module's method (`model.encode`) as the module, so that its weights are found, and the method's name."""
-    if not isinstance(model, nn.Module):
-        # torch notes the lines of functions called forward, and of annotated ones
-        annotate_fn({})(inspect.unwrap(getattr(model, "__func__", model)))
     module = getattr(model, "__self__", None)
     return (module, model.__name__) if isinstance(module, nn.Module) else (model, "")
 

@@ -80,6 +80,8 @@ def user_line(trace: str) -> Line:
     innermost, end = NO_LINE, len(trace)
     while (start := trace.rfind('File "', 0, end)) >= 0:
         line = _parse(trace[start:end])
+        if line.file.startswith(_OURS):  # what called the model is no part of it
+            return innermost
         if not line.file.startswith(_LIBRARIES):
             return line
         if innermost is NO_LINE and line.file.startswith(_TORCH_MODULES):

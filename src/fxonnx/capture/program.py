@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -17,6 +17,9 @@ from fxonnx.capture.sizes import Sizes
 from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim
 from fxonnx.location import Location
+
+if TYPE_CHECKING:
+    from fxonnx.capture.tracer.sizes import TracedSizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Program:
     outputs: tuple[Any, ...]
     symbols: Mapping[str, SymbolInfo]
     signature: Signature
-    sizes: Sizes
+    sizes: Sizes | TracedSizes
     locator: Locator
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()

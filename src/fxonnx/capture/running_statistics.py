@@ -1,7 +1,7 @@
 """Normalizations that update their running statistics without saying so in their schema, with the update as values.
 
-torch declares a write in an op's schema, `Tensor(a!) running_mean`; these ops, older than that rule, write all the same.
-Formulas: torch.nn.BatchNorm1d and InstanceNorm1d, "momentum" (new = (1 - momentum) * old + momentum * seen, the
+torch declares a write in an op's schema, `Tensor(a!) running_mean`; these ops, older than that rule, write all the
+same. Formulas: torch.nn.BatchNorm1d and InstanceNorm1d, "momentum" (new = (1 - momentum) * old + momentum * seen, the
 variance unbiased).
 """
 

@@ -68,7 +68,8 @@ class SmallSizes:
         try:
             compare(self.recording, self._record({**self.example, **small}))
         except Difference as difference:
-            return _mismatch(given, f"with this size its Python code takes another way: it calls {difference}", difference.location)
+            cause = f"with this size its Python code takes another way: it calls {difference}"
+            return _mismatch(given, cause, difference.location)
         except Error as error:
             return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
         return None
@@ -76,8 +77,7 @@ class SmallSizes:
     def _record(self, sizes: Mapping[str, int]) -> Recording:
         """The model captured at exactly these sizes."""
         shapes = [
-            [evaluate(self.sizes.dim(size), sizes) for size in node.meta["val"].shape]
-            for node in self.recording.inputs
+            [evaluate(self.sizes.dim(size), sizes) for size in node.meta["val"].shape] for node in self.recording.inputs
         ]
         leaves = [like(*each) for each in zip(self.sketches, shapes, self.devices, strict=True)]
         enabled, dtype = self.autocast

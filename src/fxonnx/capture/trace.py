@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.export import ExportedProgram
 
+from fxonnx.capture.announce import announce
 from fxonnx.capture.assemble import read_ports
 from fxonnx.capture.dynamic import Axis, Requests, resized, without
 from fxonnx.capture.export import export
@@ -42,6 +43,7 @@ def trace(
 
     Raises FrozenDimension, or what capturing raises.
     """
+    announce(flat.model)
     done = _first(flat, attempts(table, names, leaves))
     if _tied_by_accident(done):
         done = _first(flat, iter([(table, resized(table, names, leaves, distinct=True))]), fallback=done)

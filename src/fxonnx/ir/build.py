@@ -21,6 +21,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir import schema
 from fxonnx.ir.calls import (
     InvalidCall,
+    UnknownSize,
     attribute_value,
     attribute_values,
     check_arity,
@@ -150,7 +151,7 @@ class Builder:
 
     def _read_size(self, name: str) -> Tensor:
         if name not in self.sources:
-            raise InvalidCall(f"no value in this graph has the size {name!r}")
+            raise UnknownSize(f"no value in this graph has the size {name!r}")
         value, axis = self.sources[name]
         tensor = self.use(value)
         if axis is None:
@@ -161,6 +162,18 @@ class Builder:
         """Say that the scalar `tensor` holds the size `name`: what `.item()` gives."""
         self.sources.setdefault(name, (tensor.value, None))
         self.refine(tensor, tensor.type, (symbol(name),))
+
+    def define_number(self, dim: Expr, tensor: Tensor) -> None:
+        """Say that the scalar `tensor` holds `dim`: a size, or n - m, a number of either sign whose parts above and
+        below 0 are the sizes n and m."""
+        if dim.name is not None:
+            self.define_size(dim.name, tensor)
+            return
+        pairs = [(n, m) for n in dim.symbols for m in dim.symbols if dim == symbol(n) - symbol(m)]
+        for above, below in pairs:
+            self.sizes_made[dim] = self.call("Reshape", (tensor, [1]), {})[0]
+            self.define_size(above, self.call("Max", (tensor, 0), {})[0])
+            self.define_size(below, self.call("Max", (-tensor, 0), {})[0])
 
     def note_sizes(self, value: Value) -> None:
         """Remember `value` as the place to read the sizes in its shape from, where there is none yet."""

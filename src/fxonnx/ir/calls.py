@@ -16,6 +16,10 @@ class InvalidCall(Exception):
     """A call that the operator's schema does not admit: our mistake in a lowering or rule, or a user's in their own."""
 
 
+class UnknownSize(InvalidCall):
+    """A size is needed that no value of the graph has."""
+
+
 def sibling_dtype(facts: OpFacts | None, index: int, values: Sequence[Value | None]) -> DType | None:
     """What a constant at `index` should be: as a tensor under the same type variable, or the only dtype admitted."""
     parameter = facts.input(index) if facts else None

@@ -156,7 +156,8 @@ def _batched(op: Builder, x: Tensor, weight: Tensor, body: Callable[[Tensor], Te
 def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
     if name == "valid":
         return [0] * 2 * len(dilation)
-    totals = [step * (int(size) - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    kernel = [size for size in weight.shape[2:] if isinstance(size, int)]
+    totals = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
     return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
 

@@ -21,6 +21,7 @@ from torch import fx
 from fxonnx import dtypes, errors
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.calls import UnknownSize
 from fxonnx.ir.data import Data
 from fxonnx.ir.dims import Dim, Expr, Shape
 from fxonnx.ir.graph import Graph, Value
@@ -123,7 +124,7 @@ class Importer:
         symbolic = node.meta.get("val")
         if isinstance(symbolic, (torch.SymInt, int)) and not isinstance(symbolic, bool):
             return self._size(node, symbolic)
-        if isinstance(symbolic, (list, tuple)) and symbolic and all(isinstance(s, (int, torch.SymInt)) for s in symbolic):
+        if isinstance(symbolic, tuple) and symbolic and all(isinstance(size, (int, torch.SymInt)) for size in symbolic):
             return [self.program.dim(size) for size in symbolic]
         if node.target is operator.getitem:
             return self.read(node.args[0])[node.args[1]]
@@ -135,6 +136,9 @@ class Importer:
             return self._lower(node)
         except Unsupported as reason:
             return self._failed(node, errors.UnsupportedArguments, str(reason))
+        except UnknownSize as reason:
+            cause = f"{reason}: it is computed in a way that only Python can say"
+            return self._failed(node, errors.UnsupportedArguments, cause)
         except (InvalidCall, dtypes.DTypeError) as reason:
             return self._failed(node, errors.WrongLowering, str(reason))
 
@@ -143,11 +147,7 @@ class Importer:
         tensor."""
         dim = self.program.dim(size)
         if node.target in READS_OF_DATA and isinstance(dim, Expr):
-            tensor = as_int64(self.builder, self.read(node.args[0]))
-            if dim.name is not None:
-                self.builder.define_size(dim.name, tensor)
-            elif isinstance(opposite := -dim, Expr) and opposite.name is not None:  # a size below 0
-                self.builder.define_size(opposite.name, -tensor)
+            self.builder.define_number(dim, as_int64(self.builder, self.read(node.args[0])))
         return dim
 
     def _lower(self, node: fx.Node) -> Any:

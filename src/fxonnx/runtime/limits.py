@@ -3,7 +3,7 @@ sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,17 +40,19 @@ class Range:
 class Limits:
     """Ranges of single sizes, and comparisons of sizes that came out one way while the model was captured.
 
-    `sources` tells where each named size is read: the index of an input and its axis.
+    `sources` tells where each named size is read: the index of an input and its axis. `mismatch` is asked about sizes
+    of 0 and 1: it knows why the model does not hold for them, or None.
     """
 
     sources: Mapping[str, tuple[int, int]]
     ranges: tuple[Range, ...]
     assumptions: tuple[Any, ...]
+    mismatch: Callable[[Mapping[str, int]], errors.CallMismatch | None]
     seen: set[tuple[torch.Size, ...]] = field(default_factory=set)
 
     def check(self, tensors: Sequence[torch.Tensor]) -> None:
         """Raises CallMismatch where the call's sizes are outside of what was captured."""
-        if not self.ranges and not self.assumptions:
+        if not self.sources:
             return
         shapes = tuple([tensor.shape for tensor in tensors])
         if shapes in self.seen:
@@ -63,21 +65,30 @@ class Limits:
             if each.symbols <= sizes.keys() and not each.holds(sizes):
                 given = ", ".join(f"{name} = {sizes[name]}" for name in sorted(each.symbols))
                 raise _outside(given, str(each), each.location)
+        if min(sizes.values(), default=2) < 2 and (mismatch := self.mismatch(sizes)) is not None:
+            raise mismatch
         if len(self.seen) < _REMEMBERED:
             self.seen.add(shapes)
 
     def admit(self, sizes: Mapping[str, int]) -> bool:
         """Whether these sizes, by name, are within what was captured."""
         known = [each for each in self.assumptions if each.symbols <= sizes.keys()]
-        return all(each.admits(sizes.get(each.name, each.minimum)) for each in self.ranges) and all(
-            each.holds(sizes) for each in known
+        return (
+            all(each.admits(sizes.get(each.name, each.minimum)) for each in self.ranges)
+            and all(each.holds(sizes) for each in known)
+            and (min(sizes.values(), default=2) > 1 or self.mismatch(sizes) is None)
         )
 
     def __str__(self) -> str:
         return "; ".join(map(str, (*self.ranges, *self.assumptions)))
 
 
-def limits(inputs: Sequence[Value], symbols: Iterable[Any], assumptions: Iterable[Any]) -> Limits:
+def limits(
+    inputs: Sequence[Value],
+    symbols: Iterable[Any],
+    assumptions: Iterable[Any],
+    mismatch: Callable[[Mapping[str, int]], errors.CallMismatch | None] = lambda sizes: None,
+) -> Limits:
     """The limits of a program: `symbols` have a name, a minimum and a maximum (several may share a name, all of them
     count)."""
     sources: dict[str, tuple[int, int]] = {}
@@ -91,7 +102,7 @@ def limits(inputs: Sequence[Value], symbols: Iterable[Any], assumptions: Iterabl
         for each in dict.fromkeys(ranges)
         if each.name in sources and (each.minimum > 0 or each.maximum is not None)
     )
-    return Limits(sources, bounded, tuple(assumptions))
+    return Limits(sources, bounded, tuple(assumptions), mismatch)
 
 
 def _outside(given: str, wanted: str, location: Any) -> errors.CallMismatch:

@@ -1,7 +1,7 @@
 """The two captures side by side: the IR that each leads to, and what they cost. By hand, over all benchmark models:
 
-    python -m tests.capture.tracer.compare parity [static|dynamic] [model …]
-    python -m tests.capture.tracer.compare time [model …]
+python -m tests.capture.tracer.compare parity [static|dynamic] [model …]
+python -m tests.capture.tracer.compare time [model …]
 """
 
 from __future__ import annotations
@@ -82,10 +82,18 @@ def print_times(cases: list[Case]) -> None:
     for case in cases:
         row = [fake_forward(case)]
         for strategy in ("trace", "export"):
-            row += [captured(case, strategy, dynamic=dynamic) if case.dynamic or not dynamic else math.nan for dynamic in (False, True)]
+            row += [
+                captured(case, strategy, dynamic=dynamic) if case.dynamic or not dynamic else math.nan
+                for dynamic in (False, True)
+            ]
         rows.append(row)
         print(f"{case.name:24} {row[0]:7.3f} {row[1]:7.3f} {row[2]:8.3f} {row[3]:7.3f} {row[4]:8.3f}", flush=True)
-    for name, over, under in (("trace / fake", 1, 0), ("dynamic / static", 2, 1), ("export / trace", 3, 1), ("both dynamic", 4, 2)):
+    for name, over, under in (
+        ("trace / fake", 1, 0),
+        ("dynamic / static", 2, 1),
+        ("export / trace", 3, 1),
+        ("both dynamic", 4, 2),
+    ):
         print(f"{name}: {geometric_mean([row[over] / row[under] for row in rows]):.2f}")
 
 

@@ -75,15 +75,17 @@ def test_nothing_is_left_behind(name: str) -> None:
     end, error = ENDS[name]
     model = Model(end).train()
     model.fc.eval()
+    x = torch.randn(2, 4)
     before, attributes = surroundings(), [dict(vars(each)) for each in model.modules()]
 
     def captured() -> None:
-        capture(model, (torch.randn(2, 4),), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+        capture(model, (x,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
 
     if error is None:
         captured()
     else:
-        pytest.raises(error, captured)
+        with pytest.raises(error):
+            captured()
     assert surroundings() == before
     for module, old in zip(model.modules(), attributes, strict=True):
         assert vars(module).keys() == old.keys()
@@ -108,14 +110,14 @@ def test_other_threads_run_as_ever() -> None:
 
 
 def test_a_capture_within_a_capture() -> None:
-    inner = nn.Linear(4, 4)
+    inner, x = nn.Linear(4, 4), torch.randn(2, 4)
 
     def model(x: Tensor) -> Tensor:
-        assert len(capture(inner, (torch.randn(2, 4),), strategy="trace").weights) == 2
+        assert len(capture(inner, (x,), strategy="trace").weights) == 2
         return x + 1
 
     try:
-        program = capture(model, (torch.randn(2, 4),), strategy="trace")
+        program = capture(model, (x,), strategy="trace")
     except errors.Error:
         return
     assert [str(node.target) for node in program.graph.nodes if node.op == "call_function"] == ["aten.add.Tensor"]

@@ -43,7 +43,11 @@ def trace(
         run, failures, frozen = _freed(flat, fewer, names, resized)
         if not any(isinstance(failure.error, ModelRaised) for failure in failures):
             break
-    said = [f"{names[leaf]}, axis {axis}: size {leaves[leaf].shape[axis]} cannot vary" for leaf, axis in table if (leaf, axis) not in fewer]
+    said = [
+        f"{names[leaf]}, axis {axis}: size {leaves[leaf].shape[axis]} cannot vary"
+        for leaf, axis in table
+        if (leaf, axis) not in fewer
+    ]
     raise_all([failure.error for failure in failures] or run.verdict.narrowed(run.symbols))
     return program_of(run, signature(), (*said, *frozen))
 
@@ -103,7 +107,8 @@ def _holding_for_the_example(
     second = Run.prepare(flat, table, names, leaves, as_given=True)
     failures = _failures(second)
     if failures:
-        return run, []
+        works = all(isinstance(failure.error, FrozenDimension) for failure in failures)
+        return (run, []) if works else (second, failures)
     if not second.same_graph(run):
         return second, []
     run.forget_idle_decisions(second)

@@ -8,6 +8,7 @@ costs a lookup.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -84,10 +85,8 @@ class Answers:
         if answer is not None:
             return self._again(answer, tensors)
         result = _ask(func, args, kwargs)
-        try:
+        with suppress(Unrepeatable):
             self.known[key] = self._note(result, tensors)
-        except Unrepeatable:
-            pass
         return result
 
     # ── what a call looks like ──
@@ -115,6 +114,7 @@ class Answers:
         known = self.geometries.get(id(tensor))
         if known is None:
             known = self.geometries[id(tensor)] = _geometry(tensor)
+            self.decisions.sizes.update(dim for dim in known[2] if not isinstance(dim, int))
         return known
 
     # ── what it returns ──

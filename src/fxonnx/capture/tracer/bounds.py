@@ -102,4 +102,3 @@ def _quotient(value: float, divisors: Interval) -> float:
     if math.isinf(value):
         return value
     return math.floor(value / divisor) if not math.isinf(divisor) else (0 if value >= 0 else -1)
-

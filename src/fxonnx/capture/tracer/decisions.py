@@ -60,7 +60,10 @@ class Decisions:
     op: str = ""  # what runs now; empty in the model's own Python
     taken: dict[tuple[str, Dim], Decision] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
-    opaque: dict[Any, Dim] = field(default_factory=dict)  # a number that dims cannot say -> the symbol that stands for it
+    opaque: dict[Any, Dim] = field(
+        default_factory=dict
+    )  # a number that dims cannot say -> the symbol that stands for it
+    sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
 
     def known(self, relation: str, left: Dim, right: Dim) -> bool | None:
@@ -75,6 +78,8 @@ class Decisions:
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
         low, high = interval(difference, self.lows, self.highs)
+        if difference in self.sizes:
+            low = max(low, 0)
         surely, never = {
             ">": (low > 0, high <= 0),
             ">=": (low >= 0, high < 0),
@@ -104,7 +109,9 @@ class Decisions:
         if isinstance(dim, int):
             return dim
         names = sorted(dim.symbols)
-        if self.op and all(evaluate(dim, {name: size + at for at, name in enumerate(names)}) == hint for size in _TRIED):
+        if self.op and all(
+            evaluate(dim, {name: size + at for at, name in enumerate(names)}) == hint for size in _TRIED
+        ):
             self.note("==", dim, hint, True)
             return hint
         raise self.lose(dim)

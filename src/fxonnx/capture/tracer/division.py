@@ -33,8 +33,10 @@ def _exact(left: Dim, right: Dim) -> Dim | None:
             return found if left == 0 else None
         (monomial, count), *_ = left.terms
         rest = list(monomial)
-        if count % factor or not all(atom in rest and not rest.remove(atom) for atom in leading):
+        if count % factor or any(rest.count(atom) < leading.count(atom) for atom in leading):
             return None
+        for atom in leading:
+            rest.remove(atom)
         term: Dim = Expr(((tuple(rest), count // factor),)) if rest else count // factor
         found, left = found + term, left - term * right
     return None

@@ -1,5 +1,5 @@
-"""What some ops return on fake tensors, said by ourselves: recurrent layers, through whose sequence torch's kernels would
-walk step by step, and slices, for which torch invents a size where it cannot order two."""
+"""What some ops return on fake tensors, said by ourselves: recurrent layers, through whose sequence torch's kernels
+would walk step by step, and slices, for which torch invents a size where it cannot order two."""
 
 from __future__ import annotations
 
@@ -43,12 +43,31 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
 
 
 def _place(index: Any, size: Any) -> Any:
-    """A slice's bound within the axis."""
+    """A slice's bound within the axis.
+
+    A constant within the axis in this run stays one, as which it can broadcast (`x[:1]`), and the model is right for
+    axes that hold it; one beyond caps the axis, whatever its size.
+    """
     if isinstance(index, int) and index > _NO_END:
         return size
-    if index < 0:
+    if isinstance(index, int) and isinstance(size, torch.SymInt) and abs(index) <= size.node.hint:
+        _assume(size >= abs(index))
+        return index if index >= 0 else size + index
+    if _assume(index < 0):
         return torch.sym_max(index + size, 0)
     return torch.sym_min(index, size)
+
+
+def _assume(comparison: Any) -> bool:
+    """The answer of this run, noted as the model's own: the result depends on it."""
+    if not isinstance(comparison, torch.SymBool):
+        return bool(comparison)
+    decisions = comparison.node.decisions
+    op, decisions.op = decisions.op, ""
+    try:
+        return bool(comparison)
+    finally:
+        decisions.op = op
 
 
 FORMULAS: dict[Any, Callable[..., Any]] = {

@@ -22,7 +22,7 @@ _LIFTED = "lifted_tensor_"  # torch.export's name for constants of the model's c
 _NOWHERE = {"": ("", "")}
 
 
-class Recorder(ProxyTorchDispatchMode):  # type: ignore[misc]
+class Recorder(ProxyTorchDispatchMode):
     """Stands before every aten call (at the PreDispatch key), computes its fake result and hands both to the tape."""
 
     def __init__(self, tape: Tape, *, whole: bool = True) -> None:
@@ -103,7 +103,8 @@ class Tape:
             return self._adopt(tensor)
         if is_traceable_wrapper_subclass(tensor):
             raise CaptureRefused(
-                f"a {type(tensor).__name__} cannot be recorded", cause="it is made of other tensors, and calls on it are calls on those"
+                f"a {type(tensor).__name__} cannot be recorded",
+                cause="it is made of other tensors, and calls on it are calls on those",
             )
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
@@ -121,11 +122,13 @@ class Tape:
         """A fake tensor made behind our back (`x.data`): fine where it is another face of one we know."""
         shape = self.answers.geometry(tensor)[:5]
         for known in self._kept:
-            if isinstance(known, FakeTensor) and known.untyped_storage()._cdata == tensor.untyped_storage()._cdata:
-                if self.answers.geometry(known)[:5] == shape and id(known) in self._nodes:
-                    self._nodes[id(tensor)] = self._nodes[id(known)]
-                    self._kept.append(tensor)
-                    return tensor
+            if not isinstance(known, FakeTensor) or id(known) not in self._nodes:
+                continue
+            same_memory = known.untyped_storage()._cdata == tensor.untyped_storage()._cdata
+            if same_memory and self.answers.geometry(known)[:5] == shape:
+                self._nodes[id(tensor)] = self._nodes[id(known)]
+                self._kept.append(tensor)
+                return tensor
         raise CaptureRefused("a tensor was made in a way that cannot be recorded", cause="no aten call returned it")
 
     def input(self, name: str, fake: Any) -> fx.Node:
@@ -136,7 +139,11 @@ class Tape:
 
     def placeholder(self, name: str, fake: Any) -> fx.Node:
         """A placeholder, after those there are."""
-        with self.graph.inserting_before(next(iter(self.graph.nodes), None)) if self._last is None else self.graph.inserting_after(self._last):
+        with (
+            self.graph.inserting_before(next(iter(self.graph.nodes), None))
+            if self._last is None
+            else self.graph.inserting_after(self._last)
+        ):
             node = self._last = self.graph.placeholder(name.replace(".", "_"))
         node.meta["val"] = fake
         self._note(node, fake)

@@ -46,6 +46,14 @@ class SizeNodes:
         return self._known[dim]
 
     def _made(self, dim: Expr) -> Any:
+        for node in self._inputs:
+            value = node.meta["val"]
+            for axis, size in enumerate(value.shape if isinstance(value, torch.Tensor) else ()):
+                if isinstance(size, torch.SymInt) and size.node.dim == dim:
+                    return self._call(torch.ops.aten.sym_size.int, node, axis)
+        return self._computed(dim)
+
+    def _computed(self, dim: Expr) -> Any:
         total: Any = None
         for monomial, factor in dim.terms:
             term: Any = None
@@ -75,9 +83,10 @@ class SizeNodes:
                     read = self._call(torch.ops.aten.sym_size.int, node, axis) if size is not value else node
                     read = read if not offset else self._call(operator.sub, read, offset)
                     return read if slope == 1 else self._call(operator.floordiv, read, slope)
+        origin = next((str(key) for key, dim in self._decisions.opaque.items() if dim == symbol(name)), name)
         raise CaptureRefused(
             f"the size {name} is an argument, and no whole-number expression says it",
-            cause=f"it is {next((str(key) for key, dim in self._decisions.opaque.items() if dim == symbol(name)), name)}",
+            cause=f"it is {origin}",
             cure="compute sizes with whole numbers: // and *",
         )
 
@@ -100,7 +109,11 @@ def _alone(atom: Symbol | Call) -> Dim:
 
 def _linear(dim: Dim, name: str) -> tuple[int, int] | None:
     """(a, b) where the dim is a*name + b."""
-    if isinstance(dim, int) or dim.symbols != {name} or any(isinstance(atom, Call) for term, _ in dim.terms for atom in term):
+    if (
+        isinstance(dim, int)
+        or dim.symbols != {name}
+        or any(isinstance(atom, Call) for term, _ in dim.terms for atom in term)
+    ):
         return None
     if any(len(monomial) > 1 for monomial, _ in dim.terms):
         return None

@@ -30,6 +30,7 @@ from torch.nn.modules import transformer
 # Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before.
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+
 def fake_mode(*, symbolic: bool) -> FakeTensorMode:
     """A mode of our own, that takes a model's real weights where we hand them over.
 
@@ -69,13 +70,13 @@ def unasked_masks() -> Iterator[None]:
 
 
 __all__ = [
-    "as_exporting",
-    "unasked_masks",
     "FakeTensor",
     "FakeTensorMode",
     "ProxyTorchDispatchMode",
+    "as_exporting",
     "enable_python_dispatcher",
     "fake_mode",
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",
+    "unasked_masks",
 ]

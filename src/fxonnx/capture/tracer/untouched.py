@@ -66,4 +66,7 @@ def _same(now: list[Any], before: list[Any]) -> bool:
     """Whether two contents are of the same objects; a dict's are pairs, made anew each time."""
     if len(now) != len(before):
         return False
-    return all(a is b or (type(a) is tuple is type(b) and len(a) == len(b) and all(map(is_, a, b))) for a, b in zip(now, before, strict=True))
+    return all(
+        a is b or (type(a) is tuple is type(b) and len(a) == len(b) and all(map(is_, a, b)))
+        for a, b in zip(now, before, strict=True)
+    )

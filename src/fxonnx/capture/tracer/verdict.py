@@ -47,9 +47,7 @@ class Verdict:
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the run is right for these sizes."""
-        ranges = all(
-            self.lows.get(name, 0) <= size <= self.highs.get(name, size) for name, size in sizes.items()
-        )
+        ranges = all(self.lows.get(name, 0) <= size <= self.highs.get(name, size) for name, size in sizes.items())
         return ranges and all(_holds(each, sizes) for each in self.kept if each.symbols <= sizes.keys())
 
     def infos(self, chosen: Symbols) -> dict[str, SymbolInfo]:
@@ -58,7 +56,9 @@ class Verdict:
             name: SymbolInfo(
                 name,
                 max(self.lows.get(name, 0), _asked(chosen.lows.get(name, 0))),
-                min((each for each in (self.highs.get(name), chosen.highs.get(name)) if each is not None), default=None),
+                min(
+                    (each for each in (self.highs.get(name), chosen.highs.get(name)) if each is not None), default=None
+                ),
             )
             for name in chosen.hints
         }
@@ -125,7 +125,9 @@ def _without_extremum(each: Decision, facts: dict[Dim, Dim]) -> Decision:
             if atom is not None and atom.function in ("min", "max") and one in (atom.left, atom.right):
                 rest = atom.right if one == atom.left else atom.left
                 facts[other] = one
-                return replace(each, left=one, relation="<=" if atom.function == "min" else ">=", right=rest, inside=False)
+                return replace(
+                    each, left=one, relation="<=" if atom.function == "min" else ">=", right=rest, inside=False
+                )
     return each
 
 
@@ -171,7 +173,9 @@ def _linear(difference: Dim) -> tuple[str, int, int] | None:
 
 def _safe(difference: Expr) -> bool:
     """Whether an expression is a polynomial of degree 1."""
-    return all(len(monomial) <= 1 and all(atom.text.isidentifier() for atom in monomial) for monomial, _ in difference.terms)
+    return all(
+        len(monomial) <= 1 and all(atom.text.isidentifier() for atom in monomial) for monomial, _ in difference.terms
+    )
 
 
 def _solved(relation: str, slope: int, offset: int) -> Iterator[tuple[int | None, int | None]]:
@@ -190,7 +194,7 @@ def _solved(relation: str, slope: int, offset: int) -> Iterator[tuple[int | None
 def _varies(each: Assumption, hints: Mapping[str, int]) -> bool:
     """Whether an equality leaves every one of its dims some other size, alone or together with the others."""
     together = any(_holds(each, _scaled(hints, each.symbols, multiple)) for multiple in _MULTIPLES)
-    return together and len(each.symbols) == 1 or all(
+    return (together and len(each.symbols) == 1) or all(
         any(_holds(each, _scaled(hints, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
     )
 
@@ -208,7 +212,8 @@ def lost(loss: Loss, labels: Mapping[str, str]) -> Error:
     return FrozenDimension(
         f"{_said(loss.dim, labels)} freezes",
         cause=f"{asks} a plain number of the size",
-        cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy on it; or leave the dim static",
+        cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy on it; "
+        "or leave the dim static",
         location=loss.location,
     )
 

@@ -1,0 +1,164 @@
+"""What goes wrong while capturing: errors of ours with the user's line, cause and cure, and nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from tests.capture.interpret import run
+from tests.capture.test_capture import Net
+from torch import Tensor, nn
+
+from fxonnx import errors
+from fxonnx.capture import capture
+from fxonnx.capture.export import _TALKATIVE
+
+X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+
+
+def branches(x: Tensor) -> Tensor:
+    if x.sum() > 0:
+        return x
+    return -x
+
+
+def loops(x: Tensor) -> Tensor:
+    for _ in range(int(x.max())):
+        x = x + 1
+    return x
+
+
+def numpy_inside(x: Tensor) -> Tensor:
+    return torch.from_numpy(x.numpy())
+
+
+def wrong_shapes(x: Tensor) -> Tensor:
+    return x @ x
+
+
+def unguarded(x: Tensor) -> Tensor:
+    return x[x > 0].view(-1, 2)[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "code"),
+    [
+        (branches, errors.DataDependentControlFlow, "if x.sum() > 0:"),
+        (loops, errors.DataDependentControlFlow, "for _ in range(int(x.max())):"),
+        (numpy_inside, errors.CaptureRefused, "return torch.from_numpy(x.numpy())"),
+        (wrong_shapes, errors.ModelRaised, "return x @ x"),
+    ],
+)
+def test_a_failure_names_the_users_line(
+    model: Any, kind: type[errors.Error], code: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(kind) as caught:
+        capture(model, X)
+    (location,) = caught.value.locations
+    assert (location.file, location.code, location.function) == (__file__, code, model.__name__)
+    assert caught.value.__cause__ is not None
+    assert caught.value.cure
+    assert "".join(capfd.readouterr()) == "", "torch prints nothing of it"
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "kind"),
+    [
+        (3, (X,), errors.NotAModel),
+        (Net, (X,), errors.NotAModel),
+        ({"a": X}, (X,), errors.NotAModel),
+        (Net(), (), errors.InputMismatch),
+        (Net(), (X, X, X, X), errors.InputMismatch),
+    ],
+)
+def test_bad_arguments(model: Any, args: tuple[Any, ...], kind: type[errors.Error]) -> None:
+    with pytest.raises(kind):
+        capture(model, args)
+
+
+def test_keyboard_interrupt_passes() -> None:
+    def model(x: Tensor) -> Tensor:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        capture(model, X)
+
+
+def test_unknown_words_are_refused() -> None:
+    with pytest.raises(ValueError, match="mode"):
+        capture(Net(), X, mode="evaluate")
+    with pytest.raises(ValueError, match="capture"):
+        capture(Net(), X, strategy="magic")
+
+
+def random_integers(x: Tensor) -> Tensor:
+    return x.clone().random_(0, 10)
+
+
+def test_what_torch_cannot_print_names_the_line() -> None:
+    with pytest.raises(errors.CaptureRefused, match=r"aten\.random_\.from") as caught:
+        capture(random_integers, X, strategy="export")
+    assert caught.value.locations[0].code == "return x.clone().random_(0, 10)"
+    assert "torch.randint" in caught.value.cure
+    assert isinstance(caught.value.__cause__, SyntaxError)
+
+
+def test_a_decision_inside_torchs_modules_names_it_and_the_cure() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+            return self.inner(x, x, tgt_mask=mask)
+
+    with pytest.raises(errors.DataDependentControlFlow) as caught:
+        capture(Model(), torch.ones(1, 4, 8), strategy="export")
+    assert caught.value.locations[0].code == "return self.inner(x, x, tgt_mask=mask)"
+    assert "_detect_is_causal_mask" in caught.value.cause
+    assert "tgt_is_causal" in caught.value.cure
+
+
+def test_splitting_at_data() -> None:
+    def model(x: Tensor, at: Tensor) -> list[Tensor]:
+        return [each + 1 for each in torch.tensor_split(x, at)]
+
+    at = torch.tensor([1, 3])
+    program = capture(model, (torch.ones(6, 2), at), strategy="export")
+    assert [info.name[0] for info in program.symbols.values()] == ["u"] * len(program.symbols)
+    torch.testing.assert_close(run(program, (torch.ones(6, 2), at))[0], model(torch.ones(6, 2), at))
+
+
+def test_an_interrupt_passes_and_everything_is_restored() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.bn = nn.Linear(3, 3), nn.BatchNorm1d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.bn(self.fc(x))
+            raise KeyboardInterrupt
+
+    def surroundings() -> tuple[Any, ...]:
+        return (
+            torch.is_grad_enabled(),
+            torch.backends.mha.get_fastpath_enabled(),
+            torch._C._len_torch_dispatch_stack(),
+            torch._C._len_torch_function_stack(),
+            [list(logging.getLogger(name).filters) for name in _TALKATIVE],
+            [logging.getLogger(name).level for name in _TALKATIVE],
+        )
+
+    model = Model().train()
+    held = [id(each) for each in (*model.parameters(), *model.buffers())]
+    contents = [each.clone() for each in model.state_dict().values()]
+    before = surroundings()
+    with pytest.raises(KeyboardInterrupt):
+        capture(model, X, dynamic_shapes={"x": {0: "n"}}, strategy="export")
+    assert surroundings() == before
+    assert [id(each) for each in (*model.parameters(), *model.buffers())] == held
+    torch.testing.assert_close(list(model.state_dict().values()), contents)
+    assert all(module.training for module in model.modules())

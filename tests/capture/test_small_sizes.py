@@ -1,0 +1,161 @@
+"""Sizes of 0 and 1: a model that does not decide by them runs, one that does refuses; neither is asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.capture.interpret import run
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx import errors
+from fxonnx.capture import Program, capture
+
+
+def captured(model: Callable[..., object], *shapes: tuple[int, ...]) -> Program:
+    """Captured with the first axis of every input dynamic under the name n, the second under m."""
+    names = "xyz"[: len(shapes)]
+    dims = {name: dict(enumerate(("n", "m")[: len(shape)])) for name, shape in zip(names, shapes, strict=True)}
+    return capture(model, tuple(torch.ones(shape) for shape in shapes), dynamic_shapes=dims, strategy="export")
+
+
+class Attention(nn.Module):
+    """Slices of a table, in-place writes, an op that looks at its memory layout: what does not depend on sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.randn(1, 64, 6), persistent=False)
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int]:
+        x = x[..., None].expand(-1, -1, 6) + self.table[:, : x.shape[1]]
+        y, _ = self.attention(x, x, x, need_weights=False)
+        y[:, 0].relu_().add_(y.numel())
+        return y.transpose(0, 1).contiguous()[:], y.shape[0]
+
+
+def ragged(x: Tensor) -> Tensor:
+    return x[x > 0].repeat(2) * x.shape[0]
+
+
+def conditional(x: Tensor) -> Tensor:
+    return torch.cond(x.sum() > 3, lambda y: y + y.shape[0], lambda y: y[:] - 1, (x,))
+
+
+def arithmetic(x: Tensor) -> Tensor:
+    n, m = x.shape
+    return torch.cat([x.reshape(-1), torch.arange(n * m, 2 * n * m + 3, dtype=x.dtype)]) / (n + 0.5)
+
+
+@pytest.mark.parametrize("model", [Attention().eval(), ragged, conditional, arithmetic], ids=["attention", *"rca"])
+@pytest.mark.parametrize("sizes", [(1, 5), (4, 1), (1, 1)])
+def test_a_model_that_does_not_decide_by_them_holds(model: Callable[..., object], sizes: tuple[int, int]) -> None:
+    program = captured(model, (4, 5))
+    assert program.mismatch(dict(zip("nm", sizes, strict=True))) is None
+    x = torch.rand(sizes) + 0.1
+    with torch.no_grad():
+        torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+def branches(x: Tensor) -> Tensor:
+    return x * 2 if x.shape[0] > 1 else x
+
+
+def scales(x: Tensor) -> Tensor:
+    return x * (2.0 if x.shape[0] != 1 else 3.0)
+
+
+def chooses_a_number(x: Tensor) -> Tensor:
+    return x + (2 if x.shape[0] != 1 else 3)
+
+
+def squeezes(x: Tensor) -> Tensor:
+    return x.squeeze(0).sum(-1)
+
+
+def returns_a_flag(x: Tensor) -> tuple[Tensor, bool]:
+    return x + 1, bool(x.shape[0] > 1)
+
+
+def raises(x: Tensor) -> Tensor:
+    if x.shape[0] == 1:
+        raise ValueError("one row is too few")
+    return x + 1
+
+
+def writes_to_a_copy(x: Tensor) -> Tensor:
+    y = x * 1
+    y.transpose(0, 1).contiguous().add_(1)
+    return y
+
+
+class Chooses(nn.Module):
+    """The same call, on another weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.many = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (self.one if x.shape[0] == 1 else self.many) + self.one
+
+
+DECIDING = [branches, scales, chooses_a_number, squeezes, returns_a_flag, raises, Chooses()]
+
+
+@pytest.mark.parametrize("model", DECIDING, ids=lambda each: getattr(each, "__name__", "chooses_a_weight"))
+def test_a_model_that_decides_by_them_is_refused(model: Callable[..., object]) -> None:
+    program = captured(model, (4, 5))
+    assert program.mismatch({"n": 7, "m": 1}) is None
+    mismatch = program.mismatch({"n": 1, "m": 5})
+    assert isinstance(mismatch, errors.CallMismatch)
+    assert "n = 1" in mismatch.what and "m" not in mismatch.what.rpartition(" for ")[2]
+    if model is not returns_a_flag:
+        assert mismatch.locations[0].file == __file__
+
+
+def test_a_copy_that_is_written_to_is_no_view() -> None:
+    """At n = 1 contiguous() returns its argument, and the write reaches y."""
+    assert captured(writes_to_a_copy, (4, 5)).mismatch({"n": 1, "m": 5}) is not None
+
+
+def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was() -> None:
+    calls = []
+
+    class Counting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(self.training)
+            return x + 1
+
+    model = Counting().train()
+    program = captured(model, (4, 5))
+    for sizes in ({"n": 3, "m": 2}, {"n": 1, "m": 9}, {"n": 1, "m": 8}, {"n": 0, "m": 8}, {"n": 0, "m": 7}):
+        assert program.mismatch(sizes) is None
+    assert calls == [False] * 3
+    assert model.training
+
+
+def test_a_call_of_the_compiled_model_is_checked() -> None:
+    x = torch.rand(1, 5)
+    good = fxonnx.compile(lambda x: x.softmax(0), (x,), dynamic_shapes={"x": {0: "n"}}, capture="export")
+    torch.testing.assert_close(good(x), torch.ones(1, 5))
+    bad = fxonnx.compile(branches, (x,), dynamic_shapes={"x": {0: "n"}}, capture="export")
+    torch.testing.assert_close(bad(torch.ones(3, 5)), torch.full((3, 5), 2.0))
+    with pytest.raises(errors.CallMismatch, match="n = 1") as caught:
+        bad(x)
+    assert caught.value.cure
+
+
+def test_channels_last_examples_stay_so() -> None:
+    seen = []
+
+    def model(x: Tensor) -> Tensor:
+        seen.append(x.is_contiguous(memory_format=torch.channels_last))
+        return x + 1
+
+    x = torch.ones(1, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    program = capture(model, x, dynamic_shapes={"x": {0: "n"}}, strategy="export")
+    assert program.mismatch({"n": 1}) is None
+    assert seen == [True, True]

@@ -1,0 +1,59 @@
+"""Numbers that the model reads from tensors with `.item()`: sizes where they are whole, tensors where not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.lowering.support import check
+
+from fxonnx import errors
+
+ONES = torch.ones(3)
+
+INTEGERS = {
+    "product": lambda x: torch.ones(3) * x.item(),
+    "quotient rounded down": lambda x: torch.ones(3) * (x.item() // 2),
+    "rest": lambda x: torch.ones(3) * (x.item() % 3),
+    "bound": lambda x: torch.ones(3) * max(x.item(), 0),
+    "result": lambda x: x.item(),
+}
+
+
+@pytest.mark.parametrize("value", [-7, 0, 5])
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_may_be_negative(name: str, value: int) -> None:
+    check(INTEGERS[name], torch.tensor(-7), again=(torch.tensor(value),))
+
+
+FLOATS = {
+    "product": lambda x: torch.ones(3) * x.item(),
+    "arithmetic": lambda x: torch.ones(3) * (x.item() / 2 + 1),
+    "filled": lambda x: torch.full((2, 3), x.item()),
+    "masked": lambda x: torch.ones(3).masked_fill(torch.tensor([True, False, True]), x.item()),
+    "clamped": lambda x: torch.linspace(-9, 9, 7).clamp(min=x.item()),
+    "narrow": lambda x: torch.ones(3, dtype=torch.float16) * x.item(),
+    "result": lambda x: x.item(),
+}
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_floats(name: str) -> None:
+    check(FLOATS[name], torch.tensor(-7.5), again=(torch.tensor(0.25),))
+
+
+def test_bools() -> None:
+    check(lambda x: x.item(), torch.tensor(True), again=(torch.tensor(False),))
+
+
+def test_a_number_that_a_lowering_must_know_is_refused() -> None:
+    with pytest.raises(errors.UnsupportedArguments, match="negative_slope is read from a tensor"):
+        check(lambda x: F.leaky_relu(x, x.sum().item()), ONES)
+
+
+def test_a_size_that_only_python_computes_is_refused() -> None:
+    def resize(x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, scale_factor=1.7, recompute_scale_factor=True)
+
+    with pytest.raises(errors.UnsupportedArguments, match="no value in this graph has the size"):
+        check(resize, torch.rand(1, 1, 10), dynamic={"x": {2: "n"}})
