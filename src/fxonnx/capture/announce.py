@@ -33,8 +33,9 @@ def _functions(model: Any) -> Iterator[FunctionType]:
         classes = {kind for kind in classes if not kind.__module__.startswith("torch.")}
         for kind in classes:
             yield from _among(vars(kind).values())
-        for name in {kind.__module__ for kind in classes}:
-            yield from _among(vars(sys.modules[name]).values())
+        modules = {sys.modules.get(kind.__module__) for kind in classes}  # a class made by exec may have none
+        for module in modules - {None}:
+            yield from _among(vars(module).values())
         return
     function = inspect.unwrap(getattr(model, "__func__", model))
     if isinstance(function, FunctionType):
