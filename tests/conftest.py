@@ -20,8 +20,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def verified_passes() -> Iterator[None]:
-    """Wrap the call of every pass. A graph in an older opset is looked at once `guard` has let it through: before, what it
-    lacks there is the user's error, and dtypes are yet to be mended by `widen`."""
+    """Wrap the call of every pass.
+
+    A graph in an older opset is looked at once `guard` has let it through: before, what it lacks there is the user's
+    error, and dtypes are yet to be mended by `widen`.
+    """
     run = Pass.__call__
 
     def verified(self: Pass, graph: Graph, target: Target) -> Graph:

@@ -21,6 +21,8 @@ from benchmarks.models import MODELS, Case, find
 import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
+from fxonnx.capture.export import no_fast_path
+from fxonnx.capture.tracer.torch_private import FakeTensorMode, unasked_masks
 
 _NOISE = re.compile(r"\s+·.*$|\s+@ .*$")
 
@@ -52,14 +54,12 @@ def seconds(work: Callable[[], Any], rounds: int = 3) -> float:
 
 def fake_forward(case: Case) -> float:
     """One forward pass of the model on fake tensors, nothing recorded."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     module, args, kwargs = case.build()
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake = torch.utils._pytree.tree_map_only(torch.Tensor, mode.from_tensor, (args, kwargs))
 
     def forward() -> None:
-        with torch.no_grad(), mode:
+        with torch.no_grad(), mode, no_fast_path(), unasked_masks():
             module(*fake[0], **fake[1])
 
     return seconds(forward)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fxonnx.capture.tracer.arithmetic import subtract
 from fxonnx.capture.tracer.bounds import interval
 from fxonnx.ir.dims import Dim, evaluate, symbol
 from fxonnx.location import Location
@@ -60,15 +61,14 @@ class Decisions:
     op: str = ""  # what runs now; empty in the model's own Python
     taken: dict[tuple[str, Dim], Decision] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
-    opaque: dict[Any, Dim] = field(
-        default_factory=dict
-    )  # a number that dims cannot say -> the symbol that stands for it
+    # a number that dims cannot say -> the symbol that stands for it
+    opaque: dict[Any, Dim] = field(default_factory=dict)
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
 
     def known(self, relation: str, left: Dim, right: Dim) -> bool | None:
         """What a comparison is for all sizes alike, or None."""
-        difference = left - right
+        difference = subtract(left, right)
         if isinstance(difference, int):
             return RELATIONS[relation](difference, 0)
         key = relation, difference

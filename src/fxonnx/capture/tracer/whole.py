@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fxonnx.capture.tracer.arithmetic import add, divide, multiply, rest, subtract
 from fxonnx.capture.tracer.decisions import RELATIONS, Decisions
-from fxonnx.capture.tracer.division import quotient, remainder
 from fxonnx.capture.tracer.node import Node
 from fxonnx.ir.dims import Dim, maximum, minimum, symbols_of
 
@@ -92,23 +92,23 @@ class Whole(Node):
 
     def add(self, other: Whole) -> Whole:
         """n + m"""
-        return self._made(self.dim + other.dim, self.hint + other.hint)
+        return self._made(add(self.dim, other.dim), self.hint + other.hint)
 
     def sub(self, other: Whole) -> Whole:
         """n - m"""
-        return self._made(self.dim - other.dim, self.hint - other.hint)
+        return self._made(subtract(self.dim, other.dim), self.hint - other.hint)
 
     def mul(self, other: Whole) -> Whole:
         """n * m"""
-        return self._made(self.dim * other.dim, self.hint * other.hint)
+        return self._made(multiply(self.dim, other.dim), self.hint * other.hint)
 
     def mod(self, other: Whole) -> Whole:
         """n % m"""
-        return self._made(remainder(self.dim, other.dim), self.hint % other.hint)
+        return self._made(rest(self.dim, other.dim), self.hint % other.hint)
 
     def int_floordiv(self, other: Whole) -> Whole:
         """n // m"""
-        return self._made(quotient(self.dim, other.dim), self.hint // other.hint)
+        return self._made(divide(self.dim, other.dim), self.hint // other.hint)
 
     floordiv = int_floordiv
 
