@@ -34,7 +34,7 @@ from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Failures, Fr
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
 
 STRATEGIES = ("auto", "export", "trace")
-FIRST = "export"  # what "auto" tries first; what the tracer cannot do goes to torch.export
+FIRST = "trace"  # what "auto" tries first; what the tracer cannot do goes to torch.export
 
 
 def capture(

@@ -65,7 +65,7 @@ def _freed(
         gone = _optional(run, table, failures)
         if not gone:
             return run, failures, said
-        said += [f"{names[leaf]}, axis {axis}: {failures[0].error.what}" for leaf, axis in gone]
+        said += [f"{names[leaf]}, axis {axis}: {_reason(run, (leaf, axis), failures)}" for leaf, axis in gone]
         table = without(table, gone)
 
 
@@ -128,6 +128,17 @@ def _failures(run: Run) -> list[Failure]:
     return [Failure(lost(loss, labels), symbols_of([loss.dim])) for loss in losses.values()] or [
         Failure(pinned(each, labels), each.symbols, each) for each in run.verdict.pins
     ]
+
+
+def _reason(run: Run, axis: Axis, failures: Sequence[Failure]) -> str:
+    """Why a dim is not free."""
+    dim = run.symbols.axes[axis]
+    failure = next(each for each in failures if each.symbols & symbols_of([dim]))
+    if failure.pin is None:
+        return f"pinned by a plain number made of it: {failure.error.what}"
+    if dim in (failure.pin.left, failure.pin.right):
+        return f"always {failure.pin.right if dim == failure.pin.left else failure.pin.left}"
+    return f"pinned by {failure.pin}"
 
 
 def _said_better(error: Error) -> Error:

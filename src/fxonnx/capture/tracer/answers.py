@@ -17,42 +17,16 @@ import torch
 from fxonnx.capture.functional_form import is_mutable
 from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.formulas import FORMULAS
+from fxonnx.capture.tracer.results import Given, Look, Made, Several, is_original, told_apart
 from fxonnx.capture.tracer.symbols import dim_of
-from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode
+from fxonnx.capture.views import storage
 
 Key: TypeAlias = Any
 
 
 class Unrepeatable(Exception):
     """A call whose answer is not remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A result: its geometry, and the number of the tensor argument whose memory it shares."""
-
-    shape: tuple[Any, ...]
-    strides: tuple[Any, ...]
-    offset: Any
-    dtype: torch.dtype
-    device: torch.device
-    shares: int | None
-    key: Key
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A result that is one of the tensor arguments itself."""
-
-    argument: int
-
-
-@dataclass(frozen=True, slots=True)
-class Several:
-    """A tuple or list of results."""
-
-    kind: type
-    parts: tuple[Any, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -77,17 +51,21 @@ class Answers:
         try:
             key = (*_surroundings(func), *(self._key(each, tensors) for each in args), *self._named(kwargs, tensors))
         except Unrepeatable:
-            result = _ask(func, args, kwargs)
+            result = self._ask(func, args, kwargs)
             if is_mutable(func):
                 self.geometries.clear()  # it may have changed what a tensor looks like
             return result
         answer = self.known.get(key)
         if answer is not None:
-            return self._again(answer, tensors)
-        result = _ask(func, args, kwargs)
+            return answer.again(self.mode, tensors, self.geometries)
+        result = self._ask(func, args, kwargs)
         with suppress(Unrepeatable):
-            self.known[key] = self._note(result, tensors)
+            self.known[key] = self._note(func, result, tensors)
         return result
+
+    def _ask(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """torch's own answer, or ours where its one would cost or lose something."""
+        return told_apart(self.mode, args, kwargs).ask(FORMULAS.get(func, func))
 
     # ── what a call looks like ──
 
@@ -119,44 +97,17 @@ class Answers:
 
     # ── what it returns ──
 
-    def _note(self, result: Any, tensors: list[Any]) -> Any:
+    def _note(self, func: Any, result: Any, tensors: list[Any]) -> Any:
         if isinstance(result, (list, tuple)):
-            return Several(type(result), tuple(self._note(each, tensors) for each in result))
+            return Several(type(result), tuple(self._note(func, each, tensors) for each in result))
         if not isinstance(result, FakeTensor) or result.constant is not None or result.requires_grad:
             raise Unrepeatable
         same = next((index for index, each in enumerate(tensors) if each is result), None)
         if same is not None:
             return Given(same)
-        memory = _memory(result)
-        shares = next((index for index, each in enumerate(tensors) if _memory(each) == memory), None)
-        return Made(
-            tuple(result.shape), result.stride(), result.storage_offset(), result.dtype, result.device, shares,
-            self.geometry(result),
-        )  # fmt: skip
-
-    def _again(self, answer: Any, tensors: list[Any]) -> Any:
-        if isinstance(answer, Given):
-            return tensors[answer.argument]
-        if isinstance(answer, Several):
-            return answer.kind(self._again(each, tensors) for each in answer.parts)
-        made = self._make(answer, tensors)
-        self.geometries[id(made)] = answer.key
-        return made
-
-    def alias(self, tensor: Any) -> Any:
-        """Another tensor over the same memory that looks the same."""
-        look = Made(
-            tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device, 0, None
-        )  # fmt: skip
-        return self._make(look, [tensor])
-
-    def _make(self, answer: Made, tensors: list[Any]) -> Any:
-        with in_kernel_invocation_manager(self.mode):
-            memory = torch.empty_strided(answer.shape, answer.strides, dtype=answer.dtype, device="meta")
-            if answer.shares is not None:
-                storage = tensors[answer.shares].untyped_storage()
-                memory.set_(storage, answer.offset, answer.shape, answer.strides)
-        return FakeTensor(self.mode, memory, answer.device)
+        memory = storage(result)
+        shares = next((index for index, each in enumerate(tensors) if storage(each) == memory), None)
+        return Made(Look.of(result), shares, self.geometry(result), is_original(func))
 
 
 _PLAIN = (
@@ -180,11 +131,6 @@ def _surroundings(func: Any) -> tuple[Any, ...]:
     )
 
 
-def _ask(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """torch's own answer, or ours where its one would cost or lose something."""
-    return FORMULAS[func](*args, **kwargs) if func in FORMULAS else func(*args, **kwargs)
-
-
 def _geometry(tensor: Any) -> Key:
     if tensor.layout is not torch.strided:
         raise Unrepeatable
@@ -194,7 +140,3 @@ def _geometry(tensor: Any) -> Key:
     if flags[0] or flags[1]:
         raise Unrepeatable
     return tensor.dtype, tensor.device, sizes, strides, dim_of(tensor.storage_offset()), flags
-
-
-def _memory(tensor: Any) -> int:
-    return int(tensor.untyped_storage()._cdata)

@@ -28,6 +28,29 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
     return formula
 
 
+def _alike(target: Any) -> Callable[..., Any]:
+    """The result of an op that computes each element of its first argument anew: floats stay what they are."""
+
+    def formula(input: Any, *rest: Any, **named: Any) -> Any:
+        return torch.empty_like(input) if _is_plain(input) else target(input, *rest, **named)
+
+    return formula
+
+
+def _in_place(target: Any) -> Callable[..., Any]:
+    """The same, written into the argument."""
+
+    def formula(input: Any, *rest: Any, **named: Any) -> Any:
+        return input if _is_plain(input) else target(input, *rest, **named)
+
+    return formula
+
+
+def _is_plain(input: Any) -> bool:
+    """Whether elements lie in a row and in the order that a result's would, and no autocast changes their dtype."""
+    return input.is_floating_point() and input.is_contiguous() and not torch.is_autocast_enabled("cpu")
+
+
 def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
     """`x[start:end:step]` by Python's rules: counted from the back where negative, then cut to the axis."""
     size = input.shape[dim]
@@ -70,10 +93,20 @@ def _assume(comparison: Any) -> bool:
         decisions.op = op
 
 
+_ALIKE = (
+    aten.relu.default, aten.gelu.default, aten.silu.default, aten.sigmoid.default, aten.tanh.default,
+    aten.hardswish.default, aten.hardsigmoid.default, aten.exp.default, aten.sqrt.default, aten.rsqrt.default,
+    aten.neg.default, aten.cos.default, aten.sin.default, aten.batch_norm.default, aten.layer_norm.default,
+)  # fmt: skip
+_IN_PLACE = (
+    aten.relu_.default, aten.silu_.default, aten.hardswish_.default, aten.hardsigmoid_.default, aten.hardtanh_.default,
+)  # fmt: skip
 FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.lstm.input: _recurrent(2),
     aten.gru.input: _recurrent(1),
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
+    **{target: _alike(target) for target in _ALIKE},
+    **{target: _in_place(target) for target in _IN_PLACE},
 }

@@ -13,9 +13,11 @@ from torch import fx
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.answers import Answers
+from fxonnx.capture.tracer.results import alias
 from fxonnx.capture.tracer.size_nodes import SizeNodes
 from fxonnx.capture.tracer.symbols import Real, Whole
 from fxonnx.capture.tracer.torch_private import FakeTensor, ProxyTorchDispatchMode, is_traceable_wrapper_subclass
+from fxonnx.capture.views import MEMORY, storage
 from fxonnx.errors import CaptureRefused
 
 _LIFTED = "lifted_tensor_"  # torch.export's name for constants of the model's code
@@ -79,7 +81,7 @@ class Tape:
 
     def _keep_look(self, tensor: Any) -> None:
         """Let the nodes of a tensor that is about to become a view of itself keep what it was."""
-        look = self.answers.alias(tensor)
+        look = alias(self.answers.mode, tensor)
         self._kept.append(tensor)
         for node in self.graph.nodes:
             if node.meta.get("val") is tensor:
@@ -119,17 +121,27 @@ class Tape:
         return ".".join(filter(None, (strip(module), f"{_LIFTED}{number}")))
 
     def _adopt(self, tensor: Any) -> Any:
-        """A fake tensor made behind our back (`x.data`): fine where it is another face of one we know."""
-        shape = self.answers.geometry(tensor)[:5]
-        for known in self._kept:
-            if not isinstance(known, FakeTensor) or id(known) not in self._nodes:
-                continue
-            same_memory = known.untyped_storage()._cdata == tensor.untyped_storage()._cdata
-            if same_memory and self.answers.geometry(known)[:5] == shape:
-                self._nodes[id(tensor)] = self._nodes[id(known)]
-                self._kept.append(tensor)
-                return tensor
-        raise CaptureRefused("a tensor was made in a way that cannot be recorded", cause="no aten call returned it")
+        """A fake tensor made behind our back (`x.data`): fine where it can only be another face of one we know."""
+        shape, cdata = self.answers.geometry(tensor)[:5], tensor.untyped_storage()._cdata
+        faces = {
+            storage(known): self._nodes[id(known)]
+            for known in self._kept
+            if isinstance(known, FakeTensor)
+            and id(known) in self._nodes
+            and known.untyped_storage()._cdata == cdata
+            and self.answers.geometry(known)[:5] == shape
+        }
+        if len(faces) != 1:
+            raise CaptureRefused(
+                "a tensor was made in a way that cannot be recorded",
+                cause="no aten call returned it",
+                cure="use x.detach() in place of x.data",
+            )
+        ((number, node),) = faces.items()
+        setattr(tensor, MEMORY, number)
+        self._nodes[id(tensor)] = node
+        self._kept.append(tensor)
+        return tensor
 
     def input(self, name: str, fake: Any) -> fx.Node:
         """A placeholder for an example input; all of them come before any call."""

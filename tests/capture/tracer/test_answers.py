@@ -1,0 +1,153 @@
+"""Calls of one kind are asked of torch once; what is made again is never taken for what it was copied of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.capture.interpret import run, writes
+from torch import Tensor
+
+from fxonnx import errors
+from fxonnx.capture import capture
+
+
+def siblings(x: Tensor) -> Any:
+    a, b, c = x.relu(), x.relu(), x.relu()
+    b.add_(1)
+    return a, b, c
+
+
+def sibling_views(x: Tensor) -> Any:
+    a, b = (x + 1).view(-1), (x + 1).view(-1)
+    a[1:].mul_(3)
+    return a, b, b.sum()
+
+
+def broadcast_siblings(x: Tensor) -> Any:
+    a, b, c = x * 2, x * 2, x * 2
+    p, q, r = torch.broadcast_tensors(a, b, c)
+    q.add_(1)
+    return a, b, c, p + r
+
+
+def view_as_sibling(x: Tensor) -> Any:
+    a, b = x.sin(), x.sin()
+    c = a.view_as(b)
+    b.zero_()
+    return c, a, b
+
+
+def written_through_a_repeated_view(x: Tensor) -> Any:
+    y = x * 1
+    for column in range(3):
+        y[:, column].add_(column)
+    return y
+
+
+def squeezed(x: Tensor) -> Any:
+    a, b = (x + 1).unsqueeze(0), (x + 1).unsqueeze(0)
+    a.squeeze_(0)
+    a[0] += 1
+    return a, b
+
+
+def pieces(x: Tensor) -> Any:
+    first = (x + 1).split(1, dim=1)
+    second = (x + 1).split(1, dim=1)
+    second[0].mul_(5)
+    return torch.cat(first, 1), torch.cat(second, 1)
+
+
+def same_weight_twice(x: Tensor) -> Any:
+    table = torch.zeros(4)
+    a = x + table
+    table.add_(1)
+    return a, x + table
+
+
+def transposed(x: Tensor) -> Any:
+    a, b = x.t().contiguous(), x.t().contiguous()
+    a.t()[0] = 7
+    return a, b
+
+
+def factories(x: Tensor) -> Any:
+    a, b = torch.zeros(3, 4), torch.zeros(3, 4)
+    a.add_(x)
+    return a, b, torch.arange(4) + torch.arange(4)
+
+
+def made_like_an_argument(x: Tensor) -> Any:
+    a, b, c = torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(x.shape)
+    a.add_(x)
+    c += 1
+    return a, b, c, x.to(torch.float64) + x.to(torch.float64)
+
+
+MODELS: list[Callable[[Tensor], Any]] = [
+    siblings, sibling_views, broadcast_siblings, view_as_sibling, written_through_a_repeated_view, squeezed, pieces,
+    same_weight_twice, transposed, factories, made_like_an_argument,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n"}}], ids=["static", "dynamic"])
+def test_repeated_calls_keep_their_own_memory(model: Callable[[Tensor], Any], dims: Any) -> None:
+    dims = None if model is factories else dims
+    program = capture(model, (torch.randn(3, 4),), dynamic_shapes=dims, strategy="trace")
+    assert not writes(program.graph)
+    for rows in (3, 5) if dims else (3,):
+        x = torch.randn(rows, 4)
+        torch.testing.assert_close(run(program, (x,))[0], model(x.clone()))
+
+
+def test_a_second_layer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fxonnx.capture.tracer.answers import Answers
+
+    asked, ask = [], Answers._ask
+
+    def noted(self: Any, func: Any, args: Any, kwargs: Any) -> Any:
+        asked.append(str(func))
+        return ask(self, func, args, kwargs)
+
+    monkeypatch.setattr(Answers, "_ask", noted)
+    layers = [torch.nn.Linear(4, 4) for _ in range(5)]
+    capture(torch.nn.Sequential(*layers), (torch.randn(2, 4),), strategy="trace")
+    assert asked == ["aten.linear.default"]
+
+
+def test_the_data_of_a_tensor() -> None:
+    x = torch.randn(3)
+    program = capture(lambda x: (x + 1).data * 2, (x,), strategy="trace")
+    torch.testing.assert_close(run(program, (x,))[0], (x + 1) * 2)
+
+
+def test_the_data_of_a_copy_is_found_or_refused() -> None:
+    def model(x: Tensor) -> Tensor:
+        a, b, c = x.sin(), x.sin(), x.sin()
+        return a + b.data * 2 + c
+
+    x = torch.randn(3)
+    try:
+        program = capture(model, (x,), strategy="trace")
+    except errors.CaptureRefused as error:
+        assert "detach" in error.cure
+    else:
+        torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+def test_random_numbers_and_generators() -> None:
+    generator = torch.Generator().manual_seed(0)
+    program = capture(lambda x: x + torch.rand(3, generator=generator), (torch.randn(3),), strategy="trace")
+    assert "aten.rand.generator" in [str(node.target) for node in program.graph.nodes]
+
+
+def test_tensors_made_of_tensors_are_refused() -> None:
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    weight = TwoTensor(torch.ones(3), torch.ones(3))
+    with pytest.raises(errors.CaptureRefused):
+        capture(lambda x: x + weight, (torch.randn(3),), strategy="trace")
