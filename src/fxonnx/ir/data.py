@@ -18,7 +18,6 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 
-
 _STRIP = 64  # elements of the last axis
 
 

@@ -159,7 +159,7 @@ class Importer:
         lowering = self._find(str(node.target), names, touches_complex(node))
         if lowering is None:
             return self._decomposed(node)
-        return self._checked(node, lowering, self._run_body(node, lowering))
+        return self._checked(self._run_body(node, lowering), node.meta.get("val"))
 
     def _higher_order(self, node: fx.Node) -> Any:
         """Control flow: `higher_order.cond`, … take their arguments in order, branches and bodies as callables."""
@@ -168,13 +168,8 @@ class Importer:
             return self._failed(
                 node, errors.UnsupportedOperator, f"fxonnx has no lowering for torch.ops.higher_order.{node.target}"
             )
-        return self._checked(
-            node,
-            lowering,
-            lowering.body(
-                self.builder, *self.read(node.args), **{name: self.read(item) for name, item in node.kwargs.items()}
-            ),
-        )
+        named = {name: self.read(item) for name, item in node.kwargs.items()}
+        return self._checked(lowering.body(self.builder, *self.read(node.args), **named), node.meta.get("val"))
 
     def _find(self, target: str, names: Iterable[str], is_complex: bool) -> Lowering | None:
         """The lowering of an overload; for complex tensors one of their own, else the real one told about their last
@@ -251,18 +246,17 @@ class Importer:
                 self.builder.location = location
                 self.values[inner] = self._call(inner)
         (result,) = graph.find_nodes(op="output")
-        return self.read(result.args[0])
+        return self._checked(self.read(result.args[0]), node.meta.get("val"))
 
     # ── results ──
 
-    def _checked(self, node: fx.Node, lowering: Lowering, result: Any) -> Any:
+    def _checked(self, result: Any, expected: Any) -> Any:
         """The result with the dtype, rank and dims that torch computed; raises InvalidCall where they contradict each
         other."""
-        expected = node.meta.get("val")
         if isinstance(expected, (list, tuple)):
             results = list(result) if isinstance(result, (list, tuple)) else [result]
             return [
-                item if item is None or fake is None else self._check(item, fake)
+                item if item is None else self._checked(item, fake)
                 for item, fake in zip(results, expected, strict=False)
             ]
         return self._check(result, expected) if isinstance(expected, torch.Tensor) else result
@@ -288,13 +282,12 @@ class Importer:
         """Note the failure and go on with values of the right type, so that every failure is found in one run."""
         location = self.program.location(node) or self.builder.location
         self.failures.append(failure(kind, node, cause, location))
-        fakes = node.meta.get("val")
-        many = isinstance(fakes, (list, tuple))
-        stand_ins = [
-            Tensor(self.builder, Value(self.type_of(fake))) if isinstance(fake, torch.Tensor) else None
-            for fake in (fakes if many else [fakes])
-        ]
-        return stand_ins if many else stand_ins[0]
+        return self._stand_in(node.meta.get("val"))
+
+    def _stand_in(self, fake: Any) -> Any:
+        if isinstance(fake, (list, tuple)):
+            return list(map(self._stand_in, fake))
+        return Tensor(self.builder, Value(self.type_of(fake))) if isinstance(fake, torch.Tensor) else None
 
 
 def import_program(program: Program, registry: Registry, decompose: Decompose, opset: int) -> Graph:
