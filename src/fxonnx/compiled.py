@@ -16,7 +16,7 @@ from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
-from fxonnx.location import Location
+from fxonnx.location import METADATA_PREFIX, Location
 from fxonnx.passes.pipeline import Stage
 from fxonnx.target import Target
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fxonnx.runtime.limits import Limits
     from fxonnx.runtime.session import Session
     from fxonnx.verification import Report
+
+_CAPTURERS = {"trace": "fxonnx's tracer", "export": "torch.export"}
 
 
 class Compiled:
@@ -62,7 +64,12 @@ class Compiled:
     @cached_property
     def emitted(self) -> Emitted:
         """The final graph as ONNX, its large weights by reference."""
-        return emit(self.graph)
+        return emit(self.graph, self._metadata())
+
+    def _metadata(self) -> dict[str, str]:
+        """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
+        said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.doubts))}
+        return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
     def model_proto(self) -> onnx.ModelProto:
         """The whole model in memory, weights included (copied); for files, `save` does without the copy."""
@@ -88,18 +95,25 @@ class Compiled:
         return "\n".join(difflib.unified_diff(old, new, str(before), str(after), lineterm="", n=1))
 
     def report(self) -> str:
-        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, stages with nodes and
-        times."""
+        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, who captured and why, stages
+        with nodes and times."""
         graph, width = self.graph, max(len(stage.name) for stage in self.stages)
         values = [*graph.inputs, *graph.outputs]
         names = [*(value.name or "" for value in graph.inputs), *graph.output_names]
         lines = [f"{self.target}, {self.emitted.weight_bytes / 1e6:,.1f} MB of weights"]
         lines += [f"  {name}: {value.type}" for name, value in zip(names, values, strict=True)]
         lines += [f"  holds for {self.limits}"] if str(self.limits) else []
+        doubts = "; ".join(map(str, self.program.doubts))
+        lines += [f"  captured with {doubts}: what a size of 1 changes is asked when it is met"] if doubts else []
         lines += [f"  {sentence}" for sentence in self.program.frozen]
+        lines += [f"  captured by {_CAPTURERS[self.program.strategy]}", *self._why_not_traced()]
         lines += [f"  {'capture':{width}}  {self.capture_seconds * 1000:7.1f} ms"]
         lines += [f"  {s.name:{width}}  {s.seconds * 1000:7.1f} ms  {s.nodes:5} nodes" for s in self.stages]
         return "\n".join(lines)
+
+    def _why_not_traced(self) -> list[str]:
+        reason = self.program.fallback.strip()
+        return [f"    {line}" for line in ("since the tracer says:", *reason.splitlines())] if reason else []
 
     def where(self, node_name: str) -> Location:
         """The place in the model that a node of the file comes from. KeyError names a node that is not there."""

@@ -73,7 +73,8 @@ def compile(
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
         mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
-        capture: "export" captures with torch.export; "auto" chooses.
+        capture: "trace" captures with fxonnx's tracer, "export" with torch.export; "auto" takes the tracer, and
+            torch.export for what that cannot do (`Compiled.report` says why).
         verify: compare with the model on fresh inputs before returning.
         dump: a directory that receives the print-out of every stage.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_METADATA_PREFIX = "fxonnx."
+METADATA_PREFIX = "fxonnx."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class Location:
         """What is known, as strings for ONNX's `metadata_props`; without the directory, so that models are portable."""
         known = {each.name: getattr(self, each.name) for each in fields(self)}
         known |= {"file": PurePath(self.file).name, "rules": "+".join(self.rules)}
-        return {_METADATA_PREFIX + name: str(value) for name, value in known.items() if value}
+        return {METADATA_PREFIX + name: str(value) for name, value in known.items() if value}
 
     @staticmethod
     def from_metadata(metadata: Mapping[str, str]) -> Location:
         """The place written by `to_metadata`; other keys are left alone."""
-        known = {each.name: metadata.get(_METADATA_PREFIX + each.name, "") for each in fields(Location)}
+        known = {each.name: metadata.get(METADATA_PREFIX + each.name, "") for each in fields(Location)}
         line, rules = known.pop("line"), known.pop("rules")
         return Location(**known, line=int(line or 0), rules=tuple(filter(None, rules.split("+"))))
 

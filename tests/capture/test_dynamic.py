@@ -206,7 +206,7 @@ def test_a_dim_that_freezes_is_an_error_with_the_line(
     model: Callable[..., Any], example: tuple[int, ...], count: int, text: str, code: str
 ) -> None:
     with pytest.raises(errors.Error) as caught:
-        capture(model, ones(*example), dynamic_shapes={"x": {0: "b", 1: "s"}})
+        capture(model, ones(*example), dynamic_shapes={"x": {0: "b", 1: "s"}}, strategy="export")
     failures = caught.value.errors if isinstance(caught.value, errors.Failures) else (caught.value,)
     assert len(failures) == count
     assert all(isinstance(each, errors.FrozenDimension) for each in failures)
@@ -215,7 +215,7 @@ def test_a_dim_that_freezes_is_an_error_with_the_line(
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
-def test_recurrent_layers_freeze_their_sequence_and_say_so(layer: type[nn.Module]) -> None:
+def test_recurrent_layers_freeze_their_sequence_in_torch_export_and_say_so(layer: type[nn.Module]) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -225,7 +225,7 @@ def test_recurrent_layers_freeze_their_sequence_and_say_so(layer: type[nn.Module
             return self.rnn(x)[0]
 
     with pytest.raises(errors.FrozenDimension, match=r"dim 'time' \(x, axis 1\) freezes at 5"):
-        capture(Model(), ones(2, 5, 4), dynamic_shapes={"x": {0: "batch", 1: "time"}})
+        capture(Model(), ones(2, 5, 4), dynamic_shapes={"x": {0: "batch", 1: "time"}}, strategy="export")
     assert shapes(capture(Model(), ones(1, 5, 4), dynamic_shapes={"x": {0: "batch"}})) == [["batch", "5", "4"]]
 
 

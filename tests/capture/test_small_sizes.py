@@ -14,11 +14,16 @@ from fxonnx import errors
 from fxonnx.capture import Program, capture
 
 
-def captured(model: Callable[..., object], *shapes: tuple[int, ...]) -> Program:
+@pytest.fixture(params=["auto", "export"])
+def strategy(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def captured(model: Callable[..., object], strategy: str, *shapes: tuple[int, ...]) -> Program:
     """Captured with the first axis of every input dynamic under the name n, the second under m."""
     names = "xyz"[: len(shapes)]
     dims = {name: dict(enumerate(("n", "m")[: len(shape)])) for name, shape in zip(names, shapes, strict=True)}
-    return capture(model, tuple(torch.ones(shape) for shape in shapes), dynamic_shapes=dims, strategy="export")
+    return capture(model, tuple(torch.ones(shape) for shape in shapes), dynamic_shapes=dims, strategy=strategy)
 
 
 class Attention(nn.Module):
@@ -51,8 +56,10 @@ def arithmetic(x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("model", [Attention().eval(), ragged, conditional, arithmetic], ids=["attention", *"rca"])
 @pytest.mark.parametrize("sizes", [(1, 5), (4, 1), (1, 1)])
-def test_a_model_that_does_not_decide_by_them_holds(model: Callable[..., object], sizes: tuple[int, int]) -> None:
-    program = captured(model, (4, 5))
+def test_a_model_that_does_not_decide_by_them_holds(
+    model: Callable[..., object], sizes: tuple[int, int], strategy: str
+) -> None:
+    program = captured(model, strategy, (4, 5))
     assert program.mismatch(dict(zip("nm", sizes, strict=True))) is None
     x = torch.rand(sizes) + 0.1
     with torch.no_grad():
@@ -106,8 +113,8 @@ DECIDING = [branches, scales, chooses_a_number, squeezes, returns_a_flag, raises
 
 
 @pytest.mark.parametrize("model", DECIDING, ids=lambda each: getattr(each, "__name__", "chooses_a_weight"))
-def test_a_model_that_decides_by_them_is_refused(model: Callable[..., object]) -> None:
-    program = captured(model, (4, 5))
+def test_a_model_that_decides_by_them_is_refused(model: Callable[..., object], strategy: str) -> None:
+    program = captured(model, strategy, (4, 5))
     assert program.mismatch({"n": 7, "m": 1}) is None
     mismatch = program.mismatch({"n": 1, "m": 5})
     assert isinstance(mismatch, errors.CallMismatch)
@@ -116,12 +123,12 @@ def test_a_model_that_decides_by_them_is_refused(model: Callable[..., object]) -
         assert mismatch.locations[0].file == __file__
 
 
-def test_a_copy_that_is_written_to_is_no_view() -> None:
+def test_a_copy_that_is_written_to_is_no_view(strategy: str) -> None:
     """At n = 1 contiguous() returns its argument, and the write reaches y."""
-    assert captured(writes_to_a_copy, (4, 5)).mismatch({"n": 1, "m": 5}) is not None
+    assert captured(writes_to_a_copy, strategy, (4, 5)).mismatch({"n": 1, "m": 5}) is not None
 
 
-def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was() -> None:
+def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was(strategy: str) -> None:
     calls = []
 
     class Counting(nn.Module):
@@ -130,25 +137,26 @@ def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was() -> No
             return x + 1
 
     model = Counting().train()
-    program = captured(model, (4, 5))
+    program = captured(model, strategy, (4, 5))
+    first = len(calls)
     for sizes in ({"n": 3, "m": 2}, {"n": 1, "m": 9}, {"n": 1, "m": 8}, {"n": 0, "m": 8}, {"n": 0, "m": 7}):
         assert program.mismatch(sizes) is None
-    assert calls == [False] * 3
+    assert calls[first:] == [False] * 3  # with any size, n = 1, n = 0
     assert model.training
 
 
-def test_a_call_of_the_compiled_model_is_checked() -> None:
+def test_a_call_of_the_compiled_model_is_checked(strategy: str) -> None:
     x = torch.rand(1, 5)
-    good = fxonnx.compile(lambda x: x.softmax(0), (x,), dynamic_shapes={"x": {0: "n"}}, capture="export")
+    good = fxonnx.compile(lambda x: x.softmax(0), (x,), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
     torch.testing.assert_close(good(x), torch.ones(1, 5))
-    bad = fxonnx.compile(branches, (x,), dynamic_shapes={"x": {0: "n"}}, capture="export")
+    bad = fxonnx.compile(branches, (x,), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
     torch.testing.assert_close(bad(torch.ones(3, 5)), torch.full((3, 5), 2.0))
     with pytest.raises(errors.CallMismatch, match="n = 1") as caught:
         bad(x)
     assert caught.value.cure
 
 
-def test_channels_last_examples_stay_so() -> None:
+def test_channels_last_examples_stay_so(strategy: str) -> None:
     seen = []
 
     def model(x: Tensor) -> Tensor:
@@ -156,6 +164,6 @@ def test_channels_last_examples_stay_so() -> None:
         return x + 1
 
     x = torch.ones(1, 3, 4, 4).contiguous(memory_format=torch.channels_last)
-    program = capture(model, x, dynamic_shapes={"x": {0: "n"}}, strategy="export")
+    program = capture(model, x, dynamic_shapes={"x": {0: "n"}}, strategy=strategy)
     assert program.mismatch({"n": 1}) is None
-    assert seen == [True, True]
+    assert set(seen) == {True}

@@ -4,10 +4,11 @@
     program.graph        # torch.fx, nothing written in place
     program.inputs, program.weights, program.outputs
 
-`torch.export` traces (`export`, `trace`); arguments and results of any structure are ours (`tree`, `inputs`), so are
-dynamic shapes (`dynamic`, `freeze`, `guards`; sizes of 0 and 1 in `small`, `recording`, `alike`), in-place writes
-(`functionalize`, `views`, `running_statistics`), the decomposition of single ops (`decompose`) and places (`locate`,
-`announce`).
+Our own tracer runs the model once on fake tensors (`tracer`); what it cannot do goes to `torch.export` (`export`,
+`trace`, with `freeze`, `guards` and `announce`). Everything around the two is one: arguments and results of any
+structure (`tree`, `inputs`), what was asked to be dynamic (`dynamic`), sizes of 0 and 1 (`small`, `recording`,
+`alike`), in-place writes (`functionalize`, `views`, `running_statistics`), the decomposition of single ops
+(`decompose`) and places (`locate`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from fxonnx.capture import tracer
 from fxonnx.capture.assemble import assemble
 from fxonnx.capture.dynamic import requests
 from fxonnx.capture.export import training_mode
@@ -26,15 +28,13 @@ from fxonnx.capture.exported import take
 from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
-from fxonnx.capture.small import SmallSizes
-from fxonnx.capture.trace import trace
+from fxonnx.capture.trace import small_sizes, trace
 from fxonnx.capture.tree import Branch, flatten
-from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Failures, FrozenDimension, ModelRaised
+from fxonnx.errors import CaptureRefused, DataDependentControlFlow, ModelRaised
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
 
 STRATEGIES = ("auto", "export", "trace")
-FIRST = "trace"  # what "auto" tries first; what the tracer cannot do goes to torch.export
 
 
 def capture(
@@ -56,7 +56,8 @@ def capture(
         dynamic_shapes: torch.export's form, `{"x": {0: "batch"}}`, or "auto".
         input_names: names for the tensors of the inputs, in order, in place of their own.
         mode: the training mode to capture in, "eval", "train" or "keep"; the model is left as it was found.
-        strategy: "export" is torch.export, "trace" our own tracer; "auto" chooses, today the former.
+        strategy: "trace" is our own tracer, "export" torch.export; "auto" is the tracer, and torch.export for what that
+            cannot do; the Program's `fallback` says why.
 
     Raises NotAModel, InputMismatch, InvalidDynamicShapes, NameClash; ModelRaised, DataDependentControlFlow,
     CaptureRefused with the user's line; and FrozenDimension for dims that were asked for and came out constant,
@@ -82,16 +83,13 @@ def capture(
 
     reason = ""
     with training_mode(flat.model, mode):
-        if strategy == "trace" or (strategy == "auto" and FIRST == "trace"):
-            from fxonnx.capture import tracer
-
+        if strategy != "export":
             try:
-                return tracer.trace(flat, table, names, leaves, signature)
-            except (CaptureRefused, DataDependentControlFlow, FrozenDimension, ModelRaised, Failures) as error:
+                return tracer.trace(flat, table, names, leaves, signature, mode)
+            except (CaptureRefused, DataDependentControlFlow, ModelRaised) as error:
                 if strategy == "trace":
                     raise
                 reason = str(error)
         done, frozen = trace(flat, table, names, leaves)
-    small = SmallSizes.of(flat, mode, done) if done.example else None
     program = assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
-    return replace(program, fallback=reason, small=small)
+    return replace(program, fallback=reason, small=small_sizes(flat, mode, done) if done.example else None)

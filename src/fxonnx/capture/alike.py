@@ -160,9 +160,11 @@ class _Matching:
         return isinstance(mine, bool) == isinstance(theirs, bool) and same
 
     def results(self) -> None:
-        """Match what the two return."""
+        """Match what the two return, and the new values of buffers behind it."""
         one, other = self.general, self.fixed
-        if not self._results(one.result, other.result, iter(one.outputs), iter(other.outputs)):
+        mine, theirs = iter(one.outputs), iter(other.outputs)
+        same = self._results(one.result, other.result, mine, theirs)
+        if not same or not self._alike(list(mine), list(theirs)):
             raise Difference("another result", "one result", Location())
 
     def _results(self, mine: Tree, theirs: Tree, outputs: Iterator[Any], fixed_outputs: Iterator[Any]) -> bool:

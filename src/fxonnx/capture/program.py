@@ -82,7 +82,8 @@ class Program:
     nothing in place. Every tensor node has its fake tensor in `meta["val"]`. `outputs` are the leaves of the model's
     return value: nodes, or Python numbers that the capture found to be constant. `frozen` tells which dims were
     asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
-    model's Python code that a call must answer as the example did. `strategy` tells who captured, and `fallback` why
+    model's Python code that a call must answer as the example did; `doubts` are those that come out so for all sizes
+    from 2 up, and about which `mismatch` knows more. `strategy` tells who captured, and `fallback` why
     torch.export had to, where the tracer was asked first. `retrace(body, values, whole)` records a function of the
     graph's fake values.
     """
@@ -100,6 +101,7 @@ class Program:
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
+    doubts: tuple[Assumption, ...] = ()
     strategy: str = "export"
     fallback: str = ""
     small: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
@@ -108,8 +110,7 @@ class Program:
     def mismatch(self, sizes: Mapping[str, int]) -> CallMismatch | None:
         """Why the program does not hold where some of these sizes, by name of the dim, are 0 or 1; None where it does.
 
-        The first question about such sizes takes as long as capturing did; a program that knows their decisions
-        (the tracer's) has them among its ranges and assumptions instead, and answers None.
+        The first question about such sizes takes about twice as long as capturing did.
         """
         return None if self.small is None else self.small(sizes)
 

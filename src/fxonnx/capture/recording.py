@@ -1,4 +1,4 @@
-"""A graph as torch.export leaves it, writes in place and all: what two captures of one model are compared by."""
+"""A graph as capturing leaves it, writes in place and all: what two captures of one model are compared by."""
 
 from __future__ import annotations
 

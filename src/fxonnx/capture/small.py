@@ -1,4 +1,5 @@
-"""Sizes of 0 and 1, which torch.export leaves out: it captures for 2 and more, and keeps no record of `if n > 1`.
+"""Sizes of 0 and 1, which captures leave out: they are made for 2 and more, where nothing broadcasts and nothing is
+empty.
 
 So that they need not be refused, nor taken on trust, the model is captured once more when such a size is first asked
 for, at exactly that size: where the same graph comes out, the one with dynamic dims holds.
@@ -6,58 +7,69 @@ for, at exactly that size: where the same graph comes out, the one with dynamic 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any, Protocol
 
 import torch
 
 from fxonnx.capture.alike import Difference, compare
-from fxonnx.capture.dynamic import like
-from fxonnx.capture.export import export, training_mode
+from fxonnx.capture.dynamic import Axis, like
+from fxonnx.capture.export import training_mode
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.inputs import Flat
 from fxonnx.capture.recording import Recording
-from fxonnx.capture.sizes import Sizes
-from fxonnx.capture.trace import Trace
 from fxonnx.errors import CallMismatch, Error
-from fxonnx.ir.dims import evaluate
+from fxonnx.ir.dims import Dim, evaluate
 from fxonnx.location import Location
 
 _CURE = "call it with larger sizes, or compile it for this one: leave the dim out of dynamic_shapes"
+
+
+class Record(Protocol):
+    """Captures a model once more, with the dims that the first capture had, or with none."""
+
+    def __call__(self, leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
+        """The recording for inputs like these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Of example inputs, their kinds: not the tensors. And the autocast that is on around the model."""
+
+    sketches: tuple[torch.Tensor, ...]  # on the meta device
+    devices: tuple[torch.device, ...]
+    autocast: tuple[bool, torch.dtype]
+
+    @staticmethod
+    def of(leaves: Sequence[torch.Tensor]) -> Example:
+        """For these inputs, now."""
+        sketches = tuple(torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta") for x in leaves)
+        autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+        return Example(sketches, tuple(x.device for x in leaves), autocast)
 
 
 @dataclass(slots=True, eq=False)
 class SmallSizes:
     """Answers, once for each combination of sizes below 2, whether a program holds for it.
 
-    Keeps the model, and of the example its kinds of tensors, not the tensors.
+    `record` captures the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those that the
+    program was captured at, by name, 2 or more.
     """
 
-    flat: Flat
+    record: Record
+    model: Any
     mode: str
-    recording: Recording
-    sizes: Sizes
-    example: Mapping[str, int]  # dim -> the size it was captured at, 2 or more
-    devices: tuple[torch.device, ...]
-    sketches: tuple[torch.Tensor, ...]  # the example on the meta device
-    autocast: tuple[bool, torch.dtype]
+    axes: Mapping[Axis, Dim]
+    sizes: Mapping[str, int]
+    example: Example
+    general: Recording | None = None
     answers: dict[tuple[tuple[str, int], ...], CallMismatch | None] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)  # torch.export is no friend of threads
-
-    @staticmethod
-    def of(flat: Flat, mode: str, done: Trace) -> SmallSizes:
-        """For a model that was captured so, under the autocast that is on now; before its graph is changed."""
-        leaves = done.leaves
-        sketches = tuple(torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta") for x in leaves)
-        autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-        recording = Recording.of(done.exported, flat.returned.tree)
-        devices = tuple(x.device for x in leaves)
-        return SmallSizes(flat, mode, recording, done.naming.sizes(), done.example, devices, sketches, autocast)
+    lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
 
     def __call__(self, sizes: Mapping[str, int]) -> CallMismatch | None:
         """Why the capture does not hold for these sizes (those of 0 or 1 count), or None where it does."""
-        key = tuple(sorted((name, size) for name, size in sizes.items() if size < 2 and name in self.example))
+        key = tuple(sorted((name, size) for name, size in sizes.items() if size < 2 and name in self.sizes))
         with self.lock:
             if key and key not in self.answers:
                 self.answers[key] = self._ask(dict(key))
@@ -66,7 +78,8 @@ class SmallSizes:
     def _ask(self, small: Mapping[str, int]) -> CallMismatch | None:
         given = ", ".join(f"{name} = {size}" for name, size in small.items())
         try:
-            compare(self.recording, self._record({**self.example, **small}))
+            self.general = self.general or self._record(self.sizes, dynamic=True)
+            compare(self.general, self._record({**self.sizes, **small}, dynamic=False))
         except Difference as difference:
             cause = f"with this size its Python code takes another way: it calls {difference}"
             return _mismatch(given, cause, difference.location)
@@ -74,16 +87,16 @@ class SmallSizes:
             return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
         return None
 
-    def _record(self, sizes: Mapping[str, int]) -> Recording:
+    def _record(self, sizes: Mapping[str, int], *, dynamic: bool) -> Recording:
         """The model captured at exactly these sizes."""
         shapes = [
-            [evaluate(self.sizes.dim(size), sizes) for size in node.meta["val"].shape] for node in self.recording.inputs
+            [evaluate(self.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(sketch.shape)]
+            for leaf, sketch in enumerate(self.example.sketches)
         ]
-        leaves = [like(*each) for each in zip(self.sketches, shapes, self.devices, strict=True)]
-        enabled, dtype = self.autocast
-        with training_mode(self.flat.model, self.mode), torch.autocast("cpu", dtype, enabled), Translating():
-            exported = export(self.flat, leaves, {})
-        return Recording.of(exported, self.flat.returned.tree)
+        leaves = [like(*each) for each in zip(self.example.sketches, shapes, self.example.devices, strict=True)]
+        enabled, dtype = self.example.autocast
+        with training_mode(self.model, self.mode), torch.autocast("cpu", dtype, enabled), Translating():
+            return self.record(leaves, dynamic=dynamic)
 
 
 def _mismatch(given: str, cause: str, *places: Location) -> CallMismatch:

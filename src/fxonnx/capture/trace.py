@@ -17,6 +17,8 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.freeze import Freeze, Naming, add_ranges, example_sizes, name_symbols
 from fxonnx.capture.guards import Assumption, assumptions, decides, decisions, shape_env, symbol_of
 from fxonnx.capture.inputs import Flat
+from fxonnx.capture.recording import Recording
+from fxonnx.capture.small import Example, SmallSizes
 from fxonnx.errors import Error, FrozenDimension, raise_all
 from fxonnx.ir.dims import symbols_of
 from fxonnx.location import Location
@@ -55,6 +57,17 @@ def trace(
     _require(done, names)
     said += [f"{names[each.axis[0]]}, axis {each.axis[1]}: always {each.fixed}" for each in done.naming.frozen]
     return done, tuple(said)
+
+
+def small_sizes(flat: Flat, mode: str, done: Trace) -> SmallSizes:
+    """The judge of sizes that torch.export left out; it does not keep the graph."""
+    table = done.table
+
+    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
+        exported = export(flat, leaves, table if dynamic else {})
+        return Recording.of(exported, flat.returned.tree)
+
+    return SmallSizes(record, flat.model, mode, done.naming.axes, done.example, Example.of(done.leaves))
 
 
 def attempts(

@@ -29,11 +29,9 @@ class Range:
         return size >= self.minimum and (self.maximum is None or size <= self.maximum)
 
     def __str__(self) -> str:
-        return (
-            f"{self.name} >= {self.minimum}"
-            if self.maximum is None
-            else f"{self.minimum} <= {self.name} <= {self.maximum}"
-        )
+        if self.maximum is None:
+            return f"{self.name} >= {self.minimum}"
+        return f"{self.minimum} <= {self.name} <= {self.maximum}" if self.minimum else f"{self.name} <= {self.maximum}"
 
 
 @dataclass(slots=True)
@@ -80,7 +78,7 @@ class Limits:
         )
 
     def __str__(self) -> str:
-        return "; ".join(map(str, (*self.ranges, *self.assumptions)))
+        return "; ".join(dict.fromkeys(map(str, (*self.ranges, *self.assumptions))))
 
 
 def limits(

@@ -119,6 +119,14 @@ def test_a_second_layer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert asked == ["aten.linear.default"]
 
 
+@pytest.mark.parametrize(
+    "layer", [torch.nn.BatchNorm1d(5), torch.nn.LayerNorm(5), torch.nn.LayerNorm((1, 2, 4))], ids=str
+)
+def test_arguments_that_do_not_fit_are_refused(layer: torch.nn.Module) -> None:
+    with pytest.raises(errors.ModelRaised, match="4"):
+        capture(layer.eval(), (torch.randn(2, 4),), strategy="trace")
+
+
 def test_the_data_of_a_tensor() -> None:
     x = torch.randn(3)
     program = capture(lambda x: (x + 1).data * 2, (x,), strategy="trace")

@@ -141,6 +141,15 @@ def test_what_holds_for_all_sizes_is_no_assumption() -> None:
     assert traced(model, 4, 6).assumptions == ()
 
 
+def test_what_a_size_of_1_would_change_is_a_doubt_with_its_line() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x + 1 if x.shape[0] > 1 else x.relu() if x.shape[1] != 1 else x
+
+    program = traced(model, 4, 6)
+    assert [str(each) for each in program.doubts] == ["n > 1"]
+    assert "x.shape[0] > 1" in program.doubts[0].location.code
+
+
 def test_a_branch_holds_for_the_example() -> None:
     program = traced(lambda x: x + 1 if x.shape[0] > 7 else x, 3, 6)
     assert next(info for info in program.symbols.values() if info.name == "n").maximum == 7
@@ -169,7 +178,6 @@ DATA: dict[str, Callable[[Tensor], Any]] = {
     "bool": lambda x: x + 1 if x.sum() > 0 else x,
     "item": lambda x: x * x.sum().item(),
     "tolist": lambda x: x * x[0].tolist()[0],
-    "nonzero": lambda x: x[x > 0],
     "loop": lambda x: [x for _ in range(int(x.sum()))],
 }
 
@@ -182,8 +190,16 @@ def test_data_in_python_is_refused_with_the_line(name: str) -> None:
     assert caught.value.cure
 
 
-def test_what_the_tracer_cannot_do_goes_to_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fxonnx.capture.FIRST", "trace")
+def test_sizes_from_data_are_refused_and_go_to_export() -> None:
+    with pytest.raises(errors.CaptureRefused, match=r"aten\.nonzero\.default has a result whose size comes from data"):
+        traced(lambda x: x.nonzero(), 4, 6, dims=None)
+    x = torch.tensor([0.0, 1.0, 2.0])
+    program = capture(lambda x: x[x > 0] * 2, (x,))
+    assert program.strategy == "export" and "size comes from data" in program.fallback
+    torch.testing.assert_close(run(program, (x,))[0], torch.tensor([2.0, 4.0]))
+
+
+def test_what_the_tracer_cannot_do_goes_to_export() -> None:
     x = torch.randn(3, 4)
 
     def model(x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
     from fxonnx.ir.dims import symbol
     from fxonnx.location import Location
 
-    n = size(symbol("n"), 7, Decisions({}, {}, Location))
+    n = size(symbol("n"), 7, Decisions({}, {}, {"n": 7}, Location))
     mode = torch_private.fake_mode(symbolic=True)
     with mode, torch_private.enable_python_dispatcher():
         x = torch.empty(n, 4)

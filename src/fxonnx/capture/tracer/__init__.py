@@ -19,10 +19,13 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Flat, Signature
 from fxonnx.capture.program import Program
+from fxonnx.capture.recording import Recording
+from fxonnx.capture.small import Example, SmallSizes
 from fxonnx.capture.trace import attempts
 from fxonnx.capture.tracer.run import Run, program_of
-from fxonnx.capture.tracer.stand_ins import choose
-from fxonnx.capture.tracer.verdict import lost, pinned
+from fxonnx.capture.tracer.stand_ins import Symbols, choose
+from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
+from fxonnx.capture.tracer.verdict import lost, pinned, special
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised, raise_all
 from fxonnx.ir.dims import Expr, symbols_of
 
@@ -33,8 +36,9 @@ def trace(
     names: Sequence[str],
     leaves: Sequence[torch.Tensor],
     signature: Callable[[], Signature],
+    mode: str,
 ) -> Program:
-    """The Program of the flat model.
+    """The Program of the flat model, which is in the training `mode` now.
 
     `signature` is asked for after the model has run. Raises what the model raises, as errors of ours, and
     FrozenDimension for each required dim that is not free.
@@ -49,7 +53,20 @@ def trace(
         if (leaf, axis) not in fewer
     ]
     raise_all([failure.error for failure in failures] or run.verdict.narrowed(run.symbols))
-    return program_of(run, signature(), (*said, *frozen))
+    program = program_of(run, signature(), (*said, *frozen))
+    return replace(program, small=_small_sizes(run, mode, resized)) if run.symbols.axes else program
+
+
+def _small_sizes(run: Run, mode: str, leaves: Sequence[torch.Tensor]) -> SmallSizes:
+    """The judge of sizes that the run left out; it does not keep the run."""
+    flat, names, symbols = run.flat, run.names, run.symbols
+
+    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
+        again = Run.prepare(flat, names, leaves, symbols if dynamic else Symbols())
+        again()
+        return again.recording()
+
+    return SmallSizes(record, flat.model, mode, symbols.axes, symbols.hints, Example.of(leaves))
 
 
 def _freed(
@@ -85,7 +102,7 @@ def _settled(
     which the model surely takes."""
     first: list[Failure] = []
     for as_given in (False, True) if table else (True,):
-        run = Run.prepare(flat, table, names, leaves, as_given=as_given)
+        run = Run.prepare(flat, names, leaves, choose(table, leaves, as_given=as_given))
         failures = _failures(run)
         if not failures:
             return _holding_for_the_example(run, flat, table, names, leaves)
@@ -100,15 +117,20 @@ def _holding_for_the_example(
 ) -> tuple[Run, list[Failure]]:
     """The run, if what it assumed holds for the example's own sizes; else one at those.
 
-    Where both leave the same graph, what they decided differently did not matter.
+    Where both leave the same graph, what they decided differently did not matter. Where a size of the example takes a
+    way of its own that others do not, there is no graph for both, and a failure; two sizes that are equal in the
+    example are so by accident.
     """
-    if run.verdict.holds(choose(table, leaves, as_given=True).hints):
+    given = choose(table, leaves, as_given=True)
+    if run.verdict.holds(given.hints):
         return run, []
-    second = Run.prepare(flat, table, names, leaves, as_given=True)
+    second = Run.prepare(flat, names, leaves, given)
     failures = _failures(second)
     if failures:
-        works = all(isinstance(failure.error, FrozenDimension) for failure in failures)
-        return (run, []) if works else (second, failures)
+        if all(failure.pin is not None and len(failure.pin.symbols) > 1 for failure in failures):
+            return run, []
+        labels = second.symbols.labels(second.names)
+        return second, [replace(each, error=special(each.pin, labels)) if each.pin else each for each in failures]
     if not second.same_graph(run):
         return second, []
     run.forget_idle_decisions(second)
@@ -145,6 +167,13 @@ def _said_better(error: Error) -> Error:
     """What torch asserts, in words: about modes it means a higher-order op, about its shape_env a size of its own."""
     if "shape_env" in str(error.__cause__):
         return CaptureRefused("a size cannot be said by an expression", cause=error.what, location=error.locations)
+    if isinstance(error.__cause__, DynamicOutputShapeException):
+        return CaptureRefused(
+            f"{error.__cause__.func} has a result whose size comes from data",
+            cause="the tracer follows sizes that come from the sizes of the inputs",
+            cure='capture="export" captures it; or select with a mask, torch.where, which keeps the size',
+            location=error.locations,
+        )
     if "Recorder" not in str(error.__cause__):
         return error
     return CaptureRefused(

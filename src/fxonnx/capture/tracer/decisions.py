@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,9 +58,12 @@ class Decisions:
 
     lows: dict[str, int]
     highs: Mapping[str, int]
+    hints: Mapping[str, int]  # the sizes in this run
     locate: Callable[[], Location]
     op: str = ""  # what runs now; empty in the model's own Python
     taken: dict[tuple[str, Dim], Decision] = field(default_factory=dict)
+    # comparisons in the model's Python that come out so for sizes from 2 up, and otherwise where one size is 1
+    doubts: dict[tuple[str, Dim], Decision | None] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
     # a number that dims cannot say -> the symbol that stands for it
     opaque: dict[Any, Dim] = field(default_factory=dict)
@@ -96,6 +100,24 @@ class Decisions:
         key = said, left - right
         if key not in self.taken or (self.taken[key].inside and not self.op):
             self.taken[key] = Decision(left, said, right, self.locate(), bool(self.op))
+
+    def doubt(self, relation: str, left: Dim, right: Dim) -> None:
+        """Keep a comparison in the model's own Python that is the same for all sizes from 2 up, and not for 1."""
+        if self.op:
+            return
+        key = relation, subtract(left, right)
+        if key not in self.doubts:
+            self.doubts[key] = self._doubted(*key, left, right)
+
+    def _doubted(self, relation: str, difference: Dim, left: Dim, right: Dim) -> Decision | None:
+        if isinstance(difference, int) or not difference.symbols <= self.hints.keys():
+            return None
+        holds = RELATIONS[relation](evaluate(difference, self.hints), 0)
+        for name in difference.symbols:
+            with suppress(ZeroDivisionError):
+                if RELATIONS[relation](evaluate(difference, {**self.hints, name: 1}), 0) is not holds:
+                    return Decision(left, relation if holds else OPPOSITE[relation], right, self.locate(), inside=False)
+        return None
 
     def lose(self, dim: Dim) -> Frozen:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""

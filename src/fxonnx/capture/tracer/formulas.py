@@ -1,5 +1,6 @@
 """What some ops return on fake tensors, said by ourselves: recurrent layers, through whose sequence torch's kernels
-would walk step by step, and slices, for which torch invents a size where it cannot order two."""
+would walk step by step; slices, for which torch invents a size where it cannot order two; and the ops that models are
+made of whose result looks like their argument, which torch takes a millisecond to find out."""
 
 from __future__ import annotations
 
@@ -28,11 +29,15 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
     return formula
 
 
-def _alike(target: Any) -> Callable[..., Any]:
-    """The result of an op that computes each element of its first argument anew: floats stay what they are."""
+def _alike(target: Any, fits: Callable[..., bool] = lambda *rest: True) -> Callable[..., Any]:
+    """The result of an op that computes each element of its first argument anew: floats stay what they are.
+
+    Arguments that may not fit are torch's to check.
+    """
 
     def formula(input: Any, *rest: Any, **named: Any) -> Any:
-        return torch.empty_like(input) if _is_plain(input) else target(input, *rest, **named)
+        known = _is_plain(input) and fits(input.shape, *rest)
+        return torch.empty_like(input) if known else target(input, *rest, **named)
 
     return formula
 
@@ -49,6 +54,19 @@ def _in_place(target: Any) -> Callable[..., Any]:
 def _is_plain(input: Any) -> bool:
     """Whether elements lie in a row and in the order that a result's would, and no autocast changes their dtype."""
     return input.is_floating_point() and input.is_contiguous() and not torch.is_autocast_enabled("cpu")
+
+
+def _has_channels(shape: Any, *rest: Any) -> bool:
+    """Whether weight, bias and statistics of a batch_norm have one number for each channel."""
+    sizes = {tuple(each.shape) for each in rest[:4] if each is not None}
+    return len(shape) > 1 and isinstance(shape[1], int) and sizes <= {(shape[1],)}
+
+
+def _has_features(shape: Any, normalized: Any, *rest: Any) -> bool:
+    """Whether a layer_norm is over the last axes, and weight and bias have one number for each element of those."""
+    sizes = {tuple(each.shape) for each in rest[:2] if each is not None}
+    features = tuple(shape[len(shape) - len(normalized) :])
+    return all(isinstance(each, int) for each in features) and {tuple(normalized), *sizes} == {features}
 
 
 def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
@@ -96,7 +114,7 @@ def _assume(comparison: Any) -> bool:
 _ALIKE = (
     aten.relu.default, aten.gelu.default, aten.silu.default, aten.sigmoid.default, aten.tanh.default,
     aten.hardswish.default, aten.hardsigmoid.default, aten.exp.default, aten.sqrt.default, aten.rsqrt.default,
-    aten.neg.default, aten.cos.default, aten.sin.default, aten.batch_norm.default, aten.layer_norm.default,
+    aten.neg.default, aten.cos.default, aten.sin.default,
 )  # fmt: skip
 _IN_PLACE = (
     aten.relu_.default, aten.silu_.default, aten.hardswish_.default, aten.hardsigmoid_.default, aten.hardtanh_.default,
@@ -107,6 +125,8 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
+    aten.batch_norm.default: _alike(aten.batch_norm.default, _has_channels),
+    aten.layer_norm.default: _alike(aten.layer_norm.default, _has_features),
     **{target: _alike(target) for target in _ALIKE},
     **{target: _in_place(target) for target in _IN_PLACE},
 }

@@ -13,19 +13,21 @@ from torch import fx, nn
 
 from fxonnx.capture.assemble import prepare
 from fxonnx.capture.autocast import insert_casts
-from fxonnx.capture.dynamic import Requests
+from fxonnx.capture.clean import clean
 from fxonnx.capture.export import no_fast_path, quiet, unadvised
 from fxonnx.capture.functionalize import Mutations
+from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Flat, Signature
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
+from fxonnx.capture.recording import Recording
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.decisions import OPPOSITE, Decisions
 from fxonnx.capture.tracer.places import Places
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.retrace import Retrace
 from fxonnx.capture.tracer.sizes import TracedSizes
-from fxonnx.capture.tracer.stand_ins import Symbols, WeightStandIns, choose, input_stand_in
+from fxonnx.capture.tracer.stand_ins import Symbols, WeightStandIns, input_stand_in
 from fxonnx.capture.tracer.torch_private import as_exporting, enable_python_dispatcher, fake_mode, unasked_masks
 from fxonnx.capture.tracer.untouched import Changes, untouched
 from fxonnx.capture.tracer.verdict import Verdict, judge
@@ -48,12 +50,12 @@ class Run:
 
     @staticmethod
     def prepare(
-        flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor], *, as_given: bool
+        flat: Flat, names: Sequence[str], leaves: Sequence[torch.Tensor], symbols: Symbols
     ) -> Run:
-        """Stand-ins for the inputs: at the example's sizes if `as_given`, else at distinct primes."""
-        symbols, places = choose(table, leaves, as_given=as_given), Places(flat)
-        decisions = Decisions(dict(symbols.lows), symbols.highs, places)
-        mode = fake_mode(symbolic=bool(table))
+        """Stand-ins for the inputs, where they have symbols at the sizes that those have in this run."""
+        places = Places(flat)
+        decisions = Decisions(dict(symbols.lows), symbols.highs, symbols.hints, places)
+        mode = fake_mode(symbolic=bool(symbols.axes))
         tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta)
         fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
         inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]
@@ -70,6 +72,15 @@ class Run:
                 stack.enter_context(each)
             results = self.flat(*self.fakes)
         self.tape.output([*results, *(value for _, _, value in self.changes.buffers)])
+
+    def recording(self) -> Recording:
+        """What the run left, to be compared with another; the graph is cleaned."""
+        graph = self.tape.graph
+        clean(graph)
+        outputs = tuple(graph.output_node().args[0])
+        return Recording(
+            graph, tuple(self.inputs), self.tape.weights, outputs, self.flat.returned.tree, Locator()
+        )  # fmt: skip
 
     def forget_idle_decisions(self, other: Run) -> None:
         """Drop decisions that the other run, which left the same graph, took the other way."""
@@ -138,6 +149,11 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         locator=locator,
         frozen=frozen,
         assumptions=tuple(run.verdict.kept),
+        doubts=tuple(
+            Assumption(each.left, each.relation, each.right, each.location)
+            for each in run.decisions.doubts.values()
+            if each is not None
+        ),
         retrace=Retrace(run.tape.answers.mode, run.decisions, run.symbols.hints),
         strategy="trace",
     )

@@ -17,8 +17,14 @@ import torch
 # plain sizes.
 from torch._dispatch.python import enable_python_dispatcher
 
-# Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry.
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+# Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry. The exception is what
+# nonzero raises on them.
+from torch._subclasses.fake_tensor import (
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    in_kernel_invocation_manager,
+)
 
 # The only class of modes that torch lets stand at the PreDispatch key, where calls arrive whole. It keeps what it
 # sees as proxies; ours overrides `__torch_dispatch__` and keeps the calls themselves.
@@ -70,6 +76,7 @@ def unasked_masks() -> Iterator[None]:
 
 
 __all__ = [
+    "DynamicOutputShapeException",
     "FakeTensor",
     "FakeTensorMode",
     "ProxyTorchDispatchMode",

@@ -55,18 +55,19 @@ class Truth(Node):
 
     def decide(self) -> bool:
         """The answer of this run, which is noted where it is not the same for all sizes."""
-        known = self.known()
-        if known is not None:
-            return known
         match self.tree:
             case ("not", part):
                 return not part.decide()
-            case ("and", left, right):
-                return left.decide() and right.decide()
-            case ("or", left, right):
-                return left.decide() or right.decide()
+            case ("and" | "or" as word, left, right) if self.known() is None:
+                return right.decide() if left.decide() is (word == "and") else word == "or"
+        known = self.known()
+        if len(self.tree) < 3 or isinstance(self.tree[1], Truth):
+            return bool(known)
         relation, left, right = self.tree
-        self.decisions.note(relation, left, right, bool(self.hint))
+        if known is None:
+            self.decisions.note(relation, left, right, bool(self.hint))
+        else:
+            self.decisions.doubt(relation, left, right)
         return bool(self.hint)
 
     def guard_bool(self, file: str, line: int) -> bool:

@@ -141,9 +141,15 @@ def _lone_call(dim: Dim) -> Call | None:
 
 
 def _first_causes(pins: list[Assumption]) -> list[Assumption]:
-    """Without the ties of dims that are pinned already: they follow."""
-    pinned = frozenset().union(*(each.symbols for each in pins if len(each.symbols) == 1))
-    return [each for each in pins if len(each.symbols) == 1 or not each.symbols & pinned]
+    """The first pin of each dim, and ties of dims that are not pinned: what comes after follows from those."""
+    pinned: set[str] = set()
+    first: list[Assumption] = []
+    for each in sorted(pins, key=lambda each: len(each.symbols) > 1):
+        if not each.symbols & pinned:
+            first.append(each)
+        if len(each.symbols) == 1:
+            pinned |= each.symbols
+    return first
 
 
 def _note_range(each: Decision, verdict: Verdict) -> None:
@@ -234,6 +240,18 @@ def pinned(each: Assumption, labels: Mapping[str, str]) -> Error:
         f"{_said(one, labels)} is always {other}",
         cause="the model only works where the two agree",
         cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ",
+        location=each.location,
+    )
+
+
+def special(each: Assumption, labels: Mapping[str, str]) -> Error:
+    """The error for an equality that the example's sizes meet, and for which the model does what it does for no
+    others."""
+    return FrozenDimension(
+        f"{_said(each.left if isinstance(each.left, Expr) else each.right, labels)} freezes: the example has {each}",
+        cause="the model takes a way of its own for this, and another one for other sizes",
+        cure="give an example of other sizes: those are captured then, and a call with these is refused; "
+        "or leave the dim static",
         location=each.location,
     )
 
