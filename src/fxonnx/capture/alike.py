@@ -61,7 +61,7 @@ class _Matching:
         self.known |= zip(self.general.inputs, self.fixed.inputs, strict=True)
         fixed = {each.key: (node, each.tensor) for node, each in self.fixed.weights.items()}
         for node, each in self.general.weights.items():
-            if each.key in fixed and _same_tensor(each.tensor, fixed[each.key][1]):
+            if each.key in fixed and same_tensor(each.tensor, fixed[each.key][1]):
                 self.known[node] = fixed[each.key][0]
 
     def graphs(self, general: fx.Graph, fixed: fx.Graph) -> None:
@@ -204,7 +204,7 @@ def _kinds(node: fx.Node) -> list[Any]:
     return [(each.dtype, each.dim()) for each in leaves if isinstance(each, torch.Tensor)]
 
 
-def _same_tensor(one: torch.Tensor, other: torch.Tensor) -> bool:
+def same_tensor(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two weights are one; constants of the model's code are made anew by each capture."""
     return one is other or (one.dtype is other.dtype and one.shape == other.shape and torch.equal(one, other))
 

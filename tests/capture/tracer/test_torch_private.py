@@ -70,7 +70,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
     from fxonnx.location import Location
 
     n = size(symbol("n"), 7, Decisions({}, {}, {"n": 7}, Location))
-    mode = torch_private.fake_mode(symbolic=True)
+    mode = torch_private.fake_mode(symbolic=True, elsewhere=RuntimeError)
     with mode, torch_private.enable_python_dispatcher():
         x = torch.empty(n, 4)
         y = torch.nn.functional.linear(x.view(-1, 2), torch.empty(3, 2))
@@ -80,7 +80,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
 def test_a_fake_tensor_is_made_of_a_meta_tensor() -> None:
     """If this fails: FakeTensor's constructor changed. See `_get_output_tensor_from_cache_entry` in
     torch/_subclasses/fake_tensor.py for how torch makes one of known geometry, and do so in `answers._make`."""
-    mode = torch_private.fake_mode(symbolic=False)
+    mode = torch_private.fake_mode(symbolic=False, elsewhere=RuntimeError)
     with torch_private.in_kernel_invocation_manager(mode):
         memory = torch.empty_strided((2, 3), (3, 1), device="meta")
     made = torch_private.FakeTensor(mode, memory, torch.device("cpu"))

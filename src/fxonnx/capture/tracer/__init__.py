@@ -53,6 +53,7 @@ def trace(
         if (leaf, axis) not in fewer
     ]
     raise_all([failure.error for failure in failures] or run.verdict.narrowed(run.symbols))
+    flat.returned = run.returned
     program = program_of(run, signature(), (*said, *frozen))
     return replace(program, small=_small_sizes(run, mode, resized)) if run.symbols.axes else program
 
@@ -131,10 +132,7 @@ def _holding_for_the_example(
             return run, []
         labels = second.symbols.labels(second.names)
         return second, [replace(each, error=special(each.pin, labels)) if each.pin else each for each in failures]
-    if not second.same_graph(run):
-        return second, []
-    run.forget_idle_decisions(second)
-    return run, []
+    return run if run.forgets(second) else second, []
 
 
 def _failures(run: Run) -> list[Failure]:

@@ -125,6 +125,7 @@ def _surroundings(func: Any) -> tuple[Any, ...]:
     casts = torch.is_autocast_enabled("cpu")
     return (
         func,
+        torch.get_default_dtype(),
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
         torch.get_autocast_dtype("cpu") if casts else None,

@@ -30,6 +30,19 @@ def interval(dim: Dim, lows: Mapping[str, int], highs: Mapping[str, int]) -> Int
     return max(plain[0], relaxed[0]), min(plain[1], relaxed[1])
 
 
+def certain(relation: str, low: float, high: float) -> bool | None:
+    """What the comparison of a number from low to high with 0 comes out as, whichever it is, or None."""
+    surely, never = {
+        ">": (low > 0, high <= 0),
+        ">=": (low >= 0, high < 0),
+        "<": (high < 0, low >= 0),
+        "<=": (high <= 0, low > 0),
+        "==": (low == high == 0, low > 0 or high < 0),
+        "!=": (low > 0 or high < 0, low == high == 0),
+    }[relation]
+    return True if surely else False if never else None
+
+
 def _is_floor(term: tuple[Monomial, int]) -> bool:
     """Whether a term is a multiple of a floor by a constant, and nothing else."""
     monomial, _ = term

@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fxonnx.capture.tracer.arithmetic import subtract
-from fxonnx.capture.tracer.bounds import interval
-from fxonnx.ir.dims import Dim, evaluate, symbol
+from fxonnx.capture.tracer.bounds import certain, interval
+from fxonnx.ir.dims import Dim, evaluate, symbol, symbols_of
 from fxonnx.location import Location
 
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
+_ANY = -(2**40)  # below what any number is that comes from sizes
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
@@ -65,8 +66,9 @@ class Decisions:
     # comparisons in the model's Python that come out so for sizes from 2 up, and otherwise where one size is 1
     doubts: dict[tuple[str, Dim], Decision | None] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
-    # a number that dims cannot say -> the symbol that stands for it
+    # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
+    origins: dict[Dim, Dim] = field(default_factory=dict)
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
 
@@ -82,17 +84,7 @@ class Decisions:
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
         low, high = interval(difference, self.lows, self.highs)
-        if difference in self.sizes:
-            low = max(low, 0)
-        surely, never = {
-            ">": (low > 0, high <= 0),
-            ">=": (low >= 0, high < 0),
-            "<": (high < 0, low >= 0),
-            "<=": (high <= 0, low > 0),
-            "==": (False, low > 0 or high < 0),
-            "!=": (low > 0 or high < 0, False),
-        }[relation]
-        return True if surely else False if never else None
+        return certain(relation, max(low, 0) if difference in self.sizes else low, high)
 
     def note(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
         """Keep a comparison that came out as it did for the traced sizes."""
@@ -121,7 +113,7 @@ class Decisions:
 
     def lose(self, dim: Dim) -> Frozen:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
-        loss = Loss(dim, self.locate(), self.op)
+        loss = Loss(self._origin(dim), self.locate(), self.op)
         self.losses.append(loss)
         return Frozen(loss)
 
@@ -138,12 +130,22 @@ class Decisions:
             return hint
         raise self.lose(dim)
 
-    def stand_in(self, number: Any) -> Dim:
-        """A symbol for a whole number that no dim can say, the same one wherever it stands."""
+    def stand_in(self, number: Any, origin: Dim) -> Dim:
+        """A symbol for a whole number that no dim can say, the same one wherever it stands; it comes from `origin`."""
         if number not in self.opaque:
             name = f"size{len(self.opaque)}"
-            self.opaque[number], self.lows[name] = symbol(name), 0
+            self.opaque[number], self.lows[name] = symbol(name), _ANY
+            self.origins[symbol(name)] = origin
         return self.opaque[number]
+
+    def is_opaque(self, *dims: Dim) -> bool:
+        """Whether a number that no dim can say is among these."""
+        return not symbols_of(dims) <= self.hints.keys()
+
+    def _origin(self, dim: Dim) -> Dim:
+        """The dim that a number comes from, or itself."""
+        names = symbols_of([dim])
+        return next((origin for opaque, origin in self.origins.items() if symbols_of([opaque]) & names), dim)
 
     # ── what torch's guards call on a node's shape_env ──
 

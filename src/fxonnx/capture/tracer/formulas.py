@@ -52,8 +52,10 @@ def _in_place(target: Any) -> Callable[..., Any]:
 
 
 def _is_plain(input: Any) -> bool:
-    """Whether elements lie in a row and in the order that a result's would, and no autocast changes their dtype."""
-    return input.is_floating_point() and input.is_contiguous() and not torch.is_autocast_enabled("cpu")
+    """Whether elements lie in a row and in the order that a result's would, no autocast changes their dtype, and no
+    gradient is to be kept."""
+    asked = torch.is_autocast_enabled("cpu") or torch.is_grad_enabled()
+    return input.is_floating_point() and input.is_contiguous() and not asked
 
 
 def _has_channels(shape: Any, *rest: Any) -> bool:

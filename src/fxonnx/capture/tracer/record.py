@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
@@ -13,15 +14,23 @@ from torch import fx
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.answers import Answers
+from fxonnx.capture.tracer.memory import Refusals
 from fxonnx.capture.tracer.results import alias
 from fxonnx.capture.tracer.size_nodes import SizeNodes
 from fxonnx.capture.tracer.symbols import Real, Whole
-from fxonnx.capture.tracer.torch_private import FakeTensor, ProxyTorchDispatchMode, is_traceable_wrapper_subclass
+from fxonnx.capture.tracer.torch_private import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    ProxyTorchDispatchMode,
+    UnsupportedOperatorException,
+    is_traceable_wrapper_subclass,
+)
 from fxonnx.capture.views import MEMORY, storage
-from fxonnx.errors import CaptureRefused
 
 _LIFTED = "lifted_tensor_"  # torch.export's name for constants of the model's code
 _NOWHERE = {"": ("", "")}
+_UNANSWERED = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
 class Recorder(ProxyTorchDispatchMode):
@@ -40,13 +49,15 @@ class Recorder(ProxyTorchDispatchMode):
 class Tape:
     """The graph as it grows, and what its nodes stand for.
 
-    `fake` makes a weight's stand-in, `keys` knows weights by name, `place` gives a call's meta.
+    `fake` makes a weight's stand-in, `keys` knows weights by name, `place` gives a call's meta, `refuse` takes note of
+    what cannot be recorded.
     """
 
     answers: Answers
     fake: Callable[[torch.Tensor], Any]
     keys: dict[int, str]
     place: Callable[[], dict[str, Any]]
+    refuse: Refusals
     graph: fx.Graph = field(default_factory=fx.Graph)
     weights: dict[fx.Node, Weight] = field(default_factory=dict)
     autocast: list[tuple[fx.Node, torch.dtype]] = field(default_factory=list)
@@ -56,6 +67,8 @@ class Tape:
     _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
     _reals: dict[int, fx.Node] = field(default_factory=dict)
     _last: fx.Node | None = None  # placeholder
+    _lifted: Iterator[int] = field(default_factory=count)
+    _faces: dict[int, list[Any]] = field(default_factory=dict)  # storage -> the fake tensors over it
 
     def __post_init__(self) -> None:
         self.sizes = self.sizes or SizeNodes(self.graph, self.answers.decisions)
@@ -66,7 +79,7 @@ class Tape:
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
         if torch.Tag.inplace_view in getattr(func, "tags", ()):
             self._keep_look(args[0])
-        result = self.answers(func, args, kwargs)
+        result = self._answer(func, args, kwargs)
         if func is torch.ops.prim.device.default:
             return result
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
@@ -78,6 +91,13 @@ class Tape:
         if torch.is_autocast_enabled("cpu"):
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))
         return result
+
+    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return self.answers(func, args, kwargs)
+        except _UNANSWERED as error:
+            self.refuse.met.append(error)
+            raise
 
     def _keep_look(self, tensor: Any) -> None:
         """Let the nodes of a tensor that is about to become a view of itself keep what it was."""
@@ -104,9 +124,10 @@ class Tape:
         if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.answers.mode:
             return self._adopt(tensor)
         if is_traceable_wrapper_subclass(tensor):
-            raise CaptureRefused(
+            raise self.refuse(
                 f"a {type(tensor).__name__} cannot be recorded",
                 cause="it is made of other tensors, and calls on it are calls on those",
+                cure='try capture="export"',
             )
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
@@ -116,26 +137,24 @@ class Tape:
 
     def _lifted_key(self) -> str:
         """A key for a constant of the code: where it was met, and a number."""
-        number = sum(_LIFTED in weight.key for weight in self.weights.values())
+        number = next(self._lifted)
         module, _ = next(iter(self.place().get("nn_module_stack", _NOWHERE).values()))
         return ".".join(filter(None, (strip(module), f"{_LIFTED}{number}")))
 
     def _adopt(self, tensor: Any) -> Any:
-        """A fake tensor made behind our back (`x.data`): fine where it can only be another face of one we know."""
-        shape, cdata = self.answers.geometry(tensor)[:5], tensor.untyped_storage()._cdata
+        """A fake tensor made behind our back: fine where it can only be another face of one we know, as what
+        `torch.zeros` hands out is of what `aten.zeros` returned."""
+        shape = self.answers.geometry(tensor)[:5]
         faces = {
             storage(known): self._nodes[id(known)]
-            for known in self._kept
-            if isinstance(known, FakeTensor)
-            and id(known) in self._nodes
-            and known.untyped_storage()._cdata == cdata
-            and self.answers.geometry(known)[:5] == shape
+            for known in self._faces.get(tensor.untyped_storage()._cdata, ())
+            if self.answers.geometry(known)[:5] == shape
         }
         if len(faces) != 1:
-            raise CaptureRefused(
+            raise self.refuse(
                 "a tensor was made in a way that cannot be recorded",
-                cause="no aten call returned it",
-                cure="use x.detach() in place of x.data",
+                cause="no aten call returned it: it was copied, deserialized or wrapped",
+                cure='make it with torch functions, or try capture="export"',
             )
         ((number, node),) = faces.items()
         setattr(tensor, MEMORY, number)
@@ -208,11 +227,16 @@ class Tape:
     def _note(self, node: fx.Node, result: Any) -> None:
         self._kept.append(result)
         if isinstance(result, torch.Tensor):
-            self._nodes[id(result)] = node
+            self._known(result, node)
         elif isinstance(result, (list, tuple)):
             for index, each in enumerate(result):
                 if isinstance(each, torch.Tensor):
-                    self._nodes[id(each)] = node, index
+                    self._known(each, (node, index))
+
+    def _known(self, tensor: torch.Tensor, source: fx.Node | tuple[fx.Node, int]) -> None:
+        self._nodes[id(tensor)] = source
+        if tensor.layout is torch.strided:
+            self._faces.setdefault(tensor.untyped_storage()._cdata, []).append(tensor)
 
     def output(self, results: list[Any]) -> None:
         """End the graph."""

@@ -10,6 +10,7 @@ from torch import fx
 
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.decisions import Decisions, Frozen
+from fxonnx.capture.tracer.memory import Refusals
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.size_nodes import SizeNodes
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
@@ -31,7 +32,7 @@ class Retrace:
         Raises FrozenDimension where it holds for one size only.
         """
         before = set(self._decisions.taken)
-        tape = Tape(Answers(self._mode, self._decisions), _no_weights, {}, dict)
+        tape = Tape(Answers(self._mode, self._decisions), _no_weights, {}, dict, Refusals(Location))
         tape.sizes = _Readable(tape.sizes)
         for index, value in enumerate(values):
             tape.input(f"value_{index}", value)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from fxonnx.capture.alike import same_tensor
 from fxonnx.capture.assemble import prepare
 from fxonnx.capture.autocast import insert_casts
 from fxonnx.capture.clean import clean
 from fxonnx.capture.export import no_fast_path, quiet, unadvised
 from fxonnx.capture.functionalize import Mutations
 from fxonnx.capture.guards import Assumption
-from fxonnx.capture.inputs import Flat, Signature
+from fxonnx.capture.inputs import Flat, Returned, Signature
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
 from fxonnx.capture.recording import Recording
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.decisions import OPPOSITE, Decisions
+from fxonnx.capture.tracer.memory import Memory, Refusals
 from fxonnx.capture.tracer.places import Places
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.retrace import Retrace
@@ -32,6 +35,8 @@ from fxonnx.capture.tracer.torch_private import as_exporting, enable_python_disp
 from fxonnx.capture.tracer.untouched import Changes, untouched
 from fxonnx.capture.tracer.verdict import Verdict, judge
 from fxonnx.errors import CaptureRefused
+
+_ONE_AT_A_TIME = RLock()  # flags that belong to the process are set for as long as a model runs
 
 
 @dataclass(eq=False)
@@ -47,6 +52,8 @@ class Run:
     fakes: list[Any]
     inputs: list[fx.Node]
     changes: Changes = field(default_factory=Changes)
+    returned: Returned = field(default_factory=Returned)
+    states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
 
     @staticmethod
     def prepare(
@@ -54,9 +61,10 @@ class Run:
     ) -> Run:
         """Stand-ins for the inputs, where they have symbols at the sizes that those have in this run."""
         places = Places(flat)
+        refuse = Refusals(places)
         decisions = Decisions(dict(symbols.lows), symbols.highs, symbols.hints, places)
-        mode = fake_mode(symbolic=bool(symbols.axes))
-        tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta)
+        mode = fake_mode(symbolic=bool(symbols.axes), elsewhere=lambda: _in_a_thread(refuse))
+        tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta, refuse)
         fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
         inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]
         return Run(flat, names, symbols, decisions, places, tape, fakes, inputs)
@@ -65,13 +73,33 @@ class Run:
         """The model, once. Raises what it raises; the model is left as it was found."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.places.followed(), enable_python_dispatcher(),
-            as_exporting(), unasked_masks(), self.tape.answers.mode, Recorder(self.tape),
+            as_exporting(), unasked_masks(), self.tape.answers.mode, Memory(self.tape.refuse), Recorder(self.tape),
         )  # fmt: skip
-        with untouched(self.flat) as self.changes, ExitStack() as stack:
+        with _ONE_AT_A_TIME, untouched(self.flat) as self.changes, ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
             results = self.flat(*self.fakes)
-        self.tape.output([*results, *(value for _, _, value in self.changes.buffers)])
+            self.returned = replace(self.flat.returned)
+        self.tape.refuse.raise_first()
+        self._keep_states()
+        self.tape.output([*results, *(value for _, _, value in self.states)])
+
+    def _keep_states(self) -> None:
+        """Note the tensors that forward replaced as the states that they are: buffers, and other attributes that it
+        reads too. An attribute that is only written tells of the last call, and nothing depends on it."""
+        read = {id(weight.tensor) for weight in self.tape.weights.values()}
+        for key, before, after, is_buffer in self.changes.tensors:
+            if is_buffer or id(before) in read:
+                self._check_state(key, self.tape.read(before), after)
+                self.states.append((key, before, after))
+
+    def _check_state(self, key: str, before: Any, after: Any) -> None:
+        if before.shape != after.shape or before.dtype is not after.dtype:
+            raise CaptureRefused(
+                f"forward replaces {strip(key)} by a tensor of another kind",
+                cause=f"it is {before.dtype} of shape {list(before.shape)}, and {after.dtype} of {list(after.shape)} then",
+                cure="write into it instead, with copy_()",
+            )
 
     def recording(self) -> Recording:
         """What the run left, to be compared with another; the graph is cleaned."""
@@ -79,20 +107,35 @@ class Run:
         clean(graph)
         outputs = tuple(graph.output_node().args[0])
         return Recording(
-            graph, tuple(self.inputs), self.tape.weights, outputs, self.flat.returned.tree, Locator()
+            graph, tuple(self.inputs), self.tape.weights, outputs, self.returned.tree, Locator()
         )  # fmt: skip
 
-    def forget_idle_decisions(self, other: Run) -> None:
-        """Drop decisions that the other run, which left the same graph, took the other way."""
+    def forgets(self, other: Run) -> bool:
+        """Drop the decision that the other run, which left the same graph, took the other way: it does not matter.
+
+        Of several such decisions each may matter while all together do not; none is dropped then, nor where the rest
+        does not hold for the other run's sizes.
+        """
         taken = self.decisions.taken
         idle = [key for key in taken if (OPPOSITE[key[0]], key[1]) in other.decisions.taken]
-        for key in idle:
-            del taken[key]
+        rest = {key: each for key, each in taken.items() if key not in idle}
+        if len(idle) > 1 or not self._same_graph(other):
+            return False
+        if not judge(rest.values(), self.symbols.hints).holds(other.symbols.hints):
+            return False
+        self.decisions.taken = rest
         self.__dict__.pop("verdict", None)
+        return True
 
-    def same_graph(self, other: Run) -> bool:
-        """Whether two runs left the same calls, on the same sizes."""
-        return self._calls() == other._calls()
+    def _same_graph(self, other: Run) -> bool:
+        """Whether two runs left the same calls, on the same sizes and weights, and the same structure around the
+        results."""
+        return (
+            self._calls() == other._calls()
+            and self.returned.tree == other.returned.tree
+            and all(map(same_tensor, self._tensors(), other._tensors()))
+            and [key for key, *_ in self.states] == [key for key, *_ in other.states]
+        )
 
     def _calls(self) -> list[Any]:
         return [
@@ -100,10 +143,22 @@ class Run:
             for node in self.tape.graph.nodes
         ]
 
+    def _tensors(self) -> list[torch.Tensor]:
+        """The weights, in the order of their placeholders; of those the other run has as many."""
+        return [weight.tensor for weight in self.tape.weights.values()]
+
     @cached_property
     def verdict(self) -> Verdict:
         """What the decisions mean."""
         return judge(self.decisions.taken.values(), self.symbols.hints)
+
+
+def _in_a_thread(refuse: Refusals) -> CaptureRefused:
+    return refuse(
+        "the model computes in another thread",
+        cause="what a thread of its own calls is not recorded",
+        cure="compute in the thread that calls the model",
+    )
 
 
 def _shapes(value: Any) -> Any:
@@ -132,7 +187,7 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
     for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
     mutations = prepare(graph, locator)
-    outputs = _replaced_buffers(run, mutations)
+    outputs = _replaced_states(run, mutations)
     weights = _used_weights(run, mutations)
     return Program(
         graph=graph,
@@ -159,16 +214,13 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
     )
 
 
-def _replaced_buffers(run: Run, mutations: Mutations) -> tuple[Any, ...]:
-    """The model's outputs; the new values of buffers that forward replaced, which stand after them, are mutations."""
+def _replaced_states(run: Run, mutations: Mutations) -> tuple[Any, ...]:
+    """The model's outputs; the new values of what forward replaced, which stand after them, are mutations."""
     output = run.tape.graph.output_node()
     results = list(output.args[0])
-    count = len(results) - len(run.changes.buffers)
+    count = len(results) - len(run.states)
     placeholders = {id(weight.tensor): node for node, weight in run.tape.weights.items()}
-    for (key, before, _), value in zip(run.changes.buffers, results[count:], strict=True):
-        if id(before) not in placeholders or value.meta["val"].shape != before.shape:
-            raise CaptureRefused(f"forward replaces the buffer {strip(key)} by a tensor of another kind",
-                                 cure="write into the buffer instead, with copy_()")  # fmt: skip
+    for (_, before, _), value in zip(run.states, results[count:], strict=True):
         mutations[placeholders[id(before)]] = value
     output.args = (results[:count],)
     return tuple(results[:count])

@@ -21,6 +21,20 @@ from fxonnx.capture.tracer.truth import Truth
 from fxonnx.capture.tracer.whole import Whole
 from fxonnx.ir.dims import Dim
 
+# What torch asks of a size or of a float made of one that no dim says.
+_UNSAID = (
+    "abs", "bitwise_and", "bitwise_or", "bitwise_xor", "float_floordiv", "float_pow", "floordiv", "int_floordiv",
+    "int_truediv", "is_integer", "lshift", "mod", "pos", "pow_by_natural", "rshift", "sym_acos", "sym_asin",
+    "sym_atan", "sym_cos", "sym_cosh", "sym_ite", "sym_log2", "sym_max", "sym_min", "sym_not", "sym_sin", "sym_sinh",
+    "sym_sqrt", "sym_tan", "sym_tanh",
+)  # fmt: skip
+# What a comparison answers as the number that it is.
+_AS_NUMBER = (
+    "abs", "add", "bitwise_xor", "float_pow", "float_truediv", "ge", "gt", "int_floordiv", "int_truediv", "le",
+    "lshift", "lt", "mod", "mul", "ne", "neg", "pos", "pow_by_natural", "rshift", "sub", "sym_float", "sym_max",
+    "sym_min",
+)  # fmt: skip
+
 
 def _install() -> None:
     """Methods that differ only in their name, and each class's knowledge of the others."""
@@ -28,6 +42,12 @@ def _install() -> None:
     for name, relation in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
         for kind in (Whole, Real):
             setattr(kind, name, _comparison(kind, relation))
+    for kind in (Whole, Real):
+        for unsaid in _UNSAID:
+            if not hasattr(kind, unsaid):
+                setattr(kind, unsaid, _loses)
+    for name in _AS_NUMBER:
+        setattr(Truth, name, _as_number(name))
     for layout in LAYOUTS:
         setattr(Whole, layout.__name__, _layout(layout))
     Whole.is_non_overlapping_and_dense_indicator = _indicator  # type: ignore[attr-defined]
@@ -35,6 +55,18 @@ def _install() -> None:
 
 def _comparison(kind: Any, relation: str) -> Callable[[Any, Any], Truth]:
     return lambda self, other: kind._compare(self, relation, other)
+
+
+def _loses(self: Any, *others: Any) -> Any:
+    raise self.decisions.lose(self.any_dim())
+
+
+def _as_number(name: str) -> Callable[..., Any]:
+    def answer(self: Truth, *others: Any) -> Any:
+        numbers = [self.wrap_int(int(each.decide())) if isinstance(each, Truth) else each for each in (self, *others)]
+        return getattr(numbers[0], name)(*numbers[1:])
+
+    return answer
 
 
 def _layout(ask: Callable[[list[int], list[int]], bool]) -> Callable[..., Truth]:

@@ -8,8 +8,10 @@ torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -17,12 +19,14 @@ import torch
 # plain sizes.
 from torch._dispatch.python import enable_python_dispatcher
 
-# Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry. The exception is what
-# nonzero raises on them.
+# Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry. The exceptions are what
+# nonzero, item and ops without a meta kernel raise on them.
 from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
+    UnsupportedOperatorException,
     in_kernel_invocation_manager,
 )
 
@@ -37,12 +41,29 @@ from torch.nn.modules import transformer
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 
-def fake_mode(*, symbolic: bool) -> FakeTensorMode:
+class OneThread(FakeTensorMode):
+    """Computes with fake tensors in the thread that made it; `elsewhere` gives the exception for all others.
+
+    A recorder stands in one thread only: calls that other threads make on its tensors would be lost.
+    """
+
+    def __init__(self, elsewhere: Callable[[], BaseException]) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+        self._elsewhere, self._thread = elsewhere, threading.get_ident()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """One call."""
+        if threading.get_ident() != self._thread:
+            raise self._elsewhere()
+        return super().__torch_dispatch__(func, types, args, kwargs or {})
+
+
+def fake_mode(*, symbolic: bool, elsewhere: Callable[[], BaseException]) -> FakeTensorMode:
     """A mode of our own, that takes a model's real weights where we hand them over.
 
     Its own memory of results reads sizes as sympy expressions, so it is off (`cache_enabled`) where they are ours.
     """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = OneThread(elsewhere)
     mode.cache_enabled = not symbolic
     return mode
 
@@ -76,10 +97,12 @@ def unasked_masks() -> Iterator[None]:
 
 
 __all__ = [
+    "DataDependentOutputException",
     "DynamicOutputShapeException",
     "FakeTensor",
     "FakeTensorMode",
     "ProxyTorchDispatchMode",
+    "UnsupportedOperatorException",
     "as_exporting",
     "enable_python_dispatcher",
     "fake_mode",

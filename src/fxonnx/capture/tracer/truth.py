@@ -64,6 +64,8 @@ class Truth(Node):
         if len(self.tree) < 3 or isinstance(self.tree[1], Truth):
             return bool(known)
         relation, left, right = self.tree
+        if known is None and not self.decisions.op and self.decisions.is_opaque(left, right):
+            raise self.decisions.lose(left - right)
         if known is None:
             self.decisions.note(relation, left, right, bool(self.hint))
         else:

@@ -3,18 +3,17 @@ are no longer free."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from fxonnx.capture.guards import Assumption
 from fxonnx.capture.program import SymbolInfo
+from fxonnx.capture.tracer.bounds import certain, interval
 from fxonnx.capture.tracer.decisions import Decision, Loss
 from fxonnx.capture.tracer.stand_ins import Symbols
 from fxonnx.errors import Error, FrozenDimension
 from fxonnx.ir.dims import Call, Dim, Expr, evaluate
 
-_SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 32, 60, 64, 101, 127, 128, 240, 499, 1000, 1024, 10007)
 _MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
 
 
@@ -79,10 +78,10 @@ def judge(decisions: Iterable[Decision], hints: Mapping[str, int]) -> Verdict:
         if each.relation == "==" and not _varies(assumption, hints):
             verdict.pins.append(assumption)
         else:
-            _note_range(each, verdict)
+            _note_range(assumption, verdict)
             verdict.kept.append(assumption)
     verdict.pins = _first_causes(verdict.pins)
-    verdict.kept = _telling(verdict, hints)
+    verdict.kept = _telling(verdict)
     return verdict
 
 
@@ -94,22 +93,27 @@ def _holds(each: Assumption, sizes: Mapping[str, int]) -> bool:
         return True
 
 
-def _telling(verdict: Verdict, hints: Mapping[str, int]) -> list[Assumption]:
-    """The assumptions that fail for some sizes for which the ones before them hold."""
-    told: list[Assumption] = []
-    trials = list(_trials(hints))
-    for each in sorted(verdict.kept, key=lambda each: each.relation == "=="):
-        if not all(_holds(each, trial) for trial in trials):
-            told.append(each)
-            trials = [trial for trial in trials if _holds(each, trial)]
-    return told
+def _telling(verdict: Verdict) -> list[Assumption]:
+    """The assumptions that say more than the ranges do, and for each end of a range those that it comes from."""
+    told: dict[tuple[str, Dim], Assumption] = {}
+    for each in verdict.kept:
+        if not _is_implied(each, verdict) or _is_edge(each, verdict):
+            told.setdefault((each.relation, each.left - each.right), each)
+    return list(told.values())
 
 
-def _trials(hints: Mapping[str, int]) -> Iterator[dict[str, int]]:
-    """Sizes of every kind, the same ones in every process."""
-    draw = random.Random(0)
-    for _ in range(100):
-        yield {name: draw.choice(_SIZES) for name in hints}
+def _is_implied(each: Assumption, verdict: Verdict) -> bool:
+    """Whether an assumption holds for all sizes in the ranges, those of 0 and 1 as well."""
+    lows = dict.fromkeys(each.symbols, 0) | verdict.lows
+    return certain(each.relation, *interval(each.left - each.right, lows, verdict.highs)) is True
+
+
+def _is_edge(each: Assumption, verdict: Verdict) -> bool:
+    """Whether one end of a range is what an assumption says."""
+    return any(
+        verdict.lows.get(name) == low if low is not None else verdict.highs.get(name) == high
+        for name, low, high in _ranges(each)
+    )
 
 
 def _is_layout(each: Decision) -> bool:
@@ -152,17 +156,22 @@ def _first_causes(pins: list[Assumption]) -> list[Assumption]:
     return first
 
 
-def _note_range(each: Decision, verdict: Verdict) -> None:
-    """Note a bound of one symbol, where the comparison is that."""
-    bound = _linear(each.left - each.right)
-    if bound is None or each.relation in ("==", "!="):
-        return
-    name, slope, offset = bound
-    for low, high in _solved(each.relation, slope, offset):
+def _note_range(each: Assumption, verdict: Verdict) -> None:
+    """Note the bounds of a symbol that a comparison says."""
+    for name, low, high in _ranges(each):
         if low is not None:
             verdict.lows[name] = max(verdict.lows.get(name, 0), low)
         if high is not None:
             verdict.highs[name] = min(verdict.highs.get(name, high), high)
+
+
+def _ranges(each: Assumption) -> Iterator[tuple[str, int | None, int | None]]:
+    """The least or the greatest size of a symbol, where a comparison is about one alone."""
+    bound = _linear(each.left - each.right)
+    if bound is not None and each.relation not in ("==", "!="):
+        name, slope, offset = bound
+        for low, high in _solved(each.relation, slope, offset):
+            yield name, low, high
 
 
 def _linear(difference: Dim) -> tuple[str, int, int] | None:

@@ -112,6 +112,18 @@ class Whole(Node):
 
     floordiv = int_floordiv
 
+    def lshift(self, other: Whole) -> Whole:
+        """n << 2, by a number"""
+        return self.mul(self.wrap_int(1 << other.guard_int("", 0)))
+
+    def rshift(self, other: Whole) -> Whole:
+        """n >> 2, by a number"""
+        return self.int_floordiv(self.wrap_int(1 << other.guard_int("", 0)))
+
+    def any_dim(self) -> Dim:
+        """The dim."""
+        return self.dim
+
     def sym_max(self, other: Whole) -> Whole:
         """max(n, m): the one that is larger for all sizes, where there is one."""
         if self.decisions.known(">=", self.dim, other.dim):

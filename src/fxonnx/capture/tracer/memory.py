@@ -1,0 +1,72 @@
+"""What goes past the dispatcher, where the tape would not see it: reads of a tensor's memory by numpy and DLPack, and
+`x.data`.
+
+And the refusals that a model catches: `try: n = x.sum().item()` with an `except` that goes on must not be taken for
+the model's only way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from fxonnx.errors import CaptureRefused
+from fxonnx.location import Location
+
+_READS = frozenset(
+    {
+        torch.Tensor.numpy,
+        torch.Tensor.__array__,
+        torch.Tensor.__dlpack__,
+        torch.Tensor.data_ptr,
+    }
+)
+_DATA: Any = torch.Tensor.data
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What could not be captured, in the order in which it was met, whoever swallowed it."""
+
+    locate: Callable[[], Location]
+    met: list[BaseException] = field(default_factory=list)
+
+    def __call__(self, what: str, *, cause: str, cure: str) -> CaptureRefused:
+        """The error for what is met here; noted."""
+        error = CaptureRefused(what, cause=cause, cure=cure, location=self.locate())
+        self.met.append(error)
+        return error
+
+    def raise_first(self) -> None:
+        """Raise the first of them."""
+        if self.met:
+            raise self.met[0]
+
+
+class Memory(TorchFunctionMode):
+    """Stands before every torch function while a model runs."""
+
+    def __init__(self, refuse: Refusals) -> None:
+        super().__init__()
+        self._refuse = refuse
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """One function: `x.data` as the alias that it is; what reads memory is refused."""
+        if func == _DATA.__get__:
+            return args[0].detach()
+        if func == _DATA.__set__:
+            raise self._refuse(
+                "x.data = … cannot be recorded", cause="it exchanges a tensor's memory", cure="write x.copy_(…) instead"
+            )
+        if func in _READS:
+            raise self._refuse(
+                f"a tensor's memory is read, by {func.__name__}",
+                cause="while a model is captured tensors have shapes and no contents",
+                cure="compute with torch instead of numpy in forward; what does not depend on the inputs belongs in "
+                "__init__",
+            )
+        return func(*args, **(kwargs or {}))
