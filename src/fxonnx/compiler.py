@@ -15,6 +15,7 @@ from fxonnx.capture import Program, capture
 from fxonnx.capture.decompose import Decomposer
 from fxonnx.capture.inputs import as_arguments
 from fxonnx.compiled import Compiled
+from fxonnx.errors import CaptureRefused
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard
@@ -143,6 +144,12 @@ def _capture(
 
 def _lower(program: Program, registry: Registry, target: Target, output_names: Sequence[str] | None) -> Graph:
     graph = import_program(program, registry, Decomposer(program), target.opset)
+    if not graph.outputs:
+        raise CaptureRefused(
+            "the model returns no tensor",
+            cause="it returns Python values that do not depend on its inputs, and writes to nothing",
+            cure="return the tensors that are to be computed",
+        )
     names = [*program.signature.output_names(output_names)]
     names += [f"{program.inputs[writeback.input].name}.after" for writeback in program.writebacks]
     names += [f"{state.key}.after" for state in program.states]

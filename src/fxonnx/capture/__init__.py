@@ -30,7 +30,6 @@ from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.trace import small_sizes, trace
 from fxonnx.capture.tree import Branch, flatten
-from fxonnx.errors import CaptureRefused, DataDependentControlFlow, ModelRaised
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
 
@@ -86,10 +85,10 @@ def capture(
         if strategy != "export":
             try:
                 return tracer.trace(flat, table, names, leaves, signature, mode)
-            except (CaptureRefused, DataDependentControlFlow, ModelRaised) as error:
+            except tracer.Beyond as beyond:
                 if strategy == "trace":
-                    raise
-                reason = str(error)
+                    raise beyond.error from beyond.__cause__
+                reason = str(beyond)
         done, frozen = trace(flat, table, names, leaves)
     program = assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
     return replace(program, fallback=reason, small=small_sizes(flat, mode, done) if done.example else None)

@@ -53,13 +53,15 @@ _BOOKKEEPING = (
 class Assumption:
     """A comparison of sizes that came out one way while tracing.
 
-    The graph holds for calls where it comes out so again.
+    The graph holds for calls where it comes out so again. One of numbers that no dim can say has a `text` of its own,
+    and cannot be asked whether it holds.
     """
 
     left: Dim
     relation: str
     right: Dim
     location: Location
+    text: str = ""
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the graph is right for these sizes, by name of the dim; not where something is divided by 0."""
@@ -75,7 +77,7 @@ class Assumption:
         return symbols_of((self.left, self.right))
 
     def __str__(self) -> str:
-        return f"{self.left} {self.relation} {self.right}"
+        return self.text or f"{self.left} {self.relation} {self.right}"
 
 
 def assumptions(
@@ -91,8 +93,13 @@ def assumptions(
     kept: list[Assumption] = []
     environment = shape_env(nodes)
     for guard in environment.guards if environment is not None else ():
-        each = _read(environment.replace(guard.expr), places.get(str(guard.expr), Location()), sizes)
-        if each is None or not each.symbols or not each.symbols <= example.keys():
+        expression, location = environment.replace(guard.expr), places.get(str(guard.expr), Location())
+        each = _read(expression, location, sizes)
+        if each is None or not each.symbols:
+            continue
+        if not each.symbols <= example.keys():
+            if not _is_bookkeeping(guard.sloc.framework_loc):
+                pinning += _inexact(each, expression, sizes, example)
             continue
         if each.relation == "==" and not _varies(each, example):
             pinning.append(each)
@@ -139,6 +146,14 @@ def _read(guard: Any, location: Location, sizes: Sizes) -> Assumption | None:
         return None
     left, right = (sizes.expression(side) for side in guard.args)
     return Assumption(left, relation[0], right, location)
+
+
+def _inexact(each: Assumption, expression: Any, sizes: Sizes, example: Mapping[str, int]) -> list[Assumption]:
+    """A comparison of floats made of the inputs' sizes, as the pin that it is for us; none where data is in it."""
+    dims = [sizes.expression(each) for each in expression.free_symbols]
+    if not dims or not symbols_of(dims) <= example.keys():
+        return []
+    return [Assumption(sum(dims), each.relation, 0, each.location, str(expression))]
 
 
 def _is_bookkeeping(frame: Any) -> bool:

@@ -7,7 +7,8 @@ for, at exactly that size: where the same graph comes out, the one with dynamic 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from fxonnx.capture.alike import Difference, compare
 from fxonnx.capture.dynamic import Axis, like
 from fxonnx.capture.export import training_mode
 from fxonnx.capture.failures import Translating
+from fxonnx.capture.guards import Assumption
 from fxonnx.capture.recording import Recording
 from fxonnx.errors import CallMismatch, Error
 from fxonnx.ir.dims import Dim, evaluate
@@ -31,6 +33,18 @@ class Record(Protocol):
 
     def __call__(self, leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
         """The recording for inputs like these."""
+
+
+class Assume(Protocol):
+    """Captures a model once more with some of its dims at fixed sizes."""
+
+    def __call__(self, leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
+        """What it decides by the sizes of the others then."""
+
+
+def nothing(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
+    """For a capture that cannot tell."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +67,19 @@ class Example:
 class SmallSizes:
     """Answers, once for each combination of sizes below 2, whether a program holds for it.
 
-    `record` captures the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those that the
-    program was captured at, by name, 2 or more.
+    `record` and `assume` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
+    that the program was captured at, by name, 2 or more.
     """
 
     record: Record
+    assume: Assume
     model: Any
     mode: str
     axes: Mapping[Axis, Dim]
     sizes: Mapping[str, int]
     example: Example
     general: Recording | None = None
-    answers: dict[tuple[tuple[str, int], ...], CallMismatch | None] = field(default_factory=dict)
+    answers: dict[tuple[tuple[str, int], ...], CallMismatch | Sequence[Assumption]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
 
     def __call__(self, sizes: Mapping[str, int]) -> CallMismatch | None:
@@ -73,30 +88,47 @@ class SmallSizes:
         with self.lock:
             if key and key not in self.answers:
                 self.answers[key] = self._ask(dict(key))
-        return self.answers.get(key)
+        answer = self.answers.get(key, ())
+        if isinstance(answer, CallMismatch):
+            return answer
+        return next((_outside(each, sizes) for each in answer if not each.holds(sizes)), None)
 
-    def _ask(self, small: Mapping[str, int]) -> CallMismatch | None:
+    def _ask(self, small: Mapping[str, int]) -> CallMismatch | Sequence[Assumption]:
+        """Why these sizes do not go with any others, or what the others must be."""
         given = ", ".join(f"{name} = {size}" for name, size in small.items())
         try:
-            self.general = self.general or self._record(self.sizes, dynamic=True)
-            compare(self.general, self._record({**self.sizes, **small}, dynamic=False))
+            with self._prepared():
+                self.general = self.general or self.record(self._leaves({}), dynamic=True)
+                fixed = self.record(self._leaves(small), dynamic=False)
+                assumed = self.assume(self._leaves(small), small)
+            compare(self.general, fixed)
         except Difference as difference:
             cause = f"with this size its Python code takes another way: it calls {difference}"
             return _mismatch(given, cause, difference.location)
         except Error as error:
             return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
-        return None
+        return assumed
 
-    def _record(self, sizes: Mapping[str, int], *, dynamic: bool) -> Recording:
-        """The model captured at exactly these sizes."""
+    def _leaves(self, small: Mapping[str, int]) -> list[torch.Tensor]:
+        """Inputs of the captured sizes, but for these."""
+        sizes = {**self.sizes, **small}
         shapes = [
             [evaluate(self.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(sketch.shape)]
             for leaf, sketch in enumerate(self.example.sketches)
         ]
-        leaves = [like(*each) for each in zip(self.example.sketches, shapes, self.example.devices, strict=True)]
+        return [like(*each) for each in zip(self.example.sketches, shapes, self.example.devices, strict=True)]
+
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
+        """As the model was captured."""
         enabled, dtype = self.example.autocast
         with training_mode(self.model, self.mode), torch.autocast("cpu", dtype, enabled), Translating():
-            return self.record(leaves, dynamic=dynamic)
+            yield
+
+
+def _outside(each: Assumption, sizes: Mapping[str, int]) -> CallMismatch:
+    given = ", ".join(f"{name} = {size}" for name, size in sizes.items() if size < 2)
+    return _mismatch(given, f"with this size it holds where {each}", each.location)
 
 
 def _mismatch(given: str, cause: str, *places: Location) -> CallMismatch:

@@ -18,7 +18,7 @@ from fxonnx.capture.freeze import Freeze, Naming, add_ranges, example_sizes, nam
 from fxonnx.capture.guards import Assumption, assumptions, decides, decisions, shape_env, symbol_of
 from fxonnx.capture.inputs import Flat
 from fxonnx.capture.recording import Recording
-from fxonnx.capture.small import Example, SmallSizes
+from fxonnx.capture.small import Example, SmallSizes, nothing
 from fxonnx.errors import Error, FrozenDimension, raise_all
 from fxonnx.ir.dims import symbols_of
 from fxonnx.location import Location
@@ -67,7 +67,7 @@ def small_sizes(flat: Flat, mode: str, done: Trace) -> SmallSizes:
         exported = export(flat, leaves, table if dynamic else {})
         return Recording.of(exported, flat.returned.tree)
 
-    return SmallSizes(record, flat.model, mode, done.naming.axes, done.example, Example.of(done.leaves))
+    return SmallSizes(record, nothing, flat.model, mode, done.naming.axes, done.example, Example.of(done.leaves))
 
 
 def attempts(

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import fx
 
+from fxonnx.errors import CaptureRefused
+
 aten = torch.ops.aten
 
 
@@ -45,7 +47,14 @@ def storage(value: torch.Tensor) -> int:
     Fake memory has no address; torch names it by this number (as its StorageWeakRef does). Fake tensors that the
     tracer copies of one another share torch's storage, and carry the number of what they stand for.
     """
-    return getattr(value, MEMORY, None) or int(value.untyped_storage()._cdata)
+    try:
+        return getattr(value, MEMORY, None) or int(value.untyped_storage()._cdata)
+    except NotImplementedError as error:
+        raise CaptureRefused(
+            "a transform of torch.func is left in the graph",
+            cause="its tensors have no memory of their own",
+            cure="compute the gradient or the batch with plain operations",
+        ) from error
 
 
 class Emit:

@@ -154,7 +154,7 @@ class Importer:
         if isinstance(node.target, torch._ops.HigherOrderOperator):
             return self._higher_order(node)
         if not hasattr(node.target, "_schema"):
-            return self._failed(node, errors.UnsupportedOperator, f"{node.target} is not an aten op")
+            return self._failed(node, errors.UnsupportedOperator, "it is a function of Python's or torch's, no aten op")
         names, _ = arguments_of(node.target)
         lowering = self._find(str(node.target), names, touches_complex(node))
         if lowering is None:
@@ -245,6 +245,8 @@ class Importer:
             if inner.op == "call_function":
                 self.builder.location = location
                 self.values[inner] = self._call(inner)
+            elif inner.op == "get_attr":
+                raise Unsupported(f"its decomposition needs a constant tensor, {inner.target}")
         (result,) = graph.find_nodes(op="output")
         return self._checked(self.read(result.args[0]), node.meta.get("val"))
 
@@ -305,32 +307,40 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
     for node, weight in program.weights.items():
         importer.values[node] = builder.constant(TorchData(weight.tensor), name=weight.key)
     importer.run(program.graph.nodes)
-    errors.raise_all(importer.failures)
     results = [*program.outputs, *(w.result for w in program.writebacks), *(s.result for s in program.states)]
-    return builder.finish([result_tensor(importer, item) for item in results if item is not None])
+    finished = [result_tensor(importer, item) for item in results if item is not None]
+    errors.raise_all(importer.failures)
+    return builder.finish(finished)
 
 
 def failure(kind: type[errors.Error], node: fx.Node, cause: str, location: Location) -> errors.Error:
     """The error about one op: what it is, why it cannot be lowered, and what the user can do."""
-    name = str(node.target).removesuffix(".default")
+    is_op = isinstance(node.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
+    name = str(node.target).removesuffix(".default") if is_op else getattr(node.target, "__name__", str(node.target))
+    lowering = f'write a lowering: @fxonnx.register_lowering("{name}")'
     cures = {
-        errors.UnsupportedOperator: f'write a lowering: @fxonnx.register_lowering("{name}")',
+        errors.UnsupportedOperator: lowering if is_op else "compute the same with plain torch operations",
         errors.UnsupportedArguments: "change the arguments, or register a lowering that can say them",
         errors.WrongLowering: "correct the lowering; if it is fxonnx's own, please report it with this message",
     }
-    return kind(f"{node.target} cannot be lowered", cause=cause, cure=cures[kind], location=location)
+    return kind(f"{node.target if is_op else name} cannot be lowered", cause=cause, cure=cures[kind], location=location)
 
 
 def result_tensor(importer: Importer, item: Any) -> Tensor:
     """An output leaf as a tensor: a value, a size, or a Python constant that the model returns."""
     result = importer.read(item)
-    return (
-        result
-        if isinstance(result, Tensor)
-        else importer.builder.size(result)
-        if isinstance(result, Expr)
-        else importer.builder.constant(result)
-    )
+    if isinstance(result, Tensor):
+        return result
+    try:
+        return importer.builder.size(result) if isinstance(result, Expr) else importer.builder.constant(result)
+    except UnknownSize as reason:
+        cause = f"{reason}: it is computed in a way that only Python can say"
+        importer.failures.append(
+            errors.UnsupportedArguments(
+                "a size that the model returns cannot be computed", cause=cause, cure="compute it with // and *"
+            )
+        )
+        return importer.builder.constant(0)
 
 
 def tensor_type(fake: Any, dim: Callable[[Any], Dim]) -> TensorType:

@@ -26,6 +26,14 @@ _VIEWED = {
 }
 
 
+def _address(tensor: torch.Tensor) -> int:
+    """Where the elements lie; 0 for a tensor without memory, fake or on the meta device."""
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchData(Data):
     """A torch tensor as constant content; complex tensors appear real with a last axis of 2."""
@@ -46,7 +54,7 @@ class TorchData(Data):
     def identity(self) -> Hashable:
         """Two tensors over the same elements of the same storage are one weight."""
         tensor = self.tensor
-        return (tensor.data_ptr() or id(tensor), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        return (_address(tensor) or id(tensor), tensor.dtype, tuple(tensor.shape), tensor.stride())
 
     def buffer(self) -> Any:
         """The tensor, detached and contiguous (the same memory when it already is)."""

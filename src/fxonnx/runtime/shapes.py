@@ -101,7 +101,10 @@ def _identifier(text: str) -> str:
 
 
 def _evaluate(dim: Dim, known: dict[str, int]) -> int | None:
-    return dim if isinstance(dim, int) else evaluate(dim, known) if dim.symbols <= known.keys() else None
+    """A dim's size. What is left of an axis of 1 after `x[1:-1]`, n - 2 by its expression, is nothing."""
+    if isinstance(dim, int):
+        return dim
+    return max(0, evaluate(dim, known)) if dim.symbols <= known.keys() else None
 
 
 def _evaluate_all(shape: tuple[Dim, ...] | None, known: dict[str, int]) -> Sizes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from tests.capture.interpret import run
 from torch import Tensor
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture import Program, capture
 
@@ -64,6 +66,68 @@ def test_sizes_are_dims() -> None:
     program = traced(lambda x: (x.flatten(), x[: x.shape[0] // 2]), 4, 6)
     shapes = [[str(program.dim(size)) for size in node.meta["val"].shape] for node in program.outputs]
     assert shapes == [["m*n"], ["n // 2", "m"]]
+
+
+SLICES: dict[str, Callable[[Tensor], Tensor]] = {
+    "first": lambda x: x[:3],
+    "last": lambda x: x[-3:],
+    "after": lambda x: x[3:],
+    "before": lambda x: x[:-3],
+    "inner": lambda x: x[1:-1],
+    "window": lambda x: x[:, -31:],
+    "broadcast": lambda x: x[:1] + x[:, -1:],
+    "difference": lambda x: x[1:] - x[:-1],
+    "steps": lambda x: x[1::2],
+}
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_a_slice_is_cut_to_the_axis_whatever_its_size(name: str) -> None:
+    compiled = fxonnx.compile(SLICES[name], torch.ones(6, 6), dynamic_shapes=NM, capture="trace")
+    assert str(compiled.limits) == ""
+    for n in (6, 2, 3, 1, 9):
+        x = torch.randn(n, n + 1)
+        torch.testing.assert_close(compiled(x), SLICES[name](x))
+
+
+def test_sizes_as_tensors() -> None:
+    def model(x: Tensor) -> Tensor:
+        n, m = x.shape
+        sizes = torch.tensor([[n, 2], [m, n * m]]) + torch.tensor(x.shape).sum() + torch.as_tensor(n)
+        x = x * sizes.sum() + x.new_tensor([n / 2, 3]).sum()
+        return x + torch.tensor(3.0) * torch.tensor(m, dtype=x.dtype)
+
+    program = traced(model, 4, 6)
+    x = torch.randn(7, 3)
+    torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+def test_max_pool1d_over_a_length_that_varies() -> None:
+    program = traced(lambda x: F.max_pool1d(x, 3, 2, padding=1), 4, 16)
+    x = torch.randn(4, 23)
+    torch.testing.assert_close(run(program, (x,))[0], F.max_pool1d(x, 3, 2, padding=1))
+
+
+def test_an_empty_view_taken_twice() -> None:
+    program = traced(lambda x: x + x[0:0][:, 1:2].sum() + x[0:0][:, 1:2].sum(), 4, 6)
+    assert len(program.symbols) == 2
+
+
+def test_the_layout_of_a_copy_decides_nothing() -> None:
+    program = traced(lambda x: x[:, ::2].transpose(0, 1).contiguous() * 2, 4, 6)
+    assert program.assumptions == () and program.doubts == ()
+
+
+def test_sizes_of_sizes_take_no_time() -> None:
+    """Each stands in the next three times: told apart they were 3^20."""
+
+    def model(x: Tensor) -> Tensor:
+        for _ in range(20):
+            x = F.pad(x, (0, -x.shape[1] % 3))
+            x = x[:, : x.shape[1] - x.shape[1] % 2 + 2]
+        return x
+
+    assert len(traced(model, 4, 6).symbols) == 2
 
 
 # ── what freezes ────────────────────────────────────────
@@ -158,6 +222,68 @@ def test_a_branch_holds_for_the_example() -> None:
 def test_a_comparison_that_changes_nothing_is_forgotten() -> None:
     program = traced(lambda x: x + (min(x.shape) > 0), 6, 3)
     assert program.assumptions == ()
+
+
+CHOICES: dict[str, Callable[[Tensor], Any]] = {
+    "a size": lambda x: x * 2 if x.shape[0] == 77 else x + 1,
+    "a multiple": lambda x: x * 2 if x.shape[0] % 77 == 0 else x + 1,
+    "a sum": lambda x: x * 2 if x.shape[0] + x.shape[1] == 30 else x + 1,
+    "a range, then parity": lambda x: (x * 2 if x.shape[0] % 2 == 0 else x) if 33 <= x.shape[0] <= 59 else x / 2,
+    "a quotient": lambda x: x * 2 if x.shape[0] / 3 > 5 else x + 1,
+    "a whole quotient": lambda x: x * 2 if (x.shape[0] / 3).is_integer() else x + 1,
+    "two that cancel": lambda x: x + 1 if (x.shape[0] > 50) == (x.shape[1] > 50) else x - 1,
+    "a constant": lambda x: x * (torch.tensor([1.0]) if x.shape[0] > 50 else torch.tensor([3.0])),
+    "a key": lambda x: {"long" if x.shape[0] > 50 else "short": x + 1},
+    "a negative trunc": lambda x: x * math.trunc((x.shape[0] - 100) / 3),
+    "shifts": lambda x: x[: (x.shape[0] >> 1) + 1] * (x.shape[1] << 2),
+}
+
+
+@pytest.mark.parametrize("example", [(5, 4), (77, 4), (40, 4)], ids=str)
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_decision_is_kept(name: str, example: tuple[int, int]) -> None:
+    """Where the program says that it holds, it does what the model does; for the example it says so, or freezes."""
+    model = CHOICES[name]
+    try:
+        program = traced(model, *example)
+    except errors.FrozenDimension as error:
+        assert name == "a size" and example[0] == 77 and "the example has n == 77" in error.what
+        return
+    assert holds(program, *example)
+    for n, m in product((example[0], 2, 29, 30, 51, 77, 78, 154), (2, 4, 60)):
+        if holds(program, n, m):
+            x = torch.rand(n, m)
+            found = run(program, (x,))[0]
+            got = program.signature.unflatten([found] if isinstance(found, Tensor) else found.values())
+            torch.testing.assert_close(got, model(x))
+
+
+def holds(program: Program, n: int, m: int) -> bool:
+    return all(each.holds({"n": n, "m": m}) for each in program.assumptions)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x: x * 2 if math.floor(x.shape[0] * 0.3) > 5 else x,
+        lambda x: x * 2 if round(x.shape[0] / 3) > 5 else x,
+        lambda x: x * 2 if x.shape[0] * 0.1 > 1 else x,
+        lambda x: x[: math.floor(x.shape[0] / 100 * 100)],
+        lambda x: x * (x.shape[0] & 3),
+        lambda x: x * (x.shape[0] % 2.5),
+    ],
+    ids=["floor", "round", "compare", "slice", "bits", "remainder"],
+)
+def test_a_number_that_no_dim_says_decides_nothing(model: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(errors.FrozenDimension) as caught:
+        traced(model, 5, 4)
+    assert caught.value.locations[0].file == __file__
+
+
+@pytest.mark.parametrize("layer", [torch.nn.LayerNorm(6), torch.nn.BatchNorm1d(6)], ids=str)
+def test_a_layer_that_takes_one_size_freezes_it(layer: torch.nn.Module) -> None:
+    with pytest.raises(errors.FrozenDimension):
+        capture(layer.eval(), (torch.randn(4, 6),), dynamic_shapes={"input": {0: "n", 1: "m"}}, strategy="trace")
 
 
 def test_equal_example_sizes_tie_nothing() -> None:

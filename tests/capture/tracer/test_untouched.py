@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,39 @@ def test_nothing_is_left_behind(name: str) -> None:
         assert all(vars(module)[name] is value for name, value in old.items())
     assert (model.calls, model.kept, model.last, hasattr(model, "late")) == (0, [], None, False)
     assert model.training and not model.fc.training and model.seen.sum() == 0
+
+
+def test_caches_in_objects_and_containers_are_left_as_they_were() -> None:
+    class Cache:
+        table: Any = None
+
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cache, self.nested, self.loose = Cache(), {"a": [deque(), ()]}, [nn.Identity()]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.cache.table = x * 2
+            self.nested["a"][0].append(x)
+            self.loose[0].last = x
+            return self.cache.table + 1
+
+    model = Caching()
+    capture(model, (torch.randn(3),), strategy="trace")
+    assert model.cache.table is None
+    assert not model.nested["a"][0]
+    assert not hasattr(model.loose[0], "last")
+
+
+def test_two_threads_that_capture_leave_the_flags_of_the_process() -> None:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(20)))
+    before = surroundings()
+    threads = [threading.Thread(target=capture, args=(model, torch.ones(2, 4))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert surroundings() == before
 
 
 def test_other_threads_run_as_ever() -> None:

@@ -9,7 +9,7 @@ noted with the user's line (`decisions`) and sorted when the run is over (`verdi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +18,7 @@ from fxonnx.capture.dynamic import Axis, Requests, without
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Flat, Signature
+from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Program
 from fxonnx.capture.recording import Recording
 from fxonnx.capture.small import Example, SmallSizes
@@ -30,6 +31,14 @@ from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised, r
 from fxonnx.ir.dims import Expr, symbols_of
 
 
+class Beyond(Exception):
+    """What the tracer cannot do and torch.export may. `error` says what."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def trace(
     flat: Flat,
     table: Requests,
@@ -40,8 +49,8 @@ def trace(
 ) -> Program:
     """The Program of the flat model, which is in the training `mode` now.
 
-    `signature` is asked for after the model has run. Raises what the model raises, as errors of ours, and
-    FrozenDimension for each required dim that is not free.
+    `signature` is asked for after the model has run. Raises FrozenDimension for each required dim that is not free,
+    CaptureRefused, and Beyond for what torch.export may take.
     """
     for fewer, resized in attempts(table, names, leaves):
         run, failures, frozen = _freed(flat, fewer, names, resized)
@@ -52,6 +61,9 @@ def trace(
         for leaf, axis in table
         if (leaf, axis) not in fewer
     ]
+    for failure in failures:
+        if failure.is_beyond:
+            raise Beyond(failure.error) from failure.error.__cause__
     raise_all([failure.error for failure in failures] or run.verdict.narrowed(run.symbols))
     flat.returned = run.returned
     program = program_of(run, signature(), (*said, *frozen))
@@ -67,7 +79,12 @@ def _small_sizes(run: Run, mode: str, leaves: Sequence[torch.Tensor]) -> SmallSi
         again()
         return again.recording()
 
-    return SmallSizes(record, flat.model, mode, symbols.axes, symbols.hints, Example.of(leaves))
+    def assume(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
+        again = Run.prepare(flat, names, leaves, symbols.fixed_at(fixed))
+        again()
+        return [*again.verdict.pins, *again.verdict.kept]
+
+    return SmallSizes(record, assume, flat.model, mode, symbols.axes, symbols.hints, Example.of(leaves))
 
 
 def _freed(
@@ -89,11 +106,13 @@ def _freed(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error, the names of the dims that it is about, and the equality that pins them, if one does."""
+    """An error, the names of the dims that it is about, and the equality that pins them, if one does; or one that
+    torch.export need not meet."""
 
     error: Error
     symbols: frozenset[str] = frozenset()
     pin: Assumption | None = None
+    is_beyond: bool = False
 
 
 def _settled(
@@ -142,7 +161,10 @@ def _failures(run: Run) -> list[Failure]:
             run()
     except Error as error:
         if not run.decisions.losses:
-            return [Failure(_said_better(error))]
+            scripted = _scripted(error, run.flat)
+            if scripted is not None:
+                return [Failure(scripted)]
+            return [Failure(_said_better(error), is_beyond=not run.tape.refuse.final)]
     losses = {(loss.dim, loss.location, loss.op): loss for loss in run.decisions.losses}
     labels = run.symbols.labels(run.names)
     return [Failure(lost(loss, labels), symbols_of([loss.dim])) for loss in losses.values()] or [
@@ -159,6 +181,20 @@ def _reason(run: Run, axis: Axis, failures: Sequence[Failure]) -> str:
     if dim in (failure.pin.left, failure.pin.right):
         return f"always {failure.pin.right if dim == failure.pin.left else failure.pin.left}"
     return f"pinned by {failure.pin}"
+
+
+def _scripted(error: Error, flat: Flat) -> Error | None:
+    """The error for a scripted module, which takes itself for its own first argument where torch is told that it is
+    exporting."""
+    path = next((path for path, each in flat.named_modules() if isinstance(each, torch.jit.ScriptModule)), None)
+    if path is None or not isinstance(error.__cause__, TypeError):
+        return None
+    return CaptureRefused(
+        "a scripted module cannot be recorded",
+        cause=f"{strip(path) or 'the model'} is TorchScript, whose calls torch hides",
+        cure="give the module that it was scripted of",
+        location=error.locations,
+    )
 
 
 def _said_better(error: Error) -> Error:
@@ -203,4 +239,4 @@ def _optional(run: Run, table: Requests, failures: Sequence[Failure]) -> list[Ax
     ]
 
 
-__all__ = ["trace"]
+__all__ = ["Beyond", "trace"]

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
-from fxonnx.ir.dims import Call, Dim, Expr, Symbol, substitute, symbol
+from fxonnx.ir.dims import Call, Dim, Expr, Symbol, symbol
+from fxonnx.ir.dims.expression import FUNCTIONS, product
 
 Monomial: TypeAlias = "tuple[Symbol | Call, ...]"
 Interval: TypeAlias = "tuple[float, float]"  # whole numbers, or an infinity
+Known: TypeAlias = "tuple[tuple[str, int], ...]"  # a number for each symbol that has one
 
 LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
 
@@ -67,20 +70,43 @@ def _without_floor(
 
 def _plain(dim: Expr, lows: Mapping[str, int], highs: Mapping[str, int]) -> Interval:
     """Term by term."""
-    names = dim.symbols
-    shifted = substitute(dim, {name: symbol(name) + lows.get(name, LEAST) for name in names})
-    rests = {name: highs[name] - lows.get(name, LEAST) for name in names if name in highs}
-    return _of_dim(shifted, rests)
+    names = sorted(dim.symbols)
+    starts = tuple((name, lows.get(name, LEAST)) for name in names)
+    ends = tuple((name, highs[name] - low) for name, low in starts if name in highs)
+    return _of_dim(_shifted(dim, starts), ends)
 
 
-def _of_dim(dim: Dim, rests: Mapping[str, int]) -> Interval:
+# Sizes are made of sizes: padded, cropped and halved four times, one stands in the next some twenty times. So what is
+# found of one is remembered.
+
+
+@lru_cache(maxsize=1 << 16)
+def _shifted(dim: Dim, starts: Known) -> Dim:
+    """The dim over what its symbols are beyond their least sizes."""
+    if isinstance(dim, int):
+        return dim
+    total: Dim = 0
+    for monomial, factor in dim.terms:
+        total = total + factor * product(_shifted_atom(atom, starts) for atom in monomial)
+    return total
+
+
+@lru_cache(maxsize=1 << 16)
+def _shifted_atom(atom: Symbol | Call, starts: Known) -> Dim:
+    if isinstance(atom, Symbol):
+        return symbol(atom.text) + dict(starts)[atom.text]
+    return FUNCTIONS[atom.function](_shifted(atom.left, starts), _shifted(atom.right, starts))
+
+
+@lru_cache(maxsize=1 << 16)
+def _of_dim(dim: Dim, ends: Known) -> Interval:
     if isinstance(dim, int):
         return dim, dim
     low, high = 0.0, 0.0
     for monomial, factor in dim.terms:
         term: Interval = (factor, factor)
         for atom in monomial:
-            term = _times(term, _of_atom(atom, rests))
+            term = _times(term, _of_atom(atom, ends))
         low, high = low + term[0], high + term[1]
     return low, high
 
@@ -90,10 +116,11 @@ def _times(left: Interval, right: Interval) -> Interval:
     return min(products), max(products)
 
 
-def _of_atom(atom: Symbol | Call, rests: Mapping[str, int]) -> Interval:
+@lru_cache(maxsize=1 << 16)
+def _of_atom(atom: Symbol | Call, ends: Known) -> Interval:
     if isinstance(atom, Symbol):
-        return 0, rests.get(atom.text, math.inf)
-    left, right = _of_dim(atom.left, rests), _of_dim(atom.right, rests)
+        return 0, dict(ends).get(atom.text, math.inf)
+    left, right = _of_dim(atom.left, ends), _of_dim(atom.right, ends)
     match atom.function:
         case "max":
             return max(left[0], right[0]), max(left[1], right[1])

@@ -71,6 +71,19 @@ def _has_features(shape: Any, normalized: Any, *rest: Any) -> bool:
     return all(isinstance(each, int) for each in features) and {tuple(normalized), *sizes} == {features}
 
 
+def _max_pool1d(
+    input: Any, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Any:  # fmt: skip
+    """As of an image with one row, whose meta kernel takes sizes that vary."""
+    steps = (1, *_pair(stride)) if _pair(stride) else ()
+    window = (1, *_pair(kernel)), steps, (0, *_pair(padding)), (1, *_pair(dilation))
+    return aten.max_pool2d.default(input.unsqueeze(-2), *window, ceil_mode).squeeze(-2)
+
+
+def _pair(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
 def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
     """`x[start:end:step]` by Python's rules: counted from the back where negative, then cut to the axis."""
     size = input.shape[dim]
@@ -86,16 +99,9 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
 
 
 def _place(index: Any, size: Any) -> Any:
-    """A slice's bound within the axis.
-
-    A constant within the axis in this run stays one, as which it can broadcast (`x[:1]`), and the model is right for
-    axes that hold it; one beyond caps the axis, whatever its size.
-    """
+    """A slice's bound within the axis: the axis caps what is beyond it, whatever its size."""
     if isinstance(index, int) and index > _NO_END:
         return size
-    if isinstance(index, int) and isinstance(size, torch.SymInt) and abs(index) <= size.node.hint:
-        _assume(size >= abs(index))
-        return index if index >= 0 else size + index
     if _assume(index < 0):
         return torch.sym_max(index + size, 0)
     return torch.sym_min(index, size)
@@ -127,6 +133,7 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
+    aten.max_pool1d.default: _max_pool1d,
     aten.batch_norm.default: _alike(aten.batch_norm.default, _has_channels),
     aten.layer_norm.default: _alike(aten.layer_norm.default, _has_features),
     **{target: _alike(target) for target in _ALIKE},

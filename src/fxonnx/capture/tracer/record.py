@@ -15,7 +15,7 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.memory import Refusals
-from fxonnx.capture.tracer.results import alias
+from fxonnx.capture.tracer.results import alias, is_original
 from fxonnx.capture.tracer.size_nodes import SizeNodes
 from fxonnx.capture.tracer.symbols import Real, Whole
 from fxonnx.capture.tracer.torch_private import (
@@ -84,6 +84,8 @@ class Tape:
             return result
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
         node = self.graph.call_function(func)
+        if torch.get_default_dtype() is not torch.float32:
+            given[1].update(_default_dtype(func, given[1], result))
         node.args, node.kwargs = given  # later, because fx warns of sizes that are no nodes
         node.meta = self.place()
         node.meta["val"] = result
@@ -242,6 +244,12 @@ class Tape:
         """End the graph."""
         results = list(map(self.read, results))
         self.graph.output(list(map(self.operand, results)))
+
+
+def _default_dtype(func: Any, kwargs: dict[str, Any], result: Any) -> dict[str, torch.dtype]:
+    """The dtype of a tensor that is made of the default one, which a graph does not know."""
+    makes = isinstance(result, torch.Tensor) and result.is_floating_point() and kwargs.get("dtype") is None
+    return {"dtype": result.dtype} if makes and is_original(func) else {}
 
 
 _FLOATS: dict[str, Any] = {

@@ -105,7 +105,8 @@ def _is_zero(offset: Any) -> bool:
 
 
 def _moved(memory: torch.Tensor, look: Look) -> torch.Tensor:
-    room = look.offset + sum((size - 1) * stride for size, stride in zip(look.shape, look.strides, strict=True)) + 1
+    span = sum((size - 1) * stride for size, stride in zip(look.shape, look.strides, strict=True)) + 1
+    room = look.offset + (0 if any(isinstance(size, int) and size == 0 for size in look.shape) else span)
     whole = torch.empty((room,), dtype=look.dtype, device="meta")
     return memory.set_(whole.untyped_storage(), look.offset, look.shape, look.strides)
 

@@ -73,14 +73,15 @@ class Run:
         """The model, once. Raises what it raises; the model is left as it was found."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.places.followed(), enable_python_dispatcher(),
-            as_exporting(), unasked_masks(), self.tape.answers.mode, Memory(self.tape.refuse), Recorder(self.tape),
+            as_exporting(), unasked_masks(), self.tape.answers.mode, Recorder(self.tape),
+            Memory(self.tape.refuse, self.decisions),
         )  # fmt: skip
         with _ONE_AT_A_TIME, untouched(self.flat) as self.changes, ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
             results = self.flat(*self.fakes)
             self.returned = replace(self.flat.returned)
-        self.tape.refuse.raise_first()
+        self.tape.refuse.raise_swallowed()
         self._keep_states()
         self.tape.output([*results, *(value for _, _, value in self.states)])
 
@@ -97,7 +98,7 @@ class Run:
         if before.shape != after.shape or before.dtype is not after.dtype:
             raise CaptureRefused(
                 f"forward replaces {strip(key)} by a tensor of another kind",
-                cause=f"it is {before.dtype} of shape {list(before.shape)}, and {after.dtype} of {list(after.shape)} then",
+                cause=f"{before.dtype} of {list(before.shape)} becomes {after.dtype} of {list(after.shape)}",
                 cure="write into it instead, with copy_()",
             )
 
@@ -158,6 +159,7 @@ def _in_a_thread(refuse: Refusals) -> CaptureRefused:
         "the model computes in another thread",
         cause="what a thread of its own calls is not recorded",
         cure="compute in the thread that calls the model",
+        final=True,
     )
 
 

@@ -11,7 +11,7 @@ from fxonnx.capture.dynamic import Requests
 from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.symbols import size
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
-from fxonnx.ir.dims import Dim, Expr, evaluate, symbol, symbols_of
+from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
 
 _PRIMES = (101, 257, 149, 211, 307, 173, 359, 127, 229, 281, 191, 331, 113, 269, 163, 313, 139, 241, 197, 349)
 
@@ -28,6 +28,17 @@ class Symbols:
     def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Where each dim is first found among the inputs: "x, axis 0"."""
         return {str(dim): f"{names[leaf]}, axis {axis}" for (leaf, axis), dim in reversed(self.axes.items())}
+
+    def fixed_at(self, sizes: Mapping[str, int]) -> Symbols:
+        """Without the symbols that have these sizes."""
+
+        def others(known: Mapping[str, int]) -> dict[str, int]:
+            return {name: size for name, size in known.items() if name not in sizes}
+
+        given: dict[str, Dim] = dict(sizes)
+        axes = {axis: substitute(dim, given) for axis, dim in self.axes.items()}
+        free: dict[tuple[int, int], Dim] = {axis: dim for axis, dim in axes.items() if not isinstance(dim, int)}
+        return Symbols(free, others(self.hints), others(self.lows), others(self.highs))
 
 
 def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -> Symbols:

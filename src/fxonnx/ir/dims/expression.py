@@ -80,7 +80,7 @@ class Expr:
 
     def evaluate(self, sizes: Mapping[str, int]) -> int:
         """The expression's value where every symbol has the given size; KeyError names a symbol without one."""
-        return sum(factor * math.prod(_evaluate_atom(a, sizes) for a in monomial) for monomial, factor in self.terms)
+        return _evaluate(self, sizes, {})
 
     def __hash__(self) -> int:
         return self._hash
@@ -345,12 +345,22 @@ def _non_negative_atom(atom: Symbol | Call) -> bool:
     return {"//": left and right, "%": right, "max": left or right, "min": left and right}[atom.function]
 
 
-def _evaluate_atom(atom: Symbol | Call, sizes: Mapping[str, int]) -> int:
+def _evaluate(dim: Dim, sizes: Mapping[str, int], known: dict[Atom, int]) -> int:
+    """`known` has the values of calls that were met: sizes are made of sizes, and one may stand in many."""
+    if isinstance(dim, int):
+        return dim
+    return sum(factor * math.prod(_evaluate_atom(a, sizes, known) for a in monomial) for monomial, factor in dim.terms)
+
+
+def _evaluate_atom(atom: Symbol | Call, sizes: Mapping[str, int], known: dict[Atom, int]) -> int:
     if isinstance(atom, Symbol):
         return sizes[atom.text]
-    result = FUNCTIONS[atom.function](evaluate(atom.left, sizes), evaluate(atom.right, sizes))
-    assert isinstance(result, int)
-    return result
+    if atom not in known:
+        left, right = (_evaluate(each, sizes, known) for each in (atom.left, atom.right))
+        result = FUNCTIONS[atom.function](left, right)
+        assert isinstance(result, int)
+        known[atom] = result
+    return known[atom]
 
 
 def _substitute_atom(atom: Symbol | Call, replacements: Mapping[str, Dim]) -> Dim:

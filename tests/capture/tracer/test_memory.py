@@ -1,0 +1,185 @@
+"""What goes past the dispatcher is seen or refused, also where the model catches the refusal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.capture.interpret import run
+from torch import Tensor, nn
+
+from fxonnx import errors
+from fxonnx.capture import capture
+
+X = torch.arange(4.0)
+
+
+def assigns_data(x: Tensor) -> Tensor:
+    y = x * 2
+    y.data = x + 5
+    return y
+
+
+def writes_in_a_thread(x: Tensor) -> Tensor:
+    y = x * 2
+    thread = threading.Thread(target=lambda: y.add_(1))
+    thread.start()
+    thread.join()
+    return y
+
+
+REFUSED: dict[str, Callable[[Tensor], Any]] = {
+    "numpy": lambda x: x * float(x.numpy().sum()),
+    "array": lambda x: x * float(np.asarray(x).sum()),
+    "dlpack": lambda x: torch.from_dlpack(x) * 1,
+    "address": lambda x: x * 2 if x.data_ptr() == 0 else x,
+    "x.data = y": assigns_data,
+    "thread": writes_in_a_thread,
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_recorded_is_refused_with_its_line_and_not_left_to_torch_export(name: str) -> None:
+    with pytest.raises(errors.CaptureRefused) as caught:
+        capture(REFUSED[name], (X,))
+    assert caught.value.locations[0].file == __file__
+    assert caught.value.cure
+
+
+def test_memory_of_a_buffer() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.ones(8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * float(self.table.numpy().sum())
+
+    with pytest.raises(errors.CaptureRefused, match="read, by numpy"):
+        capture(Model(), (X,))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.sum().item(),
+        lambda x: 2 if x.sum() > 0 else 3,
+        lambda x: x[x > 0].shape[0],
+        lambda x: x.numpy()[0],
+    ],
+    ids=["item", "branch", "selection", "numpy"],
+)
+def test_a_refusal_that_the_model_catches_is_raised_all_the_same(read: Callable[[Tensor], Any]) -> None:
+    def model(x: Tensor) -> Tensor:
+        with suppress(Exception):
+            return x * read(x)
+        return x
+
+    with pytest.raises(errors.Error):
+        capture(model, (X,))
+
+
+def test_an_error_of_the_model_that_it_catches_is_its_own_affair() -> None:
+    def model(x: Tensor) -> Tensor:
+        try:
+            return x.view(3, 3)
+        except RuntimeError:
+            return x + 1
+
+    torch.testing.assert_close(run(capture(model, (X,), strategy="trace"), (X,))[0], X + 1)
+
+
+def test_the_data_of_tensors_and_weights_is_an_alias() -> None:
+    layer = nn.Linear(4, 4)
+
+    def model(x: Tensor) -> Tensor:
+        a, b, _ = x.sin(), x.sin(), x.sin()
+        a.data.add_(1)
+        parts = x.chunk(2)
+        return a + b.data * 2 + torch.cat([parts[1].data, parts[0]]) + layer.weight.data.sum()
+
+    torch.testing.assert_close(run(capture(model, (X,), strategy="trace"), (X,))[0], model(X))
+
+
+def test_gradients_within_forward() -> None:
+    def model(x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y = x.clone().requires_grad_()
+            z = y * 2 + torch.relu(y) * 3
+            return torch.autograd.grad(z.sum(), y)[0]
+
+    torch.testing.assert_close(run(capture(model, (X,), strategy="trace"), (X,))[0], model(X))
+
+
+def test_the_default_dtype_is_part_of_what_is_made() -> None:
+    def model(x: Tensor) -> Tensor:
+        one = torch.ones(4)
+        torch.set_default_dtype(torch.float64)
+        try:
+            return x + one + torch.ones(4)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    found = run(capture(model, (X,), strategy="trace"), (X,))[0]
+    torch.testing.assert_close(found, model(X))
+    assert found.dtype is torch.float64
+
+
+class Counting(nn.Module):
+    """Keeps a plain tensor between calls, and one that only tells of the last call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total, self.last = torch.zeros(4), torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.total = self.total + x
+        self.last = x * 2
+        return self.total * 2
+
+
+def test_a_plain_tensor_that_forward_reads_and_replaces_is_a_state() -> None:
+    model = Counting()
+    program = capture(model, (X,), strategy="trace")
+    assert [state.key for state in program.states] == ["total"]
+    assert model.total.sum() == 0 and model.last.shape == (1,)
+
+
+def test_a_buffer_that_is_only_written_is_a_state() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("last", torch.zeros(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = x * 2
+            return x + 1
+
+    program = capture(Model(), (X,), strategy="trace")
+    _, _, (after,) = run(program, (X,))
+    torch.testing.assert_close(after, X * 2)
+
+
+def test_a_state_of_another_kind_is_refused() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("last", torch.zeros(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = x.double()
+            return x + 1
+
+    with pytest.raises(errors.CaptureRefused, match="tensor of another kind"):
+        capture(Model(), (X,), strategy="trace")
+
+
+def test_a_scripted_module_is_refused_in_words() -> None:
+    with pytest.raises(errors.CaptureRefused, match="scripted module"):
+        capture(torch.jit.script(nn.Linear(4, 4)), (X,))
