@@ -146,3 +146,20 @@ def test_safe_softmax_runs_eagerly():
     x = additive(3, 3)
     expected = torch.ops.aten._safe_softmax(x, -1).numpy()
     np.testing.assert_allclose(safe_softmax(Opset("", 23), x.numpy(), -1).value, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [None, 17])
+def test_a_row_masked_by_the_lowest_number_is_the_mean(opset):
+    mask = torch.zeros(2, 1, 5, 5)
+    mask[1, :, 0] = torch.finfo(torch.float32).min
+    heads = [torch.randn(2, 3, 5, 4) for _ in range(3)]
+    model = F.scaled_dot_product_attention
+    fxonnx.compile(model, (*heads, mask), opset=opset).verify(*heads, mask).check()
+
+
+def test_a_constant_mask_of_the_lowest_number_is_not_fused():
+    mask = torch.zeros(5, 5)
+    mask[0] = torch.finfo(torch.float32).min
+    heads = [torch.randn(2, 3, 5, 4) for _ in range(3)]
+    compiled = fxonnx.compile(lambda q, k, v: (q @ k.transpose(-1, -2) * 0.5 + mask).softmax(-1) @ v, heads)
+    compiled.verify(*heads).check()

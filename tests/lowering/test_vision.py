@@ -59,3 +59,8 @@ def test_unfold_and_fold_unbatched():
 
 def test_channel_shuffle():
     check(lambda x: F.channel_shuffle(x, 2), torch.randn(2, 4, 5, 6))
+
+
+def test_unfold_after_a_transpose():
+    """ONNX Runtime moves the Transpose past the Pad, and forgets the axes of one that names them."""
+    check(lambda x: F.unfold(x.transpose(1, 2).unsqueeze(-1), [3, 1], padding=[1, 0]), torch.randn(2, 5, 6))

@@ -12,6 +12,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
+import numpy as np
+
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Shape, product
 from fxonnx.ir.infer import broadcast
@@ -94,10 +97,21 @@ def _triangle(op: Builder, length: Dim, keys: Dim) -> Tensor:
 def _mask(op: Builder, mask: Tensor, leading: Shape, length: Dim, keys: Dim, query: Tensor) -> Tensor:
     """The mask with rank 2 to 4, its last two axes whole: a short last one means absent keys, ORT refuses the other."""
     if dtype_of(mask).name != "bool":
-        mask = cast(op, mask, dtype_of(query))
+        mask = _above_lowest(op, cast(op, mask, dtype_of(query)))
     if len(leading) > 2 and len(mask.shape) > 2:
         return _four_axes(op, expand(op, mask, (*leading, length, keys)))
     return expand(op, mask, (*tuple(mask.shape)[:-2], length, keys))
+
+
+def _above_lowest(op: Builder, mask: Tensor) -> Tensor:
+    """The mask with the number next to it where it has its dtype's lowest, with which many models hide a key.
+
+    ONNX Runtime takes that number for -inf: a row of nothing else gives zeros there, and the mean of all values in
+    torch, as by the definition of softmax.
+    """
+    lowest = ml_dtypes.finfo(np.dtype(dtype_of(mask).numpy)).min
+    beside = np.nextafter(lowest, lowest.dtype.type(0))
+    return op.Where(op.Equal(mask, number(op, float(lowest), mask)), number(op, float(beside), mask), mask)
 
 
 def _four_axes(op: Builder, x: Tensor) -> Tensor:

@@ -10,24 +10,32 @@ from tests.capture.tracer.compare import difference
 from torch import Tensor, nn
 
 import fxonnx
+from fxonnx import errors
 from fxonnx.capture import capture
 
-QUICK = sorted(name for name, case in MODELS.items() if "quick" in case.tags and "transformers" not in case.tags)
+REFUSED_BY_EXPORT = {
+    "transformer_unhinted": "torch.export lets nn.Transformer look into a mask's values for whether it is causal",
+}
+DIFFERENT = {
+    ("wav2vec2_base", "dynamic"): "of samples below one window no frame is left; the tracer says so in a slice's size, "
+    "where torch.export takes one frame for granted",
+}
+KINDS = [(name, kind) for name, case in MODELS.items() for kind in ("static", "dynamic")[: 2 if case.dynamic else 1]]
+COMPARED = [each for each in KINDS if each[0] not in REFUSED_BY_EXPORT]
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_both_captures_lead_to_the_same_graph(name: str) -> None:
-    assert difference(MODELS[name], dynamic=False) == []
+@pytest.mark.parametrize(("name", "kind"), COMPARED, ids=map("-".join, COMPARED))
+def test_both_captures_lead_to_the_same_graph(name: str, kind: str) -> None:
+    lines = difference(MODELS[name], dynamic=kind == "dynamic")
+    assert bool(lines) == ((name, kind) in DIFFERENT), "\n".join(lines[:20])
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if MODELS[name].dynamic])
-def test_numbers_at_two_sizes(name: str) -> None:
-    case = MODELS[name]
-    module, args, kwargs = case.build()
-    compiled = fxonnx.compile(module, args, kwargs, dynamic_shapes=case.dynamic, capture="trace")
-    compiled.verify(*args, **kwargs).check()
-    args, kwargs = case.resize(case.other_sizes)
-    compiled.verify(*args, **kwargs).check()
+@pytest.mark.parametrize("name", REFUSED_BY_EXPORT)
+def test_what_torch_export_refuses_is_captured(name: str) -> None:
+    module, args, kwargs = MODELS[name].build()
+    with pytest.raises(errors.Error):
+        capture(module, args, kwargs, strategy="export")
+    assert capture(module, args, kwargs, strategy="trace").strategy == "trace"
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

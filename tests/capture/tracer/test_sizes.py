@@ -102,6 +102,18 @@ def test_sizes_as_tensors() -> None:
     torch.testing.assert_close(run(program, (x,))[0], model(x))
 
 
+def test_sizes_as_indices() -> None:
+    def model(x: Tensor) -> Tensor:
+        x = x * 1
+        x[x.shape[0] - 1] = 5
+        x[0, x.shape[1] // 2] += 1
+        return x[x.shape[0] // 2] + x[:, x.shape[1] - 1].sum() + x[..., x.shape[0] // x.shape[0]].mean()
+
+    program = traced(model, 4, 6)
+    x = torch.randn(7, 3)
+    torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
 def test_max_pool1d_over_a_length_that_varies() -> None:
     program = traced(lambda x: F.max_pool1d(x, 3, 2, padding=1), 4, 16)
     x = torch.randn(4, 23)

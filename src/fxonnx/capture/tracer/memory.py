@@ -27,6 +27,7 @@ _READS = frozenset(
     }
 )
 _DATA: Any = torch.Tensor.data
+_INDEXING = frozenset({torch.Tensor.__getitem__, torch.Tensor.__setitem__})
 _OF_NUMBERS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor})
 
 
@@ -66,6 +67,8 @@ class Memory(TorchFunctionMode):
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused."""
         if func in _OF_NUMBERS:
             return _of_sizes(func, args, kwargs or {})
+        if func in _INDEXING and (view := _part(args[0], args[1])) is not None:
+            return func(view, ..., *args[2:])
         if func is torch.Tensor.contiguous:
             return self._laid_out(func, args, kwargs or {})
         if func == _DATA.__get__:
@@ -94,6 +97,28 @@ class Memory(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             self._decisions.op = before
+
+
+def _part(x: torch.Tensor, index: Any) -> torch.Tensor | None:
+    """x[n, :] where n is a size, of which torch would take a plain number: as x[n : n + 1, :] without that axis.
+
+    None for other indices, which torch understands.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(isinstance(each, torch.SymInt) for each in parts):
+        return None
+    if not all(each is None or each is ... or isinstance(each, (int, slice, torch.SymInt)) for each in parts):
+        return None
+    known = sum(each is not None and each is not ... for each in parts)
+    axis, found = 0, []
+    for each in parts:
+        if isinstance(each, torch.SymInt):
+            found.append(axis)
+        axis += x.dim() - known if each is ... else not isinstance(each, int)
+    view = x[tuple(slice(each, each + 1) if isinstance(each, torch.SymInt) else each for each in parts)]
+    for axis in reversed(found):
+        view = view.select(axis, 0)
+    return view
 
 
 def _of_sizes(func: Any, args: Any, kwargs: Any) -> Any:

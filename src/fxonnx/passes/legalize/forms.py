@@ -9,7 +9,7 @@ import numpy as np
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Node, constant_ints
-from fxonnx.passes.legalize.registry import form
+from fxonnx.passes.legalize.registry import NEVER, form
 
 
 @form("Shape", since=15, applies=lambda node: "start" in node.attributes or "end" in node.attributes)
@@ -32,9 +32,12 @@ def _has_axes(node: Node) -> bool:
     return len(node.inputs) > 3 and node.inputs[3] is not None
 
 
-@form("Pad", since=18, applies=_has_axes)
+@form("Pad", since=NEVER, applies=_has_axes)
 def pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor, *, mode: str) -> Tensor:
-    """Pads for every axis, zero where none was named."""
+    """Pads for every axis, zero where none was named.
+
+    Opset 18 has named axes, and ONNX Runtime 1.32 forgets them where it moves a Transpose past the Pad.
+    """
     named = constant_ints(axes.value)
     given = pads.value.known or constant_ints(pads.value)
     assert named is not None and given is not None, "the axes of a Pad are constant"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 
 from fxonnx.ir import schema
@@ -62,7 +63,8 @@ def _is_finite_mask(mask, scores):
     if array is None or mask.rank not in (2, 4) or mask.shape[-2:] != scores[2:]:
         return False
     leading = zip(mask.shape[:-2], scores[:2], strict=False)
-    return all(dim in (1, size) for dim, size in leading) and bool(np.isfinite(array).all())
+    lowest = ml_dtypes.finfo(array.dtype).min  # ONNX Runtime takes it for -inf
+    return all(dim in (1, size) for dim, size in leading) and bool(np.isfinite(array).all() and np.all(array > lowest))
 
 
 @rule
