@@ -14,6 +14,7 @@ import torch
 from fxonnx.capture import Program
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
+from fxonnx.ir.data import byte_size
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import METADATA_PREFIX, Location
@@ -100,7 +101,8 @@ class Compiled:
         graph, width = self.graph, max(len(stage.name) for stage in self.stages)
         values = [*graph.inputs, *graph.outputs]
         names = [*(value.name or "" for value in graph.inputs), *graph.output_names]
-        lines = [f"{self.target}, {self.emitted.weight_bytes / 1e6:,.1f} MB of weights"]
+        weights = sum(byte_size(value.data) for value in graph.constants() if value.data is not None)
+        lines = [f"{self.target}, {weights / 1e6:,.1f} MB of weights"]
         lines += [f"  {name}: {value.type}" for name, value in zip(names, values, strict=True)]
         lines += [f"  holds for {self.limits}"] if str(self.limits) else []
         doubts = "; ".join(map(str, self.program.doubts))

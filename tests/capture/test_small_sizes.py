@@ -54,7 +54,30 @@ def arithmetic(x: Tensor) -> Tensor:
     return torch.cat([x.reshape(-1), torch.arange(n * m, 2 * n * m + 3, dtype=x.dtype)]) / (n + 0.5)
 
 
-@pytest.mark.parametrize("model", [Attention().eval(), ragged, conditional, arithmetic], ids=["attention", *"rca"])
+def expands_if_it_must(x: Tensor) -> Tensor:
+    """Positions for each row, as transformers has them: at n = 1 nothing is called."""
+    positions = torch.arange(x.shape[1])[None]
+    if positions.shape[0] != x.shape[0]:
+        positions = positions.expand(x.shape[0], -1)
+    return x + positions
+
+
+def causal_if_there_are_several(x: Tensor) -> Tensor:
+    x = x[..., None].expand(-1, -1, 4)
+    return nn.functional.scaled_dot_product_attention(x, x, x, is_causal=bool(x.shape[1] > 1))
+
+
+MODELS = {
+    "causal": causal_if_there_are_several,
+    "attention": Attention().eval(),
+    "ragged": ragged,
+    "conditional": conditional,
+    "arithmetic": arithmetic,
+    "expands": expands_if_it_must,
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("sizes", [(1, 5), (4, 1), (1, 1)])
 def test_a_model_that_does_not_decide_by_them_holds(
     model: Callable[..., object], sizes: tuple[int, int], strategy: str

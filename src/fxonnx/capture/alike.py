@@ -6,7 +6,7 @@ arithmetic) the fixed one has as numbers: it is computed here, from the sizes in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,8 @@ from fxonnx.location import Location
 
 _CALLS = ("call_function", "get_attr")
 _SLICE, _CONTIGUOUS = torch.ops.aten.slice.Tensor, torch.ops.aten.contiguous.default
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+_SHAPED = frozenset({torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten.reshape.default})
 _END = 2**63 - 1  # how torch writes "to the end"
 _NUMBERS = (bool, int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
 
@@ -81,22 +83,26 @@ class _Matching:
 
     def _passes(self, node: fx.Node) -> bool:
         """Pass over a call of the general graph that returns its argument."""
-        args = tuple(self.known.get(each) if isinstance(each, fx.Node) else each for each in node.args)
+        args = fx.map_arg(tuple(node.args), self.known.get)
         if not self._returns_its_argument(node, args):
             return False
         self.known[node] = args[0]
         return True
 
     def _returns_its_argument(self, node: fx.Node, args: tuple[Any, ...]) -> bool:
-        """Whether a call returns the tensor that it is given: x[:], or contiguous().
+        """Whether a call returns the tensor that it is given: x[:], contiguous(), or a view of the sizes that it has.
 
-        Of those torch records a call or nothing, as it knows the sizes or not. A copy of what is written to is none.
+        Of those torch or the model makes a call or none, by the sizes. A copy of what is written to is none.
         """
         if str(node.target) in ALIASES:
             return True
         if node.target is _CONTIGUOUS:
             return not self.written & {storage(each.meta["val"]) for each in (node, node.args[0])}
-        if node.target is not _SLICE or not isinstance(args[0], fx.Node):
+        if not args or not isinstance(args[0], fx.Node):
+            return False
+        if node.target in _SHAPED:
+            return _same_sizes(args[1], args[0].meta["val"].shape)
+        if node.target is not _SLICE:
             return False
         dim, start, end, step = args[1:] + (0, None, None, 1)[len(args) - 1 :]
         size = args[0].meta["val"].shape[dim]
@@ -130,7 +136,7 @@ class _Matching:
             self._bodies(node, partner)
         elif not (
             node.target == partner.target
-            and self._alike(_arguments(node), _arguments(partner))
+            and self._alike(*_differing_in_effect(node, partner))
             and _kinds(node) == _kinds(partner)
         ):
             raise Difference(_say(node), _say(partner), self.fixed.locator(partner))
@@ -179,6 +185,13 @@ class _Matching:
         return isinstance(mine, Constant) and isinstance(theirs, Constant) and mine.matches(theirs.value)
 
 
+def _same_sizes(asked: Any, given: Sequence[Any]) -> bool:
+    """Whether a tensor of the given sizes has those that are asked for; -1 is the rest."""
+    return len(asked) == len(given) and all(
+        size == -1 or (isinstance(size, int) and size == known) for size, known in zip(asked, given, strict=True)
+    )
+
+
 def _say(node: fx.Node) -> str:
     """A call with the numbers among its arguments."""
     leaves = pytree.tree_leaves((node.args, node.kwargs))
@@ -207,6 +220,17 @@ def _kinds(node: fx.Node) -> list[Any]:
 def same_tensor(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two weights are one; constants of the model's code are made anew by each capture."""
     return one is other or (one.dtype is other.dtype and one.shape == other.shape and torch.equal(one, other))
+
+
+def _differing_in_effect(node: fx.Node, partner: fx.Node) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """The arguments of two calls, without what makes no difference at the partner's sizes.
+
+    One query sees its one key, causal or not: transformers asks for a causal mask where there are several.
+    """
+    mine, theirs = _arguments(node), _arguments(partner)
+    if partner.target is _ATTENTION and all(theirs[name].meta["val"].shape[-2] == 1 for name in ("query", "key")):
+        del mine["is_causal"], theirs["is_causal"]
+    return mine, theirs
 
 
 def _arguments(node: fx.Node) -> dict[Any, Any]:

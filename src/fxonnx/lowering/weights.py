@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from fxonnx import dtypes
+from fxonnx import dtypes, errors
 from fxonnx.dtypes import DType
 from fxonnx.ir.data import Data
 
@@ -57,8 +57,17 @@ class TorchData(Data):
         return (_address(tensor) or id(tensor), tensor.dtype, tuple(tensor.shape), tensor.stride())
 
     def buffer(self) -> Any:
-        """The tensor, detached and contiguous (the same memory when it already is)."""
+        """The tensor, detached and contiguous (the same memory when it already is).
+
+        Raises CannotWrite for one that has no contents.
+        """
         tensor = self.tensor.detach()
+        if tensor.numel() and not _address(tensor):
+            raise errors.CannotWrite(
+                f"a weight of shape {list(tensor.shape)} has no contents",
+                cause="the model was made without memory for its weights, on the meta device or of fake tensors",
+                cure="load the weights before compiling: model.to_empty(device='cpu'), model.load_state_dict(…)",
+            )
         tensor = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
         return tensor.resolve_neg().contiguous()
 
