@@ -147,11 +147,16 @@ def _holding_for_the_example(
     second = Run.prepare(flat, names, leaves, given)
     failures = _failures(second)
     if failures:
-        if all(failure.pin is not None and len(failure.pin.symbols) > 1 for failure in failures):
+        if all(failure.pin is not None and _is_tie(failure.pin) for failure in failures):
             return run, []
         labels = second.symbols.labels(second.names)
         return second, [replace(each, error=special(each.pin, labels)) if each.pin else each for each in failures]
     return run if run.forgets(second) else second, []
+
+
+def _is_tie(pin: Assumption) -> bool:
+    """Whether an equality is of two dims, not of a dim and a number."""
+    return isinstance(pin.left, Expr) and isinstance(pin.right, Expr)
 
 
 def _failures(run: Run) -> list[Failure]:

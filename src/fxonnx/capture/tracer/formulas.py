@@ -99,9 +99,14 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
 
 
 def _place(index: Any, size: Any) -> Any:
-    """A slice's bound within the axis: the axis caps what is beyond it, whatever its size."""
+    """A slice's bound within the axis: the axis caps what is beyond it, whatever its size.
+
+    Of an axis that is not empty, which is noted where it need not be so, the first or last is one: it broadcasts.
+    """
     if isinstance(index, int) and index > _NO_END:
         return size
+    if isinstance(index, int) and abs(index) == 1 and _assume(size >= 1):
+        return index if index > 0 else size - 1
     if _assume(index < 0):
         return torch.sym_max(index + size, 0)
     return torch.sym_min(index, size)

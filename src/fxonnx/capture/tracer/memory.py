@@ -67,6 +67,8 @@ class Memory(TorchFunctionMode):
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused."""
         if func in _OF_NUMBERS:
             return _of_sizes(func, args, kwargs or {})
+        if func is torch.linspace and _has_size([*args[2:3], (kwargs or {}).get("steps")]):
+            return _linspace(*args, **(kwargs or {}))
         if func in _INDEXING and (view := _part(args[0], args[1])) is not None:
             return func(view, ..., *args[2:])
         if func is torch.Tensor.contiguous:
@@ -119,6 +121,14 @@ def _part(x: torch.Tensor, index: Any) -> torch.Tensor | None:
     for axis in reversed(found):
         view = view.select(axis, 0)
     return view
+
+
+def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torch.Tensor:
+    """torch.linspace, whose op takes a plain number of steps: counted from both ends, as its kernel does."""
+    dtype = options.get("dtype") or torch.get_default_dtype()
+    index = torch.arange(steps, dtype=dtype, device=options.get("device"))
+    step = (end - start) / (steps - 1)
+    return torch.where(index < steps // 2, start + step * index, end - step * (steps - 1 - index))
 
 
 def _of_sizes(func: Any, args: Any, kwargs: Any) -> Any:
