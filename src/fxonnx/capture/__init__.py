@@ -29,7 +29,9 @@ from fxonnx.capture.guards import Assumption
 from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.trace import small_sizes, trace
+from fxonnx.capture.tracer.torch_private import is_traceable_wrapper_subclass
 from fxonnx.capture.tree import Branch, flatten
+from fxonnx.errors import CaptureRefused, raise_all
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
 
@@ -91,4 +93,20 @@ def capture(
                 reason = str(beyond)
         done, frozen = trace(flat, table, names, leaves)
     program = assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
+    _refuse_made_of_others(program)
     return replace(program, fallback=reason, small=small_sizes(flat, mode, done) if done.example else None)
+
+
+def _refuse_made_of_others(program: Program) -> None:
+    """Raise CaptureRefused for weights that are no arrays of numbers; torch.export keeps them as they are."""
+    raise_all(
+        [
+            CaptureRefused(
+                f"the weight {weight.key} is a {type(weight.tensor).__name__}",
+                cause="it is made of other tensors, and what calls on it do is written in Python",
+                cure="give the model plain tensors for weights: dequantized, or packed with calls that unpack them",
+            )
+            for weight in program.weights.values()
+            if is_traceable_wrapper_subclass(weight.tensor)
+        ]
+    )

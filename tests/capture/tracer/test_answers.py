@@ -153,9 +153,10 @@ def test_random_numbers_and_generators() -> None:
     assert "aten.rand.generator" in [str(node.target) for node in program.graph.nodes]
 
 
-def test_tensors_made_of_tensors_are_refused() -> None:
+@pytest.mark.parametrize("strategy", ["trace", "auto"])
+def test_tensors_made_of_tensors_are_refused(strategy: str) -> None:
     from torch.testing._internal.two_tensor import TwoTensor
 
     weight = TwoTensor(torch.ones(3), torch.ones(3))
-    with pytest.raises(errors.CaptureRefused):
-        capture(lambda x: x + weight, (torch.randn(3),), strategy="trace")
+    with pytest.raises(errors.CaptureRefused, match="TwoTensor"):
+        capture(lambda x: x + weight, (torch.randn(3),), strategy=strategy)

@@ -79,7 +79,43 @@ def drop_first(x: Tensor) -> Tensor:
     return x[1:] if x.shape[0] > 2 else x
 
 
+def first_rows(x: Tensor) -> Tensor:
+    return x[:3] * x.shape[0]
+
+
+def last_columns(x: Tensor) -> Tensor:
+    return x[:, -3:]
+
+
+def branch_quotient(x: Tensor) -> Tensor:
+    return x + 2 if x.shape[0] / 3 > 2 else x * x.shape[1]
+
+
+def branch_single(x: Tensor) -> Tensor:
+    return x.cumsum(0) if x.shape[0] != 1 else x - 3
+
+
+def middle_row(x: Tensor) -> Tensor:
+    return x - x[x.shape[0] // 2]
+
+
+def write_last(x: Tensor) -> Tensor:
+    x[x.shape[0] - 1] = x.shape[1]
+    return x
+
+
+def size_tensor(x: Tensor) -> Tensor:
+    return x + torch.tensor(x.shape, dtype=x.dtype).sum()
+
+
+def shift(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[1:].copy_(x[:-1])
+    return y
+
+
 STEPS: list[Step] = [
+    first_rows, last_columns, branch_quotient, branch_single, middle_row, write_last, size_tensor, shift,
     write_rows, write_column, write_view, write_transposed, branch_small, branch_compare, branch_parity,
     pad_to_multiple, fold, positions, mean_rows, halves, outer, drop_first,
 ]  # fmt: skip
@@ -96,19 +132,20 @@ def model_of(steps: list[Step]) -> Step:
 
 
 def holds(program: Program, sizes: dict[str, int]) -> bool:
-    """Whether the program says that it is right for these sizes."""
+    """Whether the program says that it is right for these sizes; it asks the model about those of 1."""
     ranges = (
         info.minimum <= sizes[info.name] <= (sizes[info.name] if info.maximum is None else info.maximum)
         for info in program.symbols.values()
     )
-    return all(ranges) and all(each.holds(sizes) for each in program.assumptions)
+    known = all(ranges) and all(each.holds(sizes) for each in program.assumptions)
+    return known and (min(sizes.values()) > 1 or program.mismatch(sizes) is None)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=5),
     example=st.tuples(st.integers(2, 12), st.integers(2, 12)),
-    others=st.lists(st.tuples(st.integers(2, 24), st.integers(2, 24)), min_size=4, max_size=4),
+    others=st.lists(st.tuples(st.integers(1, 24), st.integers(1, 24)), min_size=4, max_size=4),
 )
 def test_a_traced_model_is_the_model(
     steps: list[Step], example: tuple[int, int], others: list[tuple[int, int]]
@@ -128,4 +165,8 @@ def test_a_traced_model_is_the_model(
     for shape in (example, *others):
         if holds(program, dict(zip("nm", shape, strict=True))):
             x = torch.randn(*shape)
-            torch.testing.assert_close(run(program, (x,))[0], model(x), equal_nan=True)
+            try:
+                expected = model(x.clone())
+            except RuntimeError:  # a view of memory that is laid out otherwise at this size: nothing to compare with
+                continue
+            torch.testing.assert_close(run(program, (x,))[0], expected, equal_nan=True)

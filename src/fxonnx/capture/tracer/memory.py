@@ -1,5 +1,5 @@
 """What goes past the dispatcher, where the tape would not see it: reads of a tensor's memory by numpy and DLPack,
-`x.data`, sizes that are read as plain numbers.
+`x.data`, sizes that torch would read as plain numbers (`with_sizes`).
 
 And the refusals that a model catches: `try: n = x.sum().item()` with an `except` that goes on must not be taken for
 the model's only way.
@@ -15,6 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.with_sizes import WITH_SIZES
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
@@ -27,8 +28,6 @@ _READS = frozenset(
     }
 )
 _DATA: Any = torch.Tensor.data
-_INDEXING = frozenset({torch.Tensor.__getitem__, torch.Tensor.__setitem__})
-_OF_NUMBERS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor})
 
 
 @dataclass(slots=True)
@@ -65,12 +64,8 @@ class Memory(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused."""
-        if func in _OF_NUMBERS:
-            return _of_sizes(func, args, kwargs or {})
-        if func is torch.linspace and _has_size([*args[2:3], (kwargs or {}).get("steps")]):
-            return _linspace(*args, **(kwargs or {}))
-        if func in _INDEXING and (view := _part(args[0], args[1])) is not None:
-            return func(view, ..., *args[2:])
+        if func in WITH_SIZES:
+            return WITH_SIZES[func](func, args, kwargs or {})
         if func is torch.Tensor.contiguous:
             return self._laid_out(func, args, kwargs or {})
         if func == _DATA.__get__:
@@ -99,72 +94,3 @@ class Memory(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             self._decisions.op = before
-
-
-def _part(x: torch.Tensor, index: Any) -> torch.Tensor | None:
-    """x[n, :] where n is a size, of which torch would take a plain number: as x[n : n + 1, :] without that axis.
-
-    None for other indices, which torch understands.
-    """
-    parts = index if isinstance(index, tuple) else (index,)
-    if not any(isinstance(each, torch.SymInt) for each in parts):
-        return None
-    if not all(each is None or each is ... or isinstance(each, (int, slice, torch.SymInt)) for each in parts):
-        return None
-    known = sum(each is not None and each is not ... for each in parts)
-    axis, found = 0, []
-    for each in parts:
-        if isinstance(each, torch.SymInt):
-            found.append(axis)
-        axis += x.dim() - known if each is ... else not isinstance(each, int)
-    view = x[tuple(slice(each, each + 1) if isinstance(each, torch.SymInt) else each for each in parts)]
-    for axis in reversed(found):
-        view = view.select(axis, 0)
-    return view
-
-
-def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torch.Tensor:
-    """torch.linspace, whose op takes a plain number of steps: counted from both ends, as its kernel does."""
-    dtype = options.get("dtype") or torch.get_default_dtype()
-    index = torch.arange(steps, dtype=dtype, device=options.get("device"))
-    step = (end - start) / (steps - 1)
-    return torch.where(index < steps // 2, start + step * index, end - step * (steps - 1 - index))
-
-
-def _of_sizes(func: Any, args: Any, kwargs: Any) -> Any:
-    """torch.tensor([n, 2]): torch reads the numbers themselves; as tensors of one each they keep their expression."""
-    *owner, numbers = args[: 2 if func is torch.Tensor.new_tensor else 1] or [kwargs.get("data")]
-    if not _has_size(numbers):
-        return func(*args, **kwargs)
-    options = dict(zip(("dtype", "device"), args[len(owner) + 1 :], strict=False)) | kwargs
-    options.pop("data", None)
-    options.pop("requires_grad", None)
-    if owner and options.get("dtype") is None:
-        options["dtype"] = owner[0].dtype
-    return _stacked(numbers, {"dtype": _dtype_of(numbers), **{k: v for k, v in options.items() if v is not None}})
-
-
-def _has_size(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return any(map(_has_size, value))
-    return isinstance(value, (torch.SymInt, torch.SymFloat))
-
-
-def _stacked(value: Any, options: dict[str, Any]) -> torch.Tensor:
-    if isinstance(value, (list, tuple)):
-        return torch.stack([_stacked(each, options) for each in value])
-    if isinstance(value, torch.Tensor):
-        return value.to(**options)
-    return torch.full((), value, **options)
-
-
-def _dtype_of(value: Any) -> torch.dtype:
-    """torch.int64, unless there is a float among the numbers."""
-    leaves = [value]
-    while leaves:
-        leaf = leaves.pop()
-        if isinstance(leaf, (list, tuple)):
-            leaves.extend(leaf)
-        elif isinstance(leaf, (float, torch.SymFloat)):
-            return torch.get_default_dtype()
-    return torch.int64

@@ -129,7 +129,8 @@ class Tape:
             raise self.refuse(
                 f"a {type(tensor).__name__} cannot be recorded",
                 cause="it is made of other tensors, and calls on it are calls on those",
-                cure='try capture="export"',
+                cure="give the model plain tensors for weights: dequantized, or packed with calls that unpack them",
+                final=True,
             )
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
