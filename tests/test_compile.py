@@ -179,6 +179,38 @@ def freezes(x: torch.Tensor) -> torch.Tensor:
 
 
 DYNAMIC = {"dynamic_shapes": {"x": {0: "n"}}}
+def test_the_report_and_the_file_say_for_which_sizes_they_hold_and_who_captured() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if 1 < x.shape[0] <= 8 else x
+
+    compiled = fxonnx.compile(model, torch.randn(4, 3), dynamic_shapes={"x": {0: "n"}})
+    assert "holds for n <= 8" in compiled.report()
+    assert "captured with n > 1" in compiled.report()
+    assert "captured by fxonnx's tracer" in compiled.report()
+    said = {each.key: each.value for each in compiled.model_proto().metadata_props}
+    assert said == {"fxonnx.holds_for": "n <= 8", "fxonnx.captured_with": "n > 1"}
+
+
+def test_the_report_says_why_torch_export_captured() -> None:
+    compiled = fxonnx.compile(lambda x: x[x > 0].sum(), torch.randn(4))
+    assert "captured by torch.export" in compiled.report()
+    assert "aten.nonzero.default has a result whose size comes from data" in compiled.report()
+
+
+def test_a_model_without_a_tensor_to_return_is_refused() -> None:
+    with pytest.raises(errors.CaptureRefused, match="returns no tensor"):
+        fxonnx.compile(lambda x: 3, torch.randn(4))
+
+
+def test_weights_without_contents_compile_and_are_not_written(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        model = nn.Linear(400, 300)
+    compiled = fxonnx.compile(model, torch.empty(2, 400))
+    assert "0.5 MB of weights" in compiled.report()
+    with pytest.raises(errors.CannotWrite, match="no contents"):
+        compiled.save(tmp_path / "model.onnx")
+
+
 REFUSALS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[errors.Error]]] = {
     "no model": (None, (X,), {}, errors.NotAModel),
     "a state_dict": (Net().state_dict(), (X,), {}, errors.NotAModel),

@@ -129,3 +129,11 @@ NAMES = "sum mean prod amax amin any all argmax argmin var std std_mean logsumex
 @pytest.mark.parametrize("name", NAMES.split())
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)
+
+
+def test_an_assertion_about_values_is_left_to_the_model():
+    def model(x):
+        torch._check_tensor_all(x > -100)
+        return x + torch._is_any_true(x > 0)
+
+    check(model, torch.randn(3))

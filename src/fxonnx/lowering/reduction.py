@@ -114,6 +114,18 @@ def all_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False) -> 
     return _truth(op, "Min", self, dim, keepdim)
 
 
+@lower("aten._is_all_true")
+def is_all_true(op: Builder, self: Tensor) -> Tensor:
+    """Whether all are true: what torch._check_tensor_all asks."""
+    return all_(op, self)
+
+
+@lower("aten._is_any_true")
+def is_any_true(op: Builder, self: Tensor) -> Tensor:
+    """Whether one is true."""
+    return any_(op, self)
+
+
 # ── extrema ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
