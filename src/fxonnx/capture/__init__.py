@@ -76,7 +76,7 @@ def capture(
     names = leaf_names(paths, input_names)
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
     table = requests(dynamic_shapes, inputs, names, leaves)
-    flat = Flat(model, arguments, tree)
+    flat = Flat(model, arguments.without_values(), tree)
 
     def signature() -> Signature:  # once the model has run
         result = flat.returned

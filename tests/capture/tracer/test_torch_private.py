@@ -115,8 +115,8 @@ def test_a_mode_hears_of_calls_in_other_threads() -> None:
 
 
 def test_functions_of_tensors_reach_a_function_mode() -> None:
-    """If this fails: torch no longer asks a TorchFunctionMode before it reads sizes, data or memory. `memory.Memory` and
-    `with_sizes` need another place to stand: see torch.overrides."""
+    """If this fails: torch no longer asks a TorchFunctionMode before it reads sizes, data or memory. `memory.Memory`
+    and `with_sizes` need another place to stand: see torch.overrides."""
     seen: set[object] = set()
 
     class Mode(torch.overrides.TorchFunctionMode):
