@@ -127,6 +127,50 @@ def test_arguments_that_do_not_fit_are_refused(layer: torch.nn.Module) -> None:
         capture(layer.eval(), (torch.randn(2, 4),), strategy="trace")
 
 
+ODD: dict[str, Callable[[Tensor], Any]] = {
+    "linear": lambda x: torch.nn.functional.linear(x, torch.ones(3, 5)),
+    "matmul": lambda x: x @ torch.ones(3, 5),
+    "cat": lambda x: torch.cat([x, torch.ones(2, 5)]),
+    "cat along no axis": lambda x: torch.cat([x, x], 2),
+    "view": lambda x: x.view(3, 3),
+    "expand": lambda x: x.expand(2, 7),
+}
+
+
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n"}}], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", ODD)
+def test_what_torch_refuses_is_refused(name: str, dims: Any) -> None:
+    with pytest.raises(errors.Error) as caught:
+        capture(ODD[name], (torch.ones(2, 4),), dynamic_shapes=dims, strategy="trace")
+    assert all(isinstance(each, (errors.ModelRaised, errors.FrozenDimension)) for each in each_error(caught.value))
+
+
+def each_error(error: errors.Error) -> list[errors.Error]:
+    return list(error.errors) if isinstance(error, errors.Failures) else [error]
+
+
+LAYERS: dict[str, Callable[[Tensor], Any]] = {
+    "linear": lambda x: torch.nn.functional.linear(x.transpose(0, 1), torch.ones(3, 2)),
+    "matmul": lambda x: x[None].expand(3, -1, -1) @ x.t()[None].expand(3, -1, -1),
+    "layer_norm": lambda x: torch.nn.functional.layer_norm(x.t().contiguous().t(), (4,)),
+    "cat": lambda x: torch.cat([x, x * 2, x[:0]], -2),
+    "resize": lambda x: torch.nn.functional.interpolate(x[None, None], (5, 7), mode="bilinear"),
+    "channels last": lambda x: torch.nn.functional.interpolate(
+        x[None, None].repeat(1, 2, 1, 1).contiguous(memory_format=torch.channels_last), (5, 7)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_our_formulas_are_what_torch_answers(name: str) -> None:
+    """Shape, dtype and memory: what a view after it, or a kernel, could tell apart."""
+    x = torch.randn(2, 4)
+    program = capture(LAYERS[name], (x,), strategy="trace")
+    (found,) = (node.meta["val"] for node in program.outputs)
+    expected = LAYERS[name](x)
+    assert (found.shape, found.dtype, found.stride()) == (expected.shape, expected.dtype, expected.stride())
+
+
 def test_the_data_of_a_tensor() -> None:
     x = torch.randn(3)
     program = capture(lambda x: (x + 1).data * 2, (x,), strategy="trace")

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.tracer.symbols import dim_of
+from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager
+
 aten = torch.ops.aten
 _NO_END = 2**62  # what torch and Python write for "to the end" is above
 
@@ -37,7 +40,7 @@ def _alike(target: Any, fits: Callable[..., bool] = lambda *rest: True) -> Calla
 
     def formula(input: Any, *rest: Any, **named: Any) -> Any:
         known = _is_plain(input) and fits(input.shape, *rest)
-        return torch.empty_like(input) if known else target(input, *rest, **named)
+        return _empty(input, input.shape) if known else target(input, *rest, **named)
 
     return formula
 
@@ -54,8 +57,11 @@ def _in_place(target: Any) -> Callable[..., Any]:
 def _is_plain(input: Any) -> bool:
     """Whether elements lie in a row and in the order that a result's would, no autocast changes their dtype, and no
     gradient is to be kept."""
-    asked = torch.is_autocast_enabled("cpu") or torch.is_grad_enabled()
-    return input.is_floating_point() and input.is_contiguous() and not asked
+    return input.is_floating_point() and input.is_contiguous() and not _asks_for_more()
+
+
+def _asks_for_more() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch.is_grad_enabled()
 
 
 def _has_channels(shape: Any, *rest: Any) -> bool:
@@ -69,6 +75,101 @@ def _has_features(shape: Any, normalized: Any, *rest: Any) -> bool:
     sizes = {tuple(each.shape) for each in rest[:2] if each is not None}
     features = tuple(shape[len(shape) - len(normalized) :])
     return all(isinstance(each, int) for each in features) and {tuple(normalized), *sizes} == {features}
+
+
+def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """Features in, features out; what does not fit is torch's to say."""
+    features = weight.shape[:1]
+    fits = (
+        _is_plain(input)
+        and weight.dim() == 2
+        and input.dim() > 0
+        and _same(input.shape[-1], weight.shape[1])
+        and all(each.dtype is input.dtype for each in (weight, bias) if each is not None)
+        and (bias is None or tuple(bias.shape) == tuple(features))
+    )
+    return _empty(input, (*input.shape[:-1], *features)) if fits else aten.linear.default(input, weight, bias)
+
+
+def _matmul(input: Any, other: Any) -> Any:
+    """Batches of matrices, as many on both sides."""
+    rank = input.dim()
+    fits = (
+        rank > 1
+        and rank == other.dim()
+        and input.is_floating_point()
+        and input.dtype is other.dtype
+        and not _asks_for_more()
+        and _same(input.shape[-1], other.shape[-2])
+        and all(map(_same, input.shape[:-2], other.shape[:-2]))
+    )
+    return _empty(input, (*input.shape[:-1], other.shape[-1])) if fits else aten.matmul.default(input, other)
+
+
+def _resized(target: Any) -> Callable[..., Any]:
+    """An image of the size that is asked for; torch would compute all of its weights to tell."""
+
+    def formula(input: Any, output_size: Any, *rest: Any, **named: Any) -> Any:
+        if output_size is None or not input.is_floating_point() or input.dim() != 2 + len(output_size):
+            return target(input, output_size, *rest, **named)
+        result = _empty(input, (*input.shape[:2], *output_size))
+        last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
+        return result.contiguous(memory_format=torch.channels_last) if last else result
+
+    return formula
+
+
+def _seen(target: Any) -> Callable[..., Any]:
+    """A view of plain sizes, by torch's own kernel without what fake tensors ask around it."""
+
+    def formula(input: Any, *rest: Any) -> Any:
+        if not all(map(_is_number, (*input.shape, *rest))):
+            return target(input, *rest)
+        with in_kernel_invocation_manager(input.fake_mode):
+            view = target(input, *rest)
+        return FakeTensor(input.fake_mode, view, input.device)
+
+    return formula
+
+
+def _is_number(value: Any) -> bool:
+    return all(map(_is_number, value)) if isinstance(value, (list, tuple)) else isinstance(value, int)
+
+
+def _empty(input: Any, shape: Any) -> Any:
+    """A tensor of this shape and of the input's kind, without what `new_empty` asks around it."""
+    with in_kernel_invocation_manager(input.fake_mode):
+        memory = torch.empty(tuple(shape), dtype=input.dtype, device="meta")
+    return FakeTensor(input.fake_mode, memory, input.device)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two sizes are the same for all sizes of the dims, without asking."""
+    return bool(dim_of(one) == dim_of(other))
+
+
+def _layer_norm(input: Any, normalized: Any, *rest: Any) -> Any:
+    """A row of elements, however the input lies in memory."""
+    known = input.is_floating_point() and not _asks_for_more() and _has_features(input.shape, normalized, *rest)
+    return _empty(input, input.shape) if known else aten.layer_norm.default(input, normalized, *rest)
+
+
+def _cat(tensors: Any, dim: int = 0) -> Any:
+    """Tensors of one kind one behind the other."""
+    first = tensors[0]
+    rank, axis = first.dim(), dim % max(first.dim(), 1)
+    fits = -rank <= dim < rank and all(
+        _is_plain(each)
+        and each.dim() == rank
+        and each.dtype is first.dtype
+        and all(at == axis or _same(size, first.shape[at]) for at, size in enumerate(each.shape))
+        for each in tensors
+    )
+    if not fits:
+        return aten.cat.default(tensors, dim)
+    shape = list(first.shape)
+    shape[axis] = sum(each.shape[axis] for each in tensors)
+    return _empty(first, shape)
 
 
 def _max_pool1d(
@@ -129,6 +230,14 @@ _ALIKE = (
     aten.hardswish.default, aten.hardsigmoid.default, aten.exp.default, aten.sqrt.default, aten.rsqrt.default,
     aten.neg.default, aten.cos.default, aten.sin.default,
 )  # fmt: skip
+_RESIZES = (
+    aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec, aten.upsample_linear1d.vec,
+    aten.upsample_bilinear2d.vec, aten.upsample_trilinear3d.vec, aten.upsample_bicubic2d.vec,
+)  # fmt: skip
+_VIEWS = (
+    aten.view.default, aten.reshape.default, aten.transpose.int, aten.permute.default, aten.unsqueeze.default,
+    aten.select.int, aten.expand.default, aten.flatten.using_ints, aten.squeeze.dim, aten.t.default,
+)  # fmt: skip
 _IN_PLACE = (
     aten.relu_.default, aten.silu_.default, aten.hardswish_.default, aten.hardsigmoid_.default, aten.hardtanh_.default,
 )  # fmt: skip
@@ -139,8 +248,13 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
     aten.max_pool1d.default: _max_pool1d,
+    aten.linear.default: _linear,
+    aten.matmul.default: _matmul,
+    **{target: _resized(target) for target in _RESIZES},
+    **{target: _seen(target) for target in _VIEWS},
     aten.batch_norm.default: _alike(aten.batch_norm.default, _has_channels),
-    aten.layer_norm.default: _alike(aten.layer_norm.default, _has_features),
+    aten.layer_norm.default: _layer_norm,
+    aten.cat.default: _cat,
     **{target: _alike(target) for target in _ALIKE},
     **{target: _in_place(target) for target in _IN_PLACE},
 }
