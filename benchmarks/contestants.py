@@ -100,7 +100,7 @@ EXPORTER = "torch.onnx._internal.exporter"
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
-        Contestant("fxonnx", ("torch._dynamo", "onnx", "fxonnx.compiler"), fxonnx),
+        Contestant("fxonnx", ("torch._dynamo", "onnx_ir", "fxonnx.compiler"), fxonnx),
         Contestant("dynamo", (*TRACING, "onnxscript", f"{EXPORTER}._compat", f"{EXPORTER}._torchlib.ops"), dynamo),
         Contestant("torchscript", ("onnx", "torch.onnx._internal.torchscript_exporter.utils"), torchscript),
         Contestant("export", TRACING, export),

@@ -48,7 +48,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
     from fxonnx.location import Location
 
     n = size(symbol("n"), 7, Decisions({}, {}, {"n": 7}, Location))
-    mode = torch_private.fake_mode(symbolic=True, elsewhere=RuntimeError)
+    mode = torch_private.fake_mode(RuntimeError)
     with mode, torch_private.enable_python_dispatcher():
         x = torch.empty(n, 4)
         y = torch.nn.functional.linear(x.view(-1, 2), torch.empty(3, 2))
@@ -58,7 +58,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
 def test_a_fake_tensor_is_made_of_a_meta_tensor() -> None:
     """If this fails: FakeTensor's constructor changed. See `_get_output_tensor_from_cache_entry` in
     torch/_subclasses/fake_tensor.py for how torch makes one of known geometry, and do so in `answers._make`."""
-    mode = torch_private.fake_mode(symbolic=False, elsewhere=RuntimeError)
+    mode = torch_private.fake_mode(RuntimeError)
     with torch_private.in_kernel_invocation_manager(mode):
         memory = torch.empty_strided((2, 3), (3, 1), device="meta")
     made = torch_private.FakeTensor(mode, memory, torch.device("cpu"))
@@ -89,7 +89,7 @@ def test_what_fake_tensors_cannot_answer_is_raised_by_name() -> None:
     swallow; find in torch._subclasses.fake_impls what is raised now."""
     from fxonnx.capture.tracer.torch_private import DataDependentOutputException, DynamicOutputShapeException
 
-    mode = torch_private.fake_mode(symbolic=False, elsewhere=RuntimeError)
+    mode = torch_private.fake_mode(RuntimeError)
     x = mode.from_tensor(torch.ones(3))
     with mode, pytest.raises(DataDependentOutputException):
         x.sum().item()
@@ -100,7 +100,7 @@ def test_what_fake_tensors_cannot_answer_is_raised_by_name() -> None:
 def test_a_mode_hears_of_calls_in_other_threads() -> None:
     """If this fails: fake tensors no longer find their mode by themselves in a thread without one. `OneThread` must
     learn of such calls in another way, or they are lost."""
-    mode = torch_private.fake_mode(symbolic=False, elsewhere=lambda: heard.append(True) or RuntimeError("elsewhere"))
+    mode = torch_private.fake_mode(lambda: heard.append(True) or RuntimeError("elsewhere"))
     heard: list[bool] = []
     x = mode.from_tensor(torch.ones(3))
 

@@ -63,7 +63,7 @@ class Run:
         places = Places(flat)
         refuse = Refusals(places)
         decisions = Decisions(dict(symbols.lows), symbols.highs, symbols.hints, places)
-        mode = fake_mode(symbolic=bool(symbols.axes), elsewhere=lambda: _in_a_thread(refuse))
+        mode = fake_mode(lambda: _in_a_thread(refuse))
         tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta, refuse)
         fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
         inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]

@@ -58,10 +58,10 @@ class OneThread(FakeTensorMode):
         return super().__torch_dispatch__(func, types, args, kwargs or {})
 
 
-def fake_mode(*, symbolic: bool, elsewhere: Callable[[], BaseException]) -> FakeTensorMode:
+def fake_mode(elsewhere: Callable[[], BaseException]) -> FakeTensorMode:
     """A mode of our own, that takes a model's real weights where we hand them over.
 
-    Its own memory of results reads sizes as sympy expressions, so it is off (`cache_enabled`) where they are ours.
+    Its own memory of results reads sizes as sympy expressions, and `answers` remembers better: it is off.
     """
     mode = OneThread(elsewhere)
     mode.cache_enabled = False
