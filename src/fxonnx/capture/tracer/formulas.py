@@ -4,11 +4,14 @@ made of whose result looks like their argument, which torch takes a millisecond 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from fxonnx.capture.tracer.arithmetic import rest as remainder
+from fxonnx.capture.tracer.results import contiguous
 from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager
 
@@ -40,7 +43,7 @@ def _alike(target: Any, fits: Callable[..., bool] = lambda *rest: True) -> Calla
 
     def formula(input: Any, *rest: Any, **named: Any) -> Any:
         known = _is_plain(input) and fits(input.shape, *rest)
-        return _empty(input, input.shape) if known else target(input, *rest, **named)
+        return contiguous(input, input.shape) if known else target(input, *rest, **named)
 
     return formula
 
@@ -88,7 +91,7 @@ def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
         and all(each.dtype is input.dtype for each in (weight, bias) if each is not None)
         and (bias is None or tuple(bias.shape) == tuple(features))
     )
-    return _empty(input, (*input.shape[:-1], *features)) if fits else aten.linear.default(input, weight, bias)
+    return contiguous(input, (*input.shape[:-1], *features)) if fits else aten.linear.default(input, weight, bias)
 
 
 def _matmul(input: Any, other: Any) -> Any:
@@ -103,7 +106,7 @@ def _matmul(input: Any, other: Any) -> Any:
         and _same(input.shape[-1], other.shape[-2])
         and all(map(_same, input.shape[:-2], other.shape[:-2]))
     )
-    return _empty(input, (*input.shape[:-1], other.shape[-1])) if fits else aten.matmul.default(input, other)
+    return contiguous(input, (*input.shape[:-1], other.shape[-1])) if fits else aten.matmul.default(input, other)
 
 
 def _resized(target: Any) -> Callable[..., Any]:
@@ -112,7 +115,7 @@ def _resized(target: Any) -> Callable[..., Any]:
     def formula(input: Any, output_size: Any, *rest: Any, **named: Any) -> Any:
         if output_size is None or not input.is_floating_point() or input.dim() != 2 + len(output_size):
             return target(input, output_size, *rest, **named)
-        result = _empty(input, (*input.shape[:2], *output_size))
+        result = contiguous(input, (*input.shape[:2], *output_size))
         last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
         return result.contiguous(memory_format=torch.channels_last) if last else result
 
@@ -120,10 +123,10 @@ def _resized(target: Any) -> Callable[..., Any]:
 
 
 def _seen(target: Any) -> Callable[..., Any]:
-    """A view of plain sizes, by torch's own kernel without what fake tensors ask around it."""
+    """Axes in another order, more or fewer of them, by torch's own kernel without what fake tensors ask around it."""
 
     def formula(input: Any, *rest: Any) -> Any:
-        if not all(map(_is_number, (*input.shape, *rest))):
+        if not all(map(_is_number, rest)):
             return target(input, *rest)
         with in_kernel_invocation_manager(input.fake_mode):
             view = target(input, *rest)
@@ -132,15 +135,83 @@ def _seen(target: Any) -> Callable[..., Any]:
     return formula
 
 
+def _viewed(target: Any) -> Callable[..., Any]:
+    """The same elements in other sizes, where they lie in a row and the sizes come out."""
+
+    def formula(input: Any, size: Any) -> Any:
+        shape = _sizes(input.shape, size) if _lies_in_a_row(input) else None
+        return target(input, size) if shape is None else contiguous(input, shape, view=True)
+
+    return formula
+
+
+def _flattened(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Some axes as one."""
+    rank = input.dim()
+    first, last = start_dim % max(rank, 1), end_dim % max(rank, 1)
+    if not rank or not _lies_in_a_row(input) or first > last or not (-rank <= start_dim < rank > end_dim >= -rank):
+        return aten.flatten.using_ints(input, start_dim, end_dim)
+    shape = (*input.shape[:first], math.prod(input.shape[first : last + 1]), *input.shape[last + 1 :])
+    return contiguous(input, shape, view=True) if first < last else aten.flatten.using_ints(input, start_dim, end_dim)
+
+
+def _lies_in_a_row(input: Any) -> bool:
+    offset = input.storage_offset()
+    return input.is_contiguous() and isinstance(offset, int) and offset == 0 and not input.is_conj()
+
+
+def _sizes(given: Sequence[Any], asked: Sequence[Any]) -> list[Any] | None:
+    """The sizes that are asked for, with the one that is left out; None where they do not come out for all sizes of
+    the dims."""
+    total, sizes = math.prod(given), list(asked)
+    unknown = [axis for axis, size in enumerate(sizes) if isinstance(size, int) and size == -1]
+    known = math.prod(size for axis, size in enumerate(sizes) if axis not in unknown)
+    if len(unknown) > 1 or (isinstance(known, int) and known <= 0):
+        return None
+    if not unknown:
+        return sizes if _same(known, total) else None
+    if remainder(dim_of(total), dim_of(known)) != 0:
+        return None
+    sizes[unknown[0]] = total // known
+    return sizes
+
+
+def _conv(target: Any) -> Callable[..., Any]:
+    """Windows of an image with as many channels as the weights have; what does not fit is torch's to say."""
+
+    def formula(
+        input: Any, weight: Any, bias: Any = None, stride: Any = (1,), padding: Any = (0,), dilation: Any = (1,),
+        groups: int = 1,
+    ) -> Any:  # fmt: skip
+        channels, rank = input.shape[1] if input.dim() > 1 else 0, input.dim() - 2
+        options = [tuple(each) * (1 if len(each) > 1 else max(rank, 1)) for each in (stride, padding, dilation)]
+        fits = (
+            _is_plain(input)
+            and weight.is_contiguous()
+            and weight.dim() == input.dim() > 2
+            and input.dtype is weight.dtype
+            and isinstance(channels, int)
+            and channels == weight.shape[1] * groups
+            and weight.shape[0] % groups == 0
+            and (bias is None or tuple(bias.shape) == (weight.shape[0],))
+            and all(len(each) == rank for each in options)
+        )
+        windows = zip(input.shape[2:], weight.shape[2:], *options, strict=True) if fits else ()
+        shape = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in windows]
+        if not fits or not all(_is_positive(size) for size in shape):
+            return target(input, weight, bias, stride, padding, dilation, groups)
+        return contiguous(input, (input.shape[0], weight.shape[0], *shape))
+
+    return formula
+
+
+def _is_positive(size: Any) -> bool:
+    """Whether a size is 1 or more in this run; where it is not, torch says what is wrong."""
+    return bool((size if isinstance(size, int) else size.node.hint) > 0)
+
+
 def _is_number(value: Any) -> bool:
     return all(map(_is_number, value)) if isinstance(value, (list, tuple)) else isinstance(value, int)
-
-
-def _empty(input: Any, shape: Any) -> Any:
-    """A tensor of this shape and of the input's kind, without what `new_empty` asks around it."""
-    with in_kernel_invocation_manager(input.fake_mode):
-        memory = torch.empty(tuple(shape), dtype=input.dtype, device="meta")
-    return FakeTensor(input.fake_mode, memory, input.device)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -151,7 +222,7 @@ def _same(one: Any, other: Any) -> bool:
 def _layer_norm(input: Any, normalized: Any, *rest: Any) -> Any:
     """A row of elements, however the input lies in memory."""
     known = input.is_floating_point() and not _asks_for_more() and _has_features(input.shape, normalized, *rest)
-    return _empty(input, input.shape) if known else aten.layer_norm.default(input, normalized, *rest)
+    return contiguous(input, input.shape) if known else aten.layer_norm.default(input, normalized, *rest)
 
 
 def _cat(tensors: Any, dim: int = 0) -> Any:
@@ -169,7 +240,7 @@ def _cat(tensors: Any, dim: int = 0) -> Any:
         return aten.cat.default(tensors, dim)
     shape = list(first.shape)
     shape[axis] = sum(each.shape[axis] for each in tensors)
-    return _empty(first, shape)
+    return contiguous(first, shape)
 
 
 def _max_pool1d(
@@ -235,8 +306,7 @@ _RESIZES = (
     aten.upsample_bilinear2d.vec, aten.upsample_trilinear3d.vec, aten.upsample_bicubic2d.vec,
 )  # fmt: skip
 _VIEWS = (
-    aten.view.default, aten.reshape.default, aten.transpose.int, aten.permute.default, aten.unsqueeze.default,
-    aten.select.int, aten.expand.default, aten.flatten.using_ints, aten.squeeze.dim, aten.t.default,
+    aten.transpose.int, aten.permute.default, aten.unsqueeze.default, aten.t.default,
 )  # fmt: skip
 _IN_PLACE = (
     aten.relu_.default, aten.silu_.default, aten.hardswish_.default, aten.hardsigmoid_.default, aten.hardtanh_.default,
@@ -252,6 +322,10 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.matmul.default: _matmul,
     **{target: _resized(target) for target in _RESIZES},
     **{target: _seen(target) for target in _VIEWS},
+    aten.view.default: _viewed(aten.view.default),
+    aten.reshape.default: _viewed(aten.reshape.default),
+    aten.flatten.using_ints: _flattened,
+    **{target: _conv(target) for target in (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default)},
     aten.batch_norm.default: _alike(aten.batch_norm.default, _has_channels),
     aten.layer_norm.default: _layer_norm,
     aten.cat.default: _cat,

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from fxonnx.capture.views import MEMORY, storage
 
@@ -111,6 +112,20 @@ def _moved(memory: torch.Tensor, look: Look) -> torch.Tensor:
     return memory.set_(whole.untyped_storage(), look.offset, look.shape, look.strides)
 
 
+def contiguous(like: Any, shape: Sequence[Any], *, view: bool = False) -> Any:
+    """A tensor of this shape and of another one's kind, its elements in a row: over a memory of its own, or over the
+    other's as a `view`."""
+    mode = like.fake_mode
+    key = like.dtype, tuple(map(dim_of, shape))
+    template = mode.templates.get(key)
+    if template is None:
+        with in_kernel_invocation_manager(mode):
+            template = mode.templates[key] = torch.empty(tuple(shape), dtype=like.dtype, device="meta")
+    made = FakeTensor(mode, template, like.device)
+    setattr(made, MEMORY, storage(like) if view else -next(_numbers))
+    return made
+
+
 def alias(mode: FakeTensorMode, tensor: Any) -> Any:
     """Another tensor over the same memory that looks the same."""
     made = FakeTensor(mode, Look.of(tensor).on_meta(mode), tensor.device)
@@ -140,6 +155,9 @@ class Apart:
         for given, original in zip(self.tensors, self.originals, strict=True):
             if result is given:
                 return original
+        if hasattr(result, MEMORY):  # ours, with its number
+            return result
+        for given, original in zip(self.tensors, self.originals, strict=True):
             if _same_storage(given, result):
                 setattr(result, MEMORY, storage(original))
                 return result
@@ -175,4 +193,4 @@ def _same_storage(one: Any, other: Any) -> bool:
     return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
 
 
-__all__ = ["Apart", "Given", "Look", "Made", "Several", "alias", "is_original", "told_apart"]
+__all__ = ["Apart", "Given", "Look", "Made", "Several", "alias", "contiguous", "is_original", "told_apart"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 import torch
 
@@ -13,7 +15,7 @@ from fxonnx.capture.tracer.symbols import size
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
 
-_PRIMES = (101, 257, 149, 211, 307, 173, 359, 127, 229, 281, 191, 331, 113, 269, 163, 313, 139, 241, 197, 349)
+_LEAST = 11  # smaller ones are what models are made of: three channels, seven taps
 
 
 @dataclass(slots=True)
@@ -44,8 +46,8 @@ class Symbols:
 def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -> Symbols:
     """Symbols for the dims that were asked for; dims without a name that have one size in the example share one.
 
-    Sizes are the example's if `as_given`; else they are distinct primes, so that no comparison and no division comes
-    out right by accident.
+    Sizes are the example's if `as_given`; else they are distinct primes about as large, so that no comparison and no
+    division comes out right by accident, and a table of 77 positions still has room.
     """
     chosen = Symbols()
     fresh = _fresh(table)
@@ -60,10 +62,10 @@ def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -
             chosen.lows[dim.name] = max(request.minimum, 2)
             if request.maximum is not None:
                 chosen.highs[dim.name] = request.maximum
-    primes = iter(_PRIMES)
     for name in sorted(symbols_of(chosen.axes.values()), key=lambda name: _first_use(name, chosen.axes)):
         given = _example_size(name, chosen.axes, leaves)
-        chosen.hints[name] = given if as_given and given is not None else _within(next(primes), name, chosen)
+        prime = _prime_near(given or 0, chosen.hints.values())
+        chosen.hints[name] = given if as_given and given is not None else _within(prime, name, chosen)
     return chosen
 
 
@@ -86,6 +88,17 @@ def _example_size(name: str, axes: Mapping[tuple[int, int], Dim], leaves: Sequen
         if isinstance(dim, Expr) and dim.name == name:
             return leaves[leaf].shape[axis]
     return None
+
+
+def _prime_near(size: int, taken: Iterable[int]) -> int:
+    """The greatest prime up to a size, or the least one beyond, that is not taken."""
+    used = set(taken)
+    numbers = chain(range(size, _LEAST - 1, -1), count(max(size, _LEAST)))
+    return next(number for number in numbers if number not in used and _is_prime(number))
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
 
 
 def _within(prime: int, name: str, chosen: Symbols) -> int:

@@ -50,6 +50,7 @@ class OneThread(FakeTensorMode):
     def __init__(self, elsewhere: Callable[[], BaseException]) -> None:
         super().__init__(allow_non_fake_inputs=True)
         self._elsewhere, self._thread = elsewhere, threading.get_ident()
+        self.templates: dict[Any, torch.Tensor] = {}  # (dtype, dims) -> a meta tensor that others are copied of
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One call."""
