@@ -100,30 +100,18 @@ def _truth(op: Any, name: str, x: Any, dim: Axes, keepdim: bool) -> Any:
     return found if dtype_of(x) is dtypes.UINT8 else cast(op, found, dtypes.BOOL)
 
 
-@lower("aten.any")
+@lower("aten.any", "aten._is_any_true")
 def any_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
     """Whether an element is not zero."""
     return _truth(op, "Max", self, dim, keepdim)
 
 
-@lower("aten.all")
+@lower("aten.all", "aten._is_all_true")
 def all_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False) -> Tensor:
     """Whether no element is zero."""
     if dtype_of(self) is dtypes.UINT8 and count(self, dim) == 0:
         return op.Min(_truth(op, "Min", self, dim, keepdim), number(op, 1, self))
     return _truth(op, "Min", self, dim, keepdim)
-
-
-@lower("aten._is_all_true")
-def is_all_true(op: Builder, self: Tensor) -> Tensor:
-    """Whether all are true: what torch._check_tensor_all asks."""
-    return all_(op, self)
-
-
-@lower("aten._is_any_true")
-def is_any_true(op: Builder, self: Tensor) -> Tensor:
-    """Whether one is true."""
-    return any_(op, self)
 
 
 # ── extrema ──────────────────────────────────────────────────────────────────────────────────────────────────────────

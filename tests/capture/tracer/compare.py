@@ -2,6 +2,7 @@
 
 python -m tests.capture.tracer.compare parity [static|dynamic] [model …]
 python -m tests.capture.tracer.compare time [model …]
+python -m tests.capture.tracer.compare large
 """
 
 from __future__ import annotations
@@ -103,6 +104,26 @@ def print_times(cases: list[Case]) -> None:
         print(f"{name}: {geometric_mean([row[over] / row[under] for row in rows]):.2f}")
 
 
+def print_large() -> None:
+    """Seconds and peak memory of compiling a Llama of 70 billion parameters that has no weights."""
+    import resource
+
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64, num_key_value_heads=8,
+        vocab_size=128256, max_position_embeddings=8192, use_cache=False, dtype="bfloat16",
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config).eval()
+    ids, start = torch.zeros(1, 16, dtype=torch.long), time.perf_counter()
+    dims = {"input_ids": {0: "batch", 1: "time"}}
+    compiled = fxonnx.compile(model, (), {"input_ids": ids}, dynamic_shapes=dims, capture="trace")
+    seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"capture {compiled.capture_seconds:.2f} s, compile {seconds:.2f} s, peak memory {memory:.2f} GB")
+
+
 def geometric_mean(ratios: list[float]) -> float:
     """Of those that are numbers."""
     known = [math.log(ratio) for ratio in ratios if not math.isnan(ratio)]
@@ -113,6 +134,9 @@ def main(what: str, *words: str) -> None:
     """The command."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    if what == "large":
+        print_large()
+        return
     kinds = [word for word in words if word in ("static", "dynamic")] or ["static", "dynamic"]
     cases = [find(word) for word in words if word not in kinds] or list(MODELS.values())
     if what == "time":

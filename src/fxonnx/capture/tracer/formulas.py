@@ -149,10 +149,10 @@ def _flattened(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Some axes as one."""
     rank = input.dim()
     first, last = start_dim % max(rank, 1), end_dim % max(rank, 1)
-    if not rank or not _lies_in_a_row(input) or first > last or not (-rank <= start_dim < rank > end_dim >= -rank):
+    if not _lies_in_a_row(input) or first >= last or not (-rank <= start_dim < rank > end_dim >= -rank):
         return aten.flatten.using_ints(input, start_dim, end_dim)
     shape = (*input.shape[:first], math.prod(input.shape[first : last + 1]), *input.shape[last + 1 :])
-    return contiguous(input, shape, view=True) if first < last else aten.flatten.using_ints(input, start_dim, end_dim)
+    return contiguous(input, shape, view=True)
 
 
 def _lies_in_a_row(input: Any) -> bool:
@@ -305,9 +305,7 @@ _RESIZES = (
     aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec, aten.upsample_linear1d.vec,
     aten.upsample_bilinear2d.vec, aten.upsample_trilinear3d.vec, aten.upsample_bicubic2d.vec,
 )  # fmt: skip
-_VIEWS = (
-    aten.transpose.int, aten.permute.default, aten.unsqueeze.default, aten.t.default,
-)  # fmt: skip
+_VIEWS = (aten.transpose.int, aten.permute.default, aten.unsqueeze.default, aten.t.default)
 _IN_PLACE = (
     aten.relu_.default, aten.silu_.default, aten.hardswish_.default, aten.hardsigmoid_.default, aten.hardtanh_.default,
 )  # fmt: skip

@@ -22,7 +22,7 @@ def _part(x: torch.Tensor, index: Any) -> torch.Tensor | None:
     parts = index if isinstance(index, tuple) else (index,)
     if not any(isinstance(each, torch.SymInt) for each in parts):
         return None
-    if not all(each is None or each is ... or isinstance(each, (int, slice, torch.SymInt)) for each in parts):
+    if not all(each is None or each is ... or type(each) in (int, slice, torch.SymInt) for each in parts):
         return None
     known = sum(each is not None and each is not ... for each in parts)
     axis, found = 0, []
