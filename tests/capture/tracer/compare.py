@@ -1,7 +1,7 @@
 """The two captures side by side: the IR that each leads to, and what they cost. By hand, over all benchmark models:
 
 python -m tests.capture.tracer.compare parity [static|dynamic] [model …]
-python -m tests.capture.tracer.compare time [model …]
+python -m tests.capture.tracer.compare time [trace|export] [model …]
 python -m tests.capture.tracer.compare large
 """
 
@@ -14,7 +14,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -44,22 +44,33 @@ def difference(case: Case, *, dynamic: bool) -> list[str]:
     return [line for line in difflib.unified_diff(*both, lineterm="", n=0) if not line.startswith(("---", "+++", "@@"))]
 
 
-def seconds(work: Callable[[], Any], rounds: int = 3) -> float:
-    """The least processor time of some rounds, each the first of its kind for torch: what its fake tensors remember of
-    the rounds before is forgotten. Without garbage collection, as in `fxonnx.compile`."""
-    times = []
-    work()
+def seconds(works: dict[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
+    """The least processor time of each, taken in turns, so that a busy machine is so for all of them; not a number
+    where it is refused.
+
+    Each is the first of its kind for torch: what its fake tensors remember of the rounds before is forgotten. Without
+    garbage collection, as in `fxonnx.compile`.
+    """
+    times = {}
+    for name, work in works.items():
+        try:
+            work()
+            times[name] = math.inf
+        except errors.Error:
+            times[name] = math.nan
     gc.disable()
     for _ in range(rounds):
-        FakeTensorMode.cache_clear()
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
+        for name in (name for name, least in times.items() if not math.isnan(least)):
+            FakeTensorMode.cache_clear()
+            start = time.process_time()
+            works[name]()
+            times[name] = min(times[name], time.process_time() - start)
+            gc.collect()
     gc.enable()
-    return min(times)
+    return times
 
 
-def fake_forward(case: Case) -> float:
+def fake_forward(case: Case) -> Callable[[], None]:
     """One forward pass of the model on fake tensors, nothing recorded."""
     module, args, kwargs = case.build()
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -69,39 +80,35 @@ def fake_forward(case: Case) -> float:
         with torch.no_grad(), mode, no_fast_path(), unasked_masks():
             module(*fake[0], **fake[1])
 
-    return seconds(forward)
+    return forward
 
 
-def captured(case: Case, strategy: str, *, dynamic: bool) -> float:
-    """Capture, warm; not a number where it is refused."""
+def capturing(case: Case, strategy: str, *, dynamic: bool) -> Callable[[], Any]:
+    """Capture, warm."""
     module, args, kwargs = case.build()
     shapes = case.dynamic if dynamic else None
-    try:
-        return seconds(lambda: capture(module, args, kwargs, dynamic_shapes=shapes, strategy=strategy))
-    except errors.Error:
-        return math.nan
+    return lambda: capture(module, args, kwargs, dynamic_shapes=shapes, strategy=strategy)
 
 
-def print_times(cases: list[Case]) -> None:
+def print_times(cases: list[Case], strategies: Sequence[str] = ("trace", "export")) -> None:
     """A line for each model, and the geometric means of the ratios."""
-    print(f"{'model':24} {'fake':>7} {'trace':>7} {'dynamic':>8} {'export':>7} {'dynamic':>8}")
+    kinds = [f"{strategy} {kind}" for strategy in strategies for kind in ("static", "dynamic")]
+    print(f"{'model':24} {'fake':>8} ", *(f"{kind:>14}" for kind in kinds))
     rows = []
     for case in cases:
-        row = [fake_forward(case)]
-        for strategy in ("trace", "export"):
-            row += [
-                captured(case, strategy, dynamic=dynamic) if case.dynamic or not dynamic else math.nan
-                for dynamic in (False, True)
-            ]
-        rows.append(row)
-        print(f"{case.name:24} {row[0]:7.3f} {row[1]:7.3f} {row[2]:8.3f} {row[3]:7.3f} {row[4]:8.3f}", flush=True)
-    for name, over, under in (
-        ("trace / fake", 1, 0),
-        ("dynamic / static", 2, 1),
-        ("export / trace", 3, 1),
-        ("both dynamic", 4, 2),
-    ):
-        print(f"{name}: {geometric_mean([row[over] / row[under] for row in rows]):.2f}")
+        works: dict[str, Callable[[], Any]] = {"fake": fake_forward(case)}
+        for kind in kinds:
+            strategy, dims = kind.split()
+            if case.dynamic or dims == "static":
+                works[kind] = capturing(case, strategy, dynamic=dims == "dynamic")
+        rows.append(seconds(works))
+        print(f"{case.name:24} {rows[-1]['fake']:8.3f} ", *(f"{rows[-1].get(kind, math.nan):14.3f}" for kind in kinds))
+    for over, under in (
+        ("trace static", "fake"), ("trace dynamic", "trace static"), ("export static", "trace static"),
+        ("export dynamic", "trace dynamic"),
+    ):  # fmt: skip
+        ratios = [row.get(over, math.nan) / row.get(under, math.nan) for row in rows]
+        print(f"{over} / {under}: {geometric_mean(ratios):.2f}")
 
 
 def print_large() -> None:
@@ -127,7 +134,7 @@ def print_large() -> None:
 def geometric_mean(ratios: list[float]) -> float:
     """Of those that are numbers."""
     known = [math.log(ratio) for ratio in ratios if not math.isnan(ratio)]
-    return math.exp(sum(known) / len(known))
+    return math.exp(sum(known) / len(known)) if known else math.nan
 
 
 def main(what: str, *words: str) -> None:
@@ -138,9 +145,10 @@ def main(what: str, *words: str) -> None:
         print_large()
         return
     kinds = [word for word in words if word in ("static", "dynamic")] or ["static", "dynamic"]
-    cases = [find(word) for word in words if word not in kinds] or list(MODELS.values())
+    strategies = [word for word in words if word in ("trace", "export")] or ["trace", "export"]
+    cases = [find(word) for word in words if word not in (*kinds, *strategies)] or list(MODELS.values())
     if what == "time":
-        print_times(cases)
+        print_times(cases, strategies)
         return
     for case in cases:
         for kind in kinds if case.dynamic else ["static"]:

@@ -107,16 +107,16 @@ def test_repeated_calls_keep_their_own_memory(model: Callable[[Tensor], Any], di
 def test_a_second_layer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from fxonnx.capture.tracer.answers import Answers
 
-    asked, ask = [], Answers._ask
+    found, note = [], Answers._found
 
-    def noted(self: Any, func: Any, args: Any, kwargs: Any) -> Any:
-        asked.append(str(func))
-        return ask(self, func, args, kwargs)
+    def noted(self: Any, func: Any, args: Any, kwargs: Any, tensors: Any) -> Any:
+        found.append(str(func))
+        return note(self, func, args, kwargs, tensors)
 
-    monkeypatch.setattr(Answers, "_ask", noted)
+    monkeypatch.setattr(Answers, "_found", noted)
     layers = [torch.nn.Linear(4, 4) for _ in range(5)]
     capture(torch.nn.Sequential(*layers), (torch.randn(2, 4),), strategy="trace")
-    assert asked == ["aten.linear.default"]
+    assert found == ["aten.linear.default"]
 
 
 @pytest.mark.parametrize(

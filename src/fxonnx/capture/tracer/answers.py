@@ -8,7 +8,6 @@ costs a lookup.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -20,6 +19,7 @@ from fxonnx.capture.tracer.formulas import FORMULAS
 from fxonnx.capture.tracer.results import Given, Look, Made, Several, is_original, told_apart
 from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode
+from fxonnx.capture.tracer.twins import Twins
 from fxonnx.capture.views import storage
 
 Key: TypeAlias = Any
@@ -37,6 +37,10 @@ class Answers:
     decisions: Decisions
     known: dict[Key, Any] = field(default_factory=dict)
     geometries: dict[int, Key] = field(default_factory=dict)  # id of a living fake tensor -> its geometry
+    twins: Twins = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.twins = Twins(self.mode, self.decisions)
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What `func` returns for fake arguments."""
@@ -51,21 +55,41 @@ class Answers:
         try:
             key = (*_surroundings(func), *(self._key(each, tensors) for each in args), *self._named(kwargs, tensors))
         except Unrepeatable:
-            result = self._ask(func, args, kwargs)
+            result = self._said(func, args, kwargs)
+            result = self._torchs(func, args, kwargs) if result is None else result
             if is_mutable(func):
                 self.geometries.clear()  # it may have changed what a tensor looks like
             return result
         answer = self.known.get(key)
         if answer is not None:
             return answer.again(self.mode, tensors, self.geometries)
-        result = self._ask(func, args, kwargs)
-        with suppress(Unrepeatable):
-            self.known[key] = self._note(func, result, tensors)
+        result, answer = self._found(func, args, kwargs, tensors)
+        if answer is not None:
+            self.known[key] = answer
         return result
 
-    def _ask(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """torch's own answer, or ours where its one would cost or lose something."""
-        return told_apart(self.mode, args, kwargs).ask(FORMULAS.get(func, func))
+    def _found(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Any]
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """The result of a call of a new kind, and how to make it again: by a formula of ours, by the arguments' twins,
+        or else as torch says."""
+        result = self._said(func, args, kwargs)
+        if result is None:
+            answer = self.twins(func, args, kwargs, {id(each): self.geometries[id(each)] for each in tensors})
+            if answer is not None:
+                return answer.again(self.mode, tensors, self.geometries), answer
+            result = self._torchs(func, args, kwargs)
+        try:
+            return result, self._note(func, result, tensors)
+        except Unrepeatable:
+            return result, None
+
+    def _said(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        formula = FORMULAS.get(func)
+        return None if formula is None else told_apart(self.mode, args, kwargs).ask(formula)
+
+    def _torchs(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return told_apart(self.mode, args, kwargs).ask(func)
 
     # ── what a call looks like ──
 

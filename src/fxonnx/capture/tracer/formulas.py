@@ -1,6 +1,9 @@
 """What some ops return on fake tensors, said by ourselves: recurrent layers, through whose sequence torch's kernels
 would walk step by step; slices, for which torch invents a size where it cannot order two; and the ops that models are
-made of whose result looks like their argument, which torch takes a millisecond to find out."""
+made of whose result looks like their argument, which torch takes a millisecond to find out.
+
+    FORMULAS[target](*arguments) -> the result, or None where the formula does not hold: torch is asked then
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.arithmetic import rest as remainder
-from fxonnx.capture.tracer.results import contiguous
+from fxonnx.capture.tracer.results import contiguous, in_a_row
 from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager
 
@@ -35,32 +38,24 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
     return formula
 
 
-def _alike(target: Any, fits: Callable[..., bool] = lambda *rest: True) -> Callable[..., Any]:
-    """The result of an op that computes each element of its first argument anew: floats stay what they are.
-
-    Arguments that may not fit are torch's to check.
-    """
+def _alike(fits: Callable[..., bool] = lambda *rest: True) -> Callable[..., Any]:
+    """The result of an op that computes each element of its first argument anew: floats stay what they are."""
 
     def formula(input: Any, *rest: Any, **named: Any) -> Any:
-        known = _is_plain(input) and fits(input.shape, *rest)
-        return contiguous(input, input.shape) if known else target(input, *rest, **named)
+        return contiguous(input, input.shape) if _is_plain(input) and fits(input.shape, *rest) else None
 
     return formula
 
 
-def _in_place(target: Any) -> Callable[..., Any]:
+def _in_place(input: Any, *rest: Any, **named: Any) -> Any:
     """The same, written into the argument."""
-
-    def formula(input: Any, *rest: Any, **named: Any) -> Any:
-        return input if _is_plain(input) else target(input, *rest, **named)
-
-    return formula
+    return input if _is_plain(input) else None
 
 
 def _is_plain(input: Any) -> bool:
     """Whether elements lie in a row and in the order that a result's would, no autocast changes their dtype, and no
     gradient is to be kept."""
-    return input.is_floating_point() and input.is_contiguous() and not _asks_for_more()
+    return input.is_floating_point() and in_a_row(input) and not _asks_for_more()
 
 
 def _asks_for_more() -> bool:
@@ -81,7 +76,7 @@ def _has_features(shape: Any, normalized: Any, *rest: Any) -> bool:
 
 
 def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """Features in, features out; what does not fit is torch's to say."""
+    """Features in, features out."""
     features = weight.shape[:1]
     fits = (
         _is_plain(input)
@@ -91,7 +86,7 @@ def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
         and all(each.dtype is input.dtype for each in (weight, bias) if each is not None)
         and (bias is None or tuple(bias.shape) == tuple(features))
     )
-    return contiguous(input, (*input.shape[:-1], *features)) if fits else aten.linear.default(input, weight, bias)
+    return contiguous(input, (*input.shape[:-1], *features)) if fits else None
 
 
 def _matmul(input: Any, other: Any) -> Any:
@@ -106,20 +101,24 @@ def _matmul(input: Any, other: Any) -> Any:
         and _same(input.shape[-1], other.shape[-2])
         and all(map(_same, input.shape[:-2], other.shape[:-2]))
     )
-    return contiguous(input, (*input.shape[:-1], other.shape[-1])) if fits else aten.matmul.default(input, other)
+    return contiguous(input, (*input.shape[:-1], other.shape[-1])) if fits else None
 
 
-def _resized(target: Any) -> Callable[..., Any]:
-    """An image of the size that is asked for; torch would compute all of its weights to tell."""
+def _resized(input: Any, output_size: Any, *rest: Any) -> Any:
+    """An image of the size that is asked for, or of so many times its size; torch would compute all of its weights to
+    tell."""
+    sizes = output_size or _enlarged(input.shape[2:], rest[-1])
+    if sizes is None or not input.is_floating_point() or input.dim() != 2 + len(sizes):
+        return None
+    result = contiguous(input, (*input.shape[:2], *sizes))
+    last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
+    return result.contiguous(memory_format=torch.channels_last) if last else result
 
-    def formula(input: Any, output_size: Any, *rest: Any, **named: Any) -> Any:
-        if output_size is None or not input.is_floating_point() or input.dim() != 2 + len(output_size):
-            return target(input, output_size, *rest, **named)
-        result = contiguous(input, (*input.shape[:2], *output_size))
-        last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
-        return result.contiguous(memory_format=torch.channels_last) if last else result
 
-    return formula
+def _enlarged(sizes: Sequence[Any], factors: Any) -> list[Any] | None:
+    if not factors or any(each != int(each) or each < 1 for each in factors):
+        return None
+    return [size * int(each) for size, each in zip(sizes, factors, strict=True)]
 
 
 def _seen(target: Any) -> Callable[..., Any]:
@@ -127,7 +126,7 @@ def _seen(target: Any) -> Callable[..., Any]:
 
     def formula(input: Any, *rest: Any) -> Any:
         if not all(map(_is_number, rest)):
-            return target(input, *rest)
+            return None
         with in_kernel_invocation_manager(input.fake_mode):
             view = target(input, *rest)
         return FakeTensor(input.fake_mode, view, input.device)
@@ -135,14 +134,10 @@ def _seen(target: Any) -> Callable[..., Any]:
     return formula
 
 
-def _viewed(target: Any) -> Callable[..., Any]:
+def _viewed(input: Any, size: Any) -> Any:
     """The same elements in other sizes, where they lie in a row and the sizes come out."""
-
-    def formula(input: Any, size: Any) -> Any:
-        shape = _sizes(input.shape, size) if _lies_in_a_row(input) else None
-        return target(input, size) if shape is None else contiguous(input, shape, view=True)
-
-    return formula
+    shape = _sizes(input.shape, size) if _lies_in_a_row(input) else None
+    return None if shape is None else contiguous(input, shape, view=True)
 
 
 def _flattened(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -150,14 +145,14 @@ def _flattened(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     rank = input.dim()
     first, last = start_dim % max(rank, 1), end_dim % max(rank, 1)
     if not _lies_in_a_row(input) or first >= last or not (-rank <= start_dim < rank > end_dim >= -rank):
-        return aten.flatten.using_ints(input, start_dim, end_dim)
+        return None
     shape = (*input.shape[:first], math.prod(input.shape[first : last + 1]), *input.shape[last + 1 :])
     return contiguous(input, shape, view=True)
 
 
 def _lies_in_a_row(input: Any) -> bool:
     offset = input.storage_offset()
-    return input.is_contiguous() and isinstance(offset, int) and offset == 0 and not input.is_conj()
+    return in_a_row(input) and isinstance(offset, int) and offset == 0 and not input.is_conj()
 
 
 def _sizes(given: Sequence[Any], asked: Sequence[Any]) -> list[Any] | None:
@@ -176,40 +171,6 @@ def _sizes(given: Sequence[Any], asked: Sequence[Any]) -> list[Any] | None:
     return sizes
 
 
-def _conv(target: Any) -> Callable[..., Any]:
-    """Windows of an image with as many channels as the weights have; what does not fit is torch's to say."""
-
-    def formula(
-        input: Any, weight: Any, bias: Any = None, stride: Any = (1,), padding: Any = (0,), dilation: Any = (1,),
-        groups: int = 1,
-    ) -> Any:  # fmt: skip
-        channels, rank = input.shape[1] if input.dim() > 1 else 0, input.dim() - 2
-        options = [tuple(each) * (1 if len(each) > 1 else max(rank, 1)) for each in (stride, padding, dilation)]
-        fits = (
-            _is_plain(input)
-            and weight.is_contiguous()
-            and weight.dim() == input.dim() > 2
-            and input.dtype is weight.dtype
-            and isinstance(channels, int)
-            and channels == weight.shape[1] * groups
-            and weight.shape[0] % groups == 0
-            and (bias is None or tuple(bias.shape) == (weight.shape[0],))
-            and all(len(each) == rank for each in options)
-        )
-        windows = zip(input.shape[2:], weight.shape[2:], *options, strict=True) if fits else ()
-        shape = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in windows]
-        if not fits or not all(_is_positive(size) for size in shape):
-            return target(input, weight, bias, stride, padding, dilation, groups)
-        return contiguous(input, (input.shape[0], weight.shape[0], *shape))
-
-    return formula
-
-
-def _is_positive(size: Any) -> bool:
-    """Whether a size is 1 or more in this run; where it is not, torch says what is wrong."""
-    return bool((size if isinstance(size, int) else size.node.hint) > 0)
-
-
 def _is_number(value: Any) -> bool:
     return all(map(_is_number, value)) if isinstance(value, (list, tuple)) else isinstance(value, int)
 
@@ -222,25 +183,7 @@ def _same(one: Any, other: Any) -> bool:
 def _layer_norm(input: Any, normalized: Any, *rest: Any) -> Any:
     """A row of elements, however the input lies in memory."""
     known = input.is_floating_point() and not _asks_for_more() and _has_features(input.shape, normalized, *rest)
-    return contiguous(input, input.shape) if known else aten.layer_norm.default(input, normalized, *rest)
-
-
-def _cat(tensors: Any, dim: int = 0) -> Any:
-    """Tensors of one kind one behind the other."""
-    first = tensors[0]
-    rank, axis = first.dim(), dim % max(first.dim(), 1)
-    fits = -rank <= dim < rank and all(
-        _is_plain(each)
-        and each.dim() == rank
-        and each.dtype is first.dtype
-        and all(at == axis or _same(size, first.shape[at]) for at, size in enumerate(each.shape))
-        for each in tensors
-    )
-    if not fits:
-        return aten.cat.default(tensors, dim)
-    shape = list(first.shape)
-    shape[axis] = sum(each.shape[axis] for each in tensors)
-    return contiguous(first, shape)
+    return contiguous(input, input.shape) if known else None
 
 
 def _max_pool1d(
@@ -260,14 +203,16 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
     """`x[start:end:step]` by Python's rules: counted from the back where negative, then cut to the axis."""
     size = input.shape[dim]
     if all(isinstance(each, int) for each in (size, 0 if start is None else start, 0 if end is None else end)):
-        return aten.slice.Tensor(input, dim, start, end, step)
+        return None
     begin = 0 if start is None else _place(start, size)
     stop = size if end is None else _place(end, size)
     sizes, strides = list(input.shape), list(input.stride())
     sizes[dim] = (torch.sym_max(stop - begin, 0) + step - 1) // step
     offset = input.storage_offset() + begin * strides[dim]
     strides[dim] = strides[dim] * step
-    return input.as_strided(sizes, strides, offset)
+    with in_kernel_invocation_manager(input.fake_mode):
+        view = input.as_strided(sizes, strides, offset)
+    return FakeTensor(input.fake_mode, view, input.device)
 
 
 def _place(index: Any, size: Any) -> Any:
@@ -318,15 +263,13 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.max_pool1d.default: _max_pool1d,
     aten.linear.default: _linear,
     aten.matmul.default: _matmul,
-    **{target: _resized(target) for target in _RESIZES},
-    **{target: _seen(target) for target in _VIEWS},
-    aten.view.default: _viewed(aten.view.default),
-    aten.reshape.default: _viewed(aten.reshape.default),
+    aten.view.default: _viewed,
+    aten.reshape.default: _viewed,
     aten.flatten.using_ints: _flattened,
-    **{target: _conv(target) for target in (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default)},
-    aten.batch_norm.default: _alike(aten.batch_norm.default, _has_channels),
+    aten.batch_norm.default: _alike(_has_channels),
     aten.layer_norm.default: _layer_norm,
-    aten.cat.default: _cat,
-    **{target: _alike(target) for target in _ALIKE},
-    **{target: _in_place(target) for target in _IN_PLACE},
+    **dict.fromkeys(_RESIZES, _resized),
+    **{target: _seen(target) for target in _VIEWS},
+    **{target: _alike() for target in _ALIKE},
+    **dict.fromkeys(_IN_PLACE, _in_place),
 }

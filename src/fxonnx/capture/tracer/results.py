@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.tracer.arithmetic import multiply
 from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from fxonnx.capture.views import MEMORY, storage
+from fxonnx.ir.dims import Dim
 
 _numbers = count(1)
+_ROOM = 2**48  # elements; on the meta device they take no memory
 
 
 @dataclass(slots=True, eq=False)
@@ -94,22 +97,11 @@ class Look:
         return Look(tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device)
 
     def on_meta(self, mode: FakeTensorMode) -> torch.Tensor:
-        """A tensor that looks so, over a storage of its own."""
+        """A tensor that looks so, over a storage of its own: one with room for any, as torch would count in symbols
+        what it needs."""
         with in_kernel_invocation_manager(mode):
-            memory = torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
-            # an offset is taken in whole rows of a storage that has room for it
-            return memory if _is_zero(self.offset) else _moved(memory, self)
-
-
-def _is_zero(offset: Any) -> bool:
-    return isinstance(offset, int) and offset == 0
-
-
-def _moved(memory: torch.Tensor, look: Look) -> torch.Tensor:
-    span = sum((size - 1) * stride for size, stride in zip(look.shape, look.strides, strict=True)) + 1
-    room = look.offset + (0 if any(isinstance(size, int) and size == 0 for size in look.shape) else span)
-    whole = torch.empty((room,), dtype=look.dtype, device="meta")
-    return memory.set_(whole.untyped_storage(), look.offset, look.shape, look.strides)
+            memory = torch.empty(_ROOM, dtype=self.dtype, device="meta")
+            return memory.as_strided(self.shape, self.strides, self.offset)
 
 
 def contiguous(like: Any, shape: Sequence[Any], *, view: bool = False) -> Any:
@@ -119,11 +111,34 @@ def contiguous(like: Any, shape: Sequence[Any], *, view: bool = False) -> Any:
     key = like.dtype, tuple(map(dim_of, shape))
     template = mode.templates.get(key)
     if template is None:
-        with in_kernel_invocation_manager(mode):
-            template = mode.templates[key] = torch.empty(tuple(shape), dtype=like.dtype, device="meta")
+        look = Look(tuple(shape), _steps(shape), 0, like.dtype, like.device)
+        template = mode.templates[key] = look.on_meta(mode)
     made = FakeTensor(mode, template, like.device)
     setattr(made, MEMORY, storage(like) if view else -next(_numbers))
     return made
+
+
+def _steps(shape: Sequence[Any]) -> tuple[Any, ...]:
+    """The strides of elements in a row; an axis of none counts as one of 1."""
+    steps: list[Any] = []
+    step: Any = 1
+    for size in reversed(shape):
+        steps.append(step)
+        step = step if isinstance(size, int) and size == 0 else step * size
+    return tuple(reversed(steps))
+
+
+def in_a_row(tensor: Any) -> bool:
+    """Whether a tensor's elements are in a row, for all sizes of its dims alike; torch takes longer to tell."""
+    step: Dim = 1
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        dim = dim_of(size)
+        if dim == 0:
+            return True
+        if dim != 1 and dim_of(stride) != step:
+            return False
+        step = multiply(step, dim)
+    return True
 
 
 def alias(mode: FakeTensorMode, tensor: Any) -> Any:
@@ -193,4 +208,4 @@ def _same_storage(one: Any, other: Any) -> bool:
     return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
 
 
-__all__ = ["Apart", "Given", "Look", "Made", "Several", "alias", "contiguous", "is_original", "told_apart"]
+__all__ = ["Apart", "Given", "Look", "Made", "Several", "alias", "contiguous", "in_a_row", "is_original", "told_apart"]

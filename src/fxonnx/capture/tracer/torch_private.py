@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 # The meta kernels that torch writes in Python run only under this; without it a composite op asks C++, which wants
-# plain sizes.
-from torch._dispatch.python import enable_python_dispatcher
+# plain sizes; where they are plain, C++ is faster.
+from torch._dispatch.python import enable_python_dispatcher, no_python_dispatcher
 
 # Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry. The exceptions are what
 # nonzero, item and ops without a meta kernel raise on them.
@@ -109,5 +109,6 @@ __all__ = [
     "fake_mode",
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",
+    "no_python_dispatcher",
     "unasked_masks",
 ]

@@ -1,0 +1,111 @@
+"""The sizes of results that are no sizes of the arguments, as dims: windows of an image, tensors one behind the other,
+frequencies. torch's own kernel checks them, on twins.
+
+    RULES[name](*arguments) -> the result's sizes     with a tuple of dims for each tensor among the arguments
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from fxonnx.capture.tracer.arithmetic import add, divide, multiply, subtract
+from fxonnx.ir.dims import Dim
+
+Sizes: TypeAlias = tuple[Dim, ...]
+Options: TypeAlias = Sequence[int]
+
+
+def _conv(
+    input: Sizes, weight: Sizes, bias: Any = None, stride: Options = (1,), padding: Options = (0,),
+    dilation: Options = (1,), groups: int = 1,
+) -> Sizes:  # fmt: skip
+    return (*input[: -len(weight[2:])][:-1], weight[0], *_windows(input, weight[2:], stride, padding, dilation))
+
+
+def _conv_transpose(
+    input: Sizes, weight: Sizes, bias: Any = None, stride: Options = (1,), padding: Options = (0,),
+    output_padding: Options = (0,), groups: int = 1, dilation: Options = (1,),
+) -> Sizes:  # fmt: skip
+    rank = len(weight) - 2
+    options = (_each(option, rank) for option in (stride, padding, output_padding, dilation))
+    sizes = (
+        add(multiply(subtract(size, 1), s), d * (int(k) - 1) + more + 1 - 2 * p)
+        for size, k, s, p, more, d in zip(input[-rank:], weight[2:], *options, strict=True)
+    )
+    return (*input[: -rank - 1], multiply(weight[1], groups), *sizes)
+
+
+def _max_pool(
+    input: Sizes, kernel: Options, stride: Options = (), padding: Options = (0,), dilation: Options = (1,),
+    ceil_mode: bool = False,
+) -> Sizes:  # fmt: skip
+    return _pooled(input, kernel, stride, padding, dilation, ceil_mode)
+
+
+def _avg_pool(
+    input: Sizes, kernel: Options, stride: Options = (), padding: Options = (0,), ceil_mode: bool = False, *rest: Any
+) -> Sizes:  # fmt: skip
+    return _pooled(input, kernel, stride, padding, (1,), ceil_mode)
+
+
+def _pooled(
+    input: Sizes, kernel: Options, stride: Options, padding: Options, dilation: Options, ceil_mode: bool
+) -> Sizes:  # fmt: skip
+    if ceil_mode:
+        raise NotImplementedError("torch leaves out windows that begin in the padding")
+    rank = len(input) - 2 if len(kernel) == 1 else len(kernel)
+    sizes = _windows(input, _each(kernel, rank), stride or kernel, padding, dilation)
+    return (*input[:-rank], *sizes)
+
+
+def _windows(
+    input: Sizes, kernel: Sequence[Dim], stride: Options, padding: Options, dilation: Options
+) -> Iterator[Dim]:  # fmt: skip
+    """How many windows there are along each of the last axes."""
+    rank = len(kernel)
+    options = (_each(option, rank) for option in (stride, padding, dilation))
+    for size, k, s, p, d in zip(input[-rank:], kernel, *options, strict=True):
+        yield add(divide(add(size, 2 * p - d * (int(k) - 1) - 1), s), 1)
+
+
+def _each(option: Options, rank: int) -> Options:
+    """An option for each axis, given as one for all of them."""
+    return tuple(option) * rank if len(option) == 1 else option
+
+
+def _cat(tensors: Sequence[Sizes], dim: int = 0) -> Sizes:
+    sizes = list(tensors[0])
+    for each in tensors[1:]:
+        sizes[dim] = add(sizes[dim], each[dim])
+    return tuple(sizes)
+
+
+def _stack(tensors: Sequence[Sizes], dim: int = 0) -> Sizes:
+    first = tensors[0]
+    at = dim % (len(first) + 1)
+    return (*first[:at], len(tensors), *first[at:])
+
+
+def _rfft(input: Sizes, n: Dim | None = None, dim: int = -1, norm: Any = None) -> Sizes:
+    return _at(input, dim, add(divide(input[dim] if n is None else n, 2), 1))
+
+
+def _irfft(input: Sizes, n: Dim | None = None, dim: int = -1, norm: Any = None) -> Sizes:
+    return _at(input, dim, multiply(subtract(input[dim], 1), 2) if n is None else n)
+
+
+def _at(sizes: Sizes, axis: int, size: Dim) -> Sizes:
+    return tuple(size if at == axis % len(sizes) else each for at, each in enumerate(sizes))
+
+
+RULES: dict[str, Callable[..., Sizes]] = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _conv),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
+    **dict.fromkeys(("max_pool2d", "max_pool3d"), _max_pool),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
+    "cat": _cat,
+    "stack": _stack,
+    "fft_rfft": _rfft,
+    "fft_irfft": _irfft,
+}
