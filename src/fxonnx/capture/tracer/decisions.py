@@ -43,6 +43,7 @@ class Loss:
     dim: Dim
     location: Location
     op: str
+    as_text: bool = False
 
 
 class Frozen(Exception):
@@ -111,9 +112,9 @@ class Decisions:
                     return Decision(left, relation if holds else OPPOSITE[relation], right, self.locate(), inside=False)
         return None
 
-    def lose(self, dim: Dim) -> Frozen:
+    def lose(self, dim: Dim, *, as_text: bool = False) -> Frozen:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
-        loss = Loss(self._origin(dim), self.locate(), self.op)
+        loss = Loss(self._origin(dim), self.locate(), self.op, as_text)
         self.losses.append(loss)
         return Frozen(loss)
 

@@ -7,13 +7,11 @@ made of whose result looks like their argument, which torch takes a millisecond 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from fxonnx.capture.tracer.arithmetic import rest as remainder
 from fxonnx.capture.tracer.results import contiguous, in_a_row
 from fxonnx.capture.tracer.symbols import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager
@@ -121,58 +119,10 @@ def _enlarged(sizes: Sequence[Any], factors: Any) -> list[Any] | None:
     return [size * int(each) for size, each in zip(sizes, factors, strict=True)]
 
 
-def _seen(target: Any) -> Callable[..., Any]:
-    """Axes in another order, more or fewer of them, by torch's own kernel without what fake tensors ask around it."""
-
-    def formula(input: Any, *rest: Any) -> Any:
-        if not all(map(_is_number, rest)):
-            return None
-        with in_kernel_invocation_manager(input.fake_mode):
-            view = target(input, *rest)
-        return FakeTensor(input.fake_mode, view, input.device)
-
-    return formula
-
-
-def _viewed(input: Any, size: Any) -> Any:
-    """The same elements in other sizes, where they lie in a row and the sizes come out."""
-    shape = _sizes(input.shape, size) if _lies_in_a_row(input) else None
-    return None if shape is None else contiguous(input, shape, view=True)
-
-
-def _flattened(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-    """Some axes as one."""
-    rank = input.dim()
-    first, last = start_dim % max(rank, 1), end_dim % max(rank, 1)
-    if not _lies_in_a_row(input) or first >= last or not (-rank <= start_dim < rank > end_dim >= -rank):
-        return None
-    shape = (*input.shape[:first], math.prod(input.shape[first : last + 1]), *input.shape[last + 1 :])
-    return contiguous(input, shape, view=True)
-
-
-def _lies_in_a_row(input: Any) -> bool:
-    offset = input.storage_offset()
-    return in_a_row(input) and isinstance(offset, int) and offset == 0 and not input.is_conj()
-
-
-def _sizes(given: Sequence[Any], asked: Sequence[Any]) -> list[Any] | None:
-    """The sizes that are asked for, with the one that is left out; None where they do not come out for all sizes of
-    the dims."""
-    total, sizes = math.prod(given), list(asked)
-    unknown = [axis for axis, size in enumerate(sizes) if isinstance(size, int) and size == -1]
-    known = math.prod(size for axis, size in enumerate(sizes) if axis not in unknown)
-    if len(unknown) > 1 or (isinstance(known, int) and known <= 0):
-        return None
-    if not unknown:
-        return sizes if _same(known, total) else None
-    if remainder(dim_of(total), dim_of(known)) != 0:
-        return None
-    sizes[unknown[0]] = total // known
-    return sizes
-
-
-def _is_number(value: Any) -> bool:
-    return all(map(_is_number, value)) if isinstance(value, (list, tuple)) else isinstance(value, int)
+def _sampled(input: Any, grid: Any, *rest: Any) -> Any:
+    """An image of as many points as the grid has."""
+    fits = input.is_floating_point() and input.dim() == grid.dim() > 2 and _same(input.shape[0], grid.shape[0])
+    return contiguous(input, (*input.shape[:2], *grid.shape[1:-1])) if fits and not _asks_for_more() else None
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -250,7 +200,6 @@ _RESIZES = (
     aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec, aten.upsample_linear1d.vec,
     aten.upsample_bilinear2d.vec, aten.upsample_trilinear3d.vec, aten.upsample_bicubic2d.vec,
 )  # fmt: skip
-_VIEWS = (aten.transpose.int, aten.permute.default, aten.unsqueeze.default, aten.t.default)
 _IN_PLACE = (
     aten.relu_.default, aten.silu_.default, aten.hardswish_.default, aten.hardsigmoid_.default, aten.hardtanh_.default,
 )  # fmt: skip
@@ -263,13 +212,10 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.max_pool1d.default: _max_pool1d,
     aten.linear.default: _linear,
     aten.matmul.default: _matmul,
-    aten.view.default: _viewed,
-    aten.reshape.default: _viewed,
-    aten.flatten.using_ints: _flattened,
     aten.batch_norm.default: _alike(_has_channels),
     aten.layer_norm.default: _layer_norm,
+    aten.grid_sampler.default: _sampled,
     **dict.fromkeys(_RESIZES, _resized),
-    **{target: _seen(target) for target in _VIEWS},
     **{target: _alike() for target in _ALIKE},
     **dict.fromkeys(_IN_PLACE, _in_place),
 }

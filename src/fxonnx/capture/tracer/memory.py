@@ -15,6 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.text import is_said
 from fxonnx.capture.tracer.with_sizes import WITH_SIZES
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
@@ -27,6 +28,7 @@ _READS = frozenset(
         torch.Tensor.data_ptr,
     }
 )
+_TEXTS = frozenset({torch.Tensor.__repr__, torch.Tensor.__format__})
 _DATA: Any = torch.Tensor.data
 
 
@@ -75,6 +77,13 @@ class Memory(TorchFunctionMode):
                 "x.data = … cannot be recorded",
                 cause="it exchanges a tensor's memory",
                 cure="write x.copy_(…) instead",
+                final=True,
+            )
+        if func in _TEXTS and not is_said():
+            raise self._refuse(
+                "a tensor is made text of",
+                cause="while a model is captured tensors have shapes and no contents",
+                cure="print or log it, which is free; do not go on with the text",
                 final=True,
             )
         if func in _READS:

@@ -9,6 +9,8 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.text import is_said
+from fxonnx.ir.dims import Dim
 
 CONSTANT = "number"  # the root of a tree that is a plain value
 
@@ -88,9 +90,19 @@ class Node:
 
     def str(self) -> builtins.str:
         """torch: how a SymInt prints."""
-        return builtins.str(self)
+        return self.text()
 
     _graph_repr = str
+
+    def text(self) -> builtins.str:
+        """Text for the model. Raises Frozen where it goes on with it."""
+        if not self.is_constant() and not self.decisions.op and not is_said():
+            raise self.decisions.lose(self.any_dim(), as_text=True)
+        return builtins.str(self)
+
+    def any_dim(self) -> Dim:
+        """A dim that this comes from."""
+        raise NotImplementedError
 
     def wrap_int(self, value: int) -> Any:
         """torch: a constant among the symbolic."""

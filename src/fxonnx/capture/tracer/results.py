@@ -104,9 +104,8 @@ class Look:
             return memory.as_strided(self.shape, self.strides, self.offset)
 
 
-def contiguous(like: Any, shape: Sequence[Any], *, view: bool = False) -> Any:
-    """A tensor of this shape and of another one's kind, its elements in a row: over a memory of its own, or over the
-    other's as a `view`."""
+def contiguous(like: Any, shape: Sequence[Any]) -> Any:
+    """A tensor of this shape and of another one's kind, its elements in a row, over a memory of its own."""
     mode = like.fake_mode
     key = like.dtype, tuple(map(dim_of, shape))
     template = mode.templates.get(key)
@@ -114,7 +113,7 @@ def contiguous(like: Any, shape: Sequence[Any], *, view: bool = False) -> Any:
         look = Look(tuple(shape), _steps(shape), 0, like.dtype, like.device)
         template = mode.templates[key] = look.on_meta(mode)
     made = FakeTensor(mode, template, like.device)
-    setattr(made, MEMORY, storage(like) if view else -next(_numbers))
+    setattr(made, MEMORY, -next(_numbers))
     return made
 
 

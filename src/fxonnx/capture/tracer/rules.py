@@ -1,4 +1,4 @@
-"""The sizes of results that are no sizes of the arguments, as dims: windows of an image, tensors one behind the other,
+"""The sizes of results that are no sizes of the arguments, as dims: windows of an image, axes put together,
 frequencies. torch's own kernel checks them, on twins.
 
     RULES[name](*arguments) -> the result's sizes     with a tuple of dims for each tensor among the arguments
@@ -6,10 +6,10 @@ frequencies. torch's own kernel checks them, on twins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from fxonnx.capture.tracer.arithmetic import add, divide, multiply, subtract
+from fxonnx.capture.tracer.arithmetic import add, divide, multiply, rest, subtract
 from fxonnx.ir.dims import Dim
 
 Sizes: TypeAlias = tuple[Dim, ...]
@@ -95,6 +95,33 @@ def _irfft(input: Sizes, n: Dim | None = None, dim: int = -1, norm: Any = None) 
     return _at(input, dim, multiply(subtract(input[dim], 1), 2) if n is None else n)
 
 
+def _reshaped(input: Sizes, asked: Sizes) -> Sizes:
+    """The sizes that are asked for, with the one that is left out. They come out for all sizes of the dims, or torch
+    is asked."""
+    unknown = [axis for axis, size in enumerate(asked) if isinstance(size, int) and size == -1]
+    total, known = _product(input), _product(size for axis, size in enumerate(asked) if axis not in unknown)
+    if len(unknown) > 1 or (rest(total, known) if unknown else subtract(total, known)) != 0:
+        raise ValueError(f"{input} does not fill {asked}")
+    return tuple(divide(total, known) if axis in unknown else size for axis, size in enumerate(asked))
+
+
+def _flattened(input: Sizes, start: int = 0, end: int = -1) -> Sizes:
+    first, last = (axis % max(len(input), 1) for axis in (start, end))
+    return (*input[:first], _product(input[first : last + 1]), *input[last + 1 :])
+
+
+def _unflattened(input: Sizes, axis: int, sizes: Sizes) -> Sizes:
+    at = axis % len(input)
+    return (*input[:at], *_reshaped(input[at : at + 1], sizes), *input[at + 1 :])
+
+
+def _product(sizes: Iterable[Dim]) -> Dim:
+    total: Dim = 1
+    for size in sizes:
+        total = multiply(total, size)
+    return total
+
+
 def _at(sizes: Sizes, axis: int, size: Dim) -> Sizes:
     return tuple(size if at == axis % len(sizes) else each for at, each in enumerate(sizes))
 
@@ -104,6 +131,9 @@ RULES: dict[str, Callable[..., Sizes]] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
     **dict.fromkeys(("max_pool2d", "max_pool3d"), _max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
+    **dict.fromkeys(("view", "reshape"), _reshaped),
+    "flatten": _flattened,
+    "unflatten": _unflattened,
     "cat": _cat,
     "stack": _stack,
     "fft_rfft": _rfft,

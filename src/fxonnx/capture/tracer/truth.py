@@ -32,6 +32,10 @@ class Truth(Node):
         """Whom torch's guards ask."""
         return self.decisions
 
+    def text(self) -> str:
+        """`f"{n > 4}"`"""
+        return str(self.decide())
+
     def is_constant(self) -> bool:
         """Whether it is a plain truth."""
         return self.tree[0] == CONSTANT

@@ -223,6 +223,14 @@ def _scaled(hints: Mapping[str, int], names: object, multiple: int) -> dict[str,
 
 def lost(loss: Loss, labels: Mapping[str, str]) -> Error:
     """The error for a dim of which something made a plain number. `labels` say where a symbol is: "x, axis 0"."""
+    if loss.as_text:
+        return FrozenDimension(
+            f"{_said(loss.dim, labels)} freezes",
+            cause="this line goes on with the size as text",
+            cure="text of a size is free where it is only said: as an argument of print() or of a logger, or in raise; "
+            "or leave the dim static",
+            location=loss.location,
+        )
     asks = f"{loss.op} needs" if loss.op else "this line makes"
     return FrozenDimension(
         f"{_said(loss.dim, labels)} freezes",
