@@ -65,9 +65,26 @@ def trace(
         if failure.is_beyond:
             raise Beyond(failure.error) from failure.error.__cause__
     raise_all([failure.error for failure in failures] or run.verdict.narrowed(run.symbols))
+    if run.changes.others:
+        _check_next_call(run, resized)
     flat.returned = run.returned
     program = program_of(run, signature(), (*said, *frozen))
     return replace(program, small=_small_sizes(run, mode, resized)) if run.symbols.axes else program
+
+
+def _check_next_call(run: Run, leaves: Sequence[torch.Tensor]) -> None:
+    """Raise CaptureRefused where what forward leaves in Python makes its next call another one."""
+    twice = Run.prepare(run.flat, run.names, leaves, run.symbols)
+    with Translating():
+        if twice.repeats():
+            return
+    *most, last = sorted(map(strip, run.changes.others))
+    raise CaptureRefused(
+        f"forward changes {', '.join(most)}{' and ' if most else ''}{last}, and does something else at its next call",
+        cause="a file keeps tensors from call to call, and of everything else what it was at the first one",
+        cure="keep it in a buffer (register_buffer) and write to that, or make it an argument; draw random numbers "
+        "with torch.rand",
+    )
 
 
 def _small_sizes(run: Run, mode: str, leaves: Sequence[torch.Tensor]) -> SmallSizes:

@@ -62,6 +62,7 @@ class Decisions:
     highs: Mapping[str, int]
     hints: Mapping[str, int]  # the sizes in this run
     locate: Callable[[], Location]
+    in_model: bool = False  # whether the model runs
     op: str = ""  # what runs now; empty in the model's own Python
     taken: dict[tuple[str, Dim], Decision] = field(default_factory=dict)
     # comparisons in the model's Python that come out so for sizes from 2 up, and otherwise where one size is 1

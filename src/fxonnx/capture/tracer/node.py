@@ -96,7 +96,7 @@ class Node:
 
     def text(self) -> builtins.str:
         """Text for the model. Raises Frozen where it goes on with it."""
-        if not self.is_constant() and not self.decisions.op and not is_said():
+        if self.decisions.in_model and not self.is_constant() and not self.decisions.op and not is_said():
             raise self.decisions.lose(self.any_dim(), as_text=True)
         return builtins.str(self)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import RLock
@@ -23,6 +23,7 @@ from fxonnx.capture.inputs import Flat, Returned, Signature
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
 from fxonnx.capture.recording import Recording
+from fxonnx.capture.tracer.again import Call
 from fxonnx.capture.tracer.answers import Answers
 from fxonnx.capture.tracer.decisions import OPPOSITE, Decisions
 from fxonnx.capture.tracer.memory import Memory, Refusals
@@ -51,7 +52,7 @@ class Run:
     tape: Tape
     fakes: list[Any]
     inputs: list[fx.Node]
-    changes: Changes = field(default_factory=Changes)
+    changes: Changes = field(init=False)
     returned: Returned = field(default_factory=Returned)
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
 
@@ -71,6 +72,28 @@ class Run:
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
+        with self._running():
+            results = self.flat(*self.fakes)
+            self.returned = replace(self.flat.returned)
+            self.changes.look()
+        self.tape.refuse.raise_swallowed()
+        self._keep_states()
+        self.tape.output([*results, *(value for _, _, value in self.states)])
+
+    def repeats(self) -> bool:
+        """Whether the model, called twice, does the same both times: nothing depends on what the first call left in
+        attributes. The graph is of no use afterwards."""
+        with self._running():
+            first = Call.of(self.tape, self.flat, self.fakes)
+            self.changes.look()
+            self.changes.put_back_tensors()
+            second = Call.of(self.tape, self.flat, self.fakes)
+        self.tape.refuse.raise_swallowed()
+        return first.is_like(second, self.tape)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """What surrounds a call of the model; it is left as it was found."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.places.followed(), enable_python_dispatcher(),
             as_exporting(), unasked_masks(), self.tape.answers.mode, Recorder(self.tape),
@@ -79,11 +102,9 @@ class Run:
         with _ONE_AT_A_TIME, untouched(self.flat) as self.changes, ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
-            results = self.flat(*self.fakes)
-            self.returned = replace(self.flat.returned)
-        self.tape.refuse.raise_swallowed()
-        self._keep_states()
-        self.tape.output([*results, *(value for _, _, value in self.states)])
+            stack.callback(setattr, self.decisions, "in_model", False)
+            self.decisions.in_model = True
+            yield
 
     def _keep_states(self) -> None:
         """Note the tensors that forward replaced as the states that they are: buffers, and other attributes that it

@@ -16,25 +16,30 @@ from itertools import pairwise
 from types import FrameType
 from typing import Any
 
-from fxonnx.capture.locate import is_users
+from fxonnx.capture.locate import _LIBRARIES, is_users
 
 _SAYERS = frozenset({
     "print", "pprint", "warn", "warn_once", "debug", "info", "warning", "warning_once", "error", "exception",
     "critical", "log", "fatal", "_assert", "_check", "_check_index", "_check_type", "_check_value",
 })  # fmt: skip
+_DOORS = ("node.py", "memory.py", "torch/__init__.py", "_tensor.py", "overrides.py")  # a model's question comes through
 _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose text goes to somebody
 
 
 def is_said() -> bool:
-    """Whether the text that is being made ends in a message, as far as the line that makes it tells."""
+    """Whether the text that is being made ends in a message, as far as the line that makes it tells; or is no matter
+    of the model's, because torch makes it for itself, or we do."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
+        file = frame.f_code.co_filename
         if frame.f_globals.get("__name__", "").partition(".")[0] in _SAYING or _says(frame):
             return True
-        if is_users(frame.f_code.co_filename):
+        if is_users(file):
             return False
+        if file.startswith(_LIBRARIES) and not file.endswith(_DOORS):
+            return True
         frame = frame.f_back
-    return True  # the model did not ask
+    return True
 
 
 def _says(frame: FrameType) -> bool:

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from fxonnx.capture.tracer.generators import Generator, generators
+
 Container: TypeAlias = "dict[Any, Any] | list[Any] | set[Any] | deque[Any]"
 _CONTAINERS = (dict, list, set, deque)
 _CLOSED = (torch.Tensor, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, str, int, float, type(None))
@@ -21,83 +23,119 @@ _LARGE = 1000  # elements; a container of more is data, and what is in its eleme
 
 @dataclass(slots=True)
 class Changes:
-    """Tensors that a run replaced by others: (key, the tensor before, the one after, whether it is a buffer)."""
+    """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
+    buffer), and the names of `others`: attributes that are no tensors or had been none, and generators of random
+    numbers that torch does not know."""
 
+    modules: dict[str, nn.Module]
+    kept: Kept
+    generators: list[Generator]
     tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Take note of what has changed by now."""
+        states = set()
+        for path, module in self.modules.items():
+            for owner, is_buffer in ((vars(module), False), (module._buffers, True)):
+                for name, before, after in self.kept.replaced_tensors(owner):
+                    self.tensors.append((f"{path}.{name}" if path else name, before, after, is_buffer))
+                    states.add((id(owner), name))
+        self.others = [name for owner, key, name in self.kept.changed() if (id(owner), key) not in states]
+        self.others += [each.name for each in self.generators if each.has_moved()]
+
+    def put_back_tensors(self) -> None:
+        """Exchange the tensors for those before: where they are states, the next call is told of their values."""
+        for module in self.modules.values():
+            for owner in (vars(module), module._buffers):
+                for name, before, _ in list(self.kept.replaced_tensors(owner)):
+                    owner[name] = before
 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[Changes]:
     """Put back the attributes of every module, and what the containers and plain objects among them hold: hooks,
-    caches, flags and counters alike, so that what belongs together stays together. The random number generator too.
+    caches, flags and counters alike, so that what belongs together stays together. The generators of random numbers
+    too.
 
     Raises RuntimeError where a tensor of the model was really written to, past the recorder.
     """
-    changes = Changes()
     modules = dict(model.named_modules())
-    kept = Kept(modules.values())
+    changes = Changes(modules, Kept(modules), generators())
     owned = [each for each in (*model.parameters(), *model.buffers()) if not each.is_inference()]
     versions = [(tensor, tensor._version) for tensor in owned]
     try:
         with torch.random.fork_rng(devices=()):
             yield changes
     finally:
-        for path, module in modules.items():
-            _note(changes, path, module, kept)
-        kept.restore()
+        changes.kept.restore()
+        for generator in changes.generators:
+            generator.restore()
     if any(tensor._version != version for tensor, version in versions):
         raise RuntimeError("a parameter or buffer was written to in another thread while the model was captured")
 
 
-def _note(changes: Changes, path: str, module: nn.Module, kept: Kept) -> None:
-    """Note tensors among a module's attributes and buffers that are others now."""
-    for owner, is_buffer in ((vars(module), False), (module._buffers, True)):
-        before = kept.before(owner)
-        for name, value in owner.items() if isinstance(owner, dict) else ():
-            old = before.get(name)
-            if isinstance(old, torch.Tensor) and isinstance(value, torch.Tensor) and value is not old:
-                changes.tensors.append((f"{path}.{name}" if path else name, old, value, is_buffer))
-
-
 class Kept:
-    """The attributes of objects, and the contents of the containers and objects among them."""
+    """The attributes of objects, and the contents of the containers and objects among them; each with a name."""
 
-    def __init__(self, roots: Any) -> None:
-        self._contents: dict[int, tuple[Container, list[Any]]] = {}
-        waiting: list[Any] = [vars(each) for each in roots]
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        self._contents: dict[int, tuple[Container, list[Any], str]] = {}
+        waiting: list[tuple[Container, str]] = [(vars(module), path) for path, module in modules.items()]
+        self._roots = {id(owner) for owner, _ in waiting}
         while waiting:
-            owner = waiting.pop()
+            owner, name = waiting.pop()
             if id(owner) in self._contents:
                 continue
             content = _content(owner)
-            self._contents[id(owner)] = owner, content
+            self._contents[id(owner)] = owner, content, name
             if len(content) <= _LARGE:
-                waiting.extend(_inner(owner))
+                waiting.extend((inner, self._name(owner, name, key)) for key, inner in _inner(owner))
 
-    def before(self, owner: Any) -> dict[Any, Any]:
-        """What a dict held."""
+    def _name(self, owner: Container, name: str, key: Any) -> str:
+        """What is called "path.attribute" and holds others gives them its name."""
+        return name if id(owner) not in self._roots else f"{name}.{key}" if name else str(key)
+
+    def replaced_tensors(self, owner: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        """What was a tensor and is another one."""
         known = self._contents.get(id(owner))
-        return {} if known is None else dict(known[1])
+        before = {} if known is None else dict(known[1])
+        for name, value in owner.items() if isinstance(owner, dict) else ():
+            old = before.get(name)
+            if isinstance(old, torch.Tensor) and isinstance(value, torch.Tensor) and value is not old:
+                yield name, old, value
+
+    def changed(self) -> Iterator[tuple[Container, Any, str]]:
+        """What is another now: the container, the key if it is a dict, a name."""
+        for owner, content, name in self._contents.values():
+            if _same(_content(owner), content):
+                continue
+            if not isinstance(owner, dict):
+                yield owner, None, name
+                continue
+            before = dict(content)
+            for key in owner.keys() | before.keys():
+                if owner.get(key, before) is not before.get(key, before):
+                    yield owner, key, self._name(owner, name, key)
 
     def restore(self) -> None:
         """Put everything back; what is as it was is not touched."""
-        for owner, content in self._contents.values():
+        for owner, content, _ in self._contents.values():
             if not _same(_content(owner), content):
                 owner.clear()
                 owner.update(content) if isinstance(owner, (dict, set)) else owner.extend(content)
 
 
-def _inner(owner: Container) -> Iterator[Container]:
-    """The containers among what a container holds, and the attributes of objects."""
-    values = list(owner.values() if isinstance(owner, dict) else owner)
+def _inner(owner: Container) -> Iterator[tuple[Any, Container]]:
+    """The containers among what a container holds, and the attributes of objects, with their keys."""
+    values = list(owner.items() if isinstance(owner, dict) else enumerate(owner))
     while values:
-        value = values.pop()
+        key, value = values.pop()
         if isinstance(value, _CONTAINERS):
-            yield value
+            yield key, value
         elif isinstance(value, tuple):
-            values.extend(value)
+            values.extend((key, each) for each in value)
         elif not isinstance(value, _CLOSED) and isinstance(attributes := getattr(value, "__dict__", None), dict):
-            yield attributes
+            yield key, attributes
 
 
 def _content(owner: Container) -> list[Any]:
