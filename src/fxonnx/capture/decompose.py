@@ -62,7 +62,7 @@ class Decomposer:
         for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
             try:
                 with torch.no_grad():
-                    graph = self._program.retrace(body, values, pre_dispatch)
+                    graph = self._program.retrace(body, values, pre_dispatch, self._program.location(node))
             except _NOT_THESE_ARGUMENTS:
                 continue
             self._refuse_freezes(node, before, environment)

@@ -68,7 +68,7 @@ class SymbolInfo:
     maximum: int | None
 
 
-def make_graph(body: Callable[..., Any], values: Sequence[Any], whole: bool) -> fx.Graph:
+def make_graph(body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> fx.Graph:
     """The graph of `body(*values)` for the fake values of torch.export; composite calls are kept `whole` or not."""
     return make_fx(body, tracing_mode="real", pre_dispatch=whole)(*values).graph
 
@@ -84,8 +84,8 @@ class Program:
     asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
     model's Python code that a call must answer as the example did; `doubts` are those that come out so for all sizes
     from 2 up, and about which `mismatch` knows more. `strategy` tells who captured, and `fallback` why
-    torch.export had to, where the tracer was asked first. `retrace(body, values, whole)` records a function of the
-    graph's fake values.
+    torch.export had to, where the tracer was asked first. `retrace(body, values, whole, location)` records a
+    function of the graph's fake values, and may add to the assumptions.
     """
 
     graph: fx.Graph
@@ -100,12 +100,12 @@ class Program:
     locator: Locator
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
-    assumptions: tuple[Assumption, ...] = ()
+    assumptions: Sequence[Assumption] = ()
     doubts: tuple[Assumption, ...] = ()
     strategy: str = "export"
     fallback: str = ""
     small: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
-    retrace: Callable[[Callable[..., Any], Sequence[Any], bool], fx.Graph] = make_graph
+    retrace: Callable[[Callable[..., Any], Sequence[Any], bool, Location], fx.Graph] = make_graph
 
     def mismatch(self, sizes: Mapping[str, int]) -> CallMismatch | None:
         """Why the program does not hold where some of these sizes, by name of the dim, are 0 or 1; None where it does.

@@ -8,12 +8,13 @@ costs a lookup.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
 
 from fxonnx.capture.functional_form import is_mutable
+from fxonnx.capture.tracer.choices import is_by_size
 from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.formulas import FORMULAS
 from fxonnx.capture.tracer.results import Given, Look, Made, Several, is_original, told_apart
@@ -89,7 +90,12 @@ class Answers:
         return None if formula is None else told_apart(self.mode, args, kwargs).ask(formula)
 
     def _torchs(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return told_apart(self.mode, args, kwargs).ask(func)
+        with self.decisions.apart() as taken:
+            result = told_apart(self.mode, args, kwargs).ask(func)
+            for key, choice in taken.items():
+                if is_by_size(choice, func, (args, kwargs), result, self.decisions.hints):
+                    taken[key] = replace(choice, inside=False)
+        return result
 
     # ── what a call looks like ──
 

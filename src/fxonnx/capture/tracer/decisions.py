@@ -4,8 +4,8 @@ traced ones only is noted with the line that asked."""
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,19 @@ class Decisions:
         key = said, left - right
         if key not in self.taken or (self.taken[key].inside and not self.op):
             self.taken[key] = Decision(left, said, right, self.locate(), bool(self.op))
+
+    @contextmanager
+    def apart(self) -> Iterator[dict[tuple[str, Dim], Decision]]:
+        """What is noted inside, by itself; it joins the rest at the end, as it is by then."""
+        rest, fresh = self.taken, dict[tuple[str, Dim], Decision]()
+        self.taken = fresh
+        try:
+            yield fresh
+        finally:
+            self.taken = rest
+            for key, each in fresh.items():
+                if key not in rest or (rest[key].inside and not each.inside):
+                    rest[key] = each
 
     def doubt(self, relation: str, left: Dim, right: Dim) -> None:
         """Keep a comparison in the model's own Python that is the same for all sizes from 2 up, and not for 1."""

@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx
 
+from fxonnx.capture.guards import Assumption
 from fxonnx.capture.tracer.answers import Answers
-from fxonnx.capture.tracer.decisions import Decisions, Frozen
+from fxonnx.capture.tracer.decisions import OPPOSITE, Decision, Decisions, Frozen
 from fxonnx.capture.tracer.memory import Refusals
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.size_nodes import SizeNodes
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
-from fxonnx.capture.tracer.verdict import judge, lost, pinned
+from fxonnx.capture.tracer.verdict import holds, judge, lost, pinned, special
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 
 
+@dataclass(slots=True, eq=False)
 class Retrace:
-    """Records functions of the fake values in a Program's `meta["val"]`."""
+    """Records functions of the fake values in a Program's `meta["val"]`.
 
-    def __init__(self, mode: FakeTensorMode, decisions: Decisions, hints: dict[str, int]) -> None:
-        self._mode, self._decisions, self._hints = mode, decisions, hints
-        decisions.locate = Location  # the model's own lines are behind us
+    `hints` are the sizes that the run had, `example` those of the example; what a decomposition decides by sizes joins
+    the Program's `assumptions`.
+    """
 
-    def __call__(self, body: Callable[..., Any], values: Sequence[Any], whole: bool) -> fx.Graph:
+    mode: FakeTensorMode
+    decisions: Decisions
+    hints: Mapping[str, int]
+    example: Mapping[str, int]
+    assumptions: list[Assumption]
+
+    def __call__(self, body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> fx.Graph:
         """The graph of `body(*values)`, with a placeholder for each value; composite calls are kept `whole` or not.
 
-        Raises FrozenDimension where it holds for one size only.
+        Raises FrozenDimension where it holds for one size only, or for others than the example's.
         """
-        before = set(self._decisions.taken)
-        tape = Tape(Answers(self._mode, self._decisions), _no_weights, {}, dict, Refusals(Location))
+        self.decisions.locate = lambda: location  # the model's own lines are behind us
+        tape = Tape(Answers(self.mode, self.decisions), _no_weights, {}, dict, Refusals(self.decisions.locate))
         tape.sizes = _Readable(tape.sizes)
         for index, value in enumerate(values):
             tape.input(f"value_{index}", value)
-        try:
-            with torch.no_grad(), enable_python_dispatcher(), self._mode, Recorder(tape, whole=whole):
-                result = body(*values)
-        except Frozen as error:
-            raise lost(error.loss, {}) from error
-        self._refuse_pins(before)
+        with self.decisions.apart() as taken:
+            try:
+                with torch.no_grad(), enable_python_dispatcher(), self.mode, Recorder(tape, whole=whole):
+                    result = body(*values)
+            except Frozen as error:
+                raise lost(error.loss, {}) from error
+        self._judge(taken)
         tape.graph.output(tape.operand(result))
         return tape.graph
 
-    def _refuse_pins(self, before: set[Any]) -> None:
-        taken = {key: decision for key, decision in self._decisions.taken.items() if key not in before}
-        raise_all([pinned(each, {}) for each in judge(taken.values(), self._hints).pins])
+    def _judge(self, taken: Mapping[Any, Decision]) -> None:
+        verdict = judge(taken.values(), self.hints)
+        raise_all([pinned(each, {}) for each in verdict.pins])
+        odd = [each for each in verdict.kept if each.symbols <= self.example.keys() and not holds(each, self.example)]
+        raise_all([special(replace(each, relation=OPPOSITE[each.relation]), {}) for each in odd])
+        self.assumptions.extend(each for each in verdict.kept if each not in self.assumptions)
 
 
 class _Readable:

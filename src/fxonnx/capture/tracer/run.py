@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,6 +50,7 @@ class Run:
     decisions: Decisions
     places: Places
     tape: Tape
+    example: Mapping[str, int]  # the sizes that the symbols have in it
     fakes: list[Any]
     inputs: list[fx.Node]
     changes: Changes = field(init=False)
@@ -68,7 +69,7 @@ class Run:
         tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta, refuse)
         fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
         inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]
-        return Run(flat, names, symbols, decisions, places, tape, fakes, inputs)
+        return Run(flat, names, symbols, decisions, places, tape, symbols.in_example(leaves), fakes, inputs)
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
@@ -211,7 +212,7 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
     mutations = prepare(graph, locator)
     outputs = _replaced_states(run, mutations)
-    weights = _used_weights(run, mutations)
+    weights, assumptions = _used_weights(run, mutations), [*run.verdict.kept]
     return Program(
         graph=graph,
         inputs=tuple(Input(node, name) for node, name in zip(run.inputs, signature.names, strict=True)),
@@ -226,13 +227,13 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         sizes=TracedSizes(run.verdict.facts, {str(dim): " of ".join(key) for key, dim in run.decisions.opaque.items()}),
         locator=locator,
         frozen=frozen,
-        assumptions=tuple(run.verdict.kept),
+        assumptions=assumptions,
         doubts=tuple(
             Assumption(each.left, each.relation, each.right, each.location)
             for each in run.decisions.doubts.values()
             if each is not None
         ),
-        retrace=Retrace(run.tape.answers.mode, run.decisions, run.symbols.hints),
+        retrace=Retrace(run.tape.answers.mode, run.decisions, run.symbols.hints, run.example, assumptions),
         strategy="trace",
     )
 

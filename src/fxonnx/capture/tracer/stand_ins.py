@@ -31,6 +31,11 @@ class Symbols:
         """Where each dim is first found among the inputs: "x, axis 0"."""
         return {str(dim): f"{names[leaf]}, axis {axis}" for (leaf, axis), dim in reversed(self.axes.items())}
 
+    def in_example(self, leaves: Sequence[torch.Tensor]) -> dict[str, int]:
+        """Each symbol's size in the example, as far as an axis tells it."""
+        sizes = {name: _example_size(name, self.axes, leaves) for name in self.hints}
+        return {name: size for name, size in sizes.items() if size is not None}
+
     def fixed_at(self, sizes: Mapping[str, int]) -> Symbols:
         """Without the symbols that have these sizes."""
 

@@ -47,7 +47,7 @@ class Verdict:
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the run is right for these sizes."""
         ranges = all(self.lows.get(name, 0) <= size <= self.highs.get(name, size) for name, size in sizes.items())
-        return ranges and all(_holds(each, sizes) for each in self.kept if each.symbols <= sizes.keys())
+        return ranges and all(holds(each, sizes) for each in self.kept if each.symbols <= sizes.keys())
 
     def infos(self, chosen: Symbols) -> dict[str, SymbolInfo]:
         """The dims and their ranges: what was asked for, and what the model allows."""
@@ -85,7 +85,7 @@ def judge(decisions: Iterable[Decision], hints: Mapping[str, int]) -> Verdict:
     return verdict
 
 
-def _holds(each: Assumption, sizes: Mapping[str, int]) -> bool:
+def holds(each: Assumption, sizes: Mapping[str, int]) -> bool:
     """Whether an assumption holds; sizes for which it cannot be computed speak neither for it nor against."""
     try:
         return each.holds(sizes)
@@ -208,9 +208,9 @@ def _solved(relation: str, slope: int, offset: int) -> Iterator[tuple[int | None
 
 def _varies(each: Assumption, hints: Mapping[str, int]) -> bool:
     """Whether an equality leaves every one of its dims some other size, alone or together with the others."""
-    together = any(_holds(each, _scaled(hints, each.symbols, multiple)) for multiple in _MULTIPLES)
+    together = any(holds(each, _scaled(hints, each.symbols, multiple)) for multiple in _MULTIPLES)
     return (together and len(each.symbols) == 1) or all(
-        any(_holds(each, _scaled(hints, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
+        any(holds(each, _scaled(hints, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
     )
 
 
