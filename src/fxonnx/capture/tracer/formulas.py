@@ -136,19 +136,6 @@ def _layer_norm(input: Any, normalized: Any, *rest: Any) -> Any:
     return contiguous(input, input.shape) if known else None
 
 
-def _max_pool1d(
-    input: Any, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Any:  # fmt: skip
-    """As of an image with one row, whose meta kernel takes sizes that vary."""
-    steps = (1, *_pair(stride)) if _pair(stride) else ()
-    window = (1, *_pair(kernel)), steps, (0, *_pair(padding)), (1, *_pair(dilation))
-    return aten.max_pool2d.default(input.unsqueeze(-2), *window, ceil_mode).squeeze(-2)
-
-
-def _pair(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
-
-
 def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
     """`x[start:end:step]` by Python's rules: counted from the back where negative, then cut to the axis."""
     size = input.shape[dim]
@@ -209,7 +196,6 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
-    aten.max_pool1d.default: _max_pool1d,
     aten.linear.default: _linear,
     aten.matmul.default: _matmul,
     aten.batch_norm.default: _alike(_has_channels),

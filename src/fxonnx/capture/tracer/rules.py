@@ -36,25 +36,35 @@ def _conv_transpose(
     return (*input[: -rank - 1], multiply(weight[1], groups), *sizes)
 
 
-def _max_pool(
-    input: Sizes, kernel: Options, stride: Options = (), padding: Options = (0,), dilation: Options = (1,),
-    ceil_mode: bool = False,
-) -> Sizes:  # fmt: skip
-    return _pooled(input, kernel, stride, padding, dilation, ceil_mode)
+def _max_pool(rank: int) -> Callable[..., Sizes]:
+    """The sizes of the greatest elements of windows over the last `rank` axes."""
+
+    def rule(
+        input: Sizes, kernel: Options, stride: Options = (), padding: Options = (0,), dilation: Options = (1,),
+        ceil_mode: bool = False,
+    ) -> Sizes:  # fmt: skip
+        return _pooled(rank, input, kernel, stride, padding, dilation, ceil_mode)
+
+    return rule
 
 
-def _avg_pool(
-    input: Sizes, kernel: Options, stride: Options = (), padding: Options = (0,), ceil_mode: bool = False, *rest: Any
-) -> Sizes:  # fmt: skip
-    return _pooled(input, kernel, stride, padding, (1,), ceil_mode)
+def _avg_pool(rank: int) -> Callable[..., Sizes]:
+    """The sizes of means of windows over the last `rank` axes."""
+
+    def rule(
+        input: Sizes, kernel: Options, stride: Options = (), padding: Options = (0,), ceil_mode: bool = False,
+        *rest: Any,
+    ) -> Sizes:  # fmt: skip
+        return _pooled(rank, input, kernel, stride, padding, (1,), ceil_mode)
+
+    return rule
 
 
 def _pooled(
-    input: Sizes, kernel: Options, stride: Options, padding: Options, dilation: Options, ceil_mode: bool
+    rank: int, input: Sizes, kernel: Options, stride: Options, padding: Options, dilation: Options, ceil_mode: bool
 ) -> Sizes:  # fmt: skip
     if ceil_mode:
         raise NotImplementedError("torch leaves out windows that begin in the padding")
-    rank = len(input) - 2 if len(kernel) == 1 else len(kernel)
     sizes = _windows(input, _each(kernel, rank), stride or kernel, padding, dilation)
     return (*input[:-rank], *sizes)
 
@@ -85,6 +95,22 @@ def _stack(tensors: Sequence[Sizes], dim: int = 0) -> Sizes:
     first = tensors[0]
     at = dim % (len(first) + 1)
     return (*first[:at], len(tensors), *first[at:])
+
+
+def _repeated(input: Sizes, times: Sizes) -> Sizes:
+    sizes = (*(1,) * (len(times) - len(input)), *input)
+    return tuple(map(multiply, sizes, times))
+
+
+def _padded(input: Sizes, amounts: Sizes, *rest: Any) -> Sizes:
+    sizes = list(input)
+    for at, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
+        sizes[-1 - at] = add(add(sizes[-1 - at], before), after)
+    return tuple(sizes)
+
+
+def _unfolded(input: Sizes, axis: int, size: int, step: int) -> Sizes:
+    return *_at(input, axis, add(divide(subtract(input[axis], size), step), 1)), size
 
 
 def _rfft(input: Sizes, n: Dim | None = None, dim: int = -1, norm: Any = None) -> Sizes:
@@ -129,11 +155,14 @@ def _at(sizes: Sizes, axis: int, size: Dim) -> Sizes:
 RULES: dict[str, Callable[..., Sizes]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
-    **dict.fromkeys(("max_pool2d", "max_pool3d"), _max_pool),
-    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
+    **{f"max_pool{rank}d": _max_pool(rank) for rank in (1, 2, 3)},
+    **{f"avg_pool{rank}d": _avg_pool(rank) for rank in (1, 2, 3)},
     **dict.fromkeys(("view", "reshape"), _reshaped),
     "flatten": _flattened,
     "unflatten": _unflattened,
+    "repeat": _repeated,
+    **dict.fromkeys(("pad", "constant_pad_nd"), _padded),
+    "unfold": _unfolded,
     "cat": _cat,
     "stack": _stack,
     "fft_rfft": _rfft,

@@ -27,13 +27,15 @@ from fxonnx.ir.dims import Dim, evaluate
 
 _STEP = 60  # sizes of twins divide well: what is right for odd sizes only does not pass
 _NAMED = frozenset({
-    "__and__", "__or__", "__xor__", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "addmm",
-    "affine_grid_generator", "baddbmm", "batch_norm", "bmm", "clone", "contiguous", "copy_", "cumprod", "cumsum", "dot",
-    "dropout", "dropout_", "einsum", "embedding", "expand", "expand_as", "feature_dropout", "fft_fft", "fft_ifft",
-    "fill_", "flip", "gather", "glu", "grid_sampler", "group_norm", "index", "index_select", "instance_norm",
-    "layer_norm", "linear", "log_softmax", "masked_fill", "masked_fill_", "matmul", "mm", "mv", "permute", "prelu",
-    "rms_norm", "roll", "scaled_dot_product_attention", "scatter", "scatter_add", "softmax", "sort", "squeeze", "t",
-    "take_along_dim", "to", "transpose", "tril", "triu", "type_as", "unsqueeze", "where", "zero_",
+    "__and__", "__or__", "__xor__", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "addmm", "affine_grid_generator", "argsort",
+    "baddbmm", "batch_norm", "bmm", "clone", "contiguous", "copy_", "cumprod", "cumsum", "dot", "dropout", "dropout_",
+    "einsum", "embedding", "expand", "expand_as", "feature_dropout", "fft_fft", "fft_ifft", "fill_", "flip", "gather",
+    "glu", "grid_sampler", "group_norm", "index", "index_add", "index_copy", "index_fill", "index_put", "index_select",
+    "instance_norm", "layer_norm", "linear", "log_softmax", "masked_fill", "masked_fill_", "matmul", "mm", "mv",
+    "permute", "prelu", "rms_norm", "roll", "scaled_dot_product_attention", "scatter", "scatter_add", "scatter_reduce",
+    "softmax", "sort", "squeeze", "t", "take_along_dim", "to", "topk", "transpose", "tril", "triu", "type_as",
+    "unsqueeze", "where", "zero_",
 })  # fmt: skip
 
 
