@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation
 from fxonnx.ir.dims import evaluate, symbols_of
 
 _TRIED = (2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 60, 101, 256, 1000, 4099, 2**20, 2**25)
+_ASKED = 3  # points at which an op is asked again
 
 
 def is_by_size(choice: Decision, func: Any, arguments: Any, result: Any, hints: Mapping[str, int]) -> bool:
@@ -25,17 +27,19 @@ def is_by_size(choice: Decision, func: Any, arguments: Any, result: Any, hints: 
     are the sizes of this run."""
     if not choice.inside or choice.relation == "==":
         return False
-    sizes = next(_otherwise(choice, hints), None)
-    if sizes is None:
-        return False
+    return any(not _agrees(func, arguments, result, sizes) for sizes in islice(_otherwise(choice, hints), _ASKED))
+
+
+def _agrees(func: Any, arguments: Any, result: Any, sizes: Mapping[str, int]) -> bool:
+    """Whether the op's result has the sizes that were found, where the dims have these. What it refuses is the
+    runtime's to refuse, and where a dim is divided by 0 nothing is said."""
     try:
         args, kwargs = _plain(arguments, sizes)
         mode = next(each.fake_mode for each in torch.utils._pytree.tree_leaves(arguments) if _is_fake(each))
         with in_kernel_invocation_manager(mode), no_python_dispatcher():
-            other = func(*args, **kwargs)
-    except Exception:  # noqa: BLE001 (an argument that does not fit: the runtime's to refuse)
-        return False
-    return bool(_sizes(result, sizes) != _sizes(other, sizes))
+            return bool(_sizes(func(*args, **kwargs), sizes) == _sizes(result, sizes))
+    except Exception:  # noqa: BLE001 (whatever a kernel raises)
+        return True
 
 
 def _otherwise(choice: Decision, hints: Mapping[str, int]) -> Iterator[dict[str, int]]:

@@ -169,7 +169,16 @@ class Decisions:
         known: bool | None = node.known()
         if known is not None:
             return known
+        if self._is_agreed(node.tree):
+            return True
         return bool(node.decide()) if fallback_value is None else fallback_value
+
+    def _is_agreed(self, comparison: tuple[Any, ...]) -> bool:
+        """Whether two sizes have been found to agree before: torch relies on what it has checked."""
+        match comparison:
+            case ("==", left, right):
+                return ("==", left - right) in self.taken or ("==", right - left) in self.taken
+        return False
 
     def _maybe_evaluate_static(self, expression: Any) -> bool | None:
         """`statically_known_true(…)`."""

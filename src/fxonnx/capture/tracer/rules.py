@@ -6,6 +6,7 @@ frequencies. torch's own kernel checks them, on twins.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -77,6 +78,20 @@ def _windows(
     options = (_each(option, rank) for option in (stride, padding, dilation))
     for size, k, s, p, d in zip(input[-rank:], kernel, *options, strict=True):
         yield add(divide(add(size, 2 * p - d * (int(k) - 1) - 1), s), 1)
+
+
+def _columns(input: Sizes, kernel: Options, dilation: Options, padding: Options, stride: Options) -> Sizes:
+    windows = _windows(input, kernel, stride, padding, dilation)
+    return (*input[:-3], multiply(input[-3], math.prod(kernel)), _product(windows))
+
+
+def _from_columns(input: Sizes, output_size: Sizes, kernel: Options, *rest: Any) -> Sizes:
+    return (*input[:-2], divide(input[-2], math.prod(kernel)), *output_size)
+
+
+def _shuffled(input: Sizes, factor: int) -> Sizes:
+    *outer, channels, height, width = input
+    return (*outer, divide(channels, factor * factor), multiply(height, factor), multiply(width, factor))
 
 
 def _each(option: Options, rank: int) -> Options:
@@ -157,6 +172,9 @@ RULES: dict[str, Callable[..., Sizes]] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
     **{f"max_pool{rank}d": _max_pool(rank) for rank in (1, 2, 3)},
     **{f"avg_pool{rank}d": _avg_pool(rank) for rank in (1, 2, 3)},
+    "im2col": _columns,
+    "col2im": _from_columns,
+    "pixel_shuffle": _shuffled,
     **dict.fromkeys(("view", "reshape"), _reshaped),
     "flatten": _flattened,
     "unflatten": _unflattened,
