@@ -114,7 +114,52 @@ def shift(x: Tensor) -> Tensor:
     return y
 
 
+def turned(x: Tensor) -> Tensor:
+    return x.t() * x.shape[0]
+
+
+def softened(x: Tensor) -> Tensor:
+    return x.t().softmax(0).t() @ x.t()
+
+
+def thirds(x: Tensor) -> Tensor:
+    return torch.cat(x.tensor_split(3)[::-1])
+
+
+def convolved(x: Tensor) -> Tensor:
+    return torch.nn.functional.conv1d(x[:, None], torch.ones(1, 1, 3), stride=2, padding=1)[:, 0]
+
+
+def pooled(x: Tensor) -> Tensor:
+    return torch.nn.functional.max_pool2d(x[None], (1, 2), stride=1, padding=(0, 1))[0]
+
+
+def columns(x: Tensor) -> Tensor:
+    return torch.nn.functional.unfold(x[None, None], (2, 2), stride=(1, 2), padding=1)[0]
+
+
+def tiled(x: Tensor) -> Tensor:
+    return x.repeat(2, 1).roll(1, 0)
+
+
+def normed(x: Tensor) -> Tensor:
+    return (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True) + 1)
+
+
+def transformed(x: Tensor) -> Tensor:
+    return torch.fft.fft(x, n=6).real
+
+
+def windows(x: Tensor) -> Tensor:
+    return x.unfold(1, 2, 1).flatten(1)
+
+
+def merged(x: Tensor) -> Tensor:
+    return torch.stack([x, x * 2], 1).view(x.shape[0] * 2, x.shape[1])
+
+
 STEPS: list[Step] = [
+    turned, softened, thirds, convolved, pooled, columns, tiled, normed, transformed, windows, merged,
     first_rows, last_columns, branch_quotient, branch_single, middle_row, write_last, size_tensor, shift,
     write_rows, write_column, write_view, write_transposed, branch_small, branch_compare, branch_parity,
     pad_to_multiple, fold, positions, mean_rows, halves, outer, drop_first,
@@ -141,7 +186,7 @@ def holds(program: Program, sizes: dict[str, int]) -> bool:
     return known and (min(sizes.values()) > 1 or program.mismatch(sizes) is None)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=5),
     example=st.tuples(st.integers(2, 12), st.integers(2, 12)),
