@@ -58,9 +58,7 @@ class Run:
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
 
     @staticmethod
-    def prepare(
-        flat: Flat, names: Sequence[str], leaves: Sequence[torch.Tensor], symbols: Symbols
-    ) -> Run:
+    def prepare(flat: Flat, names: Sequence[str], leaves: Sequence[torch.Tensor], symbols: Symbols) -> Run:
         """Stand-ins for the inputs, where they have symbols at the sizes that those have in this run."""
         places = Places(flat)
         refuse = Refusals(places)
