@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +17,19 @@ from fxonnx import errors
 from fxonnx.capture import capture
 from fxonnx.capture.tracer.generators import generators
 
+CALLS = 0
+TABLES: dict[str, Any] = {}
+
+
+@functools.lru_cache(maxsize=None)  # noqa: UP033 (as models have it)
+def table(size: int) -> Tensor:
+    return torch.arange(float(size)).cos()
+
 
 class Stateful(nn.Module):
     """Attributes for all that follows."""
+
+    total = 0
 
     def __init__(self, body: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
@@ -80,7 +91,24 @@ def draws_from_numpy(self: Any, x: Tensor) -> Tensor:
     return x * float(np.random.rand())  # noqa: NPY002
 
 
+def counts_in_a_global(self: Any, x: Tensor) -> Tensor:
+    global CALLS  # noqa: PLW0603 (as models do)
+    CALLS += 1
+    return x * CALLS
+
+
+def counts_in_its_class(self: Any, x: Tensor) -> Tensor:
+    type(self).total += 1
+    return x * self.total
+
+
+def remembers_in_a_table(self: Any, x: Tensor) -> Tensor:
+    TABLES["last"], last = x, TABLES.get("last")
+    return x if last is None else x + last
+
+
 OTHERS = [
+    (counts_in_a_global, "CALLS"), (counts_in_its_class, "total"), (remembers_in_a_table, "TABLES"),
     (counts, "calls"), (counts_in_a_container, "table"), (collects, "seen"), (remembers, "cache"),
     (remembers_in_a_container, "table"), (alternates, "warned"), (writes_a_count, "calls"), (returns_a_count, "calls"),
     (draws_from_python, "Python's random"), (draws_from_numpy, "NumPy's random"),
@@ -93,7 +121,8 @@ def test_a_next_call_that_does_something_else_is_refused(body: Any, name: str, d
     model = nn.Sequential(nn.Identity(), Stateful(body))
     with pytest.raises(errors.CaptureRefused, match=f"forward changes .*{name}.* next call") as caught:
         capture(model, (torch.randn(3, 4),), dynamic_shapes=[{0: "n"}] if dims else None)
-    assert name.endswith("random") or f"1.{name}" in caught.value.what
+    assert name.endswith("random") or f".{name}" in caught.value.what
+    assert (CALLS, TABLES, Stateful.total) == (0, {}, 0)
     assert "buffer" in caught.value.cure
 
 
@@ -131,7 +160,20 @@ def draws_in_vain(self: Any, x: Tensor) -> Tensor:
     return x if skip or np.random.rand() > 2 else x * 2  # noqa: NPY002
 
 
-HARMLESS = [warns_once, caches, caches_by_size, passes_on, keeps_a_state, draws_in_vain]
+def caches_in_a_global(self: Any, x: Tensor) -> Tensor:
+    if "cos" not in TABLES:
+        TABLES["cos"] = torch.arange(4.0).cos()
+    return x * TABLES["cos"]
+
+
+def caches_in_a_function(self: Any, x: Tensor) -> Tensor:
+    return x * table(4)
+
+
+HARMLESS = [
+    caches_in_a_global, caches_in_a_function, warns_once, caches, caches_by_size, passes_on, keeps_a_state,
+    draws_in_vain,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", HARMLESS, ids=lambda body: body.__name__)
@@ -143,6 +185,17 @@ def test_a_next_call_that_does_the_same_is_captured(body: Any) -> None:
         program = capture(model, (x,), dynamic_shapes=dims, strategy="trace")
         assert (model.calls, model.cache, model.warned) == (0, None, False)
         assert [each.before for each in generators()] == before
+        assert TABLES == {}
         for rows in (3, 5) if dims else (3,):
             y = torch.randn(rows, 4)
             torch.testing.assert_close(run(program, (y,))[0], Stateful(body).eval()(y))
+        TABLES.clear()
+
+
+def test_no_fake_tensor_is_left_in_a_cache() -> None:
+    model, x = Stateful(caches_in_a_function), torch.randn(3, 4)
+    table.cache_clear()
+    for _ in range(2):
+        capture(model, (x,), strategy="trace")
+        assert type(model(x)) is Tensor
+    assert table.cache_info().misses == 1, "what was in the cache is of use"

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import RLock
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -98,12 +99,16 @@ class Run:
             as_exporting(), unasked_masks(), self.tape.answers.mode, Recorder(self.tape),
             Memory(self.tape.refuse, self.decisions),
         )  # fmt: skip
-        with _ONE_AT_A_TIME, untouched(self.flat) as self.changes, ExitStack() as stack:
+        with _ONE_AT_A_TIME, untouched(self.flat, self._functions()) as self.changes, ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
             stack.callback(setattr, self.decisions, "in_model", False)
             self.decisions.in_model = True
             yield
+
+    def _functions(self) -> list[Any]:
+        """The model, where it is a function."""
+        return [self.flat.model] if isinstance(self.flat.model, FunctionType) else []
 
     def _keep_states(self) -> None:
         """Note the tensors that forward replaced as the states that they are: buffers, and other attributes that it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import is_
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from fxonnx.capture.tracer.generators import Generator, generators
+from fxonnx.capture.tracer.namespaces import Namespaces
 
 Container: TypeAlias = "dict[Any, Any] | list[Any] | set[Any] | deque[Any]"
 _CONTAINERS = (dict, list, set, deque)
@@ -24,11 +25,12 @@ _LARGE = 1000  # elements; a container of more is data, and what is in its eleme
 @dataclass(slots=True)
 class Changes:
     """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
-    buffer), and the names of `others`: attributes that are no tensors or had been none, and generators of random
-    numbers that torch does not know."""
+    buffer), and the names of `others`: attributes that are no tensors or had been none, globals, and generators of
+    random numbers that torch does not know."""
 
     modules: dict[str, nn.Module]
     kept: Kept
+    namespaces: Namespaces
     generators: list[Generator]
     tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -42,6 +44,7 @@ class Changes:
                     self.tensors.append((f"{path}.{name}" if path else name, before, after, is_buffer))
                     states.add((id(owner), name))
         self.others = [name for owner, key, name in self.kept.changed() if (id(owner), key) not in states]
+        self.others += self.namespaces.changed()
         self.others += [each.name for each in self.generators if each.has_moved()]
 
     def put_back_tensors(self) -> None:
@@ -53,15 +56,17 @@ class Changes:
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[Changes]:
+def untouched(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[Changes]:
     """Put back the attributes of every module, and what the containers and plain objects among them hold: hooks,
-    caches, flags and counters alike, so that what belongs together stays together. The generators of random numbers
-    too.
+    caches, flags and counters alike, so that what belongs together stays together. Their classes, the globals of their
+    source files and the generators of random numbers too. `functions` are parts of the model that are no
+    modules.
 
     Raises RuntimeError where a tensor of the model was really written to, past the recorder.
     """
     modules = dict(model.named_modules())
-    changes = Changes(modules, Kept(modules), generators())
+    namespaces = Namespaces.of(modules.values(), functions)
+    changes = Changes(modules, Kept(modules), namespaces, generators())
     owned = [each for each in (*model.parameters(), *model.buffers()) if not each.is_inference()]
     versions = [(tensor, tensor._version) for tensor in owned]
     try:
@@ -69,6 +74,7 @@ def untouched(model: nn.Module) -> Iterator[Changes]:
             yield changes
     finally:
         changes.kept.restore()
+        changes.namespaces.restore()
         for generator in changes.generators:
             generator.restore()
     if any(tensor._version != version for tensor, version in versions):
