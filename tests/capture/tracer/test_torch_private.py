@@ -65,6 +65,27 @@ def test_a_fake_tensor_is_made_of_a_meta_tensor() -> None:
     assert made.shape == (2, 3) and made.device.type == "cpu" and made.fake_mode is mode
 
 
+def test_plain_meta_tensors_need_no_python() -> None:
+    """If this fails: see what torch/_dispatch/python.py turns the dispatcher off with, or leave it on in `twins` and
+    `choices`, which costs time only. A view may go beyond nothing: `results` gives each storage room for any."""
+    mode = torch_private.fake_mode(RuntimeError)
+    with torch_private.enable_python_dispatcher(), torch_private.in_kernel_invocation_manager(mode):
+        with torch_private.no_python_dispatcher():
+            key = torch._C.DispatchKey.PythonDispatcher
+            assert not torch._C._dispatch_tls_is_dispatch_key_included(key)
+            room = torch.empty(2**48, device="meta")
+            product = torch.ops.aten.matmul.default(room.as_strided((2, 3), (3, 1)), torch.empty(3, 4, device="meta"))
+            assert product.shape == (2, 4)
+        assert torch._C._dispatch_tls_is_dispatch_key_included(key)
+
+
+def test_kernels_refuse_by_name() -> None:
+    """If this fails: add what is raised to `torch_private.REFUSALS`, or twins fail where torch is to be asked."""
+    for call in (lambda x: x + x[:1, :2], lambda x: x.view(7), lambda x: x.sum(5), lambda x: torch.stack([])):
+        with pytest.raises(torch_private.REFUSALS):
+            call(torch.empty(2, 3, device="meta"))
+
+
 def test_models_can_ask_whether_they_are_exported() -> None:
     """If this fails: see what torch.compiler.is_exporting() reads, and set that in `as_exporting`."""
     with torch_private.as_exporting():

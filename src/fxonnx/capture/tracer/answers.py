@@ -93,7 +93,7 @@ class Answers:
         with self.decisions.apart() as taken:
             result = told_apart(self.mode, args, kwargs).ask(func)
             for key, choice in taken.items():
-                if is_by_size(choice, func, (args, kwargs), result, self.decisions.hints):
+                if is_by_size(choice, func, (args, kwargs), result, self.mode, self.decisions.hints):
                     taken[key] = replace(choice, inside=False)
         return result
 

@@ -12,33 +12,42 @@ from itertools import islice
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from fxonnx.capture.tracer.decisions import RELATIONS, Decision
 from fxonnx.capture.tracer.symbols import dim_of
-from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, no_python_dispatcher
+from fxonnx.capture.tracer.torch_private import (
+    REFUSALS,
+    FakeTensor,
+    FakeTensorMode,
+    in_kernel_invocation_manager,
+    no_python_dispatcher,
+)
 from fxonnx.ir.dims import evaluate, symbols_of
 
 _TRIED = (2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 60, 101, 256, 1000, 4099, 2**20, 2**25)
 _ASKED = 3  # points at which an op is asked again
 
 
-def is_by_size(choice: Decision, func: Any, arguments: Any, result: Any, hints: Mapping[str, int]) -> bool:
+def is_by_size(
+    choice: Decision, func: Any, arguments: Any, result: Any, mode: FakeTensorMode, hints: Mapping[str, int]
+) -> bool:  # fmt: skip
     """Whether an op that chose by sizes inside has results of other sizes where the choice is the other one. `hints`
     are the sizes of this run."""
     if not choice.inside or choice.relation == "==":
         return False
-    return any(not _agrees(func, arguments, result, sizes) for sizes in islice(_otherwise(choice, hints), _ASKED))
+    points = islice(_otherwise(choice, hints), _ASKED)
+    return any(not _agrees(func, arguments, result, mode, sizes) for sizes in points)
 
 
-def _agrees(func: Any, arguments: Any, result: Any, sizes: Mapping[str, int]) -> bool:
+def _agrees(func: Any, arguments: Any, result: Any, mode: FakeTensorMode, sizes: Mapping[str, int]) -> bool:
     """Whether the op's result has the sizes that were found, where the dims have these. What it refuses is the
     runtime's to refuse, and where a dim is divided by 0 nothing is said."""
     try:
-        args, kwargs = _plain(arguments, sizes)
-        mode = next(each.fake_mode for each in torch.utils._pytree.tree_leaves(arguments) if _is_fake(each))
         with in_kernel_invocation_manager(mode), no_python_dispatcher():
+            args, kwargs = tree_map(lambda leaf: _plain(leaf, sizes), arguments)
             return bool(_sizes(func(*args, **kwargs), sizes) == _sizes(result, sizes))
-    except Exception:  # noqa: BLE001 (whatever a kernel raises)
+    except REFUSALS:
         return True
 
 
@@ -53,21 +62,12 @@ def _otherwise(choice: Decision, hints: Mapping[str, int]) -> Iterator[dict[str,
                     yield sizes
 
 
-def _plain(value: Any, sizes: Mapping[str, int]) -> Any:
-    """Arguments without symbols."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(each, sizes) for each in value]
-    if isinstance(value, dict):
-        return {name: _plain(each, sizes) for name, each in value.items()}
-    if _is_fake(value):
-        shape, strides = ([evaluate(dim_of(each), sizes) for each in dims] for dims in (value.shape, value.stride()))
-        with in_kernel_invocation_manager(value.fake_mode):
-            return torch.empty_strided(shape, strides, dtype=value.dtype, device="meta")
-    return evaluate(dim_of(value), sizes) if isinstance(value, torch.SymInt) else value
-
-
-def _is_fake(value: Any) -> bool:
-    return isinstance(value, FakeTensor)
+def _plain(leaf: Any, sizes: Mapping[str, int]) -> Any:
+    """An argument without symbols."""
+    if isinstance(leaf, FakeTensor):
+        shape, strides = ([evaluate(dim_of(each), sizes) for each in dims] for dims in (leaf.shape, leaf.stride()))
+        return torch.empty_strided(shape, strides, dtype=leaf.dtype, device="meta")
+    return evaluate(dim_of(leaf), sizes) if isinstance(leaf, torch.SymInt) else leaf
 
 
 def _sizes(result: Any, sizes: Mapping[str, int]) -> Any:

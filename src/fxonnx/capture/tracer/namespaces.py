@@ -8,14 +8,16 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from operator import is_
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
 
+from fxonnx.capture.tracer.contents import CONTAINERS, Content
+
 _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
-_CONTAINERS = (dict, list, set, defaultdict)  # not what is derived of them, which may do anything
+_PLAIN = (*CONTAINERS, defaultdict)  # not what is derived of them, which may do anything
+_CACHED = type(functools.cache(len))
 _LARGE = 1000  # elements; a container of more is data
 
 
@@ -25,7 +27,7 @@ class Namespaces:
     looked at. Names of code, which an import adds, are no matter."""
 
     owners: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    contents: list[tuple[str, Any, Any]] = field(default_factory=list)  # name, container, a copy
+    contents: list[Content] = field(default_factory=list)
     caches: list[tuple[Any, int]] = field(default_factory=list)  # of functions, and how often it had nothing
 
     @staticmethod
@@ -35,25 +37,23 @@ class Namespaces:
         for owner in dict.fromkeys(_owners(modules, functions)):
             names = found.owners[owner] = dict(vars(owner))
             for name, value in names.items():
-                if type(value) in _CONTAINERS and len(value) <= _LARGE and not name.startswith("__"):
-                    found.contents.append((f"{owner.__name__}.{name}", value, value.copy()))
-                elif isinstance(value, functools._lru_cache_wrapper):
+                if type(value) in _PLAIN and len(value) <= _LARGE and not name.startswith("__"):
+                    found.contents.append(Content.of(value, f"{owner.__name__}.{name}"))
+                elif isinstance(value, _CACHED):
                     found.caches.append((value, value.cache_info().misses))
         return found
 
     def changed(self) -> list[str]:
         """The names of what is another now."""
         names = [f"{owner.__name__}.{name}" for owner, name, _ in self._replaced()]
-        return names + [name for name, value, before in self.contents if not _same(value, before)]
+        return names + [each.name for each in self.contents if each.has_changed()]
 
     def restore(self) -> None:
         """Put everything back. A cache that was filled is emptied: what is in it belongs to the run."""
         for owner, name, before in list(self._replaced()):
             setattr(owner, name, before) if name in self.owners[owner] else delattr(owner, name)
-        for _, value, before in self.contents:
-            if not _same(value, before):
-                value.clear()
-                value.extend(before) if isinstance(value, list) else value.update(before)
+        for each in self.contents:
+            each.restore()
         for cache, misses in self.caches:
             if cache.cache_info().misses != misses:
                 cache.cache_clear()
@@ -78,12 +78,3 @@ def _owners(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Iterator[
 
 def _is_torchs(name: str) -> bool:
     return name.partition(".")[0] in ("torch", "builtins", "fxonnx")
-
-
-def _same(value: Any, before: Any) -> bool:
-    """Whether a container holds the objects that it held."""
-    if len(value) != len(before):
-        return False
-    if isinstance(value, dict):
-        return all(before.get(key, before) is each for key, each in value.items())
-    return value == before if isinstance(value, set) else all(map(is_, value, before))

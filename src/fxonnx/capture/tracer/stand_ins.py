@@ -99,10 +99,11 @@ def _prime_near(size: int, taken: Iterable[int]) -> int:
     """The greatest prime up to a size, or the least one beyond, that is not taken."""
     used = set(taken)
     numbers = chain(range(size, _LEAST - 1, -1), count(max(size, _LEAST)))
-    return next(number for number in numbers if number not in used and _is_prime(number))
+    return next(number for number in numbers if number not in used and is_prime(number))
 
 
-def _is_prime(number: int) -> bool:
+def is_prime(number: int) -> bool:
+    """Whether a number of 2 or more is prime."""
     return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
 
 

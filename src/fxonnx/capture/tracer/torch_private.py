@@ -40,6 +40,9 @@ from torch.nn.modules import transformer
 # Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before.
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+REFUSALS = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, ArithmeticError)
+"""What torch's kernels, many of which are in Python, raise for arguments that they do not take."""
+
 
 class OneThread(FakeTensorMode):
     """Computes with fake tensors in the thread that made it; `elsewhere` gives the exception for all others.
@@ -98,6 +101,7 @@ def unasked_masks() -> Iterator[None]:
 
 
 __all__ = [
+    "REFUSALS",
     "DataDependentOutputException",
     "DynamicOutputShapeException",
     "FakeTensor",

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
-from math import isqrt
 from typing import Any
 
 import torch
@@ -21,8 +20,14 @@ import torch
 from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.results import Given, Look, Made, Several, is_original
 from fxonnx.capture.tracer.rules import RULES
+from fxonnx.capture.tracer.stand_ins import is_prime
 from fxonnx.capture.tracer.symbols import dim_of, size
-from fxonnx.capture.tracer.torch_private import FakeTensorMode, in_kernel_invocation_manager, no_python_dispatcher
+from fxonnx.capture.tracer.torch_private import (
+    REFUSALS,
+    FakeTensorMode,
+    in_kernel_invocation_manager,
+    no_python_dispatcher,
+)
 from fxonnx.ir.dims import Dim, evaluate
 
 _STEP = 60  # sizes of twins divide well: what is right for odd sizes only does not pass
@@ -54,7 +59,7 @@ class Twins:
     _tensors: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        primes = _primes(101)
+        primes = filter(is_prime, count(101))
         self._sizes.update({name: _STEP * next(primes) for name in self.decisions.hints})
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], looks: dict[int, Any]) -> Any:
@@ -70,7 +75,7 @@ class Twins:
             if rule is not None:
                 call.learn(rule(*call.sizes(args), **call.sizes(kwargs)))
             return call.made(result)
-        except Exception:  # noqa: BLE001 (what the twins cannot tell, whatever the reason, torch is asked)
+        except (_Unsure, *REFUSALS):  # torch is asked, of the tensors themselves
             return None
 
     def number(self, dim: Dim) -> int:
@@ -225,10 +230,6 @@ def _keeps_sizes(func: Any) -> bool:
     if is_original(func) or (torch.Tag.dynamic_output_shape in tags and name != "index") or torch.Tag.out in tags:
         return False
     return torch.Tag.pointwise in tags or torch.Tag.reduction in tags or name in _NAMED or name in RULES
-
-
-def _primes(least: int) -> Iterator[int]:
-    return (number for number in count(least) if all(number % each for each in range(2, isqrt(number) + 1)))
 
 
 __all__ = ["Twins"]

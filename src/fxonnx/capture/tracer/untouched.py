@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
 
+from fxonnx.capture.tracer.contents import CONTAINERS, Container, Content
 from fxonnx.capture.tracer.generators import Generator, generators
 from fxonnx.capture.tracer.namespaces import Namespaces
 
-Container: TypeAlias = "dict[Any, Any] | list[Any] | set[Any] | deque[Any]"
-_CONTAINERS = (dict, list, set, deque)
 _CLOSED = (torch.Tensor, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, str, int, float, type(None))
 _LARGE = 1000  # elements; a container of more is data, and what is in its elements is not looked at
 
@@ -85,16 +82,15 @@ class Kept:
     """The attributes of objects, and the contents of the containers and objects among them; each with a name."""
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
-        self._contents: dict[int, tuple[Container, list[Any], str]] = {}
+        self._contents: dict[int, Content] = {}
         waiting: list[tuple[Container, str]] = [(vars(module), path) for path, module in modules.items()]
         self._roots = {id(owner) for owner, _ in waiting}
         while waiting:
             owner, name = waiting.pop()
             if id(owner) in self._contents:
                 continue
-            content = _content(owner)
-            self._contents[id(owner)] = owner, content, name
-            if len(content) <= _LARGE:
+            self._contents[id(owner)] = Content.of(owner, name)
+            if len(owner) <= _LARGE:
                 waiting.extend((inner, self._name(owner, name, key)) for key, inner in _inner(owner))
 
     def _name(self, owner: Container, name: str, key: Any) -> str:
@@ -104,31 +100,25 @@ class Kept:
     def replaced_tensors(self, owner: Any) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
         """What was a tensor and is another one."""
         known = self._contents.get(id(owner))
-        before = {} if known is None else dict(known[1])
-        for name, value in owner.items() if isinstance(owner, dict) else ():
-            old = before.get(name)
-            if isinstance(old, torch.Tensor) and isinstance(value, torch.Tensor) and value is not old:
+        if known is None or not isinstance(owner, dict) or not known.has_changed():
+            return
+        for name in known.changed_keys():
+            old, value = known.before.get(name), owner.get(name)
+            if isinstance(old, torch.Tensor) and isinstance(value, torch.Tensor):
                 yield name, old, value
 
     def changed(self) -> Iterator[tuple[Container, Any, str]]:
-        """What is another now: the container, the key if it is a dict, a name."""
-        for owner, content, name in self._contents.values():
-            if _same(_content(owner), content):
+        """What is another now: the container, the key if it is a dict, a name. Only dicts are roots."""
+        for each in self._contents.values():
+            if not each.has_changed():
                 continue
-            if not isinstance(owner, dict):
-                yield owner, None, name
-                continue
-            before = dict(content)
-            for key in owner.keys() | before.keys():
-                if owner.get(key, before) is not before.get(key, before):
-                    yield owner, key, self._name(owner, name, key)
+            for key in each.changed_keys() if isinstance(each.owner, dict) else (None,):
+                yield each.owner, key, self._name(each.owner, each.name, key)
 
     def restore(self) -> None:
-        """Put everything back; what is as it was is not touched."""
-        for owner, content, _ in self._contents.values():
-            if not _same(_content(owner), content):
-                owner.clear()
-                owner.update(content) if isinstance(owner, (dict, set)) else owner.extend(content)
+        """Put everything back."""
+        for each in self._contents.values():
+            each.restore()
 
 
 def _inner(owner: Container) -> Iterator[tuple[Any, Container]]:
@@ -136,23 +126,9 @@ def _inner(owner: Container) -> Iterator[tuple[Any, Container]]:
     values = list(owner.items() if isinstance(owner, dict) else enumerate(owner))
     while values:
         key, value = values.pop()
-        if isinstance(value, _CONTAINERS):
+        if isinstance(value, CONTAINERS):
             yield key, value
         elif isinstance(value, tuple):
             values.extend((key, each) for each in value)
         elif not isinstance(value, _CLOSED) and isinstance(attributes := getattr(value, "__dict__", None), dict):
             yield key, attributes
-
-
-def _content(owner: Container) -> list[Any]:
-    return list(owner.items()) if isinstance(owner, dict) else list(owner)
-
-
-def _same(now: list[Any], before: list[Any]) -> bool:
-    """Whether two contents are of the same objects; a dict's are pairs, made anew each time."""
-    if len(now) != len(before):
-        return False
-    return all(
-        a is b or (type(a) is tuple is type(b) and len(a) == len(b) and all(map(is_, a, b)))
-        for a, b in zip(now, before, strict=True)
-    )
