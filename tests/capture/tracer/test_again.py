@@ -170,7 +170,14 @@ def caches_in_a_function(self: Any, x: Tensor) -> Tensor:
     return x * table(4)
 
 
+def writes_a_state(self: Any, x: Tensor) -> Tensor:
+    self.warned = True
+    self.state.add_(1)
+    return x.mul_(2).positive() + self.state
+
+
 HARMLESS = [
+    writes_a_state,
     caches_in_a_global, caches_in_a_function, warns_once, caches, caches_by_size, passes_on, keeps_a_state,
     draws_in_vain,
 ]  # fmt: skip

@@ -165,6 +165,11 @@ class Tape:
         self._kept.append(tensor)
         return tensor
 
+    def rewind(self) -> None:
+        """Take inputs and weights for what they were before calls wrote to them, or returned them."""
+        for node in self.graph.find_nodes(op="placeholder"):
+            self._nodes[id(node.meta["val"])] = node
+
     def input(self, name: str, fake: Any) -> fx.Node:
         """A placeholder for an example input; all of them come before any call."""
         node = self.placeholder(name, fake)

@@ -87,6 +87,7 @@ class Run:
             first = Call.of(self.tape, self.flat, self.fakes)
             self.changes.look()
             self.changes.put_back_tensors()
+            self.tape.rewind()
             second = Call.of(self.tape, self.flat, self.fakes)
         self.tape.refuse.raise_swallowed()
         return first.is_like(second, self.tape)
