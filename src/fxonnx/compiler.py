@@ -12,8 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from fxonnx.capture import Program, capture
-from fxonnx.capture.decompose import Decomposer
-from fxonnx.capture.inputs import as_arguments
+from fxonnx.capture.call.inputs import as_arguments
+from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.compiled import Compiled
 from fxonnx.errors import CaptureRefused
 from fxonnx.ir.graph import Graph

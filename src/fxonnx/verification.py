@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
-from fxonnx.capture.export import training_mode
-from fxonnx.capture.tree import flatten
+from fxonnx.capture.call.tree import flatten
+from fxonnx.capture.surroundings import training_mode
 from fxonnx.ir.dims import Expr, Shape, evaluate
 from fxonnx.runtime.compare import Comparison, compare, fresh_like
 

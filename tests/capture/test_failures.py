@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fxonnx import errors
 from fxonnx.capture import capture
-from fxonnx.capture.export import _TALKATIVE
+from fxonnx.capture.surroundings import _TALKATIVE
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 

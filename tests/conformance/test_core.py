@@ -8,8 +8,8 @@ import onnx
 import torch
 from tests.lowering.database import check_samples, operators_by_name
 
-from fxonnx.capture.decompose import decompositions
-from fxonnx.capture.functional_form import functional_form, is_mutable
+from fxonnx.capture.graph.decompose import decompositions
+from fxonnx.capture.graph.functional_form import functional_form, is_mutable
 from fxonnx.lowering.importer import READS_OF_DATA
 from fxonnx.lowering.registry import STANDARD, standard
 

@@ -203,7 +203,7 @@ def fired(model: str) -> frozenset[str]:
     from benchmarks.models import find
 
     from fxonnx.capture import capture
-    from fxonnx.capture.decompose import Decomposer
+    from fxonnx.capture.graph.decompose import Decomposer
     from fxonnx.lowering.importer import import_program
     from fxonnx.lowering.registry import standard
 

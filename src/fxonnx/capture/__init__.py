@@ -21,16 +21,16 @@ import torch
 from torch.export import ExportedProgram
 
 from fxonnx.capture import tracer
-from fxonnx.capture.assemble import assemble
-from fxonnx.capture.dynamic import requests
-from fxonnx.capture.export import training_mode
-from fxonnx.capture.exported import take
-from fxonnx.capture.guards import Assumption
-from fxonnx.capture.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
+from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.dynamic import requests
+from fxonnx.capture.call.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
+from fxonnx.capture.call.tree import Branch, flatten
+from fxonnx.capture.export.assemble import assemble
+from fxonnx.capture.export.exported import take
+from fxonnx.capture.export.strategy import small_sizes, trace
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
-from fxonnx.capture.trace import small_sizes, trace
+from fxonnx.capture.surroundings import training_mode
 from fxonnx.capture.tracer.torch_private import is_traceable_wrapper_subclass
-from fxonnx.capture.tree import Branch, flatten
 from fxonnx.errors import CaptureRefused, raise_all
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]

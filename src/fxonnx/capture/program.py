@@ -10,16 +10,16 @@ import torch
 from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from fxonnx.capture.guards import Assumption
-from fxonnx.capture.inputs import Signature
+from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.inputs import Signature
+from fxonnx.capture.export.sizes import Sizes
 from fxonnx.capture.locate import Locator
-from fxonnx.capture.sizes import Sizes
 from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim
 from fxonnx.location import Location
 
 if TYPE_CHECKING:
-    from fxonnx.capture.tracer.sizes import TracedSizes
+    from fxonnx.capture.tracer.sizes.traced import TracedSizes
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import onnx
 import torch
 
 import fxonnx.lowering as lowering_room
-from fxonnx.capture.decompose import decompositions
+from fxonnx.capture.graph.decompose import decompositions
 from fxonnx.ir import control
 from fxonnx.lowering.registry import Lowering, standard
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load

@@ -23,7 +23,7 @@ from benchmarks.models import MODELS, Case, find
 import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
-from fxonnx.capture.export import no_fast_path
+from fxonnx.capture.surroundings import no_fast_path
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, unasked_masks
 
 _NOISE = re.compile(r"\s+·.*$|\s+@ .*$")

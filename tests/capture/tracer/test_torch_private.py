@@ -9,7 +9,7 @@ import torch
 from torch.fx.experimental.sym_node import SymNode
 
 from fxonnx.capture.tracer import torch_private
-from fxonnx.capture.tracer.symbols import Real, Truth, Whole
+from fxonnx.capture.tracer.sizes.nodes import Real, Truth, Whole
 
 NODES = (Whole, Real, Truth)
 # of torch's SymNode: what only its own sympy needs, and what no size is asked
@@ -42,8 +42,8 @@ def test_our_nodes_answer_what_torchs_do(name: str) -> None:
 def test_a_fake_tensor_has_sizes_of_ours() -> None:
     """If this fails: torch looks at a size in a new way while it makes a tensor. The traceback ends in a method that
     `symbols.Whole` or `symbols.Formula` should have."""
-    from fxonnx.capture.tracer.decisions import Decisions
-    from fxonnx.capture.tracer.symbols import size
+    from fxonnx.capture.tracer.sizes.guards import Decisions
+    from fxonnx.capture.tracer.sizes.nodes import size
     from fxonnx.ir.dims import symbol
     from fxonnx.location import Location
 

@@ -14,19 +14,19 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from fxonnx.capture.dynamic import Axis, Requests, without
+from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.dynamic import Axis, Requests, without
+from fxonnx.capture.call.inputs import Flat, Signature
+from fxonnx.capture.equivalence.captured_graph import Recording
+from fxonnx.capture.equivalence.zero_one import Example, SmallSizes
+from fxonnx.capture.export.strategy import attempts
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.guards import Assumption
-from fxonnx.capture.inputs import Flat, Signature
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Program
-from fxonnx.capture.recording import Recording
-from fxonnx.capture.small import Example, SmallSizes
-from fxonnx.capture.trace import attempts
+from fxonnx.capture.tracer.fake_inputs import Symbols, choose
 from fxonnx.capture.tracer.run import Run, program_of
-from fxonnx.capture.tracer.stand_ins import Symbols, choose
+from fxonnx.capture.tracer.sizes.constraints import lost, pinned, special
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
-from fxonnx.capture.tracer.verdict import lost, pinned, special
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised, raise_all
 from fxonnx.ir.dims import Expr, symbols_of
 

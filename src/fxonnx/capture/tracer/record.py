@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxonnx.capture.graph.views import MEMORY, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Weight
-from fxonnx.capture.tracer.answers import Answers
-from fxonnx.capture.tracer.memory import Refusals
-from fxonnx.capture.tracer.results import alias, is_original
-from fxonnx.capture.tracer.size_nodes import SizeNodes
-from fxonnx.capture.tracer.symbols import Real, Whole
+from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.results.cache import Answers
+from fxonnx.capture.tracer.results.meta import alias, is_original
+from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
+from fxonnx.capture.tracer.sizes.nodes import Real, Whole
 from fxonnx.capture.tracer.torch_private import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -26,7 +27,6 @@ from fxonnx.capture.tracer.torch_private import (
     UnsupportedOperatorException,
     is_traceable_wrapper_subclass,
 )
-from fxonnx.capture.views import MEMORY, storage
 
 _LIFTED = "lifted_tensor_"  # torch.export's name for constants of the model's code
 _NOWHERE = {"": ("", "")}

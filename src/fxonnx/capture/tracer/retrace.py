@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxonnx.capture.guards import Assumption
-from fxonnx.capture.tracer.answers import Answers
-from fxonnx.capture.tracer.decisions import OPPOSITE, Decision, Decisions, Frozen
-from fxonnx.capture.tracer.memory import Refusals
+from fxonnx.capture.assumption import OPPOSITE, Assumption
+from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.record import Recorder, Tape
-from fxonnx.capture.tracer.size_nodes import SizeNodes
+from fxonnx.capture.tracer.results.cache import Answers
+from fxonnx.capture.tracer.sizes.constraints import holds, judge, lost, pinned, special
+from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
+from fxonnx.capture.tracer.sizes.guards import Decision, Decisions, Frozen
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
-from fxonnx.capture.tracer.verdict import holds, judge, lost, pinned, special
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 

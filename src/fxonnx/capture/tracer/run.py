@@ -13,29 +13,29 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxonnx.capture.alike import same_tensor
-from fxonnx.capture.assemble import prepare
-from fxonnx.capture.autocast import insert_casts
-from fxonnx.capture.clean import clean
-from fxonnx.capture.export import no_fast_path, quiet, unadvised
-from fxonnx.capture.functionalize import Mutations
-from fxonnx.capture.guards import Assumption
-from fxonnx.capture.inputs import Flat, Returned, Signature
+from fxonnx.capture.assumption import OPPOSITE, Assumption
+from fxonnx.capture.call.inputs import Flat, Returned, Signature
+from fxonnx.capture.equivalence.captured_graph import Recording
+from fxonnx.capture.equivalence.same_graph import same_tensor
+from fxonnx.capture.graph.autocast import insert_casts
+from fxonnx.capture.graph.clean import clean
+from fxonnx.capture.graph.functional import make_functional
+from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
-from fxonnx.capture.recording import Recording
-from fxonnx.capture.tracer.again import Call
-from fxonnx.capture.tracer.answers import Answers
-from fxonnx.capture.tracer.decisions import OPPOSITE, Decisions
-from fxonnx.capture.tracer.memory import Memory, Refusals
-from fxonnx.capture.tracer.places import Places
+from fxonnx.capture.surroundings import no_fast_path, quiet, unadvised
+from fxonnx.capture.tracer.fake_inputs import Symbols, WeightStandIns, input_stand_in
+from fxonnx.capture.tracer.functions import Memory, Refusals
+from fxonnx.capture.tracer.locations import Places
 from fxonnx.capture.tracer.record import Recorder, Tape
+from fxonnx.capture.tracer.results.cache import Answers
 from fxonnx.capture.tracer.retrace import Retrace
-from fxonnx.capture.tracer.sizes import TracedSizes
-from fxonnx.capture.tracer.stand_ins import Symbols, WeightStandIns, input_stand_in
+from fxonnx.capture.tracer.sizes.constraints import Verdict, judge
+from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.traced import TracedSizes
+from fxonnx.capture.tracer.state.python_state import Changes, untouched
+from fxonnx.capture.tracer.state.replay import Call
 from fxonnx.capture.tracer.torch_private import as_exporting, enable_python_dispatcher, fake_mode, unasked_masks
-from fxonnx.capture.tracer.untouched import Changes, untouched
-from fxonnx.capture.tracer.verdict import Verdict, judge
 from fxonnx.errors import CaptureRefused
 
 _ONE_AT_A_TIME = RLock()  # flags that belong to the process are set for as long as a model runs
@@ -214,7 +214,7 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
     graph, locator = run.tape.graph, Locator()
     for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
-    mutations = prepare(graph, locator)
+    mutations = make_functional(graph, locator)
     outputs = _replaced_states(run, mutations)
     weights, assumptions = _used_weights(run, mutations), [*run.verdict.kept]
     return Program(

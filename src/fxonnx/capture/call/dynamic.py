@@ -1,0 +1,314 @@
+"""`dynamic_shapes` in every form users write it, as one table: (leaf, axis) -> what was asked for.
+
+Forms: torch.export's (nested like the arguments, by name or position, with `Dim`, `Dim.DYNAMIC`, `Dim.AUTO`), the
+short one (`{"x": {0: "batch"}}`, by argument, leaf or input name, an expression like "2*n" included), and "auto".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeAlias
+
+import torch
+from torch.export import Dim as TorchDim
+
+from fxonnx.capture.call.tree import Branch, Slot, Tree
+from fxonnx.errors import InvalidDynamicShapes
+from fxonnx.ir.dims import Dim, evaluate, parse_dim, symbols_of
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One dim that may vary: as the given dim (a name, or an expression of names) or under a name of our choice;
+    `required` means it must not freeze."""
+
+    dim: Dim | None = None
+    minimum: int = 0
+    maximum: int | None = None
+    required: bool = True
+
+    @property
+    def name(self) -> str | None:
+        """The user's name, when the dim is one."""
+        return None if self.dim is None or isinstance(self.dim, int) else self.dim.name
+
+
+Axis: TypeAlias = "tuple[int, int]"  # leaf, axis
+Requests: TypeAlias = "dict[Axis, Request]"
+
+_FORM = 'write it as {"x": {0: "batch", 1: "time"}}, with names of arguments or inputs as keys'
+
+
+def requests(
+    shapes: Any, arguments: Sequence[tuple[str, Tree]], names: Sequence[str], leaves: Sequence[torch.Tensor]
+) -> Requests:
+    """The table for the user's `dynamic_shapes`. Raises InvalidDynamicShapes where it does not fit the inputs."""
+    if shapes is None:
+        return {}
+    if isinstance(shapes, str):
+        return _everything(shapes, leaves)
+    spread = _Spread(leaves, names)
+    if isinstance(shapes, Mapping):
+        _by_name(shapes, arguments, names, spread)
+    elif isinstance(shapes, (tuple, list)):
+        _by_position(shapes, arguments, spread)
+    else:
+        raise InvalidDynamicShapes(f"dynamic_shapes is a {type(shapes).__name__}", cure=_FORM)
+    return spread.table
+
+
+def _everything(shapes: str, leaves: Sequence[torch.Tensor]) -> Requests:
+    if shapes != "auto":
+        raise InvalidDynamicShapes(f"dynamic_shapes={shapes!r}", cause='the only word it takes is "auto"', cure=_FORM)
+    free = Request(required=False)
+    return {(index, axis): free for index, leaf in enumerate(leaves) for axis in range(leaf.dim())}
+
+
+def _by_name(
+    shapes: Mapping[Any, Any], arguments: Sequence[tuple[str, Tree]], names: Sequence[str], spread: _Spread
+) -> None:
+    numbered = {name: (tree, indices) for name, tree, indices in _numbered(arguments)}
+    for key, spec in shapes.items():
+        if key in numbered:
+            tree, indices = numbered[key]
+            spread.tree(tree, spec, iter(indices), str(key))
+        elif key in names:
+            spread.leaf(spec, names.index(key), str(key))
+        elif isinstance(spec, Mapping) and key in ("args", "kwargs"):
+            _by_name(spec, arguments, names, spread)
+        elif spec is not None:
+            known = ", ".join(dict.fromkeys([*numbered, *names]))
+            raise InvalidDynamicShapes(
+                f"dynamic_shapes names {key!r}, which is no input", cause=f"the inputs are {known}", cure=_FORM
+            )
+
+
+def _by_position(shapes: Sequence[Any], arguments: Sequence[tuple[str, Tree]], spread: _Spread) -> None:
+    if len(shapes) != len(arguments):
+        raise InvalidDynamicShapes(
+            f"dynamic_shapes has {len(shapes)} entries for {len(arguments)} arguments", cure=_FORM
+        )
+    for (name, tree, indices), spec in zip(_numbered(arguments), shapes, strict=True):
+        spread.tree(tree, spec, iter(indices), name)
+
+
+def _numbered(arguments: Sequence[tuple[str, Tree]]) -> Iterator[tuple[str, Tree, range]]:
+    """Each argument with the numbers of its leaves."""
+    start = 0
+    for name, tree in arguments:
+        stop = start + slots(tree)
+        yield name, tree, range(start, stop)
+        start = stop
+
+
+def slots(tree: Tree) -> int:
+    """How many leaves a structure takes."""
+    if isinstance(tree, Branch):
+        return sum(map(slots, tree.parts))
+    return int(isinstance(tree, Slot))
+
+
+class _Spread:
+    """Lays specifications over structures and fills the table."""
+
+    def __init__(self, leaves: Sequence[torch.Tensor], names: Sequence[str]) -> None:
+        self.table: Requests = {}
+        self._leaves, self._names = leaves, names
+
+    def tree(self, tree: Tree, spec: Any, indices: Iterator[int], place: str) -> None:
+        """One specification for a structure: nested like it, or one for all tensors in it."""
+        if not isinstance(tree, Branch):
+            for index in [next(indices)] if isinstance(tree, Slot) else []:
+                self.leaf(spec, index, place)
+            return
+        specs = self._per_part(tree, spec, place)
+        for part, each, key in zip(tree.parts, specs, tree.keys, strict=True):
+            self.tree(part, each, indices, f"{place}.{key}")
+
+    def _per_part(self, tree: Branch, spec: Any, place: str) -> list[Any]:
+        count_ = len(tree.parts)
+        if spec is None or _names_axes(spec):
+            return [spec] * count_
+        if isinstance(spec, Mapping) and all(key in tree.keys for key in spec):
+            return [spec.get(key) for key in tree.keys]
+        if isinstance(spec, (list, tuple)) and len(spec) == count_:
+            return list(spec)
+        filled = [index for index, part in enumerate(tree.parts) if slots(part)]
+        # an object: only the parts that hold tensors are counted
+        if isinstance(spec, (list, tuple)) and len(spec) == len(filled):
+            return [spec[filled.index(index)] if index in filled else None for index in range(count_)]
+        if len(filled) == 1:
+            return [spec if index in filled else None for index in range(count_)]
+        raise InvalidDynamicShapes(
+            f"dynamic_shapes for {place} is not built like that argument",
+            cause=f"it is a {tree.type.__name__} of {count_}",
+            cure=_FORM,
+        )
+
+    def leaf(self, spec: Any, index: int, place: str) -> None:
+        """One tensor's specification: {axis: dim}, or one dim for each axis."""
+        rank = self._leaves[index].dim()
+        if spec is None:
+            return
+        if isinstance(spec, (list, tuple)) and len(spec) == rank:
+            spec = dict(enumerate(spec))
+        if not isinstance(spec, Mapping):
+            raise InvalidDynamicShapes(
+                f"dynamic_shapes for {place} is {spec!r}, for a tensor of rank {rank}", cure=_FORM
+            )
+        for axis, wanted in spec.items():
+            if not isinstance(axis, int) or not -rank <= axis < rank:
+                raise InvalidDynamicShapes(f"{place} has no axis {axis!r}", cause=f"its rank is {rank}", cure=_FORM)
+            request = _request(wanted, f"{place}, axis {axis}")
+            if request is not None:
+                self.table[index, axis % rank] = request
+
+
+def _names_axes(spec: Any) -> bool:
+    """Whether a specification is {axis: dim}, meant for tensors."""
+    return (
+        isinstance(spec, Mapping)
+        and all(isinstance(key, int) for key in spec)
+        and all(_is_dim(value) for value in spec.values())
+    )
+
+
+def _is_dim(value: Any) -> bool:
+    return isinstance(value, (str, int, TorchDim)) or _hint(value) is not None
+
+
+def _hint(value: Any) -> str | None:
+    """ "AUTO", "DYNAMIC" or "STATIC" for torch's hints, whose class has no public name."""
+    return getattr(getattr(value, "type", None), "name", None)
+
+
+def _request(wanted: Any, place: str) -> Request | None:
+    if wanted is None or isinstance(wanted, int):  # torch.export's words for a static dim
+        return None
+    if isinstance(wanted, str):
+        return Request(_parsed(wanted, place))
+    if isinstance(wanted, TorchDim):
+        return _from_torch(wanted, place)
+    hint = _hint(wanted)
+    if hint not in ("AUTO", "DYNAMIC", "STATIC"):
+        raise InvalidDynamicShapes(
+            f"dynamic_shapes for {place} is {wanted!r}", cause="not a name, a torch.export.Dim or a hint", cure=_FORM
+        )
+    return None if hint == "STATIC" else Request(None, wanted.min or 0, wanted.max, required=hint == "DYNAMIC")
+
+
+def _from_torch(wanted: TorchDim, place: str) -> Request:
+    """A torch.export.Dim; a derived one (2*n + 1) has its range from its root, which is asked for where it stands
+    alone."""
+    dim = _parsed(wanted.__name__, place)
+    # torch writes "no bound" as its own infinity
+    maximum = int(wanted.max) if hasattr(wanted, "max") and wanted.max < 2**60 else None
+    return Request(dim, int(getattr(wanted, "min", 0)), maximum)
+
+
+def _parsed(text: str, place: str) -> Dim:
+    try:
+        dim = parse_dim(text)
+    except ValueError as error:
+        raise InvalidDynamicShapes(
+            f"{text!r} is no name for a dim ({place})",
+            cure='a name is an identifier, "batch"; an expression like "2*n" is fine',
+        ) from error
+    if isinstance(dim, int):
+        raise InvalidDynamicShapes(f"{text!r} is no name for a dim ({place})", cure="leave static dims out")
+    return dim
+
+
+# ── example sizes ────────────────────────────────────────
+
+
+def named_sizes(table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]) -> dict[str, int]:
+    """The example's size of each of the user's names. Raises InvalidDynamicShapes where two dims of one name differ."""
+    sizes: dict[str, tuple[int, Axis]] = {}
+    for axis, request in sorted(table.items(), key=lambda item: item[1].name is None):
+        for name, size in _solve(request.dim, leaves[axis[0]].shape[axis[1]]):
+            known, first = sizes.setdefault(name, (size, axis))
+            if known != size:
+                raise InvalidDynamicShapes(
+                    f"dim {name!r} has two sizes in the example inputs",
+                    cause=f"{known} ({_say(first, names)}) and {size} ({_say(axis, names)})",
+                    cure="give the two dims different names, or example inputs that agree",
+                )
+    return {name: size for name, (size, _) in sizes.items()}
+
+
+def _solve(dim: Dim | None, size: int) -> Iterator[tuple[str, int]]:
+    """What one dim's size says about a name: nothing where it has several, or does not come out whole."""
+    if dim is None or isinstance(dim, int) or len(dim.symbols) != 1:
+        return
+    (name,) = dim.symbols
+    offset = evaluate(dim, {name: 0})
+    slope = evaluate(dim, {name: 1}) - offset
+    if slope and (size - offset) % slope == 0:
+        yield name, (size - offset) // slope
+
+
+def _say(axis: Axis, names: Sequence[str]) -> str:
+    return f"{names[axis[0]]}, axis {axis[1]}"
+
+
+def resized(
+    table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor], distinct: bool = False
+) -> list[torch.Tensor]:
+    """Example tensors whose dynamic dims all have a size of 2 or more: torch takes 0 and 1 for constants whatever
+    one asks.
+
+    With `distinct`, no two dims of different names share a size, so that no comparison of sizes comes out true by
+    accident.
+    """
+    fresh = _fresh_sizes(leaves)
+    sizes = named_sizes(table, names, leaves)
+    seen: set[int] = set()
+    for name, size in sizes.items():
+        if size < 2 or (distinct and size in seen):
+            sizes[name] = next(fresh)
+        seen.add(sizes[name])
+    groups: dict[Axis, int] = {}
+    shapes = [list(leaf.shape) for leaf in leaves]
+    for (index, axis), request in table.items():
+        old = leaves[index].shape[axis]
+        if request.dim is not None and symbols_of([request.dim]) <= sizes.keys():
+            shapes[index][axis] = evaluate(request.dim, sizes)
+        elif old < 2:  # unnamed dims that stand on the same axis and have the same size are taken for the same dim
+            shapes[index][axis] = (
+                groups[axis, old] if (axis, old) in groups else groups.setdefault((axis, old), next(fresh))
+            )
+    return [
+        leaf if list(leaf.shape) == shape else like(leaf, shape, leaf.device)
+        for leaf, shape in zip(leaves, shapes, strict=True)
+    ]
+
+
+def _fresh_sizes(leaves: Iterable[torch.Tensor]) -> Iterator[int]:
+    taken = {size for leaf in leaves for size in leaf.shape}
+    return (size for size in count(2) if size not in taken)
+
+
+def like(leaf: torch.Tensor, shape: Sequence[int], device: torch.device) -> torch.Tensor:
+    """A tensor of another shape in its place, laid out alike (channels last); its values are never read, so they are
+    never written."""
+    layout = sorted(range(leaf.dim()), key=leaf.stride, reverse=True)
+    return torch.empty_permuted(shape, layout, dtype=leaf.dtype, device=device)
+
+
+def without(table: Requests, axes: Iterable[Axis]) -> Requests:
+    """The table less some dims."""
+    gone = set(axes)
+    return {axis: request for axis, request in table.items() if axis not in gone}
+
+
+def torch_shapes(table: Requests, leaves: Sequence[torch.Tensor]) -> tuple[dict[int, Any], ...]:
+    """The table for torch.export, in which every dim is `Dim.AUTO`: it may freeze, and we see that it did and say
+    where."""
+    shapes: tuple[dict[int, Any], ...] = tuple({} for _ in leaves)
+    for (index, axis), request in table.items():
+        low = max(request.minimum, 2) if request.maximum is not None or request.minimum > 2 else None
+        shapes[index][axis] = TorchDim.AUTO if low is None else TorchDim.AUTO(min=low, max=request.maximum)
+    return shapes

@@ -1,0 +1,239 @@
+"""The model's arguments and results: names for every tensor in them, and a flat face for torch.export.
+
+torch.export sees only `Flat`, a module that takes the tensors of the arguments one by one and returns the tensors of
+the result one by one. What the user nests them in stays with us, so dataclasses, ModelOutputs, caches, None and
+Python scalars need no registration with torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from fxonnx.capture.call.tree import SLOT, SYMBOLIC, Constant, Mismatch, Path, Tree, flatten, match, unflatten
+from fxonnx.capture.failures import Stopping
+from fxonnx.errors import CallMismatch, InputMismatch, NameClash, NotAModel
+
+_ANYTHING = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """One call's arguments by name, in the order of the signature, and how many of them were given by position."""
+
+    values: dict[str, Any]
+    positional: int
+    variadic: str | None  # the *args parameter, when the call fills it
+
+    def without_values(self) -> Arguments:
+        """The same call, not holding on to the example's tensors."""
+        return Arguments(dict.fromkeys(self.values), self.positional, self.variadic)
+
+    def split(self, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """`values` (one for each of mine) as the args and kwargs of the same kind of call."""
+        names = list(values)
+        args = [values[name] for name in names[: self.positional]]
+        rest = {name: values[name] for name in names[self.positional :]}
+        return (*args, *rest.pop(self.variadic or "", ())), rest
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How the model is called: argument names, their structure, and the structure of what comes back."""
+
+    parameters: inspect.Signature
+    arguments: Arguments  # their names and order; no values
+    inputs: tuple[tuple[str, Tree], ...]
+    names: tuple[str, ...]  # one for each leaf of the inputs
+    result: Tree
+    result_names: tuple[str, ...]  # one for each leaf of the result
+
+    def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+        """The tensors of a call, in the order of `names`.
+
+        Raises CallMismatch when the call is not built like the captured one.
+        """
+        try:
+            given = bind(self.parameters, args, kwargs).values
+        except TypeError as error:
+            raise CallMismatch(
+                f"the call does not fit the model: {error}", cure=f"call it like forward{self.parameters}"
+            ) from error
+        try:
+            return [
+                leaf for name, tree in self.inputs for _, leaf in match(tree, self._value(given, name), (name,))
+            ] + self._rest(given)
+        except Mismatch as error:
+            raise CallMismatch(
+                f"the call is not built like the example inputs: argument {error}",
+                cause="None, Python numbers, strings and the nesting of arguments are fixed when a model is compiled",
+                cure="call it with the same structure, or compile it again for this one",
+            ) from error
+
+    def arguments_for(self, leaves: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The args and kwargs of a call with these tensors, in the order of `names`: what `flatten` takes apart."""
+        remaining = iter(leaves)
+        return self.arguments.split({name: unflatten(tree, remaining) for name, tree in self.inputs})
+
+    def output_names(self, given: Iterable[str] | None = None) -> tuple[str, ...]:
+        """A name for each tensor of the result: the user's, as far as given, else its own, kept apart from the inputs'.
+
+        Raises NameClash.
+        """
+        own = [f"{name}.out" if name in self.names else name for name in self.result_names]
+        return _named(own, given, "output")
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """The model's own return value around these leaves: one for each tensor (or symbolic number) in it, in
+        order."""
+        return unflatten(self.result, leaves)
+
+    def _value(self, given: Mapping[str, Any], name: str) -> Any:
+        if name in given:
+            return given[name]
+        parameter = self.parameters.parameters.get(name)
+        default = inspect.Parameter.empty if parameter is None else parameter.default
+        if default is inspect.Parameter.empty:
+            raise Mismatch((name,), "the argument", "nothing")
+        return default
+
+    def _rest(self, given: Mapping[str, Any]) -> list[torch.Tensor]:
+        """Nothing, after checking that arguments which the example call left out have their default values."""
+        known = dict(self.inputs)
+        for name in given:
+            if name not in known:
+                default = self._value({}, name)
+                list(match(Constant(default), given[name], (name,)))
+        return []
+
+
+def as_arguments(inputs: Any) -> tuple[Any, ...]:
+    """Example inputs as positional arguments: a lone tensor counts as one, a list as a tuple."""
+    return (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+
+
+def parameters_of(model: Any) -> inspect.Signature:
+    """The signature that a call of the model binds to. Raises NotAModel for what cannot be called."""
+    if not callable(model) or isinstance(model, type):
+        raise NotAModel(
+            f"{'the class ' + model.__name__ if isinstance(model, type) else type(model).__name__} is not a model",
+            cure="give an nn.Module, a function of tensors, an fx.GraphModule or an ExportedProgram",
+        )
+    target = model.forward if isinstance(model, nn.Module) else model
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError):  # a builtin
+        return _ANYTHING
+
+
+def bind(parameters: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """The call's arguments by name. Raises TypeError where they do not fit."""
+    bound = parameters.bind(*args, **kwargs)
+    values = dict(bound.arguments)
+    kinds = {parameter.kind: name for name, parameter in parameters.parameters.items()}
+    variadic = kinds.get(inspect.Parameter.VAR_POSITIONAL)
+    extra = values.pop(kinds.get(inspect.Parameter.VAR_KEYWORD, ""), {})
+    if variadic not in values:
+        return Arguments({**values, **extra}, len(args), None)
+    return Arguments({**values, **extra}, len(args) - len(values[variadic]), variadic)
+
+
+def example_arguments(parameters: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """`bind` for the example inputs. Raises InputMismatch where they do not fit."""
+    try:
+        return bind(parameters, args, kwargs)
+    except TypeError as error:
+        raise InputMismatch(
+            f"the example inputs do not fit the model: {error}",
+            cause=f"{len(args)} positional argument(s) and {', '.join(kwargs) or 'no'} keyword argument(s) were given",
+            cure=f"give inputs for forward{parameters}",
+        ) from error
+
+
+def leaf_names(paths: list[Path], input_names: Iterable[str] | None) -> tuple[str, ...]:
+    """A name for each tensor: the user's, or the argument's name and the way into it ("x", "past.0.key")."""
+    return _named([".".join(filter(None, path)) for path in paths], input_names, "input")
+
+
+def _named(own: list[str], given: Iterable[str] | None, kind: str) -> tuple[str, ...]:
+    """The user's names in place of the first ones of our own."""
+    names = list(given or ())
+    if len(names) > len(own):
+        raise NameClash(
+            f"{len(names)} {kind}_names for {len(own)} {kind} tensors",
+            cause=f"the tensors are {', '.join(own)}",
+            cure=f"one name for each tensor, in this order, in {kind}_names",
+        )
+    names += own[len(names) :]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise NameClash(f"two {kind}s are called {twice[0]!r}", cure=f"give each {kind} its own name in {kind}_names")
+    return tuple(names)
+
+
+def result_names(paths: list[Path]) -> tuple[str, ...]:
+    """A name for each tensor of the result: "output" for a lone one, "output_1" in a tuple, else the keys to it
+    ("logits", "past.0.key")."""
+    named = (".".join(filter(None, path)) for path in paths)
+    return tuple("output" if not name else f"output_{name}" if name[0].isdigit() else name for name in named)
+
+
+@dataclass(slots=True)
+class Returned:
+    """What a model returned: the structure of the result, with a slot for each tensor and the other leaves in it,
+    and the way to each tensor."""
+
+    tree: Tree = SLOT
+    paths: list[Path] = field(default_factory=list)
+
+
+class Flat(nn.Module):
+    """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result, and notes
+    what they were `returned` in."""
+
+    def __init__(self, model: Callable[..., Any], arguments: Arguments, tree: Tree) -> None:
+        super().__init__()
+        # weights and module paths are found below the name "model", see `locate`
+        self.model, self._method = _owner(model)
+        self._arguments, self._tree = arguments, tree
+        self.training = isinstance(self.model, nn.Module) and self.model.training
+        # an object of its own: torch.export puts a module's attributes back to what they were
+        self.returned = Returned()
+
+    def forward(self, *leaves: torch.Tensor) -> list[Any]:
+        """Call the model with its own arguments made of the leaves."""
+        args, kwargs = self._arguments.split(unflatten(self._tree, leaves))
+        call = getattr(self.model, self._method) if self._method else self.model
+        with Stopping():
+            returned = call(*args, **kwargs)
+        results, self.returned.paths, self.returned.tree = flatten(returned)
+        return results
+
+
+def _owner(model: Callable[..., Any]) -> tuple[Any, str]:
+    """A module's method (`model.encode`) as the module, so that its weights are found, and the method's name."""
+    module = getattr(model, "__self__", None)
+    return (module, model.__name__) if isinstance(module, nn.Module) else (model, "")
+
+
+__all__ = [
+    "SYMBOLIC",
+    "Arguments",
+    "Flat",
+    "Signature",
+    "bind",
+    "example_arguments",
+    "leaf_names",
+    "parameters_of",
+    "result_names",
+]

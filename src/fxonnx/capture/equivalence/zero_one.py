@@ -1,0 +1,135 @@
+"""Sizes of 0 and 1, which captures leave out: they are made for 2 and more, where nothing broadcasts and nothing is
+empty.
+
+So that they need not be refused, nor taken on trust, the model is captured once more when such a size is first asked
+for, at exactly that size: where the same graph comes out, the one with dynamic dims holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol
+
+import torch
+
+from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.dynamic import Axis, like
+from fxonnx.capture.equivalence.captured_graph import Recording
+from fxonnx.capture.equivalence.same_graph import Difference, compare
+from fxonnx.capture.failures import Translating
+from fxonnx.capture.surroundings import training_mode
+from fxonnx.errors import CallMismatch, Error
+from fxonnx.ir.dims import Dim, evaluate
+from fxonnx.location import Location
+
+_CURE = "call it with larger sizes, or compile it for this one: leave the dim out of dynamic_shapes"
+
+
+class Record(Protocol):
+    """Captures a model once more, with the dims that the first capture had, or with none."""
+
+    def __call__(self, leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
+        """The recording for inputs like these."""
+
+
+class Assume(Protocol):
+    """Captures a model once more with some of its dims at fixed sizes."""
+
+    def __call__(self, leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
+        """What it decides by the sizes of the others then."""
+
+
+def nothing(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
+    """For a capture that cannot tell."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Of example inputs, their kinds: not the tensors. And the autocast that is on around the model."""
+
+    sketches: tuple[torch.Tensor, ...]  # on the meta device
+    devices: tuple[torch.device, ...]
+    autocast: tuple[bool, torch.dtype]
+
+    @staticmethod
+    def of(leaves: Sequence[torch.Tensor]) -> Example:
+        """For these inputs, now."""
+        sketches = tuple(torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta") for x in leaves)
+        autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+        return Example(sketches, tuple(x.device for x in leaves), autocast)
+
+
+@dataclass(slots=True, eq=False)
+class SmallSizes:
+    """Answers, once for each combination of sizes below 2, whether a program holds for it.
+
+    `record` and `assume` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
+    that the program was captured at, by name, 2 or more.
+    """
+
+    record: Record
+    assume: Assume
+    model: Any
+    mode: str
+    axes: Mapping[Axis, Dim]
+    sizes: Mapping[str, int]
+    example: Example
+    general: Recording | None = None
+    answers: dict[tuple[tuple[str, int], ...], CallMismatch | Sequence[Assumption]] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
+
+    def __call__(self, sizes: Mapping[str, int]) -> CallMismatch | None:
+        """Why the capture does not hold for these sizes (those of 0 or 1 count), or None where it does."""
+        key = tuple(sorted((name, size) for name, size in sizes.items() if size < 2 and name in self.sizes))
+        with self.lock:
+            if key and key not in self.answers:
+                self.answers[key] = self._ask(dict(key))
+        answer = self.answers.get(key, ())
+        if isinstance(answer, CallMismatch):
+            return answer
+        return next((_outside(each, sizes) for each in answer if not each.holds(sizes)), None)
+
+    def _ask(self, small: Mapping[str, int]) -> CallMismatch | Sequence[Assumption]:
+        """Why these sizes do not go with any others, or what the others must be."""
+        given = ", ".join(f"{name} = {size}" for name, size in small.items())
+        try:
+            with self._prepared():
+                self.general = self.general or self.record(self._leaves({}), dynamic=True)
+                fixed = self.record(self._leaves(small), dynamic=False)
+                assumed = self.assume(self._leaves(small), small)
+            compare(self.general, fixed)
+        except Difference as difference:
+            cause = f"with this size its Python code takes another way: it calls {difference}"
+            return _mismatch(given, cause, difference.location)
+        except Error as error:
+            return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
+        return assumed
+
+    def _leaves(self, small: Mapping[str, int]) -> list[torch.Tensor]:
+        """Inputs of the captured sizes, but for these."""
+        sizes = {**self.sizes, **small}
+        shapes = [
+            [evaluate(self.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(sketch.shape)]
+            for leaf, sketch in enumerate(self.example.sketches)
+        ]
+        return [like(*each) for each in zip(self.example.sketches, shapes, self.example.devices, strict=True)]
+
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
+        """As the model was captured."""
+        enabled, dtype = self.example.autocast
+        with training_mode(self.model, self.mode), torch.autocast("cpu", dtype, enabled), Translating():
+            yield
+
+
+def _outside(each: Assumption, sizes: Mapping[str, int]) -> CallMismatch:
+    given = ", ".join(f"{name} = {size}" for name, size in sizes.items() if size < 2)
+    return _mismatch(given, f"with this size it holds where {each}", each.location)
+
+
+def _mismatch(given: str, cause: str, *places: Location) -> CallMismatch:
+    return CallMismatch(f"the model does not hold for {given}", cause=cause, cure=_CURE, location=places)

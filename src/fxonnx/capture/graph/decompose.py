@@ -1,0 +1,151 @@
+"""One op taken apart, on demand: by its own composite definition or by torch's decomposition table, traced on the
+fake arguments in `meta["val"]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import fx
+
+# has no public name yet; torch's own documentation of decompositions uses it
+from torch._decomp import get_decompositions
+
+from fxonnx.capture.graph.functional import make_functional
+from fxonnx.capture.program import Program
+from fxonnx.errors import FrozenDimension
+
+_NOT_THESE_ARGUMENTS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
+"""What torch's decompositions raise for a form of the op that they do not cover."""
+
+
+class Decomposer:
+    """Decompositions for the nodes of one program; nodes that call the same op on the same kinds of arguments share
+    the work."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._known: dict[Any, fx.Graph | None] = {}
+
+    def __call__(self, node: fx.Node) -> fx.Graph | None:
+        """What the node computes, in smaller ops, or None where torch knows no smaller ones.
+
+        A placeholder stands for each distinct node among the arguments (`node.all_input_nodes`, tensors and sizes),
+        in that order. The output has the form of the op's own result. Nothing in the graph writes in place. Raises
+        FrozenDimension where a decomposition holds for one size only.
+        """
+        functions = decompositions(node.target)
+        if not functions:
+            return None
+        key = _key(node)
+        if key not in self._known:
+            traced = (self._trace(node, function) for function in functions)
+            self._known[key] = next((graph for graph in traced if graph is not None), None)
+        graph = self._known[key]
+        return None if graph is None else _placed(graph, node)
+
+    def _trace(self, node: fx.Node, function: Callable[..., Any]) -> fx.Graph | None:
+        given = node.all_input_nodes
+        values = [each.meta["val"] for each in given]
+
+        def body(*arguments: Any) -> Any:
+            by_node = dict(zip(given, arguments, strict=True))
+            result = function(
+                *fx.map_arg(node.args, by_node.__getitem__), **fx.map_arg(node.kwargs, by_node.__getitem__)
+            )
+            return tuple(result) if isinstance(result, tuple) else result  # of a named one fx would record a call
+
+        environment = _shape_env(values)
+        before = dict(environment.replacements) if environment is not None else {}
+        for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
+            try:
+                with torch.no_grad():
+                    graph = self._program.retrace(body, values, pre_dispatch, self._program.location(node))
+            except _NOT_THESE_ARGUMENTS:
+                continue
+            self._refuse_freezes(node, before, environment)
+            if all(_is_smaller(inner.target, node.target) for inner in graph.nodes):
+                return _functional(graph, self._program)
+        return None
+
+    def _refuse_freezes(self, node: fx.Node, before: Mapping[Any, Any], environment: Any) -> None:
+        """Tracing on symbolic sizes may pin one; the graph would then be wrong for all others."""
+        frozen = [
+            str(self._program.sizes.expression(key))
+            for key in (environment.replacements if environment is not None else ())
+            if key not in before
+        ]
+        if frozen:
+            raise FrozenDimension(
+                f"dim {', '.join(frozen)} freezes where {node.target} is taken apart",
+                cause="torch's decomposition of this op holds for one size only",
+                cure="make the dim static, or register a lowering for the op",
+                location=self._program.location(node),
+            )
+
+
+def decompositions(target: Any) -> tuple[Callable[..., Any], ...]:
+    """Functions that compute the op by smaller ones, the best first: not every one covers every form of the op.
+
+    What an op is made of comes before torch's table, some of whose entries for composite ops take other arguments
+    than the op does (a loss's reduction as a word) and compute something else for ours.
+    """
+    if not isinstance(target, torch._ops.OpOverload):
+        return ()
+    known = _table().get(target) or get_decompositions([target]).get(target)
+    composite = target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    return tuple(each for each in (target.decompose if composite else None, known) if each is not None)
+
+
+@cache
+def _table() -> Mapping[Any, Callable[..., Any]]:
+    """torch's decompositions to the core ATen set. Made once: 50 ms."""
+    table: Mapping[Any, Callable[..., Any]] = torch.export.default_decompositions()
+    return table
+
+
+def _is_smaller(target: Any, whole: Any) -> bool:
+    """Whether an op helps to take `whole` apart: not itself, and none of torch's prims, which are what aten ops are
+    to a reference implementation."""
+    return target is not whole and getattr(target, "namespace", "") != "prims"
+
+
+def _functional(graph: fx.Graph, program: Program) -> fx.Graph:
+    make_functional(graph, program.locator)
+    return graph
+
+
+def _placed(graph: fx.Graph, node: fx.Node) -> fx.Graph:
+    """A copy whose nodes have the place of the decomposed one."""
+    placed = fx.Graph()
+    mapping: dict[fx.Node, fx.Node] = {}
+    placed.output(placed.graph_copy(graph, mapping))
+    place = {name: node.meta[name] for name in ("nn_module_stack", "stack_trace") if name in node.meta}
+    for old, new in mapping.items():
+        new.meta = {"val": old.meta.get("val"), **place}
+    return placed
+
+
+def _key(node: fx.Node) -> Any:
+    """What a decomposition depends on: the op, constants, and the type of every argument; equal nodes in equal
+    places."""
+    given = {each: f"%{index}:{_type(each.meta.get('val'))}" for index, each in enumerate(node.all_input_nodes)}
+    arguments = fx.map_arg((node.args, tuple(sorted(node.kwargs.items()))), given.__getitem__)
+    return node.target, repr(arguments)
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype}{list(value.shape)}{value.stride()}"
+    return str(value)
+
+
+def _shape_env(values: list[Any]) -> Any:
+    """torch's record of what tracing assumed about sizes, when there are symbolic ones."""
+    for value in values:
+        mode = getattr(value, "fake_mode", None)
+        if mode is not None:
+            return mode.shape_env
+    return None

@@ -1,0 +1,172 @@
+"""For every op that writes in place, the op that returns the new value instead.
+
+Found through the schema: `add_` and `add`, `add.out` and `add`, with the same arguments. The few that have no such
+partner, or a simpler one, are in a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import torch
+from torch import fx
+
+from fxonnx.capture.graph.views import Emit
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How an op's writes are said as values: the op to call, and the positions and names of the arguments that are
+    written."""
+
+    target: Any
+    written: tuple[tuple[int, str], ...]
+    dropped: bool  # the written arguments are only places for results (out=), not operands
+
+
+@cache
+def is_mutable(target: Any) -> bool:
+    """Whether a call target writes into its arguments, by its schema."""
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+
+
+@cache
+def written_arguments(target: Any) -> tuple[tuple[int, str], ...]:
+    """(position, name) of the arguments that the op writes to."""
+    arguments = enumerate(target._schema.arguments)
+    return tuple(
+        (index, each.name) for index, each in arguments if each.alias_info is not None and each.alias_info.is_write
+    )
+
+
+@cache
+def functional_form(target: Any) -> Form | None:
+    """The op that returns what `target` writes, or None where torch has none."""
+    written = written_arguments(target)
+    name = target._schema.name.partition("::")[2]
+    out = all(target._schema.arguments[position].kwarg_only for position, _ in written)
+    found = _overload(target, name if out else _without_underscore(name), out)
+    return None if found is None else Form(found, written, dropped=out)
+
+
+def _without_underscore(name: str) -> str:
+    """`add_` writes what `add` returns, `__iand__` what `__and__` returns; the random fills are called
+    `normal_functional` and the like."""
+    if name.startswith("__i") and name.endswith("__"):
+        return f"__{name[3:]}"
+    return name.removesuffix("_")
+
+
+def _overload(target: Any, name: str, out: bool) -> Any:
+    """The overload of the op called `name` that takes `target`'s arguments (less the places for results) and writes
+    nothing."""
+    dropped = {name for _, name in written_arguments(target)} if out else set()
+    wanted = _types(target, dropped)
+    for candidate in (name, f"{name}_functional"):
+        packet = getattr(getattr(torch.ops, target.namespace), candidate, None)
+        for overload in packet.overloads() if packet is not None else ():
+            found = getattr(packet, overload)
+            if not found._schema.is_mutable and _types(found, set()) == wanted:
+                return found
+    return None
+
+
+def _types(target: Any, dropped: set[str]) -> list[tuple[str, bool, str]]:
+    """The types of an op's arguments; names only where they are needed in a call (`dropout` says input where
+    `dropout_` says self)."""
+    kept = (each for each in target._schema.arguments if each.name not in dropped)
+    return [(each.name if each.kwarg_only else "", each.kwarg_only, str(each.type)) for each in kept]
+
+
+Replace: TypeAlias = Callable[[Emit, fx.Node, fx.Node], fx.Node]
+"""(emit, the writing call, the written tensor's value) -> its new value"""
+
+
+def _copy(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
+    """`copy_`: the source, cast and spread to the place it is copied to."""
+    return fit(emit, node.args[1], old)
+
+
+def _fill(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
+    value = node.args[1]
+    if isinstance(value, fx.Node) and isinstance(value.meta["val"], torch.Tensor):
+        return fit(emit, value, old)
+    return emit(aten.full_like.default, (old, value), {}, old.meta["val"])
+
+
+def _zero(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
+    return emit(aten.zeros_like.default, (old,), {}, old.meta["val"])
+
+
+SPECIAL: dict[Any, Replace] = {
+    aten.copy_.default: _copy,
+    aten.fill_.Scalar: _fill,
+    aten.fill_.Tensor: _fill,
+    aten.zero_.default: _zero,
+}
+
+
+def fit(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
+    """A value cast and broadcast to the dtype and shape of the tensor it takes the place of; itself where it fits."""
+    wanted = place.meta["val"]
+    value = cast(emit, value, place)
+    if _shape(value.meta["val"]) != _shape(wanted):
+        value = emit(aten.expand.default, (value, emit.sizes(place)), {}, wanted)
+    return value
+
+
+def _shape(value: torch.Tensor) -> list[Any]:
+    return [size if isinstance(size, int) else size.node.expr for size in value.shape]
+
+
+def _fake(value: Any, compute: Callable[[], Any]) -> Any:
+    """A fake tensor's arithmetic; needs its mode, no gradients and none of the caller's autocast."""
+    with value.fake_mode, torch.no_grad():
+        return compute()
+
+
+def cast(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
+    """A value in the dtype of the tensor it takes the place of; what an out= argument receives, whose shape becomes
+    the result's."""
+    wanted, given = place.meta["val"].dtype, value.meta["val"]
+    return (
+        value
+        if given.dtype is wanted
+        else emit(aten.to.dtype, (value, wanted), {}, _fake(given, lambda: given.to(wanted)))
+    )
+
+
+def operands(node: fx.Node, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The writing call's arguments as the functional form takes them."""
+    if not form.dropped:
+        return node.args, dict(node.kwargs)
+    positions = {position for position, _ in form.written}
+    names = {name for _, name in form.written}
+    args = tuple(each for position, each in enumerate(node.args) if position not in positions)
+    return args, {name: value for name, value in node.kwargs.items() if name not in names}
+
+
+def kinds_of(target: Any, args: Any, kwargs: Any) -> Any:
+    """What the result's dtype can depend on: the op, its tensors' dtypes (0-dim ones apart) and its numbers' types."""
+    leaves = torch.utils._pytree.tree_leaves((args, kwargs))
+    return target, tuple(map(_kind, leaves))
+
+
+def _kind(leaf: Any) -> Any:
+    value = leaf.meta.get("val") if isinstance(leaf, fx.Node) else leaf
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.dim() == 0
+    return value if isinstance(value, torch.dtype) else type(value)
+
+
+def run_fake(target: Any, args: Any, kwargs: Any) -> Any:
+    """What an op returns for the fake values of these arguments."""
+    values = fx.map_arg((args, kwargs), lambda node: node.meta["val"])
+    mode = next(each.fake_mode for each in torch.utils._pytree.tree_leaves(values) if hasattr(each, "fake_mode"))
+    with mode, torch.no_grad():
+        return target(*values[0], **values[1])

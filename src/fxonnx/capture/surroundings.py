@@ -1,0 +1,70 @@
+"""What surrounds a model while it is captured, whatever captures it; all of it is put back."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+MODES = ("eval", "train", "keep")
+
+
+@contextmanager
+def training_mode(model: Any, mode: str) -> Iterator[None]:
+    """The model in eval or train mode, and every submodule's own flag restored after, whatever happens."""
+    if mode not in MODES:
+        raise ValueError(f"mode={mode!r}: it is one of {', '.join(MODES)}")
+    modules = list(model.modules()) if isinstance(model, nn.Module) and mode != "keep" else []
+    before = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = mode == "train"
+        yield
+    finally:
+        for module, training in zip(modules, before, strict=True):
+            module.training = training
+
+
+@contextmanager
+def no_fast_path() -> Iterator[None]:
+    """nn.MultiheadAttention and nn.TransformerEncoder spelled out, instead of their fused inference ops, which
+    nobody can lower."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+_TALKATIVE = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what torch prints of failures that we report ourselves."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    for logger in loggers:
+        logger.addFilter(_drop)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(_drop)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.WARNING
+
+
+@contextmanager
+def unadvised() -> Iterator[None]:
+    """Without torch's advice on attributes that change while tracing; it is about nn.LSTM's own."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* (was|were) assigned during export")
+        yield

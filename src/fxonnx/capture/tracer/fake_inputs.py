@@ -1,0 +1,170 @@
+"""Fake tensors for a trace: for the example inputs, with symbols for the dims that may vary, and for weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, count
+
+import torch
+
+from fxonnx.capture.call.dynamic import Requests
+from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.nodes import size
+from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
+
+_LEAST = 11  # smaller ones are what models are made of: three channels, seven taps
+
+
+@dataclass(slots=True)
+class Symbols:
+    """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds."""
+
+    axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
+    hints: dict[str, int] = field(default_factory=dict)
+    lows: dict[str, int] = field(default_factory=dict)
+    highs: dict[str, int] = field(default_factory=dict)
+
+    def labels(self, names: Sequence[str]) -> dict[str, str]:
+        """Where each dim is first found among the inputs: "x, axis 0"."""
+        return {str(dim): f"{names[leaf]}, axis {axis}" for (leaf, axis), dim in reversed(self.axes.items())}
+
+    def in_example(self, leaves: Sequence[torch.Tensor]) -> dict[str, int]:
+        """Each symbol's size in the example, as far as an axis tells it."""
+        sizes = {name: _example_size(name, self.axes, leaves) for name in self.hints}
+        return {name: size for name, size in sizes.items() if size is not None}
+
+    def fixed_at(self, sizes: Mapping[str, int]) -> Symbols:
+        """Without the symbols that have these sizes."""
+
+        def others(known: Mapping[str, int]) -> dict[str, int]:
+            return {name: size for name, size in known.items() if name not in sizes}
+
+        given: dict[str, Dim] = dict(sizes)
+        axes = {axis: substitute(dim, given) for axis, dim in self.axes.items()}
+        free: dict[tuple[int, int], Dim] = {axis: dim for axis, dim in axes.items() if not isinstance(dim, int)}
+        return Symbols(free, others(self.hints), others(self.lows), others(self.highs))
+
+
+def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -> Symbols:
+    """Symbols for the dims that were asked for; dims without a name that have one size in the example share one.
+
+    Sizes are the example's if `as_given`; else they are distinct primes about as large, so that no comparison and no
+    division comes out right by accident, and a table of 77 positions still has room.
+    """
+    chosen = Symbols()
+    fresh = _fresh(table)
+    shared: dict[int, str] = {}
+    for axis, request in sorted(table.items()):
+        example = leaves[axis[0]].shape[axis[1]]
+        dim = request.dim
+        if dim is None:
+            dim = symbol(shared[example] if example in shared else shared.setdefault(example, next(fresh)))
+        chosen.axes[axis] = dim
+        if isinstance(dim, Expr) and dim.name is not None:
+            chosen.lows[dim.name] = max(request.minimum, 2)
+            if request.maximum is not None:
+                chosen.highs[dim.name] = request.maximum
+    for name in sorted(symbols_of(chosen.axes.values()), key=lambda name: _first_use(name, chosen.axes)):
+        given = _example_size(name, chosen.axes, leaves)
+        prime = _prime_near(given or 0, chosen.hints.values())
+        chosen.hints[name] = given if as_given and given is not None else _within(prime, name, chosen)
+    return chosen
+
+
+def _fresh(table: Requests) -> Iterator[str]:
+    taken = symbols_of(request.dim for request in table.values() if request.dim is not None)
+    number = 0
+    while True:
+        if f"d{number}" not in taken:
+            yield f"d{number}"
+        number += 1
+
+
+def _first_use(name: str, axes: Mapping[tuple[int, int], Dim]) -> tuple[int, int]:
+    return next(axis for axis, dim in axes.items() if isinstance(dim, Expr) and name in dim.symbols)
+
+
+def _example_size(name: str, axes: Mapping[tuple[int, int], Dim], leaves: Sequence[torch.Tensor]) -> int | None:
+    """What the example says of a symbol, by an axis that is nothing else."""
+    for (leaf, axis), dim in axes.items():
+        if isinstance(dim, Expr) and dim.name == name:
+            return leaves[leaf].shape[axis]
+    return None
+
+
+def _prime_near(size: int, taken: Iterable[int]) -> int:
+    """The greatest prime up to a size, or the least one beyond, that is not taken."""
+    used = set(taken)
+    numbers = chain(range(size, _LEAST - 1, -1), count(max(size, _LEAST)))
+    return next(number for number in numbers if number not in used and is_prime(number))
+
+
+def is_prime(number: int) -> bool:
+    """Whether a number of 2 or more is prime."""
+    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
+
+
+def _within(prime: int, name: str, chosen: Symbols) -> int:
+    low, high = chosen.lows.get(name, 2), chosen.highs.get(name)
+    return max(low, min(prime, high) if high is not None else prime)
+
+
+def input_stand_in(
+    mode: FakeTensorMode, leaf: torch.Tensor, number: int, chosen: Symbols, decisions: Decisions
+) -> FakeTensor:
+    """A fake tensor like an example input, with sizes that know their dim."""
+    dims = [chosen.axes.get((number, axis), known) for axis, known in enumerate(leaf.shape)]
+    sizes = [size(dim, evaluate(dim, chosen.hints), decisions) for dim in dims]
+    return _fake(mode, leaf, sizes, _strides(leaf, sizes))
+
+
+def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[int | torch.SymInt]:
+    """Strides in the order of the example's, without gaps; its own where it has gaps or repeats."""
+    order = sorted(range(leaf.dim()), key=lambda axis: (leaf.stride(axis), -axis))
+    if all(isinstance(each, int) for each in sizes):
+        return list(leaf.stride())
+    strides: list[int | torch.SymInt] = [1] * leaf.dim()
+    step: int | torch.SymInt = 1
+    for axis in order:
+        strides[axis] = step
+        step = step * sizes[axis]
+    return strides
+
+
+@dataclass(slots=True, eq=False)
+class WeightStandIns:
+    """Fake tensors like weights, of their device (of the CPU where that is the meta device).
+
+    Weights over one storage get stand-ins over one storage, so that a write to one is seen in the other.
+    """
+
+    mode: FakeTensorMode
+    _storages: dict[int, torch.UntypedStorage] = field(default_factory=dict)
+
+    def __call__(self, weight: torch.Tensor) -> FakeTensor:
+        """One weight's; the caller keeps the weight alive."""
+        if weight.layout is not torch.strided or weight.is_quantized:
+            return self.mode.from_tensor(weight, static_shapes=True)
+        storage = weight.untyped_storage()
+        shared = self._storages.get(storage._cdata)
+        if shared is None and storage.nbytes() != weight.numel() * weight.element_size():
+            shared = torch.UntypedStorage(storage.nbytes(), device="meta")
+        stand_in = _fake(self.mode, weight, weight.shape, weight.stride(), shared)
+        self._storages.setdefault(storage._cdata, stand_in.untyped_storage())
+        return stand_in
+
+
+def _fake(
+    mode: FakeTensorMode, like: torch.Tensor, sizes: Iterable[object], strides: Iterable[object],
+    storage: torch.UntypedStorage | None = None,
+) -> FakeTensor:  # fmt: skip
+    """A fake tensor of these sizes, over a storage of its own or a given one."""
+    device = torch.device("cpu") if like.device.type == "meta" else like.device
+    with in_kernel_invocation_manager(mode):
+        memory = torch.empty_strided(tuple(sizes), tuple(strides), dtype=like.dtype, device="meta")
+        if storage is not None:
+            memory.set_(storage, like.storage_offset(), like.shape, like.stride())
+    return FakeTensor(mode, memory, device)

@@ -1,0 +1,105 @@
+"""What goes past the dispatcher, where the tape would not see it: reads of a tensor's memory by numpy and DLPack,
+`x.data`, sizes that torch would read as plain numbers (`with_sizes`).
+
+And the refusals that a model catches: `try: n = x.sum().item()` with an `except` that goes on must not be taken for
+the model's only way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from fxonnx.capture.tracer.size_functions import WITH_SIZES
+from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.text import is_said
+from fxonnx.errors import CaptureRefused
+from fxonnx.location import Location
+
+_READS = frozenset(
+    {
+        torch.Tensor.numpy,
+        torch.Tensor.__array__,
+        torch.Tensor.__dlpack__,
+        torch.Tensor.data_ptr,
+    }
+)
+_TEXTS = frozenset({torch.Tensor.__repr__, torch.Tensor.__format__})
+_DATA: Any = torch.Tensor.data
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What could not be captured, in the order in which it was met, whoever swallowed it.
+
+    `final` tells whether torch.export would not see it either.
+    """
+
+    locate: Callable[[], Location]
+    met: list[BaseException] = field(default_factory=list)
+    final: bool = False
+
+    def __call__(self, what: str, *, cause: str, cure: str, final: bool = False) -> CaptureRefused:
+        """The error for what is met here; noted."""
+        error = CaptureRefused(what, cause=cause, cure=cure, location=self.locate())
+        self.met.append(error)
+        self.final |= final
+        return error
+
+    def raise_swallowed(self) -> None:
+        """Raise the first one, after a run that went on in spite of it: it did something else than the model does."""
+        if self.met:
+            self.final = True
+            raise self.met[0]
+
+
+class Memory(TorchFunctionMode):
+    """Stands before every torch function while a model runs."""
+
+    def __init__(self, refuse: Refusals, decisions: Decisions) -> None:
+        super().__init__()
+        self._refuse, self._decisions = refuse, decisions
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused."""
+        if func in WITH_SIZES:
+            return WITH_SIZES[func](func, args, kwargs or {})
+        if func is torch.Tensor.contiguous:
+            return self._laid_out(func, args, kwargs or {})
+        if func == _DATA.__get__:
+            return args[0].detach()
+        if func == _DATA.__set__:
+            raise self._refuse(
+                "x.data = … cannot be recorded",
+                cause="it exchanges a tensor's memory",
+                cure="write x.copy_(…) instead",
+                final=True,
+            )
+        if func in _TEXTS and not is_said():
+            raise self._refuse(
+                "a tensor is made text of",
+                cause="while a model is captured tensors have shapes and no contents",
+                cure="print or log it, which is free; do not go on with the text",
+                final=True,
+            )
+        if func in _READS:
+            raise self._refuse(
+                f"a tensor's memory is read, by {func.__name__}",
+                cause="while a model is captured tensors have shapes and no contents",
+                cure="compute with torch instead of numpy in forward; what does not depend on the inputs belongs in "
+                "__init__",
+                final=True,
+            )
+        return func(*args, **(kwargs or {}))
+
+    def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""
+        before, self._decisions.op = self._decisions.op, "aten.contiguous"
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self._decisions.op = before

@@ -1,0 +1,104 @@
+"""Where the model is while it runs: the module that is being called, by torch's global module hooks, and the user's
+line, by one walk up the stack."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from fxonnx.capture.call.inputs import Flat
+from fxonnx.capture.locate import _LIBRARIES, _TORCH_MODULES, WRAPPER, strip
+from fxonnx.location import Location
+
+_END = Flat.forward.__code__
+
+
+class Places:
+    """Follows one run of a model. Cheap: a push and a pop for each module, one walk for each call."""
+
+    def __init__(self, flat: Flat) -> None:
+        self._paths = {id(module): path for path, module in flat.named_modules()}
+        self._thread = threading.get_ident()
+        self._stacks: dict[int, dict[str, tuple[str, str]]] = {}
+        self._open: list[dict[str, tuple[str, str]]] = []
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Hooks for as long as the model runs. They are global: calls in other threads pass by."""
+        before = register_module_forward_pre_hook(self._enter)
+        after = register_module_forward_hook(self._leave, always_call=True)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._open.append(self._stack(module))
+
+    def _leave(self, module: nn.Module, args: Any, result: Any) -> None:
+        if threading.get_ident() == self._thread and self._open:
+            self._open.pop()
+
+    def _stack(self, module: nn.Module) -> dict[str, tuple[str, str]]:
+        """What fx calls a module stack, with its innermost entry only; made once for each module."""
+        known = self._stacks.get(id(module))
+        if known is None:
+            outer = next(iter(self._open[-1].values()))[0] if self._open else ""
+            kind = f"{type(module).__module__}.{type(module).__qualname__}"
+            known = self._stacks[id(module)] = {"": (self._paths.get(id(module), outer), kind)}
+        return known
+
+    def meta(self) -> dict[str, Any]:
+        """The place of the call that is being made, as fx nodes keep it."""
+        found = _users_line(sys._getframe(2))
+        meta: dict[str, Any] = {"nn_module_stack": self._open[-1]} if self._open else {}
+        if found is not None:
+            meta["stack_trace"] = _text(*found)
+        return meta
+
+    def __call__(self) -> Location:
+        """The same as a location."""
+        found = _users_line(sys._getframe(1))
+        module, kind = next(iter(self._open[-1].values())) if self._open else ("", "")
+        file, line, function = (found[0].co_filename, found[1], found[0].co_name) if found else ("", 0, "")
+        code = linecache.getline(file, line).strip() if file else ""
+        return Location(strip(module, WRAPPER), kind.rpartition(".")[2] if module else "", file, line, function, code)
+
+
+def _users_line(frame: FrameType | None) -> tuple[CodeType, int] | None:
+    """The innermost line that is not torch's own; in a model made of torch's modules only, torch's innermost line."""
+    innermost = None
+    while frame is not None and frame.f_code is not _END:
+        owner = _owner(frame.f_code)
+        if owner == "user":
+            return frame.f_code, frame.f_lineno
+        if owner == "module" and innermost is None:
+            innermost = frame.f_code, frame.f_lineno
+        frame = frame.f_back
+    return innermost
+
+
+@cache
+def _owner(code: CodeType) -> str:
+    file = code.co_filename
+    if not file.startswith(_LIBRARIES):
+        return "user"
+    return "module" if file.startswith(_TORCH_MODULES) else "library"
+
+
+@cache
+def _text(code: CodeType, line: int) -> str:
+    """One frame, as a printed stack trace has it."""
+    file = code.co_filename
+    return f'File "{file}", line {line}, in {code.co_name}\n    {linecache.getline(file, line).strip()}\n'

@@ -1,0 +1,1 @@
+"""Symbolic sizes: the nodes behind `torch.SymInt`s, the guards that comparisons leave, the constraints they make."""

@@ -1,0 +1,184 @@
+"""Floats computed from sizes: how, the value in this run, and where it is one, the quotient of two dims.
+
+A quotient says what floor, ceil and comparisons of the float are only where it was rounded once at most: n / 100 is
+below 1 for the n that the quotient is below 1 for, n / 100 * 100 is 28.999… for n = 29.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from fxonnx.capture.assumption import RELATIONS
+from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.node import CONSTANT, Node
+from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, modulo
+
+_SHORT = 2**20  # denominators of constants that stay exact: 0.5 and 0.125 are, 0.1 in binary is not
+
+
+class Real(Node):
+    """A float computed from sizes: how (`tree`), its value in this run, and where it is one, the quotient of a dim by a
+    positive dim, exact or `rounded` once."""
+
+    __slots__ = ("quotient", "rounded", "tree")
+
+    pytype = float
+
+    def __init__(
+        self, tree: tuple[Any, ...], hint: float, decisions: Decisions, quotient: Any = None, *, rounded: bool = False
+    ) -> None:
+        super().__init__(hint, decisions)
+        self.tree = tree
+        if isinstance(quotient, Fraction):
+            short = quotient.denominator <= _SHORT
+            quotient = (quotient.numerator, quotient.denominator) if short else None
+        self.quotient: tuple[Dim, Dim] | None = quotient
+        self.rounded = rounded
+
+    def __str__(self) -> str:
+        return f"{self.tree[0]}({', '.join(map(str, self.tree[1:]))})"
+
+    @property
+    def expr(self) -> tuple[Any, ...]:
+        """torch compares numbers by this."""
+        return self.tree
+
+    def is_constant(self) -> bool:
+        """Whether it is a plain number."""
+        return self.tree[0] == CONSTANT
+
+    def maybe_as_float(self) -> float | None:
+        """The number, where it is one."""
+        return self.hint if self.is_constant() else None
+
+    def guard_float(self, file: str, line: int) -> float:
+        """A plain number is wanted. Raises Frozen where it comes from a dim."""
+        if self.is_constant():
+            return float(self.hint)
+        raise self.decisions.lose(self.any_dim())
+
+    def guard_int(self, file: str, line: int) -> int:
+        """`int(f)`: as `guard_float`."""
+        return int(self.guard_float(file, line))
+
+    def int_(self) -> int:
+        """`int(f)`."""
+        return self.guard_int("", 0)
+
+    def any_dim(self) -> Dim:
+        """A dim that the float comes from."""
+        if self.tree[0] == "float":
+            return self.tree[1].dim
+        return next(part.any_dim() for part in self.tree[1:] if isinstance(part, Real) and not part.is_constant())
+
+    def _whole(self, divide: Callable[[Dim, Dim], Dim], rounding: str, value: int) -> Any:
+        if self.quotient is None:
+            dim = self.decisions.stand_in((rounding, str(self)), self.any_dim())
+        else:
+            dim = divide(*self.quotient)
+        return self.kinds.whole(dim, value, self.decisions)
+
+    def floor(self) -> Any:
+        """math.floor(f)"""
+        return self._whole(floor_divide, "floor", math.floor(self.hint))
+
+    def ceil(self) -> Any:
+        """math.ceil(f)"""
+        return self._whole(ceil_divide, "ceil", math.ceil(self.hint))
+
+    def trunc(self) -> Any:
+        """math.trunc(f): the floor of what is not negative, else the ceiling."""
+        if self.quotient is None:
+            return self._whole(floor_divide, "trunc", math.trunc(self.hint))
+        positive = self.kinds.truth((">=", self.quotient[0], 0), self.hint >= 0, self.decisions)
+        return self.floor() if positive.decide() else self.ceil()
+
+    sym_int = trunc
+
+    def round(self, digits: int | None = None) -> Any:
+        """round(f): no dim says what happens at halves."""
+        number = self.decisions.stand_in(("round", str(self)), self.any_dim())
+        return self.kinds.whole(number, round(self.hint), self.decisions)
+
+    def sym_float(self) -> Real:
+        """Itself."""
+        return self
+
+    def _made(self, operator: str, other: Real, hint: float, quotient: Any, *, rounded: bool = False) -> Real:
+        return Real((operator, self, other), hint, self.decisions, quotient, rounded=rounded)
+
+    def _is_exact(self) -> bool:
+        return self.quotient is not None and not self.rounded
+
+    def _scales(self) -> bool:
+        """Whether this is a constant by which floats are multiplied and divided without rounding."""
+        return self.is_constant() and math.frexp(abs(self.hint))[0] == 0.5  # a power of 2
+
+    def add(self, other: Real) -> Real:
+        """f + g"""
+        return self._made("add", other, self.hint + other.hint, self._summed(other, 1))
+
+    def sub(self, other: Real) -> Real:
+        """f - g"""
+        return self._made("sub", other, self.hint - other.hint, self._summed(other, -1))
+
+    def _summed(self, other: Real, sign: int) -> Any:
+        if not (self._is_exact() and other._is_exact()):
+            return None
+        assert self.quotient is not None and other.quotient is not None
+        (a, b), (c, d) = self.quotient, other.quotient
+        return (a * d + sign * c * b, b * d)
+
+    def mul(self, other: Real) -> Real:
+        """f * g"""
+        rounded = self.rounded or other.rounded
+        known = self.quotient and other.quotient and (not rounded or self._scales() or other._scales())
+        quotient = _product(self.quotient, other.quotient) if known else None
+        return self._made("mul", other, self.hint * other.hint, quotient, rounded=rounded)
+
+    def float_truediv(self, other: Real) -> Real:
+        """f / g"""
+        quotient = None
+        if self.quotient and other.quotient and not other.rounded and (not self.rounded or other._scales()):
+            positive = self.decisions.known(">", other.quotient[0], 0)
+            quotient = _product(self.quotient, other.quotient[::-1]) if positive else None
+        rounded = self.rounded or not other._scales()
+        return self._made("truediv", other, self.hint / other.hint, quotient, rounded=rounded)
+
+    truediv = float_truediv
+
+    def float_pow(self, other: Real) -> Real:
+        """f ** g"""
+        return self._made("pow", other, self.hint**other.hint, None)
+
+    pow = float_pow
+
+    def neg(self) -> Real:
+        """-f"""
+        quotient = self.quotient and (-1 * self.quotient[0], self.quotient[1])
+        return Real(("neg", self), -self.hint, self.decisions, quotient, rounded=self.rounded)
+
+    def sym_sqrt(self) -> Real:
+        """torch.sym_sqrt(f)"""
+        return Real(("sqrt", self), math.sqrt(self.hint), self.decisions)
+
+    sqrt = sym_sqrt
+
+    def is_integer(self) -> Any:
+        """f.is_integer()"""
+        if self.quotient is None:
+            raise self.decisions.lose(self.any_dim())
+        return self.kinds.truth(("==", modulo(*self.quotient), 0), self.hint.is_integer(), self.decisions)
+
+    def _compare(self, relation: str, other: Real) -> Any:
+        if self.quotient is None or other.quotient is None:
+            raise self.decisions.lose((other if self.is_constant() else self).any_dim())
+        (a, b), (c, d) = self.quotient, other.quotient
+        return self.kinds.truth((relation, a * d, c * b), RELATIONS[relation](self.hint, other.hint), self.decisions)
+
+
+def _product(left: Any, right: Any) -> tuple[Dim, Dim]:
+    return left[0] * right[0], left[1] * right[1]

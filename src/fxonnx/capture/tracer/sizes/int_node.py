@@ -1,0 +1,196 @@
+"""Whole numbers: a dim, and its value in this run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fxonnx.capture.assumption import RELATIONS
+from fxonnx.capture.tracer.sizes.arithmetic import add, divide, multiply, rest, subtract
+from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.node import Node
+from fxonnx.ir.dims import Dim, maximum, minimum, symbols_of
+
+
+class Formula:
+    """A dim as torch looks at expressions: equal to itself alone, with sympy symbols, which torch asks whether they
+    come from data (those begin with u)."""
+
+    __slots__ = ("dim",)
+
+    is_Boolean = is_Symbol = False  # noqa: N815 (sympy's names)
+    args = ()
+
+    def __init__(self, dim: Dim) -> None:
+        self.dim = dim
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Formula) and self.dim == other.dim
+
+    def __hash__(self) -> int:
+        return hash(self.dim)
+
+    def __str__(self) -> str:
+        return str(self.dim)
+
+    __repr__ = __str__
+
+    @property
+    def is_number(self) -> bool:
+        """sympy: whether it is a constant."""
+        return isinstance(self.dim, int)
+
+    @property
+    def free_symbols(self) -> frozenset[Any]:
+        """sympy: the symbols in it."""
+        import sympy
+
+        return frozenset(sympy.Symbol(f"s_{name}") for name in symbols_of([self.dim]))
+
+
+class Whole(Node):
+    """A whole number: a dim, and its value in this run."""
+
+    __slots__ = ("dim",)
+
+    def __init__(self, dim: Dim, hint: int, decisions: Decisions) -> None:
+        super().__init__(hint, decisions)
+        self.dim = dim
+
+    def __str__(self) -> str:
+        return str(self.dim)
+
+    @property
+    def expr(self) -> Formula:
+        """torch and the passes of capture compare sizes by this."""
+        return Formula(self.dim)
+
+    def is_constant(self) -> bool:
+        """Whether the symbols cancelled out."""
+        return isinstance(self.dim, int)
+
+    def maybe_as_int(self) -> int | None:
+        """The number, if the symbols cancelled out."""
+        return self.dim if isinstance(self.dim, int) else None
+
+    def guard_int(self, file: str, line: int) -> int:
+        """A plain number is wanted: fine for a constant. Raises Frozen for a dim that varies."""
+        return self.decisions.settled(self.dim, self.hint)
+
+    def int_(self) -> int:
+        """`int(n)`, `range(n)`, `items[n]`."""
+        return self.guard_int("", 0)
+
+    def guard_bool(self, file: str, line: int) -> bool:
+        """`if n:`"""
+        return bool(self._compare("!=", self.wrap_int(0)).guard_bool(file, line))
+
+    bool_ = guard_bool
+
+    # ── arithmetic ──
+
+    def _made(self, dim: Dim, hint: int) -> Whole:
+        return Whole(dim, hint, self.decisions)
+
+    def add(self, other: Whole) -> Whole:
+        """n + m"""
+        return self._made(add(self.dim, other.dim), self.hint + other.hint)
+
+    def sub(self, other: Whole) -> Whole:
+        """n - m"""
+        return self._made(subtract(self.dim, other.dim), self.hint - other.hint)
+
+    def mul(self, other: Whole) -> Whole:
+        """n * m"""
+        return self._made(multiply(self.dim, other.dim), self.hint * other.hint)
+
+    def mod(self, other: Whole) -> Whole:
+        """n % m"""
+        return self._made(rest(self.dim, other.dim), self.hint % other.hint)
+
+    def int_floordiv(self, other: Whole) -> Whole:
+        """n // m"""
+        return self._made(divide(self.dim, other.dim), self.hint // other.hint)
+
+    floordiv = int_floordiv
+
+    def lshift(self, other: Whole) -> Whole:
+        """n << 2, by a number"""
+        return self.mul(self.wrap_int(1 << other.guard_int("", 0)))
+
+    def rshift(self, other: Whole) -> Whole:
+        """n >> 2, by a number"""
+        return self.int_floordiv(self.wrap_int(1 << other.guard_int("", 0)))
+
+    def any_dim(self) -> Dim:
+        """The dim."""
+        return self.dim
+
+    def sym_max(self, other: Whole) -> Whole:
+        """max(n, m): the one that is larger for all sizes, where there is one."""
+        if self.decisions.known(">=", self.dim, other.dim):
+            return self
+        if self.decisions.known("<=", self.dim, other.dim):
+            return other
+        return self._made(maximum(self.dim, other.dim), max(self.hint, other.hint))
+
+    def sym_min(self, other: Whole) -> Whole:
+        """min(n, m): the one that is smaller for all sizes, where there is one."""
+        if self.decisions.known("<=", self.dim, other.dim):
+            return self
+        if self.decisions.known(">=", self.dim, other.dim):
+            return other
+        return self._made(minimum(self.dim, other.dim), min(self.hint, other.hint))
+
+    def sym_sum(self, terms: list[Whole]) -> Whole:
+        """sum(terms)"""
+        total = self.wrap_int(0)
+        for term in terms:
+            total = total.add(term)
+        return total
+
+    def neg(self) -> Whole:
+        """-n"""
+        return self._made(-1 * self.dim, -self.hint)
+
+    def pos(self) -> Whole:
+        """+n"""
+        return self
+
+    round = floor = ceil = trunc = pos
+
+    def abs(self) -> Whole:
+        """abs(n)"""
+        known = self.decisions.known(">=", self.dim, 0)
+        return (
+            self
+            if known
+            else self.neg()
+            if known is False
+            else self._made(maximum(self.dim, -1 * self.dim), abs(self.hint))
+        )
+
+    def pow_by_natural(self, other: Whole) -> Whole:
+        """n ** 2"""
+        exponent = other.guard_int("", 0)
+        dim: Dim = 1
+        for _ in range(exponent):
+            dim = dim * self.dim
+        return self._made(dim, self.hint**exponent)
+
+    pow = pow_by_natural
+
+    def sym_float(self) -> Any:
+        """The size as a float."""
+        return self.kinds.real(("float", self), float(self.hint), self.decisions, (self.dim, 1))
+
+    def int_truediv(self, other: Whole) -> Any:
+        """n / m"""
+        return self.sym_float().float_truediv(other.sym_float())
+
+    truediv = float_truediv = int_truediv
+
+    # ── comparisons ──
+
+    def _compare(self, relation: str, other: Whole) -> Any:
+        left, right = self.dim, other.dim
+        return self.kinds.truth((relation, left, right), RELATIONS[relation](self.hint, other.hint), self.decisions)

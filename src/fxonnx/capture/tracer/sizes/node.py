@@ -1,0 +1,118 @@
+"""What the nodes behind a trace's SymInts, SymFloats and SymBools answer alike, after torch's own SymNode."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.text import is_said
+from fxonnx.ir.dims import Dim
+
+CONSTANT = "number"  # the root of a tree that is a plain value
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """The classes of nodes for int, float and bool, which make each other."""
+
+    whole: type
+    real: type
+    truth: type
+
+
+class Node:
+    """What all nodes answer alike. `hint` is the value in this run."""
+
+    __slots__ = ("decisions", "hint")
+
+    shape_env: Any = None
+    constant: Any = None
+    pytype: type = int
+    kinds: ClassVar[Kinds]  # set where all of them are known
+
+    def __init__(self, hint: Any, decisions: Decisions) -> None:
+        self.hint, self.decisions = hint, decisions
+
+    @property
+    def _hint(self) -> Any:
+        return self.hint
+
+    def has_hint(self) -> bool:
+        """torch: whether the value in this run is known."""
+        return True
+
+    def is_int(self) -> bool:
+        """torch: whether this stands for an int."""
+        return self.pytype is int
+
+    def is_float(self) -> bool:
+        """torch: whether this stands for a float."""
+        return self.pytype is float
+
+    def is_bool(self) -> bool:
+        """torch: whether this stands for a bool."""
+        return self.pytype is bool
+
+    def is_nested_int(self) -> bool:
+        """torch: jagged tensors' own sizes; never ours."""
+        return False
+
+    def nested_int(self) -> None:
+        """torch: see `is_nested_int`."""
+
+    def is_constant(self) -> bool:
+        """torch: whether this is a plain number after all."""
+        return False
+
+    def is_symbolic(self) -> bool:
+        """torch: the opposite."""
+        return not self.is_constant()
+
+    def maybe_as_int(self) -> int | None:
+        """torch: the plain number, where it is one."""
+        return None
+
+    def maybe_as_float(self) -> float | None:
+        """torch: the plain number, where it is one."""
+        return None
+
+    def maybe_as_bool(self) -> bool | None:
+        """torch: the plain truth, where it is one."""
+        return None
+
+    def clone(self) -> Node:
+        """torch: nodes never change."""
+        return self
+
+    def str(self) -> builtins.str:
+        """torch: how a SymInt prints."""
+        return self.text()
+
+    _graph_repr = str
+
+    def text(self) -> builtins.str:
+        """Text for the model. Raises Frozen where it goes on with it."""
+        if self.decisions.in_model and not self.is_constant() and not self.decisions.op and not is_said():
+            raise self.decisions.lose(self.any_dim(), as_text=True)
+        return builtins.str(self)
+
+    def any_dim(self) -> Dim:
+        """A dim that this comes from."""
+        raise NotImplementedError
+
+    def wrap_int(self, value: int) -> Any:
+        """torch: a constant among the symbolic."""
+        return self.kinds.whole(value, value, self.decisions)
+
+    def wrap_float(self, value: float) -> Any:
+        """torch: a constant among the symbolic."""
+        exact = Fraction(value) if math.isfinite(value) else None
+        return self.kinds.real((CONSTANT, value), value, self.decisions, exact)
+
+    def wrap_bool(self, value: bool) -> Any:
+        """torch: a constant among the symbolic."""
+        return self.kinds.truth((CONSTANT, value), value, self.decisions)

@@ -1,0 +1,98 @@
+"""Sizes that know their expression: the nodes behind the `torch.SymInt`s of a trace.
+
+torch lets any object with SymNode's methods stand behind a SymInt, in Python and in C++. Its own one builds sympy
+expressions and asks a solver, which is what makes symbolic capture slow; these hold one of our dims, and the size the
+dim has in this run. Arithmetic computes both, a comparison answers by the run and notes what it assumed, and whatever
+makes a plain number of a dim (`int(n)`, `range(n)`, an op without a symbolic form) is told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fxonnx.capture.tracer.sizes.bool_node import Truth
+from fxonnx.capture.tracer.sizes.float_node import Real
+from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.int_node import Whole
+from fxonnx.capture.tracer.sizes.layout import LAYOUTS
+from fxonnx.capture.tracer.sizes.node import CONSTANT, Kinds, Node
+from fxonnx.ir.dims import Dim
+
+# What torch asks of a size or of a float made of one that no dim says.
+_UNSAID = (
+    "abs", "bitwise_and", "bitwise_or", "bitwise_xor", "float_floordiv", "float_pow", "floordiv", "int_floordiv",
+    "int_truediv", "is_integer", "lshift", "mod", "pos", "pow_by_natural", "rshift", "sym_acos", "sym_asin",
+    "sym_atan", "sym_cos", "sym_cosh", "sym_ite", "sym_log2", "sym_max", "sym_min", "sym_not", "sym_sin", "sym_sinh",
+    "sym_sqrt", "sym_tan", "sym_tanh",
+)  # fmt: skip
+# What a comparison answers as the number that it is.
+_AS_NUMBER = (
+    "abs", "add", "bitwise_xor", "float_pow", "float_truediv", "ge", "gt", "int_floordiv", "int_truediv", "le",
+    "lshift", "lt", "mod", "mul", "ne", "neg", "pos", "pow_by_natural", "rshift", "sub", "sym_float", "sym_max",
+    "sym_min",
+)  # fmt: skip
+
+
+def _install() -> None:
+    """Methods that differ only in their name, and each class's knowledge of the others."""
+    Node.kinds = Kinds(Whole, Real, Truth)
+    for name, relation in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
+        for kind in (Whole, Real):
+            setattr(kind, name, _comparison(kind, relation))
+    for kind in (Whole, Real):
+        for unsaid in _UNSAID:
+            if not hasattr(kind, unsaid):
+                setattr(kind, unsaid, _loses)
+    for name in _AS_NUMBER:
+        setattr(Truth, name, _as_number(name))
+    for layout in LAYOUTS:
+        setattr(Whole, layout.__name__, _layout(layout))
+    Whole.is_non_overlapping_and_dense_indicator = _indicator  # type: ignore[attr-defined]
+
+
+def _comparison(kind: Any, relation: str) -> Callable[[Any, Any], Truth]:
+    return lambda self, other: kind._compare(self, relation, other)
+
+
+def _loses(self: Any, *others: Any) -> Any:
+    raise self.decisions.lose(self.any_dim())
+
+
+def _as_number(name: str) -> Callable[..., Any]:
+    def answer(self: Truth, *others: Any) -> Any:
+        numbers = [self.wrap_int(int(each.decide())) if isinstance(each, Truth) else each for each in (self, *others)]
+        return getattr(numbers[0], name)(*numbers[1:])
+
+    return answer
+
+
+def _layout(ask: Callable[[list[int], list[int]], bool]) -> Callable[..., Truth]:
+    def answer(self: Whole, sizes: list[Whole], strides: list[Whole]) -> Truth:
+        value = ask([size.hint for size in sizes], [stride.hint for stride in strides])
+        return Truth((CONSTANT, value), value, self.decisions)
+
+    return answer
+
+
+def _indicator(self: Whole, sizes: list[Whole], strides: list[Whole]) -> Whole:
+    dense = self.is_non_overlapping_and_dense(sizes, strides)  # type: ignore[attr-defined]
+    return self.wrap_int(int(dense.hint))
+
+
+_install()
+
+
+def size(dim: Dim, hint: int, decisions: Decisions) -> int | torch.SymInt:
+    """A size for a tensor's shape: a plain int for a constant."""
+    return dim if isinstance(dim, int) else torch.SymInt(Whole(dim, hint, decisions))
+
+
+def dim_of(number: int | torch.SymInt) -> Dim:
+    """The dim of a size."""
+    return number if isinstance(number, int) else number.node.dim
+
+
+__all__ = ["Real", "Truth", "Whole", "dim_of", "size"]

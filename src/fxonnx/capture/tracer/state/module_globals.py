@@ -1,0 +1,80 @@
+"""What a model's classes and source files keep: attributes of a class, globals, the containers among them, and caches
+of functions. A model keeps tables of positions there, and counters."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from torch import nn
+
+from fxonnx.capture.tracer.state.snapshot import CONTAINERS, Content
+
+_CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
+_PLAIN = (*CONTAINERS, defaultdict)  # not what is derived of them, which may do anything
+_CACHED = type(functools.cache(len))
+_LARGE = 1000  # elements; a container of more is data
+
+
+@dataclass(slots=True)
+class Namespaces:
+    """The namespaces of some modules as they were: each class, and the source file that it is in; torch's are not
+    looked at. Names of code, which an import adds, are no matter."""
+
+    owners: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    contents: list[Content] = field(default_factory=list)
+    caches: list[tuple[Any, int]] = field(default_factory=list)  # of functions, and how often it had nothing
+
+    @staticmethod
+    def of(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Namespaces:
+        """Those of the classes of modules, and of the files that functions are in."""
+        found = Namespaces()
+        for owner in dict.fromkeys(_owners(modules, functions)):
+            names = found.owners[owner] = dict(vars(owner))
+            for name, value in names.items():
+                if type(value) in _PLAIN and len(value) <= _LARGE and not name.startswith("__"):
+                    found.contents.append(Content.of(value, f"{owner.__name__}.{name}"))
+                elif isinstance(value, _CACHED):
+                    found.caches.append((value, value.cache_info().misses))
+        return found
+
+    def changed(self) -> list[str]:
+        """The names of what is another now."""
+        names = [f"{owner.__name__}.{name}" for owner, name, _ in self._replaced()]
+        return names + [each.name for each in self.contents if each.has_changed()]
+
+    def restore(self) -> None:
+        """Put everything back. A cache that was filled is emptied: what is in it belongs to the run."""
+        for owner, name, before in list(self._replaced()):
+            setattr(owner, name, before) if name in self.owners[owner] else delattr(owner, name)
+        for each in self.contents:
+            each.restore()
+        for cache, misses in self.caches:
+            if cache.cache_info().misses != misses:
+                cache.cache_clear()
+
+    def _replaced(self) -> Iterator[tuple[Any, str, Any]]:
+        """What is another object now: its owner, its name, and what it was."""
+        for owner, names in self.owners.items():
+            for name, value in list(vars(owner).items()):
+                if names.get(name, names) is not value and not isinstance(value, _CODE) and not name.startswith("__"):
+                    yield owner, name, names.get(name)
+
+
+def _owners(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Iterator[Any]:
+    classes = dict.fromkeys(each for module in modules for each in type(module).__mro__)
+    for each in classes:
+        if not _is_torchs(each.__module__):
+            yield each
+    for name in dict.fromkeys([each.__module__ for each in (*classes, *functions)]):
+        if name in sys.modules and not _is_torchs(name):
+            yield sys.modules[name]
+
+
+def _is_torchs(name: str) -> bool:
+    return name.partition(".")[0] in ("torch", "builtins", "fxonnx")

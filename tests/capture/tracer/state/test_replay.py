@@ -1,0 +1,208 @@
+"""What forward leaves in Python: no matter where the next call does the same, an error where it does not."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.capture.interpret import run
+from torch import Tensor, nn
+
+from fxonnx import errors
+from fxonnx.capture import capture
+from fxonnx.capture.tracer.state.generators import generators
+
+CALLS = 0
+TABLES: dict[str, Any] = {}
+
+
+@functools.lru_cache(maxsize=None)  # noqa: UP033 (as models have it)
+def table(size: int) -> Tensor:
+    return torch.arange(float(size)).cos()
+
+
+class Stateful(nn.Module):
+    """Attributes for all that follows."""
+
+    total = 0
+
+    def __init__(self, body: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.calls, self.cache, self.size, self.seen, self.table = 0, None, 0, [], {"step": 1.0}
+        self.warned, self.body, self.inner = False, body, nn.Identity()
+        self.register_buffer("state", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.body(self, x)
+
+
+def counts(self: Any, x: Tensor) -> Tensor:
+    self.calls += 1
+    return x * self.calls
+
+
+def counts_in_a_container(self: Any, x: Tensor) -> Tensor:
+    self.table["step"] /= 2
+    return x * self.table["step"]
+
+
+def collects(self: Any, x: Tensor) -> Tensor:
+    self.seen.append(1)
+    return x * len(self.seen)
+
+
+def remembers(self: Any, x: Tensor) -> Tensor:
+    y = x if self.cache is None else x + self.cache
+    self.cache = y
+    return y
+
+
+def remembers_in_a_container(self: Any, x: Tensor) -> Tensor:
+    self.table["last"], last = x, self.table.get("last")
+    return x if last is None else x + last
+
+
+def alternates(self: Any, x: Tensor) -> Tensor:
+    self.warned = not self.warned
+    return x * 2 if self.warned else x * 3
+
+
+def writes_a_count(self: Any, x: Tensor) -> Tensor:
+    self.calls += 1
+    self.state.add_(self.calls)
+    return x * 2
+
+
+def returns_a_count(self: Any, x: Tensor) -> Any:
+    self.calls += 1
+    return x * 2, self.calls
+
+
+def draws_from_python(self: Any, x: Tensor) -> Tensor:
+    return x * random.random()
+
+
+def draws_from_numpy(self: Any, x: Tensor) -> Tensor:
+    return x * float(np.random.rand())  # noqa: NPY002
+
+
+def counts_in_a_global(self: Any, x: Tensor) -> Tensor:
+    global CALLS  # noqa: PLW0603 (as models do)
+    CALLS += 1
+    return x * CALLS
+
+
+def counts_in_its_class(self: Any, x: Tensor) -> Tensor:
+    type(self).total += 1
+    return x * self.total
+
+
+def remembers_in_a_table(self: Any, x: Tensor) -> Tensor:
+    TABLES["last"], last = x, TABLES.get("last")
+    return x if last is None else x + last
+
+
+OTHERS = [
+    (counts_in_a_global, "CALLS"), (counts_in_its_class, "total"), (remembers_in_a_table, "TABLES"),
+    (counts, "calls"), (counts_in_a_container, "table"), (collects, "seen"), (remembers, "cache"),
+    (remembers_in_a_container, "table"), (alternates, "warned"), (writes_a_count, "calls"), (returns_a_count, "calls"),
+    (draws_from_python, "Python's random"), (draws_from_numpy, "NumPy's random"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n"}}], ids=["static", "dynamic"])
+@pytest.mark.parametrize(("body", "name"), OTHERS, ids=[body.__name__ for body, _ in OTHERS])
+def test_a_next_call_that_does_something_else_is_refused(body: Any, name: str, dims: Any) -> None:
+    model = nn.Sequential(nn.Identity(), Stateful(body))
+    with pytest.raises(errors.CaptureRefused, match=f"forward changes .*{name}.* next call") as caught:
+        capture(model, (torch.randn(3, 4),), dynamic_shapes=[{0: "n"}] if dims else None)
+    assert name.endswith("random") or f".{name}" in caught.value.what
+    assert (CALLS, TABLES, Stateful.total) == (0, {}, 0)
+    assert "buffer" in caught.value.cure
+
+
+def warns_once(self: Any, x: Tensor) -> Tensor:
+    self.calls += 1
+    self.warned = True
+    return x * 2
+
+
+def caches(self: Any, x: Tensor) -> Tensor:
+    if self.cache is None:
+        self.cache = torch.arange(4.0).sin() * 2.0
+    return x * self.cache
+
+
+def caches_by_size(self: Any, x: Tensor) -> Tensor:
+    if self.size != x.shape[0]:
+        self.cache, self.size = torch.arange(x.shape[0]).float()[:, None], x.shape[0]
+    return x * self.cache
+
+
+def passes_on(self: Any, x: Tensor) -> Tensor:
+    self.inner.size, self.inner.rows = x.shape, x.shape[0]
+    return x.reshape(self.inner.rows, 2, 2)
+
+
+def keeps_a_state(self: Any, x: Tensor) -> Tensor:
+    self.calls += 1
+    self.state = self.state * 2 + x.sum(0)
+    return x + self.state
+
+
+def draws_in_vain(self: Any, x: Tensor) -> Tensor:
+    skip = self.training and random.random() < 0.5
+    return x if skip or np.random.rand() > 2 else x * 2  # noqa: NPY002
+
+
+def caches_in_a_global(self: Any, x: Tensor) -> Tensor:
+    if "cos" not in TABLES:
+        TABLES["cos"] = torch.arange(4.0).cos()
+    return x * TABLES["cos"]
+
+
+def caches_in_a_function(self: Any, x: Tensor) -> Tensor:
+    return x * table(4)
+
+
+def writes_a_state(self: Any, x: Tensor) -> Tensor:
+    self.warned = True
+    self.state.add_(1)
+    return x.mul_(2).positive() + self.state
+
+
+HARMLESS = [
+    writes_a_state,
+    caches_in_a_global, caches_in_a_function, warns_once, caches, caches_by_size, passes_on, keeps_a_state,
+    draws_in_vain,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", HARMLESS, ids=lambda body: body.__name__)
+def test_a_next_call_that_does_the_same_is_captured(body: Any) -> None:
+    x = torch.randn(3, 4)
+    for dims in (None, {"x": {0: "n"}}):
+        model = Stateful(body).eval()
+        before = [each.before for each in generators()]
+        program = capture(model, (x,), dynamic_shapes=dims, strategy="trace")
+        assert (model.calls, model.cache, model.warned) == (0, None, False)
+        assert [each.before for each in generators()] == before
+        assert TABLES == {}
+        for rows in (3, 5) if dims else (3,):
+            y = torch.randn(rows, 4)
+            torch.testing.assert_close(run(program, (y,))[0], Stateful(body).eval()(y))
+        TABLES.clear()
+
+
+def test_no_fake_tensor_is_left_in_a_cache() -> None:
+    model, x = Stateful(caches_in_a_function), torch.randn(3, 4)
+    table.cache_clear()
+    for _ in range(2):
+        capture(model, (x,), strategy="trace")
+        assert type(model(x)) is Tensor
+    assert table.cache_info().misses == 1, "what was in the cache is of use"
