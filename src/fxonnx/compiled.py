@@ -69,7 +69,7 @@ class Compiled:
 
     def _metadata(self) -> dict[str, str]:
         """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
-        said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.doubts))}
+        said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.zero_one_assumptions))}
         return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
     def model_proto(self) -> onnx.ModelProto:
@@ -105,8 +105,8 @@ class Compiled:
         lines = [f"{self.target}, {weights / 1e6:,.1f} MB of weights"]
         lines += [f"  {name}: {value.type}" for name, value in zip(names, values, strict=True)]
         lines += [f"  holds for {self.limits}"] if str(self.limits) else []
-        doubts = "; ".join(map(str, self.program.doubts))
-        lines += [f"  captured with {doubts}: what a size of 1 changes is asked when it is met"] if doubts else []
+        assumed = "; ".join(map(str, self.program.zero_one_assumptions))
+        lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
         lines += [f"  {sentence}" for sentence in self.program.frozen]
         lines += [f"  captured by {_CAPTURERS[self.program.strategy]}", *self._why_not_traced()]
         lines += [f"  {'capture':{width}}  {self.capture_seconds * 1000:7.1f} ms"]

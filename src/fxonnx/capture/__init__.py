@@ -5,7 +5,7 @@
     program.inputs, program.weights, program.outputs
 
 Our own tracer runs the model once on fake tensors (`tracer`); what it cannot do goes to `torch.export` (`export`,
-`trace`, with `freeze`, `guards` and `announce`). Everything around the two is one: arguments and results of any
+`trace`, with `freeze`, `guards` and `annotate_frames`). Everything around the two is one: arguments and results of any
 structure (`tree`, `inputs`), what was asked to be dynamic (`dynamic`), sizes of 0 and 1 (`small`, `recording`,
 `alike`), in-place writes (`functionalize`, `views`, `running_statistics`), the decomposition of single ops
 (`decompose`) and places (`locate`).
@@ -27,7 +27,7 @@ from fxonnx.capture.call.inputs import Flat, Signature, example_arguments, leaf_
 from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.export.assemble import assemble
 from fxonnx.capture.export.exported import take
-from fxonnx.capture.export.strategy import small_sizes, trace
+from fxonnx.capture.export.strategy import trace, zero_one_check
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.capture.tracer.torch_private import is_traceable_wrapper_subclass
@@ -94,7 +94,7 @@ def capture(
         done, frozen = trace(flat, table, names, leaves)
     program = assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
     _refuse_made_of_others(program)
-    return replace(program, fallback=reason, small=small_sizes(flat, mode, done) if done.example else None)
+    return replace(program, fallback=reason, zero_one=zero_one_check(flat, mode, done) if done.example else None)
 
 
 def _refuse_made_of_others(program: Program) -> None:

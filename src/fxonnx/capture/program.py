@@ -82,8 +82,8 @@ class Program:
     nothing in place. Every tensor node has its fake tensor in `meta["val"]`. `outputs` are the leaves of the model's
     return value: nodes, or Python numbers that the capture found to be constant. `frozen` tells which dims were
     asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
-    model's Python code that a call must answer as the example did; `doubts` are those that come out so for all sizes
-    from 2 up, and about which `mismatch` knows more. `strategy` tells who captured, and `fallback` why
+    model's Python code that a call must answer as the example did; `zero_one_assumptions` are those that come out so
+    for all sizes from 2 up, and about which `mismatch` knows more. `strategy` tells who captured, and `fallback` why
     torch.export had to, where the tracer was asked first. `retrace(body, values, whole, location)` records a
     function of the graph's fake values, and may add to the assumptions.
     """
@@ -101,10 +101,10 @@ class Program:
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     assumptions: Sequence[Assumption] = ()
-    doubts: tuple[Assumption, ...] = ()
+    zero_one_assumptions: tuple[Assumption, ...] = ()
     strategy: str = "export"
     fallback: str = ""
-    small: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
+    zero_one: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
     retrace: Callable[[Callable[..., Any], Sequence[Any], bool, Location], fx.Graph] = make_graph
 
     def mismatch(self, sizes: Mapping[str, int]) -> CallMismatch | None:
@@ -112,7 +112,7 @@ class Program:
 
         The first question about such sizes takes about twice as long as capturing did.
         """
-        return None if self.small is None else self.small(sizes)
+        return None if self.zero_one is None else self.zero_one(sizes)
 
     def dim(self, size: int | torch.SymInt) -> Dim:
         """A size found in the graph as a dim over the user's names."""

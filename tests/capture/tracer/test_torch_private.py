@@ -9,9 +9,9 @@ import torch
 from torch.fx.experimental.sym_node import SymNode
 
 from fxonnx.capture.tracer import torch_private
-from fxonnx.capture.tracer.sizes.nodes import Real, Truth, Whole
+from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode
 
-NODES = (Whole, Real, Truth)
+NODES = (IntNode, FloatNode, BoolNode)
 # of torch's SymNode: what only its own sympy needs, and what no size is asked
 NOT_OURS = frozenset(["with_shape_env", "evaluate"])
 
@@ -41,13 +41,13 @@ def test_our_nodes_answer_what_torchs_do(name: str) -> None:
 
 def test_a_fake_tensor_has_sizes_of_ours() -> None:
     """If this fails: torch looks at a size in a new way while it makes a tensor. The traceback ends in a method that
-    `symbols.Whole` or `symbols.Formula` should have."""
-    from fxonnx.capture.tracer.sizes.guards import Decisions
-    from fxonnx.capture.tracer.sizes.nodes import size
+    `nodes.IntNode` or `nodes.SymExpr` should have."""
+    from fxonnx.capture.tracer.sizes.guards import GuardLog
+    from fxonnx.capture.tracer.sizes.nodes import sym_int
     from fxonnx.ir.dims import symbol
     from fxonnx.location import Location
 
-    n = size(symbol("n"), 7, Decisions({}, {}, {"n": 7}, Location))
+    n = sym_int(symbol("n"), 7, GuardLog({}, {}, {"n": 7}, Location))
     mode = torch_private.fake_mode(RuntimeError)
     with mode, torch_private.enable_python_dispatcher():
         x = torch.empty(n, 4)
@@ -57,7 +57,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
 
 def test_a_fake_tensor_is_made_of_a_meta_tensor() -> None:
     """If this fails: FakeTensor's constructor changed. See `_get_output_tensor_from_cache_entry` in
-    torch/_subclasses/fake_tensor.py for how torch makes one of known geometry, and do so in `answers._make`."""
+    torch/_subclasses/fake_tensor.py for how torch makes one of known geometry, and do so in `meta`."""
     mode = torch_private.fake_mode(RuntimeError)
     with torch_private.in_kernel_invocation_manager(mode):
         memory = torch.empty_strided((2, 3), (3, 1), device="meta")
@@ -136,8 +136,8 @@ def test_a_mode_hears_of_calls_in_other_threads() -> None:
 
 
 def test_functions_of_tensors_reach_a_function_mode() -> None:
-    """If this fails: torch no longer asks a TorchFunctionMode before it reads sizes, data or memory. `memory.Memory`
-    and `with_sizes` need another place to stand: see torch.overrides."""
+    """If this fails: torch no longer asks a TorchFunctionMode before it reads sizes, data or memory.
+    `functions.FunctionMode` and `size_functions` need another place to stand: see torch.overrides."""
     seen: set[object] = set()
 
     class Mode(torch.overrides.TorchFunctionMode):

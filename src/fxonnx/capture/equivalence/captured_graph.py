@@ -18,7 +18,7 @@ from fxonnx.capture.program import Weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recording:
+class CapturedGraph:
     """The calls of a model in order, its inputs, weights and results."""
 
     graph: fx.Graph
@@ -29,11 +29,11 @@ class Recording:
     locator: Locator
 
     @staticmethod
-    def of(exported: ExportedProgram, result: Tree) -> Recording:
+    def of(exported: ExportedProgram, result: Tree) -> CapturedGraph:
         """A recording of its own: the exported program's graph may be changed afterwards."""
         copy = copied(exported)
         clean(copy.graph)
         ports = read_ports(copy, wrapped=True)
-        return Recording(
+        return CapturedGraph(
             copy.graph, tuple(ports.inputs), ports.weights, user_outputs(copy, wrapped=True), result, Locator()
         )

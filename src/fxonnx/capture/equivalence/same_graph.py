@@ -16,7 +16,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.tree import Branch, Constant, Slot, Tree
-from fxonnx.capture.equivalence.captured_graph import Recording
+from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.graph.clean import ALIASES
 from fxonnx.capture.graph.functional_form import is_mutable, written_arguments
 from fxonnx.capture.graph.views import storage
@@ -38,7 +38,7 @@ class Difference(Exception):
         self.location = location
 
 
-def compare(general: Recording, fixed: Recording) -> None:
+def compare(general: CapturedGraph, fixed: CapturedGraph) -> None:
     """Raises Difference where `fixed` is not `general` at fixed sizes. Linear time."""
     matching = _Matching(general, fixed)
     matching.placeholders()
@@ -51,8 +51,8 @@ class _Matching:
     """One comparison. `known` has for each node of the general graph its partner, a node or a number; `idle` for each
     call of the fixed graph that returns its argument the node that it is."""
 
-    general: Recording
-    fixed: Recording
+    general: CapturedGraph
+    fixed: CapturedGraph
     known: dict[fx.Node, Any] = field(default_factory=dict)
     idle: dict[fx.Node, fx.Node] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)  # memories that something writes to

@@ -17,7 +17,7 @@ import torch
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import Axis, like
-from fxonnx.capture.equivalence.captured_graph import Recording
+from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import Difference, compare
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.surroundings import training_mode
@@ -31,7 +31,7 @@ _CURE = "call it with larger sizes, or compile it for this one: leave the dim ou
 class Record(Protocol):
     """Captures a model once more, with the dims that the first capture had, or with none."""
 
-    def __call__(self, leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
+    def __call__(self, leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
         """The recording for inputs like these."""
 
 
@@ -64,8 +64,8 @@ class Example:
 
 
 @dataclass(slots=True, eq=False)
-class SmallSizes:
-    """Answers, once for each combination of sizes below 2, whether a program holds for it.
+class ZeroOneCheck:
+    """FakeCache, once for each combination of sizes below 2, whether a program holds for it.
 
     `record` and `assume` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
     that the program was captured at, by name, 2 or more.
@@ -78,7 +78,7 @@ class SmallSizes:
     axes: Mapping[Axis, Dim]
     sizes: Mapping[str, int]
     example: Example
-    general: Recording | None = None
+    general: CapturedGraph | None = None
     answers: dict[tuple[tuple[str, int], ...], CallMismatch | Sequence[Assumption]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
 

@@ -20,7 +20,7 @@ from torch.fx.traceback import annotate_fn
 from fxonnx.capture.locate import is_users
 
 
-def announce(model: Any) -> None:
+def annotate_frames(model: Any) -> None:
     """Let torch note the lines of the model's functions. Takes a millisecond for a model of a hundred classes."""
     for function in set(_functions(model)):
         if is_users(function.__code__.co_filename):

@@ -12,9 +12,9 @@ from torch.export import ExportedProgram
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import Axis, Requests, resized, without
 from fxonnx.capture.call.inputs import Flat
-from fxonnx.capture.equivalence.captured_graph import Recording
-from fxonnx.capture.equivalence.zero_one import Example, SmallSizes, nothing
-from fxonnx.capture.export.annotate_frames import announce
+from fxonnx.capture.equivalence.captured_graph import CapturedGraph
+from fxonnx.capture.equivalence.zero_one import Example, ZeroOneCheck, nothing
+from fxonnx.capture.export.annotate_frames import annotate_frames
 from fxonnx.capture.export.assemble import read_ports
 from fxonnx.capture.export.freeze import Freeze, Naming, add_ranges, example_sizes, name_symbols
 from fxonnx.capture.export.guards import assumptions, decides, decisions, shape_env, symbol_of
@@ -46,7 +46,7 @@ def trace(
 
     Raises FrozenDimension, or what capturing raises.
     """
-    announce(flat.model)
+    annotate_frames(flat.model)
     done = _first(flat, attempts(table, names, leaves))
     if _tied_by_accident(done):
         done = _first(flat, iter([(table, resized(table, names, leaves, distinct=True))]), fallback=done)
@@ -60,15 +60,15 @@ def trace(
     return done, tuple(said)
 
 
-def small_sizes(flat: Flat, mode: str, done: Trace) -> SmallSizes:
+def zero_one_check(flat: Flat, mode: str, done: Trace) -> ZeroOneCheck:
     """The judge of sizes that torch.export left out; it does not keep the graph."""
     table = done.table
 
-    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
+    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
         exported = export(flat, leaves, table if dynamic else {})
-        return Recording.of(exported, flat.returned.tree)
+        return CapturedGraph.of(exported, flat.returned.tree)
 
-    return SmallSizes(record, nothing, flat.model, mode, done.naming.axes, done.example, Example.of(done.leaves))
+    return ZeroOneCheck(record, nothing, flat.model, mode, done.naming.axes, done.example, Example.of(done.leaves))
 
 
 def attempts(

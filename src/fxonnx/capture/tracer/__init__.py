@@ -2,9 +2,9 @@
 
     program = trace(flat, table, names, leaves, signature)
 
-Dims that vary are `torch.SymInt`s whose nodes hold our own dims (`symbols`), so that C++ and Python alike compute with
-expressions; what a call returns is asked of torch once for each kind of call (`answers`). Comparisons of sizes are
-noted with the user's line (`decisions`) and sorted when the run is over (`verdict`).
+Dims that vary are `torch.SymInt`s whose nodes hold our own dims (`sizes`), so that C++ and Python alike compute with
+expressions; what a call returns is asked of torch once for each kind of call (`results`). Comparisons of sizes are
+logged with the user's line (`guards`) and classified when the run is over (`constraints`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import Axis, Requests, without
 from fxonnx.capture.call.inputs import Flat, Signature
-from fxonnx.capture.equivalence.captured_graph import Recording
-from fxonnx.capture.equivalence.zero_one import Example, SmallSizes
+from fxonnx.capture.equivalence.captured_graph import CapturedGraph
+from fxonnx.capture.equivalence.zero_one import Example, ZeroOneCheck
 from fxonnx.capture.export.strategy import attempts
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Program
-from fxonnx.capture.tracer.fake_inputs import Symbols, choose
+from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
 from fxonnx.capture.tracer.run import Run, program_of
-from fxonnx.capture.tracer.sizes.constraints import lost, pinned, special
+from fxonnx.capture.tracer.sizes.constraints import pinned_error, special_error, specialization_error
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised, raise_all
 from fxonnx.ir.dims import Expr, symbols_of
@@ -64,19 +64,19 @@ def trace(
     for failure in failures:
         if failure.is_beyond:
             raise Beyond(failure.error) from failure.error.__cause__
-    raise_all([failure.error for failure in failures] or run.verdict.narrowed(run.symbols))
+    raise_all([failure.error for failure in failures] or run.constraints.narrowed(run.symbols))
     if run.changes.others:
         _check_next_call(run, resized)
     flat.returned = run.returned
     program = program_of(run, signature(), (*said, *frozen))
-    return replace(program, small=_small_sizes(run, mode, resized)) if run.symbols.axes else program
+    return replace(program, zero_one=_zero_one_check(run, mode, resized)) if run.symbols.axes else program
 
 
 def _check_next_call(run: Run, leaves: Sequence[torch.Tensor]) -> None:
     """Raise CaptureRefused where what forward leaves in Python makes its next call another one."""
     twice = Run.prepare(run.flat, run.names, leaves, run.symbols)
     with Translating():
-        if twice.repeats():
+        if twice.is_repeatable():
             return
     *most, last = sorted(map(strip, run.changes.others))
     raise CaptureRefused(
@@ -87,21 +87,21 @@ def _check_next_call(run: Run, leaves: Sequence[torch.Tensor]) -> None:
     )
 
 
-def _small_sizes(run: Run, mode: str, leaves: Sequence[torch.Tensor]) -> SmallSizes:
+def _zero_one_check(run: Run, mode: str, leaves: Sequence[torch.Tensor]) -> ZeroOneCheck:
     """The judge of sizes that the run left out; it does not keep the run."""
     flat, names, symbols = run.flat, run.names, run.symbols
 
-    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> Recording:
-        again = Run.prepare(flat, names, leaves, symbols if dynamic else Symbols())
+    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
+        again = Run.prepare(flat, names, leaves, symbols if dynamic else SymbolTable())
         again()
         return again.recording()
 
     def assume(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
         again = Run.prepare(flat, names, leaves, symbols.fixed_at(fixed))
         again()
-        return [*again.verdict.pins, *again.verdict.kept]
+        return [*again.constraints.equalities, *again.constraints.assumptions]
 
-    return SmallSizes(record, assume, flat.model, mode, symbols.axes, symbols.hints, Example.of(leaves))
+    return ZeroOneCheck(record, assume, flat.model, mode, symbols.axes, symbols.hints, Example.of(leaves))
 
 
 def _freed(
@@ -138,12 +138,12 @@ def _settled(
     """A run at sizes where nothing comes out right by accident; where that fails, one at the example's own sizes,
     which the model surely takes."""
     first: list[Failure] = []
-    for as_given in (False, True) if table else (True,):
-        run = Run.prepare(flat, names, leaves, choose(table, leaves, as_given=as_given))
+    for at_example in (False, True) if table else (True,):
+        run = Run.prepare(flat, names, leaves, allocate(table, leaves, at_example=at_example))
         failures = _failures(run)
         if not failures:
             return _holding_for_the_example(run, flat, table, names, leaves)
-        if run.decisions.losses or not table:
+        if run.guard_log.specializations or not table:
             return run, failures
         first = first or failures
     return run, first if isinstance(first[0].error, FrozenDimension) else failures
@@ -158,8 +158,8 @@ def _holding_for_the_example(
     way of its own that others do not, there is no graph for both, and a failure; two sizes that are equal in the
     example are so by accident.
     """
-    given = choose(table, leaves, as_given=True)
-    if run.verdict.holds(given.hints):
+    given = allocate(table, leaves, at_example=True)
+    if run.constraints.holds(given.hints):
         return run, []
     second = Run.prepare(flat, names, leaves, given)
     failures = _failures(second)
@@ -167,7 +167,7 @@ def _holding_for_the_example(
         if all(failure.pin is not None and _is_tie(failure.pin) for failure in failures):
             return run, []
         labels = second.symbols.labels(second.names)
-        return second, [replace(each, error=special(each.pin, labels)) if each.pin else each for each in failures]
+        return second, [replace(each, error=special_error(each.pin, labels)) if each.pin else each for each in failures]
     return run if run.forgets(second) else second, []
 
 
@@ -182,16 +182,20 @@ def _failures(run: Run) -> list[Failure]:
         with Translating():
             run()
     except Error as error:
-        if not run.decisions.losses:
+        if not run.guard_log.specializations:
             scripted = _scripted(error, run.flat)
             if scripted is not None:
                 return [Failure(scripted)]
             return [Failure(_said_better(error), is_beyond=not run.tape.refuse.final)]
-    losses = {(loss.dim, loss.location, loss.op): loss for loss in run.decisions.losses}
+    specializations = {
+        (specialization.dim, specialization.location, specialization.op): specialization
+        for specialization in run.guard_log.specializations
+    }
     labels = run.symbols.labels(run.names)
-    return [Failure(lost(loss, labels), symbols_of([loss.dim])) for loss in losses.values()] or [
-        Failure(pinned(each, labels), each.symbols, each) for each in run.verdict.pins
-    ]
+    return [
+        Failure(specialization_error(specialization, labels), symbols_of([specialization.dim]))
+        for specialization in specializations.values()
+    ] or [Failure(pinned_error(each, labels), each.symbols, each) for each in run.constraints.equalities]
 
 
 def _reason(run: Run, axis: Axis, failures: Sequence[Failure]) -> str:

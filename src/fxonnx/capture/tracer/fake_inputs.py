@@ -10,8 +10,8 @@ from itertools import chain, count
 import torch
 
 from fxonnx.capture.call.dynamic import Requests
-from fxonnx.capture.tracer.sizes.guards import Decisions
-from fxonnx.capture.tracer.sizes.nodes import size
+from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.nodes import sym_int
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
 
@@ -19,7 +19,7 @@ _LEAST = 11  # smaller ones are what models are made of: three channels, seven t
 
 
 @dataclass(slots=True)
-class Symbols:
+class SymbolTable:
     """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Symbols:
         sizes = {name: _example_size(name, self.axes, leaves) for name in self.hints}
         return {name: size for name, size in sizes.items() if size is not None}
 
-    def fixed_at(self, sizes: Mapping[str, int]) -> Symbols:
+    def fixed_at(self, sizes: Mapping[str, int]) -> SymbolTable:
         """Without the symbols that have these sizes."""
 
         def others(known: Mapping[str, int]) -> dict[str, int]:
@@ -45,16 +45,16 @@ class Symbols:
         given: dict[str, Dim] = dict(sizes)
         axes = {axis: substitute(dim, given) for axis, dim in self.axes.items()}
         free: dict[tuple[int, int], Dim] = {axis: dim for axis, dim in axes.items() if not isinstance(dim, int)}
-        return Symbols(free, others(self.hints), others(self.lows), others(self.highs))
+        return SymbolTable(free, others(self.hints), others(self.lows), others(self.highs))
 
 
-def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -> Symbols:
-    """Symbols for the dims that were asked for; dims without a name that have one size in the example share one.
+def allocate(table: Requests, leaves: Sequence[torch.Tensor], *, at_example: bool) -> SymbolTable:
+    """SymbolTable for the dims that were asked for; dims without a name that have one size in the example share one.
 
-    Sizes are the example's if `as_given`; else they are distinct primes about as large, so that no comparison and no
+    Sizes are the example's if `at_example`; else they are distinct primes about as large, so that no comparison and no
     division comes out right by accident, and a table of 77 positions still has room.
     """
-    chosen = Symbols()
+    chosen = SymbolTable()
     fresh = _fresh(table)
     shared: dict[int, str] = {}
     for axis, request in sorted(table.items()):
@@ -70,7 +70,7 @@ def choose(table: Requests, leaves: Sequence[torch.Tensor], *, as_given: bool) -
     for name in sorted(symbols_of(chosen.axes.values()), key=lambda name: _first_use(name, chosen.axes)):
         given = _example_size(name, chosen.axes, leaves)
         prime = _prime_near(given or 0, chosen.hints.values())
-        chosen.hints[name] = given if as_given and given is not None else _within(prime, name, chosen)
+        chosen.hints[name] = given if at_example and given is not None else _within(prime, name, chosen)
     return chosen
 
 
@@ -107,17 +107,17 @@ def is_prime(number: int) -> bool:
     return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
 
 
-def _within(prime: int, name: str, chosen: Symbols) -> int:
+def _within(prime: int, name: str, chosen: SymbolTable) -> int:
     low, high = chosen.lows.get(name, 2), chosen.highs.get(name)
     return max(low, min(prime, high) if high is not None else prime)
 
 
-def input_stand_in(
-    mode: FakeTensorMode, leaf: torch.Tensor, number: int, chosen: Symbols, decisions: Decisions
+def fake_input(
+    mode: FakeTensorMode, leaf: torch.Tensor, number: int, chosen: SymbolTable, guard_log: GuardLog
 ) -> FakeTensor:
     """A fake tensor like an example input, with sizes that know their dim."""
     dims = [chosen.axes.get((number, axis), known) for axis, known in enumerate(leaf.shape)]
-    sizes = [size(dim, evaluate(dim, chosen.hints), decisions) for dim in dims]
+    sizes = [sym_int(dim, evaluate(dim, chosen.hints), guard_log) for dim in dims]
     return _fake(mode, leaf, sizes, _strides(leaf, sizes))
 
 
@@ -135,7 +135,7 @@ def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[in
 
 
 @dataclass(slots=True, eq=False)
-class WeightStandIns:
+class FakeWeights:
     """Fake tensors like weights, of their device (of the CPU where that is the meta device).
 
     Weights over one storage get stand-ins over one storage, so that a write to one is seen in the other.

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from fxonnx.capture.tracer.size_functions import WITH_SIZES
-from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
@@ -57,17 +57,17 @@ class Refusals:
             raise self.met[0]
 
 
-class Memory(TorchFunctionMode):
+class FunctionMode(TorchFunctionMode):
     """Stands before every torch function while a model runs."""
 
-    def __init__(self, refuse: Refusals, decisions: Decisions) -> None:
+    def __init__(self, refuse: Refusals, guard_log: GuardLog) -> None:
         super().__init__()
-        self._refuse, self._decisions = refuse, decisions
+        self._refuse, self._guard_log = refuse, guard_log
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused."""
-        if func in WITH_SIZES:
-            return WITH_SIZES[func](func, args, kwargs or {})
+        if func in SIZE_FUNCTIONS:
+            return SIZE_FUNCTIONS[func](func, args, kwargs or {})
         if func is torch.Tensor.contiguous:
             return self._laid_out(func, args, kwargs or {})
         if func == _DATA.__get__:
@@ -98,8 +98,8 @@ class Memory(TorchFunctionMode):
 
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""
-        before, self._decisions.op = self._decisions.op, "aten.contiguous"
+        before, self._guard_log.op = self._guard_log.op, "aten.contiguous"
         try:
             return func(*args, **kwargs)
         finally:
-            self._decisions.op = before
+            self._guard_log.op = before

@@ -22,7 +22,7 @@ from fxonnx.location import Location
 _END = Flat.forward.__code__
 
 
-class Places:
+class Locations:
     """Follows one run of a model. Cheap: a push and a pop for each module, one walk for each call."""
 
     def __init__(self, flat: Flat) -> None:

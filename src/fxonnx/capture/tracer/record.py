@@ -15,10 +15,10 @@ from fxonnx.capture.graph.views import MEMORY, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.functions import Refusals
-from fxonnx.capture.tracer.results.cache import Answers
+from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias, is_original
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
-from fxonnx.capture.tracer.sizes.nodes import Real, Whole
+from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.capture.tracer.torch_private import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -53,7 +53,7 @@ class Tape:
     what cannot be recorded.
     """
 
-    answers: Answers
+    cache: FakeCache
     fake: Callable[[torch.Tensor], Any]
     keys: dict[int, str]
     place: Callable[[], dict[str, Any]]
@@ -71,7 +71,7 @@ class Tape:
     _faces: dict[int, list[Any]] = field(default_factory=dict)  # storage -> the fake tensors over it
 
     def __post_init__(self) -> None:
-        self.sizes = self.sizes or SizeNodes(self.graph, self.answers.decisions)
+        self.sizes = self.sizes or SizeNodes(self.graph, self.cache.guard_log)
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
@@ -96,14 +96,14 @@ class Tape:
 
     def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
         try:
-            return self.answers(func, args, kwargs)
+            return self.cache(func, args, kwargs)
         except _UNANSWERED as error:
             self.refuse.met.append(error)
             raise
 
     def _keep_look(self, tensor: Any) -> None:
         """Let the nodes of a tensor that is about to become a view of itself keep what it was."""
-        look = alias(self.answers.mode, tensor)
+        look = alias(self.cache.mode, tensor)
         self._kept.append(tensor)
         for node in self.graph.nodes:
             if node.meta.get("val") is tensor:
@@ -123,7 +123,7 @@ class Tape:
         known = self._stand_ins.get(id(tensor))
         if known is not None:
             return known
-        if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.answers.mode:
+        if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.cache.mode:
             return self._adopt(tensor)
         if is_traceable_wrapper_subclass(tensor):
             raise self.refuse(
@@ -147,11 +147,11 @@ class Tape:
     def _adopt(self, tensor: Any) -> Any:
         """A fake tensor made behind our back: fine where it can only be another face of one we know, as what
         `torch.zeros` hands out is of what `aten.zeros` returned."""
-        shape = self.answers.geometry(tensor)[:5]
+        shape = self.cache.geometry(tensor)[:5]
         faces = {
             storage(known): self._nodes[id(known)]
             for known in self._faces.get(tensor.untyped_storage()._cdata, ())
-            if self.answers.geometry(known)[:5] == shape
+            if self.cache.geometry(known)[:5] == shape
         }
         if len(faces) != 1:
             raise self.refuse(
@@ -199,7 +199,7 @@ class Tape:
         if isinstance(value, torch.SymFloat):
             return self._real(value.node)
         if isinstance(value, torch.SymBool):
-            return value.node.decide()
+            return value.node.guard_bool()
         return value
 
     def _node(self, tensor: Any) -> fx.Node:
@@ -215,9 +215,9 @@ class Tape:
 
     def _real(self, number: Any) -> Any:
         """A float computed from sizes, as the calls that compute it."""
-        if isinstance(number, Whole):
+        if isinstance(number, IntNode):
             return self.sizes(torch.SymInt(number))
-        assert isinstance(number, Real)
+        assert isinstance(number, FloatNode)
         if number.is_constant():
             return number.hint
         known = self._reals.get(id(number))

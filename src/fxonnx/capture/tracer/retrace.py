@@ -12,10 +12,10 @@ from torch import fx
 from fxonnx.capture.assumption import OPPOSITE, Assumption
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.record import Recorder, Tape
-from fxonnx.capture.tracer.results.cache import Answers
-from fxonnx.capture.tracer.sizes.constraints import holds, judge, lost, pinned, special
+from fxonnx.capture.tracer.results.cache import FakeCache
+from fxonnx.capture.tracer.sizes.constraints import classify, holds, pinned_error, special_error, specialization_error
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
-from fxonnx.capture.tracer.sizes.guards import Decision, Decisions, Frozen
+from fxonnx.capture.tracer.sizes.guards import Guard, GuardLog, Specialized
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
@@ -30,7 +30,7 @@ class Retrace:
     """
 
     mode: FakeTensorMode
-    decisions: Decisions
+    guard_log: GuardLog
     hints: Mapping[str, int]
     example: Mapping[str, int]
     assumptions: list[Assumption]
@@ -40,27 +40,31 @@ class Retrace:
 
         Raises FrozenDimension where it holds for one size only, or for others than the example's.
         """
-        self.decisions.locate = lambda: location  # the model's own lines are behind us
-        tape = Tape(Answers(self.mode, self.decisions), _no_weights, {}, dict, Refusals(self.decisions.locate))
+        self.guard_log.locate = lambda: location  # the model's own lines are behind us
+        tape = Tape(FakeCache(self.mode, self.guard_log), _no_weights, {}, dict, Refusals(self.guard_log.locate))
         tape.sizes = _Readable(tape.sizes)
         for index, value in enumerate(values):
             tape.input(f"value_{index}", value)
-        with self.decisions.apart() as taken:
+        with self.guard_log.nested() as taken:
             try:
                 with torch.no_grad(), enable_python_dispatcher(), self.mode, Recorder(tape, whole=whole):
                     result = body(*values)
-            except Frozen as error:
-                raise lost(error.loss, {}) from error
-        self._judge(taken)
+            except Specialized as error:
+                raise specialization_error(error.specialization, {}) from error
+        self._classify(taken)
         tape.graph.output(tape.operand(result))
         return tape.graph
 
-    def _judge(self, taken: Mapping[Any, Decision]) -> None:
-        verdict = judge(taken.values(), self.hints)
-        raise_all([pinned(each, {}) for each in verdict.pins])
-        odd = [each for each in verdict.kept if each.symbols <= self.example.keys() and not holds(each, self.example)]
-        raise_all([special(replace(each, relation=OPPOSITE[each.relation]), {}) for each in odd])
-        self.assumptions.extend(each for each in verdict.kept if each not in self.assumptions)
+    def _classify(self, taken: Mapping[Any, Guard]) -> None:
+        constraints = classify(taken.values(), self.hints)
+        raise_all([pinned_error(each, {}) for each in constraints.equalities])
+        odd = [
+            each
+            for each in constraints.assumptions
+            if each.symbols <= self.example.keys() and not holds(each, self.example)
+        ]
+        raise_all([special_error(replace(each, relation=OPPOSITE[each.relation]), {}) for each in odd])
+        self.assumptions.extend(each for each in constraints.assumptions if each not in self.assumptions)
 
 
 class _Readable:

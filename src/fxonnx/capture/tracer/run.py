@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from fxonnx.capture.assumption import OPPOSITE, Assumption
 from fxonnx.capture.call.inputs import Flat, Returned, Signature
-from fxonnx.capture.equivalence.captured_graph import Recording
+from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import same_tensor
 from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.graph.clean import clean
@@ -24,16 +24,16 @@ from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
 from fxonnx.capture.surroundings import no_fast_path, quiet, unadvised
-from fxonnx.capture.tracer.fake_inputs import Symbols, WeightStandIns, input_stand_in
-from fxonnx.capture.tracer.functions import Memory, Refusals
-from fxonnx.capture.tracer.locations import Places
+from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
+from fxonnx.capture.tracer.functions import FunctionMode, Refusals
+from fxonnx.capture.tracer.locations import Locations
 from fxonnx.capture.tracer.record import Recorder, Tape
-from fxonnx.capture.tracer.results.cache import Answers
+from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.retrace import Retrace
-from fxonnx.capture.tracer.sizes.constraints import Verdict, judge
-from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.constraints import Constraints, classify
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.traced import TracedSizes
-from fxonnx.capture.tracer.state.python_state import Changes, untouched
+from fxonnx.capture.tracer.state.python_state import StateChanges, preserved
 from fxonnx.capture.tracer.state.replay import Call
 from fxonnx.capture.tracer.torch_private import as_exporting, enable_python_dispatcher, fake_mode, unasked_masks
 from fxonnx.errors import CaptureRefused
@@ -47,28 +47,28 @@ class Run:
 
     flat: Flat
     names: Sequence[str]
-    symbols: Symbols
-    decisions: Decisions
-    places: Places
+    symbols: SymbolTable
+    guard_log: GuardLog
+    places: Locations
     tape: Tape
     example: Mapping[str, int]  # the sizes that the symbols have in it
     fakes: list[Any]
     inputs: list[fx.Node]
-    changes: Changes = field(init=False)
+    changes: StateChanges = field(init=False)
     returned: Returned = field(default_factory=Returned)
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
 
     @staticmethod
-    def prepare(flat: Flat, names: Sequence[str], leaves: Sequence[torch.Tensor], symbols: Symbols) -> Run:
+    def prepare(flat: Flat, names: Sequence[str], leaves: Sequence[torch.Tensor], symbols: SymbolTable) -> Run:
         """Stand-ins for the inputs, where they have symbols at the sizes that those have in this run."""
-        places = Places(flat)
+        places = Locations(flat)
         refuse = Refusals(places)
-        decisions = Decisions(dict(symbols.lows), symbols.highs, symbols.hints, places)
+        guard_log = GuardLog(dict(symbols.lows), symbols.highs, symbols.hints, places)
         mode = fake_mode(lambda: _in_a_thread(refuse))
-        tape = Tape(Answers(mode, decisions), WeightStandIns(mode), _keys(flat), places.meta, refuse)
-        fakes = [input_stand_in(mode, leaf, number, symbols, decisions) for number, leaf in enumerate(leaves)]
+        tape = Tape(FakeCache(mode, guard_log), FakeWeights(mode), _keys(flat), places.meta, refuse)
+        fakes = [fake_input(mode, leaf, number, symbols, guard_log) for number, leaf in enumerate(leaves)]
         inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]
-        return Run(flat, names, symbols, decisions, places, tape, symbols.in_example(leaves), fakes, inputs)
+        return Run(flat, names, symbols, guard_log, places, tape, symbols.in_example(leaves), fakes, inputs)
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
@@ -80,7 +80,7 @@ class Run:
         self._keep_states()
         self.tape.output([*results, *(value for _, _, value in self.states)])
 
-    def repeats(self) -> bool:
+    def is_repeatable(self) -> bool:
         """Whether the model, called twice, does the same both times: nothing depends on what the first call left in
         attributes. The graph is of no use afterwards."""
         with self._running():
@@ -97,14 +97,14 @@ class Run:
         """What surrounds a call of the model; it is left as it was found."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.places.followed(), enable_python_dispatcher(),
-            as_exporting(), unasked_masks(), self.tape.answers.mode, Recorder(self.tape),
-            Memory(self.tape.refuse, self.decisions),
+            as_exporting(), unasked_masks(), self.tape.cache.mode, Recorder(self.tape),
+            FunctionMode(self.tape.refuse, self.guard_log),
         )  # fmt: skip
-        with _ONE_AT_A_TIME, untouched(self.flat, self._functions()) as self.changes, ExitStack() as stack:
+        with _ONE_AT_A_TIME, preserved(self.flat, self._functions()) as self.changes, ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
-            stack.callback(setattr, self.decisions, "in_model", False)
-            self.decisions.in_model = True
+            stack.callback(setattr, self.guard_log, "in_model", False)
+            self.guard_log.in_model = True
             yield
 
     def _functions(self) -> list[Any]:
@@ -128,30 +128,30 @@ class Run:
                 cure="write into it instead, with copy_()",
             )
 
-    def recording(self) -> Recording:
+    def recording(self) -> CapturedGraph:
         """What the run left, to be compared with another; the graph is cleaned."""
         graph = self.tape.graph
         clean(graph)
         outputs = tuple(graph.output_node().args[0])
-        return Recording(
+        return CapturedGraph(
             graph, tuple(self.inputs), self.tape.weights, outputs, self.returned.tree, Locator()
         )  # fmt: skip
 
     def forgets(self, other: Run) -> bool:
         """Drop the decision that the other run, which left the same graph, took the other way: it does not matter.
 
-        Of several such decisions each may matter while all together do not; none is dropped then, nor where the rest
+        Of several such guard_log each may matter while all together do not; none is dropped then, nor where the rest
         does not hold for the other run's sizes.
         """
-        taken = self.decisions.taken
-        idle = [key for key in taken if (OPPOSITE[key[0]], key[1]) in other.decisions.taken]
+        taken = self.guard_log.entries
+        idle = [key for key in taken if (OPPOSITE[key[0]], key[1]) in other.guard_log.entries]
         rest = {key: each for key, each in taken.items() if key not in idle}
         if len(idle) > 1 or not self._same_graph(other):
             return False
-        if not judge(rest.values(), self.symbols.hints).holds(other.symbols.hints):
+        if not classify(rest.values(), self.symbols.hints).holds(other.symbols.hints):
             return False
-        self.decisions.taken = rest
-        self.__dict__.pop("verdict", None)
+        self.guard_log.entries = rest
+        self.__dict__.pop("constraints", None)
         return True
 
     def _same_graph(self, other: Run) -> bool:
@@ -175,9 +175,9 @@ class Run:
         return [weight.tensor for weight in self.tape.weights.values()]
 
     @cached_property
-    def verdict(self) -> Verdict:
-        """What the decisions mean."""
-        return judge(self.decisions.taken.values(), self.symbols.hints)
+    def constraints(self) -> Constraints:
+        """What the guards mean."""
+        return classify(self.guard_log.entries.values(), self.symbols.hints)
 
 
 def _in_a_thread(refuse: Refusals) -> CaptureRefused:
@@ -216,7 +216,7 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
     mutations = make_functional(graph, locator)
     outputs = _replaced_states(run, mutations)
-    weights, assumptions = _used_weights(run, mutations), [*run.verdict.kept]
+    weights, assumptions = _used_weights(run, mutations), [*run.constraints.assumptions]
     return Program(
         graph=graph,
         inputs=tuple(Input(node, name) for node, name in zip(run.inputs, signature.names, strict=True)),
@@ -226,18 +226,20 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         ),
         writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
         outputs=outputs,
-        symbols=run.verdict.infos(run.symbols),
+        symbols=run.constraints.infos(run.symbols),
         signature=signature,
-        sizes=TracedSizes(run.verdict.facts, {str(dim): " of ".join(key) for key, dim in run.decisions.opaque.items()}),
+        sizes=TracedSizes(
+            run.constraints.facts, {str(dim): " of ".join(key) for key, dim in run.guard_log.opaque.items()}
+        ),
         locator=locator,
         frozen=frozen,
         assumptions=assumptions,
-        doubts=tuple(
+        zero_one_assumptions=tuple(
             Assumption(each.left, each.relation, each.right, each.location)
-            for each in run.decisions.doubts.values()
+            for each in run.guard_log.zero_one.values()
             if each is not None
         ),
-        retrace=Retrace(run.tape.answers.mode, run.decisions, run.symbols.hints, run.example, assumptions),
+        retrace=Retrace(run.tape.cache.mode, run.guard_log, run.symbols.hints, run.example, assumptions),
         strategy="trace",
     )
 

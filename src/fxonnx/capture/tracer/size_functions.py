@@ -88,7 +88,7 @@ def _dtype_of(value: Any) -> torch.dtype:
     return torch.int64
 
 
-WITH_SIZES: dict[Any, Callable[[Any, Any, Any], Any]] = {
+SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     **dict.fromkeys((torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor), _made),
     **dict.fromkeys((torch.Tensor.__getitem__, torch.Tensor.__setitem__), _indexed),
     torch.linspace: _spaced,

@@ -3,7 +3,7 @@
 `tests/capture/tracer/test_torch_private.py` checks each of them and says in words what to look at. Two more are a
 matter of protocol, not of names: the methods that torch calls on the node of a `torch.SymInt` (`sizes.Node`, after
 torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a node's `shape_env`
-(`decisions.Decisions`, after torch.fx.experimental.symbolic_shapes.ShapeEnv).
+(`guards.GuardLog`, after torch.fx.experimental.symbolic_shapes.ShapeEnv).
 """
 
 from __future__ import annotations

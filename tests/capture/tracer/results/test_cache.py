@@ -105,15 +105,15 @@ def test_repeated_calls_keep_their_own_memory(model: Callable[[Tensor], Any], di
 
 
 def test_a_second_layer_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fxonnx.capture.tracer.results.cache import Answers
+    from fxonnx.capture.tracer.results.cache import FakeCache
 
-    found, note = [], Answers._found
+    found, note = [], FakeCache._found
 
     def noted(self: Any, func: Any, args: Any, kwargs: Any, tensors: Any) -> Any:
         found.append(str(func))
         return note(self, func, args, kwargs, tensors)
 
-    monkeypatch.setattr(Answers, "_found", noted)
+    monkeypatch.setattr(FakeCache, "_found", noted)
     layers = [torch.nn.Linear(4, 4) for _ in range(5)]
     capture(torch.nn.Sequential(*layers), (torch.randn(2, 4),), strategy="trace")
     assert found == ["aten.linear.default"]

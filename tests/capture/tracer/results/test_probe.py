@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from fxonnx import errors
 from fxonnx.capture import capture
-from fxonnx.capture.tracer.results.probe import Twins
+from fxonnx.capture.tracer.results.probe import MetaProbe
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.ir.dims import evaluate
 
@@ -79,14 +79,14 @@ def _look(value: Tensor) -> tuple[Any, Any]:
 def test_twins_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch is asked of symbolic sizes by none of these calls."""
     asked: list[str] = []
-    answer = Twins.__call__
+    answer = MetaProbe.__call__
 
     def noted(self: Any, func: Any, *rest: Any) -> Any:
         result = answer(self, func, *rest)
         asked.extend([str(func)] if result is None else [])
         return result
 
-    monkeypatch.setattr(Twins, "__call__", noted)
+    monkeypatch.setattr(MetaProbe, "__call__", noted)
     for name in ("promoted", "a mean", "attention", "convolved", "reshaped", "repeated", "padded", "frequencies"):
         capture(CALLS[name], (torch.randn(4, 6, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
     assert not set(asked) - {"aten.ones.default"}

@@ -139,7 +139,7 @@ def test_an_empty_view_taken_twice() -> None:
 
 def test_the_layout_of_a_copy_decides_nothing() -> None:
     program = traced(lambda x: x[:, ::2].transpose(0, 1).contiguous() * 2, 4, 6)
-    assert not program.assumptions and not program.doubts
+    assert not program.assumptions and not program.zero_one_assumptions
 
 
 def test_sizes_of_sizes_take_no_time() -> None:
@@ -229,13 +229,13 @@ def test_what_holds_for_all_sizes_is_no_assumption() -> None:
     assert not traced(model, 4, 6).assumptions
 
 
-def test_what_a_size_of_1_would_change_is_a_doubt_with_its_line() -> None:
+def test_what_a_size_of_1_would_change_is_assumed_with_its_line() -> None:
     def model(x: Tensor) -> Tensor:
         return x + 1 if x.shape[0] > 1 else x.relu() if x.shape[1] != 1 else x
 
     program = traced(model, 4, 6)
-    assert [str(each) for each in program.doubts] == ["n > 1"]
-    assert "x.shape[0] > 1" in program.doubts[0].location.code
+    assert [str(each) for each in program.zero_one_assumptions] == ["n > 1"]
+    assert "x.shape[0] > 1" in program.zero_one_assumptions[0].location.code
 
 
 def test_a_branch_holds_for_the_example() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from fxonnx.capture.assumption import RELATIONS
-from fxonnx.capture.tracer.sizes.guards import Decision
+from fxonnx.capture.tracer.sizes.guards import Guard
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import (
     REFUSALS,
@@ -30,8 +30,8 @@ _TRIED = (2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 60, 101, 256, 1000, 4099, 2**20, 2**2
 _ASKED = 3  # points at which an op is asked again
 
 
-def is_by_size(
-    choice: Decision, func: Any, arguments: Any, result: Any, mode: FakeTensorMode, hints: Mapping[str, int]
+def branch_matters(
+    choice: Guard, func: Any, arguments: Any, result: Any, mode: FakeTensorMode, hints: Mapping[str, int]
 ) -> bool:  # fmt: skip
     """Whether an op that chose by sizes inside has results of other sizes where the choice is the other one. `hints`
     are the sizes of this run."""
@@ -52,7 +52,7 @@ def _agrees(func: Any, arguments: Any, result: Any, mode: FakeTensorMode, sizes:
         return True
 
 
-def _otherwise(choice: Decision, hints: Mapping[str, int]) -> Iterator[dict[str, int]]:
+def _otherwise(choice: Guard, hints: Mapping[str, int]) -> Iterator[dict[str, int]]:
     """Sizes for which a comparison comes out otherwise: one dim has another size, or that of another dim."""
     difference = choice.left - choice.right
     for name in sorted(symbols_of([difference]) & hints.keys()):

@@ -2,7 +2,7 @@
 would walk step by step; slices, for which torch invents a size where it cannot order two; and the ops that models are
 made of whose result looks like their argument, which torch takes a millisecond to find out.
 
-    FORMULAS[target](*arguments) -> the result, or None where the formula does not hold: torch is asked then
+    META_KERNELS[target](*arguments) -> the result, or None where the formula does not hold: torch is asked then
 """
 
 from __future__ import annotations
@@ -170,12 +170,12 @@ def _assume(comparison: Any) -> bool:
     """The answer of this run, noted as the model's own: the result depends on it."""
     if not isinstance(comparison, torch.SymBool):
         return bool(comparison)
-    decisions = comparison.node.decisions
-    op, decisions.op = decisions.op, ""
+    guard_log = comparison.node.guard_log
+    op, guard_log.op = guard_log.op, ""
     try:
         return bool(comparison)
     finally:
-        decisions.op = op
+        guard_log.op = op
 
 
 _ALIKE = (
@@ -190,7 +190,7 @@ _RESIZES = (
 _IN_PLACE = (
     aten.relu_.default, aten.silu_.default, aten.hardswish_.default, aten.hardsigmoid_.default, aten.hardtanh_.default,
 )  # fmt: skip
-FORMULAS: dict[Any, Callable[..., Any]] = {
+META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.lstm.input: _recurrent(2),
     aten.gru.input: _recurrent(1),
     aten.rnn_tanh.input: _recurrent(1),

@@ -2,7 +2,7 @@
 
 Making a tensor with symbolic sizes costs torch fifty questions about them; a copy of one that is there costs none. A
 copy shares the storage of what it is copied of, though, so it carries the number of the memory that it stands for
-(`views.storage`), and a call that could confuse two copies gets tensors with storages of their own (`told_apart`).
+(`views.storage`), and a call that could confuse two copies gets tensors with storages of their own (`unaliased`).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _ROOM = 2**48  # elements; on the meta device they take no memory
 
 
 @dataclass(slots=True, eq=False)
-class Made:
+class CachedTensor:
     """A result: what it looks like, and the number of the tensor argument whose memory it shares. The first one that
     is made again becomes the `template` of the rest."""
 
-    look: Look
+    look: TensorMeta
     shares: int | None
     key: Any  # its geometry, for the calls that take it
     original: bool  # torch copies it before it hands it out, and forgets the number on it
     template: torch.Tensor | None = None
 
-    def again(self, mode: FakeTensorMode, tensors: Sequence[Any], geometries: dict[int, Any]) -> Any:
+    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], geometries: dict[int, Any]) -> Any:
         """Another one, for these arguments."""
         if self.original and self.shares is None:
             made = FakeTensor(mode, self.look.on_meta(mode), self.look.device)
@@ -59,30 +59,30 @@ def is_original(func: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class CachedArgument:
     """A result that is one of the tensor arguments itself."""
 
     argument: int
 
-    def again(self, mode: FakeTensorMode, tensors: Sequence[Any], geometries: dict[int, Any]) -> Any:
+    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], geometries: dict[int, Any]) -> Any:
         """The argument."""
         return tensors[self.argument]
 
 
 @dataclass(frozen=True, slots=True)
-class Several:
+class CachedTuple:
     """A tuple or list of results."""
 
     kind: type
     parts: tuple[Any, ...]
 
-    def again(self, mode: FakeTensorMode, tensors: Sequence[Any], geometries: dict[int, Any]) -> Any:
+    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], geometries: dict[int, Any]) -> Any:
         """All of them."""
-        return self.kind(each.again(mode, tensors, geometries) for each in self.parts)
+        return self.kind(each.instantiate(mode, tensors, geometries) for each in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TensorMeta:
     """The geometry of a tensor, in torch's own sizes."""
 
     shape: tuple[Any, ...]
@@ -92,9 +92,9 @@ class Look:
     device: torch.device
 
     @staticmethod
-    def of(tensor: torch.Tensor) -> Look:
+    def of(tensor: torch.Tensor) -> TensorMeta:
         """A tensor's."""
-        return Look(tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device)
+        return TensorMeta(tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device)
 
     def on_meta(self, mode: FakeTensorMode) -> torch.Tensor:
         """A tensor that looks so, over a storage of its own: one with room for any, as torch would count in symbols
@@ -110,7 +110,7 @@ def contiguous(like: Any, shape: Sequence[Any]) -> Any:
     key = like.dtype, tuple(map(dim_of, shape))
     template = mode.templates.get(key)
     if template is None:
-        look = Look(tuple(shape), _steps(shape), 0, like.dtype, like.device)
+        look = TensorMeta(tuple(shape), _steps(shape), 0, like.dtype, like.device)
         template = mode.templates[key] = look.on_meta(mode)
     made = FakeTensor(mode, template, like.device)
     setattr(made, MEMORY, -next(_numbers))
@@ -142,13 +142,13 @@ def in_a_row(tensor: Any) -> bool:
 
 def alias(mode: FakeTensorMode, tensor: Any) -> Any:
     """Another tensor over the same memory that looks the same."""
-    made = FakeTensor(mode, Look.of(tensor).on_meta(mode), tensor.device)
+    made = FakeTensor(mode, TensorMeta.of(tensor).on_meta(mode), tensor.device)
     setattr(made, MEMORY, storage(tensor))
     return made
 
 
 @dataclass(slots=True)
-class Apart:
+class Unaliased:
     """Arguments of a call that share no storage unless they share memory, and what stands for what."""
 
     args: tuple[Any, ...]
@@ -178,15 +178,15 @@ class Apart:
         return result
 
 
-def told_apart(mode: FakeTensorMode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Apart:
+def unaliased(mode: FakeTensorMode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Unaliased:
     """A call's arguments; tensors that share a storage but not the memory they stand for have storages of their own."""
-    apart = Apart((), {})
+    apart = Unaliased((), {})
     apart.args = tuple(_replaced(mode, each, apart) for each in args)
     apart.kwargs = {name: _replaced(mode, each, apart) for name, each in kwargs.items()}
     return apart
 
 
-def _replaced(mode: FakeTensorMode, value: Any, apart: Apart) -> Any:
+def _replaced(mode: FakeTensorMode, value: Any, apart: Unaliased) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)([_replaced(mode, each, apart) for each in value])
     if not isinstance(value, FakeTensor):
@@ -207,4 +207,15 @@ def _same_storage(one: Any, other: Any) -> bool:
     return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
 
 
-__all__ = ["Apart", "Given", "Look", "Made", "Several", "alias", "contiguous", "in_a_row", "is_original", "told_apart"]
+__all__ = [
+    "CachedArgument",
+    "CachedTensor",
+    "CachedTuple",
+    "TensorMeta",
+    "Unaliased",
+    "alias",
+    "contiguous",
+    "in_a_row",
+    "is_original",
+    "unaliased",
+]

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.fake_inputs import is_prime
-from fxonnx.capture.tracer.results.meta import Given, Look, Made, Several, is_original
-from fxonnx.capture.tracer.results.shapes import RULES
-from fxonnx.capture.tracer.sizes.guards import Decisions
-from fxonnx.capture.tracer.sizes.nodes import dim_of, size
+from fxonnx.capture.tracer.results.meta import CachedArgument, CachedTensor, CachedTuple, TensorMeta, is_original
+from fxonnx.capture.tracer.results.shapes import SHAPE_FUNCTIONS
+from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
 from fxonnx.capture.tracer.torch_private import (
     REFUSALS,
     FakeTensorMode,
@@ -49,18 +49,18 @@ class _Unsure(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class Twins:
+class MetaProbe:
     """The twins of one trace, and what torch answers for them."""
 
     mode: FakeTensorMode
-    decisions: Decisions
+    guard_log: GuardLog
     _sizes: dict[str, int] = field(default_factory=dict)  # of each symbol in the twins
     _numbers: dict[Dim, int] = field(default_factory=dict)
     _tensors: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         primes = filter(is_prime, count(101))
-        self._sizes.update({name: _STEP * next(primes) for name in self.decisions.hints})
+        self._sizes.update({name: _STEP * next(primes) for name in self.guard_log.hints})
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], looks: dict[int, Any]) -> Any:
         """What the call makes, or None. `looks` are the geometries of the tensors among the arguments, by id."""
@@ -71,7 +71,7 @@ class Twins:
             given = call.twin(args), call.twin(kwargs)
             with in_kernel_invocation_manager(self.mode), no_python_dispatcher():
                 result = func(*given[0], **given[1])
-            rule = RULES.get(func.overloadpacket.__name__)
+            rule = SHAPE_FUNCTIONS.get(func.overloadpacket.__name__)
             if rule is not None:
                 call.learn(rule(*call.sizes(args), **call.sizes(kwargs)))
             return call.made(result)
@@ -104,7 +104,7 @@ class Twins:
 class _Call:
     """One call: its tensors and their twins, and which dim each number is."""
 
-    twins: Twins
+    probe: MetaProbe
     looks: dict[int, Any]
     tensors: list[Any] = field(default_factory=list)
     doubles: list[torch.Tensor] = field(default_factory=list)
@@ -134,17 +134,17 @@ class _Call:
         if look[5][2] or (self.tensors and look[1] != self.looks[id(self.tensors[0])][1]):
             raise _Unsure  # gradients, or another device
         alike = sum(self.looks[id(each)][2:4] == look[2:4] for each in self.tensors)
-        double = self.twins.tensor(look, alike)
+        double = self.probe.tensor(look, alike)
         for dim in look[2]:
             self._number(dim)
         for dim in look[3]:
-            self.steps.setdefault(self.twins.number(dim), dim)
+            self.steps.setdefault(self.probe.number(dim), dim)
         self.tensors.append(tensor)
         self.doubles.append(double)
         return double
 
     def _number(self, dim: Dim) -> int:
-        number = self.twins.number(dim)
+        number = self.probe.number(dim)
         if self.dims.setdefault(number, dim) != dim:
             raise _Unsure
         self.varies = self.varies or not isinstance(dim, int)
@@ -170,10 +170,10 @@ class _Call:
     def made(self, result: Any) -> Any:
         """How to make the result, again and again."""
         if isinstance(result, (list, tuple)):
-            return Several(type(result) if type(result) in (list, tuple) else tuple, tuple(map(self.made, result)))
+            return CachedTuple(type(result) if type(result) in (list, tuple) else tuple, tuple(map(self.made, result)))
         for index, double in enumerate(self.doubles):
             if result is double:
-                return Given(index)
+                return CachedArgument(index)
         if not isinstance(result, torch.Tensor) or result.storage_offset() or result.is_conj() or result.is_neg():
             raise _Unsure
         shares = next((index for index, each in enumerate(self.doubles) if _storage(each) == _storage(result)), None)
@@ -182,10 +182,10 @@ class _Call:
         device = self.looks[id(self.tensors[0])][1]
         offset = 0 if shares is None else self.looks[id(self.tensors[shares])][4]
         torchs = tuple(map(self._size, sizes)), tuple(map(self._size, strides)), self._size(offset)
-        look = Look(*torchs, result.dtype, device)
+        look = TensorMeta(*torchs, result.dtype, device)
         flags = False, False, False, torch.is_inference_mode_enabled()
-        self.twins.decisions.sizes.update(dim for dim in sizes if not isinstance(dim, int))
-        return Made(look, shares, (result.dtype, device, sizes, strides, offset, flags), False)
+        self.probe.guard_log.sizes.update(dim for dim in sizes if not isinstance(dim, int))
+        return CachedTensor(look, shares, (result.dtype, device, sizes, strides, offset, flags), False)
 
     def _dim(self, number: int) -> Dim:
         if number in self.dims:
@@ -195,8 +195,8 @@ class _Call:
         return number
 
     def _size(self, dim: Dim) -> int | torch.SymInt:
-        decisions = self.twins.decisions
-        return dim if isinstance(dim, int) else size(dim, evaluate(dim, decisions.hints), decisions)
+        guard_log = self.probe.guard_log
+        return dim if isinstance(dim, int) else sym_int(dim, evaluate(dim, guard_log.hints), guard_log)
 
     def _strides(self, result: torch.Tensor, sizes: Sequence[Dim]) -> Iterator[Dim]:
         """The strides of a result, whose elements lie in a row in some order of its axes, or as an argument's do."""
@@ -206,7 +206,7 @@ class _Call:
         found: dict[int, Dim] = {0: 0, 1: 1}
         for axis in order:
             if numbers[axis]:
-                found.setdefault(self.twins.number(step), step)
+                found.setdefault(self.probe.number(step), step)
                 step = step * sizes[axis]
         for number in numbers:
             known = found.get(number, self.steps.get(number))
@@ -227,7 +227,7 @@ def _keeps_sizes(func: Any) -> bool:
     tags = func.tags
     if is_original(func) or (torch.Tag.dynamic_output_shape in tags and name != "index") or torch.Tag.out in tags:
         return False
-    return torch.Tag.pointwise in tags or torch.Tag.reduction in tags or name in _NAMED or name in RULES
+    return torch.Tag.pointwise in tags or torch.Tag.reduction in tags or name in _NAMED or name in SHAPE_FUNCTIONS
 
 
-__all__ = ["Twins"]
+__all__ = ["MetaProbe"]

@@ -1,7 +1,7 @@
 """The sizes of results that are no sizes of the arguments, as dims: windows of an image, axes put together,
 frequencies. torch's own kernel checks them, on twins.
 
-    RULES[name](*arguments) -> the result's sizes     with a tuple of dims for each tensor among the arguments
+    SHAPE_FUNCTIONS[name](*arguments) -> the result's sizes     with a tuple of dims for each tensor among the arguments
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _at(sizes: Sizes, axis: int, size: Dim) -> Sizes:
     return tuple(size if at == axis % len(sizes) else each for at, each in enumerate(sizes))
 
 
-RULES: dict[str, Callable[..., Sizes]] = {
+SHAPE_FUNCTIONS: dict[str, Callable[..., Sizes]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _conv),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _conv_transpose),
     **{f"max_pool{rank}d": _max_pool(rank) for rank in (1, 2, 3)},

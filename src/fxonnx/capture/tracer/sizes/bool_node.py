@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, Node
 
 
-class Truth(Node):
+class BoolNode(Node):
     """A comparison that nobody has acted on yet: (relation, left, right), or "and", "or", "not" of others."""
 
     __slots__ = ("tree",)
 
     pytype = bool
 
-    def __init__(self, tree: tuple[Any, ...], hint: bool, decisions: Decisions) -> None:
-        super().__init__(hint, decisions)
+    def __init__(self, tree: tuple[Any, ...], hint: bool, guard_log: GuardLog) -> None:
+        super().__init__(hint, guard_log)
         self.tree = tree
 
     def __str__(self) -> str:
         return f"{self.tree[0]}({', '.join(map(str, self.tree[1:]))})"
 
     @property
-    def expr(self) -> Truth:
+    def expr(self) -> BoolNode:
         """What torch hands to `shape_env`."""
         return self
 
     @property
-    def shape_env(self) -> Decisions:
+    def shape_env(self) -> GuardLog:
         """Whom torch's guards ask."""
-        return self.decisions
+        return self.guard_log
 
     def text(self) -> str:
         """`f"{n > 4}"`"""
-        return str(self.decide())
+        return str(self.guard_bool())
 
     def is_constant(self) -> bool:
         """Whether it is a plain truth."""
@@ -42,93 +42,82 @@ class Truth(Node):
 
     def maybe_as_bool(self) -> bool | None:
         """The truth, where it is the same for all sizes."""
-        return self.known()
+        return self.statically_known()
 
-    def known(self) -> bool | None:
+    def statically_known(self) -> bool | None:
         """What it is for all sizes alike, or None."""
         match self.tree:
             case ("number", value):
                 return bool(value)
             case ("not", part):
-                return None if (found := part.known()) is None else not found
+                return None if (found := part.statically_known()) is None else not found
             case ("and" | "or" as word, left, right):
-                parts = left.known(), right.known()
+                parts = left.statically_known(), right.statically_known()
                 absorbing = word == "or"
                 return absorbing if absorbing in parts else None if None in parts else not absorbing
-        return self.decisions.known(*self.tree)
+        return self.guard_log.statically_known(*self.tree)
 
-    def decide(self) -> bool:
+    def guard_bool(self, file: str = "", line: int = 0) -> bool:
         """The answer of this run, which is noted where it is not the same for all sizes."""
         match self.tree:
             case ("not", part):
-                return not part.decide()
-            case ("and" | "or" as word, left, right) if self.known() is None:
-                return right.decide() if left.decide() is (word == "and") else word == "or"
-        known = self.known()
-        if len(self.tree) < 3 or isinstance(self.tree[1], Truth):
+                return not part.guard_bool()
+            case ("and" | "or" as word, left, right) if self.statically_known() is None:
+                return right.guard_bool() if left.guard_bool() is (word == "and") else word == "or"
+        known = self.statically_known()
+        if len(self.tree) < 3 or isinstance(self.tree[1], BoolNode):
             return bool(known)
         relation, left, right = self.tree
-        if known is None and not self.decisions.op and self.decisions.is_opaque(left, right):
-            raise self.decisions.lose(left - right)
+        if known is None and not self.guard_log.op and self.guard_log.is_opaque(left, right):
+            raise self.guard_log.specialize(left - right)
         if known is None:
-            self.decisions.note(relation, left, right, bool(self.hint))
+            self.guard_log.add(relation, left, right, bool(self.hint))
         else:
-            self.decisions.doubt(relation, left, right)
+            self.guard_log.add_zero_one(relation, left, right)
         return bool(self.hint)
 
-    def guard_bool(self, file: str, line: int) -> bool:
-        """`if n > 4:`"""
-        return self.decide()
-
-    def bool_(self) -> bool:
-        """`bool(n > 4)`"""
-        return self.decide()
-
-    def expect_true(self, file: str, line: int) -> bool:
-        """`torch._check(n > 4)`"""
-        return self.decide()
-
-    guard_size_oblivious = expect_true
+    # `if n > 4:`, `bool(n > 4)`, `torch._check(n > 4)`
+    bool_ = expect_true = guard_size_oblivious = guard_bool
 
     def statically_known_true(self, file: str, line: int) -> bool:
         """Whether it holds for all sizes."""
-        return self.known() is True
+        return self.statically_known() is True
 
     guard_or_false = statically_known_true
 
     def guard_or_true(self, file: str, line: int) -> bool:
         """Whether it fails for no size we know of."""
-        return self.known() is not False
+        return self.statically_known() is not False
 
     def guard_int(self, file: str, line: int) -> int:
         """`int(n > 4)`"""
-        return int(self.decide())
+        return int(self.guard_bool())
 
     int_ = bool_
 
-    def _made(self, word: str, other: Truth, hint: bool) -> Truth:
-        return Truth((word, self, other), hint, self.decisions)
+    def _made(self, word: str, other: BoolNode, hint: bool) -> BoolNode:
+        return BoolNode((word, self, other), hint, self.guard_log)
 
-    def and_(self, other: Truth) -> Truth:
+    def and_(self, other: BoolNode) -> BoolNode:
         """a and b"""
         return self._made("and", other, self.hint and other.hint)
 
-    def or_(self, other: Truth) -> Truth:
+    def or_(self, other: BoolNode) -> BoolNode:
         """a or b"""
         return self._made("or", other, self.hint or other.hint)
 
     sym_and = bitwise_and = and_
     sym_or = bitwise_or = or_
 
-    def sym_not(self) -> Truth:
+    def sym_not(self) -> BoolNode:
         """not a"""
-        return Truth(("not", self), not self.hint, self.decisions)
+        return BoolNode(("not", self), not self.hint, self.guard_log)
 
     def sym_ite(self, yes: Node, no: Node) -> Node:
         """torch.sym_ite: the branch of this run."""
-        return yes if self.decide() else no
+        return yes if self.guard_bool() else no
 
-    def eq(self, other: Truth) -> Truth:
+    def eq(self, other: BoolNode) -> BoolNode:
         """a == b of truths."""
-        value = self.decide() == other.decide()
-        return Truth((CONSTANT, value), value, self.decisions)
+        value = self.guard_bool() == other.guard_bool()
+        return BoolNode((CONSTANT, value), value, self.guard_log)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.program import SymbolInfo
-from fxonnx.capture.tracer.fake_inputs import Symbols
+from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.sizes.bounds import certain, interval
-from fxonnx.capture.tracer.sizes.guards import Decision, Loss
+from fxonnx.capture.tracer.sizes.guards import Guard, Specialization
 from fxonnx.errors import Error, FrozenDimension
 from fxonnx.ir.dims import Call, Dim, Expr, evaluate
 
@@ -18,17 +18,17 @@ _MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
 
 
 @dataclass(slots=True)
-class Verdict:
-    """What a run's decisions mean: for each symbol its least and greatest size, the assumptions that no range says,
+class Constraints:
+    """What a run's guards mean: for each symbol its least and greatest size, the assumptions that no range says,
     and those that pin a dim."""
 
     lows: dict[str, int] = field(default_factory=dict)
     highs: dict[str, int] = field(default_factory=dict)
-    kept: list[Assumption] = field(default_factory=list)
-    pins: list[Assumption] = field(default_factory=list)
+    assumptions: list[Assumption] = field(default_factory=list)
+    equalities: list[Assumption] = field(default_factory=list)
     facts: dict[Dim, Dim] = field(default_factory=dict)  # a min or max -> the dim that it always is
 
-    def narrowed(self, chosen: Symbols) -> list[Error]:
+    def narrowed(self, chosen: SymbolTable) -> list[Error]:
         """An error for each dim whose range was asked for, and is smaller."""
         found: list[Error] = []
         for name, asked in chosen.highs.items():
@@ -47,9 +47,9 @@ class Verdict:
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the run is right for these sizes."""
         ranges = all(self.lows.get(name, 0) <= size <= self.highs.get(name, size) for name, size in sizes.items())
-        return ranges and all(holds(each, sizes) for each in self.kept if each.symbols <= sizes.keys())
+        return ranges and all(holds(each, sizes) for each in self.assumptions if each.symbols <= sizes.keys())
 
-    def infos(self, chosen: Symbols) -> dict[str, SymbolInfo]:
+    def infos(self, chosen: SymbolTable) -> dict[str, SymbolInfo]:
         """The dims and their ranges: what was asked for, and what the model allows."""
         return {
             name: SymbolInfo(
@@ -67,22 +67,22 @@ def _asked(low: int) -> int:
     return low if low > 2 else 0
 
 
-def judge(decisions: Iterable[Decision], hints: Mapping[str, int]) -> Verdict:
-    """Sort the decisions of a run whose symbols had these sizes."""
-    verdict = Verdict()
-    for taken in decisions:
-        each = _without_extremum(taken, verdict.facts)
+def classify(guards: Iterable[Guard], hints: Mapping[str, int]) -> Constraints:
+    """Sort the guards of a run whose symbols had these sizes."""
+    constraints = Constraints()
+    for taken in guards:
+        each = _without_extremum(taken, constraints.facts)
         assumption = Assumption(each.left, each.relation, each.right, each.location)
         if not assumption.symbols <= hints.keys() or _is_layout(each):
             continue
         if each.relation == "==" and not _varies(assumption, hints):
-            verdict.pins.append(assumption)
+            constraints.equalities.append(assumption)
         else:
-            _note_range(assumption, verdict)
-            verdict.kept.append(assumption)
-    verdict.pins = _first_causes(verdict.pins)
-    verdict.kept = _telling(verdict)
-    return verdict
+            _note_range(assumption, constraints)
+            constraints.assumptions.append(assumption)
+    constraints.equalities = _first_causes(constraints.equalities)
+    constraints.assumptions = _telling(constraints)
+    return constraints
 
 
 def holds(each: Assumption, sizes: Mapping[str, int]) -> bool:
@@ -93,35 +93,35 @@ def holds(each: Assumption, sizes: Mapping[str, int]) -> bool:
         return True
 
 
-def _telling(verdict: Verdict) -> list[Assumption]:
+def _telling(constraints: Constraints) -> list[Assumption]:
     """The assumptions that say more than the ranges do, and for each end of a range those that it comes from."""
     told: dict[tuple[str, Dim], Assumption] = {}
-    for each in verdict.kept:
-        if not _is_implied(each, verdict) or _is_edge(each, verdict):
+    for each in constraints.assumptions:
+        if not _is_implied(each, constraints) or _is_edge(each, constraints):
             told.setdefault((each.relation, each.left - each.right), each)
     return list(told.values())
 
 
-def _is_implied(each: Assumption, verdict: Verdict) -> bool:
+def _is_implied(each: Assumption, constraints: Constraints) -> bool:
     """Whether an assumption holds for all sizes in the ranges, those of 0 and 1 as well."""
-    lows = dict.fromkeys(each.symbols, 0) | verdict.lows
-    return certain(each.relation, *interval(each.left - each.right, lows, verdict.highs)) is True
+    lows = dict.fromkeys(each.symbols, 0) | constraints.lows
+    return certain(each.relation, *interval(each.left - each.right, lows, constraints.highs)) is True
 
 
-def _is_edge(each: Assumption, verdict: Verdict) -> bool:
+def _is_edge(each: Assumption, constraints: Constraints) -> bool:
     """Whether one end of a range is what an assumption says."""
     return any(
-        verdict.lows.get(name) == low if low is not None else verdict.highs.get(name) == high
+        constraints.lows.get(name) == low if low is not None else constraints.highs.get(name) == high
         for name, low, high in _ranges(each)
     )
 
 
-def _is_layout(each: Decision) -> bool:
+def _is_layout(each: Guard) -> bool:
     """Whether an op compared sizes without checking that they agree: to lay out memory, or to choose a kernel."""
     return each.inside and each.relation != "=="
 
 
-def _without_extremum(each: Decision, facts: dict[Dim, Dim]) -> Decision:
+def _without_extremum(each: Guard, facts: dict[Dim, Dim]) -> Guard:
     """n == min(n, 512), which is what comes of slicing, as n <= 512; where it holds, the one is the other."""
     if each.relation == "==":
         for one, other in ((each.left, each.right), (each.right, each.left)):
@@ -144,11 +144,11 @@ def _lone_call(dim: Dim) -> Call | None:
     return None
 
 
-def _first_causes(pins: list[Assumption]) -> list[Assumption]:
+def _first_causes(equalities: list[Assumption]) -> list[Assumption]:
     """The first pin of each dim, and ties of dims that are not pinned: what comes after follows from those."""
     pinned: set[str] = set()
     first: list[Assumption] = []
-    for each in sorted(pins, key=lambda each: len(each.symbols) > 1):
+    for each in sorted(equalities, key=lambda each: len(each.symbols) > 1):
         if not each.symbols & pinned:
             first.append(each)
         if len(each.symbols) == 1:
@@ -156,13 +156,13 @@ def _first_causes(pins: list[Assumption]) -> list[Assumption]:
     return first
 
 
-def _note_range(each: Assumption, verdict: Verdict) -> None:
+def _note_range(each: Assumption, constraints: Constraints) -> None:
     """Note the bounds of a symbol that a comparison says."""
     for name, low, high in _ranges(each):
         if low is not None:
-            verdict.lows[name] = max(verdict.lows.get(name, 0), low)
+            constraints.lows[name] = max(constraints.lows.get(name, 0), low)
         if high is not None:
-            verdict.highs[name] = min(verdict.highs.get(name, high), high)
+            constraints.highs[name] = min(constraints.highs.get(name, high), high)
 
 
 def _ranges(each: Assumption) -> Iterator[tuple[str, int | None, int | None]]:
@@ -221,27 +221,27 @@ def _scaled(hints: Mapping[str, int], names: object, multiple: int) -> dict[str,
 # ── errors ────────────────────────────────────────
 
 
-def lost(loss: Loss, labels: Mapping[str, str]) -> Error:
+def specialization_error(specialization: Specialization, labels: Mapping[str, str]) -> Error:
     """The error for a dim of which something made a plain number. `labels` say where a symbol is: "x, axis 0"."""
-    if loss.as_text:
+    if specialization.as_text:
         return FrozenDimension(
-            f"{_said(loss.dim, labels)} freezes",
+            f"{_said(specialization.dim, labels)} freezes",
             cause="this line goes on with the size as text",
             cure="text of a size is free where it is only said: as an argument of print() or of a logger, or in raise; "
             "or leave the dim static",
-            location=loss.location,
+            location=specialization.location,
         )
-    asks = f"{loss.op} needs" if loss.op else "this line makes"
+    asks = f"{specialization.op} needs" if specialization.op else "this line makes"
     return FrozenDimension(
-        f"{_said(loss.dim, labels)} freezes",
+        f"{_said(specialization.dim, labels)} freezes",
         cause=f"{asks} a plain number of the size",
         cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy on it; "
         "or leave the dim static",
-        location=loss.location,
+        location=specialization.location,
     )
 
 
-def pinned(each: Assumption, labels: Mapping[str, str]) -> Error:
+def pinned_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     """The error for an equality that leaves a dim one size, or ties two dims."""
     one, other = each.left, each.right
     if isinstance(one, int) or (isinstance(other, Expr) and other.name and str(one) < str(other)):
@@ -261,7 +261,7 @@ def pinned(each: Assumption, labels: Mapping[str, str]) -> Error:
     )
 
 
-def special(each: Assumption, labels: Mapping[str, str]) -> Error:
+def special_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     """The error for an equality that the example's sizes meet, and for which the model does what it does for no
     others."""
     return FrozenDimension(

@@ -12,14 +12,14 @@ from fractions import Fraction
 from typing import Any
 
 from fxonnx.capture.assumption import RELATIONS
-from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, Node
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, modulo
 
 _SHORT = 2**20  # denominators of constants that stay exact: 0.5 and 0.125 are, 0.1 in binary is not
 
 
-class Real(Node):
+class FloatNode(Node):
     """A float computed from sizes: how (`tree`), its value in this run, and where it is one, the quotient of a dim by a
     positive dim, exact or `rounded` once."""
 
@@ -28,9 +28,9 @@ class Real(Node):
     pytype = float
 
     def __init__(
-        self, tree: tuple[Any, ...], hint: float, decisions: Decisions, quotient: Any = None, *, rounded: bool = False
+        self, tree: tuple[Any, ...], hint: float, guard_log: GuardLog, quotient: Any = None, *, rounded: bool = False
     ) -> None:
-        super().__init__(hint, decisions)
+        super().__init__(hint, guard_log)
         self.tree = tree
         if isinstance(quotient, Fraction):
             short = quotient.denominator <= _SHORT
@@ -55,10 +55,10 @@ class Real(Node):
         return self.hint if self.is_constant() else None
 
     def guard_float(self, file: str, line: int) -> float:
-        """A plain number is wanted. Raises Frozen where it comes from a dim."""
+        """A plain number is wanted. Raises Specialized where it comes from a dim."""
         if self.is_constant():
             return float(self.hint)
-        raise self.decisions.lose(self.any_dim())
+        raise self.guard_log.specialize(self.any_dim())
 
     def guard_int(self, file: str, line: int) -> int:
         """`int(f)`: as `guard_float`."""
@@ -72,14 +72,14 @@ class Real(Node):
         """A dim that the float comes from."""
         if self.tree[0] == "float":
             return self.tree[1].dim
-        return next(part.any_dim() for part in self.tree[1:] if isinstance(part, Real) and not part.is_constant())
+        return next(part.any_dim() for part in self.tree[1:] if isinstance(part, FloatNode) and not part.is_constant())
 
     def _whole(self, divide: Callable[[Dim, Dim], Dim], rounding: str, value: int) -> Any:
         if self.quotient is None:
-            dim = self.decisions.stand_in((rounding, str(self)), self.any_dim())
+            dim = self.guard_log.stand_in((rounding, str(self)), self.any_dim())
         else:
             dim = divide(*self.quotient)
-        return self.kinds.whole(dim, value, self.decisions)
+        return self.kinds.int_node(dim, value, self.guard_log)
 
     def floor(self) -> Any:
         """math.floor(f)"""
@@ -93,22 +93,22 @@ class Real(Node):
         """math.trunc(f): the floor of what is not negative, else the ceiling."""
         if self.quotient is None:
             return self._whole(floor_divide, "trunc", math.trunc(self.hint))
-        positive = self.kinds.truth((">=", self.quotient[0], 0), self.hint >= 0, self.decisions)
-        return self.floor() if positive.decide() else self.ceil()
+        positive = self.kinds.bool_node((">=", self.quotient[0], 0), self.hint >= 0, self.guard_log)
+        return self.floor() if positive.guard_bool() else self.ceil()
 
     sym_int = trunc
 
     def round(self, digits: int | None = None) -> Any:
         """round(f): no dim says what happens at halves."""
-        number = self.decisions.stand_in(("round", str(self)), self.any_dim())
-        return self.kinds.whole(number, round(self.hint), self.decisions)
+        number = self.guard_log.stand_in(("round", str(self)), self.any_dim())
+        return self.kinds.int_node(number, round(self.hint), self.guard_log)
 
-    def sym_float(self) -> Real:
+    def sym_float(self) -> FloatNode:
         """Itself."""
         return self
 
-    def _made(self, operator: str, other: Real, hint: float, quotient: Any, *, rounded: bool = False) -> Real:
-        return Real((operator, self, other), hint, self.decisions, quotient, rounded=rounded)
+    def _made(self, operator: str, other: FloatNode, hint: float, quotient: Any, *, rounded: bool = False) -> FloatNode:
+        return FloatNode((operator, self, other), hint, self.guard_log, quotient, rounded=rounded)
 
     def _is_exact(self) -> bool:
         return self.quotient is not None and not self.rounded
@@ -117,67 +117,69 @@ class Real(Node):
         """Whether this is a constant by which floats are multiplied and divided without rounding."""
         return self.is_constant() and math.frexp(abs(self.hint))[0] == 0.5  # a power of 2
 
-    def add(self, other: Real) -> Real:
+    def add(self, other: FloatNode) -> FloatNode:
         """f + g"""
         return self._made("add", other, self.hint + other.hint, self._summed(other, 1))
 
-    def sub(self, other: Real) -> Real:
+    def sub(self, other: FloatNode) -> FloatNode:
         """f - g"""
         return self._made("sub", other, self.hint - other.hint, self._summed(other, -1))
 
-    def _summed(self, other: Real, sign: int) -> Any:
+    def _summed(self, other: FloatNode, sign: int) -> Any:
         if not (self._is_exact() and other._is_exact()):
             return None
         assert self.quotient is not None and other.quotient is not None
         (a, b), (c, d) = self.quotient, other.quotient
         return (a * d + sign * c * b, b * d)
 
-    def mul(self, other: Real) -> Real:
+    def mul(self, other: FloatNode) -> FloatNode:
         """f * g"""
         rounded = self.rounded or other.rounded
         known = self.quotient and other.quotient and (not rounded or self._scales() or other._scales())
         quotient = _product(self.quotient, other.quotient) if known else None
         return self._made("mul", other, self.hint * other.hint, quotient, rounded=rounded)
 
-    def float_truediv(self, other: Real) -> Real:
+    def float_truediv(self, other: FloatNode) -> FloatNode:
         """f / g"""
         quotient = None
         if self.quotient and other.quotient and not other.rounded and (not self.rounded or other._scales()):
-            positive = self.decisions.known(">", other.quotient[0], 0)
+            positive = self.guard_log.statically_known(">", other.quotient[0], 0)
             quotient = _product(self.quotient, other.quotient[::-1]) if positive else None
         rounded = self.rounded or not other._scales()
         return self._made("truediv", other, self.hint / other.hint, quotient, rounded=rounded)
 
     truediv = float_truediv
 
-    def float_pow(self, other: Real) -> Real:
+    def float_pow(self, other: FloatNode) -> FloatNode:
         """f ** g"""
         return self._made("pow", other, self.hint**other.hint, None)
 
     pow = float_pow
 
-    def neg(self) -> Real:
+    def neg(self) -> FloatNode:
         """-f"""
         quotient = self.quotient and (-1 * self.quotient[0], self.quotient[1])
-        return Real(("neg", self), -self.hint, self.decisions, quotient, rounded=self.rounded)
+        return FloatNode(("neg", self), -self.hint, self.guard_log, quotient, rounded=self.rounded)
 
-    def sym_sqrt(self) -> Real:
+    def sym_sqrt(self) -> FloatNode:
         """torch.sym_sqrt(f)"""
-        return Real(("sqrt", self), math.sqrt(self.hint), self.decisions)
+        return FloatNode(("sqrt", self), math.sqrt(self.hint), self.guard_log)
 
     sqrt = sym_sqrt
 
     def is_integer(self) -> Any:
         """f.is_integer()"""
         if self.quotient is None:
-            raise self.decisions.lose(self.any_dim())
-        return self.kinds.truth(("==", modulo(*self.quotient), 0), self.hint.is_integer(), self.decisions)
+            raise self.guard_log.specialize(self.any_dim())
+        return self.kinds.bool_node(("==", modulo(*self.quotient), 0), self.hint.is_integer(), self.guard_log)
 
-    def _compare(self, relation: str, other: Real) -> Any:
+    def _compare(self, relation: str, other: FloatNode) -> Any:
         if self.quotient is None or other.quotient is None:
-            raise self.decisions.lose((other if self.is_constant() else self).any_dim())
+            raise self.guard_log.specialize((other if self.is_constant() else self).any_dim())
         (a, b), (c, d) = self.quotient, other.quotient
-        return self.kinds.truth((relation, a * d, c * b), RELATIONS[relation](self.hint, other.hint), self.decisions)
+        return self.kinds.bool_node(
+            (relation, a * d, c * b), RELATIONS[relation](self.hint, other.hint), self.guard_log
+        )
 
 
 def _product(left: Any, right: Any) -> tuple[Dim, Dim]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.errors import CaptureRefused
 from fxonnx.ir.dims import Call, Dim, Expr, Symbol, evaluate, symbol
@@ -23,8 +23,8 @@ _CALLS: dict[str, Callable[..., Any]] = {
 class SizeNodes:
     """The size nodes of one graph. They stand after the last of its inputs."""
 
-    def __init__(self, graph: fx.Graph, decisions: Decisions) -> None:
-        self._graph, self._decisions = graph, decisions
+    def __init__(self, graph: fx.Graph, guard_log: GuardLog) -> None:
+        self._graph, self._guard_log = graph, guard_log
         self._known: dict[Dim, Any] = {}
         self._inputs: list[fx.Node] = []
         self._last: fx.Node | None = None
@@ -83,7 +83,7 @@ class SizeNodes:
                     read = self._call(torch.ops.aten.sym_size.int, node, axis) if size is not value else node
                     read = read if not offset else self._call(operator.sub, read, offset)
                     return read if slope == 1 else self._call(operator.floordiv, read, slope)
-        origin = next((str(key) for key, dim in self._decisions.opaque.items() if dim == symbol(name)), name)
+        origin = next((str(key) for key, dim in self._guard_log.opaque.items() if dim == symbol(name)), name)
         raise CaptureRefused(
             f"the size {name} is an argument, and no whole-number expression says it",
             cause=f"it is {origin}",

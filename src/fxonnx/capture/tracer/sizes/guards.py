@@ -19,7 +19,7 @@ _ANY = -(2**40)  # below what any number is that comes from sizes
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Guard:
     """A comparison that came out true for the traced sizes and need not for others.
 
     `inside` tells whether an op asked (torch checks its arguments), not the model's Python.
@@ -33,7 +33,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class Specialization:
     """A dim of which something made a plain number."""
 
     dim: Dim
@@ -42,16 +42,16 @@ class Loss:
     as_text: bool = False
 
 
-class Frozen(Exception):
+class Specialized(Exception):
     """Something makes a plain number of a dim. Callers make a FrozenDimension of it."""
 
-    def __init__(self, loss: Loss) -> None:
-        super().__init__(f"{loss.dim} becomes a constant")
-        self.loss = loss
+    def __init__(self, specialization: Specialization) -> None:
+        super().__init__(f"{specialization.dim} becomes a constant")
+        self.specialization = specialization
 
 
 @dataclass(slots=True, eq=False)
-class Decisions:
+class GuardLog:
     """The notes of one trace. `lows` and `highs` are the sizes that were asked for, by name of the dim."""
 
     lows: dict[str, int]
@@ -60,17 +60,17 @@ class Decisions:
     locate: Callable[[], Location]
     in_model: bool = False  # whether the model runs
     op: str = ""  # what runs now; empty in the model's own Python
-    taken: dict[tuple[str, Dim], Decision] = field(default_factory=dict)
+    entries: dict[tuple[str, Dim], Guard] = field(default_factory=dict)
     # comparisons in the model's Python that come out so for sizes from 2 up, and otherwise where one size is 1
-    doubts: dict[tuple[str, Dim], Decision | None] = field(default_factory=dict)
-    losses: list[Loss] = field(default_factory=list)
+    zero_one: dict[tuple[str, Dim], Guard | None] = field(default_factory=dict)
+    specializations: list[Specialization] = field(default_factory=list)
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
     origins: dict[Dim, Dim] = field(default_factory=dict)
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
 
-    def known(self, relation: str, left: Dim, right: Dim) -> bool | None:
+    def statically_known(self, relation: str, left: Dim, right: Dim) -> bool | None:
         """What a comparison is for all sizes alike, or None."""
         difference = subtract(left, right)
         if isinstance(difference, int):
@@ -84,62 +84,62 @@ class Decisions:
         low, high = interval(difference, self.lows, self.highs)
         return certain(relation, max(low, 0) if difference in self.sizes else low, high)
 
-    def note(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
+    def add(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
         """Keep a comparison that came out as it did for the traced sizes."""
         said = relation if holds else OPPOSITE[relation]
         key = said, left - right
-        if key not in self.taken or (self.taken[key].inside and not self.op):
-            self.taken[key] = Decision(left, said, right, self.locate(), bool(self.op))
+        if key not in self.entries or (self.entries[key].inside and not self.op):
+            self.entries[key] = Guard(left, said, right, self.locate(), bool(self.op))
 
     @contextmanager
-    def apart(self) -> Iterator[dict[tuple[str, Dim], Decision]]:
+    def nested(self) -> Iterator[dict[tuple[str, Dim], Guard]]:
         """What is noted inside, by itself; it joins the rest at the end, as it is by then."""
-        rest, fresh = self.taken, dict[tuple[str, Dim], Decision]()
-        self.taken = fresh
+        rest, fresh = self.entries, dict[tuple[str, Dim], Guard]()
+        self.entries = fresh
         try:
             yield fresh
         finally:
-            self.taken = rest
+            self.entries = rest
             for key, each in fresh.items():
                 if key not in rest or (rest[key].inside and not each.inside):
                     rest[key] = each
 
-    def doubt(self, relation: str, left: Dim, right: Dim) -> None:
+    def add_zero_one(self, relation: str, left: Dim, right: Dim) -> None:
         """Keep a comparison in the model's own Python that is the same for all sizes from 2 up, and not for 1."""
         if self.op:
             return
         key = relation, subtract(left, right)
-        if key not in self.doubts:
-            self.doubts[key] = self._doubted(*key, left, right)
+        if key not in self.zero_one:
+            self.zero_one[key] = self._zero_one_guard(*key, left, right)
 
-    def _doubted(self, relation: str, difference: Dim, left: Dim, right: Dim) -> Decision | None:
+    def _zero_one_guard(self, relation: str, difference: Dim, left: Dim, right: Dim) -> Guard | None:
         if isinstance(difference, int) or not difference.symbols <= self.hints.keys():
             return None
         holds = RELATIONS[relation](evaluate(difference, self.hints), 0)
         for name in difference.symbols:
             with suppress(ZeroDivisionError):
                 if RELATIONS[relation](evaluate(difference, {**self.hints, name: 1}), 0) is not holds:
-                    return Decision(left, relation if holds else OPPOSITE[relation], right, self.locate(), inside=False)
+                    return Guard(left, relation if holds else OPPOSITE[relation], right, self.locate(), inside=False)
         return None
 
-    def lose(self, dim: Dim, *, as_text: bool = False) -> Frozen:
+    def specialize(self, dim: Dim, *, as_text: bool = False) -> Specialized:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
-        loss = Loss(self._origin(dim), self.locate(), self.op, as_text)
-        self.losses.append(loss)
-        return Frozen(loss)
+        specialization = Specialization(self._origin(dim), self.locate(), self.op, as_text)
+        self.specializations.append(specialization)
+        return Specialized(specialization)
 
-    def settled(self, dim: Dim, hint: int) -> int:
+    def guard_int(self, dim: Dim, hint: int) -> int:
         """The plain number that is wanted of a dim: its value, where that is the same for all sizes tried, which is
-        noted. Raises Frozen where it varies."""
+        noted. Raises Specialized where it varies."""
         if isinstance(dim, int):
             return dim
         names = sorted(dim.symbols)
         if self.op and all(
             evaluate(dim, {name: size + at for at, name in enumerate(names)}) == hint for size in _TRIED
         ):
-            self.note("==", dim, hint, True)
+            self.add("==", dim, hint, True)
             return hint
-        raise self.lose(dim)
+        raise self.specialize(dim)
 
     def stand_in(self, number: Any, origin: Dim) -> Dim:
         """A symbol for a whole number that no dim can say, the same one wherever it stands; it comes from `origin`."""
@@ -162,24 +162,24 @@ class Decisions:
 
     def evaluate_sym_node(self, node: Any, size_oblivious: bool = False, fallback_value: bool | None = None) -> bool:
         """`guard_or_false(…)`, `guard_or_true(…)`: the way that is right for all sizes, unless one is certain."""
-        known: bool | None = node.known()
+        known: bool | None = node.statically_known()
         if known is not None:
             return known
         if self._is_agreed(node.tree):
             return True
-        return bool(node.decide()) if fallback_value is None else fallback_value
+        return bool(node.guard_bool()) if fallback_value is None else fallback_value
 
     def _is_agreed(self, comparison: tuple[Any, ...]) -> bool:
         """Whether two sizes have been found to agree before: torch relies on what it has checked."""
         match comparison:
             case ("==", left, right):
-                return ("==", left - right) in self.taken or ("==", right - left) in self.taken
+                return ("==", left - right) in self.entries or ("==", right - left) in self.entries
         return False
 
     def _maybe_evaluate_static(self, expression: Any) -> bool | None:
         """`statically_known_true(…)`."""
-        known: bool | None = expression.known()
+        known: bool | None = expression.statically_known()
         return known
 
 
-__all__ = ["Decision", "Decisions", "Frozen", "Loss"]
+__all__ = ["Guard", "GuardLog", "Specialization", "Specialized"]

@@ -6,12 +6,12 @@ from typing import Any
 
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.arithmetic import add, divide, multiply, rest, subtract
-from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import Node
 from fxonnx.ir.dims import Dim, maximum, minimum, symbols_of
 
 
-class Formula:
+class SymExpr:
     """A dim as torch looks at expressions: equal to itself alone, with sympy symbols, which torch asks whether they
     come from data (those begin with u)."""
 
@@ -24,7 +24,7 @@ class Formula:
         self.dim = dim
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Formula) and self.dim == other.dim
+        return isinstance(other, SymExpr) and self.dim == other.dim
 
     def __hash__(self) -> int:
         return hash(self.dim)
@@ -47,22 +47,22 @@ class Formula:
         return frozenset(sympy.Symbol(f"s_{name}") for name in symbols_of([self.dim]))
 
 
-class Whole(Node):
+class IntNode(Node):
     """A whole number: a dim, and its value in this run."""
 
     __slots__ = ("dim",)
 
-    def __init__(self, dim: Dim, hint: int, decisions: Decisions) -> None:
-        super().__init__(hint, decisions)
+    def __init__(self, dim: Dim, hint: int, guard_log: GuardLog) -> None:
+        super().__init__(hint, guard_log)
         self.dim = dim
 
     def __str__(self) -> str:
         return str(self.dim)
 
     @property
-    def expr(self) -> Formula:
+    def expr(self) -> SymExpr:
         """torch and the passes of capture compare sizes by this."""
-        return Formula(self.dim)
+        return SymExpr(self.dim)
 
     def is_constant(self) -> bool:
         """Whether the symbols cancelled out."""
@@ -73,8 +73,8 @@ class Whole(Node):
         return self.dim if isinstance(self.dim, int) else None
 
     def guard_int(self, file: str, line: int) -> int:
-        """A plain number is wanted: fine for a constant. Raises Frozen for a dim that varies."""
-        return self.decisions.settled(self.dim, self.hint)
+        """A plain number is wanted: fine for a constant. Raises Specialized for a dim that varies."""
+        return self.guard_log.guard_int(self.dim, self.hint)
 
     def int_(self) -> int:
         """`int(n)`, `range(n)`, `items[n]`."""
@@ -88,36 +88,36 @@ class Whole(Node):
 
     # ── arithmetic ──
 
-    def _made(self, dim: Dim, hint: int) -> Whole:
-        return Whole(dim, hint, self.decisions)
+    def _made(self, dim: Dim, hint: int) -> IntNode:
+        return IntNode(dim, hint, self.guard_log)
 
-    def add(self, other: Whole) -> Whole:
+    def add(self, other: IntNode) -> IntNode:
         """n + m"""
         return self._made(add(self.dim, other.dim), self.hint + other.hint)
 
-    def sub(self, other: Whole) -> Whole:
+    def sub(self, other: IntNode) -> IntNode:
         """n - m"""
         return self._made(subtract(self.dim, other.dim), self.hint - other.hint)
 
-    def mul(self, other: Whole) -> Whole:
+    def mul(self, other: IntNode) -> IntNode:
         """n * m"""
         return self._made(multiply(self.dim, other.dim), self.hint * other.hint)
 
-    def mod(self, other: Whole) -> Whole:
+    def mod(self, other: IntNode) -> IntNode:
         """n % m"""
         return self._made(rest(self.dim, other.dim), self.hint % other.hint)
 
-    def int_floordiv(self, other: Whole) -> Whole:
+    def int_floordiv(self, other: IntNode) -> IntNode:
         """n // m"""
         return self._made(divide(self.dim, other.dim), self.hint // other.hint)
 
     floordiv = int_floordiv
 
-    def lshift(self, other: Whole) -> Whole:
+    def lshift(self, other: IntNode) -> IntNode:
         """n << 2, by a number"""
         return self.mul(self.wrap_int(1 << other.guard_int("", 0)))
 
-    def rshift(self, other: Whole) -> Whole:
+    def rshift(self, other: IntNode) -> IntNode:
         """n >> 2, by a number"""
         return self.int_floordiv(self.wrap_int(1 << other.guard_int("", 0)))
 
@@ -125,42 +125,42 @@ class Whole(Node):
         """The dim."""
         return self.dim
 
-    def sym_max(self, other: Whole) -> Whole:
+    def sym_max(self, other: IntNode) -> IntNode:
         """max(n, m): the one that is larger for all sizes, where there is one."""
-        if self.decisions.known(">=", self.dim, other.dim):
+        if self.guard_log.statically_known(">=", self.dim, other.dim):
             return self
-        if self.decisions.known("<=", self.dim, other.dim):
+        if self.guard_log.statically_known("<=", self.dim, other.dim):
             return other
         return self._made(maximum(self.dim, other.dim), max(self.hint, other.hint))
 
-    def sym_min(self, other: Whole) -> Whole:
+    def sym_min(self, other: IntNode) -> IntNode:
         """min(n, m): the one that is smaller for all sizes, where there is one."""
-        if self.decisions.known("<=", self.dim, other.dim):
+        if self.guard_log.statically_known("<=", self.dim, other.dim):
             return self
-        if self.decisions.known(">=", self.dim, other.dim):
+        if self.guard_log.statically_known(">=", self.dim, other.dim):
             return other
         return self._made(minimum(self.dim, other.dim), min(self.hint, other.hint))
 
-    def sym_sum(self, terms: list[Whole]) -> Whole:
+    def sym_sum(self, terms: list[IntNode]) -> IntNode:
         """sum(terms)"""
         total = self.wrap_int(0)
         for term in terms:
             total = total.add(term)
         return total
 
-    def neg(self) -> Whole:
+    def neg(self) -> IntNode:
         """-n"""
         return self._made(-1 * self.dim, -self.hint)
 
-    def pos(self) -> Whole:
+    def pos(self) -> IntNode:
         """+n"""
         return self
 
     round = floor = ceil = trunc = pos
 
-    def abs(self) -> Whole:
+    def abs(self) -> IntNode:
         """abs(n)"""
-        known = self.decisions.known(">=", self.dim, 0)
+        known = self.guard_log.statically_known(">=", self.dim, 0)
         return (
             self
             if known
@@ -169,7 +169,7 @@ class Whole(Node):
             else self._made(maximum(self.dim, -1 * self.dim), abs(self.hint))
         )
 
-    def pow_by_natural(self, other: Whole) -> Whole:
+    def pow_by_natural(self, other: IntNode) -> IntNode:
         """n ** 2"""
         exponent = other.guard_int("", 0)
         dim: Dim = 1
@@ -181,9 +181,9 @@ class Whole(Node):
 
     def sym_float(self) -> Any:
         """The size as a float."""
-        return self.kinds.real(("float", self), float(self.hint), self.decisions, (self.dim, 1))
+        return self.kinds.float_node(("float", self), float(self.hint), self.guard_log, (self.dim, 1))
 
-    def int_truediv(self, other: Whole) -> Any:
+    def int_truediv(self, other: IntNode) -> Any:
         """n / m"""
         return self.sym_float().float_truediv(other.sym_float())
 
@@ -191,6 +191,6 @@ class Whole(Node):
 
     # ── comparisons ──
 
-    def _compare(self, relation: str, other: Whole) -> Any:
+    def _compare(self, relation: str, other: IntNode) -> Any:
         left, right = self.dim, other.dim
-        return self.kinds.truth((relation, left, right), RELATIONS[relation](self.hint, other.hint), self.decisions)
+        return self.kinds.bool_node((relation, left, right), RELATIONS[relation](self.hint, other.hint), self.guard_log)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from fxonnx.capture.tracer.sizes.guards import Decisions
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
 from fxonnx.ir.dims import Dim
 
@@ -19,23 +19,23 @@ CONSTANT = "number"  # the root of a tree that is a plain value
 class Kinds:
     """The classes of nodes for int, float and bool, which make each other."""
 
-    whole: type
-    real: type
-    truth: type
+    int_node: type
+    float_node: type
+    bool_node: type
 
 
 class Node:
     """What all nodes answer alike. `hint` is the value in this run."""
 
-    __slots__ = ("decisions", "hint")
+    __slots__ = ("guard_log", "hint")
 
     shape_env: Any = None
     constant: Any = None
     pytype: type = int
     kinds: ClassVar[Kinds]  # set where all of them are known
 
-    def __init__(self, hint: Any, decisions: Decisions) -> None:
-        self.hint, self.decisions = hint, decisions
+    def __init__(self, hint: Any, guard_log: GuardLog) -> None:
+        self.hint, self.guard_log = hint, guard_log
 
     @property
     def _hint(self) -> Any:
@@ -95,9 +95,9 @@ class Node:
     _graph_repr = str
 
     def text(self) -> builtins.str:
-        """Text for the model. Raises Frozen where it goes on with it."""
-        if self.decisions.in_model and not self.is_constant() and not self.decisions.op and not is_said():
-            raise self.decisions.lose(self.any_dim(), as_text=True)
+        """Text for the model. Raises Specialized where it goes on with it."""
+        if self.guard_log.in_model and not self.is_constant() and not self.guard_log.op and not is_said():
+            raise self.guard_log.specialize(self.any_dim(), as_text=True)
         return builtins.str(self)
 
     def any_dim(self) -> Dim:
@@ -106,13 +106,13 @@ class Node:
 
     def wrap_int(self, value: int) -> Any:
         """torch: a constant among the symbolic."""
-        return self.kinds.whole(value, value, self.decisions)
+        return self.kinds.int_node(value, value, self.guard_log)
 
     def wrap_float(self, value: float) -> Any:
         """torch: a constant among the symbolic."""
         exact = Fraction(value) if math.isfinite(value) else None
-        return self.kinds.real((CONSTANT, value), value, self.decisions, exact)
+        return self.kinds.float_node((CONSTANT, value), value, self.guard_log, exact)
 
     def wrap_bool(self, value: bool) -> Any:
         """torch: a constant among the symbolic."""
-        return self.kinds.truth((CONSTANT, value), value, self.decisions)
+        return self.kinds.bool_node((CONSTANT, value), value, self.guard_log)

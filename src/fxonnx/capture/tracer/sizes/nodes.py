@@ -2,7 +2,7 @@
 
 torch lets any object with SymNode's methods stand behind a SymInt, in Python and in C++. Its own one builds sympy
 expressions and asks a solver, which is what makes symbolic capture slow; these hold one of our dims, and the size the
-dim has in this run. Arithmetic computes both, a comparison answers by the run and notes what it assumed, and whatever
+dim has in this run. Arithmetic computes both, a comparison cache by the run and notes what it assumed, and whatever
 makes a plain number of a dim (`int(n)`, `range(n)`, an op without a symbolic form) is told of.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from fxonnx.capture.tracer.sizes.bool_node import Truth
-from fxonnx.capture.tracer.sizes.float_node import Real
-from fxonnx.capture.tracer.sizes.guards import Decisions
-from fxonnx.capture.tracer.sizes.int_node import Whole
+from fxonnx.capture.tracer.sizes.bool_node import BoolNode
+from fxonnx.capture.tracer.sizes.float_node import FloatNode
+from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.int_node import IntNode
 from fxonnx.capture.tracer.sizes.layout import LAYOUTS
 from fxonnx.capture.tracer.sizes.node import CONSTANT, Kinds, Node
 from fxonnx.ir.dims import Dim
@@ -38,46 +38,48 @@ _AS_NUMBER = (
 
 def _install() -> None:
     """Methods that differ only in their name, and each class's knowledge of the others."""
-    Node.kinds = Kinds(Whole, Real, Truth)
+    Node.kinds = Kinds(IntNode, FloatNode, BoolNode)
     for name, relation in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
-        for kind in (Whole, Real):
+        for kind in (IntNode, FloatNode):
             setattr(kind, name, _comparison(kind, relation))
-    for kind in (Whole, Real):
+    for kind in (IntNode, FloatNode):
         for unsaid in _UNSAID:
             if not hasattr(kind, unsaid):
                 setattr(kind, unsaid, _loses)
     for name in _AS_NUMBER:
-        setattr(Truth, name, _as_number(name))
+        setattr(BoolNode, name, _as_number(name))
     for layout in LAYOUTS:
-        setattr(Whole, layout.__name__, _layout(layout))
-    Whole.is_non_overlapping_and_dense_indicator = _indicator  # type: ignore[attr-defined]
+        setattr(IntNode, layout.__name__, _layout(layout))
+    IntNode.is_non_overlapping_and_dense_indicator = _indicator  # type: ignore[attr-defined]
 
 
-def _comparison(kind: Any, relation: str) -> Callable[[Any, Any], Truth]:
+def _comparison(kind: Any, relation: str) -> Callable[[Any, Any], BoolNode]:
     return lambda self, other: kind._compare(self, relation, other)
 
 
 def _loses(self: Any, *others: Any) -> Any:
-    raise self.decisions.lose(self.any_dim())
+    raise self.guard_log.specialize(self.any_dim())
 
 
 def _as_number(name: str) -> Callable[..., Any]:
-    def answer(self: Truth, *others: Any) -> Any:
-        numbers = [self.wrap_int(int(each.decide())) if isinstance(each, Truth) else each for each in (self, *others)]
+    def answer(self: BoolNode, *others: Any) -> Any:
+        numbers = [
+            self.wrap_int(int(each.guard_bool())) if isinstance(each, BoolNode) else each for each in (self, *others)
+        ]
         return getattr(numbers[0], name)(*numbers[1:])
 
     return answer
 
 
-def _layout(ask: Callable[[list[int], list[int]], bool]) -> Callable[..., Truth]:
-    def answer(self: Whole, sizes: list[Whole], strides: list[Whole]) -> Truth:
+def _layout(ask: Callable[[list[int], list[int]], bool]) -> Callable[..., BoolNode]:
+    def answer(self: IntNode, sizes: list[IntNode], strides: list[IntNode]) -> BoolNode:
         value = ask([size.hint for size in sizes], [stride.hint for stride in strides])
-        return Truth((CONSTANT, value), value, self.decisions)
+        return BoolNode((CONSTANT, value), value, self.guard_log)
 
     return answer
 
 
-def _indicator(self: Whole, sizes: list[Whole], strides: list[Whole]) -> Whole:
+def _indicator(self: IntNode, sizes: list[IntNode], strides: list[IntNode]) -> IntNode:
     dense = self.is_non_overlapping_and_dense(sizes, strides)  # type: ignore[attr-defined]
     return self.wrap_int(int(dense.hint))
 
@@ -85,9 +87,9 @@ def _indicator(self: Whole, sizes: list[Whole], strides: list[Whole]) -> Whole:
 _install()
 
 
-def size(dim: Dim, hint: int, decisions: Decisions) -> int | torch.SymInt:
+def sym_int(dim: Dim, hint: int, guard_log: GuardLog) -> int | torch.SymInt:
     """A size for a tensor's shape: a plain int for a constant."""
-    return dim if isinstance(dim, int) else torch.SymInt(Whole(dim, hint, decisions))
+    return dim if isinstance(dim, int) else torch.SymInt(IntNode(dim, hint, guard_log))
 
 
 def dim_of(number: int | torch.SymInt) -> Dim:
@@ -95,4 +97,4 @@ def dim_of(number: int | torch.SymInt) -> Dim:
     return number if isinstance(number, int) else number.node.dim
 
 
-__all__ = ["Real", "Truth", "Whole", "dim_of", "size"]
+__all__ = ["BoolNode", "FloatNode", "IntNode", "dim_of", "sym_int"]

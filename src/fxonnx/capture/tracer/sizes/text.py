@@ -1,4 +1,4 @@
-"""Text made of a size or a tensor: free where it is said to somebody, a loss where the model goes on with it.
+"""Text made of a size or a tensor: free where it is said to somebody, a specialization where the model goes on with it.
 
 logger.info(f"{x.shape}")                    free
 raise ValueError(f"at most 8, not {n}")      free, as is the message of an assert

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from fxonnx.capture.tracer.state.snapshot import CONTAINERS, Content
+from fxonnx.capture.tracer.state.snapshot import CONTAINERS, ContainerSnapshot
 
 _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _PLAIN = (*CONTAINERS, defaultdict)  # not what is derived of them, which may do anything
@@ -22,23 +22,23 @@ _LARGE = 1000  # elements; a container of more is data
 
 
 @dataclass(slots=True)
-class Namespaces:
+class ModuleGlobals:
     """The namespaces of some modules as they were: each class, and the source file that it is in; torch's are not
     looked at. Names of code, which an import adds, are no matter."""
 
     owners: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    contents: list[Content] = field(default_factory=list)
+    contents: list[ContainerSnapshot] = field(default_factory=list)
     caches: list[tuple[Any, int]] = field(default_factory=list)  # of functions, and how often it had nothing
 
     @staticmethod
-    def of(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Namespaces:
+    def of(modules: Iterable[nn.Module], functions: Iterable[Any]) -> ModuleGlobals:
         """Those of the classes of modules, and of the files that functions are in."""
-        found = Namespaces()
+        found = ModuleGlobals()
         for owner in dict.fromkeys(_owners(modules, functions)):
             names = found.owners[owner] = dict(vars(owner))
             for name, value in names.items():
                 if type(value) in _PLAIN and len(value) <= _LARGE and not name.startswith("__"):
-                    found.contents.append(Content.of(value, f"{owner.__name__}.{name}"))
+                    found.contents.append(ContainerSnapshot.of(value, f"{owner.__name__}.{name}"))
                 elif isinstance(value, _CACHED):
                     found.caches.append((value, value.cache_info().misses))
         return found

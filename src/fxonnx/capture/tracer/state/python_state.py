@@ -12,22 +12,22 @@ import torch
 from torch import nn
 
 from fxonnx.capture.tracer.state.generators import Generator, generators
-from fxonnx.capture.tracer.state.module_globals import Namespaces
-from fxonnx.capture.tracer.state.snapshot import CONTAINERS, Container, Content
+from fxonnx.capture.tracer.state.module_globals import ModuleGlobals
+from fxonnx.capture.tracer.state.snapshot import CONTAINERS, Container, ContainerSnapshot
 
 _CLOSED = (torch.Tensor, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, str, int, float, type(None))
 _LARGE = 1000  # elements; a container of more is data, and what is in its elements is not looked at
 
 
 @dataclass(slots=True)
-class Changes:
+class StateChanges:
     """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
     buffer), and the names of `others`: attributes that are no tensors or had been none, globals, and generators of
     random numbers that torch does not know."""
 
     modules: dict[str, nn.Module]
-    kept: Kept
-    namespaces: Namespaces
+    kept: Snapshot
+    namespaces: ModuleGlobals
     generators: list[Generator]
     tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Changes:
 
 
 @contextmanager
-def untouched(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[Changes]:
+def preserved(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[StateChanges]:
     """Put back the attributes of every module, and what the containers and plain objects among them hold: hooks,
     caches, flags and counters alike, so that what belongs together stays together. Their classes, the globals of their
     source files and the generators of random numbers too. `functions` are parts of the model that are no
@@ -62,8 +62,8 @@ def untouched(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[Chang
     Raises RuntimeError where a tensor of the model was really written to, past the recorder.
     """
     modules = dict(model.named_modules())
-    namespaces = Namespaces.of(modules.values(), functions)
-    changes = Changes(modules, Kept(modules), namespaces, generators())
+    namespaces = ModuleGlobals.of(modules.values(), functions)
+    changes = StateChanges(modules, Snapshot(modules), namespaces, generators())
     owned = [each for each in (*model.parameters(), *model.buffers()) if not each.is_inference()]
     versions = [(tensor, tensor._version) for tensor in owned]
     try:
@@ -78,18 +78,18 @@ def untouched(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[Chang
         raise RuntimeError("a parameter or buffer was written to in another thread while the model was captured")
 
 
-class Kept:
+class Snapshot:
     """The attributes of objects, and the contents of the containers and objects among them; each with a name."""
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
-        self._contents: dict[int, Content] = {}
+        self._contents: dict[int, ContainerSnapshot] = {}
         waiting: list[tuple[Container, str]] = [(vars(module), path) for path, module in modules.items()]
         self._roots = {id(owner) for owner, _ in waiting}
         while waiting:
             owner, name = waiting.pop()
             if id(owner) in self._contents:
                 continue
-            self._contents[id(owner)] = Content.of(owner, name)
+            self._contents[id(owner)] = ContainerSnapshot.of(owner, name)
             if len(owner) <= _LARGE:
                 waiting.extend((inner, self._name(owner, name, key)) for key, inner in _inner(owner))
 

@@ -13,7 +13,7 @@ CONTAINERS = (dict, list, set, deque)
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ContainerSnapshot:
     """A container, the objects that were in it, and a name for it."""
 
     owner: Container
@@ -21,9 +21,9 @@ class Content:
     name: str
 
     @staticmethod
-    def of(owner: Container, name: str) -> Content:
+    def of(owner: Container, name: str) -> ContainerSnapshot:
         """What it holds now."""
-        return Content(owner, dict(owner) if isinstance(owner, dict) else list(owner), name)
+        return ContainerSnapshot(owner, dict(owner) if isinstance(owner, dict) else list(owner), name)
 
     def has_changed(self) -> bool:
         """Whether it holds other objects, or in another order."""
@@ -47,4 +47,4 @@ class Content:
             owner.update(self.before) if isinstance(owner, (dict, set)) else owner.extend(self.before)
 
 
-__all__ = ["CONTAINERS", "Container", "Content"]
+__all__ = ["CONTAINERS", "Container", "ContainerSnapshot"]
