@@ -88,7 +88,9 @@ def compile(
     start = perf_counter()
     program = _capture(model, example_inputs, example_kwargs, dynamic_shapes, input_names, mode, capture)
     captured = perf_counter() - start
-    graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
+    decomposer = Decomposer(program)
+    graph = _lower(program, standard().layer(lowerings or {}), decomposer, target, output_names)
+    program = program.assuming(decomposer.assumptions)
     stages.append(Stage("lower", graph, perf_counter() - start - captured, "lowered"))
     stages += (optimizer(tuple(rules)) if optimize else CLEAN).stages(graph, target)
     if opset is None:
@@ -142,8 +144,14 @@ def _capture(
     )  # fmt: skip
 
 
-def _lower(program: Program, registry: Registry, target: Target, output_names: Sequence[str] | None) -> Graph:
-    graph = import_program(program, registry, Decomposer(program), target.opset)
+def _lower(
+    program: Program,
+    registry: Registry,
+    decomposer: Decomposer,
+    target: Target,
+    output_names: Sequence[str] | None,
+) -> Graph:
+    graph = import_program(program, registry, decomposer, target.opset)
     if not graph.outputs:
         raise CaptureRefused(
             "the model returns no tensor",

@@ -20,18 +20,15 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from fxonnx.capture import tracer
+from fxonnx.capture import export, tracer
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import requests
+from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
 from fxonnx.capture.call.tree import Branch, flatten
-from fxonnx.capture.export.assemble import assemble
 from fxonnx.capture.export.exported import take
-from fxonnx.capture.export.strategy import trace, zero_one_check
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.surroundings import training_mode
-from fxonnx.capture.tracer.torch_private import is_traceable_wrapper_subclass
-from fxonnx.errors import CaptureRefused, raise_all
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
 
@@ -75,38 +72,19 @@ def capture(
     assert isinstance(tree, Branch)
     names = leaf_names(paths, input_names)
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
-    table = requests(dynamic_shapes, inputs, names, leaves)
     flat = Flat(model, arguments.without_values(), tree)
+    example = Example(flat, names, leaves, requests(dynamic_shapes, inputs, names, leaves))
 
     def signature() -> Signature:  # once the model has run
         result = flat.returned
         return Signature(parameters, arguments.without_values(), inputs, names, result.tree, result_names(result.paths))
 
-    reason = ""
     with training_mode(flat.model, mode):
-        if strategy != "export":
-            try:
-                return tracer.trace(flat, table, names, leaves, signature, mode)
-            except tracer.Beyond as beyond:
-                if strategy == "trace":
-                    raise beyond.error from beyond.__cause__
-                reason = str(beyond)
-        done, frozen = trace(flat, table, names, leaves)
-    program = assemble(done.exported, signature(), done.naming, frozen=frozen, assumptions=tuple(done.kept))
-    _refuse_made_of_others(program)
-    return replace(program, fallback=reason, zero_one=zero_one_check(flat, mode, done) if done.example else None)
-
-
-def _refuse_made_of_others(program: Program) -> None:
-    """Raise CaptureRefused for weights that are no arrays of numbers; torch.export keeps them as they are."""
-    raise_all(
-        [
-            CaptureRefused(
-                f"the weight {weight.key} is a {type(weight.tensor).__name__}",
-                cause="it is made of other tensors, and what calls on it do is written in Python",
-                cure="give the model plain tensors for weights: dequantized, or packed with calls that unpack them",
-            )
-            for weight in program.weights.values()
-            if is_traceable_wrapper_subclass(weight.tensor)
-        ]
-    )
+        if strategy == "export":
+            return export.capture(example, signature, mode)
+        try:
+            return tracer.capture(example, signature, mode)
+        except tracer.Beyond as beyond:
+            if strategy == "trace":
+                raise beyond.error from beyond.__cause__
+            return replace(export.capture(example, signature, mode), fallback=str(beyond))

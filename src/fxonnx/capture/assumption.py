@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from fxonnx.location import Location
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+_MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
@@ -30,12 +31,25 @@ class Assumption:
     location: Location
     text: str = ""
 
-    def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether the graph is right for these sizes, by name of the dim; not where something is divided by 0."""
+    def holds(self, sizes: Mapping[str, int], *, undefined: bool = False) -> bool:
+        """Whether the graph is right for these sizes, by name of the dim; `undefined` where one divides by 0."""
         try:
             return RELATIONS[self.relation](evaluate(self.left, sizes), evaluate(self.right, sizes))
         except ZeroDivisionError:
-            return False
+            return undefined
+
+    def leaves_free(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it leaves every one of its dims some larger size, alone or together with the others."""
+        together = len(self.symbols) == 1 and self._holds_for_multiples(sizes, self.symbols)
+        return together or all(self._holds_for_multiples(sizes, {name}) for name in self.symbols)
+
+    def _holds_for_multiples(self, sizes: Mapping[str, int], names: Set[str]) -> bool:
+        return any(
+            self.holds(
+                {name: size * multiple if name in names else size for name, size in sizes.items()}, undefined=True
+            )
+            for multiple in _MULTIPLES
+        )
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -44,3 +58,13 @@ class Assumption:
 
     def __str__(self) -> str:
         return self.text or f"{self.left} {self.relation} {self.right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard(Assumption):
+    """A comparison as it was met: true for the traced sizes, and not for all.
+
+    `inside` tells whether an op asked (torch checks its arguments), not the model's Python.
+    """
+
+    inside: bool = False

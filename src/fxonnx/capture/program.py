@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import fx
@@ -20,6 +20,10 @@ from fxonnx.location import Location
 
 if TYPE_CHECKING:
     from fxonnx.capture.tracer.sizes.traced import TracedSizes
+
+
+LIFTED = "lifted_tensor_"
+"""How a weight's key ends that is a constant of the model's code; torch.export's name for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,13 @@ class SymbolInfo:
     maximum: int | None
 
 
-def make_graph(body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> fx.Graph:
+Retraced: TypeAlias = "tuple[fx.Graph, Sequence[Assumption]]"
+"""a graph, and what it assumes about sizes"""
+
+
+def make_graph(body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> Retraced:
     """The graph of `body(*values)` for the fake values of torch.export; composite calls are kept `whole` or not."""
-    return make_fx(body, tracing_mode="real", pre_dispatch=whole)(*values).graph
+    return make_fx(body, tracing_mode="real", pre_dispatch=whole)(*values).graph, ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,8 @@ class Program:
     asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
     model's Python code that a call must answer as the example did; `zero_one_assumptions` are those that come out so
     for all sizes from 2 up, and about which `mismatch` knows more. `strategy` tells who captured, and `fallback` why
-    torch.export had to, where the tracer was asked first. `retrace(body, values, whole, location)` records a
-    function of the graph's fake values, and may add to the assumptions.
+    torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
+    location)` records a function of the graph's fake values.
     """
 
     graph: fx.Graph
@@ -102,10 +110,15 @@ class Program:
     frozen: tuple[str, ...] = ()
     assumptions: Sequence[Assumption] = ()
     zero_one_assumptions: tuple[Assumption, ...] = ()
+    attempts: tuple[str, ...] = ()
     strategy: str = "export"
     fallback: str = ""
     zero_one: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
-    retrace: Callable[[Callable[..., Any], Sequence[Any], bool, Location], fx.Graph] = make_graph
+    retrace: Callable[[Callable[..., Any], Sequence[Any], bool, Location], Retraced] = make_graph
+
+    def assuming(self, more: Iterable[Assumption]) -> Program:
+        """The same with further assumptions."""
+        return replace(self, assumptions=tuple(dict.fromkeys((*self.assumptions, *more))))
 
     def mismatch(self, sizes: Mapping[str, int]) -> CallMismatch | None:
         """Why the program does not hold where some of these sizes, by name of the dim, are 0 or 1; None where it does.

@@ -6,9 +6,8 @@ short one (`{"x": {0: "batch"}}`, by argument, leaf or input name, an expression
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, TypeAlias
 
 import torch
@@ -16,7 +15,7 @@ from torch.export import Dim as TorchDim
 
 from fxonnx.capture.call.tree import Branch, Slot, Tree
 from fxonnx.errors import InvalidDynamicShapes
-from fxonnx.ir.dims import Dim, evaluate, parse_dim, symbols_of
+from fxonnx.ir.dims import Dim, parse_dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,96 +218,3 @@ def _parsed(text: str, place: str) -> Dim:
     if isinstance(dim, int):
         raise InvalidDynamicShapes(f"{text!r} is no name for a dim ({place})", cure="leave static dims out")
     return dim
-
-
-# ── example sizes ────────────────────────────────────────
-
-
-def named_sizes(table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]) -> dict[str, int]:
-    """The example's size of each of the user's names. Raises InvalidDynamicShapes where two dims of one name differ."""
-    sizes: dict[str, tuple[int, Axis]] = {}
-    for axis, request in sorted(table.items(), key=lambda item: item[1].name is None):
-        for name, size in _solve(request.dim, leaves[axis[0]].shape[axis[1]]):
-            known, first = sizes.setdefault(name, (size, axis))
-            if known != size:
-                raise InvalidDynamicShapes(
-                    f"dim {name!r} has two sizes in the example inputs",
-                    cause=f"{known} ({_say(first, names)}) and {size} ({_say(axis, names)})",
-                    cure="give the two dims different names, or example inputs that agree",
-                )
-    return {name: size for name, (size, _) in sizes.items()}
-
-
-def _solve(dim: Dim | None, size: int) -> Iterator[tuple[str, int]]:
-    """What one dim's size says about a name: nothing where it has several, or does not come out whole."""
-    if dim is None or isinstance(dim, int) or len(dim.symbols) != 1:
-        return
-    (name,) = dim.symbols
-    offset = evaluate(dim, {name: 0})
-    slope = evaluate(dim, {name: 1}) - offset
-    if slope and (size - offset) % slope == 0:
-        yield name, (size - offset) // slope
-
-
-def _say(axis: Axis, names: Sequence[str]) -> str:
-    return f"{names[axis[0]]}, axis {axis[1]}"
-
-
-def resized(
-    table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor], distinct: bool = False
-) -> list[torch.Tensor]:
-    """Example tensors whose dynamic dims all have a size of 2 or more: torch takes 0 and 1 for constants whatever
-    one asks.
-
-    With `distinct`, no two dims of different names share a size, so that no comparison of sizes comes out true by
-    accident.
-    """
-    fresh = _fresh_sizes(leaves)
-    sizes = named_sizes(table, names, leaves)
-    seen: set[int] = set()
-    for name, size in sizes.items():
-        if size < 2 or (distinct and size in seen):
-            sizes[name] = next(fresh)
-        seen.add(sizes[name])
-    groups: dict[Axis, int] = {}
-    shapes = [list(leaf.shape) for leaf in leaves]
-    for (index, axis), request in table.items():
-        old = leaves[index].shape[axis]
-        if request.dim is not None and symbols_of([request.dim]) <= sizes.keys():
-            shapes[index][axis] = evaluate(request.dim, sizes)
-        elif old < 2:  # unnamed dims that stand on the same axis and have the same size are taken for the same dim
-            shapes[index][axis] = (
-                groups[axis, old] if (axis, old) in groups else groups.setdefault((axis, old), next(fresh))
-            )
-    return [
-        leaf if list(leaf.shape) == shape else like(leaf, shape, leaf.device)
-        for leaf, shape in zip(leaves, shapes, strict=True)
-    ]
-
-
-def _fresh_sizes(leaves: Iterable[torch.Tensor]) -> Iterator[int]:
-    taken = {size for leaf in leaves for size in leaf.shape}
-    return (size for size in count(2) if size not in taken)
-
-
-def like(leaf: torch.Tensor, shape: Sequence[int], device: torch.device) -> torch.Tensor:
-    """A tensor of another shape in its place, laid out alike (channels last); its values are never read, so they are
-    never written."""
-    layout = sorted(range(leaf.dim()), key=leaf.stride, reverse=True)
-    return torch.empty_permuted(shape, layout, dtype=leaf.dtype, device=device)
-
-
-def without(table: Requests, axes: Iterable[Axis]) -> Requests:
-    """The table less some dims."""
-    gone = set(axes)
-    return {axis: request for axis, request in table.items() if axis not in gone}
-
-
-def torch_shapes(table: Requests, leaves: Sequence[torch.Tensor]) -> tuple[dict[int, Any], ...]:
-    """The table for torch.export, in which every dim is `Dim.AUTO`: it may freeze, and we see that it did and say
-    where."""
-    shapes: tuple[dict[int, Any], ...] = tuple({} for _ in leaves)
-    for (index, axis), request in table.items():
-        low = max(request.minimum, 2) if request.maximum is not None or request.minimum > 2 else None
-        shapes[index][axis] = TorchDim.AUTO if low is None else TorchDim.AUTO(min=low, max=request.maximum)
-    return shapes

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import torch
 
 from fxonnx.capture.assumption import Assumption
-from fxonnx.capture.call.dynamic import Axis, like
+from fxonnx.capture.call.dynamic import Axis
+from fxonnx.capture.call.example import empty_like
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import Difference, compare
 from fxonnx.capture.failures import Translating
@@ -48,19 +49,19 @@ def nothing(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequenc
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """Of example inputs, their kinds: not the tensors. And the autocast that is on around the model."""
+class Kinds:
+    """Of example inputs what a capture needs to be repeated, not the tensors; and the autocast that is on around it."""
 
     sketches: tuple[torch.Tensor, ...]  # on the meta device
     devices: tuple[torch.device, ...]
     autocast: tuple[bool, torch.dtype]
 
     @staticmethod
-    def of(leaves: Sequence[torch.Tensor]) -> Example:
+    def of(leaves: Sequence[torch.Tensor]) -> Kinds:
         """For these inputs, now."""
         sketches = tuple(torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta") for x in leaves)
         autocast = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-        return Example(sketches, tuple(x.device for x in leaves), autocast)
+        return Kinds(sketches, tuple(x.device for x in leaves), autocast)
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +78,7 @@ class ZeroOneCheck:
     mode: str
     axes: Mapping[Axis, Dim]
     sizes: Mapping[str, int]
-    example: Example
+    kinds: Kinds
     general: CapturedGraph | None = None
     answers: dict[tuple[tuple[str, int], ...], CallMismatch | Sequence[Assumption]] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
@@ -114,14 +115,14 @@ class ZeroOneCheck:
         sizes = {**self.sizes, **small}
         shapes = [
             [evaluate(self.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(sketch.shape)]
-            for leaf, sketch in enumerate(self.example.sketches)
+            for leaf, sketch in enumerate(self.kinds.sketches)
         ]
-        return [like(*each) for each in zip(self.example.sketches, shapes, self.example.devices, strict=True)]
+        return [empty_like(*each) for each in zip(self.kinds.sketches, shapes, self.kinds.devices, strict=True)]
 
     @contextmanager
     def _prepared(self) -> Iterator[None]:
         """As the model was captured."""
-        enabled, dtype = self.example.autocast
+        enabled, dtype = self.kinds.autocast
         with training_mode(self.model, self.mode), torch.autocast("cpu", dtype, enabled), Translating():
             yield
 

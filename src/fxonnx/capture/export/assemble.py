@@ -11,7 +11,6 @@ import torch
 from torch import fx
 from torch.export.graph_signature import ConstantArgument, ExportGraphSignature, InputKind, OutputKind
 
-from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.inputs import Signature
 from fxonnx.capture.export.freeze import Naming
 from fxonnx.capture.graph.functional import make_functional
@@ -51,8 +50,7 @@ class Ports:
     constants: list[fx.Node] = field(default_factory=list)  # Python arguments of an ExportedProgram; nothing reads them
 
 
-def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrapped: bool = True,
-             frozen: tuple[str, ...] = (), assumptions: tuple[Assumption, ...] = ()) -> Program:  # fmt: skip
+def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrapped: bool = True) -> Program:
     """The Program of an ExportedProgram, whose graph it takes over and changes."""
     graph, locator = exported.graph, Locator(WRAPPER if wrapped else "")
     ports = read_ports(exported, wrapped)
@@ -73,13 +71,11 @@ def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrappe
             Writeback(index, mutations[node]) for index, node in enumerate(ports.inputs) if node in mutations
         ),
         outputs=user_outputs(exported, wrapped),
-        symbols=naming.symbols,
+        symbols={},
         signature=signature,
         sizes=naming.sizes(),
         locator=locator,
         subgraphs={node: getattr(graph.owning_module, str(node.target)) for node in graph.find_nodes(op="get_attr")},
-        frozen=frozen,
-        assumptions=assumptions,
     )
 
 

@@ -5,7 +5,7 @@ What froze is said, never passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -14,10 +14,11 @@ import sympy
 import torch
 from torch import fx
 
+from fxonnx.capture.assumption import Guard
 from fxonnx.capture.call.dynamic import Axis, Request, Requests
 from fxonnx.capture.export.sizes import Sizes
-from fxonnx.capture.program import SymbolInfo
-from fxonnx.ir.dims import Dim, symbol, symbols_of
+from fxonnx.ir.dims import Dim, Expr, symbol, symbols_of
+from fxonnx.location import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,11 @@ class Freeze:
 
 @dataclass(slots=True)
 class Naming:
-    """The captured symbols: what each of torch's is called, their ranges, and the dims that are not free."""
+    """The captured symbols: what each of torch's is called, and the dims that are not free."""
 
     dims: dict[str, Dim] = field(default_factory=dict)  # torch's symbol -> our dim
-    symbols: dict[str, SymbolInfo] = field(default_factory=dict)  # torch's symbol -> name and range
     frozen: list[Freeze] = field(default_factory=list)
     axes: dict[Axis, Dim] = field(default_factory=dict)  # the dims that were asked for and are free
-    # name, the range that was asked for, the range that works
-    narrowed: list[tuple[str, str, str]] = field(default_factory=list)
 
     def sizes(self) -> Sizes:
         """A converter that knows these names."""
@@ -119,39 +117,24 @@ def _note_free(naming: Naming, inputs: Sequence[fx.Node], table: Requests) -> No
             naming.axes[axis] = sizes.expression(expression)
 
 
-def add_ranges(
-    naming: Naming, ranges: Mapping[Any, Any], table: Requests, explained: Callable[[str, int], bool]
-) -> None:
-    """Ranges by torch's symbol.
+def asked_bounds(naming: Naming, requests: Requests) -> tuple[dict[str, int], dict[str, int]]:
+    """The least and the greatest size that was asked for, by the dim's name."""
+    names = symbols_of(naming.dims.values())
+    asked = {request.name: request for request in requests.values() if request.name in names}
+    lows = dict.fromkeys(names, 2) | {str(name): max(each.minimum, 2) for name, each in asked.items()}
+    return lows, {str(name): each.maximum for name, each in asked.items() if each.maximum is not None}
 
-    torch.export captures for sizes of 2 and more and holds smaller ones for the same, so a lower bound of 2 says
-    nothing. Higher ones mostly come from torch's own bookkeeping (a size of 2 or more after five poolings has another
-    memory layout than 1): the graph is right below them too, and an op that cannot work there says so when it runs.
-    They count where `explained(name, bound)` finds a decision of the model behind them.
+
+def upper_bounds(naming: Naming, ranges: Mapping[Any, Any], highs: Mapping[str, int]) -> Iterator[Guard]:
+    """The greatest sizes that torch found, below what was asked for.
+
+    What it found for the least says nothing: 2 where it left out smaller ones, more mostly by its own bookkeeping (a
+    size of 2 or more after five poolings has another memory layout than 1). Guards of the model tell.
     """
-    asked = {request.name: request for request in table.values() if request.name}
-    by_name = {str(key): value for key, value in ranges.items()}
-    for key, dim in naming.dims.items():
-        name = None if isinstance(dim, int) else dim.name
-        if name is None or key not in by_name:
-            continue
-        low, high = _bound(by_name[key].lower) or 0, _bound(by_name[key].upper)
-        low = low if low > 2 and explained(name, low) else 0
-        request = asked.get(name, Request())
-        bounds = [each for each in (high, request.maximum) if each is not None]
-        naming.symbols[key] = SymbolInfo(name, max(low, request.minimum), min(bounds, default=None))
-        narrower = low > max(request.minimum, 2) or (high is not None and high < (request.maximum or 0))
-        if request.maximum is not None and narrower:
-            naming.narrowed.append((name, f"{request.minimum} to {request.maximum}", f"{low} to {high}"))
-    _intersect(naming)
-
-
-def _intersect(naming: Naming) -> None:
-    """One range for each name: two of torch's symbols share one where the user says that they are one."""
-    for key, info in naming.symbols.items():
-        alike = [each for each in naming.symbols.values() if each.name == info.name]
-        highs = [each.maximum for each in alike if each.maximum is not None]
-        naming.symbols[key] = SymbolInfo(info.name, max(each.minimum for each in alike), min(highs, default=None))
+    for key, found in ((str(key), each) for key, each in ranges.items()):
+        dim, high = naming.dims.get(key, 0), _bound(found.upper)
+        if isinstance(dim, Expr) and dim.name is not None and high is not None and high < highs.get(dim.name, high + 1):
+            yield Guard(dim, "<=", high, Location())
 
 
 def example_sizes(naming: Naming, inputs: Sequence[fx.Node], leaves: Sequence[torch.Tensor]) -> dict[str, int]:

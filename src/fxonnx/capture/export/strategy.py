@@ -1,178 +1,181 @@
-"""From a model and example tensors to an ExportedProgram with the dims that were asked for; tried again where the
-example itself was in the way."""
+"""Capture by torch.export, in which the dims that were asked for are free; tried again where the example itself was in
+the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch.export import ExportedProgram
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fxonnx.capture.assumption import Assumption
-from fxonnx.capture.call.dynamic import Axis, Requests, resized, without
-from fxonnx.capture.call.inputs import Flat
+from fxonnx.capture.call.dynamic import Axis
+from fxonnx.capture.call.example import Example
+from fxonnx.capture.call.inputs import Signature
+from fxonnx.capture.constraints import Constraints, classify, frozen_at, tied
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
-from fxonnx.capture.equivalence.zero_one import Example, ZeroOneCheck, nothing
+from fxonnx.capture.equivalence.zero_one import Kinds, ZeroOneCheck, nothing
 from fxonnx.capture.export.annotate_frames import annotate_frames
-from fxonnx.capture.export.assemble import read_ports
-from fxonnx.capture.export.freeze import Freeze, Naming, add_ranges, example_sizes, name_symbols
-from fxonnx.capture.export.guards import assumptions, decides, decisions, shape_env, symbol_of
+from fxonnx.capture.export.assemble import assemble, read_ports
+from fxonnx.capture.export.freeze import Freeze, Naming, asked_bounds, example_sizes, name_symbols, upper_bounds
+from fxonnx.capture.export.guards import guards, inexact, place_of_freeze, shape_env, user_lines
 from fxonnx.capture.export.torch_export import export
 from fxonnx.capture.failures import Translating
-from fxonnx.errors import Error, FrozenDimension, raise_all
+from fxonnx.capture.program import Program
+from fxonnx.capture.retry import Remedy, RetryPlan
+from fxonnx.errors import CaptureRefused, Error, FrozenDimension, raise_all
 from fxonnx.ir.dims import symbols_of
-from fxonnx.location import Location
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One successful run of torch.export: the program, its dims by name, and what it assumed."""
+def capture(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
+    """The Program of an example's model, which is in the training `mode` now.
+
+    `signature` is asked for after the model has run. Raises FrozenDimension for each required dim that is not free, or
+    what capturing raises.
+    """
+    annotate_frames(example.flat.model)
+    attempt, done, tried = PLAN.carry_out(_Attempt(example.resized(), example), _run)
+    if isinstance(done, Error):
+        raise attempt.failure or done
+    _require_free(done)
+    frozen = [f"{example.label(axis)}: {reason}" for axis, reason in attempt.frozen.items()]
+    frozen += [f"{example.label(each.axis)}: always {each.fixed}" for each in done.naming.frozen]
+    lows, highs = asked_bounds(done.naming, done.example.requests)
+    program = replace(
+        assemble(done.exported, signature(), done.naming),
+        symbols=done.constraints.infos(symbols_of(done.naming.dims.values()), lows, highs),
+        assumptions=tuple(done.constraints.assumptions),
+        frozen=tuple(frozen),
+        attempts=tried,
+    )
+    _refuse_made_of_others(program)
+    return replace(program, zero_one=_zero_one_check(done, mode)) if done.sizes else program
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Attempt:
+    """What torch.export is asked for; the optional dims that are known to be `frozen`, and why; the first `failure`,
+    and a success to go back to."""
+
+    example: Example
+    original: Example
+    is_distinct: bool = False
+    frozen: dict[Axis, str] = field(default_factory=dict)
+    given_up: int = 0  # kinds of small dims
+    failure: Error | None = None
+    fallback: _Exported | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Exported:
+    """One success of torch.export: the program, its dims by name, their sizes in the example, and what was assumed."""
 
     exported: ExportedProgram
+    example: Example
     naming: Naming
-    leaves: Sequence[torch.Tensor]
-    table: Requests
-    example: dict[str, int]
-    pinning: list[Assumption]
-    kept: list[Assumption]
-    places: dict[str, Location]
+    sizes: dict[str, int]
+    constraints: Constraints
+    inexact: list[Assumption]
 
 
-def trace(
-    flat: Flat, table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
-) -> tuple[Trace, tuple[str, ...]]:
-    """A trace in which every required dim is free, and sentences about the optional ones that are not.
-
-    Raises FrozenDimension, or what capturing raises.
-    """
-    annotate_frames(flat.model)
-    done = _first(flat, attempts(table, names, leaves))
-    if _tied_by_accident(done):
-        done = _first(flat, iter([(table, resized(table, names, leaves, distinct=True))]), fallback=done)
-    given_up = [axis for axis in table if axis not in done.table]
-    said = [f"{names[leaf]}, axis {axis}: size {leaves[leaf].shape[axis]} cannot vary" for leaf, axis in given_up]
-    while pinned := _optional_pins(done):
-        said += [f"{names[axis[0]]}, axis {axis[1]}: {reason}" for axis, reason in pinned.items()]
-        done = _run(flat, without(done.table, pinned), done.leaves)
-    _require(done, names)
-    said += [f"{names[each.axis[0]]}, axis {each.axis[1]}: always {each.fixed}" for each in done.naming.frozen]
-    return done, tuple(said)
+def _run(attempt: _Attempt) -> _Exported | Error:
+    try:
+        return _export(attempt.example)
+    except Error as error:
+        return attempt.fallback or error
 
 
-def zero_one_check(flat: Flat, mode: str, done: Trace) -> ZeroOneCheck:
-    """The judge of sizes that torch.export left out; it does not keep the graph."""
-    table = done.table
-
-    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
-        exported = export(flat, leaves, table if dynamic else {})
-        return CapturedGraph.of(exported, flat.returned.tree)
-
-    return ZeroOneCheck(record, nothing, flat.model, mode, done.naming.axes, done.example, Example.of(done.leaves))
-
-
-def attempts(
-    table: Requests, names: Sequence[str], leaves: Sequence[torch.Tensor]
-) -> Iterator[tuple[Requests, list[torch.Tensor]]]:
-    """What to ask torch for, best first.
-
-    Optional dims of size 0 or 1 may be there to be broadcast, and then cannot have another size.
-    """
-    yield table, resized(table, names, leaves)
-    small = [axis for axis, request in table.items() if not request.required and leaves[axis[0]].shape[axis[1]] < 2]
-    inner = [axis for axis in small if axis[1] != 0]
-    for given_up in ([inner] if inner and len(inner) < len(small) else []) + ([small] if small else []):
-        fewer = without(table, given_up)
-        yield fewer, resized(fewer, names, leaves)
-
-
-def _first(flat: Flat, attempts: Iterator[tuple[Requests, list[torch.Tensor]]], fallback: Trace | None = None) -> Trace:
-    failure: Error | None = None
-    for table, leaves in attempts:
-        try:
-            return _run(flat, table, leaves)
-        except Error as error:
-            failure = failure or error
-    if fallback is not None:
-        return fallback
-    assert failure is not None
-    raise failure
-
-
-def _run(flat: Flat, table: Requests, leaves: Sequence[torch.Tensor]) -> Trace:
-    with Translating(), decisions() as places:
-        exported = export(flat, leaves, table)
+def _export(example: Example) -> _Exported:
+    with Translating(), user_lines():
+        exported = export(example)
     inputs = read_ports(exported, wrapped=True).inputs
-    naming = name_symbols(exported.range_constraints, inputs, table)
-    example = example_sizes(naming, inputs, leaves)
-    pinning, kept = assumptions(inputs, naming.sizes(), example, places) if naming.dims else ([], [])
-    add_ranges(
-        naming, exported.range_constraints, table, lambda name, bound: decides(kept, {**example, name: bound - 1})
+    naming = name_symbols(exported.range_constraints, inputs, example.requests)
+    sizes = example_sizes(naming, inputs, example.leaves)
+    environment = shape_env(inputs) if naming.dims else None
+    _, highs = asked_bounds(naming, example.requests)
+    found = [*guards(environment, naming.sizes()), *upper_bounds(naming, exported.range_constraints, highs)]
+    return _Exported(
+        exported, example, naming, sizes, classify(found, sizes), [*inexact(environment, naming.sizes(), sizes)]
     )
-    return Trace(exported, naming, leaves, table, example, pinning, kept, places)
 
 
-def _tied_by_accident(done: Trace) -> bool:
-    """Whether dims of different names came out equal that have equal sizes in the example: a comparison may have
-    been true for that reason only."""
-    return any(each.tied for each in done.naming.frozen)
+# ── remedies ────────────────────────────────────────
 
 
-def _optional_pins(done: Trace) -> dict[Axis, str]:
-    """Dims that were only asked for if possible, which an assumption pins although torch still takes them for free."""
-    pinned = {name: f"pinned by {each}" for each in done.pinning for name in each.symbols}
-    found: dict[Axis, str] = {}
-    for axis, dim in done.naming.axes.items():
-        reason = next((pinned[name] for name in symbols_of([dim]) if name in pinned), None)
-        if reason is not None and not done.table[axis].required:
-            found[axis] = reason
-    return found
+def _without_small(attempt: _Attempt, done: _Exported | Error) -> _Attempt | None:
+    """Static small dims, where it failed with them."""
+    if not isinstance(done, Error) or attempt.is_distinct:
+        return None
+    original = attempt.original
+    for small in original.small_optional()[attempt.given_up :]:
+        fewer = replace(attempt, example=original.without(small).resized(), given_up=attempt.given_up + 1)
+        said = {axis: f"size {original.size(axis)} cannot vary" for axis in small}
+        return replace(fewer, frozen=said, failure=attempt.failure or done)
+    return None
+
+
+def _distinct(attempt: _Attempt, done: _Exported | Error) -> _Attempt | None:
+    """Other sizes, where dims of different names came out equal that have equal sizes in the example: a comparison may
+    have been true for that reason only."""
+    if isinstance(done, Error) or attempt.is_distinct or not any(each.tied for each in done.naming.frozen):
+        return None
+    example = attempt.original.without(attempt.frozen).resized(distinct=True)
+    return replace(attempt, example=example, is_distinct=True, fallback=done)
+
+
+def _without_frozen(attempt: _Attempt, done: _Exported | Error) -> _Attempt | None:
+    """Without the optional dims that an equality pins although torch still takes them for free."""
+    if isinstance(done, Error):
+        return None
+    pins = {name: f"pinned by {each}" for each in _pins(done) for name in each.symbols}
+    found = {
+        axis: next(pins[name] for name in symbols_of([dim]) if name in pins)
+        for axis, dim in done.naming.axes.items()
+        if symbols_of([dim]) & pins.keys() and not done.example.requests[axis].required
+    }
+    if not found:
+        return None
+    fewer = done.example.without(found)
+    return replace(attempt, example=fewer, is_distinct=True, frozen={**attempt.frozen, **found}, fallback=None)
+
+
+PLAN: RetryPlan[_Attempt, _Exported | Error] = RetryPlan(
+    "at the example's sizes",
+    (
+        Remedy("without optional dims of size 0 or 1", _without_small),
+        Remedy("at distinct sizes, where dims are equal", _distinct),
+        Remedy("without optional dims that are pinned", _without_frozen),
+    ),
+)
 
 
 # ── what may not freeze ────────────────────────────────────────
 
 
-def _require(done: Trace, names: Sequence[str]) -> None:
+def _pins(done: _Exported) -> list[Assumption]:
+    return [*done.constraints.equalities, *done.inexact]
+
+
+def _require_free(done: _Exported) -> None:
     """Raise FrozenDimension for every required dim that is not free, with the line that fixed it; all of them at
     once."""
-    frozen = [each for each in done.naming.frozen if each.request.required]
-    pinned = [each for each in done.pinning if any(request.required for request in done.table.values())]
-    failures: list[Error] = [_frozen(each, done, names) for each in frozen]
-    failures += [_pinned(each) for each in pinned]
-    failures += [
-        FrozenDimension(
-            f"dim {name!r} is asked for in sizes {asked}, and the model works for {works}",
-            cause="the model decides by this size",
-            cure="narrow the range in dynamic_shapes",
-        )
-        for name, asked, works in done.naming.narrowed
-    ]
-    raise_all(failures)
+    requests = done.example.requests
+    failures: list[Error] = [_frozen(each, done) for each in done.naming.frozen if each.request.required]
+    if any(request.required for request in requests.values()):
+        failures += map(_pinned, _pins(done))
+    raise_all(failures + done.constraints.narrowed(*asked_bounds(done.naming, requests)))
 
 
-def _frozen(each: Freeze, done: Trace, names: Sequence[str]) -> FrozenDimension:
-    leaf, axis = each.axis
-    label = (
-        f"dim {str(each.request.dim)!r} ({names[leaf]}, axis {axis})"
-        if each.request.dim is not None
-        else f"axis {axis} of {names[leaf]}"
-    )
+def _frozen(each: Freeze, done: _Exported) -> Error:
+    label, name = done.example.label(each.axis), each.request.dim
     environment = shape_env(done.exported.graph.find_nodes(op="placeholder"))
-    symbol = symbol_of(environment, leaf, axis) if environment is not None else None
-    location = done.places.get(symbol or "", Location())
-    if each.tied:
-        return FrozenDimension(
-            f"{label} is always {each.fixed}",
-            cause="the model only works where the two agree",
-            cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ",
-            location=location,
-        )
-    return FrozenDimension(
-        f"{label} freezes at {each.fixed}, the size in the example",
-        cause="this line, or an op it calls, makes a constant of the size",
-        cure="use x.shape[…] or -1 instead of the number, or leave the dim out of dynamic_shapes",
-        location=location,
-    )
+    what = f"dim {label}" if name is None else f"dim {str(name)!r} ({label})"
+    location = place_of_freeze(environment, *each.axis)
+    if isinstance(each.fixed, int):
+        return frozen_at(what, each.fixed, location)
+    return tied(what, each.fixed, location)
 
 
 def _pinned(each: Assumption) -> FrozenDimension:
@@ -183,3 +186,32 @@ def _pinned(each: Assumption) -> FrozenDimension:
         cure="compute with // and %, not with int(), round() or math on floats, or leave the dim static",
         location=each.location,
     )
+
+
+def _refuse_made_of_others(program: Program) -> None:
+    """Raise CaptureRefused for weights that are no arrays of numbers; torch.export keeps them as they are."""
+    raise_all(
+        [
+            CaptureRefused(
+                f"the weight {weight.key} is a {type(weight.tensor).__name__}",
+                cause="it is made of other tensors, and what calls on it do is written in Python",
+                cure="give the model plain tensors for weights: dequantized, or packed with calls that unpack them",
+            )
+            for weight in program.weights.values()
+            if is_traceable_wrapper_subclass(weight.tensor)
+        ]
+    )
+
+
+# ── sizes of 0 and 1 ────────────────────────────────────────
+
+
+def _zero_one_check(done: _Exported, mode: str) -> ZeroOneCheck:
+    """The judge of sizes that torch.export left out; it does not keep the graph, nor the example's tensors."""
+    flat, names, requests = done.example.flat, done.example.names, done.example.requests
+
+    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
+        exported = export(Example(flat, names, leaves, requests if dynamic else {}))
+        return CapturedGraph.of(exported, flat.returned.tree)
+
+    return ZeroOneCheck(record, nothing, flat.model, mode, done.naming.axes, done.sizes, Kinds.of(done.example.leaves))

@@ -13,6 +13,7 @@ from torch import fx
 # has no public name yet; torch's own documentation of decompositions uses it
 from torch._decomp import get_decompositions
 
+from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.program import Program
 from fxonnx.errors import FrozenDimension
@@ -28,6 +29,7 @@ class Decomposer:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._known: dict[Any, fx.Graph | None] = {}
+        self.assumptions: list[Assumption] = []  # what the decompositions assume about sizes
 
     def __call__(self, node: fx.Node) -> fx.Graph | None:
         """What the node computes, in smaller ops, or None where torch knows no smaller ones.
@@ -62,11 +64,12 @@ class Decomposer:
         for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
             try:
                 with torch.no_grad():
-                    graph = self._program.retrace(body, values, pre_dispatch, self._program.location(node))
+                    graph, assumed = self._program.retrace(body, values, pre_dispatch, self._program.location(node))
             except _NOT_THESE_ARGUMENTS:
                 continue
             self._refuse_freezes(node, before, environment)
             if all(_is_smaller(inner.target, node.target) for inner in graph.nodes):
+                self.assumptions += (each for each in assumed if each not in self.assumptions)
                 return _functional(graph, self._program)
         return None
 

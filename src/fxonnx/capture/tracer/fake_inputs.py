@@ -10,6 +10,7 @@ from itertools import chain, count
 import torch
 
 from fxonnx.capture.call.dynamic import Requests
+from fxonnx.capture.call.example import Example
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import sym_int
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
@@ -48,29 +49,28 @@ class SymbolTable:
         return SymbolTable(free, others(self.hints), others(self.lows), others(self.highs))
 
 
-def allocate(table: Requests, leaves: Sequence[torch.Tensor], *, at_example: bool) -> SymbolTable:
-    """SymbolTable for the dims that were asked for; dims without a name that have one size in the example share one.
+def allocate(example: Example, *, at_example: bool) -> SymbolTable:
+    """Symbols for the dims that were asked for; dims without a name that have one size in the example share one.
 
     Sizes are the example's if `at_example`; else they are distinct primes about as large, so that no comparison and no
     division comes out right by accident, and a table of 77 positions still has room.
     """
     chosen = SymbolTable()
-    fresh = _fresh(table)
+    fresh = _fresh(example.requests)
     shared: dict[int, str] = {}
-    for axis, request in sorted(table.items()):
-        example = leaves[axis[0]].shape[axis[1]]
-        dim = request.dim
+    for axis, request in sorted(example.requests.items()):
+        dim, given = request.dim, example.size(axis)
         if dim is None:
-            dim = symbol(shared[example] if example in shared else shared.setdefault(example, next(fresh)))
+            dim = symbol(shared[given] if given in shared else shared.setdefault(given, next(fresh)))
         chosen.axes[axis] = dim
         if isinstance(dim, Expr) and dim.name is not None:
             chosen.lows[dim.name] = max(request.minimum, 2)
             if request.maximum is not None:
                 chosen.highs[dim.name] = request.maximum
     for name in sorted(symbols_of(chosen.axes.values()), key=lambda name: _first_use(name, chosen.axes)):
-        given = _example_size(name, chosen.axes, leaves)
-        prime = _prime_near(given or 0, chosen.hints.values())
-        chosen.hints[name] = given if at_example and given is not None else _within(prime, name, chosen)
+        size = _example_size(name, chosen.axes, example.leaves)
+        prime = _prime_near(size or 0, chosen.hints.values())
+        chosen.hints[name] = size if at_example and size is not None else _within(prime, name, chosen)
     return chosen
 
 

@@ -13,7 +13,7 @@ from torch import fx
 
 from fxonnx.capture.graph.views import MEMORY, storage
 from fxonnx.capture.locate import strip
-from fxonnx.capture.program import Weight
+from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias, is_original
@@ -28,7 +28,6 @@ from fxonnx.capture.tracer.torch_private import (
     is_traceable_wrapper_subclass,
 )
 
-_LIFTED = "lifted_tensor_"  # torch.export's name for constants of the model's code
 _NOWHERE = {"": ("", "")}
 _UNANSWERED = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
@@ -142,7 +141,7 @@ class Tape:
         """A key for a constant of the code: where it was met, and a number."""
         number = next(self._lifted)
         module, _ = next(iter(self.place().get("nn_module_stack", _NOWHERE).values()))
-        return ".".join(filter(None, (strip(module), f"{_LIFTED}{number}")))
+        return ".".join(filter(None, (strip(module), f"{LIFTED}{number}")))
 
     def _adopt(self, tensor: Any) -> Any:
         """A fake tensor made behind our back: fine where it can only be another face of one we know, as what

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import fx
 
-from fxonnx.capture.assumption import OPPOSITE, Assumption
+from fxonnx.capture.assumption import OPPOSITE, Assumption, Guard
+from fxonnx.capture.constraints import classify, pinned_error, special_error
+from fxonnx.capture.program import Retraced
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.results.cache import FakeCache
-from fxonnx.capture.tracer.sizes.constraints import classify, holds, pinned_error, special_error, specialization_error
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
-from fxonnx.capture.tracer.sizes.guards import Guard, GuardLog, Specialized
+from fxonnx.capture.tracer.sizes.guards import GuardLog, Specialized
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Retrace:
     """Records functions of the fake values in a Program's `meta["val"]`.
 
-    `hints` are the sizes that the run had, `example` those of the example; what a decomposition decides by sizes joins
-    the Program's `assumptions`.
+    `hints` are the sizes that the run had, `example` those of the example.
     """
 
     mode: FakeTensorMode
     guard_log: GuardLog
     hints: Mapping[str, int]
     example: Mapping[str, int]
-    assumptions: list[Assumption]
 
-    def __call__(self, body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> fx.Graph:
-        """The graph of `body(*values)`, with a placeholder for each value; composite calls are kept `whole` or not.
+    def __call__(self, body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> Retraced:
+        """The graph of `body(*values)`, with a placeholder for each value, and what it assumes about sizes; composite
+        calls are kept `whole` or not.
 
         Raises FrozenDimension where it holds for one size only, or for others than the example's.
         """
@@ -45,26 +44,25 @@ class Retrace:
         tape.sizes = _Readable(tape.sizes)
         for index, value in enumerate(values):
             tape.input(f"value_{index}", value)
-        with self.guard_log.nested() as taken:
+        with self.guard_log.nested() as guards:
             try:
                 with torch.no_grad(), enable_python_dispatcher(), self.mode, Recorder(tape, whole=whole):
                     result = body(*values)
             except Specialized as error:
-                raise specialization_error(error.specialization, {}) from error
-        self._classify(taken)
+                raise error.specialization.error({}) from error
         tape.graph.output(tape.operand(result))
-        return tape.graph
+        return tape.graph, self._assumptions(guards.values())
 
-    def _classify(self, taken: Mapping[Any, Guard]) -> None:
-        constraints = classify(taken.values(), self.hints)
+    def _assumptions(self, guards: Iterable[Guard]) -> Sequence[Assumption]:
+        constraints = classify(guards, self.hints)
         raise_all([pinned_error(each, {}) for each in constraints.equalities])
         odd = [
             each
             for each in constraints.assumptions
-            if each.symbols <= self.example.keys() and not holds(each, self.example)
+            if each.symbols <= self.example.keys() and not each.holds(self.example, undefined=True)
         ]
         raise_all([special_error(replace(each, relation=OPPOSITE[each.relation]), {}) for each in odd])
-        self.assumptions.extend(each for each in constraints.assumptions if each not in self.assumptions)
+        return constraints.assumptions
 
 
 class _Readable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxonnx.capture.assumption import OPPOSITE, Assumption
+from fxonnx.capture.assumption import OPPOSITE
+from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat, Returned, Signature
+from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
-from fxonnx.capture.equivalence.same_graph import same_tensor
+from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional import make_functional
@@ -30,11 +32,10 @@ from fxonnx.capture.tracer.locations import Locations
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.retrace import Retrace
-from fxonnx.capture.tracer.sizes.constraints import Constraints, classify
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.traced import TracedSizes
 from fxonnx.capture.tracer.state.python_state import StateChanges, preserved
-from fxonnx.capture.tracer.state.replay import Call
+from fxonnx.capture.tracer.state.replay import Replay
 from fxonnx.capture.tracer.torch_private import as_exporting, enable_python_dispatcher, fake_mode, unasked_masks
 from fxonnx.errors import CaptureRefused
 
@@ -45,13 +46,11 @@ _ONE_AT_A_TIME = RLock()  # flags that belong to the process are set for as long
 class Run:
     """A run of a model: what it is run on, the graph it leaves on the tape, and what it decided by sizes."""
 
-    flat: Flat
-    names: Sequence[str]
+    example: Example
     symbols: SymbolTable
     guard_log: GuardLog
-    places: Locations
+    locations: Locations
     tape: Tape
-    example: Mapping[str, int]  # the sizes that the symbols have in it
     fakes: list[Any]
     inputs: list[fx.Node]
     changes: StateChanges = field(init=False)
@@ -59,22 +58,22 @@ class Run:
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
 
     @staticmethod
-    def prepare(flat: Flat, names: Sequence[str], leaves: Sequence[torch.Tensor], symbols: SymbolTable) -> Run:
-        """Stand-ins for the inputs, where they have symbols at the sizes that those have in this run."""
-        places = Locations(flat)
-        refuse = Refusals(places)
-        guard_log = GuardLog(dict(symbols.lows), symbols.highs, symbols.hints, places)
+    def prepare(example: Example, symbols: SymbolTable) -> Run:
+        """Fake tensors for the inputs, where they have symbols at the sizes that those have in this run."""
+        locations = Locations(example.flat)
+        refuse = Refusals(locations)
+        guard_log = GuardLog(dict(symbols.lows), symbols.highs, symbols.hints, locations)
         mode = fake_mode(lambda: _in_a_thread(refuse))
-        tape = Tape(FakeCache(mode, guard_log), FakeWeights(mode), _keys(flat), places.meta, refuse)
-        fakes = [fake_input(mode, leaf, number, symbols, guard_log) for number, leaf in enumerate(leaves)]
-        inputs = [tape.input(name, fake) for name, fake in zip(names, fakes, strict=True)]
-        return Run(flat, names, symbols, guard_log, places, tape, symbols.in_example(leaves), fakes, inputs)
+        tape = Tape(FakeCache(mode, guard_log), FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
+        fakes = [fake_input(mode, leaf, number, symbols, guard_log) for number, leaf in enumerate(example.leaves)]
+        inputs = [tape.input(name, fake) for name, fake in zip(example.names, fakes, strict=True)]
+        return Run(example, symbols, guard_log, locations, tape, fakes, inputs)
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
         with self._running():
-            results = self.flat(*self.fakes)
-            self.returned = replace(self.flat.returned)
+            results = self.example.flat(*self.fakes)
+            self.returned = replace(self.example.flat.returned)
             self.changes.look()
         self.tape.refuse.raise_swallowed()
         self._keep_states()
@@ -83,24 +82,25 @@ class Run:
     def is_repeatable(self) -> bool:
         """Whether the model, called twice, does the same both times: nothing depends on what the first call left in
         attributes. The graph is of no use afterwards."""
+        replay = Replay(self.tape)
         with self._running():
-            first = Call.of(self.tape, self.flat, self.fakes)
+            first = replay.call(self.example.flat, self.fakes)
             self.changes.look()
             self.changes.put_back_tensors()
             self.tape.rewind()
-            second = Call.of(self.tape, self.flat, self.fakes)
+            second = replay.call(self.example.flat, self.fakes)
         self.tape.refuse.raise_swallowed()
-        return first.is_like(second, self.tape)
+        return bool(first == second)
 
     @contextmanager
     def _running(self) -> Iterator[None]:
         """What surrounds a call of the model; it is left as it was found."""
         surroundings = (
-            quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.places.followed(), enable_python_dispatcher(),
-            as_exporting(), unasked_masks(), self.tape.cache.mode, Recorder(self.tape),
+            quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
+            enable_python_dispatcher(), as_exporting(), unasked_masks(), self.tape.cache.mode, Recorder(self.tape),
             FunctionMode(self.tape.refuse, self.guard_log),
         )  # fmt: skip
-        with _ONE_AT_A_TIME, preserved(self.flat, self._functions()) as self.changes, ExitStack() as stack:
+        with _ONE_AT_A_TIME, preserved(self.example.flat, self._functions()) as self.changes, ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
             stack.callback(setattr, self.guard_log, "in_model", False)
@@ -109,7 +109,7 @@ class Run:
 
     def _functions(self) -> list[Any]:
         """The model, where it is a function."""
-        return [self.flat.model] if isinstance(self.flat.model, FunctionType) else []
+        return [self.example.flat.model] if isinstance(self.example.flat.model, FunctionType) else []
 
     def _keep_states(self) -> None:
         """Note the tensors that forward replaced as the states that they are: buffers, and other attributes that it
@@ -128,7 +128,7 @@ class Run:
                 cure="write into it instead, with copy_()",
             )
 
-    def recording(self) -> CapturedGraph:
+    def captured_graph(self) -> CapturedGraph:
         """What the run left, to be compared with another; the graph is cleaned."""
         graph = self.tape.graph
         clean(graph)
@@ -138,41 +138,21 @@ class Run:
         )  # fmt: skip
 
     def forgets(self, other: Run) -> bool:
-        """Drop the decision that the other run, which left the same graph, took the other way: it does not matter.
+        """Drop the guard that the other run, which left the same graph, took the other way: it does not matter.
 
-        Of several such guard_log each may matter while all together do not; none is dropped then, nor where the rest
-        does not hold for the other run's sizes.
+        Of several such guards each may matter while all together do not; none is dropped then, nor where the rest does
+        not hold for the other run's sizes.
         """
-        taken = self.guard_log.entries
-        idle = [key for key in taken if (OPPOSITE[key[0]], key[1]) in other.guard_log.entries]
-        rest = {key: each for key, each in taken.items() if key not in idle}
-        if len(idle) > 1 or not self._same_graph(other):
+        entries = self.guard_log.entries
+        idle = [key for key in entries if (OPPOSITE[key[0]], key[1]) in other.guard_log.entries]
+        rest = {key: each for key, each in entries.items() if key not in idle}
+        if len(idle) > 1 or not is_same(self.captured_graph(), other.captured_graph()):
             return False
         if not classify(rest.values(), self.symbols.hints).holds(other.symbols.hints):
             return False
         self.guard_log.entries = rest
         self.__dict__.pop("constraints", None)
         return True
-
-    def _same_graph(self, other: Run) -> bool:
-        """Whether two runs left the same calls, on the same sizes and weights, and the same structure around the
-        results."""
-        return (
-            self._calls() == other._calls()
-            and self.returned.tree == other.returned.tree
-            and all(map(same_tensor, self._tensors(), other._tensors()))
-            and [key for key, *_ in self.states] == [key for key, *_ in other.states]
-        )
-
-    def _calls(self) -> list[Any]:
-        return [
-            (node.name, str(node.target), str(node.args), str(node.kwargs), _shapes(node.meta.get("val")))
-            for node in self.tape.graph.nodes
-        ]
-
-    def _tensors(self) -> list[torch.Tensor]:
-        """The weights, in the order of their placeholders; of those the other run has as many."""
-        return [weight.tensor for weight in self.tape.weights.values()]
 
     @cached_property
     def constraints(self) -> Constraints:
@@ -189,12 +169,6 @@ def _in_a_thread(refuse: Refusals) -> CaptureRefused:
     )
 
 
-def _shapes(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_shapes(each) for each in value]
-    return [str(size) for size in value.shape] if isinstance(value, torch.Tensor) else str(value)
-
-
 def _keys(flat: Flat) -> dict[int, str]:
     """The model's tensors by identity: state_dict keys, and paths of those that are plain attributes."""
     if not isinstance(flat.model, nn.Module):
@@ -209,14 +183,14 @@ def _keys(flat: Flat) -> dict[int, str]:
     return keys
 
 
-def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Program:
+def program_of(run: Run, signature: Signature) -> Program:
     """The Program of a run, whose graph it takes over: functional, and without what nobody reads."""
     graph, locator = run.tape.graph, Locator()
     for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
     mutations = make_functional(graph, locator)
     outputs = _replaced_states(run, mutations)
-    weights, assumptions = _used_weights(run, mutations), [*run.constraints.assumptions]
+    weights = _used_weights(run, mutations)
     return Program(
         graph=graph,
         inputs=tuple(Input(node, name) for node, name in zip(run.inputs, signature.names, strict=True)),
@@ -226,22 +200,22 @@ def program_of(run: Run, signature: Signature, frozen: tuple[str, ...]) -> Progr
         ),
         writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
         outputs=outputs,
-        symbols=run.constraints.infos(run.symbols),
+        symbols=run.constraints.infos(run.symbols.hints, run.symbols.lows, run.symbols.highs),
         signature=signature,
         sizes=TracedSizes(
             run.constraints.facts, {str(dim): " of ".join(key) for key, dim in run.guard_log.opaque.items()}
         ),
         locator=locator,
-        frozen=frozen,
-        assumptions=assumptions,
-        zero_one_assumptions=tuple(
-            Assumption(each.left, each.relation, each.right, each.location)
-            for each in run.guard_log.zero_one.values()
-            if each is not None
-        ),
-        retrace=Retrace(run.tape.cache.mode, run.guard_log, run.symbols.hints, run.example, assumptions),
+        assumptions=run.constraints.assumptions,
+        zero_one_assumptions=tuple(each for each in run.guard_log.zero_one.values() if each is not None),
+        retrace=_retrace(run),
         strategy="trace",
     )
+
+
+def _retrace(run: Run) -> Retrace:
+    example = run.symbols.in_example(run.example.leaves)
+    return Retrace(run.tape.cache.mode, run.guard_log, run.symbols.hints, example)
 
 
 def _replaced_states(run: Run, mutations: Mutations) -> tuple[Any, ...]:

@@ -8,28 +8,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from fxonnx.capture.assumption import OPPOSITE, RELATIONS
+from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
+from fxonnx.capture.constraints import describe
 from fxonnx.capture.tracer.sizes.arithmetic import subtract
 from fxonnx.capture.tracer.sizes.bounds import certain, interval
+from fxonnx.errors import Error, FrozenDimension
 from fxonnx.ir.dims import Dim, evaluate, symbol, symbols_of
 from fxonnx.location import Location
 
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
 _ANY = -(2**40)  # below what any number is that comes from sizes
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """A comparison that came out true for the traced sizes and need not for others.
-
-    `inside` tells whether an op asked (torch checks its arguments), not the model's Python.
-    """
-
-    left: Dim
-    relation: str
-    right: Dim
-    location: Location
-    inside: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +28,25 @@ class Specialization:
     location: Location
     op: str
     as_text: bool = False
+
+    def error(self, labels: Mapping[str, str]) -> Error:
+        """The error for it. `labels` say where a symbol is found: "x, axis 0"."""
+        if self.as_text:
+            return FrozenDimension(
+                f"{describe(self.dim, labels)} freezes",
+                cause="this line goes on with the size as text",
+                cure="text of a size is free where it is only said: as an argument of print() or of a logger, or in "
+                "raise; or leave the dim static",
+                location=self.location,
+            )
+        asks = f"{self.op} needs" if self.op else "this line makes"
+        return FrozenDimension(
+            f"{describe(self.dim, labels)} freezes",
+            cause=f"{asks} a plain number of the size",
+            cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy on it; "
+            "or leave the dim static",
+            location=self.location,
+        )
 
 
 class Specialized(Exception):
@@ -89,7 +96,7 @@ class GuardLog:
         said = relation if holds else OPPOSITE[relation]
         key = said, left - right
         if key not in self.entries or (self.entries[key].inside and not self.op):
-            self.entries[key] = Guard(left, said, right, self.locate(), bool(self.op))
+            self.entries[key] = Guard(left, said, right, self.locate(), inside=bool(self.op))
 
     @contextmanager
     def nested(self) -> Iterator[dict[tuple[str, Dim], Guard]]:
@@ -119,7 +126,7 @@ class GuardLog:
         for name in difference.symbols:
             with suppress(ZeroDivisionError):
                 if RELATIONS[relation](evaluate(difference, {**self.hints, name: 1}), 0) is not holds:
-                    return Guard(left, relation if holds else OPPOSITE[relation], right, self.locate(), inside=False)
+                    return Guard(left, relation if holds else OPPOSITE[relation], right, self.locate())
         return None
 
     def specialize(self, dim: Dim, *, as_text: bool = False) -> Specialized:
@@ -182,4 +189,4 @@ class GuardLog:
         return known
 
 
-__all__ = ["Guard", "GuardLog", "Specialization", "Specialized"]
+__all__ = ["GuardLog", "Specialization", "Specialized"]

@@ -6,21 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.assumption import Assumption, Guard
 from fxonnx.capture.program import SymbolInfo
-from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.sizes.bounds import certain, interval
-from fxonnx.capture.tracer.sizes.guards import Guard, Specialization
 from fxonnx.errors import Error, FrozenDimension
 from fxonnx.ir.dims import Call, Dim, Expr, evaluate
-
-_MULTIPLES = (2, 3, 4, 5, 6, 8, 12, 60)
+from fxonnx.location import Location
 
 
 @dataclass(slots=True)
 class Constraints:
-    """What a run's guards mean: for each symbol its least and greatest size, the assumptions that no range says,
-    and those that pin a dim."""
+    """What guards mean: for each symbol its least and greatest size, the assumptions that no range says, and the
+    equalities that leave a dim one size or tie it to others."""
 
     lows: dict[str, int] = field(default_factory=dict)
     highs: dict[str, int] = field(default_factory=dict)
@@ -28,39 +25,36 @@ class Constraints:
     equalities: list[Assumption] = field(default_factory=list)
     facts: dict[Dim, Dim] = field(default_factory=dict)  # a min or max -> the dim that it always is
 
-    def narrowed(self, chosen: SymbolTable) -> list[Error]:
-        """An error for each dim whose range was asked for, and is smaller."""
-        found: list[Error] = []
-        for name, asked in chosen.highs.items():
-            low, high = self.lows.get(name, 0), self.highs.get(name)
-            if low > chosen.lows[name] or (high is not None and high < asked):
-                given = f"{_asked(chosen.lows[name])} to {asked}"
-                found.append(
-                    FrozenDimension(
-                        f"dim {name!r} is asked for in sizes {given}, and the model works for {low} to {high}",
-                        cause="the model decides by this size",
-                        cure="narrow the range in dynamic_shapes",
-                    )
-                )
-        return found
-
     def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether the run is right for these sizes."""
+        """Whether the capture is right for these sizes."""
         ranges = all(self.lows.get(name, 0) <= size <= self.highs.get(name, size) for name, size in sizes.items())
-        return ranges and all(holds(each, sizes) for each in self.assumptions if each.symbols <= sizes.keys())
+        return ranges and all(
+            each.holds(sizes, undefined=True) for each in self.assumptions if each.symbols <= sizes.keys()
+        )
 
-    def infos(self, chosen: SymbolTable) -> dict[str, SymbolInfo]:
-        """The dims and their ranges: what was asked for, and what the model allows."""
+    def infos(self, names: Iterable[str], lows: Mapping[str, int], highs: Mapping[str, int]) -> dict[str, SymbolInfo]:
+        """The dims of these names and their ranges: what was asked for, and what the model allows."""
         return {
             name: SymbolInfo(
                 name,
-                max(self.lows.get(name, 0), _asked(chosen.lows.get(name, 0))),
-                min(
-                    (each for each in (self.highs.get(name), chosen.highs.get(name)) if each is not None), default=None
-                ),
+                max(self.lows.get(name, 0), _asked(lows.get(name, 0))),
+                min((each[name] for each in (self.highs, highs) if name in each), default=None),
             )
-            for name in chosen.hints
+            for name in names
         }
+
+    def narrowed(self, lows: Mapping[str, int], highs: Mapping[str, int]) -> list[Error]:
+        """An error for each dim whose range was asked for, and is smaller."""
+        return [
+            FrozenDimension(
+                f"dim {name!r} is asked for in sizes {_asked(lows[name])} to {asked}, and the model works for "
+                f"{self.lows.get(name, 0)} to {self.highs.get(name)}",
+                cause="the model decides by this size",
+                cure="narrow the range in dynamic_shapes",
+            )
+            for name, asked in highs.items()
+            if self.lows.get(name, 0) > lows[name] or self.highs.get(name, asked) < asked
+        ]
 
 
 def _asked(low: int) -> int:
@@ -68,29 +62,20 @@ def _asked(low: int) -> int:
 
 
 def classify(guards: Iterable[Guard], hints: Mapping[str, int]) -> Constraints:
-    """Sort the guards of a run whose symbols had these sizes."""
+    """Sort the guards of a capture whose symbols had these sizes. Those of sizes that come from data say nothing."""
     constraints = Constraints()
-    for taken in guards:
-        each = _without_extremum(taken, constraints.facts)
-        assumption = Assumption(each.left, each.relation, each.right, each.location)
-        if not assumption.symbols <= hints.keys() or _is_layout(each):
+    for guard in guards:
+        each = _without_extremum(guard, constraints.facts)
+        if not each.symbols <= hints.keys() or _is_layout(each):
             continue
-        if each.relation == "==" and not _varies(assumption, hints):
-            constraints.equalities.append(assumption)
+        if each.relation == "==" and not each.leaves_free(hints):
+            constraints.equalities.append(each)
         else:
-            _note_range(assumption, constraints)
-            constraints.assumptions.append(assumption)
+            _note_range(each, constraints)
+            constraints.assumptions.append(each)
     constraints.equalities = _first_causes(constraints.equalities)
     constraints.assumptions = _telling(constraints)
     return constraints
-
-
-def holds(each: Assumption, sizes: Mapping[str, int]) -> bool:
-    """Whether an assumption holds; sizes for which it cannot be computed speak neither for it nor against."""
-    try:
-        return each.holds(sizes)
-    except ZeroDivisionError:
-        return True
 
 
 def _telling(constraints: Constraints) -> list[Assumption]:
@@ -206,39 +191,7 @@ def _solved(relation: str, slope: int, offset: int) -> Iterator[tuple[int | None
         yield None, (limit - strict) // step
 
 
-def _varies(each: Assumption, hints: Mapping[str, int]) -> bool:
-    """Whether an equality leaves every one of its dims some other size, alone or together with the others."""
-    together = any(holds(each, _scaled(hints, each.symbols, multiple)) for multiple in _MULTIPLES)
-    return (together and len(each.symbols) == 1) or all(
-        any(holds(each, _scaled(hints, {name}, multiple)) for multiple in _MULTIPLES) for name in each.symbols
-    )
-
-
-def _scaled(hints: Mapping[str, int], names: object, multiple: int) -> dict[str, int]:
-    return {name: known * multiple if name in names else known for name, known in hints.items()}  # type: ignore[operator]
-
-
 # ── errors ────────────────────────────────────────
-
-
-def specialization_error(specialization: Specialization, labels: Mapping[str, str]) -> Error:
-    """The error for a dim of which something made a plain number. `labels` say where a symbol is: "x, axis 0"."""
-    if specialization.as_text:
-        return FrozenDimension(
-            f"{_said(specialization.dim, labels)} freezes",
-            cause="this line goes on with the size as text",
-            cure="text of a size is free where it is only said: as an argument of print() or of a logger, or in raise; "
-            "or leave the dim static",
-            location=specialization.location,
-        )
-    asks = f"{specialization.op} needs" if specialization.op else "this line makes"
-    return FrozenDimension(
-        f"{_said(specialization.dim, labels)} freezes",
-        cause=f"{asks} a plain number of the size",
-        cure="compute with the size itself, x.shape[0] // 2, not with int(), len(), range() or numpy on it; "
-        "or leave the dim static",
-        location=specialization.location,
-    )
 
 
 def pinned_error(each: Assumption, labels: Mapping[str, str]) -> Error:
@@ -247,17 +200,27 @@ def pinned_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     if isinstance(one, int) or (isinstance(other, Expr) and other.name and str(one) < str(other)):
         one, other = other, one
     if isinstance(other, int):
-        return FrozenDimension(
-            f"{_said(one, labels)} freezes at {other}",
-            cause="this line, or an op it calls, works for that size only",
-            cure="use x.shape[…] or -1 instead of the number, or leave the dim out of dynamic_shapes",
-            location=each.location,
-        )
+        return frozen_at(describe(one, labels), other, each.location)
+    return tied(describe(one, labels), other, each.location)
+
+
+def frozen_at(dim: str, size: int, location: Location) -> Error:
+    """The error for a dim, in words, that has one size."""
     return FrozenDimension(
-        f"{_said(one, labels)} is always {other}",
+        f"{dim} freezes at {size}",
+        cause="this line, or an op it calls, works for that size only",
+        cure="use x.shape[…] or -1 instead of the number, or leave the dim out of dynamic_shapes",
+        location=location,
+    )
+
+
+def tied(dim: str, other: Dim, location: Location) -> Error:
+    """The error for a dim, in words, that is always another one."""
+    return FrozenDimension(
+        f"{dim} is always {other}",
         cause="the model only works where the two agree",
         cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ",
-        location=each.location,
+        location=location,
     )
 
 
@@ -265,7 +228,7 @@ def special_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     """The error for an equality that the example's sizes meet, and for which the model does what it does for no
     others."""
     return FrozenDimension(
-        f"{_said(each.left if isinstance(each.left, Expr) else each.right, labels)} freezes: the example has {each}",
+        f"{describe(each.left if isinstance(each.left, Expr) else each.right, labels)} freezes: the example has {each}",
         cause="the model takes a way of its own for this, and another one for other sizes",
         cure="give an example of other sizes: those are captured then, and a call with these is refused; "
         "or leave the dim static",
@@ -273,6 +236,7 @@ def special_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     )
 
 
-def _said(dim: Dim, labels: Mapping[str, str]) -> str:
+def describe(dim: Dim, labels: Mapping[str, str]) -> str:
+    """A dim in words: "dim 'n' (x, axis 0)". `labels` say where a symbol is found."""
     where = labels.get(str(dim))
     return f"dim {str(dim)!r} ({where})" if where else f"dim {str(dim)!r}"

@@ -1,0 +1,233 @@
+"""Runs of a model, what is wrong with them, and the remedies.
+
+Sizes are primes first, at which nothing comes out right by accident; a model that cannot take those surely takes the
+example's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.dynamic import Axis
+from fxonnx.capture.call.example import Example
+from fxonnx.capture.call.inputs import Flat
+from fxonnx.capture.constraints import pinned_error, special_error
+from fxonnx.capture.failures import Translating
+from fxonnx.capture.locate import strip
+from fxonnx.capture.retry import Remedy, RetryPlan
+from fxonnx.capture.tracer.fake_inputs import allocate
+from fxonnx.capture.tracer.run import Run
+from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
+from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised
+from fxonnx.ir.dims import Expr, symbols_of
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error, the names of the dims that it is about, and the equality that pins them, if one does; or one that
+    torch.export need not meet."""
+
+    error: Error
+    symbols: frozenset[str] = frozenset()
+    equality: Assumption | None = None
+    is_beyond: bool = False
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether two dims are equal, not a dim and a number."""
+        return self.equality is not None and all(
+            isinstance(each, Expr) for each in (self.equality.left, self.equality.right)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """What a run is made of: an example, at its own sizes or at primes. `frozen` says which optional dims of the
+    `original` are static by now, and why; `at_primes` is what was wrong with the run at those."""
+
+    example: Example
+    original: Example
+    at_example: bool = False
+    frozen: tuple[str, ...] = ()
+    given_up: int = 0  # kinds of small dims
+    at_primes: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """A run and what is wrong with it. `is_final` where other sizes would tell nothing new."""
+
+    run: Run
+    failures: tuple[Failure, ...] = ()
+    is_final: bool = False
+
+
+def run(attempt: Attempt) -> Outcome:
+    """The model, once, or twice where the run decides against the example."""
+    example = attempt.example
+    done = Run.prepare(example, allocate(example, at_example=attempt.at_example or not example.requests))
+    failures = _failures(done)
+    if not failures:
+        return _holding_for_the_example(done, example)
+    specialized = bool(done.guard_log.specializations)
+    if attempt.at_primes and not specialized and isinstance(attempt.at_primes[0].error, FrozenDimension):
+        failures = attempt.at_primes
+    return Outcome(done, failures, is_final=specialized)
+
+
+def _holding_for_the_example(done: Run, example: Example) -> Outcome:
+    """The run, if what it assumed holds for the example's own sizes; else one at those.
+
+    Where both leave the same graph, what they decided differently did not matter. Where a size of the example takes a
+    way of its own that others do not, there is no graph for both, and a failure; two sizes that are equal in the
+    example are so by accident.
+    """
+    given = allocate(example, at_example=True)
+    if done.constraints.holds(given.hints):
+        return Outcome(done)
+    second = Run.prepare(example, given)
+    failures = _failures(second)
+    if not failures:
+        return Outcome(done if done.forgets(second) else second)
+    if all(failure.is_tie for failure in failures):
+        return Outcome(done)
+    labels = second.symbols.labels(example.names)
+    special = (
+        replace(each, error=special_error(each.equality, labels)) if each.equality else each for each in failures
+    )
+    return Outcome(second, tuple(special), is_final=True)
+
+
+# ── remedies ────────────────────────────────────────
+
+
+def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    if not outcome.failures or outcome.is_final or attempt.at_example or not attempt.example.requests:
+        return None
+    return replace(attempt, at_example=True, at_primes=outcome.failures)
+
+
+def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With one dim for an unnamed one that is always another, and that one."""
+    requests, axes = attempt.example.requests, outcome.run.symbols.axes
+    for equality in (failure.equality for failure in outcome.failures if failure.is_tie):
+        assert equality is not None
+        for one, other in ((equality.left, equality.right), (equality.right, equality.left)):
+            found = {axis: replace(requests[axis], dim=other) for axis in requests if axes[axis] == one}
+            found = {axis: request for axis, request in found.items() if requests[axis].dim is None}
+            if found:
+                return _at_primes(attempt, attempt.example.asking({**requests, **found}))
+    return None
+
+
+def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """Without dims that were only asked for if possible, and are not."""
+    names = frozenset[str]().union(*(failure.symbols for failure in outcome.failures))
+    axes, requests = outcome.run.symbols.axes, attempt.example.requests
+    gone = [axis for axis, each in requests.items() if not each.required and names & symbols_of([axes[axis]])]
+    if not gone:
+        return None
+    reasons = (f"{attempt.example.label(axis)}: {_reason(axis, outcome)}" for axis in gone)
+    return replace(_at_primes(attempt, attempt.example.without(gone)), frozen=(*attempt.frozen, *reasons))
+
+
+def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """Static small dims, where the model raised: they may be there to be broadcast."""
+    if not any(isinstance(failure.error, ModelRaised) for failure in outcome.failures):
+        return None
+    for small in attempt.original.small_optional()[attempt.given_up :]:
+        said = tuple(
+            f"{attempt.original.label(axis)}: size {attempt.original.size(axis)} cannot vary" for axis in small
+        )
+        fewer = replace(_at_primes(attempt, attempt.original.without(small).resized()), frozen=said)
+        return replace(fewer, given_up=attempt.given_up + 1)
+    return None
+
+
+def _at_primes(attempt: Attempt, example: Example) -> Attempt:
+    return replace(attempt, example=example, at_example=False, at_primes=())
+
+
+def _reason(axis: Axis, outcome: Outcome) -> str:
+    """Why a dim is not free."""
+    dim = outcome.run.symbols.axes[axis]
+    failure = next(each for each in outcome.failures if each.symbols & symbols_of([dim]))
+    equality = failure.equality
+    if equality is None:
+        return f"pinned by a plain number made of it: {failure.error.what}"
+    if dim in (equality.left, equality.right):
+        return f"always {equality.right if dim == equality.left else equality.left}"
+    return f"pinned by {equality}"
+
+
+PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
+    "at primes",
+    (
+        Remedy("at the example's sizes", _at_the_example),
+        Remedy("with one name for unnamed dims that always agree", _with_tied),
+        Remedy("without optional dims that are not free", _without_frozen),
+        Remedy("without optional dims of size 0 or 1", _without_small),
+    ),
+)
+
+
+# ── what is wrong with a run ────────────────────────────────────────
+
+
+def _failures(done: Run) -> tuple[Failure, ...]:
+    """Run, and what is wrong with it."""
+    log = done.guard_log
+    try:
+        with Translating():
+            done()
+    except Error as error:
+        if not log.specializations:
+            return (_failure(error, done),)
+    labels = done.symbols.labels(done.example.names)
+    specializations = {(each.dim, each.location, each.op): each for each in log.specializations}
+    if specializations:
+        return tuple(Failure(each.error(labels), symbols_of([each.dim])) for each in specializations.values())
+    return tuple(Failure(pinned_error(each, labels), each.symbols, each) for each in done.constraints.equalities)
+
+
+def _failure(error: Error, done: Run) -> Failure:
+    """What the model or torch raised, in words: about modes torch means a higher-order op, about its shape_env a size
+    of its own."""
+    scripted = _scripted(error, done.example.flat)
+    if scripted is not None:
+        return Failure(scripted)
+    cause = error.__cause__
+    if "shape_env" in str(cause):
+        error = CaptureRefused("a size cannot be said by an expression", cause=error.what, location=error.locations)
+    elif isinstance(cause, DynamicOutputShapeException):
+        error = CaptureRefused(
+            f"{cause.func} has a result whose size comes from data",
+            cause="the tracer follows sizes that come from the sizes of the inputs",
+            cure='capture="export" captures it; or select with a mask, torch.where, which keeps the size',
+            location=error.locations,
+        )
+    elif "Recorder" in str(cause):
+        error = CaptureRefused(
+            "a higher-order op (torch.cond, while_loop, scan, …) cannot be recorded",
+            cause="its branches are not run as calls",
+            cure='capture="export" captures it',
+            location=error.locations,
+        )
+    return Failure(error, is_beyond=not done.tape.refuse.final)
+
+
+def _scripted(error: Error, flat: Flat) -> Error | None:
+    """The error for a scripted module, which takes itself for its own first argument where torch is told that it is
+    exporting."""
+    path = next((path for path, each in flat.named_modules() if isinstance(each, torch.jit.ScriptModule)), None)
+    if path is None or not isinstance(error.__cause__, TypeError):
+        return None
+    return CaptureRefused(
+        "a scripted module cannot be recorded",
+        cause=f"{strip(path) or 'the model'} is TorchScript, whose calls torch hides",
+        cure="give the module that it was scripted of",
+        location=error.locations,
+    )

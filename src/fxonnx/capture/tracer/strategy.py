@@ -1,0 +1,85 @@
+"""Capture by running: from an example to the Program of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.example import Example
+from fxonnx.capture.call.inputs import Signature
+from fxonnx.capture.equivalence.captured_graph import CapturedGraph
+from fxonnx.capture.equivalence.zero_one import Kinds, ZeroOneCheck
+from fxonnx.capture.failures import Translating
+from fxonnx.capture.locate import strip
+from fxonnx.capture.program import Program
+from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
+from fxonnx.capture.tracer.fake_inputs import SymbolTable
+from fxonnx.capture.tracer.run import Run, program_of
+from fxonnx.errors import CaptureRefused, Error, raise_all
+
+
+class Beyond(Exception):
+    """What the tracer cannot do and torch.export may. `error` says what."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def capture(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
+    """The Program of an example's model, which is in the training `mode` now.
+
+    `signature` is asked for after the model has run. Raises FrozenDimension for each required dim that is not free,
+    CaptureRefused, and Beyond for what torch.export may take.
+    """
+    attempt, outcome, tried = PLAN.carry_out(Attempt(example.resized(), example), run)
+    done = outcome.run
+    for failure in outcome.failures:
+        if failure.is_beyond:
+            raise Beyond(failure.error) from failure.error.__cause__
+    raise_all(
+        [failure.error for failure in outcome.failures]
+        or done.constraints.narrowed(done.symbols.lows, done.symbols.highs)
+    )
+    if done.changes.others:
+        _check_next_call(done, attempt.example)
+    example.flat.returned = done.returned
+    program = replace(program_of(done, signature()), frozen=attempt.frozen, attempts=tried)
+    return replace(program, zero_one=_zero_one_check(done, mode, attempt.example)) if done.symbols.axes else program
+
+
+def _check_next_call(done: Run, example: Example) -> None:
+    """Raise CaptureRefused where what forward leaves in Python makes its next call another one."""
+    twice = Run.prepare(example, done.symbols)
+    with Translating():
+        if twice.is_repeatable():
+            return
+    *most, last = sorted(map(strip, done.changes.others))
+    raise CaptureRefused(
+        f"forward changes {', '.join(most)}{' and ' if most else ''}{last}, and does something else at its next call",
+        cause="a file keeps tensors from call to call, and of everything else what it was at the first one",
+        cure="keep it in a buffer (register_buffer) and write to that, or make it an argument; draw random numbers "
+        "with torch.rand",
+    )
+
+
+def _zero_one_check(done: Run, mode: str, example: Example) -> ZeroOneCheck:
+    """The judge of sizes that the run left out; it does not keep the run, nor the example's tensors."""
+    flat, names, symbols = example.flat, example.names, done.symbols
+
+    def again(leaves: Sequence[torch.Tensor], symbols: SymbolTable) -> Run:
+        repeated = Run.prepare(Example(flat, names, leaves, {}), symbols)
+        repeated()
+        return repeated
+
+    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
+        return again(leaves, symbols if dynamic else SymbolTable()).captured_graph()
+
+    def assume(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
+        constraints = again(leaves, symbols.fixed_at(fixed)).constraints
+        return [*constraints.equalities, *constraints.assumptions]
+
+    return ZeroOneCheck(record, assume, flat.model, mode, symbols.axes, symbols.hints, Kinds.of(example.leaves))
