@@ -16,7 +16,7 @@ from torch.export import Dim as TorchDim
 
 from fxonnx.capture.call.tree import Branch, Slot, Tree
 from fxonnx.errors import InvalidDynamicShapes
-from fxonnx.ir.dims import Dim, evaluate, parse_dim, symbols_of
+from fxonnx.ir.dims import Dim, evaluate, linear, parse_dim, symbols_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +241,11 @@ def named_sizes(table: Requests, names: Sequence[str], leaves: Sequence[torch.Te
 
 def _solve(dim: Dim | None, size: int) -> Iterator[tuple[str, int]]:
     """What one dim's size says about a name: nothing where it has several, or does not come out whole."""
-    if dim is None or isinstance(dim, int) or len(dim.symbols) != 1:
-        return
-    (name,) = dim.symbols
-    offset = evaluate(dim, {name: 0})
-    slope = evaluate(dim, {name: 1}) - offset
-    if slope and (size - offset) % slope == 0:
-        yield name, (size - offset) // slope
+    found = None if dim is None else linear(dim)
+    if found is not None:
+        name, slope, offset = found
+        if (size - offset) % slope == 0:
+            yield name, (size - offset) // slope
 
 
 def _say(axis: Axis, names: Sequence[str]) -> str:
