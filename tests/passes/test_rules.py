@@ -15,6 +15,7 @@ from fxonnx import dtypes
 from fxonnx.emit.onnx import emit
 from fxonnx.emit.weights import inline_model
 from fxonnx.errors import InternalError, NoKernel
+from fxonnx.ir import dims
 from fxonnx.ir.evaluate import CannotEvaluate, evaluate
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.verify import verify
@@ -88,7 +89,7 @@ def inputs(graph: Graph, odd: bool) -> list[np.ndarray]:
 
 def one(value: Value, random: np.random.Generator, odd: bool) -> np.ndarray:
     """A random array for an input."""
-    size = [dim if isinstance(dim, int) else dim.evaluate(SIZES) for dim in value.shape]
+    size = [dims.evaluate(dim, SIZES) for dim in value.shape]
     match value.dtype.kind:
         case "bool":
             return random.random(size) < 0.7

@@ -3,14 +3,13 @@ are no longer free."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fxonnx.capture.assumption import Assumption, Guard
 from fxonnx.capture.program import SymbolInfo
-from fxonnx.capture.tracer.sizes.bounds import certain, interval
 from fxonnx.errors import Error, FrozenDimension
-from fxonnx.ir.dims import Call, Dim, Expr, evaluate
+from fxonnx.ir.dims import Bounds, Call, Dim, Expr, bound, certain, lone_atom
 from fxonnx.location import Location
 
 
@@ -89,16 +88,17 @@ def _telling(constraints: Constraints) -> list[Assumption]:
 
 def _is_implied(each: Assumption, constraints: Constraints) -> bool:
     """Whether an assumption holds for all sizes in the ranges, those of 0 and 1 as well."""
-    lows = dict.fromkeys(each.symbols, 0) | constraints.lows
-    return certain(each.relation, *interval(each.left - each.right, lows, constraints.highs)) is True
+    bounds = Bounds(constraints.lows, constraints.highs)
+    return certain(each.relation, *bounds.interval(each.left - each.right)) is True
 
 
 def _is_edge(each: Assumption, constraints: Constraints) -> bool:
     """Whether one end of a range is what an assumption says."""
-    return any(
-        constraints.lows.get(name) == low if low is not None else constraints.highs.get(name) == high
-        for name, low, high in _ranges(each)
-    )
+    found = bound(each.relation, each.left - each.right)
+    if found is None:
+        return False
+    name, low, high = found
+    return constraints.lows.get(name) == low if low is not None else constraints.highs.get(name) == high
 
 
 def _is_layout(each: Guard) -> bool:
@@ -110,23 +110,14 @@ def _without_extremum(each: Guard, facts: dict[Dim, Dim]) -> Guard:
     """n == min(n, 512), which is what comes of slicing, as n <= 512; where it holds, the one is the other."""
     if each.relation == "==":
         for one, other in ((each.left, each.right), (each.right, each.left)):
-            atom = _lone_call(other)
-            if atom is not None and atom.function in ("min", "max") and one in (atom.left, atom.right):
+            atom = lone_atom(other)
+            if isinstance(atom, Call) and atom.function in ("min", "max") and one in (atom.left, atom.right):
                 rest = atom.right if one == atom.left else atom.left
                 facts[other] = one
                 return replace(
                     each, left=one, relation="<=" if atom.function == "min" else ">=", right=rest, inside=False
                 )
     return each
-
-
-def _lone_call(dim: Dim) -> Call | None:
-    """The call that a dim is, if it is one."""
-    if isinstance(dim, Expr) and len(dim.terms) == 1:
-        ((monomial, factor),) = dim.terms
-        if factor == 1 and len(monomial) == 1 and isinstance(monomial[0], Call):
-            return monomial[0]
-    return None
 
 
 def _first_causes(equalities: list[Assumption]) -> list[Assumption]:
@@ -142,53 +133,14 @@ def _first_causes(equalities: list[Assumption]) -> list[Assumption]:
 
 
 def _note_range(each: Assumption, constraints: Constraints) -> None:
-    """Note the bounds of a symbol that a comparison says."""
-    for name, low, high in _ranges(each):
+    """Note the bound of a symbol that a comparison says."""
+    found = bound(each.relation, each.left - each.right)
+    if found is not None:
+        name, low, high = found
         if low is not None:
             constraints.lows[name] = max(constraints.lows.get(name, 0), low)
         if high is not None:
             constraints.highs[name] = min(constraints.highs.get(name, high), high)
-
-
-def _ranges(each: Assumption) -> Iterator[tuple[str, int | None, int | None]]:
-    """The least or the greatest size of a symbol, where a comparison is about one alone."""
-    bound = _linear(each.left - each.right)
-    if bound is not None and each.relation not in ("==", "!="):
-        name, slope, offset = bound
-        for low, high in _solved(each.relation, slope, offset):
-            yield name, low, high
-
-
-def _linear(difference: Dim) -> tuple[str, int, int] | None:
-    """(n, a, b) where the difference is a*n + b."""
-    if not isinstance(difference, Expr) or len(difference.symbols) != 1:
-        return None
-    (name,) = difference.symbols
-    offset = evaluate(difference, {name: 0}) if _safe(difference) else None
-    if offset is None:
-        return None
-    slope = evaluate(difference, {name: 1}) - offset
-    return name, slope, offset
-
-
-def _safe(difference: Expr) -> bool:
-    """Whether an expression is a polynomial of degree 1."""
-    return all(
-        len(monomial) <= 1 and all(atom.text.isidentifier() for atom in monomial) for monomial, _ in difference.terms
-    )
-
-
-def _solved(relation: str, slope: int, offset: int) -> Iterator[tuple[int | None, int | None]]:
-    """The least and greatest whole n with slope*n + offset `relation` 0."""
-    strict = relation in ("<", ">")
-    rises = (relation in (">", ">=")) == (slope > 0)
-    # |slope| * n ≥ limit for a bound from below, ≤ limit for one from above
-    limit = -offset if slope > 0 else offset
-    step = abs(slope)
-    if rises:
-        yield -(-(limit + strict) // step), None
-    else:
-        yield None, (limit - strict) // step
 
 
 # ── errors ────────────────────────────────────────

@@ -31,8 +31,8 @@ from fxonnx.ir.calls import (
     tensor_array,
 )
 from fxonnx.ir.data import ArrayData, Data, array_of
+from fxonnx.ir.dims import Algebra, Atom, Dim, Expr, Shape, fold, non_negative, symbol
 from fxonnx.ir.dims import Call as SizeCall
-from fxonnx.ir.dims import Dim, Expr, Shape, Symbol, non_negative, symbol
 from fxonnx.ir.graph import NOWHERE, Graph, Node, Value
 from fxonnx.ir.infer import Call, CannotInfer, infer, known_elements
 from fxonnx.ir.inline import inline
@@ -57,7 +57,7 @@ class Builder:
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.constants: dict[object, Value] = parent.constants if parent else {}
-        self.sizes_made: dict[Dim, Tensor] = dict(parent.sizes_made) if parent else {}
+        self.sizes_made: dict[Expr | Atom, Tensor] = dict(parent.sizes_made) if parent else {}
         self.sources: dict[str, tuple[Value, int | None]] = dict(parent.sources) if parent else {}
         self.numbers: Iterator[int] = parent.numbers if parent else count()
         self._recorders: dict[str, Callable[..., Any]] = {}
@@ -121,35 +121,10 @@ class Builder:
 
     def _size(self, dim: Dim) -> Tensor:
         """`dim` as an int64[1] tensor, made once."""
-        if isinstance(dim, int):
-            return self.constant(np.array([dim], np.int64))
-        made = self.sizes_made.get(dim)
-        if made is None:
-            made = self.sizes_made[dim] = self._materialize(dim)
-        return made
+        return fold(dim, _Sizes(self))
 
-    def _materialize(self, dim: Expr) -> Tensor:
-        if dim.name is not None:
-            return self._read_size(dim.name)
-        total: Tensor | None = None
-        for monomial, factor in dim.terms:
-            term: Tensor | None = None if factor == 1 and monomial else self._size(factor)
-            for atom in monomial:
-                part = self._size(Expr((((atom,), 1),))) if isinstance(atom, Symbol) else self._call_size(atom)
-                term = part if term is None else term * part
-            total = term if total is None or term is None else total + term
-        assert total is not None
-        return total
-
-    def _call_size(self, atom: SizeCall) -> Tensor:
-        """ONNX's integer Div rounds towards zero, Python's // down: they agree for sizes that are not negative."""
-        left, right = self._size(atom.left), self._size(atom.right)
-        if atom.function == "//" and not non_negative(atom.left):
-            return (left - left % right) / right
-        operator = {"//": "Div", "%": "Mod", "max": "Max", "min": "Min"}[atom.function]
-        return self.call(operator, (left, right), {})[0]
-
-    def _read_size(self, name: str) -> Tensor:
+    def read_size(self, name: str) -> Tensor:
+        """The size called `name` as an int64[1] tensor. Raises UnknownSize where nothing tells it."""
         if name not in self.sources:
             raise UnknownSize(f"no value in this graph has the size {name!r}")
         value, axis = self.sources[name]
@@ -285,6 +260,27 @@ class Builder:
         if isinstance(item, Expr):
             return self.size(item)
         return self.constant(item, sibling_dtype(facts, index, values))
+
+
+class _Sizes(Algebra[Tensor]):
+    """Sizes as int64[1] tensors of one graph."""
+
+    def __init__(self, builder: Builder) -> None:
+        super().__init__(builder.sizes_made)
+        self._builder = builder
+
+    def constant(self, value: int) -> Tensor:
+        return self._builder.constant(np.array([value], np.int64))
+
+    def symbol(self, name: str) -> Tensor:
+        return self._builder.read_size(name)
+
+    def call(self, atom: SizeCall, left: Tensor, right: Tensor) -> Tensor:
+        """ONNX's integer Div rounds towards zero, Python's // down: they agree for sizes that are not negative."""
+        if atom.function == "//" and not non_negative(atom.left):
+            return (left - left % right) / right
+        operator = {"//": "Div", "%": "Mod", "max": "Max", "min": "Min"}[atom.function]
+        return self._builder.call(operator, (left, right), {})[0]
 
 
 def _grouped(dims: Sequence[Dim]) -> Iterator[tuple[bool, list[Dim]]]:

@@ -14,7 +14,7 @@ from torch.export import Dim
 from fxonnx import errors
 from fxonnx.capture import Program, capture
 from fxonnx.capture.export.sizes import Sizes
-from fxonnx.ir.dims import symbol
+from fxonnx.ir.dims import evaluate, symbol
 
 
 def ones(*shape: int) -> Tensor:
@@ -249,7 +249,7 @@ def test_expressions_evaluate_like_the_sizes(name: str) -> None:
     output = program.outputs[0].meta["val"].shape[0]
     dim = program.dim(output)
     assert not isinstance(dim, int)
-    assert [dim.evaluate({"n": n}) for n in (41, 83, 6)] == [compute(n) for n in (41, 83, 6)]
+    assert [evaluate(dim, {"n": n}) for n in (41, 83, 6)] == [compute(n) for n in (41, 83, 6)]
 
 
 def test_what_dims_cannot_say_is_a_size_of_its_own() -> None:
@@ -322,7 +322,7 @@ def test_divisibility_and_equality_are_assumptions_with_their_line(
 def test_torchs_own_steps_are_not_repeated() -> None:
     """reshape asks six things of n, all of which follow from the first."""
     program = capture(reshapes, ones(6, 4), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="export")
-    assert [str(each) for each in program.assumptions] == ["(m*n) % (3*m) == 0"]
+    assert [str(each) for each in program.assumptions] == ["m*(n % 3) == 0"]
 
 
 def test_layout_is_no_assumption() -> None:

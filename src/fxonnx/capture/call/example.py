@@ -11,7 +11,7 @@ import torch
 from fxonnx.capture.call.dynamic import Axis, Requests
 from fxonnx.capture.call.inputs import Flat
 from fxonnx.errors import InvalidDynamicShapes
-from fxonnx.ir.dims import Dim, evaluate, symbols_of
+from fxonnx.ir.dims import Dim, evaluate, linear, symbols_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,10 +115,8 @@ def _named_sizes(example: Example) -> dict[str, int]:
 
 def _solve(dim: Dim | None, size: int) -> Iterator[tuple[str, int]]:
     """What one dim's size says about a name: nothing where it has several, or does not come out whole."""
-    if dim is None or isinstance(dim, int) or len(dim.symbols) != 1:
-        return
-    (name,) = dim.symbols
-    offset = evaluate(dim, {name: 0})
-    slope = evaluate(dim, {name: 1}) - offset
-    if slope and (size - offset) % slope == 0:
-        yield name, (size - offset) // slope
+    found = None if dim is None else linear(dim)
+    if found is not None:
+        name, slope, offset = found
+        if (size - offset) % slope == 0:
+            yield name, (size - offset) // slope

@@ -8,43 +8,53 @@ count without a solver. Symbols stand for sizes, which are never negative.
 
 from __future__ import annotations
 
+from fxonnx.ir.dims.algebra import Algebra, fold
+from fxonnx.ir.dims.bounds import Bounds, certain
 from fxonnx.ir.dims.expression import (
-    Atom,
-    Call,
+    FUNCTIONS,
     Dim,
     Expr,
     Shape,
-    Symbol,
-    Terms,
     ceil_divide,
-    evaluate,
     floor_divide,
+    lone_atom,
     maximum,
     minimum,
     modulo,
     non_negative,
+    of_atom,
     product,
-    substitute,
     symbol,
     symbols_of,
 )
 from fxonnx.ir.dims.parse import parse_dim, parse_shape
+from fxonnx.ir.dims.solve import bound, linear
+from fxonnx.ir.dims.substitute import Substitution, evaluate, substitute
+from fxonnx.ir.dims.terms import Atom, Call
 
 __all__ = [
+    "FUNCTIONS",
+    "Algebra",
     "Atom",
+    "Bounds",
     "Call",
     "Dim",
     "Expr",
     "Shape",
-    "Symbol",
-    "Terms",
+    "Substitution",
+    "bound",
     "ceil_divide",
+    "certain",
     "evaluate",
     "floor_divide",
+    "fold",
+    "linear",
+    "lone_atom",
     "maximum",
     "minimum",
     "modulo",
     "non_negative",
+    "of_atom",
     "parse_dim",
     "parse_shape",
     "product",

@@ -3,67 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, reduce
 from keyword import iskeyword
 from typing import TypeAlias
 
-Monomial: TypeAlias = "tuple[Symbol | Call, ...]"
-Terms: TypeAlias = "tuple[tuple[Monomial, int], ...]"
+from fxonnx.ir.dims.algebra import fold
+from fxonnx.ir.dims.ranges import Ranges
+from fxonnx.ir.dims.terms import (
+    Atom,
+    Call,
+    Symbol,
+    Term,
+    Terms,
+    collected,
+    common_atoms,
+    divide,
+    floors,
+    text,
+    times,
+    without,
+)
 
-
-class Atom:
-    """What a polynomial is built of. Its text is its identity: equal text, equal atom."""
-
-    __slots__ = ("_hash", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._hash = hash(text)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Atom) and self.text == other.text)
-
-    def __lt__(self, other: Atom) -> bool:
-        return self.text < other.text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-class Symbol(Atom):
-    """A named size."""
-
-    __slots__ = ()
-
-
-class Call(Atom):
-    """`//`, `%`, `max` or `min` of two dims that do not reduce further."""
-
-    __slots__ = ("function", "left", "right", "spelled")
-
-    def __init__(self, function: str, left: Dim, right: Dim) -> None:
-        infix = function in ("//", "%")
-        self.spelled = f"{_wrap(left)} {function} {_wrap(right)}" if infix else f"{function}({left}, {right})"
-        super().__init__(f"({self.spelled})" if infix else self.spelled)
-        self.function, self.left, self.right = function, left, right
+_ONE: Term = ((), 1)
 
 
 class Expr:
-    """An integer polynomial over atoms, in normal form: sorted terms, no zero coefficient.
+    """An integer polynomial over atoms, in normal form: sorted terms, no zero coefficient, and no `%`, for n % 4 is
+    n - 4*(n // 4).
 
     Never a bare constant, that is an `int`.
     """
 
-    __slots__ = ("_hash", "_symbols", "terms")
+    __slots__ = ("_hash", "_spelled", "_symbols", "terms")
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self._hash = hash(terms)
+        self._spelled: Terms | None = None
         self._symbols: frozenset[str] | None = None
+
+    @property
+    def spelled(self) -> Terms:
+        """The terms as a person writes them: the same sum, with `%` and other floors where that is shorter."""
+        if self._spelled is None:
+            self._spelled = _spelled(self.terms)
+        return self._spelled
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -75,12 +61,8 @@ class Expr:
     @property
     def name(self) -> str | None:
         """The symbol's name when the expression is one bare symbol, else None."""
-        atom = _lone_atom(self)
+        atom = lone_atom(self)
         return atom.text if isinstance(atom, Symbol) else None
-
-    def evaluate(self, sizes: Mapping[str, int]) -> int:
-        """The expression's value where every symbol has the given size; KeyError names a symbol without one."""
-        return _evaluate(self, sizes, {})
 
     def __hash__(self) -> int:
         return self._hash
@@ -101,7 +83,7 @@ class Expr:
         return -1 * self
 
     def __mul__(self, other: Dim) -> Dim:
-        return _polynomial((tuple(sorted((*a, *b))), x * y) for a, x in self.terms for b, y in _terms(other))
+        return _polynomial(times(self.terms, _terms(other)))
 
     def __floordiv__(self, other: Dim) -> Dim:
         return floor_divide(self, other)
@@ -119,9 +101,9 @@ class Expr:
     __rmul__ = __mul__
 
     def __str__(self) -> str:
-        if isinstance(atom := _lone_atom(self), Call):
+        if isinstance(atom := lone_atom(self), Call):
             return atom.spelled
-        return " + ".join(_term_text(monomial, factor) for monomial, factor in self.terms).replace("+ -", "- ")
+        return text(self.spelled)
 
     __repr__ = __str__
 
@@ -135,31 +117,155 @@ def symbol(name: str) -> Expr:
     """The size called `name`, an identifier."""
     if not name.isidentifier() or iskeyword(name):
         raise ValueError(f"a dim's name must be an identifier and no keyword of Python, not {name!r}")
-    return Expr((((Symbol(name),), 1),))
+    return of_atom(Symbol(name))
+
+
+def of_atom(atom: Atom) -> Expr:
+    """The dim that is one atom of a normal form."""
+    return Expr((((atom,), 1),))
+
+
+def lone_atom(dim: Dim) -> Atom | None:
+    """The atom that the dim is spelled as, if it is one."""
+    match dim.spelled if isinstance(dim, Expr) else ():
+        case (((atom,), 1),):
+            return atom
+    return None
+
+
+# ── division ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def floor_divide(left: Dim, right: Dim) -> Dim:
-    """⌊left / right⌋. What divides exactly leaves the brackets: (4n + m) // 4 is n + m // 4."""
+    """⌊left / right⌋. What divides exactly leaves the brackets: (4n + m) // 4 is n + m // 4.
+
+    A divisor that cannot be negative is taken to be 1 or more: division by 0 has no value.
+    """
     if isinstance(left, int) and isinstance(right, int):
         return left // right
     if isinstance(right, int) and right < 0:
         return floor_divide(-left, -right)
-    if left == right:
-        return 1
-    exact, rest = _split_multiples(left, right)
-    return exact if rest == 0 else exact + _reduced_quotient(rest, right)
+    whole, rest = _divided(left, right)
+    known = _certain_quotient(rest, right)
+    if known is not None:
+        return whole + known
+    if isinstance(whole, int) or len(_terms(right)) == 1:
+        return whole + _reduced_quotient(rest, right)
+    return _reduced_quotient(left, right)  # n*m // (n + 1) reads better than m + -m // (n + 1)
 
 
 def modulo(left: Dim, right: Dim) -> Dim:
     """left mod right, with the sign of `right` (Python's)."""
-    if isinstance(left, int) and isinstance(right, int):
-        return left % right
-    if left == right:
+    return left - right * floor_divide(left, right)
+
+
+def ceil_divide(left: Dim, right: Dim) -> Dim:
+    """⌈left / right⌉."""
+    return -1 * floor_divide(-1 * left, right)
+
+
+def _divided(left: Dim, right: Dim) -> tuple[Dim, Dim]:
+    quotient, rest = divide(_terms(left), _terms(right))
+    return _polynomial(quotient), _polynomial(rest)
+
+
+def _certain_quotient(left: Dim, right: Dim) -> int | None:
+    """The quotient of what is surely not below 0 and less than `right`, or of what is one `right` less."""
+    if left == 0:
         return 0
-    _, rest = _split_multiples(left, right)
-    if isinstance(rest, int) and (rest == 0 or isinstance(right, int)):
-        return rest
-    return _atom(Call("%", rest, right))
+    sizes = Ranges(common_atoms(_terms(right)))  # that are not 0 where the divisor is not
+    for quotient in (0, -1):
+        least = left - quotient * right
+        if fold(least, sizes)[0] >= 0 and fold(right - 1 - least, sizes)[0] >= 0:
+            return quotient
+    return None
+
+
+def _reduced_quotient(left: Dim, right: Dim) -> Dim:
+    """A quotient nothing divides out of.
+
+    It has no common factors, (2n) // 4 is n // 2, and no nested floors. And ⌊a / d⌋ is -⌊(d - 1 - a) / d⌋, so that of
+    the two, which are each other's, one is left: -(-n // 4) is (n + 3) // 4.
+    """
+    smaller = _without_common_factor(left, right)
+    if smaller is not None:
+        return floor_divide(*smaller)
+    merged = _merged_floors(left, right) if isinstance(right, int) else None
+    if merged is not None:
+        return merged
+    if non_negative(right):
+        whole, rest = _mirrored(left, right)
+        known = _certain_quotient(rest, right)
+        if known is not None:
+            return -1 * (whole + known)
+        if _sign_and_factors(rest) < _sign_and_factors(left):
+            return -1 * (whole + _reduced_quotient(rest, right))
+    return of_atom(Call("//", left, right))
+
+
+def _mirrored(left: Dim, right: Dim) -> tuple[Dim, Dim]:
+    """(whole, rest) of right - 1 - left by `right`."""
+    mirrored = right - 1 - left
+    whole, rest = _divided(mirrored, right)
+    return (whole, rest) if isinstance(whole, int) or len(_terms(right)) == 1 else (0, mirrored)
+
+
+def _sign_and_factors(dim: Dim) -> tuple[bool, tuple[int, ...], Terms]:
+    """By what a quotient and its mirror image are told apart."""
+    terms = _terms(dim)
+    return terms[0][1] < 0, tuple(factor for _, factor in terms), terms
+
+
+def _without_common_factor(left: Dim, right: Dim) -> tuple[Dim, Dim] | None:
+    """(2n + 1) // 4 as n // 2: both sides without what divides all terms, but for a constant that is rounded down."""
+    varying = [term for term in _terms(left) if term[0]]
+    offset = left - _polynomial(varying)
+    both = (*varying, *_terms(right))
+    number = math.gcd(*(factor for _, factor in both))
+    for atoms in dict.fromkeys((common_atoms(both) if varying else (), ())):
+        factor = _polynomial([(atoms, number)])
+        if factor == 1:
+            continue
+        divisor = _divided(right, factor)[0]
+        constant = floor_divide(offset, factor)
+        if isinstance(constant, int) and (constant * factor == offset or non_negative(divisor)):
+            return _divided(left - offset, factor)[0] + constant, divisor
+    return None
+
+
+def _merged_floors(left: Dim, right: int) -> Dim | None:
+    """(a // b + c) // d as (a + b*c) // (b*d): two strided windows as one; and (c - a // b) // d as one, for -(a // b)
+    is (b - 1 - a) // b. None where `left` has not one such floor."""
+    inner = floors(_terms(left))
+    if len(inner) != 1:
+        return None
+    (floor,) = inner
+    step, factor = floor.right, dict(_terms(left)).get((floor,), 0)
+    others = left - factor * of_atom(floor)
+    if not isinstance(step, int) or floors(_terms(others)):
+        return None
+    divisor, found = step * right, list[tuple[Dim, Dim]]()
+    if factor == 1:
+        found.append((0, step * others + floor.left))
+    if factor == right - 1:
+        found.append((of_atom(floor), step * others + step - 1 - floor.left))
+    if not found:
+        return None
+    whole, merged = min(found, key=lambda each: _sign_and_factors(_divided(each[1], divisor)[1]))
+    return whole + floor_divide(merged, divisor)
+
+
+def non_negative(dim: Dim) -> bool:
+    """Whether the dim is surely not below 0, because no term is: sizes are not, nor most that is made of them."""
+    return fold(dim, Ranges())[0] >= 0
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The product of all dims; 1 when there are none."""
+    return reduce(operator.mul, dims, 1)
+
+
+# ── max and min ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def maximum(left: Dim, right: Dim) -> Dim:
@@ -172,153 +278,17 @@ def minimum(left: Dim, right: Dim) -> Dim:
     return _extremum("min", left, right)
 
 
-def ceil_divide(left: Dim, right: Dim) -> Dim:
-    """⌈left / right⌉ for a `right` that is an int, or positive."""
-    return ceil_divide(-left, -right) if isinstance(right, int) and right < 0 else floor_divide(left + right - 1, right)
-
-
-def non_negative(dim: Dim) -> bool:
-    """Whether the dim is surely not below 0, because no term is: sizes are not, nor most that is made of them."""
-    if isinstance(dim, int):
-        return dim >= 0
-    return all(factor > 0 and all(map(_non_negative_atom, monomial)) for monomial, factor in dim.terms)
-
-
-def product(dims: Iterable[Dim]) -> Dim:
-    """The product of all dims; 1 when there are none."""
-    result: Dim = 1
-    for dim in dims:
-        result = result * dim
-    return result
-
-
-def symbols_of(dims: Iterable[Dim]) -> frozenset[str]:
-    """The names of all symbols in `dims`."""
-    return frozenset().union(*(dim.symbols for dim in dims if isinstance(dim, Expr)))
-
-
-def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
-    """The dim's size where every symbol has the given one."""
-    return dim if isinstance(dim, int) else dim.evaluate(sizes)
-
-
-def substitute(dim: Dim, replacements: Mapping[str, Dim]) -> Dim:
-    """The dim with symbols replaced by other dims, in normal form again."""
-    if isinstance(dim, int) or dim.symbols.isdisjoint(replacements):
-        return dim
-    total: Dim = 0
-    for monomial, factor in dim.terms:
-        total = total + factor * product(_substitute_atom(atom, replacements) for atom in monomial)
-    return total
-
-
-# ── the normal form ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _terms(dim: Dim) -> Terms:
-    return dim.terms if isinstance(dim, Expr) else (((), dim),)
-
-
-def _polynomial(terms: Iterable[tuple[Monomial, int]]) -> Dim:
-    total: dict[Monomial, int] = {}
-    for monomial, factor in terms:
-        total[monomial] = total.get(monomial, 0) + factor
-    kept = sorted(((monomial, factor) for monomial, factor in total.items() if factor), key=_term_order)
-    if not kept:
-        return 0
-    if len(kept) == 1 and not kept[0][0]:
-        return kept[0][1]
-    return Expr(tuple(kept))
-
-
-def _term_order(term: tuple[Monomial, int]) -> tuple[int, Monomial]:
-    """Long products before short ones, constants last: `m*n + n + 1`."""
-    monomial, _ = term
-    return (-len(monomial), monomial)
-
-
-def _atom(atom: Symbol | Call) -> Expr:
-    return Expr((((atom,), 1),))
-
-
-def _lone_atom(dim: Dim) -> Symbol | Call | None:
-    """The atom that the dim is, if it is one."""
-    match _terms(dim):
-        case (((atom,), 1),):
-            return atom
-    return None
-
-
-def _split_multiples(left: Dim, right: Dim) -> tuple[Dim, Dim]:
-    """(quotient, rest) with left = quotient * right + rest.
-
-    Each term leaves as many multiples of `right` as make its coefficient's rest one of Python's `%`: 5n - 1 by 4 is
-    4(n - 1) + (n + 3). So dims that differ by a multiple have one form: (n - 1) // 4 + 1 is (n + 3) // 4.
-    """
-    if isinstance(right, Expr) and len(right.terms) > 1:
-        return 0, left
-    ((divisor, divisor_factor),) = _terms(right)
-    exact: list[tuple[Monomial, int]] = []
-    rest: list[tuple[Monomial, int]] = []
-    for monomial, factor in _terms(left):
-        quotient = _divide_monomial(monomial, divisor)
-        if quotient is None:
-            rest.append((monomial, factor))
-            continue
-        multiple, remainder = divmod(factor, divisor_factor)
-        exact.append((quotient, multiple))
-        rest.append((monomial, remainder))
-    return _polynomial(exact), _polynomial(rest)
-
-
-def _divide_monomial(monomial: Monomial, divisor: Monomial) -> Monomial | None:
-    rest = list(monomial)
-    for atom in divisor:
-        if atom not in rest:
-            return None
-        rest.remove(atom)
-    return tuple(rest)
-
-
-def _reduced_quotient(left: Dim, right: Dim) -> Dim:
-    """A quotient nothing divides out of, without common factors: (2n) // 4 is n // 2; and without nested floors."""
-    if isinstance(left, int) and isinstance(right, int):
-        return left // right
-    common = math.gcd(*(factor for _, factor in (*_terms(left), *_terms(right))))
-    if common > 1:
-        return floor_divide(_scale_down(left, common), _scale_down(right, common))
-    merged = _merged_floors(left, right) if isinstance(right, int) and right > 0 else None
-    return _atom(Call("//", left, right)) if merged is None else merged
-
-
-def _merged_floors(left: Dim, right: int) -> Dim | None:
-    """(a // b + c) // d as (a + b*c) // (b*d): two strided windows as one. None where `left` has not one such floor."""
-    floors = [
-        atom for monomial, _ in _terms(left) for atom in monomial if isinstance(atom, Call) and atom.function == "//"
-    ]
-    if len(floors) != 1 or not isinstance(divisor := floors[0].right, int) or divisor <= 0:
-        return None
-    rest = left - _atom(floors[0])
-    if any(floors[0] in monomial for monomial, _ in _terms(rest)):  # it stood in a product, or several times
-        return None
-    return floor_divide(floors[0].left + divisor * rest, divisor * right)
-
-
-def _scale_down(dim: Dim, factor: int) -> Dim:
-    return _polynomial((monomial, coefficient // factor) for monomial, coefficient in _terms(dim))
-
-
 def _extremum(name: str, left: Dim, right: Dim) -> Dim:
     """The largest or smallest of all dims on both sides, those under the same function in them included, each once."""
     kept: list[Dim] = []
     for dim in sorted({*_operands(name, left), *_operands(name, right)}, key=str):
         if not any(_beats(name, other, dim) for other in kept):
             kept = [*(other for other in kept if not _beats(name, dim, other)), dim]
-    return reduce(lambda a, b: _atom(Call(name, a, b)), kept)
+    return reduce(lambda a, b: of_atom(Call(name, a, b)), kept)
 
 
 def _operands(name: str, dim: Dim) -> tuple[Dim, ...]:
-    atom = _lone_atom(dim)
+    atom = lone_atom(dim)
     if isinstance(atom, Call) and atom.function == name:
         return (*_operands(name, atom.left), *_operands(name, atom.right))
     return (dim,)
@@ -329,57 +299,94 @@ def _beats(name: str, dim: Dim, other: Dim) -> bool:
     return non_negative(dim - other if name == "max" else other - dim)
 
 
-# ── walking ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
 FUNCTIONS: dict[str, Callable[[Dim, Dim], Dim]] = {"//": floor_divide, "%": modulo, "max": maximum, "min": minimum}
 
 
-def _atom_symbols(atom: Symbol | Call) -> frozenset[str]:
+# ── the normal form ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _terms(dim: Dim) -> Terms:
+    return dim.terms if isinstance(dim, Expr) else (((), dim),)
+
+
+def _polynomial(terms: Iterable[Term]) -> Dim:
+    kept = collected(terms)
+    if not kept:
+        return 0
+    if len(kept) == 1 and not kept[0][0]:
+        return kept[0][1]
+    return Expr(kept)
+
+
+def _atom_symbols(atom: Atom) -> frozenset[str]:
     return symbols_of((atom.left, atom.right)) if isinstance(atom, Call) else frozenset((atom.text,))
 
 
-def _non_negative_atom(atom: Symbol | Call) -> bool:
-    if isinstance(atom, Symbol):
-        return True
-    left, right = non_negative(atom.left), non_negative(atom.right)
-    return {"//": left and right, "%": right, "max": left or right, "min": left and right}[atom.function]
+def symbols_of(dims: Iterable[Dim]) -> frozenset[str]:
+    """The names of all symbols in `dims`."""
+    return frozenset().union(*(dim.symbols for dim in dims if isinstance(dim, Expr)))
 
 
-def _evaluate(dim: Dim, sizes: Mapping[str, int], known: dict[Atom, int]) -> int:
-    """`known` has the values of calls that were met: sizes are made of sizes, and one may stand in many."""
-    if isinstance(dim, int):
-        return dim
-    return sum(factor * math.prod(_evaluate_atom(a, sizes, known) for a in monomial) for monomial, factor in dim.terms)
+# ── how it is spelled ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _evaluate_atom(atom: Symbol | Call, sizes: Mapping[str, int], known: dict[Atom, int]) -> int:
-    if isinstance(atom, Symbol):
-        return sizes[atom.text]
-    if atom not in known:
-        left, right = (_evaluate(each, sizes, known) for each in (atom.left, atom.right))
-        result = FUNCTIONS[atom.function](left, right)
-        assert isinstance(result, int)
-        known[atom] = result
-    return known[atom]
+def _spelled(terms: Terms) -> Terms:
+    """The sum with as few terms as it takes, where a floor may be said by a rest or by another floor: n - 4*(n // 4) is
+    n % 4, n - (n + 3) // 4 is (3*n) // 4."""
+    while len(terms) > 1:
+        inner = sorted(floors(terms), key=lambda atom: (-len(atom.text), atom))  # long ones have others in them
+        ways = (_said_by(terms, floor, *way) for floor in inner for way in _equations(floor, inner))
+        shorter = next((way for way in ways if len(way) < len(terms)), None)
+        if shorter is None:
+            break
+        terms = shorter
+    return terms
 
 
-def _substitute_atom(atom: Symbol | Call, replacements: Mapping[str, Dim]) -> Dim:
-    if isinstance(atom, Symbol):
-        return replacements.get(atom.text, _atom(atom))
-    return FUNCTIONS[atom.function](substitute(atom.left, replacements), substitute(atom.right, replacements))
+def _equations(floor: Call, others: Iterable[Call]) -> Iterator[tuple[Term, Dim]]:
+    """(factor, dim) where factor times the floor is the dim."""
+    left, right = floor.left, floor.right
+    leading, *smaller = _terms(right)
+    for product in _as_rests(left, right):
+        yield leading, product - of_atom(floor) * _polynomial(smaller)
+    if isinstance(right, int):
+        whole, rest = _mirrored(left, right)
+        yield _ONE, -1 * whole - of_atom(Call("//", rest, right))
+    elif _terms(left)[-1] == ((), -1):
+        yield _ONE, of_atom(Call("//", left + right, right)) - 1
+    for inner in others:  # ⌊a / (c*d)⌋ is ⌊⌊a / c⌋ / d⌋
+        steps, factor = _steps_of(inner, floor)
+        for product in _as_rests(of_atom(inner) + steps, factor) if factor > 1 else ():
+            yield ((), factor), product
 
 
-# ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _steps_of(inner: Call, floor: Call) -> tuple[Dim, int]:
+    """(c, d) where the floor is (inner + c) // d; d is 1 where it is not."""
+    if isinstance(inner.right, int) and isinstance(floor.right, int) and floor.right % inner.right == 0:
+        steps, fraction = _divided(floor.left - inner.left, inner.right)
+        if fraction == 0:
+            return steps, floor.right // inner.right
+    return 0, 1
 
 
-def _term_text(monomial: Monomial, factor: int) -> str:
-    if not monomial:
-        return str(factor)
-    body = "*".join(atom.text for atom in monomial)
-    return {1: body, -1: f"-{body}"}.get(factor, f"{factor}*{body}")
+def _as_rests(left: Dim, right: Dim) -> Iterator[Dim]:
+    """Two dims that right * (left // right) is: a - a % d, and, for -(a // d) is (d - 1 - a) // d, a - (d - 1) and the
+    rest of d - 1 - a."""
+    yield left - of_atom(Call("%", left, right))
+    if non_negative(right):
+        mirrored = (right if isinstance(right, int) else 0) - 1 - left
+        yield left - (right - 1) + of_atom(Call("%", mirrored, right))
 
 
-def _wrap(dim: Dim) -> str:
-    """The dim as an operand of `//` or `%`."""
-    atom = _lone_atom(dim)
-    return atom.text if atom else str(dim) if isinstance(dim, int) else f"({dim})"
+def _said_by(terms: Terms, floor: Call, factor: Term, dim: Dim) -> Terms:
+    """The sum with every multiple of factor times the floor written as that of the dim."""
+    (atoms, number), waiting = factor, list(terms)
+    said: list[Term] = []
+    while waiting:
+        monomial, count = waiting.pop()
+        part = without(monomial, (floor, *atoms))
+        if part is None or count % number:
+            said.append((monomial, count))
+        else:
+            waiting += times(((part, count // number),), _terms(dim))
+    return collected(said)

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from fxonnx.capture.graph.views import MEMORY, storage
-from fxonnx.capture.tracer.sizes.arithmetic import multiply
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from fxonnx.ir.dims import Dim
@@ -136,7 +135,7 @@ def in_a_row(tensor: Any) -> bool:
             return True
         if dim != 1 and dim_of(stride) != step:
             return False
-        step = multiply(step, dim)
+        step = step * dim
     return True
 
 

@@ -7,11 +7,11 @@ frequencies. torch's own kernel checks them, on twins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from fxonnx.capture.tracer.sizes.arithmetic import add, divide, multiply, rest, subtract
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Dim, product
 
 Sizes: TypeAlias = tuple[Dim, ...]
 Options: TypeAlias = Sequence[int]
@@ -31,10 +31,10 @@ def _conv_transpose(
     rank = len(weight) - 2
     options = (_each(option, rank) for option in (stride, padding, output_padding, dilation))
     sizes = (
-        add(multiply(subtract(size, 1), s), d * (int(k) - 1) + more + 1 - 2 * p)
+        (size - 1) * s + d * (int(k) - 1) + more + 1 - 2 * p
         for size, k, s, p, more, d in zip(input[-rank:], weight[2:], *options, strict=True)
     )
-    return (*input[: -rank - 1], multiply(weight[1], groups), *sizes)
+    return (*input[: -rank - 1], weight[1] * groups, *sizes)
 
 
 def _max_pool(rank: int) -> Callable[..., Sizes]:
@@ -77,21 +77,21 @@ def _windows(
     rank = len(kernel)
     options = (_each(option, rank) for option in (stride, padding, dilation))
     for size, k, s, p, d in zip(input[-rank:], kernel, *options, strict=True):
-        yield add(divide(add(size, 2 * p - d * (int(k) - 1) - 1), s), 1)
+        yield (size + 2 * p - d * (int(k) - 1) - 1) // s + 1
 
 
 def _columns(input: Sizes, kernel: Options, dilation: Options, padding: Options, stride: Options) -> Sizes:
     windows = _windows(input, kernel, stride, padding, dilation)
-    return (*input[:-3], multiply(input[-3], math.prod(kernel)), _product(windows))
+    return (*input[:-3], input[-3] * math.prod(kernel), product(windows))
 
 
 def _from_columns(input: Sizes, output_size: Sizes, kernel: Options, *rest: Any) -> Sizes:
-    return (*input[:-2], divide(input[-2], math.prod(kernel)), *output_size)
+    return (*input[:-2], input[-2] // math.prod(kernel), *output_size)
 
 
 def _shuffled(input: Sizes, factor: int) -> Sizes:
     *outer, channels, height, width = input
-    return (*outer, divide(channels, factor * factor), multiply(height, factor), multiply(width, factor))
+    return (*outer, channels // (factor * factor), height * factor, width * factor)
 
 
 def _each(option: Options, rank: int) -> Options:
@@ -102,7 +102,7 @@ def _each(option: Options, rank: int) -> Options:
 def _cat(tensors: Sequence[Sizes], dim: int = 0) -> Sizes:
     sizes = list(tensors[0])
     for each in tensors[1:]:
-        sizes[dim] = add(sizes[dim], each[dim])
+        sizes[dim] = sizes[dim] + each[dim]
     return tuple(sizes)
 
 
@@ -114,53 +114,46 @@ def _stack(tensors: Sequence[Sizes], dim: int = 0) -> Sizes:
 
 def _repeated(input: Sizes, times: Sizes) -> Sizes:
     sizes = (*(1,) * (len(times) - len(input)), *input)
-    return tuple(map(multiply, sizes, times))
+    return tuple(map(operator.mul, sizes, times))
 
 
 def _padded(input: Sizes, amounts: Sizes, *rest: Any) -> Sizes:
     sizes = list(input)
     for at, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
-        sizes[-1 - at] = add(add(sizes[-1 - at], before), after)
+        sizes[-1 - at] = sizes[-1 - at] + before + after
     return tuple(sizes)
 
 
 def _unfolded(input: Sizes, axis: int, size: int, step: int) -> Sizes:
-    return *_at(input, axis, add(divide(subtract(input[axis], size), step), 1)), size
+    return *_at(input, axis, (input[axis] - size) // step + 1), size
 
 
 def _rfft(input: Sizes, n: Dim | None = None, dim: int = -1, norm: Any = None) -> Sizes:
-    return _at(input, dim, add(divide(input[dim] if n is None else n, 2), 1))
+    return _at(input, dim, (input[dim] if n is None else n) // 2 + 1)
 
 
 def _irfft(input: Sizes, n: Dim | None = None, dim: int = -1, norm: Any = None) -> Sizes:
-    return _at(input, dim, multiply(subtract(input[dim], 1), 2) if n is None else n)
+    return _at(input, dim, (input[dim] - 1) * 2 if n is None else n)
 
 
 def _reshaped(input: Sizes, asked: Sizes) -> Sizes:
     """The sizes that are asked for, with the one that is left out. They come out for all sizes of the dims, or torch
     is asked."""
     unknown = [axis for axis, size in enumerate(asked) if isinstance(size, int) and size == -1]
-    total, known = _product(input), _product(size for axis, size in enumerate(asked) if axis not in unknown)
-    if len(unknown) > 1 or (rest(total, known) if unknown else subtract(total, known)) != 0:
+    total, known = product(input), product(size for axis, size in enumerate(asked) if axis not in unknown)
+    if len(unknown) > 1 or (total % known if unknown else total - known) != 0:
         raise ValueError(f"{input} does not fill {asked}")
-    return tuple(divide(total, known) if axis in unknown else size for axis, size in enumerate(asked))
+    return tuple(total // known if axis in unknown else size for axis, size in enumerate(asked))
 
 
 def _flattened(input: Sizes, start: int = 0, end: int = -1) -> Sizes:
     first, last = (axis % max(len(input), 1) for axis in (start, end))
-    return (*input[:first], _product(input[first : last + 1]), *input[last + 1 :])
+    return (*input[:first], product(input[first : last + 1]), *input[last + 1 :])
 
 
 def _unflattened(input: Sizes, axis: int, sizes: Sizes) -> Sizes:
     at = axis % len(input)
     return (*input[:at], *_reshaped(input[at : at + 1], sizes), *input[at + 1 :])
-
-
-def _product(sizes: Iterable[Dim]) -> Dim:
-    total: Dim = 1
-    for size in sizes:
-        total = multiply(total, size)
-    return total
 
 
 def _at(sizes: Sizes, axis: int, size: Dim) -> Sizes:

@@ -10,13 +10,12 @@ from typing import Any
 
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
 from fxonnx.capture.constraints import describe
-from fxonnx.capture.tracer.sizes.arithmetic import subtract
-from fxonnx.capture.tracer.sizes.bounds import certain, interval
 from fxonnx.errors import Error, FrozenDimension
-from fxonnx.ir.dims import Dim, evaluate, symbol, symbols_of
+from fxonnx.ir.dims import Bounds, Dim, certain, evaluate, symbol, symbols_of
 from fxonnx.location import Location
 
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
+_LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
 _ANY = -(2**40)  # below what any number is that comes from sizes
 
 
@@ -76,10 +75,14 @@ class GuardLog:
     origins: dict[Dim, Dim] = field(default_factory=dict)
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
+    _bounds: Bounds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bounds = Bounds(self.lows, self.highs, _LEAST)
 
     def statically_known(self, relation: str, left: Dim, right: Dim) -> bool | None:
         """What a comparison is for all sizes alike, or None."""
-        difference = subtract(left, right)
+        difference = left - right
         if isinstance(difference, int):
             return RELATIONS[relation](difference, 0)
         key = relation, difference
@@ -88,7 +91,7 @@ class GuardLog:
         return self._known[key]
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
-        low, high = interval(difference, self.lows, self.highs)
+        low, high = self._bounds.interval(difference)
         return certain(relation, max(low, 0) if difference in self.sizes else low, high)
 
     def add(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
@@ -115,7 +118,7 @@ class GuardLog:
         """Keep a comparison in the model's own Python that is the same for all sizes from 2 up, and not for 1."""
         if self.op:
             return
-        key = relation, subtract(left, right)
+        key = relation, left - right
         if key not in self.zero_one:
             self.zero_one[key] = self._zero_one_guard(*key, left, right)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fxonnx.capture.assumption import RELATIONS
-from fxonnx.capture.tracer.sizes.arithmetic import add, divide, multiply, rest, subtract
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import Node
-from fxonnx.ir.dims import Dim, maximum, minimum, symbols_of
+from fxonnx.ir.dims import Dim, floor_divide, maximum, minimum, modulo, symbols_of
 
 
 class SymExpr:
@@ -93,23 +92,23 @@ class IntNode(Node):
 
     def add(self, other: IntNode) -> IntNode:
         """n + m"""
-        return self._made(add(self.dim, other.dim), self.hint + other.hint)
+        return self._made(self.dim + other.dim, self.hint + other.hint)
 
     def sub(self, other: IntNode) -> IntNode:
         """n - m"""
-        return self._made(subtract(self.dim, other.dim), self.hint - other.hint)
+        return self._made(self.dim - other.dim, self.hint - other.hint)
 
     def mul(self, other: IntNode) -> IntNode:
         """n * m"""
-        return self._made(multiply(self.dim, other.dim), self.hint * other.hint)
+        return self._made(self.dim * other.dim, self.hint * other.hint)
 
     def mod(self, other: IntNode) -> IntNode:
         """n % m"""
-        return self._made(rest(self.dim, other.dim), self.hint % other.hint)
+        return self._made(modulo(self.dim, other.dim), self.hint % other.hint)
 
     def int_floordiv(self, other: IntNode) -> IntNode:
         """n // m"""
-        return self._made(divide(self.dim, other.dim), self.hint // other.hint)
+        return self._made(floor_divide(self.dim, other.dim), self.hint // other.hint)
 
     floordiv = int_floordiv
 

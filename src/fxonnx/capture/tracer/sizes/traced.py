@@ -8,9 +8,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.sizes.nodes import dim_of
-from fxonnx.ir.dims import Call, Dim, Expr, floor_divide, maximum, minimum, modulo
-
-_FUNCTIONS = {"//": floor_divide, "%": modulo, "max": maximum, "min": minimum}
+from fxonnx.ir.dims import Call, Dim, Substitution, fold, of_atom
 
 
 class TracedSizes:
@@ -22,8 +20,7 @@ class TracedSizes:
 
     def __init__(self, facts: Mapping[Dim, Dim], opaque: dict[str, str]) -> None:
         self.opaque = opaque
-        self._facts = facts
-        self._known: dict[Dim, Dim] = {}
+        self._rewriting = _Facts(facts) if facts else None
 
     def dim(self, size: int | torch.SymInt) -> Dim:
         """The dim of a size found in a shape or in an argument."""
@@ -34,22 +31,16 @@ class TracedSizes:
         return self._simple(expression.dim)
 
     def _simple(self, dim: Dim) -> Dim:
-        if isinstance(dim, int) or not self._facts:
-            return dim
-        known = self._known.get(dim)
-        if known is None:
-            known = self._known[dim] = self._rewritten(dim)
-        return known
+        return dim if self._rewriting is None else fold(dim, self._rewriting)
 
-    def _rewritten(self, dim: Expr) -> Dim:
-        total: Dim = 0
-        for monomial, factor in dim.terms:
-            term: Dim = factor
-            for atom in monomial:
-                alone: Dim = Expr((((atom,), 1),))
-                if isinstance(atom, Call):
-                    made = _FUNCTIONS[atom.function](self._simple(atom.left), self._simple(atom.right))
-                    alone = self._facts.get(alone, made)
-                term = term * alone
-            total = total + term
-        return total
+
+class _Facts(Substitution):
+    """The minima and maxima that are known to be one side, as that side."""
+
+    def __init__(self, facts: Mapping[Dim, Dim]) -> None:
+        super().__init__({})
+        self._facts = facts
+
+    def call(self, atom: Call, left: Dim, right: Dim) -> Dim:
+        known = self._facts.get(of_atom(atom))
+        return super().call(atom, left, right) if known is None else known
