@@ -3,13 +3,25 @@ are no longer free."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from fxonnx.capture.assumption import Assumption, Guard
 from fxonnx.capture.program import SymbolInfo
 from fxonnx.errors import Error, FrozenDimension
-from fxonnx.ir.dims import Bounds, Call, Dim, Expr, bound, certain, lone_atom
+from fxonnx.ir.dims import (
+    Bounds,
+    Call,
+    Dim,
+    Expr,
+    bound,
+    certain,
+    floor_divide,
+    lone_atom,
+    modulo,
+    substitute,
+    symbol,
+)
 from fxonnx.location import Location
 
 
@@ -78,12 +90,38 @@ def classify(guards: Iterable[Guard], hints: Mapping[str, int]) -> Constraints:
 
 
 def _telling(constraints: Constraints) -> list[Assumption]:
-    """The assumptions that say more than the ranges do, and for each end of a range those that it comes from."""
+    """The assumptions that say more than the ranges do, and for each end of a range those that it comes from.
+
+    Where n is a multiple of 3, torch's own steps from there on (n = 3 * (n // 3), n % (n // 3) == 0) say nothing more.
+    """
     told: dict[tuple[str, Dim], Assumption] = {}
+    multiples: dict[str, Dim] = {}
     for each in constraints.assumptions:
-        if not _is_implied(each, constraints) or _is_edge(each, constraints):
-            told.setdefault((each.relation, each.left - each.right), each)
+        difference = each.left - each.right
+        follows = substitute(difference, multiples) == 0 and each.relation == "=="
+        if not follows and (not _is_implied(each, constraints) or _is_edge(each, constraints)):
+            told.setdefault((each.relation, difference), each)
+            multiples |= _multiples(each, constraints) if each.relation == "==" else {}
     return list(told.values())
+
+
+def _multiples(each: Assumption, constraints: Constraints) -> Mapping[str, Dim]:
+    """{n: 3*n} for an equality that says that n is a multiple of 3, alone or times what is not 0."""
+    difference = each.left - each.right
+    bounds = Bounds(constraints.lows, constraints.highs, least=2)
+    for name, divisor in _divided(difference):
+        rest = modulo(symbol(name), divisor)
+        factor = floor_divide(difference, rest)
+        if factor * rest == difference and certain("!=", *bounds.interval(factor)):
+            return {name: divisor * symbol(name)}
+    return {}
+
+
+def _divided(difference: Dim) -> Iterator[tuple[str, int]]:
+    """The symbols that are divided by a number, and that."""
+    for atom in (atom for monomial, _ in getattr(difference, "terms", ()) for atom in monomial):
+        if isinstance(atom, Call) and isinstance(atom.left, Expr) and isinstance(atom.right, int) and atom.left.name:
+            yield atom.left.name, atom.right
 
 
 def _is_implied(each: Assumption, constraints: Constraints) -> bool:

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import fx
-from torch.export import ExportedProgram
 
 from fxonnx.capture.call.tree import Tree
-from fxonnx.capture.export.assemble import read_ports, user_outputs
-from fxonnx.capture.export.exported import copied
-from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Weight
 
@@ -27,13 +23,3 @@ class CapturedGraph:
     outputs: tuple[Any, ...]
     result: Tree
     locator: Locator
-
-    @staticmethod
-    def of(exported: ExportedProgram, result: Tree) -> CapturedGraph:
-        """A recording of its own: the exported program's graph may be changed afterwards."""
-        copy = copied(exported)
-        clean(copy.graph)
-        ports = read_ports(copy, wrapped=True)
-        return CapturedGraph(
-            copy.graph, tuple(ports.inputs), ports.weights, user_outputs(copy, wrapped=True), result, Locator()
-        )

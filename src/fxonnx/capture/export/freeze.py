@@ -14,11 +14,9 @@ import sympy
 import torch
 from torch import fx
 
-from fxonnx.capture.assumption import Guard
 from fxonnx.capture.call.dynamic import Axis, Request, Requests
 from fxonnx.capture.export.sizes import Sizes
 from fxonnx.ir.dims import Dim, Expr, symbol, symbols_of
-from fxonnx.location import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +123,18 @@ def asked_bounds(naming: Naming, requests: Requests) -> tuple[dict[str, int], di
     return lows, {str(name): each.maximum for name, each in asked.items() if each.maximum is not None}
 
 
-def upper_bounds(naming: Naming, ranges: Mapping[Any, Any], highs: Mapping[str, int]) -> Iterator[Guard]:
-    """The greatest sizes that torch found, below what was asked for.
+def upper_bounds(naming: Naming, ranges: Mapping[Any, Any]) -> dict[str, int]:
+    """The greatest sizes that torch found, by the dim's name.
 
     What it found for the least says nothing: 2 where it left out smaller ones, more mostly by its own bookkeeping (a
     size of 2 or more after five poolings has another memory layout than 1). Guards of the model tell.
     """
-    for key, found in ((str(key), each) for key, each in ranges.items()):
-        dim, high = naming.dims.get(key, 0), _bound(found.upper)
-        if isinstance(dim, Expr) and dim.name is not None and high is not None and high < highs.get(dim.name, high + 1):
-            yield Guard(dim, "<=", high, Location())
+    found: dict[str, int] = {}
+    for key, each in ((str(key), each) for key, each in ranges.items()):
+        dim, high = naming.dims.get(key, 0), _bound(each.upper)
+        if isinstance(dim, Expr) and dim.name is not None and high is not None:
+            found[dim.name] = min(high, found.get(dim.name, high))
+    return found
 
 
 def example_sizes(naming: Naming, inputs: Sequence[fx.Node], leaves: Sequence[torch.Tensor]) -> dict[str, int]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from traceback import FrameSummary
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.experimental.symbolic_shapes import ShapeEnv, SLoc
+from torch.fx.experimental.symbolic_shapes import ShapeEnv, SLoc, uninteresting_files
 
 from fxonnx.capture.assumption import Assumption, Guard
 from fxonnx.capture.export.sizes import Sizes
@@ -97,8 +99,9 @@ def user_lines() -> Iterator[None]:
     """Let torch's guards keep the user's line, which they have a place for that torch fills only for bytecode."""
     before = ShapeEnv._get_sloc
 
-    def with_line(self: ShapeEnv, framework_loc: str | None = None) -> SLoc:
-        return SLoc(before(self, framework_loc).framework_loc, _caller())
+    def with_line(self: ShapeEnv, framework_loc: Any = None) -> SLoc:
+        caller = sys._getframe(1)
+        return SLoc(framework_loc or _summary(_outside(caller, uninteresting_files())), _users(caller))
 
     ShapeEnv._get_sloc = with_line
     try:
@@ -107,17 +110,21 @@ def user_lines() -> Iterator[None]:
         ShapeEnv._get_sloc = before
 
 
-def _caller() -> Location:
+def _outside(frame: FrameType | None, files: Container[str]) -> FrameType | None:
+    while frame is not None and frame.f_code.co_filename in files:
+        frame = frame.f_back
+    return frame
+
+
+def _summary(frame: FrameType | None) -> FrameSummary | None:
+    return frame and FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+
+
+def _users(frame: FrameType | None) -> Location:
     """The innermost frame of the user's on the stack."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if is_users(file):
-            return Location(
-                file=file,
-                line=frame.f_lineno,
-                function=frame.f_code.co_name,
-                code=linecache.getline(file, frame.f_lineno).strip(),
-            )
-        frame = frame.f_back  # type: ignore[assignment]
-    return Location()
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return Location()
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    return Location(file=file, line=line, function=frame.f_code.co_name, code=linecache.getline(file, line).strip())

@@ -10,7 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.assumption import Assumption, Guard
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Signature
@@ -18,15 +18,19 @@ from fxonnx.capture.constraints import Constraints, classify, frozen_at, tied
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.zero_one import Kinds, ZeroOneCheck, nothing
 from fxonnx.capture.export.annotate_frames import annotate_frames
-from fxonnx.capture.export.assemble import assemble, read_ports
+from fxonnx.capture.export.assemble import assemble, read_ports, user_outputs
+from fxonnx.capture.export.exported import copied
 from fxonnx.capture.export.freeze import Freeze, Naming, asked_bounds, example_sizes, name_symbols, upper_bounds
 from fxonnx.capture.export.guards import guards, inexact, place_of_freeze, shape_env, user_lines
 from fxonnx.capture.export.torch_export import export
 from fxonnx.capture.failures import Translating
+from fxonnx.capture.graph.clean import clean
+from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Program
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, raise_all
-from fxonnx.ir.dims import symbols_of
+from fxonnx.ir.dims import symbol, symbols_of
+from fxonnx.location import Location
 
 
 def capture(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
@@ -45,7 +49,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
     lows, highs = asked_bounds(done.naming, done.example.requests)
     program = replace(
         assemble(done.exported, signature(), done.naming),
-        symbols=done.constraints.infos(symbols_of(done.naming.dims.values()), lows, highs),
+        symbols=done.constraints.infos(symbols_of(done.naming.dims.values()), lows, {**done.highs, **highs}),
         assumptions=tuple(done.constraints.assumptions),
         frozen=tuple(frozen),
         attempts=tried,
@@ -78,6 +82,7 @@ class _Exported:
     sizes: dict[str, int]
     constraints: Constraints
     inexact: list[Assumption]
+    highs: dict[str, int]  # the greatest sizes that torch found
 
 
 def _run(attempt: _Attempt) -> _Exported | Error:
@@ -94,11 +99,15 @@ def _export(example: Example) -> _Exported:
     naming = name_symbols(exported.range_constraints, inputs, example.requests)
     sizes = example_sizes(naming, inputs, example.leaves)
     environment = shape_env(inputs) if naming.dims else None
-    _, highs = asked_bounds(naming, example.requests)
-    found = [*guards(environment, naming.sizes()), *upper_bounds(naming, exported.range_constraints, highs)]
-    return _Exported(
-        exported, example, naming, sizes, classify(found, sizes), [*inexact(environment, naming.sizes(), sizes)]
-    )
+    highs = upper_bounds(naming, exported.range_constraints)
+    _, asked = asked_bounds(naming, example.requests)
+    narrower = {name: high for name, high in highs.items() if high < asked.get(name, high + 1)}
+    found = [
+        *guards(environment, naming.sizes()),
+        *(Guard(symbol(name), "<=", high, Location()) for name, high in narrower.items()),
+    ]
+    pins = [*inexact(environment, naming.sizes(), sizes)]
+    return _Exported(exported, example, naming, sizes, classify(found, sizes), pins, highs)
 
 
 # ── remedies ────────────────────────────────────────
@@ -211,7 +220,10 @@ def _zero_one_check(done: _Exported, mode: str) -> ZeroOneCheck:
     flat, names, requests = done.example.flat, done.example.names, done.example.requests
 
     def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
-        exported = export(Example(flat, names, leaves, requests if dynamic else {}))
-        return CapturedGraph.of(exported, flat.returned.tree)
+        exported = copied(export(Example(flat, names, leaves, requests if dynamic else {})))
+        clean(exported.graph)
+        ports, outputs = read_ports(exported, wrapped=True), user_outputs(exported, wrapped=True)
+        result = flat.returned.tree
+        return CapturedGraph(exported.graph, tuple(ports.inputs), ports.weights, outputs, result, Locator())
 
     return ZeroOneCheck(record, nothing, flat.model, mode, done.naming.axes, done.sizes, Kinds.of(done.example.leaves))

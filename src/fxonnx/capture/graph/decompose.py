@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -15,8 +15,10 @@ from torch._decomp import get_decompositions
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.graph.functional import make_functional
-from fxonnx.capture.program import Program
 from fxonnx.errors import FrozenDimension
+
+if TYPE_CHECKING:
+    from fxonnx.capture.program import Program
 
 _NOT_THESE_ARGUMENTS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
 """What torch's decompositions raise for a form of the op that they do not cover."""
