@@ -4,35 +4,36 @@
     program.graph        # torch.fx, nothing written in place
     program.inputs, program.weights, program.outputs
 
-Our own tracer runs the model once on fake tensors (`tracer`); what it cannot do goes to `torch.export` (`export`,
-`trace`, with `freeze`, `guards` and `annotate_frames`). Everything around the two is one: arguments and results of any
-structure (`tree`, `inputs`), what was asked to be dynamic (`dynamic`), sizes of 0 and 1 (`small`, `recording`,
-`alike`), in-place writes (`functionalize`, `views`, `running_statistics`), the decomposition of single ops
-(`decompose`) and places (`locate`).
+    call/         the example: arguments and results of any structure, and what was asked to be dynamic
+    tracer/       our own tracer, which runs the model once on fake tensors
+    export/       torch.export, for what that cannot do
+    graph/        from the graph that either leaves to a functional one; single ops taken apart
+    equivalence/  whether two captures say the same, at sizes of 0 and 1 above all
+
+Both strategies hand over a `program`, say what they take for granted as `assumption`s that are classified as
+`constraints`, try again by a plan that prints (`retry`), and have their failures said in our words (`failures`, with
+the places of `locate`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 
-from fxonnx.capture import export, tracer
+from fxonnx.capture import tracer
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import requests
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
 from fxonnx.capture.call.tree import Branch, flatten
-from fxonnx.capture.export.exported import take
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.surroundings import training_mode
 
 __all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
-
-STRATEGIES = ("auto", "export", "trace")
 
 
 def capture(
@@ -61,9 +62,11 @@ def capture(
     CaptureRefused with the user's line; and FrozenDimension for dims that were asked for and came out constant,
     several at once as Failures.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"capture={strategy!r} is no strategy; it is one of {', '.join(map(repr, STRATEGIES))}")
+    if strategy not in _CAPTURES:
+        raise ValueError(f"capture={strategy!r} is no strategy; it is one of {', '.join(map(repr, _CAPTURES))}")
     if isinstance(model, ExportedProgram):
+        from fxonnx.capture.export.exported import take
+
         return take(model, dynamic_shapes, input_names)
     args = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     parameters = parameters_of(model)
@@ -80,11 +83,27 @@ def capture(
         return Signature(parameters, arguments.without_values(), inputs, names, result.tree, result_names(result.paths))
 
     with training_mode(flat.model, mode):
-        if strategy == "export":
-            return export.capture(example, signature, mode)
-        try:
-            return tracer.capture(example, signature, mode)
-        except tracer.Beyond as beyond:
-            if strategy == "trace":
-                raise beyond.error from beyond.__cause__
-            return replace(export.capture(example, signature, mode), fallback=str(beyond))
+        return _CAPTURES[strategy](example, signature, mode)
+
+
+def _by_tracer(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
+    try:
+        return tracer.capture(example, signature, mode)
+    except tracer.Beyond as beyond:
+        raise beyond.error from beyond.__cause__
+
+
+def _by_export(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
+    from fxonnx.capture import export  # loads what the tracer does without, sympy among it
+
+    return export.capture(example, signature, mode)
+
+
+def _by_either(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
+    try:
+        return tracer.capture(example, signature, mode)
+    except tracer.Beyond as beyond:
+        return replace(_by_export(example, signature, mode), fallback=str(beyond))
+
+
+_CAPTURES = {"auto": _by_either, "export": _by_export, "trace": _by_tracer}

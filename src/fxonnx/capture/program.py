@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.inputs import Signature
-from fxonnx.capture.export.sizes import Sizes
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim
 from fxonnx.location import Location
 
 if TYPE_CHECKING:
+    from fxonnx.capture.export.sizes import Sizes
     from fxonnx.capture.tracer.sizes.traced import TracedSizes
 
 
@@ -76,11 +75,6 @@ Retraced: TypeAlias = "tuple[fx.Graph, Sequence[Assumption]]"
 """a graph, and what it assumes about sizes"""
 
 
-def make_graph(body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> Retraced:
-    """The graph of `body(*values)` for the fake values of torch.export; composite calls are kept `whole` or not."""
-    return make_fx(body, tracing_mode="real", pre_dispatch=whole)(*values).graph, ()
-
-
 @dataclass(frozen=True, slots=True)
 class Program:
     """A captured model.
@@ -106,6 +100,7 @@ class Program:
     signature: Signature
     sizes: Sizes | TracedSizes
     locator: Locator
+    retrace: Callable[[Callable[..., Any], Sequence[Any], bool, Location], Retraced]
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     assumptions: Sequence[Assumption] = ()
@@ -114,7 +109,6 @@ class Program:
     strategy: str = "export"
     fallback: str = ""
     zero_one: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
-    retrace: Callable[[Callable[..., Any], Sequence[Any], bool, Location], Retraced] = make_graph
 
     def assuming(self, more: Iterable[Assumption]) -> Program:
         """The same with further assumptions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import hypothesis.strategies as st
@@ -186,32 +187,52 @@ def holds(program: Program, sizes: dict[str, int]) -> bool:
     return known and (min(sizes.values()) > 1 or program.mismatch(sizes) is None)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
-    steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=5),
-    example=st.tuples(st.integers(2, 12), st.integers(2, 12)),
-    others=st.lists(st.tuples(st.integers(1, 24), st.integers(1, 24)), min_size=4, max_size=4),
-)
-def test_a_traced_model_is_the_model(
-    steps: list[Step], example: tuple[int, int], others: list[tuple[int, int]]
-) -> None:
-    model = model_of(steps)
+def traced(model: Step, example: tuple[int, int]) -> Program | None:
+    """The model captured with both dims free; None where it is said, with its place, that it cannot be, or where it
+    does not take the example either."""
     try:
-        program = capture(model, (torch.randn(*example),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
+        return capture(model, (torch.randn(*example),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
     except errors.FrozenDimension:
-        return  # said, with its place: not silent
+        return None
     except errors.ModelRaised:
         with pytest.raises((RuntimeError, ValueError, IndexError)):
             model(torch.randn(*example))
-        return
+        return None
     except errors.Failures as failures:
         assert all(isinstance(each, errors.FrozenDimension) for each in failures.errors)
-        return
-    for shape in (example, *others):
-        if holds(program, dict(zip("nm", shape, strict=True))):
-            x = torch.randn(*shape)
-            try:
-                expected = model(x.clone())
-            except RuntimeError:  # a view of memory that is laid out otherwise at this size: nothing to compare with
-                continue
-            torch.testing.assert_close(run(program, (x,))[0], expected, equal_nan=True)
+        return None
+
+
+def compared(program: Program, model: Step, shape: tuple[int, int]) -> bool:
+    """Whether the program says that it is right for this shape, and the model takes it; then it is."""
+    if not holds(program, dict(zip("nm", shape, strict=True))):
+        return False
+    x = torch.randn(*shape)
+    try:
+        expected = model(x.clone())
+    except RuntimeError:  # a view of memory that is laid out otherwise at this size: nothing to compare with
+        return False
+    torch.testing.assert_close(run(program, (x,))[0], expected, equal_nan=True)
+    return True
+
+
+def test_a_traced_model_is_the_model() -> None:
+    """Nearly all models are captured with both dims free, and nearly all shapes are compared."""
+    count: Counter[str] = Counter()
+
+    @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(
+        steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=5),
+        example=st.tuples(st.integers(2, 12), st.integers(2, 12)),
+        others=st.lists(st.tuples(st.integers(1, 24), st.integers(1, 24)), min_size=4, max_size=4),
+    )
+    def check(steps: list[Step], example: tuple[int, int], others: list[tuple[int, int]]) -> None:
+        model = model_of(steps)
+        program = traced(model, example)
+        count.update(models=1, captured=program is not None)
+        for shape in (example, *others) if program is not None else ():
+            count.update(shapes=1, compared=compared(program, model, shape))
+
+    check()
+    assert count["captured"] >= 0.95 * count["models"]
+    assert count["compared"] >= 0.85 * count["shapes"]

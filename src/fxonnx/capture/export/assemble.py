@@ -3,20 +3,22 @@ they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import fx
 from torch.export.graph_signature import ConstantArgument, ExportGraphSignature, InputKind, OutputKind
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.call.inputs import Signature
 from fxonnx.capture.export.freeze import Naming
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.locate import WRAPPER, Locator, strip
-from fxonnx.capture.program import Input, Program, State, Weight, Writeback
+from fxonnx.capture.program import Input, Program, Retraced, State, Weight, Writeback
+from fxonnx.location import Location
 
 _WEIGHTS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
@@ -75,8 +77,14 @@ def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrappe
         signature=signature,
         sizes=naming.sizes(),
         locator=locator,
+        retrace=make_graph,
         subgraphs={node: getattr(graph.owning_module, str(node.target)) for node in graph.find_nodes(op="get_attr")},
     )
+
+
+def make_graph(body: Callable[..., Any], values: Sequence[Any], whole: bool, location: Location) -> Retraced:
+    """The graph of `body(*values)` for the fake values of torch.export; composite calls are kept `whole` or not."""
+    return make_fx(body, tracing_mode="real", pre_dispatch=whole)(*values).graph, ()
 
 
 def read_ports(exported: Exported, wrapped: bool) -> Ports:
