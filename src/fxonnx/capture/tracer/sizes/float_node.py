@@ -76,7 +76,7 @@ class FloatNode(Node):
 
     def _whole(self, divide: Callable[[Dim, Dim], Dim], rounding: str, value: int) -> Any:
         if self.quotient is None:
-            dim = self.guard_log.stand_in((rounding, str(self)), self.any_dim())
+            dim = self.guard_log.opaque_symbol((rounding, str(self)), self.any_dim())
         else:
             dim = divide(*self.quotient)
         return self.kinds.int_node(dim, value, self.guard_log)
@@ -100,7 +100,7 @@ class FloatNode(Node):
 
     def round(self, digits: int | None = None) -> Any:
         """round(f): no dim says what happens at halves."""
-        number = self.guard_log.stand_in(("round", str(self)), self.any_dim())
+        number = self.guard_log.opaque_symbol(("round", str(self)), self.any_dim())
         return self.kinds.int_node(number, round(self.hint), self.guard_log)
 
     def sym_float(self) -> FloatNode:

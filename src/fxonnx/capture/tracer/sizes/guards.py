@@ -151,7 +151,7 @@ class GuardLog:
             return hint
         raise self.specialize(dim)
 
-    def stand_in(self, number: Any, origin: Dim) -> Dim:
+    def opaque_symbol(self, number: Any, origin: Dim) -> Dim:
         """A symbol for a whole number that no dim can say, the same one wherever it stands; it comes from `origin`."""
         if number not in self.opaque:
             name = f"size{len(self.opaque)}"
