@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 
 from fxonnx.ir import schema
+from fxonnx.ir.data import first_half
 from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.contents import HalfData
 from fxonnx.passes.match import content
 from fxonnx.passes.rewrite import rule
 
@@ -212,7 +212,7 @@ def _is_doubled(table):
 
 def _half(op, table):
     """[batch, length, size / 2] of a doubled [batch, 1, length, size]."""
-    return op.constant(HalfData(table.value.data))
+    return op.constant(first_half(table.value.data))
 
 
 @rule

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fxonnx.ir.data import scaled
 from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.contents import ScaledData
 from fxonnx.passes.match import constant_number, content
 from fxonnx.passes.rewrite import rule
 
@@ -28,7 +28,7 @@ def _constant(op, like, array):
 
 def _scaled(op, weight, factor):
     """The weight with each of its channels scaled, as a view of it."""
-    return op.constant(ScaledData(weight.value.data, factor), name=_renamed(weight, "folded"))
+    return op.constant(scaled(weight.value.data, factor), name=_renamed(weight, "folded"))
 
 
 def _renamed(like, suffix):
