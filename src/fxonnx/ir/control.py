@@ -10,17 +10,15 @@ Source: ONNX operators If, Loop and Scan.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fxonnx import dtypes
+from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall
 from fxonnx.ir.dims import Dim, symbols_of
 from fxonnx.ir.graph import Graph, known_dims
+from fxonnx.ir.tensor import Tensor
 from fxonnx.ir.types import TensorType
-
-if TYPE_CHECKING:
-    from fxonnx.ir.build import Builder
-    from fxonnx.ir.tensor import Tensor
 
 _INDEX = TensorType(dtypes.INT64, ())
 _GOING = TensorType(dtypes.BOOL, ())

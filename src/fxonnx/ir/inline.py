@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
 from fxonnx.ir import schema
+from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall, tensor_array
 from fxonnx.ir.control import record_if, record_loop
 from fxonnx.ir.dims import Expr
 from fxonnx.ir.schema import OpFacts
-
-if TYPE_CHECKING:
-    from fxonnx.ir.build import Builder
-    from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.tensor import Tensor
 
 # Attributes that moved to an input of another name, and values that were renamed.
 _MOVED = {("Pad", "value"): "constant_value", ("Pad", "paddings"): "pads", ("TopK", "k"): "K"}
