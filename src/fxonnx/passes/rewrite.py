@@ -34,7 +34,7 @@ from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.location import Location
 from fxonnx.passes.dce import pruned
 from fxonnx.passes.match import Match, Uses, matches
-from fxonnx.passes.pattern import Root, Template, record
+from fxonnx.passes.pattern import Root, Template, template_of
 from fxonnx.passes.pipeline import Pass, nested
 from fxonnx.passes.replace import Rebuilder, take_over
 from fxonnx.target import Target
@@ -56,7 +56,7 @@ class Rule:
     @cached_property
     def template(self) -> Template:
         """What `before` records."""
-        return record(self.before)
+        return template_of(self.before)
 
     @cached_property
     def _wanted(self) -> dict[Callable[..., Any], tuple[tuple[str, ...], bool]]:

@@ -25,16 +25,16 @@ FORMER_MEANINGS = {("RoiAlign", "coordinate_transformation_mode"): "output_half_
 
 
 @graph_pass
-def moved(graph: Graph, target: Target) -> Graph:
-    """Give every node the signature that its operator has in the target's opset. What cannot be said is left for
-    `guard` to report."""
+def inputs_to_attributes(graph: Graph, target: Target) -> Graph:
+    """Give every node the signature that its operator has in the target's opset: inputs become the attributes they once
+    were, defaults that changed are written out. What cannot be said is left for `guard` to report."""
     opset = target.opset
-    nodes = tuple(_moved_node(node, opset) for node in graph.nodes)
+    nodes = tuple(_older_node(node, opset) for node in graph.nodes)
     return replace(graph, nodes=nodes, opset=opset)
 
 
-def _moved_node(node: Node, opset: int) -> Node:
-    node = _with_moved_subgraphs(node, opset)
+def _older_node(node: Node, opset: int) -> Node:
+    node = _with_older_subgraphs(node, opset)
     newest, older = schema.facts(node.op), schema.facts(node.op, opset)
     if newest is None or older is None or newest.since == older.since:
         return node
@@ -46,11 +46,11 @@ def _moved_node(node: Node, opset: int) -> Node:
     return Node(node.op, inputs, node.outputs, attributes, node.location)
 
 
-def _with_moved_subgraphs(node: Node, opset: int) -> Node:
+def _with_older_subgraphs(node: Node, opset: int) -> Node:
     if not node.subgraphs:
         return node
     attributes = {
-        name: replace(item, nodes=tuple(_moved_node(inner, opset) for inner in item.nodes), opset=opset)
+        name: replace(item, nodes=tuple(_older_node(inner, opset) for inner in item.nodes), opset=opset)
         if isinstance(item, Graph)
         else item
         for name, item in node.attributes.items()
