@@ -172,6 +172,33 @@ def test_what_ends_in_no_single_call_is_no_pattern():
             template_of(before)
 
 
+def test_rules_that_undo_each_other_are_named():
+    @rule
+    class to_sine:
+        """cos(x) becomes sin(x)"""
+
+        def before(op, x):
+            return op.Cos(x)
+
+        def after(op, x):
+            return op.Sin(x)
+
+    @rule
+    class to_cosine:
+        """sin(x) becomes cos(x)"""
+
+        def before(op, x):
+            return op.Sin(x)
+
+        def after(op, x):
+            return op.Cos(x)
+
+    graph = graph_of(lambda op, x: op.Relu(op.Sin(x)), x="f32[4]")
+    with pytest.raises(errors.InternalError, match="does not end") as caught:
+        rewrite(to_sine, to_cosine)(graph, TARGET)
+    assert caught.value.cause == "to_cosine and to_sine match what they make"
+
+
 def test_when_asks_the_target():
     @rule
     class newer:
