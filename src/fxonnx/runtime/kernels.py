@@ -10,7 +10,6 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,6 @@ class _Sets:
         tensors = (text[7:-1] for text in type_strings if text.startswith("tensor("))
         names = tuple(sorted(dtypes.dtype(name).name for name in tensors))
         return self.index.setdefault(names, len(self.index))
-
-
-@cache
-def installed() -> kernels.KernelTable:
-    """The kernels of the installed runtime, asked once."""
-    return kernels.from_json(snapshot())
 
 
 def snapshot() -> dict[str, Any]:
