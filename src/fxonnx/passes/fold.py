@@ -57,7 +57,7 @@ class _Folder:
         kept = []
         for original in graph.nodes:
             node = inside(self.replaced.node(original), self.graph)
-            contents = self.contents(node)
+            contents = self.folded(node)
             if contents is None:
                 kept.append(node)
             else:
@@ -77,7 +77,7 @@ class _Folder:
             self.readers[constant] = self.readers.get(output, 0)
             self.replaced[output] = constant
 
-    def contents(self, node: Node) -> list[Data] | None:
+    def folded(self, node: Node) -> list[Data] | None:
         """The contents of the node's outputs, or None where they are not constant or would grow the model."""
         if len(node.outputs) == 1 and (elements := _known_ints(node.output)) is not None:
             return [ArrayData(elements)]

@@ -87,8 +87,8 @@ def _repeats(few, wide, many):
     """Whether each head of [batch, heads, length, size] is repeated in a row, and nothing else is done to it."""
     if few.rank != 4 or wide.rank != 5 or many.rank != 4:
         return False
-    batch, heads, *rest = few.shape
-    return wide.shape == (batch, heads, wide.shape[2], *rest) and many.shape == (batch, heads * wide.shape[2], *rest)
+    batch, heads, *size = few.shape
+    return wide.shape == (batch, heads, wide.shape[2], *size) and many.shape == (batch, heads * wide.shape[2], *size)
 
 
 @rule
