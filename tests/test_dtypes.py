@@ -212,14 +212,3 @@ def test_containment_among_large_dtypes():
     assert dtypes.contains(dtypes.COMPLEX128, INT32)
     assert dtypes.contains(STRING, STRING)
     assert not dtypes.contains(STRING, BOOL)
-
-
-@pytest.mark.parametrize(
-    ("narrow", "allowed", "expected"),
-    [("bool", "u8 f16 f32", "u8"), ("i8", "i32 f16 f32", "i32"), ("i8", "f32 f16", "f16"), ("f16", "f16 f32", "f16"),
-     ("f16", "f64 f32 bf16", "f32"), ("u8", "i16 u16", "u16"), ("u8", "i32 u64", "i32"), ("i64", "f32 f64 i32", None),
-     ("bf16", "f16", None), ("f32", "c64", "c64"), ("bool", "bool f32", "bool"), ("f32", "", None)],
-)  # fmt: skip
-def test_containing_picks_the_nearest(narrow, allowed, expected):
-    found = dtypes.containing(dtype(narrow), [dtype(each) for each in allowed.split()])
-    assert found is (dtype(expected) if expected else None)

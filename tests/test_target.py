@@ -95,24 +95,6 @@ def test_versions(target):
     assert target.opsets_with_kernel("TensorScatter", {}) == (24, 25, 26, 27, 28)
 
 
-def test_what_to_widen_to(target):
-    assert target.kernel_dtypes("", "Erf", 13, "T", {"T": FLOAT64}) == {FLOAT32}
-    assert target.kernel_dtypes("", "MatMul", 13, "T", {}) == {
-        FLOAT32,
-        FLOAT64,
-        INT32,
-        INT64,
-        UINT32,
-        *_named("uint64"),
-    }
-
-
-def _named(*names: str) -> set[DType]:
-    from fxonnx.dtypes import dtype
-
-    return {dtype(name) for name in names}
-
-
 def test_float16_that_only_an_attribute_asks_for(target):
     assert not target.loads("", "RandomNormal", 1, {"T": FLOAT16})
     assert target.loads("", "RandomNormalLike", 1, {"T1": FLOAT16, "T2": FLOAT16})

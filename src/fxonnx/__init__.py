@@ -12,14 +12,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fxonnx.version import __version__ as __version__
+
 if TYPE_CHECKING:
     import fxonnx.errors as errors
     from fxonnx.compiled import Compiled
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
     from fxonnx.target import Target
-
-__version__ = "0.1.0"
 
 __all__ = ["Compiled", "Target", "compile", "errors", "export", "register_lowering"]
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
 
 class DTypeError(TypeError):
@@ -343,18 +343,3 @@ def contains(wide: DType, narrow: DType) -> bool:
         and wide.highest >= narrow.highest
         and wide.special >= narrow.special
     )
-
-
-_FAMILY = {"bool": 0, "int": 1, "uint": 1, "float": 2, "complex": 3, "string": 4}
-
-
-def containing(narrow: DType, allowed: Collection[DType]) -> DType | None:
-    """The dtype among `allowed` to widen `narrow` to: itself, else the smallest of the nearest kind that contains it.
-
-    Integers stay integers where they can (int8 goes to int32 before float16), signedness is kept among equals.
-    None if no allowed dtype holds all values.
-    """
-    if narrow in allowed:
-        return narrow
-    wider = (row for row in DTYPES if row in allowed and contains(row, narrow))
-    return min(wider, key=lambda row: (_FAMILY[row.kind], row.bits, row.kind != narrow.kind), default=None)

@@ -11,7 +11,7 @@ from importlib.metadata import version as installed_version
 import onnx
 
 from fxonnx import errors, kernels
-from fxonnx.dtypes import DTYPES, FLOAT16, FLOAT32, DType
+from fxonnx.dtypes import FLOAT16, FLOAT32, DType
 from fxonnx.kernels import KernelTable
 
 # Before it, Softmax, QuantizeLinear and Resize mean something else, and half of the indexing operators are missing.
@@ -112,15 +112,6 @@ class Target:
         An operator that has a function body and no kernel is not counted, though the runtime may still inline it.
         """
         return self.has_kernel(domain, op, since, dtypes) or self.casts_itself(domain, op, since, dtypes)
-
-    def kernel_dtypes(
-        self, domain: str, op: str, since: int, variable: str, dtypes: Mapping[str, DType]
-    ) -> frozenset[DType]:
-        """The dtypes that `variable` may have for some kernel to take the node, the other `dtypes` staying.
-
-        What it could be widened to.
-        """
-        return frozenset(row for row in DTYPES if self.has_kernel(domain, op, since, {**dtypes, variable: row}))
 
     def opsets_with_kernel(self, op: str, dtypes: Mapping[str, DType]) -> tuple[int, ...]:
         """The opsets at which ONNX's operator `op` loads with these dtypes, ascending: what a cure may advise."""

@@ -6,22 +6,42 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
+from fxonnx.capture import Program
 from fxonnx.capture.call.tree import flatten
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.ir.dims import Expr, Shape, evaluate
+from fxonnx.ir.graph import Graph
 from fxonnx.runtime.compare import Comparison, compare, fresh_like
-
-if TYPE_CHECKING:
-    from fxonnx.compiled import Compiled
+from fxonnx.runtime.limits import Limits
 
 Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
 # What models raise for inputs that are well typed and mean nothing, such as offsets that are not sorted.
 _REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
+
+
+class Subject(Protocol):
+    """What is checked: a compiled model, as far as it is asked."""
+
+    model: Any
+    mode: str
+    program: Program
+    examples: tuple[torch.Tensor, ...]
+
+    @property
+    def graph(self) -> Graph:
+        """The final graph."""
+
+    @property
+    def limits(self) -> Limits:
+        """The sizes that it holds for."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What it returns for these arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +65,12 @@ class Report:
         return "\n".join(map(str, self.comparisons))
 
 
-def verify_on(compiled: Compiled, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Report:
+def verify_on(compiled: Subject, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Report:
     """Compare on these arguments."""
     return Report((_compare(compiled, (args, dict(kwargs))),))
 
 
-def verify(compiled: Compiled, seed: int = 0) -> Report:
+def verify(compiled: Subject, seed: int = 0) -> Report:
     """Compare on random inputs like the examples, and at a second size of every dynamic dim.
 
     Where the model itself refuses random integers (offsets must be sorted, say), the examples' integers are kept, and
@@ -61,7 +81,7 @@ def verify(compiled: Compiled, seed: int = 0) -> Report:
     return Report((first or _compare(compiled, _arguments(compiled, compiled.examples)), *filter(None, second)))
 
 
-def _compare_fresh(compiled: Compiled, sizes: Mapping[str, int], seed: int) -> Comparison | None:
+def _compare_fresh(compiled: Subject, sizes: Mapping[str, int], seed: int) -> Comparison | None:
     """The comparison on random inputs of these sizes; None where the model refuses them all."""
     resized = _resized_examples(compiled, sizes)
     for keep_integers in (False, True):
@@ -78,11 +98,11 @@ def _compare_fresh(compiled: Compiled, sizes: Mapping[str, int], seed: int) -> C
     return None
 
 
-def _arguments(compiled: Compiled, leaves: Sequence[torch.Tensor]) -> Arguments:
+def _arguments(compiled: Subject, leaves: Sequence[torch.Tensor]) -> Arguments:
     return compiled.program.signature.arguments_for(leaves)
 
 
-def _expected(compiled: Compiled, arguments: Arguments) -> list[Any]:
+def _expected(compiled: Subject, arguments: Arguments) -> list[Any]:
     """The leaves of what the model returns, in the mode it was captured in; its buffers are as before afterwards."""
     before = [state.tensor.clone() for state in compiled.program.states]
     args, kwargs = copy.deepcopy(arguments)
@@ -94,7 +114,7 @@ def _expected(compiled: Compiled, arguments: Arguments) -> list[Any]:
     return leaves
 
 
-def _compare(compiled: Compiled, arguments: Arguments, expected: list[Any] | None = None) -> Comparison:
+def _compare(compiled: Subject, arguments: Arguments, expected: list[Any] | None = None) -> Comparison:
     """One call of both on the same arguments and the same state."""
     expected = _expected(compiled, arguments) if expected is None else expected
     before = [state.tensor.clone() for state in compiled.program.states]
@@ -105,7 +125,7 @@ def _compare(compiled: Compiled, arguments: Arguments, expected: list[Any] | Non
     return compare(actual, expected, names=compiled.program.signature.output_names()[: len(expected)])
 
 
-def _restore(compiled: Compiled, before: Sequence[torch.Tensor]) -> None:
+def _restore(compiled: Subject, before: Sequence[torch.Tensor]) -> None:
     for state, content in zip(compiled.program.states, before, strict=True):
         state.tensor.copy_(content)
 
@@ -113,7 +133,7 @@ def _restore(compiled: Compiled, before: Sequence[torch.Tensor]) -> None:
 # ── sizes ──
 
 
-def _example_sizes(compiled: Compiled) -> dict[str, int]:
+def _example_sizes(compiled: Subject) -> dict[str, int]:
     """The size of every named dim in the example inputs."""
     return {
         dim.name: size
@@ -123,7 +143,7 @@ def _example_sizes(compiled: Compiled) -> dict[str, int]:
     }
 
 
-def _other_sizes(compiled: Compiled) -> list[dict[str, int]]:
+def _other_sizes(compiled: Subject) -> list[dict[str, int]]:
     """Sizes near the examples', different from each other and within the limits; none where nothing is dynamic."""
     example = _example_sizes(compiled)
     for step in (1, -1, 2, -2, 8):
@@ -133,7 +153,7 @@ def _other_sizes(compiled: Compiled) -> list[dict[str, int]]:
     return []
 
 
-def _resized_examples(compiled: Compiled, sizes: Mapping[str, int]) -> list[torch.Tensor]:
+def _resized_examples(compiled: Subject, sizes: Mapping[str, int]) -> list[torch.Tensor]:
     known = {**_example_sizes(compiled), **sizes}
     return [
         _resized(leaf, value.shape, known)

@@ -12,6 +12,7 @@ from onnxscript import opset15, opset18, script
 from fxonnx.emit.onnx import emit
 from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall
+from fxonnx.ir.inline import inline
 from fxonnx.ir.types import parse_type
 
 X = np.array([[-2, -1, 0], [1, 2, 3]], np.float32)
@@ -57,8 +58,7 @@ def record(function, *types, functions=(), **arguments):
     op = Builder()
     proto = function if isinstance(function, onnx.FunctionProto) else function.to_function_proto()
     inputs = {name: op.input(parse_type(type), name) for name, type in zip(proto.input, types, strict=False)}
-    results = op.inline(proto, inputs | arguments, functions)
-    results = results if isinstance(results, tuple) else (results,)
+    results = inline(op, proto, inputs | arguments, functions)
     return op.finish(results, [f"y{index}" for index in range(len(results))])
 
 

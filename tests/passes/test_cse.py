@@ -5,7 +5,7 @@ import pytest
 from tests.passes.graphs import TARGET, branching, graph_of, ops
 
 from fxonnx import dtypes
-from fxonnx.ir.data import ArrayData, TransposedData
+from fxonnx.ir.data import ArrayData, transposed
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.cse import cse
 
@@ -78,7 +78,7 @@ def test_constants_of_another_dtype_or_shape_are_not():
 
 def test_tied_weights_are_one_and_the_first_gives_the_name():
     data = ArrayData(np.ones((64, 64), np.float32))
-    view = TransposedData(data, (1, 0))
+    view = transposed(data, (1, 0))
 
     def body(op, x):
         return tuple(

@@ -5,7 +5,7 @@ import pytest
 from tests.passes.graphs import TARGET, branching, graph_of, ops
 
 from fxonnx import dtypes, errors
-from fxonnx.ir.data import AbsentData, ArrayData, CastData, TransposedData, byte_size
+from fxonnx.ir.data import AbsentData, ArrayData, View, byte_size
 from fxonnx.ir.dims import symbol
 from fxonnx.ir.types import TensorType
 from fxonnx.passes import fold as folding
@@ -135,7 +135,7 @@ def test_a_large_weight_is_transposed_lazily_and_keeps_its_name():
         return op.MatMul(x, op.Transpose(op.constant(weight(64, 32), name="fc.weight"), perm=[1, 0]))
 
     (node,) = folded(body, x="f32[n,32]").nodes
-    assert isinstance(node.inputs[1].data, TransposedData)
+    assert isinstance(node.inputs[1].data, View)
     assert node.inputs[1].name == "fc.weight.T"
     assert node.inputs[1].shape == (32, 64)
 
@@ -145,7 +145,7 @@ def test_a_large_weight_is_cast_lazily_where_it_gets_no_larger():
         return x + op.Cast(op.constant(weight(64, 32), name="w"), to=dtypes.FLOAT16)
 
     (node,) = folded(body, x="f16[64,32]").nodes
-    assert isinstance(node.inputs[1].data, CastData)
+    assert isinstance(node.inputs[1].data, View)
     assert node.inputs[1].name == "w.f16"
     wider = folded(lambda op, x: x + op.Cast(weight(64, 32), to=dtypes.FLOAT64), x="f64[64,32]")
     assert ops(wider) == ["Cast", "Add"]

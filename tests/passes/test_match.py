@@ -127,7 +127,7 @@ def test_either_spelling():
         """σ(x/2) or σ(x·½)"""
 
         def before(op, x):
-            return op.Sigmoid(op.either(x / 2.0, x * 0.5))
+            return op.Sigmoid(op.any_of(x / 2.0, x * 0.5))
 
         def after(op, x):
             return op.Tanh(x)
@@ -144,7 +144,7 @@ def test_a_choice_of_roots():
 
         def before(op, x):
             gate = op.Sigmoid(x)
-            return op.either(op.Abs(gate), op.Relu(gate))
+            return op.any_of(op.Abs(gate), op.Relu(gate))
 
         def after(op, x):
             return op.Sigmoid(x)
@@ -160,7 +160,7 @@ def test_inner_values_can_be_called_something():
         """the sum of what is broadcast, if it is"""
 
         def before(op, x, shape):
-            return op.ReduceSum(op.called("wide", op.Expand(x, shape)), keepdims=0)
+            return op.ReduceSum(op.bind("wide", op.Expand(x, shape)), keepdims=0)
 
         def after(op, x, wide, result):
             assert result.shape == ()
@@ -180,7 +180,7 @@ def test_a_constant_that_nobody_else_reads():
         """x · w, w read nowhere else"""
 
         def before(op, x, w):
-            return op.Abs(x * op.sole(w))
+            return op.Abs(x * op.one_use(w))
 
         def after(op, x, w):
             return op.Abs(x) * op.Abs(w)

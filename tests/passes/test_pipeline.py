@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 from tests.passes.graphs import TARGET, branching, graph_of, ops
 
+from fxonnx import errors
 from fxonnx.ir.graph import Graph
 from fxonnx.passes.optimize import optimizer
 from fxonnx.passes.pipeline import ROUNDS, Pass, graph_pass, nested, pipeline, repeat
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewrite import rewrite, rule
 
 
 @graph_pass
@@ -16,6 +18,12 @@ def drop_last(graph, target):
     if not graph.nodes:
         return graph
     return Graph(graph.inputs, graph.nodes[:-1], graph.nodes[-1].inputs, graph.opset)
+
+
+@graph_pass
+def drop_nothing(graph, target):
+    """Leave the graph as it is."""
+    return graph
 
 
 def chain(length):
@@ -49,10 +57,37 @@ def test_repeat_comes_to_an_end():
     endless = Pass("endless", lambda graph, target: replace(graph))
     calls = []
     counted = Pass("counted", lambda graph, target: (calls.append(1), graph)[1])
-    repeat(endless, counted, name="forever")(chain(1), TARGET)
-    assert len(calls) == ROUNDS
     repeat(endless, counted, name="twice", rounds=2)(chain(1), TARGET)
-    assert len(calls) == ROUNDS + 2
+    assert len(calls) == 2
+    with pytest.raises(errors.InternalError, match="forever does not end: endless undo each other"):
+        repeat(endless, counted, name="forever")(chain(1), TARGET)
+
+
+def test_passes_that_undo_each_other_are_named_with_their_rules():
+    @rule
+    class to_sine:
+        """cos(x) becomes sin(x), in one pass"""
+
+        def before(op, x):
+            return op.Cos(x)
+
+        def after(op, x):
+            return op.Sin(x)
+
+    @rule
+    class to_cosine:
+        """sin(x) becomes cos(x), in another"""
+
+        def before(op, x):
+            return op.Sin(x)
+
+        def after(op, x):
+            return op.Cos(x)
+
+    there, back = rewrite(to_sine, name="there"), rewrite(to_cosine, name="back")
+    with pytest.raises(errors.InternalError, match="turn does not end: there and back undo") as caught:
+        repeat(there, drop_nothing, back, name="turn")(graph_of(lambda op, x: op.Sin(x), x="f32[4]"), TARGET)
+    assert "to_sine" in caught.value.cause and "to_cosine" in caught.value.cause
 
 
 def test_nested_goes_through_subgraphs_from_inside():

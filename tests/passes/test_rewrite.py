@@ -10,7 +10,7 @@ from fxonnx.ir.types import TensorType
 from fxonnx.ir.verify import verify
 from fxonnx.location import Location
 from fxonnx.passes import rewrite as rewriting
-from fxonnx.passes.pattern import record
+from fxonnx.passes.pattern import template_of
 from fxonnx.passes.rewrite import rewrite, rule
 from fxonnx.target import Target
 
@@ -25,13 +25,13 @@ def test_inner_values_with_another_reader_are_left_alone():
     assert applied(graph, silu_twice) == ["Sigmoid", "Mul"]
 
 
-def test_what_is_outside_may_have_other_readers():
+def test_what_is_kept_may_have_other_readers():
     @rule
     class beside:
         """x · [σ(x)], which stays"""
 
         def before(op, x):
-            return x * op.outside(op.Sigmoid(x))
+            return x * op.keep(op.Sigmoid(x))
 
         def after(op, x):
             return op.Swish(x)
@@ -169,7 +169,34 @@ def test_a_rule_must_make_every_output():
 def test_what_ends_in_no_single_call_is_no_pattern():
     for before in (lambda op, x: x, lambda op, x: (op.Relu(x), op.Abs(x))):
         with pytest.raises(TypeError, match="a pattern ends in"):
-            record(before)
+            template_of(before)
+
+
+def test_rules_that_undo_each_other_are_named():
+    @rule
+    class to_sine:
+        """cos(x) becomes sin(x)"""
+
+        def before(op, x):
+            return op.Cos(x)
+
+        def after(op, x):
+            return op.Sin(x)
+
+    @rule
+    class to_cosine:
+        """sin(x) becomes cos(x)"""
+
+        def before(op, x):
+            return op.Sin(x)
+
+        def after(op, x):
+            return op.Cos(x)
+
+    graph = graph_of(lambda op, x: op.Relu(op.Sin(x)), x="f32[4]")
+    with pytest.raises(errors.InternalError, match="does not end") as caught:
+        rewrite(to_sine, to_cosine)(graph, TARGET)
+    assert caught.value.cause == "to_cosine and to_sine match what they make"
 
 
 def test_when_asks_the_target():
@@ -229,7 +256,7 @@ def test_a_value_becomes_private_when_its_other_reader_is_rewritten():
         """|σ(x)| becomes relu(x)"""
 
         def before(op, x):
-            return op.Abs(op.outside(op.Sigmoid(x)))
+            return op.Abs(op.keep(op.Sigmoid(x)))
 
         def after(op, x):
             return op.Relu(x)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ from packaging.requirements import Requirement
 import fxonnx
 
 ROOT = Path(__file__).parents[2]
-FILE_LINES, FUNCTION_LINES = 500, 60
+FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 500, 60, 15
+NO_NAMES = ("utils", "util", "helpers", "helper", "common", "misc")
+# Folders that have more files; to become empty.
+CROWDED = {"src/fxonnx/capture", "src/fxonnx/capture/tracer", "src/fxonnx/lowering", "tests/lowering"}
 
 MADE = re.compile(r"\.git|\.venv|__pycache__|\.\w+_cache|\.hypothesis|\.ipynb_checkpoints|build|dist|.*\.egg-info")
 
 
 def made(path):
-    """Whether a path lies in a directory that tools make, and git ignores."""
-    return any(MADE.fullmatch(part) for part in path.relative_to(ROOT).parts[:-1])
+    """Whether a path is, or lies in, what tools make and git ignores (in a worktree, `.git` is a file)."""
+    return any(MADE.fullmatch(part) for part in path.relative_to(ROOT).parts)
 
 
 FILES = sorted(path for path in ROOT.rglob("*") if path.is_file() and not made(path))
@@ -59,28 +63,41 @@ def public(body):
             yield from public(node.body)
 
 
-@pytest.mark.parametrize("path", PACKAGE, ids=name)
-def test_what_is_public_has_a_docstring(path):
+def undocumented(path):
+    """What is public in a file and has no docstring, the file itself included."""
     tree = parse(path)
-    assert ast.get_docstring(tree), "the module itself"
-    assert [each.name for each in public(tree.body) if not ast.get_docstring(each)] == []
+    yield from () if ast.get_docstring(tree) else ("the module itself",)
+    yield from (each.name for each in public(tree.body) if not ast.get_docstring(each))
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name)
-def test_a_file_is_one_sitting_long(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+def long_functions(path):
+    """The functions of a file that are longer than one job takes, with their lines."""
+    for each in ast.walk(parse(path)):
+        if isinstance(each, FUNCTION) and (size := each.end_lineno - each.lineno + 1) > FUNCTION_LINES:
+            yield f"{each.name}: {size} lines"
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name)
-def test_a_function_has_one_job(path):
-    functions = (each for each in ast.walk(parse(path)) if isinstance(each, FUNCTION))
-    long = {each.name: size for each in functions if (size := each.end_lineno - each.lineno + 1) > FUNCTION_LINES}
-    assert long == {}
+def test_what_is_public_has_a_docstring():
+    assert [f"{name(path)}: {each}" for path in PACKAGE for each in undocumented(path)] == []
 
 
-@pytest.mark.parametrize("path", PACKAGE, ids=name)
-def test_a_file_is_named_by_what_is_in_it(path):
-    assert path.stem not in ("utils", "util", "helpers", "helper", "common", "misc")
+def test_a_file_is_one_sitting_long():
+    assert [name(path) for path in PYTHON if len(path.read_text(encoding="utf-8").splitlines()) > FILE_LINES] == []
+
+
+def test_a_function_has_one_job():
+    assert [f"{name(path)}: {each}" for path in PYTHON for each in long_functions(path)] == []
+
+
+def test_a_file_is_named_by_what_is_in_it():
+    assert [name(path) for path in PACKAGE if path.stem in NO_NAMES] == []
+
+
+def test_a_folder_is_seen_at_a_glance():
+    files = Counter(name(path.parent) for path in PYTHON if path.name != "__init__.py")
+    crowded = {folder for folder, count in files.items() if count > FOLDER_FILES}
+    assert crowded - CROWDED == set()
+    assert CROWDED - crowded == set(), "these are not any more: strike them"
 
 
 def test_every_dependency_is_pinned_within_its_range():

@@ -1,8 +1,16 @@
 """The snapshot is what the installed runtime says."""
 
+from functools import cache
+
 from fxonnx import kernels
 from fxonnx.dtypes import BFLOAT16, BOOL, FLOAT32, FLOAT64
-from fxonnx.runtime.kernels import installed, main, path, render, snapshot
+from fxonnx.runtime.kernels import main, path, render, snapshot
+
+
+@cache
+def installed():
+    """The kernels of the installed runtime."""
+    return kernels.from_json(snapshot())
 
 
 def test_the_snapshot_is_current(capsys):

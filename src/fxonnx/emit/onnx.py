@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from fxonnx import __version__
 from fxonnx.emit.names import Names, name_graph
 from fxonnx.ir.data import Data, byte_size
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.schema import split_name
 from fxonnx.ir.types import TensorType
+from fxonnx.version import __version__
 
 if TYPE_CHECKING:
     import onnx_ir

@@ -61,7 +61,7 @@ def inline_model(emitted: Emitted) -> onnx.ModelProto:
     model.CopyFrom(emitted.proto)
     for name, data in emitted.weights.items():
         model.graph.initializer.append(tensor_header(name, data))
-        model.graph.initializer[-1].raw_data = b"".join(content(data))
+        model.graph.initializer[-1].raw_data = b"".join(raw_data(data))
     return model
 
 
@@ -70,7 +70,7 @@ def tensor_header(name: str, data: Data) -> onnx.TensorProto:
     return onnx.TensorProto(name=name, data_type=data.dtype.code, dims=data.shape)
 
 
-def content(data: Data) -> Iterator[bytes | memoryview]:
+def raw_data(data: Data) -> Iterator[bytes | memoryview]:
     """The bytes of a tensor as ONNX's raw_data wants them: little endian, row-major, elements below a byte packed."""
     if data.dtype.bits < 8 or not data.shape:
         import onnx_ir
@@ -109,7 +109,7 @@ def _write_external(emitted: Emitted, path: Path) -> tuple[Path, ...]:
     with _replacing(data_path) as data_file, _replacing(path) as model_file:
         for name, data in emitted.weights.items():
             data_file.seek(offsets[name])
-            data_file.writelines(content(data))
+            data_file.writelines(raw_data(data))
         model_file.write(model.SerializeToString(deterministic=True))
     return path, data_path
 
@@ -133,7 +133,7 @@ def _stream(
 ) -> None:
     for name, data in weights.items():
         file.write(_tag(_INITIALIZER, entries[name]) + headers[name])
-        file.writelines(content(data))
+        file.writelines(raw_data(data))
 
 
 def _tensor_head(name: str, data: Data) -> bytes:

@@ -8,13 +8,12 @@ eager tensors do. The body of a lowering therefore runs both ways: `gelu(onnxscr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import numpy as np
-from onnx import FunctionProto
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
@@ -35,7 +34,6 @@ from fxonnx.ir.dims import Algebra, Atom, Dim, Expr, Shape, fold, non_negative, 
 from fxonnx.ir.dims import Call as SizeCall
 from fxonnx.ir.graph import NOWHERE, Graph, Node, Value
 from fxonnx.ir.infer import Call, CannotInfer, infer, known_elements
-from fxonnx.ir.inline import inline
 from fxonnx.ir.schema import OpFacts
 from fxonnx.ir.tensor import Tensor
 from fxonnx.ir.types import TensorType
@@ -228,13 +226,6 @@ class Builder:
             self.note_sizes(value)
         self.nodes.append(Node(op, values, results, given, self.location))
         return tuple(Tensor(self, value) for value in results)
-
-    def inline(
-        self, function: FunctionProto, arguments: Mapping[str, Any], functions: Iterable[FunctionProto] = ()
-    ) -> Any:
-        """Record the body of an ONNX function, in the newest spelling; one tensor, or a tuple (`fxonnx.ir.inline`)."""
-        results = inline(self, function, arguments, functions)
-        return results[0] if len(results) == 1 else results
 
     def _input_values(self, op: str, facts: OpFacts | None, inputs: Sequence[Any]) -> tuple[Value | None, ...]:
         while inputs and inputs[-1] is None:

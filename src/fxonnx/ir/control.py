@@ -10,17 +10,15 @@ Source: ONNX operators If, Loop and Scan.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fxonnx import dtypes
+from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall
 from fxonnx.ir.dims import Dim, symbols_of
 from fxonnx.ir.graph import Graph, known_dims
-from fxonnx.ir.types import TensorType
-
-if TYPE_CHECKING:
-    from fxonnx.ir.build import Builder
-    from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.types import TensorType, compatible
 
 _INDEX = TensorType(dtypes.INT64, ())
 _GOING = TensorType(dtypes.BOOL, ())
@@ -90,7 +88,7 @@ def record_scan(
     arguments = [*(("carried", tensor.type) for tensor in carried), *(("element", type) for type in elements)]
     _, graph = _body(op, arguments, body)
     for tensor, value in zip(carried, graph.outputs, strict=False):
-        if _is_other(tensor.type, value.type):
+        if not compatible(tensor.type, value.type):
             raise InvalidCall(f"a value carried through Scan changes from {tensor.type} to {value.type}")
     stacked = [_stack(op, value.type, sequences[0].shape[0]) for value in graph.outputs[len(carried) :]]
     attributes: dict[str, Any] = {"body": graph, "num_scan_inputs": len(sequences)}
@@ -152,12 +150,3 @@ def _trips(graph: Graph, trips: Tensor | None) -> Dim | None:
 def _stack(op: Builder, type: TensorType, length: Dim | None) -> TensorType:
     outside = _known_outside(op, type)
     return TensorType(type.dtype, (op.new_dim() if length is None else length, *outside.shape))
-
-
-def _is_other(left: TensorType, right: TensorType) -> bool:
-    """Whether the types cannot be one value's."""
-    if left.dtype is not right.dtype or left.rank != right.rank:
-        return True
-    return any(
-        a != b and isinstance(a, int) and isinstance(b, int) for a, b in zip(left.shape, right.shape, strict=True)
-    )

@@ -1,14 +1,14 @@
 """Constant contents by reference.
 
-A graph never holds bytes, only a `Data`: a reference to a torch tensor, to a numpy array, or a lazy view of another
-`Data` (transposed, cast). Contents come into being when they are written to a file, bound to a session or folded, one
-at a time.
+A graph never holds bytes, only a `Data`: a reference to a torch tensor, to a numpy array, or a lazy `View` of another
+`Data` (transposed, cast, scaled). Contents come into being when they are written to a file, bound to a session or
+folded, one at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -87,73 +87,81 @@ class ArrayData(Data):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TransposedData(Data):
-    """Another content with its axes permuted; made when asked for and not kept."""
+class View:
+    """What is made of another content, whenever it is asked for and for these rows only; it is not kept.
+
+    `how` tells it from other views of the same source, and `suffix` is what its name adds to the source's.
+    """
 
     source: Data
-    permutation: tuple[int, ...]
-
-    @property
-    def dtype(self) -> DType:
-        """The element type of the source."""
-        return self.source.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The source's shape, permuted."""
-        return tuple(self.source.shape[axis] for axis in self.permutation)
+    how: tuple[Hashable, ...]
+    dtype: DType
+    shape: tuple[int, ...]
+    rows: Callable[[int, int], np.ndarray]
+    suffix: str = ""
 
     @property
     def identity(self) -> Hashable:
-        """The source's identity and the permutation."""
-        return ("transposed", self.source.identity, self.permutation)
+        """The source's identity and what is made of it."""
+        return (*self.how, self.source.identity)
 
     def array(self) -> np.ndarray:
-        """A transposed view of the source's array."""
-        return self.source.array().transpose(self.permutation)
+        """All rows; a view of the source's array where it can be."""
+        return self.rows(0, self.shape[0])
 
     def part(self, start: int, stop: int) -> np.ndarray:
         """Some rows, contiguous. They are copied in strips that stay in the cache, four times as fast as in one go."""
-        rows = self.array()[start:stop]
+        rows = self.rows(start, stop)
+        if rows.flags.c_contiguous:
+            return rows
         laid = np.empty(rows.shape, rows.dtype)
         for at in range(0, rows.shape[-1], _STRIP):
             laid[..., at : at + _STRIP] = rows[..., at : at + _STRIP]
         return laid
 
     def buffer(self) -> Any:
-        """All rows."""
+        """All rows, contiguous."""
         return self.part(0, self.shape[0])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CastData(Data):
-    """Another content in another dtype; made when asked for and not kept."""
+def transposed(source: Data, permutation: tuple[int, ...]) -> View:
+    """Another content with its axes permuted."""
+    shape = tuple(source.shape[axis] for axis in permutation)
 
-    source: Data
-    to: DType
+    def rows(start: int, stop: int) -> np.ndarray:
+        return source.array().transpose(permutation)[start:stop]
 
-    @property
-    def dtype(self) -> DType:
-        """The element type cast to."""
-        return self.to
+    return View(source, ("transposed", permutation), source.dtype, shape, rows, ".T")
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The source's shape."""
-        return self.source.shape
 
-    @property
-    def identity(self) -> Hashable:
-        """The source's identity and the dtype."""
-        return ("cast", self.source.identity, self.to)
+def cast(source: Data, to: DType) -> View:
+    """Another content in another dtype."""
 
-    def array(self) -> np.ndarray:
-        """The source's array, cast."""
-        return self.source.array().astype(self.to.numpy)
+    def rows(start: int, stop: int) -> np.ndarray:
+        return source.part(start, stop).astype(to.numpy)
 
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """Some rows, cast."""
-        return self.source.part(start, stop).astype(self.to.numpy)
+    return View(source, ("cast", to), to, tuple(source.shape), rows, f".{to.short}")
+
+
+def scaled(source: Data, factor: np.ndarray) -> View:
+    """A weight times factors that broadcast along some of its axes: multiplied in float64, rounded once."""
+    wide = np.broadcast_to(factor.astype(np.float64), source.shape)
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        product: np.ndarray = source.part(start, stop).astype(np.float64) * wide[start:stop]
+        return product.astype(source.dtype.numpy)
+
+    return View(source, ("scaled", factor.tobytes()), source.dtype, tuple(source.shape), rows)
+
+
+def first_half(source: Data) -> View:
+    """The first half of each row of a table [batch, 1, length, size], as [batch, length, size / 2]."""
+    batch, _, length, size = source.shape
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        return source.part(start, stop)[:, 0, :, : size // 2]
+
+    return View(source, ("first half",), source.dtype, (batch, length, size // 2), rows)
 
 
 class AbsentContent(LookupError):

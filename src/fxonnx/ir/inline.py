@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
 from fxonnx.ir import schema
+from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall, tensor_array
 from fxonnx.ir.control import record_if, record_loop
 from fxonnx.ir.dims import Expr
 from fxonnx.ir.schema import OpFacts
-
-if TYPE_CHECKING:
-    from fxonnx.ir.build import Builder
-    from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.tensor import Tensor
 
 # Attributes that moved to an input of another name, and values that were renamed.
 _MOVED = {("Pad", "value"): "constant_value", ("Pad", "paddings"): "pads", ("TopK", "k"): "K"}
@@ -68,12 +66,12 @@ def _check(function: FunctionProto, arguments: Mapping[str, Any]) -> None:
 
 def _attributes(function: FunctionProto, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the function's attributes: those given, else their defaults; one with neither is absent."""
-    defaults = {proto.name: _content(proto) for proto in function.attribute_proto}
+    defaults = {proto.name: _attribute_value(proto) for proto in function.attribute_proto}
     given = {name: arguments[name] for name in (*function.attribute, *defaults) if arguments.get(name) is not None}
     return defaults | given
 
 
-def _content(proto: AttributeProto) -> Any:
+def _attribute_value(proto: AttributeProto) -> Any:
     value = onnx.helper.get_attribute_value(proto)
     if isinstance(value, bytes):
         return value.decode()
@@ -112,7 +110,7 @@ class _Body:
         if called is not None:
             return self.function(called, node)
         given = self.given(node)
-        if any(isinstance(content, GraphProto) for content in given.values()):
+        if any(isinstance(value, GraphProto) for value in given.values()):
             return self.control(node, given)
         inputs = [self.value(name) for name in node.input]
         if node.op_type == "Constant" and not node.domain:
@@ -127,9 +125,9 @@ class _Body:
         """The node's attributes; one that refers to an absent attribute of the function is absent too."""
         found = {}
         for proto in node.attribute:
-            content = self.attributes.get(proto.ref_attr_name) if proto.ref_attr_name else _content(proto)
-            if content is not None:
-                found[proto.name] = content
+            value = self.attributes.get(proto.ref_attr_name) if proto.ref_attr_name else _attribute_value(proto)
+            if value is not None:
+                found[proto.name] = value
         return found
 
     def function(self, called: FunctionProto, node: NodeProto) -> Sequence[Tensor]:
@@ -154,11 +152,11 @@ class _Body:
 
     def nested(self, inner: Builder, graph: GraphProto, arguments: Sequence[Tensor]) -> list[Tensor]:
         """A subgraph's outputs, recorded by `inner`; it sees every value of the body around it."""
-        contents = {tensor.name: inner.constant(tensor_array(tensor)) for tensor in graph.initializer}
+        constants = {tensor.name: inner.constant(tensor_array(tensor)) for tensor in graph.initializer}
         names = (value.name for value in graph.input)
         body = _Body(
             inner,
-            self.values | contents | dict(zip(names, arguments, strict=True)),
+            self.values | constants | dict(zip(names, arguments, strict=True)),
             self.attributes,
             self.opset,
             self.functions,

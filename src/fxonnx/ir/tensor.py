@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
@@ -10,8 +11,12 @@ from fxonnx.ir.dims import Shape
 from fxonnx.ir.graph import Value
 from fxonnx.ir.types import TensorType
 
-if TYPE_CHECKING:
-    from fxonnx.ir.build import Builder
+
+class Recorder(Protocol):
+    """What records a tensor's operators: the builder."""
+
+    def call(self, op: str, inputs: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
+        """Record `op` and return all its outputs."""
 
 
 class Tensor:
@@ -19,7 +24,7 @@ class Tensor:
 
     __slots__ = ("builder", "value")
 
-    def __init__(self, builder: Builder, value: Value) -> None:
+    def __init__(self, builder: Recorder, value: Value) -> None:
         self.builder, self.value = builder, value
 
     @property

@@ -43,6 +43,14 @@ class TensorType:
         return f"{self.dtype.short}[{','.join(map(str, self.shape)).replace(' ', '')}]"
 
 
+def compatible(left: TensorType, right: TensorType) -> bool:
+    """Whether one value can have both types: symbols may stand for anything, ints only for themselves."""
+    if left.dtype is not right.dtype or left.rank != right.rank:
+        return False
+    pairs = zip(left.shape, right.shape, strict=True)
+    return all(a == b or isinstance(a, Expr) or isinstance(b, Expr) for a, b in pairs)
+
+
 @lru_cache(maxsize=4096)
 def parse_type(text: str) -> TensorType:
     """The type that `str` printed: `f32[n,2*m+1]`. Raises ValueError or TypeError where the text is no type."""

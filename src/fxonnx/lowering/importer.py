@@ -23,9 +23,9 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.calls import UnknownSize
 from fxonnx.ir.data import Data
-from fxonnx.ir.dims import Dim, Expr, Shape
+from fxonnx.ir.dims import Dim, Expr
 from fxonnx.ir.graph import Graph, Value
-from fxonnx.ir.types import TensorType
+from fxonnx.ir.types import TensorType, compatible
 from fxonnx.location import Location
 from fxonnx.lowering.complex_shape import as_real
 from fxonnx.lowering.promote import as_pair, as_tensor
@@ -270,7 +270,7 @@ class Importer:
         if tensor.dtype is not wanted.dtype:
             raise InvalidCall(f"the lowering gives {tensor.type}, torch {wanted}")
         if tensor.shape != wanted.shape:
-            if not compatible(tensor.shape, wanted.shape):
+            if not compatible(tensor.type, wanted):
                 raise InvalidCall(f"the lowering gives {tensor.type}, torch {wanted}")
             if tensor.value.data is None and not any(value is tensor.value for value in self.builder.inputs):
                 self.builder.refine(tensor, wanted)
@@ -361,13 +361,6 @@ def _refuse_read_numbers(lowering: Lowering, bound: Mapping[str, Any]) -> None:
 
 
 _NUMBERS = frozenset(f"{kind}{optional}" for kind in ("bool", "int", "float", "Dim") for optional in ("", " | None"))
-
-
-def compatible(found: Shape, wanted: Shape) -> bool:
-    """Whether two shapes can be the same tensor's: equal ranks, and equal where both dims are ints."""
-    if len(found) != len(wanted):
-        return False
-    return all(a == b or isinstance(a, Expr) or isinstance(b, Expr) for a, b in zip(found, wanted, strict=True))
 
 
 def fx_inputs(node: fx.Node) -> list[fx.Node]:

@@ -178,8 +178,11 @@ def _script_body(function: Any) -> Body:
     """A body with the function's own parameter names that calls it with the recording opset's functions."""
 
     def body(op: Any, **arguments: Any) -> Any:
+        from fxonnx.ir.inline import inline
+
         called = [other.to_function_proto() for other in function.function_ir.get_called_functions().values()]
-        return op.inline(function.to_function_proto(), arguments, called)
+        results = inline(op, function.to_function_proto(), arguments, called)
+        return results[0] if len(results) == 1 else results
 
     parameters = [inspect.Parameter("op", inspect.Parameter.POSITIONAL_ONLY)]
     for parameter in function.op_signature.params:

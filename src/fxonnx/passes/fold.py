@@ -8,7 +8,7 @@ import numpy as np
 
 from fxonnx import errors
 from fxonnx.ir import schema
-from fxonnx.ir.data import AbsentData, ArrayData, CastData, Data, TransposedData, byte_size
+from fxonnx.ir.data import AbsentData, ArrayData, Data, View, byte_size, cast, transposed
 from fxonnx.ir.evaluate import CannotEvaluate, evaluate_node
 from fxonnx.ir.graph import Graph, Node, Substitution, Value, constant_ints
 from fxonnx.ir.types import TensorType
@@ -57,7 +57,7 @@ class _Folder:
         kept = []
         for original in graph.nodes:
             node = inside(self.replaced.node(original), self.graph)
-            contents = self.contents(node)
+            contents = self.folded(node)
             if contents is None:
                 kept.append(node)
             else:
@@ -77,7 +77,7 @@ class _Folder:
             self.readers[constant] = self.readers.get(output, 0)
             self.replaced[output] = constant
 
-    def contents(self, node: Node) -> list[Data] | None:
+    def folded(self, node: Node) -> list[Data] | None:
         """The contents of the node's outputs, or None where they are not constant or would grow the model."""
         if len(node.outputs) == 1 and (elements := _known_ints(node.output)) is not None:
             return [ArrayData(elements)]
@@ -95,9 +95,9 @@ class _Folder:
             return None
         if node.op == "Transpose":
             order = node.attributes.get("perm") or tuple(reversed(range(len(weight.shape))))
-            return TransposedData(weight.data, tuple(order))
+            return transposed(weight.data, tuple(order))
         if node.op == "Cast" and 8 <= node.output.dtype.bits <= weight.dtype.bits:
-            return CastData(weight.data, node.output.dtype)
+            return cast(weight.data, node.output.dtype)
         return None
 
     def dying(self, node: Node) -> int:
@@ -112,12 +112,7 @@ class _Folder:
 def _name(node: Node, data: Data) -> str | None:
     """A view of a weight is called after it: fc.weight.T, fc.weight.f16."""
     source = node.inputs[0].name if node.inputs and node.inputs[0] else None
-    match data:
-        case TransposedData() if source:
-            return f"{source}.T"
-        case CastData() if source:
-            return f"{source}.{data.dtype.short}"
-    return None
+    return source + data.suffix if source and isinstance(data, View) else None
 
 
 def _is(left: object, right: object) -> bool:

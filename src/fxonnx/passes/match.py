@@ -15,15 +15,15 @@ from fxonnx.ir.data import AbsentData
 from fxonnx.ir.graph import Node, Value
 from fxonnx.ir.schema import AttributeFacts
 from fxonnx.passes.pattern import (
+    AnyOf,
     AttributeWildcard,
-    Called,
-    Either,
-    Outside,
+    Bind,
+    Keep,
+    OneUse,
     Pattern,
     PatternNode,
     Rest,
     Root,
-    Sole,
     Wildcard,
 )
 
@@ -35,15 +35,15 @@ CONSTANT = frozenset({"constant"})
 
 @dataclass(slots=True)
 class Match:
-    """What the wildcards stand for, and the node of each call in the pattern, root first; those outside it apart."""
+    """What the wildcards stand for, and the node of each call in the pattern, root first; those that are kept apart."""
 
     bound: dict[str, Any] = field(default_factory=dict)
     nodes: dict[PatternNode, Node] = field(default_factory=dict)
-    outside: dict[PatternNode, Node] = field(default_factory=dict)
+    kept: dict[PatternNode, Node] = field(default_factory=dict)
 
     def binding(self, name: str, item: Any) -> Match:
         """This match with one more binding."""
-        return Match({**self.bound, name: item}, self.nodes, self.outside)
+        return Match({**self.bound, name: item}, self.nodes, self.kept)
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ def _node(pattern: PatternNode, node: Node, match: Match, uses: Uses) -> Iterato
     bound = _attributes(pattern, node, match.bound)
     if bound is None:
         return
-    start = Match(bound, {**match.nodes, pattern: node}, match.outside)
+    start = Match(bound, {**match.nodes, pattern: node}, match.kept)
     length = max(len(pattern.inputs), len(node.inputs))
     wanted = (*pattern.inputs, *(None,) * (length - len(pattern.inputs)))
     given = (*node.inputs, *(None,) * (length - len(node.inputs)))
@@ -127,24 +127,24 @@ def _input(wanted: Any, value: Value | None, match: Match, uses: Uses) -> Iterat
         case Pattern(node=Wildcard(name=name, optional=optional)):
             if value is not None or optional:
                 yield from _bind(name, value, match)
-        case Pattern(node=Either(alternatives=alternatives)):
+        case Pattern(node=AnyOf(alternatives=alternatives)):
             for each in alternatives:
                 yield from _input(each, value, match, uses)
-        case Pattern(node=Outside() | Called() | Sole() as around):
-            if not isinstance(around, Sole) or value is None or uses.readers.get(value) == 1:
+        case Pattern(node=Keep() | Bind() | OneUse() as around):
+            if not isinstance(around, OneUse) or value is None or uses.readers.get(value) == 1:
                 for found in _input(around.pattern, value, match, uses):
                     yield from _around(around, value, match, found)
         case _ if value is not None:
             yield from _given(wanted, value, match, uses)
 
 
-def _around(around: Outside | Called | Sole, value: Value | None, match: Match, found: Match) -> Iterator[Match]:
+def _around(around: Keep | Bind | OneUse, value: Value | None, match: Match, found: Match) -> Iterator[Match]:
     match around:
-        case Outside():
-            yield Match(found.bound, match.nodes, {**match.outside, **found.nodes})
-        case Called(name=name):
+        case Keep():
+            yield Match(found.bound, match.nodes, {**match.kept, **found.nodes})
+        case Bind(name=name):
             yield from _bind(name, value, found)
-        case Sole():
+        case OneUse():
             yield found
 
 
@@ -166,7 +166,7 @@ def _inner(pattern: PatternNode, index: int, value: Value, match: Match, uses: U
     producer = uses.producers.get(value)
     if producer is None or producer.outputs[index : index + 1] != (value,):
         return
-    found = match.nodes.get(pattern) or match.outside.get(pattern)
+    found = match.nodes.get(pattern) or match.kept.get(pattern)
     if found is None:
         yield from _node(pattern, producer, match, uses)
     elif found is producer:

@@ -1,8 +1,8 @@
 """Patterns: what a rule's `before` records.
 
 `before` is called with a `PatternOpset` and wildcards. It writes calls and Python operators as a lowering does, and
-what comes back is a tree: calls (`PatternNode`), wildcards, numbers, `op.either(…)` where several spellings will do,
-and `op.outside(…)` around what must hold but is not replaced.
+what comes back is a tree: calls (`PatternNode`), wildcards, numbers, `op.any_of(…)` where several spellings will do,
+and `op.keep(…)` around what must hold but is not replaced.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ class PatternNode:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Either:
+class AnyOf:
     """One of several patterns, tried in turn."""
 
     alternatives: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outside:
+class Keep:
     """A pattern that must hold, but whose nodes are not part of what is replaced: they may have other readers."""
 
     pattern: Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Called:
+class Bind:
     """A pattern whose value `where` and `after` know by a name."""
 
     name: str
@@ -74,7 +74,7 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sole:
+class OneUse:
     """A pattern whose value has one reader, the pattern's: what is made of it instead does not come on top."""
 
     pattern: Any
@@ -84,7 +84,7 @@ class Sole:
 class Pattern:
     """A value in a pattern: an output of a call, a wildcard, a choice. Knows Python's operators, as a tensor does."""
 
-    node: PatternNode | Wildcard | Either | Outside | Called | Sole
+    node: PatternNode | Wildcard | AnyOf | Keep | Bind | OneUse
     index: int = 0
 
     def __add__(self, other: Any) -> Pattern:
@@ -128,21 +128,21 @@ def _call(op: str, *inputs: Any) -> Pattern:
 class PatternOpset:
     """The opset that `before` is called with: records calls as patterns."""
 
-    def either(self, *alternatives: Any) -> Pattern:
+    def any_of(self, *alternatives: Any) -> Pattern:
         """A value that is one of several patterns; wildcards of the others are None."""
-        return Pattern(Either(alternatives))
+        return Pattern(AnyOf(alternatives))
 
-    def outside(self, pattern: Any) -> Pattern:
+    def keep(self, pattern: Any) -> Pattern:
         """A value that must be what the pattern says, and stays as it is: others may read it."""
-        return Pattern(Outside(pattern))
+        return Pattern(Keep(pattern))
 
-    def called(self, name: str, pattern: Any) -> Pattern:
+    def bind(self, name: str, pattern: Any) -> Pattern:
         """A value that the pattern matches, bound to `name` like a wildcard."""
-        return Pattern(Called(name, pattern))
+        return Pattern(Bind(name, pattern))
 
-    def sole(self, pattern: Any) -> Pattern:
+    def one_use(self, pattern: Any) -> Pattern:
         """A value that nobody else reads."""
-        return Pattern(Sole(pattern))
+        return Pattern(OneUse(pattern))
 
     def __getattr__(self, op: str) -> Callable[..., Any]:
         def record(*inputs: Any, _outputs: int = 1, **attributes: Any) -> Any:
@@ -177,7 +177,7 @@ class Template:
     rest: str | None
 
 
-def record(before: Callable[..., Any]) -> Template:
+def template_of(before: Callable[..., Any]) -> Template:
     """Call `before` with wildcards.
 
     Positional parameters match values (with a default of None, also absent ones), keyword-only ones attributes,
@@ -197,7 +197,7 @@ def record(before: Callable[..., Any]) -> Template:
     first = results[0].node
     if any(each.node is not first for each in results):
         raise TypeError("a pattern ends in one call: its results are that call's first outputs")
-    nodes = [each.node for each in first.alternatives] if isinstance(first, Either) else [first]
+    nodes = [each.node for each in first.alternatives] if isinstance(first, AnyOf) else [first]
     return Template(tuple(map(_root, nodes)), len(results), rest)
 
 
@@ -215,9 +215,9 @@ def _need(item: Any) -> frozenset[str] | None:
             return None
         case Pattern(node=PatternNode(op=op)):
             return frozenset({op})
-        case Pattern(node=Outside(pattern=pattern) | Called(pattern=pattern) | Sole(pattern=pattern)):
+        case Pattern(node=Keep(pattern=pattern) | Bind(pattern=pattern) | OneUse(pattern=pattern)):
             return _need(pattern)
-        case Pattern(node=Either(alternatives=alternatives)):
+        case Pattern(node=AnyOf(alternatives=alternatives)):
             needs = [_need(each) for each in alternatives]
             return None if None in needs else frozenset().union(*(need for need in needs if need))
     return frozenset({"constant"})

@@ -11,12 +11,13 @@ from functools import wraps
 from time import perf_counter
 from typing import TypeAlias
 
+from fxonnx import errors
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.target import Target
 
 PassFunction: TypeAlias = Callable[[Graph, Target], Graph]
 
-ROUNDS = 8  # a repeat that has not settled by then is a rule that eats its own result
+ROUNDS = 32  # a repeat that has not settled by then has passes that undo each other
 WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 
 
@@ -76,19 +77,35 @@ def inside(node: Node, change: Callable[[Graph], Graph]) -> Node:
     return Node(node.op, node.inputs, node.outputs, attributes, node.location)
 
 
-def repeat(*passes: Pass, name: str, rounds: int = ROUNDS) -> Pass:
-    """The passes in turn, again and again until none changes the graph, or so many `rounds` are over."""
+def repeat(*passes: Pass, name: str, rounds: int | None = None) -> Pass:
+    """The passes in turn, again and again until none changes the graph, or so many `rounds` are over, if any are named.
+
+    Raises InternalError, which names those to blame, where they would go on for ever.
+    """
 
     def run(graph: Graph, target: Target) -> Graph:
         unchanged = 0  # passes in a row
-        for each in passes * rounds:
+        for each in passes * (rounds or ROUNDS):
             before, graph = graph, each(graph, target)
             unchanged = unchanged + 1 if graph is before else 0
             if unchanged == len(passes):
-                break
+                return graph
+        if rounds is None:
+            raise _endless(name, passes, graph, target)
         return graph
 
     return Pass(name, run)
+
+
+def _endless(name: str, passes: tuple[Pass, ...], graph: Graph, target: Target) -> errors.InternalError:
+    """The error of a repeat that does not settle: one more round tells who still changes what."""
+    before, names = set(graph.nodes), []
+    for each in passes:
+        old, graph = graph, each(graph, target)
+        names += [each.name] if graph is not old else []
+    rules = dict.fromkeys(rule for node in graph.nodes if node not in before for rule in node.location.rules)
+    cause = f"the nodes that are made again and again come from the rules {', '.join(rules)}" if rules else ""
+    return errors.InternalError(f"{name} does not end: {' and '.join(names)} undo each other", cause=cause)
 
 
 @dataclass(frozen=True, slots=True)

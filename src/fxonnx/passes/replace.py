@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from fxonnx import errors
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
-from fxonnx.ir.types import TensorType
+from fxonnx.ir.types import TensorType, compatible
 from fxonnx.passes.pipeline import inside
 
 Replace: TypeAlias = "Callable[[Builder, Node], Tensor | Sequence[Tensor | None] | None]"
@@ -71,18 +71,11 @@ def take_over(
         new = news[index] if index < len(news) else None
         if new is None:
             continue
-        if new.dtype is not old.dtype or not _can_equal(new.shape, old.shape):
+        if not compatible(new.type, old.type):
             raise errors.InternalError(f"{who} makes {new.type} of {old.type}", location=builder.location)
         if new.value in made:
             dims = (a if isinstance(a, int) else b for a, b in zip(new.shape, old.shape, strict=True))
             builder.refine(new, TensorType(old.dtype, tuple(dims)), old.known)
-
-
-def _can_equal(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
-    """Whether two shapes can be one: the same rank, and no two different ints."""
-    return len(left) == len(right) and all(
-        a == b or isinstance(a, Expr) or isinstance(b, Expr) for a, b in zip(left, right, strict=True)
-    )
 
 
 def replace_nodes(graph: Graph, replace: Replace, *, rule: str = "") -> Graph:

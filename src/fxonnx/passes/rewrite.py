@@ -34,12 +34,12 @@ from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.location import Location
 from fxonnx.passes.dce import pruned
 from fxonnx.passes.match import Match, Uses, matches
-from fxonnx.passes.pattern import Root, Template, record
+from fxonnx.passes.pattern import Root, Template, template_of
 from fxonnx.passes.pipeline import Pass, nested
 from fxonnx.passes.replace import Rebuilder, take_over
 from fxonnx.target import Target
 
-GENERATIONS = 16  # rules may rewrite what rules have made so many times; then they go in a circle
+GENERATIONS = 32  # rules that have rewritten so many times what rules have made go in a circle
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Rule:
     @cached_property
     def template(self) -> Template:
         """What `before` records."""
-        return record(self.before)
+        return template_of(self.before)
 
     @cached_property
     def _wanted(self) -> dict[Callable[..., Any], tuple[tuple[str, ...], bool]]:
@@ -121,25 +121,29 @@ class _Rewriter:
 
     def run(self) -> Graph:
         for node in self.graph.nodes:
-            self.visit(node, 0)
+            self.visit(node)
         if not self.replaced:
             return self.graph
         graph, outputs = self.graph, tuple(self.replaced[value] for value in self.graph.outputs)
         nodes = pruned(self.builder.nodes, outputs)
         return Graph(graph.inputs, nodes, outputs, graph.opset, graph.output_names, graph.name)
 
-    def visit(self, original: Node, generation: int) -> None:
-        """Keep the node, or what a rule makes of it; that is visited in turn."""
+    def visit(self, original: Node, history: tuple[str, ...] = ()) -> None:
+        """Keep the node, or what a rule makes of it; that is visited in turn. `history` are the rules that made it."""
         node = self.replaced.node(original)
         self.uses.add(node)
-        fresh = self.rewritten(node) if generation < GENERATIONS else None
-        for each in fresh or ():
-            self.visit(each, generation + 1)
-        if fresh is None:
+        found = self.find(node)
+        if found is None:
             self.builder.keep(node)
+            return
+        rule, match = found
+        if len(history) == GENERATIONS:
+            raise _endless(history, node)
+        for each in self.substitute(rule, node, match):
+            self.visit(each, (*history, rule.name))
 
-    def rewritten(self, node: Node) -> list[Node] | None:
-        """What the first rule that fits makes of the node; None where none does."""
+    def find(self, node: Node) -> tuple[Rule, Match] | None:
+        """The first rule that fits the node, and how; None where none does."""
         rules = self.rules.get(node.op)
         if not rules:
             return None
@@ -148,7 +152,7 @@ class _Rewriter:
             if root.may_match(writers):
                 for match in matches(root, each.template.outputs, node, self.uses):
                     if each.where is None or each.call(each.where, self.builder, match):
-                        return self.substitute(each, node, match)
+                        return each, match
         return None
 
     def substitute(self, rule: Rule, root: Node, match: Match) -> list[Node]:
@@ -164,6 +168,15 @@ class _Rewriter:
             self.replaced[old] = new.value
         self.uses.remove(root)
         return fresh
+
+
+def _endless(history: tuple[str, ...], node: Node) -> errors.InternalError:
+    """The error of rules that match what they make; those of the last generations are to blame."""
+    names = " and ".join(dict.fromkeys(history[GENERATIONS // 2 :]))
+    return errors.InternalError(
+        f"rewriting {node.op} does not end",
+        cause=f"{names} match what they make", location=node.location,
+    )  # fmt: skip
 
 
 def apply_rule(rule: Rule, root: Node, match: Match, builder: Builder) -> tuple[Tensor, ...]:

@@ -10,7 +10,6 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,6 @@ class _Sets:
         tensors = (text[7:-1] for text in type_strings if text.startswith("tensor("))
         names = tuple(sorted(dtypes.dtype(name).name for name in tensors))
         return self.index.setdefault(names, len(self.index))
-
-
-@cache
-def installed() -> kernels.KernelTable:
-    """The kernels of the installed runtime, asked once."""
-    return kernels.from_json(snapshot())
 
 
 def snapshot() -> dict[str, Any]:
@@ -69,15 +62,15 @@ def path() -> Path:
     return Path(kernels.__file__).with_name(f"onnxruntime-{major}.{minor}-cpu.json")
 
 
-def render(content: dict[str, Any]) -> str:
+def render(table: dict[str, Any]) -> str:
     """JSON with one line per operator, so that a new version reads as a diff."""
-    lines = [f'  "{key}": {_compact(value)}' for key, value in content.items() if not isinstance(value, dict)]
+    lines = [f'  "{key}": {_compact(value)}' for key, value in table.items() if not isinstance(value, dict)]
     for key in ("kernels", "schemas"):
         domains = (
             f'    "{domain}": {{\n'
             + ",\n".join(f'      "{op}": {_compact(row)}' for op, row in sorted(ops.items()))
             + "\n    }"
-            for domain, ops in sorted(content[key].items())
+            for domain, ops in sorted(table[key].items())
         )
         lines.append(f'  "{key}": {{\n' + ",\n".join(domains) + "\n  }")
     return "{\n" + ",\n".join(lines) + "\n}\n"

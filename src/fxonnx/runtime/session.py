@@ -11,7 +11,7 @@ import torch
 from fxonnx import errors
 from fxonnx.ir.types import TensorType
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
-from fxonnx.runtime.shapes import Sizes, Slot, output_sizes, slots
+from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes, slots
 from fxonnx.runtime.weights import Weight, attach
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _FATAL = 4  # log level: what fails is raised, with its place, so it need not be
 _CONTIGUOUS = torch.contiguous_format
 _CPU = torch.device("cpu")
 
-_UNBOUND: Sizes = (-1,)  # no tensor has this size
+_UNBOUND: StaticShape = (-1,)  # no tensor has this size
 
 # Any address will do for tensors without elements; their own is 0, which the runtime takes for a mistake.
 _NOTHING = torch.empty(64, dtype=torch.uint8)
@@ -131,9 +131,9 @@ class _Border:
     def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
         self.inputs = inputs
         self.outputs = outputs
-        self.templates: dict[tuple[Sizes, ...], list[Template]] = {}
+        self.templates: dict[tuple[StaticShape, ...], list[Template]] = {}
 
-    def look_up(self, sizes: tuple[Sizes, ...]) -> list[Template]:
+    def look_up(self, sizes: tuple[StaticShape, ...]) -> list[Template]:
         """The name, dtype and template of each output; None for a template where only the runtime will know the shape.
 
         A template has the output's dtype and shape, and one element in memory.
@@ -172,7 +172,7 @@ class _Binding:
         self.execute = session.run_with_iobinding
         self.device = state.OrtDevice(state.OrtDevice.cpu(), state.OrtDevice.default_memory(), 0)
         self.binding = state.SessionIOBinding(session)
-        self.bound: list[tuple[int, Sizes]] = [(0, _UNBOUND)] * len(border.inputs)
+        self.bound: list[tuple[int, StaticShape]] = [(0, _UNBOUND)] * len(border.inputs)
         self.templates: list[Template] | None = None
         self.has_unknown = False
 
@@ -209,7 +209,7 @@ class _Binding:
         self.execute(self.binding, None)
         return self.collect(results) if self.has_unknown else results
 
-    def bind_input(self, index: int, slot: Slot, place: tuple[int, Sizes]) -> None:
+    def bind_input(self, index: int, slot: Slot, place: tuple[int, StaticShape]) -> None:
         """Tell the runtime where an input lies now; another size makes the templates out of date."""
         address, shape = place
         if shape != self.bound[index][1]:

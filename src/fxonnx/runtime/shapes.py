@@ -14,7 +14,7 @@ from fxonnx.dtypes import DType, dtype
 from fxonnx.ir.dims import Dim, evaluate, parse_dim, symbol
 from fxonnx.ir.types import TensorType
 
-Sizes: TypeAlias = tuple[int, ...]
+StaticShape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,9 @@ def slots(values: Sequence[onnx.ValueInfoProto], types: Sequence[TensorType] | N
     return tuple(_slot(each.name, type.dtype, type.shape) for each, type in zip(values, types, strict=True))
 
 
-def output_sizes(inputs: Sequence[Slot], outputs: Sequence[Slot], sizes: Sequence[Sizes]) -> tuple[Sizes | None, ...]:
+def output_sizes(
+    inputs: Sequence[Slot], outputs: Sequence[Slot], sizes: Sequence[StaticShape]
+) -> tuple[StaticShape | None, ...]:
     """The size of every output where the inputs have `sizes`; None where it depends on values.
 
     Raises:
@@ -107,12 +109,12 @@ def _evaluate(dim: Dim, known: dict[str, int]) -> int | None:
     return max(0, evaluate(dim, known)) if dim.symbols <= known.keys() else None
 
 
-def _evaluate_all(shape: tuple[Dim, ...] | None, known: dict[str, int]) -> Sizes | None:
+def _evaluate_all(shape: tuple[Dim, ...] | None, known: dict[str, int]) -> StaticShape | None:
     sizes = None if shape is None else tuple(_evaluate(dim, known) for dim in shape)
     return None if sizes is None or None in sizes else sizes  # type: ignore[return-value]
 
 
-def _mismatch(slot: Slot, size: Sizes, cause: str) -> errors.CallMismatch:
+def _mismatch(slot: Slot, size: StaticShape, cause: str) -> errors.CallMismatch:
     declared = "[" + ",".join(str(dim).replace(" ", "") for dim in slot.shape or ()) + "]"
     return errors.CallMismatch(
         f"input {slot.name} has shape {list(size)}, compiled for {declared}", cause=cause,

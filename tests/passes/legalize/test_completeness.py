@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from fxonnx.ir import schema
-from fxonnx.passes.legalize.moved import FORMER_NAMES
+from fxonnx.passes.legalize.inputs_to_attributes import FORMER_NAMES
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
 
 OLDEST_SERVED = 13

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fxonnx.ir.evaluate.call import Array
+from fxonnx.ir.evaluate.direct import Array
 from fxonnx.ir.graph import Graph, Node, Value
 
 Run: TypeAlias = Callable[[Graph, Sequence[Array]], list[Array]]

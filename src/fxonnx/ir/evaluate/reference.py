@@ -1,4 +1,4 @@
-"""Operators that have no numpy function here, by the reference implementation in `onnx`."""
+"""Any operator by the reference implementation in `onnx`, imported when it is asked."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 from onnx import AttributeProto, TypeProto, ValueInfoProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from fxonnx.ir import schema
-from fxonnx.ir.evaluate.call import Array, CannotEvaluate
+from fxonnx.ir.evaluate.direct import Array
 from fxonnx.ir.graph import Node
 
 # The reference does not know every operator, nor every form of those it knows; there it raises any of these.
-_GAPS = (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError)
+_REFUSALS = (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError)
+
+
+class CannotEvaluate(Exception):
+    """Neither a function here nor the reference computes the operator."""
 
 
 def compute_by_reference(node: Node, arrays: Sequence[Array | None], opset: int) -> list[Array]:
     """A model of one node, run by `onnx.reference`. Raises CannotEvaluate where that does not know the operator."""
+    from onnx.reference import ReferenceEvaluator
+
     facts = schema.facts(node.op, opset)
     if facts is None:
         raise CannotEvaluate(f"{node.op} is no ONNX operator of opset {opset}; there is no reference to compute it")
@@ -31,7 +36,7 @@ def compute_by_reference(node: Node, arrays: Sequence[Array | None], opset: int)
     feeds = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
     try:
         return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
-    except _GAPS as error:
+    except _REFUSALS as error:
         raise CannotEvaluate(f"the reference does not compute this {node.op} of opset {opset}: {error}") from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from fxonnx.dtypes import DType
-from fxonnx.ir.dims import Dim, Expr, Shape, floor_divide, maximum, minimum, modulo, non_negative, product
+from fxonnx.ir.dims import Dim, Shape, floor_divide, maximum, minimum, modulo, non_negative, product
 from fxonnx.ir.infer.call import Call
 from fxonnx.ir.types import TensorType
 
@@ -158,8 +158,3 @@ _KNOWN: dict[str, KnownFunction] = {
     "Range": _range,
     "Where": _where,
 }
-
-
-def is_symbolic(elements: Shape) -> bool:
-    """Whether an element is an expression."""
-    return any(isinstance(dim, Expr) for dim in elements)

@@ -96,7 +96,7 @@ class _Parser:
         if scanner.at_end:
             raise scanner.error("the graph has no `return`")
         if scanner.take("@ "):
-            self.place = parse_place(scanner.rest())
+            self.place = parse_place(scanner.rest_of_line())
             return self.end_line()
         declared = [self.declare()]
         while scanner.take(", "):
@@ -140,7 +140,7 @@ class _Parser:
         scanner.expect("(")
         inputs = tuple(scanner.items(")", self.read))
         attributes = self.attributes()
-        location = parse_origin(scanner.rest(), self.place) if scanner.match(_ORIGIN) else self.place
+        location = parse_origin(scanner.rest_of_line(), self.place) if scanner.match(_ORIGIN) else self.place
         self.end_line()
         while subgraph := scanner.match(_SUBGRAPH):
             attributes[subgraph[1]] = self.graph(opset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fxonnx.ir.graph import NOWHERE
 from fxonnx.location import Location
 
 _ABSENT = "-"
@@ -37,11 +36,6 @@ def parse_origin(text: str, place: Location) -> Location:
     """The place with the op and the rules that `format_origin` wrote."""
     op, _, rules = ("", "", text[3:]) if text.startswith("by ") else text.partition(", by ")
     return replace(place, op=op, rules=tuple(rules.split(", ")) if rules else ())
-
-
-def is_nowhere(location: Location) -> bool:
-    """Whether a heading has nothing to say."""
-    return location is NOWHERE or not (location.module or location.kind or location.file)
 
 
 def _short_op(op: str) -> str:

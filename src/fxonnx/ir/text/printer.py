@@ -46,7 +46,7 @@ class _Printer:
         self.taken: set[str] = set()
         self.copies: dict[str, int] = {}
         self.results = count()
-        self.contents = count()
+        self.unnamed = count()
 
     # ── values ──
 
@@ -82,7 +82,7 @@ class _Printer:
         for value in graph.constants():
             if not _stands_inline(value):
                 if value.name is None:
-                    self.spelled[value] = f"%c{next(self.contents)}"
+                    self.spelled[value] = f"%c{next(self.unnamed)}"
                 yield self.define(value)
 
     # ── graphs ──

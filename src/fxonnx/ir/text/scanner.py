@@ -83,7 +83,7 @@ class Scanner:
             found.append(read())
         return found
 
-    def rest(self) -> str:
+    def rest_of_line(self) -> str:
         """Step over the rest of the line and return it."""
         text, self.column = self.line[self.column :], len(self.line)
         return text

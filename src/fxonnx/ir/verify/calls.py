@@ -16,7 +16,7 @@ from fxonnx.ir.dims import Expr, symbol
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.infer import Call, CannotInfer, Contradiction, infer
 from fxonnx.ir.schema import OpFacts, Parameter
-from fxonnx.ir.types import TensorType
+from fxonnx.ir.types import compatible
 
 
 def call_faults(node: Node, opset: int, admitted: bool) -> Iterator[str]:
@@ -125,11 +125,3 @@ def _inference(node: Node, facts: OpFacts) -> Iterator[str]:
     for index, (value, found) in enumerate(zip(node.outputs, types, strict=True)):
         if not compatible(value.type, found):
             yield f"output {index} is recorded as {value.type}, but inference gives {found}"
-
-
-def compatible(recorded: TensorType, inferred: TensorType) -> bool:
-    """Whether both can be the type of one value: symbols may stand for anything, ints only for themselves."""
-    if recorded.dtype is not inferred.dtype or recorded.rank != inferred.rank:
-        return False
-    pairs = zip(recorded.shape, inferred.shape, strict=True)
-    return all(a == b or isinstance(a, Expr) or isinstance(b, Expr) for a, b in pairs)

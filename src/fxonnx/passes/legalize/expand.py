@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node
+from fxonnx.ir.inline import inline
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
 from fxonnx.passes.legalize.support import bindings, input_variables, runs, widened
 from fxonnx.passes.pipeline import graph_pass
@@ -65,7 +66,7 @@ def call(body: Expansion, op: Builder, node: Node) -> Recorded:
     return body(op, *inputs, **defaults | dict(node.attributes))
 
 
-def by_function_body(op: Builder, node: Node) -> list[Tensor] | None:
+def by_function_body(op: Builder, node: Node) -> tuple[Tensor, ...] | None:
     """ONNX's own definition of a function operator, inlined; None for an operator that is no function.
 
     Source: ONNX operator schemas, "Function" sections.
@@ -83,5 +84,4 @@ def by_function_body(op: Builder, node: Node) -> list[Tensor] | None:
         for parameter, value in zip(definition.inputs, node.inputs, strict=False)
         if value is not None
     }
-    result = op.inline(definition.function_body, {**inputs, **defaults, **node.attributes})
-    return list(result) if isinstance(result, (tuple, list)) else [result]
+    return inline(op, definition.function_body, {**inputs, **defaults, **node.attributes})

@@ -24,8 +24,8 @@ def shape(op: Builder, x: Tensor, *, start: int, end: int | None) -> Tensor:
 def split(op: Builder, x: Tensor, sizes: Tensor | None, *, axis: int, num_outputs: int) -> tuple[Tensor, ...]:
     """Explicit sizes: all alike but the last, which takes what is left."""
     part = -(-1 * x.shape[axis] // num_outputs)
-    rest = x.shape[axis] - part * (num_outputs - 1)
-    return op.Split(x, op.sizes([*[part] * (num_outputs - 1), rest]), axis=axis, _outputs=num_outputs)
+    last = x.shape[axis] - part * (num_outputs - 1)
+    return op.Split(x, op.sizes([*[part] * (num_outputs - 1), last]), axis=axis, _outputs=num_outputs)
 
 
 def _has_axes(node: Node) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fxonnx import errors
 from fxonnx.ir import schema
 from fxonnx.ir.graph import Graph, Node
-from fxonnx.passes.legalize.moved import signature_fits
+from fxonnx.passes.legalize.inputs_to_attributes import signature_fits
 from fxonnx.passes.legalize.support import admitted, bindings, is_function, runs, runs_somehow
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.target import MICROSOFT, NEWEST_OPSET, OLDEST_OPSET, Target

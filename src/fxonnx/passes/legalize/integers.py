@@ -17,8 +17,8 @@ def _is_floored_float(node: Node) -> bool:
 @form("Mod", since=28, applies=_is_floored_float)
 def floored_remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor:
     """C's fmod, and y added where its sign is not y's. NaN and infinities as Mod-28 has them."""
-    rest = op.Mod(x, y, fmod=1)
-    return op.Where(op.Less(op.Sign(rest) * op.Sign(y), 0), rest + y, rest)
+    remainder = op.Mod(x, y, fmod=1)
+    return op.Where(op.Less(op.Sign(remainder) * op.Sign(y), 0), remainder + y, remainder)
 
 
 def _is_signed(node: Node) -> bool:

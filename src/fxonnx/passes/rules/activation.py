@@ -17,7 +17,7 @@ def _is_at_most_float32(x):
 
 def _half_of_product(op, x, gate):
     """½ · x · gate, the factors in any order."""
-    return op.either((x * 0.5) * gate, x * (gate * 0.5), (x * gate) * 0.5)
+    return op.any_of((x * 0.5) * gate, x * (gate * 0.5), (x * gate) * 0.5)
 
 
 @rule
@@ -26,7 +26,7 @@ class erf_gelu:
           └─ ×½ ───────────────┴─ × ─▶        becomes        x ── Gelu ─▶
 
     Hendrycks & Gimpel 2016."""
-    def before(op, x): return _half_of_product(op, x, op.Erf(op.either(x / ROOT2, x * (1 / ROOT2))) + 1)
+    def before(op, x): return _half_of_product(op, x, op.Erf(op.any_of(x / ROOT2, x * (1 / ROOT2))) + 1)
     def after(op, x): return op.Gelu(x)
 
 
@@ -37,8 +37,8 @@ class tanh_gelu:
 
     Hendrycks & Gimpel 2016."""
     def before(op, x):
-        cube = op.either(op.Pow(x, 3), (x * x) * x)
-        inner = op.either(
+        cube = op.any_of(op.Pow(x, 3), (x * x) * x)
+        inner = op.any_of(
             (x + cube * 0.044715) * ROOT2_OVER_PI,
             (x * ROOT2_OVER_PI) * ((x * 0.044715) * x + 1),
             (x * ROOT2_OVER_PI) * ((x * x) * 0.044715 + 1),
@@ -51,8 +51,8 @@ class tanh_gelu:
 class hard_sigmoid:
     """x ── +3 ── Clip 0 6 ── ÷6 ─▶        becomes        x ── HardSigmoid ─▶"""
     def before(op, x):
-        clipped = op.either(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
-        return op.either(clipped / 6, clipped * (1 / 6))
+        clipped = op.any_of(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
+        return op.any_of(clipped / 6, clipped * (1 / 6))
     def after(op, x): return op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
     def where(x): return _is_at_most_float32(x)
 
@@ -65,8 +65,8 @@ class hard_swish:
 
     The product of two: ONNX Runtime has no kernel for HardSwish. Howard et al. 2019."""
     def before(op, x):
-        product = x * op.either(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
-        return op.either(product / 6, product * (1 / 6))
+        product = x * op.any_of(op.Clip(x + 3, 0, 6), op.Min(op.Relu(x + 3), 6))
+        return op.any_of(product / 6, product * (1 / 6))
     def after(op, x): return x * op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
     def where(x): return _is_at_most_float32(x)
 

@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 
 from fxonnx.ir import schema
+from fxonnx.ir.data import first_half
 from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.contents import HalfData
 from fxonnx.passes.match import content
 from fxonnx.passes.rewrite import rule
 
@@ -37,10 +37,10 @@ class eager_attention:
     def before(op, q, k, v, mask, *, perm, scale, divisor, rank):
         keys = op.Transpose(k, perm=perm)
         products = op.MatMul(q, keys)
-        scores = op.either(
+        scores = op.any_of(
             op.MatMul(q * scale, keys), op.MatMul(q / divisor, keys), products * scale, products / divisor, products
         )
-        return op.MatMul(op.Softmax(op.either(scores, scores + mask), axis=rank), v)
+        return op.MatMul(op.Softmax(op.any_of(scores, scores + mask), axis=rank), v)
     def after(op, q, k, v, mask, perm, scale, divisor):
         factor = scale if scale is not None else 1 / divisor if divisor is not None else 1.0
         key = op.Transpose(k, perm=(*perm[:2], perm[3], perm[2]))
@@ -74,8 +74,8 @@ class grouped_heads:
 
     A key head serves as many query heads as come to it, in a row. Ainslie et al. 2023."""
     def before(op, q, k, v, a, b, c, d, mask=None, *, axis, **rest):
-        key = op.called("keys", op.Reshape(op.called("wide", op.Expand(op.Unsqueeze(k, axis), a)), c))
-        value = op.called("values", op.Reshape(op.called("broad", op.Expand(op.Unsqueeze(v, axis), b)), d))
+        key = op.bind("keys", op.Reshape(op.bind("wide", op.Expand(op.Unsqueeze(k, axis), a)), c))
+        value = op.bind("values", op.Reshape(op.bind("broad", op.Expand(op.Unsqueeze(v, axis), b)), d))
         return op.Attention(q, key, value, mask, **rest)
     def after(op, q, k, v, mask, **rest): return op.Attention(q, k, v, mask, **rest)
     def where(q, k, v, axis, wide, broad, keys, values):
@@ -87,8 +87,8 @@ def _repeats(few, wide, many):
     """Whether each head of [batch, heads, length, size] is repeated in a row, and nothing else is done to it."""
     if few.rank != 4 or wide.rank != 5 or many.rank != 4:
         return False
-    batch, heads, *rest = few.shape
-    return wide.shape == (batch, heads, wide.shape[2], *rest) and many.shape == (batch, heads * wide.shape[2], *rest)
+    batch, heads, *size = few.shape
+    return wide.shape == (batch, heads, wide.shape[2], *size) and many.shape == (batch, heads * wide.shape[2], *size)
 
 
 @rule
@@ -100,10 +100,10 @@ class joined_heads:
     which takes heads as they lie in the last axis: no data moves."""
     def before(op, q, k, v, a, b, c, to, mask=None, **rest):
         def split(name, x, shape):
-            return op.Transpose(op.called(name, op.Reshape(x, shape)), perm=SPLIT)
+            return op.Transpose(op.bind(name, op.Reshape(x, shape)), perm=SPLIT)
 
         heads = op.Attention(split("queries", q, a), split("keys", k, b), split("values", v, c), mask, **rest)
-        return op.Reshape(op.called("rows", op.Transpose(heads, perm=SPLIT)), to)
+        return op.Reshape(op.bind("rows", op.Transpose(heads, perm=SPLIT)), to)
     def after(op, q, k, v, mask, queries, keys, **rest):
         return op.Attention(q, k, v, mask, q_num_heads=queries.shape[2], kv_num_heads=keys.shape[2], **rest)
     def where(q, k, v, queries, keys, values, rows, result):
@@ -127,7 +127,7 @@ def _splits_heads(flat, heads):
 class cosine_of_doubled:
     """f, f ── Concat ── Cos ─▶        becomes        f ── Cos ─┬─ Concat ─▶
     └─┘        half as many cosines"""
-    def before(op, f, *, axis): return op.Cos(op.outside(op.Concat(f, f, axis=axis)))
+    def before(op, f, *, axis): return op.Cos(op.keep(op.Concat(f, f, axis=axis)))
     def after(op, f, axis): return op.Concat(half := op.Cos(f), half, axis=axis)
 
 
@@ -135,7 +135,7 @@ class cosine_of_doubled:
 class sine_of_doubled:
     """f, f ── Concat ── Sin ─▶        becomes        f ── Sin ─┬─ Concat ─▶
     └─┘        half as many sines"""
-    def before(op, f, *, axis): return op.Sin(op.outside(op.Concat(f, f, axis=axis)))
+    def before(op, f, *, axis): return op.Sin(op.keep(op.Concat(f, f, axis=axis)))
     def after(op, f, axis): return op.Concat(half := op.Sin(f), half, axis=axis)
 
 
@@ -177,8 +177,8 @@ class rotary_embedding:
 
     Su et al. 2021, in the order of GPT-NeoX and Llama."""
     def before(op, x, cos, sin, axes, begin, middle, end, *, axis, over, heads):
-        cosines = op.outside(op.Unsqueeze(op.Concat(cos, cos, axis=over), heads))
-        sines = op.outside(op.Unsqueeze(op.Concat(sin, sin, axis=over), heads))
+        cosines = op.keep(op.Unsqueeze(op.Concat(cos, cos, axis=over), heads))
+        sines = op.keep(op.Unsqueeze(op.Concat(sin, sin, axis=over), heads))
         return _rotated(op, x, cosines, sines, axes, begin, middle, end, axis)
     def after(op, x, cos, sin): return _rotary(op, x, cos, sin)
     def where(x, cos, sin, axes, begin, middle, end, axis, over, heads):
@@ -212,7 +212,7 @@ def _is_doubled(table):
 
 def _half(op, table):
     """[batch, length, size / 2] of a doubled [batch, 1, length, size]."""
-    return op.constant(HalfData(table.value.data))
+    return op.constant(first_half(table.value.data))
 
 
 @rule
@@ -223,7 +223,7 @@ class rotary_of_joined_heads:
 
     so that the movements meet those of Attention."""
     def before(op, x, shape, cos, sin):
-        return op.RotaryEmbedding(op.Transpose(op.called("heads", op.Reshape(x, shape)), perm=SPLIT), cos, sin)
+        return op.RotaryEmbedding(op.Transpose(op.bind("heads", op.Reshape(x, shape)), perm=SPLIT), cos, sin)
     def after(op, x, shape, cos, sin, heads):
         turned = op.RotaryEmbedding(x, cos, sin, num_heads=heads.shape[2])
         return op.Transpose(op.Reshape(turned, shape), perm=SPLIT)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fxonnx.ir.data import scaled
 from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.contents import ScaledData
 from fxonnx.passes.match import constant_number, content
 from fxonnx.passes.rewrite import rule
 
@@ -28,7 +28,7 @@ def _constant(op, like, array):
 
 def _scaled(op, weight, factor):
     """The weight with each of its channels scaled, as a view of it."""
-    return op.constant(ScaledData(weight.value.data, factor), name=_renamed(weight, "folded"))
+    return op.constant(scaled(weight.value.data, factor), name=_renamed(weight, "folded"))
 
 
 def _renamed(like, suffix):
@@ -47,7 +47,7 @@ class conv_batch_norm:
 
     with weights scaled per output channel."""
     def before(op, x, weight, scale, shift, mean, variance, bias=None, *, epsilon, **rest):
-        conv = op.Conv(x, op.sole(weight), bias, **rest)
+        conv = op.Conv(x, op.one_use(weight), bias, **rest)
         return op.BatchNormalization(conv, scale, shift, mean, variance, epsilon=epsilon)
     def after(op, x, weight, scale, shift, mean, variance, bias, epsilon, **rest):
         factor, offset = _channels(scale, shift, mean, variance, epsilon, bias)
@@ -60,7 +60,7 @@ class conv_batch_norm:
 class conv_transpose_batch_norm:
     """x ── ConvTranspose ── BatchNormalization ─▶        becomes        x ── ConvTranspose ─▶"""
     def before(op, x, weight, scale, shift, mean, variance, bias=None, *, epsilon, **rest):
-        conv = op.ConvTranspose(x, op.sole(weight), bias, **rest)
+        conv = op.ConvTranspose(x, op.one_use(weight), bias, **rest)
         return op.BatchNormalization(conv, scale, shift, mean, variance, epsilon=epsilon)
     def after(op, x, weight, scale, shift, mean, variance, bias, epsilon, **rest):
         factor, offset = _channels(scale, shift, mean, variance, epsilon, bias)
@@ -79,7 +79,7 @@ def _by_input_channel(factor, shape, groups):
 class gemm_batch_norm:
     """x ── Gemm ── BatchNormalization ─▶        becomes        x ── Gemm ─▶"""
     def before(op, x, weight, scale, shift, mean, variance, bias=None, *, epsilon, transB):
-        gemm = op.Gemm(x, op.sole(weight), bias, transB=transB)
+        gemm = op.Gemm(x, op.one_use(weight), bias, transB=transB)
         return op.BatchNormalization(gemm, scale, shift, mean, variance, epsilon=epsilon)
     def after(op, x, weight, scale, shift, mean, variance, bias, epsilon, transB):
         factor, offset = _channels(scale, shift, mean, variance, epsilon, bias)
@@ -93,7 +93,7 @@ class gemm_batch_norm:
 @rule
 class conv_bias:
     """x ── Conv ── + bias ─▶        becomes        x ── Conv ─▶        for a bias per channel"""
-    def before(op, x, weight, bias, **rest): return op.Conv(x, weight, **rest) + op.sole(bias)
+    def before(op, x, weight, bias, **rest): return op.Conv(x, weight, **rest) + op.one_use(bias)
     def after(op, x, weight, bias, **rest):
         return op.Conv(x, weight, op.constant(content(bias.value).reshape(-1), name=bias.value.name), **rest)
     def where(weight, bias, result):

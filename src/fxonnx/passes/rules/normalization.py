@@ -10,7 +10,7 @@ from fxonnx.passes.rewrite import rule
 def _over_root(op, x, variance, epsilon):
     """x / √(variance + ε)."""
     root = op.Sqrt(variance + epsilon)
-    return op.either(x / root, x * op.Reciprocal(root))
+    return op.any_of(x / root, x * op.Reciprocal(root))
 
 
 def _is_norm(x, axes, epsilon, *weights):
@@ -59,7 +59,7 @@ class layer_norm:
     Ba et al. 2016."""
     def before(op, x, weight, bias, axes, *, epsilon):
         centred = x - op.ReduceMean(x, axes)
-        variance = op.ReduceMean(op.either(centred * centred, op.Pow(centred, 2)), axes)
+        variance = op.ReduceMean(op.any_of(centred * centred, op.Pow(centred, 2)), axes)
         return _over_root(op, centred, variance, epsilon) * weight + bias
     def after(op, x, weight, bias, *, epsilon):
         return op.LayerNormalization(x, weight, bias, axis=-1, epsilon=epsilon)

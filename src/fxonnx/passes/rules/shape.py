@@ -29,7 +29,7 @@ class double_transpose:
 class view_of_nothing:
     """x: T ── Reshape ─▶ T        becomes        x ─▶"""
     def before(op, x, to, **rest):
-        return op.either(op.Reshape(x, to, **rest), op.Squeeze(x, to), op.Unsqueeze(x, to), op.Flatten(x, **rest))
+        return op.any_of(op.Reshape(x, to, **rest), op.Squeeze(x, to), op.Unsqueeze(x, to), op.Flatten(x, **rest))
     def after(x): return x
     def where(x, result): return x.type == result.type
 
@@ -41,8 +41,8 @@ class view_and_back:
         def views(it, to):
             return op.Reshape(it, to), op.Squeeze(it, to), op.Unsqueeze(it, to)
 
-        inner = op.either(*views(x, first), op.Flatten(x, **rest))
-        return op.either(*views(inner, second))
+        inner = op.any_of(*views(x, first), op.Flatten(x, **rest))
+        return op.any_of(*views(inner, second))
     def after(x): return x
     def where(x, result): return x.type == result.type
 
@@ -51,8 +51,8 @@ class view_and_back:
 class double_reshape:
     """x ── Reshape ── Reshape ─▶        becomes        x ── Reshape ─▶        where no size is copied from the first"""
     def before(op, x, first, to, **rest):
-        inner = op.either(op.Reshape(x, first), op.Squeeze(x, first), op.Unsqueeze(x, first), op.Flatten(x))
-        return op.Reshape(op.called("view", inner), to, **rest)
+        inner = op.any_of(op.Reshape(x, first), op.Squeeze(x, first), op.Unsqueeze(x, first), op.Flatten(x))
+        return op.Reshape(op.bind("view", inner), to, **rest)
     def after(op, x, to, **rest): return op.Reshape(x, to, **rest)
     def where(x, view, to, allowzero): return _copies_nothing(x, view, to, allowzero)
 
@@ -72,7 +72,7 @@ def _copies_nothing(x, view, to, allowzero):
 @rule
 class double_unsqueeze:
     """x ── Unsqueeze ── Unsqueeze ─▶        becomes        x ── Unsqueeze ─▶"""
-    def before(op, x, first, second): return op.Unsqueeze(op.called("view", op.Unsqueeze(x, first)), second)
+    def before(op, x, first, second): return op.Unsqueeze(op.bind("view", op.Unsqueeze(x, first)), second)
     def after(op, x, first, second, view, result):
         outer = {axis % result.rank for axis in constant_ints(second.value)}
         kept = [axis for axis in range(result.rank) if axis not in outer]

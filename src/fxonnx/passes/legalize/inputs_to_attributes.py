@@ -13,7 +13,7 @@ from dataclasses import replace
 from fxonnx.ir import schema
 from fxonnx.ir.graph import Attribute, Graph, Node, Value, constant_ints
 from fxonnx.ir.schema import AttributeFacts, OpFacts
-from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.pipeline import graph_pass, inside
 from fxonnx.target import Target
 
 # Inputs whose attribute had another name.
@@ -25,16 +25,18 @@ FORMER_MEANINGS = {("RoiAlign", "coordinate_transformation_mode"): "output_half_
 
 
 @graph_pass
-def moved(graph: Graph, target: Target) -> Graph:
-    """Give every node the signature that its operator has in the target's opset. What cannot be said is left for
-    `guard` to report."""
-    opset = target.opset
-    nodes = tuple(_moved_node(node, opset) for node in graph.nodes)
-    return replace(graph, nodes=nodes, opset=opset)
+def inputs_to_attributes(graph: Graph, target: Target) -> Graph:
+    """Give every node the signature that its operator has in the target's opset: inputs become the attributes they once
+    were, defaults that changed are written out. What cannot be said is left for `guard` to report."""
+    return _older_graph(graph, target.opset)
 
 
-def _moved_node(node: Node, opset: int) -> Node:
-    node = _with_moved_subgraphs(node, opset)
+def _older_graph(graph: Graph, opset: int) -> Graph:
+    return replace(graph, nodes=tuple(_older_node(node, opset) for node in graph.nodes), opset=opset)
+
+
+def _older_node(node: Node, opset: int) -> Node:
+    node = inside(node, lambda graph: _older_graph(graph, opset))
     newest, older = schema.facts(node.op), schema.facts(node.op, opset)
     if newest is None or older is None or newest.since == older.since:
         return node
@@ -44,18 +46,6 @@ def _moved_node(node: Node, opset: int) -> Node:
     _keep_defaults(attributes, newest, older)
     _rename_values(node.op, attributes, opset)
     return Node(node.op, inputs, node.outputs, attributes, node.location)
-
-
-def _with_moved_subgraphs(node: Node, opset: int) -> Node:
-    if not node.subgraphs:
-        return node
-    attributes = {
-        name: replace(item, nodes=tuple(_moved_node(inner, opset) for inner in item.nodes), opset=opset)
-        if isinstance(item, Graph)
-        else item
-        for name, item in node.attributes.items()
-    }
-    return Node(node.op, node.inputs, node.outputs, attributes, node.location)
 
 
 def _older_inputs(
