@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from keyword import iskeyword
 from typing import TypeAlias
 
@@ -71,19 +71,19 @@ class Expr:
         return self is other or (isinstance(other, Expr) and self.terms == other.terms)
 
     def __add__(self, other: Dim) -> Dim:
-        return _polynomial((*self.terms, *_terms(other)))
+        return _sum(self, other)
 
     def __sub__(self, other: Dim) -> Dim:
-        return self + (-1 * other)
+        return _difference(self, other)
 
     def __rsub__(self, other: int) -> Dim:
-        return other + (-1 * self)
+        return _difference(other, self)
 
     def __neg__(self) -> Dim:
-        return -1 * self
+        return _product(self, -1)
 
     def __mul__(self, other: Dim) -> Dim:
-        return _polynomial(times(self.terms, _terms(other)))
+        return _product(self, other)
 
     def __floordiv__(self, other: Dim) -> Dim:
         return floor_divide(self, other)
@@ -133,9 +133,30 @@ def lone_atom(dim: Dim) -> Atom | None:
     return None
 
 
+# Each sum, product and quotient is computed once: the same few sizes and strides are asked for with every tensor, and
+# normal forms cost more than a lookup.
+_remembered = lru_cache(maxsize=1 << 14)
+
+
+@_remembered
+def _sum(left: Dim, right: Dim) -> Dim:
+    return _polynomial((*_terms(left), *_terms(right)))
+
+
+@_remembered
+def _difference(left: Dim, right: Dim) -> Dim:
+    return _polynomial((*_terms(left), *((monomial, -factor) for monomial, factor in _terms(right))))
+
+
+@_remembered
+def _product(left: Dim, right: Dim) -> Dim:
+    return _polynomial(times(_terms(left), _terms(right)))
+
+
 # ── division ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@_remembered
 def floor_divide(left: Dim, right: Dim) -> Dim:
     """⌊left / right⌋. What divides exactly leaves the brackets: (4n + m) // 4 is n + m // 4.
 
@@ -173,6 +194,9 @@ def _certain_quotient(left: Dim, right: Dim) -> int | None:
     """The quotient of what is surely not below 0 and less than `right`, or of what is one `right` less."""
     if left == 0:
         return 0
+    if isinstance(right, int):
+        low, high = fold(left, Ranges())
+        return int(low // right) if low > -math.inf and low // right == high // right else None
     sizes = Ranges(common_atoms(_terms(right)))  # that are not 0 where the divisor is not
     for quotient in (0, -1):
         least = left - quotient * right
@@ -255,6 +279,7 @@ def _merged_floors(left: Dim, right: int) -> Dim | None:
     return whole + floor_divide(merged, divisor)
 
 
+@_remembered
 def non_negative(dim: Dim) -> bool:
     """Whether the dim is surely not below 0, because no term is: sizes are not, nor most that is made of them."""
     return fold(dim, Ranges())[0] >= 0
@@ -278,6 +303,7 @@ def minimum(left: Dim, right: Dim) -> Dim:
     return _extremum("min", left, right)
 
 
+@_remembered
 def _extremum(name: str, left: Dim, right: Dim) -> Dim:
     """The largest or smallest of all dims on both sides, those under the same function in them included, each once."""
     kept: list[Dim] = []
