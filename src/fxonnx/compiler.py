@@ -88,9 +88,7 @@ def compile(
     start = perf_counter()
     program = _capture(model, example_inputs, example_kwargs, dynamic_shapes, input_names, mode, capture)
     captured = perf_counter() - start
-    decomposer = Decomposer(program)
-    graph = _lower(program, standard().layer(lowerings or {}), decomposer, target, output_names)
-    program = program.assuming(decomposer.assumptions)
+    program, graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
     stages.append(Stage("lower", graph, perf_counter() - start - captured, "lowered"))
     stages += (optimizer(tuple(rules)) if optimize else CLEAN).stages(graph, target)
     if opset is None:
@@ -145,12 +143,10 @@ def _capture(
 
 
 def _lower(
-    program: Program,
-    registry: Registry,
-    decomposer: Decomposer,
-    target: Target,
-    output_names: Sequence[str] | None,
-) -> Graph:
+    program: Program, registry: Registry, target: Target, output_names: Sequence[str] | None
+) -> tuple[Program, Graph]:
+    """The IR of a program, and the program with what the decompositions on the way assumed."""
+    decomposer = Decomposer(program)
     graph = import_program(program, registry, decomposer, target.opset)
     if not graph.outputs:
         raise CaptureRefused(
@@ -161,4 +157,4 @@ def _lower(
     names = [*program.signature.output_names(output_names)]
     names += [f"{program.inputs[writeback.input].name}.after" for writeback in program.writebacks]
     names += [f"{state.key}.after" for state in program.states]
-    return replace(graph, output_names=tuple(names))
+    return program.assuming(decomposer.assumptions), replace(graph, output_names=tuple(names))

@@ -1,11 +1,9 @@
-"""The floors inside capture: its folders import only what is below them, and have no circles among themselves."""
-
-from graphlib import TopologicalSorter
+"""The floors inside capture: the rooms of it, and of the tracer in it, import only what is below them."""
 
 import pytest
-from tests.repo.test_floors import INSIDE
+from tests.repo.test_floors import inside
 
-FLOORS = [
+CAPTURE = [
     {"locate", "surroundings", "assumption"},
     {"failures", "retry"},
     {"call"},
@@ -29,30 +27,9 @@ TRACER = [
 ]
 
 
-def rooms(house):
-    """What each room of a package imports of the others in it: {"export": {"graph", "program"}}."""
-    found = {}
-    for module, imported in INSIDE.items():
-        if module == house or module.startswith(f"{house}."):
-            inside = {room(each, house) for each in imported if each.startswith(f"{house}.")}
-            found.setdefault(room(module, house), set()).update(inside)
-    return {name: others - {name} for name, others in found.items()}
-
-
-def room(module, house):
-    """fxonnx.capture.export.guards is in export."""
-    return module.removeprefix(house).lstrip(".").partition(".")[0] or "__init__"
-
-
-@pytest.mark.parametrize("house", ["fxonnx.capture", "fxonnx.capture.tracer"])
-def test_rooms_have_no_circles(house):
-    TopologicalSorter(rooms(house)).prepare()
-
-
-@pytest.mark.parametrize(("house", "floors"), [("fxonnx.capture", FLOORS), ("fxonnx.capture.tracer", TRACER)])
+@pytest.mark.parametrize(("house", "floors"), [("fxonnx.capture", CAPTURE), ("fxonnx.capture.tracer", TRACER)])
 def test_imports_go_down(house, floors):
-    floor = {each: number for number, rooms_there in enumerate(floors) for each in rooms_there}
-    found = rooms(house)
-    assert found.keys() == floor.keys()
-    wrong = [(here, there) for here, others in found.items() for there in others if floor[there] >= floor[here]]
-    assert not wrong
+    floor = {room: number for number, rooms in enumerate(floors) for room in rooms}
+    found = inside(house)
+    assert found.keys() == floor.keys(), "give each room a floor"
+    assert [(here, each) for here, others in found.items() for each in others if floor[each] >= floor[here]] == []

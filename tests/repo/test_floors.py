@@ -130,15 +130,12 @@ def inside(folder):
 
 
 FOLDERS = [module for module, path in FILES.items() if path.name == "__init__.py"]
-CIRCLES_LEFT = {"fxonnx.capture"}  # to become empty
 
 
 def test_no_circles():
     """Neither between modules, nor in any folder between its files and the folders in it."""
-    found = {folder: circle(inside(folder)) for folder in FOLDERS}
-    assert {folder: path for folder, path in found.items() if path and folder not in CIRCLES_LEFT} == {}
-    assert {folder for folder in CIRCLES_LEFT if not found[folder]} == set(), "these are gone: strike them"
-    assert circle({module: IMPORTS[module] & set(HOUSE) for module in HOUSE if room(module) != "capture"}) is None
+    assert {folder: path for folder in FOLDERS if (path := circle(inside(folder)))} == {}
+    assert circle({module: IMPORTS[module] & set(HOUSE) for module in HOUSE}) is None
 
 
 def test_circles_are_found():

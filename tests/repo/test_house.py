@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 500, 60, 15
 NO_NAMES = ("utils", "util", "helpers", "helper", "common", "misc")
 # Folders that have more files; to become empty.
-CROWDED = {"src/fxonnx/capture", "src/fxonnx/capture/tracer", "src/fxonnx/lowering", "tests/lowering"}
+CROWDED = {"src/fxonnx/lowering", "tests/lowering"}
 
 MADE = re.compile(r"\.git|\.venv|__pycache__|\.\w+_cache|\.hypothesis|\.ipynb_checkpoints|build|dist|.*\.egg-info")
 

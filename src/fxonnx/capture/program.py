@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import fx
@@ -16,9 +16,17 @@ from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim
 from fxonnx.location import Location
 
-if TYPE_CHECKING:
-    from fxonnx.capture.export.sizes import Sizes
-    from fxonnx.capture.tracer.sizes.traced import TracedSizes
+
+class Sizes(Protocol):
+    """The sizes of a graph as dims; `opaque` tells what a symbol of ours stands for that no dim says."""
+
+    opaque: dict[str, str]
+
+    def dim(self, size: int | torch.SymInt) -> Dim:
+        """The dim of a size found in a shape or in an argument."""
+
+    def expression(self, expression: Any) -> Dim:
+        """The dim of what stands behind a torch.SymInt."""
 
 
 LIFTED = "lifted_tensor_"
@@ -98,7 +106,7 @@ class Program:
     outputs: tuple[Any, ...]
     symbols: Mapping[str, SymbolInfo]
     signature: Signature
-    sizes: Sizes | TracedSizes
+    sizes: Sizes
     locator: Locator
     retrace: Callable[[Callable[..., Any], Sequence[Any], bool, Location], Retraced]
     subgraphs: Mapping[fx.Node, fx.GraphModule] = field(default_factory=dict)

@@ -3,9 +3,9 @@ fake arguments in `meta["val"]`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import fx
@@ -15,20 +15,34 @@ from torch._decomp import get_decompositions
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.graph.functional import make_functional
+from fxonnx.capture.locate import Locator
 from fxonnx.errors import FrozenDimension
-
-if TYPE_CHECKING:
-    from fxonnx.capture.program import Program
 
 _NOT_THESE_ARGUMENTS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
 """What torch's decompositions raise for a form of the op that they do not cover."""
+
+
+class Traced(Protocol):
+    """What is read of a captured program (`fxonnx.capture.Program` is one)."""
+
+    @property
+    def retrace(self) -> Callable[..., tuple[fx.Graph, Sequence[Assumption]]]:
+        """Records a function of the graph's fake values."""
+
+    @property
+    def locator(self) -> Locator:
+        """The places of its nodes."""
+
+    @property
+    def sizes(self) -> Any:
+        """Its sizes as dims."""
 
 
 class Decomposer:
     """Decompositions for the nodes of one program; nodes that call the same op on the same kinds of arguments share
     the work."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Traced) -> None:
         self._program = program
         self._known: dict[Any, fx.Graph | None] = {}
         self.assumptions: list[Assumption] = []  # what the decompositions assume about sizes
@@ -66,13 +80,14 @@ class Decomposer:
         for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
             try:
                 with torch.no_grad():
-                    graph, assumed = self._program.retrace(body, values, pre_dispatch, self._program.location(node))
+                    graph, assumed = self._program.retrace(body, values, pre_dispatch, self._program.locator(node))
             except _NOT_THESE_ARGUMENTS:
                 continue
             self._refuse_freezes(node, before, environment)
             if all(_is_smaller(inner.target, node.target) for inner in graph.nodes):
                 self.assumptions += (each for each in assumed if each not in self.assumptions)
-                return _functional(graph, self._program)
+                make_functional(graph, self._program.locator)
+                return graph
         return None
 
     def _refuse_freezes(self, node: fx.Node, before: Mapping[Any, Any], environment: Any) -> None:
@@ -87,7 +102,7 @@ class Decomposer:
                 f"dim {', '.join(frozen)} freezes where {node.target} is taken apart",
                 cause="torch's decomposition of this op holds for one size only",
                 cure="make the dim static, or register a lowering for the op",
-                location=self._program.location(node),
+                location=self._program.locator(node),
             )
 
 
@@ -115,11 +130,6 @@ def _is_smaller(target: Any, whole: Any) -> bool:
     """Whether an op helps to take `whole` apart: not itself, and none of torch's prims, which are what aten ops are
     to a reference implementation."""
     return target is not whole and getattr(target, "namespace", "") != "prims"
-
-
-def _functional(graph: fx.Graph, program: Program) -> fx.Graph:
-    make_functional(graph, program.locator)
-    return graph
 
 
 def _placed(graph: fx.Graph, node: fx.Node) -> fx.Graph:
