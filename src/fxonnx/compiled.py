@@ -108,7 +108,8 @@ class Compiled:
         assumed = "; ".join(map(str, self.program.zero_one_assumptions))
         lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
         lines += [f"  {sentence}" for sentence in self.program.frozen]
-        lines += [f"  captured by {_CAPTURERS[self.program.strategy]}", *self._why_not_traced()]
+        tried = "; else ".join(self.program.attempts) if len(self.program.attempts) > 1 else ""
+        lines += [f"  captured by {_CAPTURERS[self.program.strategy]} {tried}".rstrip(), *self._why_not_traced()]
         lines += [f"  {'capture':{width}}  {self.capture_seconds * 1000:7.1f} ms"]
         lines += [f"  {s.name:{width}}  {s.seconds * 1000:7.1f} ms  {s.nodes:5} nodes" for s in self.stages]
         return "\n".join(lines)

@@ -22,7 +22,7 @@ from fxonnx.capture.tracer.fake_inputs import allocate
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised
-from fxonnx.ir.dims import Expr, symbols_of
+from fxonnx.ir.dims import Dim, Expr, symbol, symbols_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +111,16 @@ def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 
 def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """With one dim for an unnamed one that is always another, and that one."""
+    """With one dim for an unnamed one that is always another, and that one, whose names it keeps."""
     requests, axes = attempt.example.requests, outcome.run.symbols.axes
+    unnamed = [axis for axis, request in requests.items() if request.dim is None]
     for equality in (failure.equality for failure in outcome.failures if failure.is_tie):
         assert equality is not None
         for one, other in ((equality.left, equality.right), (equality.right, equality.left)):
-            found = {axis: replace(requests[axis], dim=other) for axis in requests if axes[axis] == one}
-            found = {axis: request for axis, request in found.items() if requests[axis].dim is None}
-            if found:
-                return _at_primes(attempt, attempt.example.asking({**requests, **found}))
+            if any(axes[axis] == one for axis in unnamed):
+                said: dict[Dim, Dim] = {one: other} | {symbol(name): symbol(name) for name in symbols_of([other])}
+                tied = {axis: replace(requests[axis], dim=said[axes[axis]]) for axis in unnamed if axes[axis] in said}
+                return _at_primes(attempt, attempt.example.asking({**requests, **tied}))
     return None
 
 

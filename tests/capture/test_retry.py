@@ -1,0 +1,49 @@
+"""Captures that are tried again: the plan in words, what was tried, and that the first remedy that applies is taken."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import fxonnx
+from fxonnx.capture import capture
+from fxonnx.capture.export.strategy import PLAN as EXPORT_PLAN
+from fxonnx.capture.retry import Remedy, RetryPlan
+from fxonnx.capture.tracer.attempts import PLAN
+
+
+def test_the_first_remedy_that_applies_is_taken_until_none_does() -> None:
+    plan: RetryPlan[int, int] = RetryPlan(
+        "as it is",
+        (
+            Remedy("less one", lambda attempt, outcome: attempt - 1 if outcome % 2 else None),
+            Remedy("halved", lambda attempt, outcome: attempt // 2 if outcome > 2 else None),
+        ),
+    )
+    assert str(plan) == "as it is; else less one; else halved"
+    tried: list[int] = []
+    last, outcome, said = plan.carry_out(13, lambda attempt: tried.append(attempt) or attempt)
+    assert tried == [13, 12, 6, 3, 2] and last == outcome == 2
+    assert said == ("as it is", "less one", "halved", "halved", "less one")
+
+
+def test_the_plans_read_as_sentences() -> None:
+    assert str(PLAN).startswith("at primes; else at the example's sizes; else with one name for unnamed dims")
+    assert str(EXPORT_PLAN).startswith("at the example's sizes; else without optional dims")
+
+
+def test_a_program_tells_what_was_tried() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x.view(-1, 6).sum(1)  # no prime has 6 for a factor
+
+    assert capture(lambda x: x + 1, (torch.ones(4, 6),), dynamic_shapes={"x": {0: "n"}}).attempts == ("at primes",)
+    compiled = fxonnx.compile(model, (torch.ones(12),), dynamic_shapes={"x": {0: "n"}})
+    assert compiled.program.attempts == ("at primes", "at the example's sizes")
+    assert "captured by fxonnx's tracer at primes; else at the example's sizes" in compiled.report()
+
+
+def test_an_unnamed_dim_that_is_always_another_is_said_by_that() -> None:
+    program = capture(lambda x, y: x.repeat(2, 1) + y, (torch.ones(4, 3), torch.ones(8, 3)), dynamic_shapes="auto")
+    assert "with one name for unnamed dims that always agree" in program.attempts
+    shapes = [[str(program.dim(size)) for size in each.node.meta["val"].shape] for each in program.inputs]
+    assert shapes == [["d0", "d1"], ["2*d0", "d1"]]
