@@ -359,22 +359,33 @@ def symbols_of(dims: Iterable[Dim]) -> frozenset[str]:
 def _spelled(terms: Terms) -> Terms:
     """The sum with as few terms as it takes, where a floor may be said by a rest or by another floor: n - 4*(n // 4) is
     n % 4, n - (n + 3) // 4 is (3*n) // 4."""
-    while len(terms) > 1:
-        inner = sorted(floors(terms), key=lambda atom: (-len(atom.text), atom))  # long ones have others in them
-        ways = (_said_by(terms, floor, *way) for floor in inner for way in _equations(floor, inner))
-        shorter = next((way for way in ways if len(way) < len(terms)), None)
+    shortest = terms
+    while len(shortest) > 1:
+        inner = sorted(floors(shortest), key=lambda atom: (-len(atom.text), atom))  # long ones have others in them
+        ways = (_said_by(shortest, floor, *way) for floor in inner for way in _equations(floor, inner))
+        shorter = next((way for way in ways if len(way) < len(shortest) and _is_read_as(way, terms)), None)
         if shorter is None:
             break
-        terms = shorter
-    return terms
+        shortest = shorter
+    return shortest
+
+
+def _is_read_as(said: Terms, terms: Terms) -> bool:
+    """Whether a spelling is read as these terms: there are floors of floors that are others, and nobody sees it."""
+    read = ((product(map(_normal, monomial)), factor) for monomial, factor in said)
+    return _terms(sum(factor * dim for dim, factor in read)) == terms
+
+
+def _normal(atom: Atom) -> Dim:
+    return FUNCTIONS[atom.function](atom.left, atom.right) if isinstance(atom, Call) else of_atom(atom)
 
 
 def _equations(floor: Call, others: Iterable[Call]) -> Iterator[tuple[Term, Dim]]:
     """(factor, dim) where factor times the floor is the dim."""
     left, right = floor.left, floor.right
     leading, *smaller = _terms(right)
-    for product in _as_rests(left, right):
-        yield leading, product - of_atom(floor) * _polynomial(smaller)
+    for rest in _rests(left, right):
+        yield leading, left + rest - of_atom(floor) * _polynomial(smaller)
     if isinstance(right, int):
         whole, rest = _mirrored(left, right)
         yield _ONE, -1 * whole - of_atom(Call("//", rest, right))
@@ -382,8 +393,8 @@ def _equations(floor: Call, others: Iterable[Call]) -> Iterator[tuple[Term, Dim]
         yield _ONE, of_atom(Call("//", left + right, right)) - 1
     for inner in others:  # ⌊a / (c*d)⌋ is ⌊⌊a / c⌋ / d⌋
         steps, factor = _steps_of(inner, floor)
-        for product in _as_rests(of_atom(inner) + steps, factor) if factor > 1 else ():
-            yield ((), factor), product
+        for rest in _rests(_normal(inner) + steps, factor) if factor > 1 else ():
+            yield ((), factor), of_atom(inner) + steps + rest
 
 
 def _steps_of(inner: Call, floor: Call) -> tuple[Dim, int]:
@@ -395,13 +406,13 @@ def _steps_of(inner: Call, floor: Call) -> tuple[Dim, int]:
     return 0, 1
 
 
-def _as_rests(left: Dim, right: Dim) -> Iterator[Dim]:
-    """Two dims that right * (left // right) is: a - a % d, and, for -(a // d) is (d - 1 - a) // d, a - (d - 1) and the
-    rest of d - 1 - a."""
-    yield left - of_atom(Call("%", left, right))
+def _rests(left: Dim, right: Dim) -> Iterator[Dim]:
+    """Two ways to say right * (left // right) - left: -(a % d) and, for -(a // d) is (d - 1 - a) // d, with the rest of
+    that."""
+    yield -1 * of_atom(Call("%", left, right))
     if non_negative(right):
         mirrored = (right if isinstance(right, int) else 0) - 1 - left
-        yield left - (right - 1) + of_atom(Call("%", mirrored, right))
+        yield of_atom(Call("%", mirrored, right)) - (right - 1)
 
 
 def _said_by(terms: Terms, floor: Call, factor: Term, dim: Dim) -> Terms:
