@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import Node
-from fxonnx.ir.dims import Dim, floor_divide, maximum, minimum, modulo, symbols_of
+from fxonnx.ir.dims import Dim, maximum, minimum, symbols_of
 
 
 class SymExpr:
@@ -44,6 +47,11 @@ class SymExpr:
         import sympy
 
         return frozenset(sympy.Symbol(f"s_{name}") for name in symbols_of([self.dim]))
+
+
+def _arithmetic(function: Callable[[Any, Any], Any]) -> Any:
+    """The method that computes the dim and the value alike."""
+    return lambda self, other: IntNode(function(self.dim, other.dim), function(self.hint, other.hint), self.guard_log)
 
 
 class IntNode(Node):
@@ -87,30 +95,9 @@ class IntNode(Node):
 
     # ── arithmetic ──
 
-    def _made(self, dim: Dim, hint: int) -> IntNode:
-        return IntNode(dim, hint, self.guard_log)
-
-    def add(self, other: IntNode) -> IntNode:
-        """n + m"""
-        return self._made(self.dim + other.dim, self.hint + other.hint)
-
-    def sub(self, other: IntNode) -> IntNode:
-        """n - m"""
-        return self._made(self.dim - other.dim, self.hint - other.hint)
-
-    def mul(self, other: IntNode) -> IntNode:
-        """n * m"""
-        return self._made(self.dim * other.dim, self.hint * other.hint)
-
-    def mod(self, other: IntNode) -> IntNode:
-        """n % m"""
-        return self._made(modulo(self.dim, other.dim), self.hint % other.hint)
-
-    def int_floordiv(self, other: IntNode) -> IntNode:
-        """n // m"""
-        return self._made(floor_divide(self.dim, other.dim), self.hint // other.hint)
-
-    floordiv = int_floordiv
+    add, sub, mul, mod = map(_arithmetic, (operator.add, operator.sub, operator.mul, operator.mod))
+    floordiv = int_floordiv = _arithmetic(operator.floordiv)
+    _maximum, _minimum = map(_arithmetic, (maximum, minimum))
 
     def lshift(self, other: IntNode) -> IntNode:
         """n << 2, by a number"""
@@ -126,30 +113,23 @@ class IntNode(Node):
 
     def sym_max(self, other: IntNode) -> IntNode:
         """max(n, m): the one that is larger for all sizes, where there is one."""
-        if self.guard_log.statically_known(">=", self.dim, other.dim):
-            return self
-        if self.guard_log.statically_known("<=", self.dim, other.dim):
-            return other
-        return self._made(maximum(self.dim, other.dim), max(self.hint, other.hint))
+        return self._first_that_is(">=", other) or self._maximum(other)
 
     def sym_min(self, other: IntNode) -> IntNode:
         """min(n, m): the one that is smaller for all sizes, where there is one."""
-        if self.guard_log.statically_known("<=", self.dim, other.dim):
-            return self
-        if self.guard_log.statically_known(">=", self.dim, other.dim):
-            return other
-        return self._made(minimum(self.dim, other.dim), min(self.hint, other.hint))
+        return self._first_that_is("<=", other) or self._minimum(other)
+
+    def _first_that_is(self, relation: str, other: IntNode) -> IntNode | None:
+        pairs = ((self, other), (other, self))
+        return next((a for a, b in pairs if self.guard_log.statically_known(relation, a.dim, b.dim)), None)
 
     def sym_sum(self, terms: list[IntNode]) -> IntNode:
         """sum(terms)"""
-        total = self.wrap_int(0)
-        for term in terms:
-            total = total.add(term)
-        return total
+        return reduce(IntNode.add, terms, self.wrap_int(0))
 
     def neg(self) -> IntNode:
         """-n"""
-        return self._made(-1 * self.dim, -self.hint)
+        return self.mul(self.wrap_int(-1))
 
     def pos(self) -> IntNode:
         """+n"""
@@ -159,22 +139,11 @@ class IntNode(Node):
 
     def abs(self) -> IntNode:
         """abs(n)"""
-        known = self.guard_log.statically_known(">=", self.dim, 0)
-        return (
-            self
-            if known
-            else self.neg()
-            if known is False
-            else self._made(maximum(self.dim, -1 * self.dim), abs(self.hint))
-        )
+        return self.sym_max(self.neg())
 
     def pow_by_natural(self, other: IntNode) -> IntNode:
         """n ** 2"""
-        exponent = other.guard_int("", 0)
-        dim: Dim = 1
-        for _ in range(exponent):
-            dim = dim * self.dim
-        return self._made(dim, self.hint**exponent)
+        return reduce(IntNode.mul, [self] * other.guard_int("", 0), self.wrap_int(1))
 
     pow = pow_by_natural
 

@@ -2,7 +2,7 @@
 
 torch lets any object with SymNode's methods stand behind a SymInt, in Python and in C++. Its own one builds sympy
 expressions and asks a solver, which is what makes symbolic capture slow; these hold one of our dims, and the size the
-dim has in this run. Arithmetic computes both, a comparison cache by the run and notes what it assumed, and whatever
+dim has in this run. Arithmetic computes both, a comparison answers by the run and logs what it assumed, and whatever
 makes a plain number of a dim (`int(n)`, `range(n)`, an op without a symbolic form) is told of.
 """
 
@@ -22,7 +22,7 @@ from fxonnx.capture.tracer.sizes.node import CONSTANT, Kinds, Node
 from fxonnx.ir.dims import Dim
 
 # What torch asks of a size or of a float made of one that no dim says.
-_UNSAID = (
+_UNSUPPORTED = (
     "abs", "bitwise_and", "bitwise_or", "bitwise_xor", "float_floordiv", "float_pow", "floordiv", "int_floordiv",
     "int_truediv", "is_integer", "lshift", "mod", "pos", "pow_by_natural", "rshift", "sym_acos", "sym_asin",
     "sym_atan", "sym_cos", "sym_cosh", "sym_ite", "sym_log2", "sym_max", "sym_min", "sym_not", "sym_sin", "sym_sinh",
@@ -43,9 +43,9 @@ def _install() -> None:
         for kind in (IntNode, FloatNode):
             setattr(kind, name, _comparison(kind, relation))
     for kind in (IntNode, FloatNode):
-        for unsaid in _UNSAID:
-            if not hasattr(kind, unsaid):
-                setattr(kind, unsaid, _loses)
+        for name in _UNSUPPORTED:
+            if not hasattr(kind, name):
+                setattr(kind, name, _specializes)
     for name in _AS_NUMBER:
         setattr(BoolNode, name, _as_number(name))
     for layout in LAYOUTS:
@@ -57,7 +57,7 @@ def _comparison(kind: Any, relation: str) -> Callable[[Any, Any], BoolNode]:
     return lambda self, other: kind._compare(self, relation, other)
 
 
-def _loses(self: Any, *others: Any) -> Any:
+def _specializes(self: Any, *others: Any) -> Any:
     raise self.guard_log.specialize(self.any_dim())
 
 
