@@ -19,12 +19,18 @@ from fxonnx.lowering.promote import Promotion
 
 Body: TypeAlias = Callable[..., Any]
 
+ATEN = "fxonnx.lowering.aten"
+
 # fmt: off
 FAMILIES = (
-    "activation", "arithmetic", "attention", "compare", "complex", "complex_functions", "control", "convolution",
-    "creation", "cumulative", "diagonal", "embedding", "fft", "gamma", "indexing", "joining", "linalg", "matmul",
-    "normalization", "padding", "pooling", "quantized", "random", "recurrent", "reduction", "resize", "scatter",
-    "shape", "sorting", "special", "stft", "vision", "windows",
+    "control",
+    "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.cumulative", "math.gamma",
+    "math.linalg", "math.matmul", "math.reduction", "math.special",
+    "nn.activation", "nn.attention", "nn.convolution", "nn.embedding", "nn.normalization", "nn.padding", "nn.pooling",
+    "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
+    "spectral.fft", "spectral.stft", "spectral.windows",
+    "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random", "tensor.scatter",
+    "tensor.shape", "tensor.sorting",
 )
 # fmt: on
 
@@ -55,6 +61,11 @@ class Lowering:
     complex: bool = False
     accepted: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()
+
+    @property
+    def family(self) -> str:
+        """`nn.activation`: the body's module below `lowering/aten`; the whole name of a user's own."""
+        return self.body.__module__.removeprefix(f"{ATEN}.")
 
     @property
     def place(self) -> str:
@@ -193,5 +204,5 @@ def _script_body(function: Any) -> Body:
 def standard() -> Registry:
     """The users' registry over the standard one, with every family imported."""
     for family in FAMILIES:
-        import_module(f"fxonnx.lowering.{family}")
+        import_module(f"{ATEN}.{family}")
     return USERS

@@ -50,8 +50,8 @@ def explain(name: str) -> str:
 
 def lowering_lines(lowering: Lowering, schemas: list[str]) -> list[str]:
     """What there is to say about one lowering."""
-    family = lowering.body.__module__.rpartition(".")[2]
-    test = TESTS / "lowering" / f"test_{family}.py"
+    *folders, family = lowering.family.split(".")
+    test = TESTS.joinpath("lowering", "aten", *folders, f"test_{family}.py")
     body = f"{place(lowering.body)}  {lowering.body.__name__}{' for complex tensors' * lowering.complex}"
     return [
         *entry("schema", *schemas),
@@ -191,7 +191,7 @@ def code_words(code: CodeType) -> Iterator[str]:
 
 
 def place(function: Any) -> str:
-    """`src/fxonnx/lowering/activation.py:19`, as one would type it."""
+    """`src/fxonnx/lowering/aten/nn/activation.py:19`, as one would type it."""
     code = inspect.unwrap(function).__code__
     return f"{relative(Path(code.co_filename))}:{code.co_firstlineno}"
 
