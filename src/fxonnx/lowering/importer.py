@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import fx
 
@@ -129,7 +128,7 @@ class Importer:
         if node.target is operator.getitem:
             return self.read(node.args[0])[node.args[1]]
         if node.target in READS_OF_DATA:
-            return self.builder.Reshape(self.read(node.args[0]), np.array([], np.int64))
+            return self.builder.Reshape(self.read(node.args[0]), [])
         if node.target in SYMBOLIC_FUNCTIONS:
             return SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args))
         try:

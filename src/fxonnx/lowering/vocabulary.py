@@ -14,7 +14,7 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
-from fxonnx.ir.build import Tensor
+from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, Shape
 from fxonnx.lowering.promote import array_in
 
@@ -29,17 +29,18 @@ def cast(op: Any, x: Any, dtype: DType) -> Any:
     return x if dtype_of(x) is dtype else op.Cast(x, to=dtype.code)
 
 
+def constant(op: Any, array: np.ndarray) -> Any:
+    """An array as a constant."""
+    if isinstance(op, Builder):
+        return op.constant(array)
+    from onnx import numpy_helper
+
+    return op.Constant(value=numpy_helper.from_array(array))
+
+
 def number(op: Any, value: float | complex | bool, like: Any) -> Any:
     """A scalar constant with the dtype of `like`."""
-    array = array_in(value, dtype_of(like))
-    return op.constant(array) if hasattr(op, "constant") else op.Constant(value=_proto(array))
-
-
-def vector(op: Any, dims: Sequence[Dim]) -> Any:
-    """`dims` as a 1-D int64 tensor: a constant where all are ints, shape arithmetic where not."""
-    if any(isinstance(dim, Expr) for dim in dims):
-        return op.sizes(dims)
-    return np.array(dims, np.int64)
+    return constant(op, array_in(value, dtype_of(like)))
 
 
 def axis_of(dim: int, rank: int) -> int:
@@ -63,8 +64,8 @@ def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
         return x
     wanted = reshape_target(tuple(x.shape), dims)
     if wanted is not None:
-        return op.Reshape(x, np.array(wanted, np.int64))
-    return op.Reshape(x, vector(op, dims), allowzero=1 if 0 in dims else None)
+        return op.Reshape(x, wanted)
+    return op.Reshape(x, dims, allowzero=1 if 0 in dims else None)
 
 
 def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
@@ -88,19 +89,19 @@ def expand(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
     if tuple(dims) == tuple(x.shape):
         return x
     own = (*(None,) * (len(dims) - len(x.shape)), *x.shape)
-    return op.Expand(x, vector(op, [1 if dim == size else dim for dim, size in zip(dims, own, strict=True)]))
+    return op.Expand(x, [1 if dim == size else dim for dim, size in zip(dims, own, strict=True)])
 
 
 def positions(op: Any, size: Dim) -> Any:
     """0, 1, … size - 1 as a 1-D int64 tensor."""
     if isinstance(size, Expr):
-        return op.Range(np.array(0, np.int64), op.size(size), np.array(1, np.int64))
-    return op.Constant(value=_proto(np.arange(size, dtype=np.int64)))
+        return op.Range(0, size, 1)
+    return constant(op, np.arange(size, dtype=np.int64))
 
 
 def full(op: Any, dims: Sequence[Dim], value: Any, dtype: DType) -> Any:
     """A tensor of shape `dims` filled with `value`."""
-    return op.ConstantOfShape(vector(op, dims), value=array_in([value], dtype))
+    return op.ConstantOfShape(dims, value=array_in([value], dtype))
 
 
 def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
@@ -128,17 +129,12 @@ def _in_float32(op: Any, item: Any) -> Any:
     return cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item
 
 
-def _proto(array: np.ndarray) -> Any:
-    from onnx import numpy_helper
-
-    return numpy_helper.from_array(array)
-
-
 __all__ = [
     "Tensor",
     "axes_of",
     "axis_of",
     "cast",
+    "constant",
     "dtype_of",
     "expand",
     "full",
@@ -148,5 +144,4 @@ __all__ = [
     "reshape",
     "reshape_target",
     "transpose",
-    "vector",
 ]

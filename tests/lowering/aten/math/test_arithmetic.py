@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from onnxscript.values import Opset
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from tests.lowering.values import FLOATS, INTEGERS, integer_pairs, normal, special, special_pairs
 
@@ -249,7 +249,6 @@ def test_fewest_operators(function, expected) -> None:
 
 def test_bodies_run_eagerly() -> None:
     x, y = normal(torch.float32).numpy(), normal(torch.float32, seed=1).numpy()
-    op = Opset("", 23)
-    np.testing.assert_allclose(arithmetic.add(op, x, y, alpha=2).value, x + 2 * y, rtol=1e-6)
-    np.testing.assert_allclose(arithmetic.trunc(op, x).value, np.trunc(x))
-    np.testing.assert_allclose(arithmetic.copysign(op, x, y).value, np.copysign(x, y))
+    np.testing.assert_allclose(eager(arithmetic.add, x, y, alpha=2), x + 2 * y, rtol=1e-6)
+    np.testing.assert_allclose(eager(arithmetic.trunc, x), np.trunc(x))
+    np.testing.assert_allclose(eager(arithmetic.copysign, x, y), np.copysign(x, y))

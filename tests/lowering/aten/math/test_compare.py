@@ -7,7 +7,7 @@ import operator
 import numpy as np
 import pytest
 import torch
-from onnxscript.values import Opset
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from tests.lowering.values import INTEGERS, integer_pairs, normal, special, special_pairs
 
@@ -135,6 +135,5 @@ def test_not_equal_is_two_operators() -> None:
 
 def test_bodies_run_eagerly() -> None:
     x, y = normal(torch.float32).numpy(), normal(torch.float32, seed=1).numpy()
-    op = Opset("", 23)
-    np.testing.assert_array_equal(compare.ne(op, x, y).value, x != y)
-    np.testing.assert_array_equal(compare.where(op, x > 0, x, y).value, np.where(x > 0, x, y))
+    np.testing.assert_array_equal(eager(compare.ne, x, y), x != y)
+    np.testing.assert_array_equal(eager(compare.where, x > 0, x, y), np.where(x > 0, x, y))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from onnxscript.values import Opset
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from torch import nn
 
@@ -11,7 +11,6 @@ from fxonnx.lowering.aten.math.matmul import addmm, cdist, linear, mm
 
 torch.manual_seed(0)
 RANDOM = np.random.default_rng(0)
-EAGER = Opset("", 23)
 
 
 def normal(*shapes):
@@ -171,9 +170,9 @@ def test_cdist_of_many_rows_is_a_product():
 
 def test_bodies_run_eagerly():
     x, weight, bias = (RANDOM.random(shape, dtype=np.float32) for shape in ((3, 4), (5, 4), (5,)))
-    np.testing.assert_allclose(linear(EAGER, x, weight, bias).value, x @ weight.T + bias, rtol=1e-5)
-    np.testing.assert_allclose(linear(EAGER, x[None], weight, bias).value, (x @ weight.T + bias)[None], rtol=1e-5)
-    np.testing.assert_allclose(mm(EAGER, x, weight.T).value, x @ weight.T, rtol=1e-5)
-    np.testing.assert_allclose(addmm(EAGER, bias, x, weight.T, alpha=2).value, 2 * x @ weight.T + bias, rtol=1e-5)
+    np.testing.assert_allclose(eager(linear, x, weight, bias), x @ weight.T + bias, rtol=1e-5)
+    np.testing.assert_allclose(eager(linear, x[None], weight, bias), (x @ weight.T + bias)[None], rtol=1e-5)
+    np.testing.assert_allclose(eager(mm, x, weight.T), x @ weight.T, rtol=1e-5)
+    np.testing.assert_allclose(eager(addmm, bias, x, weight.T, alpha=2), 2 * x @ weight.T + bias, rtol=1e-5)
     distances = np.sqrt(((x[:, None] - weight) ** 2).sum(-1))
-    np.testing.assert_allclose(cdist(EAGER, EAGER.Identity(x), EAGER.Identity(weight)).value, distances, rtol=1e-5)
+    np.testing.assert_allclose(eager(cdist, x, weight), distances, rtol=1e-5)

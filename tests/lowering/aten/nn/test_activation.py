@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnxscript.values import Opset
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from tests.lowering.values import FLOATS, normal, special
 
@@ -135,5 +135,5 @@ def test_double_without_a_kernel_is_a_located_error() -> None:
 def test_bodies_run_eagerly(body, expected) -> None:
     x = normal(torch.float32)
     weights = [torch.tensor([0.3])] if body is activation.prelu else []
-    result = body(Opset("", 23), x.numpy(), *(weight.numpy() for weight in weights))
-    np.testing.assert_allclose(getattr(result, "value", result), expected(x, *weights).numpy(), rtol=1e-5, atol=1e-6)
+    result = eager(body, x.numpy(), *(weight.numpy() for weight in weights))
+    np.testing.assert_allclose(result, expected(x, *weights).numpy(), rtol=1e-5, atol=1e-6)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnxscript.values import Opset
 from tests.lowering.database import samples
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from torch import nn
 
@@ -82,5 +82,5 @@ def test_samples(name):
 def test_bodies_run_eagerly():
     x, weight = RANDOM.random((1, 2, 5), dtype=np.float32), RANDOM.random((3, 2, 3), dtype=np.float32)
     expected = F.conv1d(torch.from_numpy(x), torch.from_numpy(weight), padding="same").numpy()
-    result = conv(Opset("", 22), x, weight, padding="same")
-    np.testing.assert_allclose(result.value, expected, rtol=1e-4)
+    result = eager(conv, x, weight, padding="same", opset=22)
+    np.testing.assert_allclose(result, expected, rtol=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnxscript.values import Opset
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
 from fxonnx.lowering.aten.nn.embedding import embedding
@@ -67,4 +67,4 @@ def test_rows_that_are_read_are_shortened(norm):
 
 def test_bodies_run_eagerly():
     table = TABLE.numpy()
-    np.testing.assert_array_equal(embedding(Opset("", 23), table, INDICES.numpy()).value, table[INDICES.numpy()])
+    np.testing.assert_array_equal(eager(embedding, table, INDICES.numpy()), table[INDICES.numpy()])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnxscript.values import Opset
 from tests.lowering.database import samples
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from torch import nn
 
@@ -120,8 +120,8 @@ def test_a_batch_of_nothing():
 
 
 def test_bodies_run_eagerly():
-    op, x = Opset("", 23), RANDOM.random((2, 6), dtype=np.float32)
+    x = RANDOM.random((2, 6), dtype=np.float32)
     given = torch.from_numpy(x)
-    result, *_ = layer_norm(op, x, [6], bias=np.zeros(6, np.float32))
-    np.testing.assert_allclose(result.value, F.layer_norm(given, [6]), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(rms_norm(op, op.Identity(x), [6]).value, F.rms_norm(given, [6]), rtol=1e-4)
+    result, *_ = eager(layer_norm, x, [6], bias=np.zeros(6, np.float32))
+    np.testing.assert_allclose(result, F.layer_norm(given, [6]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(eager(rms_norm, x, [6]), F.rms_norm(given, [6]), rtol=1e-4)

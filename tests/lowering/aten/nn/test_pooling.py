@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnxscript.values import Opset
 from tests.lowering.database import samples
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
 import fxonnx
@@ -132,4 +132,4 @@ def test_samples(name):
 def test_bodies_run_eagerly():
     x = RANDOM.random((1, 2, 7), dtype=np.float32)
     expected = F.avg_pool1d(torch.from_numpy(x), 3, 2, 1, ceil_mode=True).numpy()
-    np.testing.assert_allclose(avg_pool(Opset("", 22), x, [3], [2], [1], ceil_mode=True).value, expected, rtol=1e-5)
+    np.testing.assert_allclose(eager(avg_pool, x, [3], [2], [1], ceil_mode=True, opset=22), expected, rtol=1e-5)

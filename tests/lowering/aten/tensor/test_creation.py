@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnxscript.values import Opset
 from tests.lowering.database import check_samples
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from tests.lowering.values import normal
 
@@ -161,6 +161,5 @@ def test_one_hot() -> None:
 
 
 def test_bodies_run_eagerly() -> None:
-    op = Opset("", 23)
-    np.testing.assert_array_equal(creation.zeros(op, [2, 3]).value, np.zeros((2, 3), np.float32))
-    np.testing.assert_array_equal(creation.to(op, np.array([1.5]), dtype=dtypes.INT64).value, [1])
+    np.testing.assert_array_equal(eager(creation.zeros, [2, 3]), np.zeros((2, 3), np.float32))
+    np.testing.assert_array_equal(eager(creation.to, np.array([1.5]), dtype=dtypes.INT64), [1])

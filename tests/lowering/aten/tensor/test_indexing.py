@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from onnxscript.values import Opset
 from tests.lowering.database import check_samples
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
 from fxonnx.lowering.aten.tensor.indexing import gather, index, index_select, take
@@ -106,17 +106,17 @@ def test_one_operator_is_enough():
 
 
 def test_bodies_run_eagerly():
-    op, x = Opset("", 23), np.arange(12, dtype=np.float32).reshape(3, 4)
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
     places = np.array([2, 0])
     for found, expected in (
-        (index(op, x, [places]), x[places]),
-        (index(op, x, [places, places]), x[places, places]),
-        (index(op, x, [None, np.array([True, False, True, False])]), x[:, [0, 2]]),
-        (index_select(op, x, 1, places), x[:, places]),
-        (gather(op, x, 1, places[:, None]), np.take_along_axis(x[:2], places[:, None], 1)),
-        (take(op, x, places), x.take(places)),
+        (eager(index, x, [places]), x[places]),
+        (eager(index, x, [places, places]), x[places, places]),
+        (eager(index, x, [None, np.array([True, False, True, False])]), x[:, [0, 2]]),
+        (eager(index_select, x, 1, places), x[:, places]),
+        (eager(gather, x, 1, places[:, None]), np.take_along_axis(x[:2], places[:, None], 1)),
+        (eager(take, x, places), x.take(places)),
     ):
-        assert np.array_equal(found.value, expected)
+        assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from onnxscript.values import Opset
 from tests.lowering.database import check_samples
+from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
 from fxonnx.lowering.aten.tensor.scatter import index_add, index_put, scatter_add, slice_scatter
@@ -144,15 +144,15 @@ def test_a_mask_is_one_where():
 
 
 def test_bodies_run_eagerly():
-    op, x = Opset("", 23), np.arange(6, dtype=np.float32).reshape(3, 2)
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
     places = np.array([0, 2])
     for found, expected in (
-        (index_put(op, x, [places], np.zeros(2, np.float32)), [[0, 0], [2, 3], [0, 0]]),
-        (index_add(op, x, 0, places, np.ones((2, 2), np.float32)), [[1, 2], [2, 3], [5, 6]]),
-        (scatter_add(op, x, 0, places[None], np.ones((1, 2), np.float32)), [[1, 1], [2, 3], [4, 6]]),
-        (slice_scatter(op, x, np.zeros((1, 2), np.float32), 0, 1, 2), [[0, 1], [0, 0], [4, 5]]),
+        (eager(index_put, x, [places], np.zeros(2, np.float32)), [[0, 0], [2, 3], [0, 0]]),
+        (eager(index_add, x, 0, places, np.ones((2, 2), np.float32)), [[1, 2], [2, 3], [5, 6]]),
+        (eager(scatter_add, x, 0, places[None], np.ones((1, 2), np.float32)), [[1, 1], [2, 3], [4, 6]]),
+        (eager(slice_scatter, x, np.zeros((1, 2), np.float32), 0, 1, 2), [[0, 1], [0, 0], [4, 5]]),
     ):
-        assert np.array_equal(found.value, np.array(expected, np.float32))
+        assert np.array_equal(found, np.array(expected, np.float32))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from fxonnx.lowering.aten.math.special import atan2
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
 from fxonnx.lowering.registry import COMPLEX, lower
-from fxonnx.lowering.vocabulary import axes_of, cast, expand, full, vector
+from fxonnx.lowering.vocabulary import axes_of, cast, expand, full
 
 _SELF = SAME.of("self")
 Axes: TypeAlias = "int | Sequence[int] | None"
@@ -57,7 +57,7 @@ def product(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     if left.value.is_constant:  # what is done to a constant is done before running
         left, right = right, left
     real, imaginary = parts(op, right)
-    turned = op.Gather(left, vector(op, [1, 0]), axis=-1)
+    turned = op.Gather(left, [1, 0], axis=-1)
     return op.Add(op.Mul(left, real), op.Mul(turned, op.Mul(imaginary, [-1, 1])))
 
 
@@ -68,17 +68,17 @@ def conjugate(op: Builder, x: Tensor) -> Tensor:
 
 def squared_length(op: Builder, x: Tensor) -> Tensor:
     """a² + b², with a last axis of 1."""
-    return op.ReduceSumSquare(x, vector(op, [-1]), keepdims=1)
+    return op.ReduceSumSquare(x, [-1], keepdims=1)
 
 
 def length(op: Builder, x: Tensor) -> Tensor:
     """√(a² + b²), with a last axis of 1."""
-    return op.ReduceL2(x, vector(op, [-1]), keepdims=1)
+    return op.ReduceL2(x, [-1], keepdims=1)
 
 
 def scaled(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
     """x over its larger part, whose squares stay in range, and that part, with a last axis of 1."""
-    larger = op.ReduceMax(op.Abs(x), vector(op, [-1]), keepdims=1)
+    larger = op.ReduceMax(op.Abs(x), [-1], keepdims=1)
     return op.Div(x, larger), larger
 
 
@@ -91,7 +91,7 @@ def inverse(op: Builder, x: Tensor) -> Tensor:
 
 def is_zero(op: Builder, x: Tensor) -> Tensor:
     """Whether both parts are 0, with a last axis of 1."""
-    return op.Equal(op.ReduceMax(op.Abs(x), vector(op, [-1]), keepdims=1), 0)
+    return op.Equal(op.ReduceMax(op.Abs(x), [-1], keepdims=1), 0)
 
 
 def phase(op: Builder, x: Tensor) -> Tensor:
@@ -143,13 +143,13 @@ def polar(op: Builder, abs: Tensor, angle: Tensor) -> Tensor:
 @lower("aten.abs", when=COMPLEX)
 def abs_(op: Builder, self: Tensor) -> Tensor:
     """The distance from 0."""
-    return op.ReduceL2(self, vector(op, [-1]), keepdims=0)
+    return op.ReduceL2(self, [-1], keepdims=0)
 
 
 @lower("aten.angle", when=COMPLEX)
 def angle(op: Builder, self: Tensor) -> Tensor:
     """The angle from the positive real axis, in (-π, π]."""
-    return op.Squeeze(phase(op, self), vector(op, [-1]))
+    return op.Squeeze(phase(op, self), [-1])
 
 
 @lower("aten.conj", "aten._conj", "aten.conj_physical", "aten._conj_physical", "aten._conj_copy", when=COMPLEX)
@@ -254,7 +254,7 @@ def mean(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dty
 
 def _reduced(op: Builder, operator: str, x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
     axes = axes_of(dim, len(x.shape) - 1)
-    return getattr(op, operator)(x, vector(op, axes), keepdims=int(keepdim)) if axes else x
+    return getattr(op, operator)(x, axes, keepdims=int(keepdim)) if axes else x
 
 
 # ── products of matrices ──
@@ -266,7 +266,7 @@ def _matmul(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     c, d = part(op, right, 0), part(op, right, 1)
     real = op.Sub(op.MatMul(a, c), op.MatMul(b, d))
     imaginary = op.Add(op.MatMul(a, d), op.MatMul(b, c))
-    return pair(op, *(op.Unsqueeze(item, vector(op, [-1])) for item in (real, imaginary)))
+    return pair(op, *(op.Unsqueeze(item, [-1]) for item in (real, imaginary)))
 
 
 @lower("aten.matmul", promote=SAME, when=COMPLEX)
@@ -333,7 +333,7 @@ def _filled(op: Builder, dims: Sequence[Dim], value: Any, dtype: DType) -> Tenso
     if not dtype.is_complex:
         return full(op, dims, value, dtype)
     number = op.constant([complex(value).real, complex(value).imag], dtypes.to_real(dtype))
-    return op.Expand(number, vector(op, [*dims, 2]))
+    return op.Expand(number, [*dims, 2])
 
 
 @lower("aten.full.default", when=COMPLEX)

@@ -12,7 +12,6 @@ from fxonnx.lowering.aten.math.complex import direction, inverse, is_zero, lengt
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
 from fxonnx.lowering.registry import COMPLEX, lower
-from fxonnx.lowering.vocabulary import vector
 
 
 @lower("aten.pow.Tensor_Scalar", promote=SAME.of("self"), when=COMPLEX)
@@ -45,7 +44,7 @@ def _power(op: Builder, base: Tensor, exponent: int) -> Tensor:
     if exponent < 0:
         return inverse(op, _power(op, base, -exponent))
     if exponent == 0:
-        return op.Expand(op.constant([1, 0], base.dtype), vector(op, base.shape))
+        return op.Expand(op.constant([1, 0], base.dtype), base.shape)
     if exponent == 1:
         return base
     half = _power(op, base, exponent // 2)

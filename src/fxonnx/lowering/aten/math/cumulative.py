@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
@@ -24,14 +22,14 @@ Step = Callable[..., Sequence[Any]]
 def cumsum(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """Running sums along `dim`."""
     x = summable(op, self, dtype)
-    return op.CumSum(x, np.array(axis_of(dim, len(x.shape)), np.int64)) if x.shape else x
+    return op.CumSum(x, axis_of(dim, len(x.shape))) if x.shape else x
 
 
 @lower("aten.cumprod", since=26)
 def cumprod(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """Running products along `dim`."""
     x = summable(op, self, dtype)
-    return op.CumProd(x, np.array(axis_of(dim, len(x.shape)), np.int64)) if x.shape else x
+    return op.CumProd(x, axis_of(dim, len(x.shape))) if x.shape else x
 
 
 def _in_front(x: Any, dim: int) -> list[int]:

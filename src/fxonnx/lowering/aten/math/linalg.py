@@ -18,6 +18,7 @@ from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, full, in_single, number
 
 _LARGEST_ADJUGATE = 3  # rows; longer formulas are neither short nor accurate
+_NEXT, _PREVIOUS = [1, 2, 0], [2, 0, 1]  # of three places, in a circle
 
 # ── norms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,10 +218,11 @@ def linalg_cross(op: Builder, self: Tensor, other: Tensor, *, dim: int = -1) -> 
     """The cross product of vectors of three along `dim`."""
     rank = max(len(self.shape), len(other.shape))
     axis = axis_of(dim, rank) - rank
-    next_, previous = np.array([1, 2, 0], np.int64), np.array([2, 0, 1], np.int64)
-    return op.Gather(self, next_, axis=axis) * op.Gather(other, previous, axis=axis) - op.Gather(
-        self, previous, axis=axis
-    ) * op.Gather(other, next_, axis=axis)
+
+    def turned(x: Tensor, order: list[int]) -> Tensor:
+        return op.Gather(x, order, axis=axis)
+
+    return turned(self, _NEXT) * turned(other, _PREVIOUS) - turned(self, _PREVIOUS) * turned(other, _NEXT)
 
 
 @lower("aten.cross", promote=SAME)
@@ -273,13 +275,10 @@ def _adjugate(op: Builder, x: Tensor, size: int) -> Tensor:
         return x / x
     transposed = op.Transpose(x, perm=[*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2])
     if size == 2:
-        swapped = op.Gather(
-            op.Gather(transposed, np.array([1, 0], np.int64), axis=-1), np.array([1, 0], np.int64), axis=-2
-        )
+        swapped = op.Gather(op.Gather(transposed, [1, 0], axis=-1), [1, 0], axis=-2)
         return swapped * np.array([[1, -1], [-1, 1]], dtype_of(x).numpy)
-    next_, previous = np.array([1, 2, 0], np.int64), np.array([2, 0, 1], np.int64)
 
-    def turned(rows: np.ndarray, columns: np.ndarray) -> Tensor:
+    def turned(rows: list[int], columns: list[int]) -> Tensor:
         return op.Gather(op.Gather(transposed, rows, axis=-2), columns, axis=-1)
 
-    return turned(next_, next_) * turned(previous, previous) - turned(next_, previous) * turned(previous, next_)
+    return turned(_NEXT, _NEXT) * turned(_PREVIOUS, _PREVIOUS) - turned(_NEXT, _PREVIOUS) * turned(_PREVIOUS, _NEXT)

@@ -20,7 +20,7 @@ from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.aten.tensor.shape import without
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, number, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, number
 
 Axes = int | Sequence[int] | None
 
@@ -30,7 +30,7 @@ def reduced(op: Any, name: str, x: Any, dim: Axes = None, keepdim: bool = False)
     rank = len(x.shape)
     axes = axes_of(dim, rank) if rank else []
     every = len(axes) == rank and not keepdim
-    arguments = () if every else (vector(op, axes),)
+    arguments = () if every else (axes,)
     return getattr(op, f"Reduce{name}")(x, *arguments, keepdims=int(keepdim))
 
 
@@ -163,14 +163,14 @@ def _first_extremum(op: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any
     -x, for NaN to come first.
     """
     if largest or not dtype_of(x).is_float:
-        return op.TopK(x, vector(op, [1]), axis=axis, largest=int(largest))
-    value, position = op.TopK(op.Neg(x), vector(op, [1]), axis=axis)
+        return op.TopK(x, [1], axis=axis, largest=int(largest))
+    value, position = op.TopK(op.Neg(x), [1], axis=axis)
     return op.Neg(value), position
 
 
 def _along(op: Any, x: Any, dim: int, keepdim: bool, largest: bool) -> tuple[Any, Any]:
     if not x.shape:
-        return x, op.ConstantOfShape(vector(op, []), value=np.array([0], np.int64))
+        return x, op.ConstantOfShape([], value=np.array([0], np.int64))
     axis = axis_of(dim, len(x.shape))
     value, position = _first_extremum(op, x, axis, largest)
     return (value, position) if keepdim else (without(op, value, [axis]), without(op, position, [axis]))
@@ -191,8 +191,8 @@ def min_along(op: Builder, self: Tensor, dim: int, keepdim: bool = False) -> tup
 def _position(op: Any, x: Any, dim: int | None, keepdim: bool, largest: bool) -> Any:
     if dim is not None:
         return _along(op, x, dim, keepdim, largest)[1]
-    _, position = _first_extremum(op, op.Reshape(x, vector(op, [-1])), 0, largest)
-    return op.Reshape(position, vector(op, [1] * len(x.shape) if keepdim else []))
+    _, position = _first_extremum(op, op.Reshape(x, [-1]), 0, largest)
+    return op.Reshape(position, [1] * len(x.shape) if keepdim else [])
 
 
 @lower("aten.argmax")

@@ -15,7 +15,7 @@ import numpy as np
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, ceil_divide, product
 from fxonnx.lowering.registry import Unsupported
-from fxonnx.lowering.vocabulary import cast, dtype_of, reshape
+from fxonnx.lowering.vocabulary import cast, constant, dtype_of, positions, reshape
 
 
 def averaged(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
@@ -36,7 +36,7 @@ def _averaged_axis(op: Builder, x: Tensor, axis: int, count: int) -> Tensor:
     begins, ends = _bounds(op, size, count)
     lengths = ends - begins
     trailing = [1] * (len(x.shape) - axis - 1)
-    inside = op.Less(_range(op, _longest(size, count)), lengths)
+    inside = op.Less(positions(op, _longest(size, count)), lengths)
     inside = reshape(op, inside, (count, _longest(size, count), *trailing))
     read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), np.array(0, dtype.numpy))
     divisors = reshape(op, cast(op, lengths, dtype), (count, *trailing))
@@ -74,7 +74,7 @@ def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[int]) -> 
         shape[axis], shape[count + axis] = number, _longest(size, number)
         lengths.append(shape[count + axis])
         step = product(sizes[axis + 1 :])
-        scaled = elements if step == 1 else elements * op.size(step)
+        scaled = elements if step == 1 else elements * step
         placed = reshape(op, scaled, shape)
         total = placed if total is None else total + placed
     return reshape(op, total, (*wanted, product(lengths)))
@@ -83,16 +83,14 @@ def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[int]) -> 
 def _elements(op: Builder, size: Dim, count: int) -> Any:
     """[windows, longest]: the positions that each window reads; shorter windows repeat their last."""
     begins, ends = _bounds(op, size, count)
-    return op.Min(begins + _range(op, _longest(size, count)), ends - 1)
+    return op.Min(begins + positions(op, _longest(size, count)), ends - 1)
 
 
 def _bounds(op: Builder, size: Dim, count: int) -> tuple[Any, Any]:
     """Where windows begin and end, as columns."""
     number = np.arange(count, dtype=np.int64)[:, None]
     if not isinstance(size, Expr):
-        return op.Constant(value=_proto(number * size // count)), op.Constant(
-            value=_proto(-(-(number + 1) * size // count))
-        )
+        return constant(op, number * size // count), constant(op, -(-(number + 1) * size // count))
     length = op.size(size)
     begins = op.Div(op.Mul(length, number), count)
     return begins, op.Div(op.Mul(length, number + 1) + (count - 1), count)
@@ -105,22 +103,10 @@ def _longest(size: Dim, count: int) -> Dim:
     return ceil_divide(size, count) + 1
 
 
-def _range(op: Builder, size: Dim) -> Any:
-    if isinstance(size, int):
-        return op.Constant(value=_proto(np.arange(size, dtype=np.int64)))
-    return op.Range(np.array(0, np.int64), op.size(size), np.array(1, np.int64))
-
-
 def _static_count(number: Dim) -> int:
     if isinstance(number, Expr):
         raise Unsupported(f"an adaptive pool to {number} windows: their number must be known when compiling")
     return number
-
-
-def _proto(array: np.ndarray) -> Any:
-    from onnx import numpy_helper
-
-    return numpy_helper.from_array(array)
 
 
 __all__ = ["averaged", "indices_of_maxima", "largest"]

@@ -19,7 +19,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Shape, product
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape, vector
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape
 
 
 @lower("aten.scaled_dot_product_attention")
@@ -47,7 +47,7 @@ def scaled_dot_product_attention(
         *(_four_axes(op, x) for x in (query, key, value)), mask, scale=scale, is_causal=int(is_causal) or None
     )
     if len(leading) < 2:
-        return op.Squeeze(result, vector(op, range(2 - len(leading))))
+        return op.Squeeze(result, list(range(2 - len(leading))))
     return reshape(op, result, (*leading, length, value.shape[-1]))
 
 
@@ -76,7 +76,7 @@ def attention_of_a_device(
 def safe_softmax(op: Builder, self: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """Softmax along `dim`, with zeros where all elements are -inf."""
     x = self if dtype is None else cast(op, self, dtype)
-    is_masked = op.Equal(op.ReduceMax(x, vector(op, [dim])), number(op, -math.inf, x))
+    is_masked = op.Equal(op.ReduceMax(x, [dim]), number(op, -math.inf, x))
     return op.Where(is_masked, number(op, 0.0, x), op.Softmax(x, axis=dim))
 
 
@@ -90,7 +90,7 @@ def _positive_scale(op: Builder, query: Tensor, scale: Any) -> tuple[Tensor, flo
 
 def _triangle(op: Builder, length: Dim, keys: Dim) -> Tensor:
     """Query i sees keys 0 … i: torch aligns the triangle to the first query and key, however many there are."""
-    rows, columns = (op.Range(0, op.size(dim), 1) for dim in (length, keys))
+    rows, columns = (op.Range(0, dim, 1) for dim in (length, keys))
     return op.LessOrEqual(columns, op.Unsqueeze(rows, [1]))
 
 
@@ -118,7 +118,7 @@ def _four_axes(op: Builder, x: Tensor) -> Tensor:
     """[batch, heads, length, size]: missing axes in front, superfluous ones joined to the batch."""
     rank = len(x.shape)
     if rank < 4:
-        return op.Unsqueeze(x, vector(op, range(4 - rank)))
+        return op.Unsqueeze(x, list(range(4 - rank)))
     return reshape(op, x, (product(x.shape[:-3]), *x.shape[-3:]))
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Expr
 from fxonnx.lowering.registry import Unsupported, lower
@@ -82,7 +80,7 @@ def _transposed_further(
     product = op.ConvTranspose(x, weight, **_told({**told, "pads": pads}))
     if min(behind) < 0:
         added = [0] * len(behind) + [max(-pad, 0) for pad in behind]
-        product = op.Pad(product, np.array(added, np.int64), number(op, 0, product), list(range(2, len(x.shape))))
+        product = op.Pad(product, added, number(op, 0, product), list(range(2, len(x.shape))))
     return product if bias is None else product + op.Unsqueeze(bias, list(range(1, len(behind) + 1)))
 
 

@@ -112,7 +112,7 @@ def _bag_of_each_index(op: Builder, indices: Tensor, offsets: Tensor) -> Tensor:
     starts = cast(op, offsets, dtypes.INT64)
     zeros = full(op, [indices.shape[0] + 1], 0, dtypes.INT64)
     marks = op.ScatterElements(zeros, starts, full(op, [offsets.shape[0]], 1, dtypes.INT64), axis=0, reduction="add")
-    return op.Slice(op.CumSum(marks, np.array(0, np.int64)), [0], [-1], [0]) - 1
+    return op.Slice(op.CumSum(marks, 0), [0], [-1], [0]) - 1
 
 
 def _reduced(op: Builder, rows: Tensor, bag: Tensor, count: Dim, mode: int) -> Tensor:

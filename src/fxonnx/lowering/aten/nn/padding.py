@@ -11,7 +11,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, full, number, vector
+from fxonnx.lowering.vocabulary import dtype_of, full, number
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _MODE_NAMES = tuple(_MODES)  # in the order of at::padding_mode, by which `_pad_enum` counts
@@ -44,11 +44,11 @@ def _cut(op: Builder, x: Tensor, pairs: Sequence[tuple[Dim, Dim]]) -> Tensor:
 def _grown(op: Builder, x: Tensor, pads: Sequence[Dim], mode: str, value: float | None) -> Tensor:
     """`x` with pads of which none is negative. ONNX Runtime refuses to continue what is empty, which stays empty."""
     if mode == "constant":
-        return op.Pad(x, vector(op, pads), number(op, value or 0, x))
+        return op.Pad(x, pads, number(op, value or 0, x))
     if 0 in x.shape:
         rank = len(x.shape)
         return full(op, [size + pads[axis] + pads[axis + rank] for axis, size in enumerate(x.shape)], 0, dtype_of(x))
-    return op.Pad(x, vector(op, pads), mode=_MODES[mode])
+    return op.Pad(x, pads, mode=_MODES[mode])
 
 
 @lower("aten.pad")

@@ -125,7 +125,7 @@ def _max_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -
     if outputs == 1:
         return results
     spatial = len(axes)
-    inside = op.Mod(results[1], op.size(product(padded.shape[-spatial:])))
+    inside = results[1] % product(padded.shape[-spatial:])
     before = [axis.before for axis in axes] if wide else [0] * spatial
     return results[0], _unpadded_positions(op, inside, padded.shape[-spatial:], x.shape[-spatial:], before)
 
@@ -139,10 +139,10 @@ def _unpadded_positions(
     total: Any = None
     for axis, begin in enumerate(before):
         inner = product(padded[axis + 1 :])
-        position = (op.Div(flat, op.size(inner)) if inner != 1 else flat) - begin
-        flat = op.Mod(flat, op.size(inner)) if inner != 1 else flat
+        position = (flat / inner if inner != 1 else flat) - begin
+        flat = flat % inner if inner != 1 else flat
         step = product(sizes[axis + 1 :])
-        term = position * op.size(step) if step != 1 else position
+        term = position * step if step != 1 else position
         total = term if total is None else total + term
     return total
 
@@ -150,7 +150,7 @@ def _unpadded_positions(
 def _padded(op: Builder, x: Tensor, axes: Sequence[Windows], value: float) -> Tensor:
     first = len(x.shape) - len(axes)
     pads = [axis.before for axis in axes] + [axis.behind for axis in axes]
-    return op.Pad(x, np.array(pads, np.int64), number(op, value, x), list(range(first, len(x.shape))))
+    return op.Pad(x, pads, number(op, value, x), list(range(first, len(x.shape))))
 
 
 def _lowest(x: Tensor) -> float:

@@ -16,7 +16,7 @@ from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, reshape, vector
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, reshape
 
 _QUANTIZED = (dtypes.UINT8, dtypes.INT8, dtypes.UINT16, dtypes.INT16)  # what QuantizeLinear gives, narrowest first
 
@@ -220,7 +220,7 @@ def choose_qparams_symmetric(
 
 def _ends(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
     """The least and the greatest value, 0 among them."""
-    flat = cast(op, op.Reshape(x, vector(op, [-1])), dtypes.FLOAT32)
+    flat = cast(op, op.Reshape(x, [-1]), dtypes.FLOAT32)
     return op.Min(op.ReduceMin(flat, keepdims=0), 0.0), op.Max(op.ReduceMax(flat, keepdims=0), 0.0)
 
 

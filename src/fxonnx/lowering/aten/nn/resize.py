@@ -18,7 +18,7 @@ import numpy as np
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, vector
+from fxonnx.lowering.vocabulary import dtype_of
 
 _CUBIC = -0.75  # torch's cubic coefficient (ATen/native/UpSample.h)
 _CUBIC_ANTIALIASED = -0.5  # PIL's, which torch takes when it antialiases
@@ -100,7 +100,7 @@ def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any
     if all(axis.by_scale for axis in axes):
         return op.Resize(x, None, np.array([1, 1, *(axis.factor for axis in axes)], np.float32), **attributes)
     if all(axis.by_size for axis in axes):
-        return op.Resize(x, None, None, vector(op, (*x.shape[:2], *(axis.after for axis in axes))), **attributes)
+        return op.Resize(x, None, None, (*x.shape[:2], *(axis.after for axis in axes)), **attributes)
     raise Unsupported(f"a resize by the factors {[axis.factor for axis in axes]} to sizes that are not their products")
 
 

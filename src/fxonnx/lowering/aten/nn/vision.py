@@ -10,7 +10,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, positions, reshape, vector
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, positions, reshape
 
 _GRID_MODES = ("linear", "nearest", "cubic")
 _GRID_PADDINGS = ("zeros", "border", "reflection")
@@ -33,7 +33,7 @@ def affine_grid_generator(op: Builder, theta: Tensor, size: Sequence[Dim], align
     """The places that an affine map of each sample reads, for an output of `size`."""
     if align_corners and any(dim == 1 or isinstance(dim, Expr) for dim in size[2:]):
         return _affine_grid_of_corners(op, theta, size)
-    return op.AffineGrid(theta, vector(op, size), align_corners=align_corners)
+    return op.AffineGrid(theta, size, align_corners=align_corners)
 
 
 def _affine_grid_of_corners(op: Builder, theta: Tensor, size: Sequence[Dim]) -> Tensor:
@@ -75,8 +75,7 @@ def im2col(
         return op.Squeeze(im2col(op, op.Unsqueeze(self, [0]), kernel_size, dilation, padding, stride), [0])
     x = self
     if any(padding):
-        pads = np.array([*padding, *padding], np.int64)
-        x = op.Pad(x, pads, number(op, 0, x), np.array([2, 3], np.int64))
+        x = op.Pad(x, [*padding, *padding], number(op, 0, x), [2, 3])
     counts = []
     for axis, kernel, step, stride_ in zip((2, 4), kernel_size, dilation, stride, strict=True):
         size = x.shape[axis]
@@ -94,8 +93,7 @@ def _window_elements(op: Builder, count: Dim, kernel: int, dilation: int, stride
     places = np.arange(kernel, dtype=np.int64)[:, None] * dilation
     if isinstance(count, int):
         return places + np.arange(count, dtype=np.int64) * stride  # type: ignore[return-value]
-    zero = np.array(0, np.int64)
-    return op.Add(op.Range(zero, op.size(count * stride), np.array(stride, np.int64)), places)
+    return op.Add(op.Range(0, count * stride, stride), places)
 
 
 @lower("aten.col2im")
@@ -111,9 +109,8 @@ def col2im(
     """The sum of windows given as columns, each put where it came from (torch.nn.Fold)."""
     if len(self.shape) == 2:
         return op.Squeeze(col2im(op, op.Unsqueeze(self, [0]), output_size, kernel_size, dilation, padding, stride), [0])
-    kernel = np.array(kernel_size, np.int64)
     pads = [*padding, *padding]
-    return op.Col2Im(self, vector(op, output_size), kernel, dilations=dilation, pads=pads, strides=stride)
+    return op.Col2Im(self, output_size, kernel_size, dilations=dilation, pads=pads, strides=stride)
 
 
 @lower("aten.channel_shuffle", "aten.native_channel_shuffle")
@@ -132,10 +129,9 @@ def channel_shuffle(op: Builder, self: Tensor, groups: int) -> Tensor:
 def nms(op: Builder, dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """The boxes that no better one overlaps by more than the threshold, best first."""
     boxes, table = op.Unsqueeze(dets, [0]), op.Unsqueeze(scores, [0, 1])
-    every, threshold = np.array([np.iinfo(np.int64).max], np.int64), np.array([iou_threshold], np.float32)
     wide = (cast(op, item, dtypes.FLOAT32) for item in (boxes, table))
-    selected = op.NonMaxSuppression(*wide, every, threshold)
-    return op.Gather(selected, np.array(2, np.int64), axis=1)
+    selected = op.NonMaxSuppression(*wide, [np.iinfo(np.int64).max], [iou_threshold])
+    return op.Gather(selected, 2, axis=1)
 
 
 @lower("torchvision.roi_align")
@@ -150,7 +146,7 @@ def roi_align(
     aligned: bool,
 ) -> Tensor:
     """Each region's mean over bins, sampled bilinearly; regions are rows (sample, x1, y1, x2, y2). He et al. 2017."""
-    samples = cast(op, op.Gather(rois, np.array(0, np.int64), axis=1), dtypes.INT64)
+    samples = cast(op, op.Gather(rois, 0, axis=1), dtypes.INT64)
     return op.RoiAlign(
         input,
         op.Slice(rois, [1], [5], [1]),

@@ -22,7 +22,7 @@ from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import FLOAT, SAME, Promotion
 from fxonnx.lowering.registry import COMPLEX, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, reshape, transpose, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, reshape, transpose
 
 MATRIX_BYTES = 1 << 22  # a transform's matrix is a constant of the model up to this size
 _NONE, _ROOT, _SIZE = range(3)  # torch's normalization: not, by √n, by n
@@ -41,7 +41,7 @@ def r2c(op: Builder, self: Tensor, dim: Sequence[int], normalization: int, onesi
     """Real to complex, along the last of `dim` first; of that axis the first half when `onesided`."""
     *others, last = axes_of(dim, len(self.shape))
     kind = "r2c" if onesided else "r2c whole"
-    pairs = op.Unsqueeze(self, vector(op, [-1]))
+    pairs = op.Unsqueeze(self, [-1])
     spectrum = transform(op, pairs, last, self.shape[last], kind, normalization, True)
     return c2c(op, spectrum, others, normalization, True)
 
@@ -51,7 +51,7 @@ def c2r(op: Builder, self: Tensor, dim: Sequence[int], normalization: int, last_
     """The real signal of `last_dim_size` elements along the last of `dim` whose spectrum's first half this is."""
     *others, last = axes_of(dim, len(self.shape) - 1)
     spectrum = c2c(op, self, others, normalization, False)
-    return op.Squeeze(transform(op, spectrum, last, last_dim_size, "c2r", normalization, False), vector(op, [-1]))
+    return op.Squeeze(transform(op, spectrum, last, last_dim_size, "c2r", normalization, False), [-1])
 
 
 # ── as torch.fft calls them ──
@@ -78,7 +78,7 @@ _NORMS = {None: 0, "backward": 0, "ortho": 1, "forward": 2}
 
 def _register(name: str, kind: Kind, promote: Promotion, when: str | None) -> None:
     def pairs_of(op: Builder, x: Tensor) -> Tensor:
-        return x if when == COMPLEX else op.Unsqueeze(x, vector(op, [-1]))
+        return x if when == COMPLEX else op.Unsqueeze(x, [-1])
 
     @lower(f"aten.fft_{name}", promote=promote, when=when)
     def along_one(op: Builder, self: Tensor, n: Dim | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
@@ -138,7 +138,7 @@ def _along(
     if last is None:
         return whole(op, x)
     x = op.Mul(whole(op, x), [1, -1]) if kind.forward else whole(op, x)
-    return op.Squeeze(transform(op, x, *last, "c2r", normalization, False), vector(op, [-1]))
+    return op.Squeeze(transform(op, x, *last, "c2r", normalization, False), [-1])
 
 
 def _resized(op: Builder, x: Tensor, axis: int, n: Dim) -> Tensor:
@@ -147,9 +147,9 @@ def _resized(op: Builder, x: Tensor, axis: int, n: Dim) -> Tensor:
     if size == n:
         return x
     if not (isinstance(n, int) and isinstance(size, int) and size < n):
-        x = op.Slice(x, vector(op, [0]), vector(op, [n]), vector(op, [axis]))
+        x = op.Slice(x, [0], [n], [axis])
     short = n - x.shape[axis]
-    return x if short == 0 else op.Pad(x, vector(op, [0, short]), None, vector(op, [axis]))
+    return x if short == 0 else op.Pad(x, [0, short], None, [axis])
 
 
 # ── one axis ──
@@ -163,8 +163,8 @@ def transform(op: Builder, x: Tensor, axis: int, n: Dim, kind: str, normalizatio
     wide = x if is_exact else cast(op, x, dtypes.FLOAT64)
     spectrum = op.DFT(
         wide,
-        np.array(n) if kind == "c2r" and isinstance(n, int) else op.size(n) if kind == "c2r" else None,
-        np.array(axis),
+        n if kind == "c2r" else None,
+        axis,
         inverse=int(not forward) or None,
         onesided=int(kind in ("r2c", "c2r")) or None,
     )
@@ -233,15 +233,14 @@ def _by_matrix(op: Builder, x: Tensor, axis: int, kind: str, n: int, normalizati
 @lower("aten.fft_fftfreq")
 def fftfreq(op: Builder, n: Dim, d: float = 1.0, dtype: DType | None = None) -> Tensor:
     """The frequency of each point of a spectrum of `n`, in cycles per `d`: 0, 1, … and then the negative ones."""
-    half = op.size(floor_divide(n, 2))
-    shifted = op.Mod(op.Add(op.Range(0, op.size(n), 1), half), op.size(n))
-    return _frequencies(op, op.Sub(shifted, half), n, d, dtype)
+    half = floor_divide(n, 2)
+    return _frequencies(op, (op.Range(0, n, 1) + half) % n - half, n, d, dtype)
 
 
 @lower("aten.fft_rfftfreq")
 def rfftfreq(op: Builder, n: Dim, d: float = 1.0, dtype: DType | None = None) -> Tensor:
     """The frequency of each point of half a spectrum of `n`, in cycles per `d`."""
-    return _frequencies(op, op.Range(0, op.size(floor_divide(n, 2) + 1), 1), n, d, dtype)
+    return _frequencies(op, op.Range(0, floor_divide(n, 2) + 1, 1), n, d, dtype)
 
 
 def _frequencies(op: Builder, points: Tensor, n: Dim, d: float, dtype: DType | None) -> Tensor:

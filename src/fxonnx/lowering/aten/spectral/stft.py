@@ -18,7 +18,7 @@ from fxonnx.ir.dims import Dim, Expr
 from fxonnx.lowering.aten.spectral.fft import MATRIX_BYTES, matrix, matrix_size
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import COMPLEX, Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape, vector
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape
 
 _SELF = SAME.of("self")
 _PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -55,7 +55,7 @@ def framing(
     if window is not None:
         left = (n_fft - length) // 2
         window = cast(op, window, dtype_of(like))
-        window = op.Pad(window, vector(op, [left, n_fft - length - left])) if length < n_fft else window
+        window = op.Pad(window, [left, n_fft - length - left]) if length < n_fft else window
     return Framing(n_fft, hop or n_fft // 4, window, normalized)
 
 
@@ -66,7 +66,7 @@ def stft_real(
     return_complex: bool | None = None, align_to_window: bool | None = None,
 ) -> Tensor:  # fmt: skip
     """The transform of real frames, as pairs: torch's `return_complex=False`."""
-    pairs = op.Unsqueeze(self, vector(op, [-1]))
+    pairs = op.Unsqueeze(self, [-1])
     return stft(op, pairs, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window)
 
 
@@ -83,10 +83,10 @@ def stft(
     half = is_real and onesided is not False
     kind = "r2c" if half else "r2c whole" if is_real else "c2c"
     frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
-    signal = op.Unsqueeze(self, vector(op, [0])) if len(self.shape) == 2 else self
+    signal = op.Unsqueeze(self, [0]) if len(self.shape) == 2 else self
     is_large = matrix_size(kind, n_fft) * 4 > MATRIX_BYTES or dtype_of(self) is dtypes.FLOAT64
     spectrum = (_by_operator if is_large else _by_convolution)(op, signal, frames, kind)
-    return op.Squeeze(spectrum, vector(op, [0])) if len(self.shape) == 2 else spectrum
+    return op.Squeeze(spectrum, [0]) if len(self.shape) == 2 else spectrum
 
 
 @lower("aten.stft.center")
@@ -96,7 +96,7 @@ def stft_center_real(
     onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None,
 ) -> Tensor:  # fmt: skip
     """The same, of a signal that is padded so that a frame's middle lies on each step."""
-    pairs = op.Unsqueeze(self, vector(op, [-1]))
+    pairs = op.Unsqueeze(self, [-1])
     padded = _centered(op, pairs, n_fft, pad_mode) if center else pairs
     return stft(
         op, padded, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window
@@ -117,7 +117,7 @@ def stft_center(
 
 
 def _centered(op: Builder, x: Tensor, n_fft: int, mode: str) -> Tensor:
-    return op.Pad(x, vector(op, [n_fft // 2] * 2), None, vector(op, [-2]), mode=_PADDING[mode])
+    return op.Pad(x, [n_fft // 2] * 2, None, [-2], mode=_PADDING[mode])
 
 
 def _by_convolution(op: Builder, signal: Tensor, frames: Framing, kind: str) -> Tensor:
@@ -148,15 +148,15 @@ def istft(
     length: Dim | None = None, return_complex: bool = False,
 ) -> Tensor:  # fmt: skip
     """Frames transformed back, windowed, added where they overlap, divided by the sum of the squared windows."""
-    batched = self if len(self.shape) == 4 else op.Unsqueeze(self, vector(op, [0]))
+    batched = self if len(self.shape) == 4 else op.Unsqueeze(self, [0])
     half = onesided if onesided is not None else self.shape[-3] != n_fft
     if return_complex:
         raise Unsupported("return_complex=True; take the real and the imaginary signal apart")
     frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
     signal = op.Div(_overlapped(op, batched, frames, half), _envelope(op, frames, batched.shape[-2], self))
     signal = _cut(op, signal, n_fft // 2 if center else 0, length)
-    signal = op.Squeeze(signal, vector(op, [1]))
-    return signal if len(self.shape) == 4 else op.Squeeze(signal, vector(op, [0]))
+    signal = op.Squeeze(signal, [1])
+    return signal if len(self.shape) == 4 else op.Squeeze(signal, [0])
 
 
 def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, half: bool) -> Tensor:
@@ -173,7 +173,7 @@ def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, half: bool) -> T
 
 def _envelope(op: Builder, frames: Framing, count: Dim, like: Tensor) -> Tensor:
     window = frames.window if frames.window is not None else full(op, [frames.samples], 1, dtype_of(like))
-    squares = op.Unsqueeze(op.Mul(window, window), vector(op, [0, 1]))
+    squares = op.Unsqueeze(op.Mul(window, window), [0, 1])
     return op.ConvTranspose(full(op, [1, 1, count], 1, dtype_of(like)), squares, strides=[frames.hop])
 
 
@@ -181,8 +181,8 @@ def _cut(op: Builder, signal: Tensor, start: int, length: Dim | None) -> Tensor:
     """`length` samples from `start` on, zeros where there are none; by default as much off the end as off the front."""
     if length is None:
         return op.Slice(signal, [start], [-start], [-1]) if start else signal
-    found = op.Slice(signal, [start], vector(op, [start + length]), [-1])
+    found = op.Slice(signal, [start], [start + length], [-1])
     short = length - found.shape[-1]
     if isinstance(short, Expr) or short > 0:
-        return op.Pad(found, vector(op, [0, short]), None, vector(op, [-1]))
+        return op.Pad(found, [0, short], None, [-1])
     return found

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
@@ -165,7 +163,7 @@ def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tens
     Each number from the nearer bound, as in torch, so that both are exact.
     """
     first, last = (as_tensor(op, as_tensor(op, bound, dtype), dtypes.FLOAT64) for bound in (start, end))
-    index = op.Cast(op.Range(0, op.size(steps), 1), to=dtypes.FLOAT64)
+    index = op.Cast(op.Range(0, steps, 1), to=dtypes.FLOAT64)
     gaps = as_tensor(op, steps - 1, dtypes.FLOAT64)
     step = op.Div(op.Sub(last, first), op.Max(gaps, 1.0))
     from_first, from_last = op.Add(op.Mul(index, step), first), op.Sub(last, op.Mul(op.Sub(gaps, index), step))
@@ -212,7 +210,7 @@ def one_hot(op: Builder, self: Tensor, num_classes: Dim = -1) -> Tensor:
     if not self.shape:
         return op.Squeeze(one_hot(op, op.Unsqueeze(self, [0]), num_classes), [0])
     depth = op.Add(op.ReduceMax(self, keepdims=0), 1) if num_classes == -1 else as_tensor(op, num_classes, dtypes.INT64)
-    return op.OneHot(self, depth, np.array([0, 1], np.int64))
+    return op.OneHot(self, depth, [0, 1])
 
 
 @lower("aten.meshgrid")

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, maximum, minimum
 from fxonnx.lowering.aten.tensor.shape import movedim
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, number, positions, reshape, vector
+from fxonnx.lowering.vocabulary import cast, dtype_of, number, positions, reshape
 
 
 def _length(rows: Dim, columns: Dim, offset: int) -> Dim:
@@ -31,7 +29,7 @@ def diagonal(op: Builder, self: Tensor, offset: int = 0, dim1: int = 0, dim2: in
     length = _length(rows, columns, offset)
     start = max(offset, 0) + max(-offset, 0) * columns
     end = start + length * (columns + 1)
-    bounds = (vector(op, [bound]) for bound in (start, end, len(batch), columns + 1))
+    bounds = ([bound] for bound in (start, end, len(batch), columns + 1))
     return op.Slice(reshape(op, x, (*batch, rows * columns)), *bounds)
 
 
@@ -43,8 +41,8 @@ def linalg_diagonal(op: Builder, A: Tensor, offset: int = 0, dim1: int = -2, dim
 
 def _on_diagonal(op: Any, rows: Dim, columns: Dim, offset: int) -> Any:
     """bool[rows, columns], true where column = row + offset."""
-    row = op.Unsqueeze(positions(op, rows), vector(op, [1]))
-    shifted = op.Add(row, np.array([offset], np.int64)) if offset else row
+    row = op.Unsqueeze(positions(op, rows), [1])
+    shifted = op.Add(row, [offset]) if offset else row
     return op.Equal(shifted, positions(op, columns))
 
 
@@ -55,8 +53,8 @@ def _along_diagonal(op: Any, values: Any, offset: int, rows: Dim, columns: Dim) 
     size = rows if offset >= 0 else columns
     missing = size - values.shape[-1]
     if missing != 0:
-        values = op.Pad(values, vector(op, [*[0] * (2 * len(values.shape) - 1), missing]))
-    return op.Unsqueeze(values, vector(op, [-1 if offset >= 0 else -2]))
+        values = op.Pad(values, [*[0] * (2 * len(values.shape) - 1), missing])
+    return op.Unsqueeze(values, [-1 if offset >= 0 else -2])
 
 
 @lower("aten.diag_embed")
@@ -77,7 +75,7 @@ def diag(op: Builder, self: Tensor, diagonal: int = 0) -> Tensor:
 @lower("aten.diagflat")
 def diagflat(op: Builder, self: Tensor, offset: int = 0) -> Tensor:
     """The matrix with all elements on its diagonal."""
-    return diag_embed(op, op.Reshape(self, vector(op, [-1])), offset)
+    return diag_embed(op, op.Reshape(self, [-1]), offset)
 
 
 _diagonal_of = diagonal  # `diag` has an argument of that name
@@ -101,6 +99,6 @@ def block_diag(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     rows = []
     for block in blocks:
         after = after - block.shape[1]
-        rows.append(op.Pad(block, vector(op, [0, before, 0, after])))
+        rows.append(op.Pad(block, [0, before, 0, after]))
         before = before + block.shape[1]
     return rows[0] if len(rows) == 1 else op.Concat(*rows, axis=0)

@@ -32,7 +32,6 @@ from fxonnx.lowering.vocabulary import (
     positions,
     reshape,
     transpose,
-    vector,
 )
 
 MASKS = (dtypes.BOOL, dtypes.UINT8)
@@ -40,12 +39,12 @@ MASKS = (dtypes.BOOL, dtypes.UINT8)
 
 def flat(op: Any, x: Any) -> Any:
     """All elements as a vector."""
-    return x if len(x.shape) == 1 else op.Reshape(x, vector(op, [-1]))
+    return x if len(x.shape) == 1 else op.Reshape(x, [-1])
 
 
 def as_vector(op: Any, x: Any) -> Any:
     """A scalar as a vector of one element; anything else as it is."""
-    return x if len(x.shape) else op.Reshape(x, vector(op, [1]))
+    return x if len(x.shape) else op.Reshape(x, [1])
 
 
 def int64(op: Any, index: Any) -> Any:
@@ -75,7 +74,7 @@ class Index:
 
     def tuples(self, op: Any) -> Any:
         """The index as int64[*shape, len(axes)], as GatherND and ScatterND want it."""
-        columns = [op.Unsqueeze(expand(op, tensor, self.shape), vector(op, [-1])) for tensor in self.tensors]
+        columns = [op.Unsqueeze(expand(op, tensor, self.shape), [-1]) for tensor in self.tensors]
         return columns[0] if len(columns) == 1 else op.Concat(*columns, axis=-1)
 
     def order(self, rank: int) -> list[int]:
@@ -130,7 +129,7 @@ def without_scalar_masks(op: Any, x: Any, indices: Sequence[Any]) -> tuple[Any, 
     axis = 0
     for place, item in enumerate(indices):
         if item is not None and dtype_of(item) in MASKS and not item.shape:
-            x, kept[place] = op.Unsqueeze(x, vector(op, [axis])), as_vector(op, item)
+            x, kept[place] = op.Unsqueeze(x, [axis]), as_vector(op, item)
         axis += 1 if item is None or dtype_of(item) not in MASKS else max(1, len(item.shape))
     return x, kept
 
@@ -160,10 +159,10 @@ def _flat_index(op: Any, x: Any, index: Index) -> Any:
     """Positions in the axis that the indexed ones form together."""
     total: Any = None
     for axis, tensor in zip(index.axes, index.tensors, strict=True):
-        size = vector(op, [x.shape[axis]])
+        size = [x.shape[axis]]
         position = op.Mod(tensor, size)  # counts negative ones from the front
         total = position if total is None else op.Add(op.Mul(total, size), position)
-    return total if tuple(total.shape) == index.shape else op.Reshape(total, vector(op, index.shape))
+    return total if tuple(total.shape) == index.shape else op.Reshape(total, index.shape)
 
 
 @lower("aten._unsafe_masked_index")
@@ -178,8 +177,8 @@ def clamped(op: Any, x: Any, indices: Sequence[Any]) -> list[Any]:
     """Index tensors, one per axis, with what is out of bounds brought to the nearest bound."""
     kept: list[Any] = []
     for axis, item in enumerate(indices):
-        last = None if item is None else op.Sub(vector(op, [x.shape[axis]]), np.array([1], np.int64))
-        kept.append(None if item is None else op.Max(op.Min(int64(op, item), last), np.array([0], np.int64)))
+        last = None if item is None else op.Sub([x.shape[axis]], [1])
+        kept.append(None if item is None else op.Max(op.Min(int64(op, item), last), [0]))
     return kept
 
 
@@ -190,7 +189,7 @@ def clamped(op: Any, x: Any, indices: Sequence[Any]) -> list[Any]:
 def index_select(op: Builder, self: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at `index` along `dim`."""
     found = op.Gather(as_vector(op, self), as_vector(op, index), axis=axis_of(dim, len(self.shape)))
-    return found if self.shape else op.Reshape(found, vector(op, []))
+    return found if self.shape else op.Reshape(found, [])
 
 
 @lower("aten.gather")
@@ -199,7 +198,7 @@ def gather(op: Builder, self: Tensor, dim: int, index: Tensor, sparse_grad: bool
     if index.shape and len(index.shape) != len(self.shape):  # torch lets an empty index have any rank
         return op.Gather(flat(op, self), index, axis=0)
     found = op.GatherElements(as_vector(op, self), as_vector(op, index), axis=axis_of(dim, len(self.shape)))
-    return found if index.shape else op.Reshape(found, vector(op, []))
+    return found if index.shape else op.Reshape(found, [])
 
 
 @lower("aten.take")
@@ -225,13 +224,11 @@ def take_along_dim(op: Builder, self: Tensor, indices: Tensor, dim: int | None =
 def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | None = None) -> Tensor:
     """0, 1, … each as often as `repeats` says: where one begins is marked by 1, and the marks are summed up."""
     times = int64(op, repeats)
-    begins = op.CumSum(times, np.array(0, np.int64), exclusive=1)
-    total = vector(op, [output_size]) if output_size is not None else op.ReduceSum(times, vector(op, [0]))
-    room = op.ConstantOfShape(
-        op.Add(total, np.array([1], np.int64)), value=np.array([0], np.int64)
-    )  # the last may begin at the end
+    begins = op.CumSum(times, 0, exclusive=1)
+    total = [output_size] if output_size is not None else op.ReduceSum(times, [0])
+    room = op.ConstantOfShape(op.Add(total, [1]), value=np.array([0], np.int64))  # the last may begin at the end
     marks = op.ScatterElements(room, begins, full(op, repeats.shape, 1, dtypes.INT64), reduction="add")
-    which = op.Sub(op.CumSum(op.Slice(marks, vector(op, [0]), total), np.array(0, np.int64)), np.array(1, np.int64))
+    which = op.Sub(op.CumSum(op.Slice(marks, [0], total), 0), 1)
     return cast(op, which, dtype_of(repeats))
 
 
@@ -259,12 +256,10 @@ def _memory_order(op: Any, x: Any, memory: tuple[Sequence[Any], Dim] | None) -> 
 
 def _memory_places(op: Any, size: Sequence[Dim], stride: Sequence[Dim], offset: Dim) -> Any:
     """Where in memory the elements of a strided view lie."""
-    total = op.Reshape(vector(op, [offset]), vector(op, [1] * len(size)))
+    total = op.Reshape([offset], [1] * len(size))
     for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
-        places = op.Mul(positions(op, count), vector(op, [step]))
-        total = op.Add(
-            total, op.Reshape(places, vector(op, [-1 if other == axis else 1 for other in range(len(size))]))
-        )
+        places = op.Mul(positions(op, count), [step])
+        total = op.Add(total, op.Reshape(places, [-1 if other == axis else 1 for other in range(len(size))]))
     return total
 
 
@@ -328,7 +323,7 @@ def nonzero_numpy(op: Builder, self: Tensor) -> list[Tensor]:
 def nonzero_static(op: Builder, self: Tensor, size: Dim, fill_value: int = -1) -> Tensor:
     """The first `size` rows of `nonzero`, filled up with `fill_value`."""
     rank = len(self.shape)
-    filler = op.Expand(np.array([[fill_value]], np.int64), vector(op, [size, rank]))
+    filler = op.Expand([[fill_value]], [size, rank])
     return cut(op, op.Concat(nonzero(op, self), filler, axis=0), 0, 0, size)
 
 
@@ -337,8 +332,8 @@ def nonzero_static(op: Builder, self: Tensor, size: Dim, fill_value: int = -1) -
 
 def _counted(op: Any, boundaries: Any, values: Any, right: bool, out_int32: bool) -> Any:
     """How many boundaries along the last axis lie before each value. Not >= rather than <: NaN comes after all."""
-    before = op.Not((op.Greater if right else op.GreaterOrEqual)(boundaries, op.Unsqueeze(values, vector(op, [-1]))))
-    found = op.ReduceSum(op.Cast(before, to=dtypes.INT64.code), vector(op, [-1]), keepdims=0)
+    before = op.Not((op.Greater if right else op.GreaterOrEqual)(boundaries, op.Unsqueeze(values, [-1])))
+    found = op.ReduceSum(op.Cast(before, to=dtypes.INT64.code), [-1], keepdims=0)
     return cast(op, found, dtypes.INT32 if out_int32 else dtypes.INT64)
 
 
@@ -363,7 +358,7 @@ def searchsorted(
     """Where to insert each element of `self` into the last axis of `sorted_sequence` to keep it sorted."""
     sequence = sorted_sequence if sorter is None else op.GatherElements(sorted_sequence, sorter, axis=-1)
     if len(sequence.shape) > 1:
-        sequence = op.Unsqueeze(sequence, vector(op, [-2]))
+        sequence = op.Unsqueeze(sequence, [-2])
     return _counted(op, sequence, self, right or side == "right", out_int32)
 
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr, ceil_divide, floor_divide, maximum, modulo, product
+from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, modulo, product
 from fxonnx.lowering.aten.tensor.shape import atleast_1d, atleast_2d, atleast_3d, flatten, movedim, swap, without
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, positions, reshape, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, positions, reshape
 
 LAST = 2**63 - 1  # an open end of a slice
 FIRST = -(2**63) + 1  # the open end of a backward slice
@@ -47,7 +47,7 @@ def cat(op: Builder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def stack(op: Builder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis."""
     axis = axis_of(dim, len(tensors[0].shape) + 1)
-    return joined(op, [op.Unsqueeze(tensor, vector(op, [axis])) for tensor in tensors], axis)
+    return joined(op, [op.Unsqueeze(tensor, [axis]) for tensor in tensors], axis)
 
 
 @lower("aten.hstack", promote=_JOINED)
@@ -87,8 +87,8 @@ def cut(op: Any, x: Any, axis: int, start: Dim, end: Dim, step: int = 1) -> Any:
         start, end, step = slice(start, end, step).indices(size)
     if step == 1 and start == 0 and (end == size or (isinstance(end, int) and end >= LAST)):
         return x
-    bounds = (vector(op, [start]), vector(op, [end]), vector(op, [axis]))
-    return op.Slice(x, *bounds) if step == 1 else op.Slice(x, *bounds, vector(op, [step]))
+    bounds = ([start], [end], [axis])
+    return op.Slice(x, *bounds) if step == 1 else op.Slice(x, *bounds, [step])
 
 
 @lower("aten.slice.Tensor", "aten.slice_copy.Tensor")
@@ -105,8 +105,8 @@ def narrow(op: Builder, self: Tensor, dim: int, start: Dim | Tensor, length: Dim
     """`length` elements from `start` on along `dim`."""
     axis = axis_of(dim, len(self.shape))
     if isinstance(start, Tensor):
-        first = op.Reshape(start, vector(op, [1]))
-        return op.Slice(self, first, op.Add(first, vector(op, [length])), vector(op, [axis]))
+        first = op.Reshape(start, [1])
+        return op.Slice(self, first, op.Add(first, [length]), [axis])
     first = start + self.shape[axis] if isinstance(start, int) and start < 0 else start
     return cut(op, self, axis, first, first + length)
 
@@ -116,17 +116,15 @@ def select(op: Builder, self: Tensor, dim: int, index: Dim) -> Tensor:
     """The slice at `index` along `dim`, without that axis."""
     axis = axis_of(dim, len(self.shape))
     size = self.shape[axis]
-    if isinstance(index, Expr):
-        return op.Gather(self, op.size(index), axis=axis)
-    position = index + size if index < 0 and isinstance(size, int) else index
-    return op.Gather(self, np.array(position, np.int64), axis=axis)
+    position = index + size if isinstance(index, int) and index < 0 and isinstance(size, int) else index
+    return op.Gather(self, position, axis=axis)
 
 
 def parts(op: Any, x: Any, sizes: Sequence[Dim], axis: int) -> list[Any]:
     """`x` cut along an axis into parts of the given sizes."""
     if len(sizes) == 1:
         return [x]
-    return list(op.Split(x, vector(op, sizes), axis=axis))
+    return list(op.Split(x, sizes, axis=axis))
 
 
 def even_parts(op: Any, x: Any, count: int, axis: int) -> list[Any]:
@@ -232,10 +230,10 @@ def unbind(op: Builder, self: Tensor, dim: int = 0) -> list[Tensor]:
 def unfold(op: Builder, self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` elements along an axis, one every `step`; the elements of a window are a new last axis."""
     if not self.shape:
-        return op.Reshape(self, vector(op, [size]))
+        return op.Reshape(self, [size])
     axis = axis_of(dimension, len(self.shape))
-    starts = op.Mul(positions(op, floor_divide(self.shape[axis] - size, step) + 1), np.array(step, np.int64))
-    places = op.Add(op.Unsqueeze(starts, vector(op, [1])), np.arange(size, dtype=np.int64))
+    starts = op.Mul(positions(op, floor_divide(self.shape[axis] - size, step) + 1), step)
+    places = op.Add(op.Unsqueeze(starts, [1]), np.arange(size, dtype=np.int64))
     return movedim(op, op.Gather(self, places, axis=axis), axis + 1, -1)
 
 
@@ -285,8 +283,8 @@ def flip(op: Builder, self: Tensor, dims: Sequence[int]) -> Tensor:
     axes = axes_of(dims, len(self.shape)) if dims and self.shape else []
     if not axes:
         return self
-    ones = np.ones(len(axes), np.int64)
-    return op.Slice(self, -ones, ones * FIRST, vector(op, axes), -ones)
+    backwards = [-1] * len(axes)
+    return op.Slice(self, backwards, [FIRST] * len(axes), axes, backwards)
 
 
 @lower("aten.fliplr")

@@ -156,7 +156,7 @@ def _integers(op: Builder, dims: Sequence[Dim], low: Any, high: Any) -> Tensor:
 def randperm(op: Builder, n: Dim, dtype: DType | None = None) -> Tensor:
     """0 … n - 1 in random order: the order that sorts as many random numbers."""
     drawn = _uniform(op, [n], dtypes.FLOAT64)
-    _, order = op.TopK(drawn, op.sizes([n]), axis=0)
+    _, order = op.TopK(drawn, [n], axis=0)
     return cast(op, order, dtype or dtypes.INT64)
 
 
@@ -196,7 +196,7 @@ def multinomial(op: Builder, self: Tensor, num_samples: Dim, replacement: bool =
     """
     weights, rank = op.Log(self), len(self.shape)
     if not replacement:
-        _, indices = op.TopK(op.Add(weights, _gumbel(op, self.shape, dtype_of(self))), op.sizes([num_samples]), axis=-1)
+        _, indices = op.TopK(op.Add(weights, _gumbel(op, self.shape, dtype_of(self))), [num_samples], axis=-1)
         return indices
     dims = [*self.shape[:-1], num_samples, self.shape[-1]]
     noisy = op.Add(op.Unsqueeze(weights, [rank - 1]), _gumbel(op, dims, dtype_of(self)))

@@ -31,7 +31,6 @@ from fxonnx.lowering.vocabulary import (
     positions,
     reshape,
     transpose,
-    vector,
 )
 
 # torch's reduction -> ONNX's, and the value that leaves any other unchanged.
@@ -46,7 +45,7 @@ _REDUCTIONS = {
 
 def like_self(op: Any, result: Any, self: Any) -> Any:
     """The result of work on `as_vector(self)`, a scalar again where `self` is one."""
-    return result if self.shape else op.Reshape(result, vector(op, []))
+    return result if self.shape else op.Reshape(result, [])
 
 
 def written(op: Any, data: Any, index: Any, updates: Any, axis: int, reduction: str = "none") -> Any:
@@ -85,7 +84,7 @@ def _cropped(op: Any, source: Any, shape: Sequence[Dim]) -> Any:
     if not axes:
         return source
     ends = [shape[axis] for axis in axes]
-    return op.Slice(source, vector(op, [0] * len(axes)), vector(op, ends), vector(op, axes))
+    return op.Slice(source, [0] * len(axes), ends, axes)
 
 
 def _scattered(op: Any, self: Any, dim: int, index: Any, updates: Any, reduction: str = "none") -> Any:
@@ -183,11 +182,7 @@ def _spoiled(op: Any, result: Any, data: Any, index: Any, updates: Any, axis: in
 
 def _spread(op: Any, index: Any, shape: Sequence[Dim], axis: int) -> Any:
     """An index of slices as one of elements: repeated over the other axes of `shape`."""
-    column = (
-        op.Unsqueeze(index, vector(op, [other for other in range(len(shape)) if other != axis]))
-        if len(shape) > 1
-        else index
-    )
+    column = op.Unsqueeze(index, [other for other in range(len(shape)) if other != axis]) if len(shape) > 1 else index
     return expand(op, column, [index.shape[0] if other == axis else dim for other, dim in enumerate(shape)])
 
 
@@ -200,7 +195,7 @@ def _slices_written(op: Any, self: Any, dim: int, index: Any, source: Any, reduc
         as_vector(op, cast(op, source, dtype_of(self))),
     )
     if axis == 0:
-        result = tuples_written(op, data, op.Unsqueeze(index, vector(op, [-1])), source, reduction)
+        result = tuples_written(op, data, op.Unsqueeze(index, [-1]), source, reduction)
     else:
         result = written(op, data, _spread(op, index, source.shape, axis), source, axis, reduction)
     return like_self(op, result, self)
@@ -227,7 +222,7 @@ def index_fill(op: Builder, self: Tensor, dim: int, index: Tensor, value: Any) -
     size = data.shape[axis]
     hit = written(op, full(op, [size], False, dtypes.BOOL), index, full(op, index.shape, True, dtypes.BOOL), 0)
     after = list(range(1, len(data.shape) - axis))
-    condition = op.Unsqueeze(hit, vector(op, after)) if after else hit
+    condition = op.Unsqueeze(hit, after) if after else hit
     fill = cast(op, value, dtype_of(self)) if isinstance(value, Tensor) else number(op, value, self)
     return like_self(op, op.Where(condition, fill, data), self)
 
@@ -277,7 +272,7 @@ def _choice(op: Any, self: Any, axis: int, mask: Any, values: Any) -> Any:
         values = reshape(op, values, (*shape[:own], *(1,) * len(mask.shape), *shape[own + 1 :]))
     condition = cast(op, mask, dtypes.BOOL)
     if behind:
-        condition = op.Unsqueeze(condition, vector(op, [len(mask.shape) + i for i in range(behind)]))
+        condition = op.Unsqueeze(condition, [len(mask.shape) + i for i in range(behind)])
     return op.Where(condition, values, self)
 
 
@@ -320,10 +315,8 @@ def masked_scatter(op: Builder, self: Tensor, mask: Tensor, source: Tensor) -> T
     self, condition = expand(op, self, shape), expand(op, mask, shape)
     if 0 in source.shape:
         return self
-    rank = op.CumSum(cast(op, flat(op, condition), dtypes.INT64), np.array(0, np.int64))
-    taken = op.Gather(
-        flat(op, source), op.Sub(rank, np.array(1, np.int64)), axis=0
-    )  # -1, before the first: any element does
+    rank = op.CumSum(cast(op, flat(op, condition), dtypes.INT64), 0)
+    taken = op.Gather(flat(op, source), op.Sub(rank, 1), axis=0)  # -1, before the first: any element does
     return op.Where(condition, reshape(op, taken, self.shape), self)
 
 
@@ -335,7 +328,7 @@ def select_scatter(op: Builder, self: Tensor, src: Tensor, dim: int, index: Dim)
     """`self` with the slice at `index` along `dim` replaced."""
     axis = axis_of(dim, len(self.shape))
     first = index + self.shape[axis] if isinstance(index, int) and index < 0 else index
-    return _replaced(op, self, op.Unsqueeze(cast(op, src, dtype_of(self)), vector(op, [axis])), axis, first, first + 1)
+    return _replaced(op, self, op.Unsqueeze(cast(op, src, dtype_of(self)), [axis]), axis, first, first + 1)
 
 
 def _replaced(op: Any, x: Any, piece: Any, axis: int, start: Dim, end: Dim) -> Any:
@@ -362,7 +355,7 @@ def slice_scatter(
     first, last = _bound(0 if start is None else start, size), _bound(LAST if end is None else end, size)
     source = cast(op, src, dtype_of(self))
     if step != 1:
-        places = op.Add(op.Mul(positions(op, source.shape[axis]), np.array(step, np.int64)), vector(op, [first]))
+        places = op.Add(op.Mul(positions(op, source.shape[axis]), step), [first])
         return _slices_written(op, self, axis, places, source)
     if isinstance(first, int) and isinstance(last, int) and last <= first:
         return self
@@ -388,11 +381,11 @@ def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength
     `minlength`.
     """
     values = int64(op, self)
-    longest = op.ReduceMax(op.Concat(values, vector(op, [minlength - 1]), axis=0), vector(op, [0]))
+    longest = op.ReduceMax(op.Concat(values, [minlength - 1], axis=0), [0])
     kind = (
         dtypes.INT64 if weights is None else dtypes.FLOAT32 if dtype_of(weights) is dtypes.FLOAT32 else dtypes.FLOAT64
     )
-    zeros = op.ConstantOfShape(op.Add(longest, vector(op, [1])), value=np.zeros(1, kind.numpy))
+    zeros = op.ConstantOfShape(op.Add(longest, [1]), value=np.zeros(1, kind.numpy))
     updates = full(op, self.shape, 1, kind) if weights is None else cast(op, weights, kind)
     return written(op, zeros, values, updates, 0, "add")
 
@@ -407,7 +400,7 @@ def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float
     inside = op.And(op.GreaterOrEqual(x, low), op.LessOrEqual(x, high))
     offset = op.Div(op.Sub(x, low), op.Sub(high, low))
     bin_of = cast(op, op.Where(inside, op.Mul(offset, number(op, bins, x)), number(op, 0, x)), dtypes.INT64)
-    place = op.Min(bin_of, np.array(bins - 1, np.int64))
+    place = op.Min(bin_of, bins - 1)
     return written(op, full(op, [bins], 0, dtype_of(x)), place, cast(op, inside, dtype_of(x)), 0, "add")
 
 

@@ -17,7 +17,7 @@ from fxonnx.ir.dims import Dim, Expr, floor_divide, product
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.aten.tensor.creation import meshgrid
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, expand, reshape, transpose, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, expand, reshape, transpose
 
 # ── the same elements under another shape ────────────────────────────────────────────────────────────────────────────
 
@@ -81,7 +81,7 @@ def flatten(op: Builder, self: Tensor, start_dim: int = 0, end_dim: int = -1) ->
     """The axes from `start_dim` to `end_dim` as one; a scalar becomes a vector of one element."""
     shape = tuple(self.shape)
     if not shape:
-        return op.Reshape(self, vector(op, [1]))
+        return op.Reshape(self, [1])
     start, end = axis_of(start_dim, len(shape)), axis_of(end_dim, len(shape))
     return reshape(op, self, (*shape[:start], product(shape[start : end + 1]), *shape[end + 1 :]))
 
@@ -152,7 +152,7 @@ def movedim(op: Builder, self: Tensor, source: int | Sequence[int], destination:
 
 def without(op: Any, x: Any, axes: Sequence[int]) -> Any:
     """`x` without the given axes, each of size 1."""
-    return op.Squeeze(x, vector(op, axes)) if axes else x
+    return op.Squeeze(x, axes) if axes else x
 
 
 @lower("aten.squeeze", "aten.squeeze_copy")
@@ -166,13 +166,13 @@ def squeeze(op: Builder, self: Tensor, dim: int | Sequence[int] | None = None) -
 @lower("aten.unsqueeze", "aten.unsqueeze_copy")
 def unsqueeze(op: Builder, self: Tensor, dim: int) -> Tensor:
     """With a new axis of size 1 at `dim`."""
-    return op.Unsqueeze(self, vector(op, [axis_of(dim, len(self.shape) + 1)]))
+    return op.Unsqueeze(self, [axis_of(dim, len(self.shape) + 1)])
 
 
 def lifted(op: Any, x: Any, rank: int) -> Any:
     """`x` with axes of size 1 in front, up to `rank`."""
     missing = rank - len(x.shape)
-    return op.Unsqueeze(x, vector(op, list(range(missing)))) if missing > 0 else x
+    return op.Unsqueeze(x, list(range(missing))) if missing > 0 else x
 
 
 @lower("aten.atleast_1d")
@@ -192,11 +192,11 @@ def atleast_3d(op: Builder, self: Tensor) -> Tensor:
     """Up to three axes: a vector is put in the middle, a matrix in front."""
     match len(self.shape):
         case 0:
-            return op.Reshape(self, vector(op, [1, 1, 1]))
+            return op.Reshape(self, [1, 1, 1])
         case 1:
-            return op.Unsqueeze(self, vector(op, [0, 2]))
+            return op.Unsqueeze(self, [0, 2])
         case 2:
-            return op.Unsqueeze(self, vector(op, [2]))
+            return op.Unsqueeze(self, [2])
     return self
 
 
@@ -251,7 +251,7 @@ def broadcast_tensors(op: Builder, tensors: Sequence[Tensor]) -> list[Tensor]:
 def repeat(op: Builder, self: Tensor, repeats: Sequence[Dim]) -> Tensor:
     """The whole tensor `repeats[i]` times along axis i; new axes come in front."""
     lifted_self = lifted(op, self, len(repeats))
-    return lifted_self if all(count == 1 for count in repeats) else op.Tile(lifted_self, vector(op, repeats))
+    return lifted_self if all(count == 1 for count in repeats) else op.Tile(lifted_self, repeats)
 
 
 @lower("aten.tile")
@@ -268,7 +268,7 @@ def repeat_interleave(
     x = flatten(op, self) if dim is None or not self.shape else self
     axis = axis_of(dim or 0, len(x.shape))
     before, size, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    repeated = expand(op, op.Unsqueeze(x, vector(op, [axis + 1])), (*before, size, repeats, *after))
+    repeated = expand(op, op.Unsqueeze(x, [axis + 1]), (*before, size, repeats, *after))
     return reshape(op, repeated, (*before, size * repeats, *after))
 
 
@@ -280,7 +280,7 @@ def cartesian_prod(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """All combinations of one element each, a row per combination; a single vector as it is."""
     if len(tensors) == 1:
         return tensors[0]
-    columns = [op.Reshape(grid, vector(op, [-1, 1])) for grid in meshgrid(op, tensors)]
+    columns = [op.Reshape(grid, [-1, 1]) for grid in meshgrid(op, tensors)]
     return op.Concat(*columns, axis=-1)
 
 

@@ -18,18 +18,18 @@ from fxonnx.lowering.aten.tensor.indexing import as_vector, flat
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.aten.tensor.shape import movedim, without
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, reshape, vector
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, reshape
 
 
 def ordered(op: Any, x: Any, k: Dim, dim: int, largest: bool) -> tuple[Any, Any]:
     """The first `k` elements along an axis in descending or ascending order, and where they were."""
-    values, places = op.TopK(as_vector(op, x), vector(op, [k]), axis=axis_of(dim, len(x.shape)), largest=int(largest))
+    values, places = op.TopK(as_vector(op, x), [k], axis=axis_of(dim, len(x.shape)), largest=int(largest))
     return (values, places) if x.shape else (_scalar(op, values, k), _scalar(op, places, k))
 
 
 def _scalar(op: Any, x: Any, k: Dim) -> Any:
     """The result for a scalar: one again, but for `k` = 0, which torch answers with nothing."""
-    return op.Reshape(x, vector(op, [0] if k == 0 else []))
+    return op.Reshape(x, [0] if k == 0 else [])
 
 
 def _size(x: Any, dim: int) -> Dim:
@@ -111,8 +111,8 @@ def nanmedian_along(op: Builder, self: Tensor, dim: int, keepdim: bool = False) 
         return median_along(op, self, dim, keepdim)
     axis = axis_of(dim, len(self.shape))
     values, places = ordered(op, self, self.shape[axis], axis, False)
-    valid = op.Unsqueeze(count_nonzero(op, op.Not(op.IsNaN(self)), axis), vector(op, [axis]))
-    middle = op.Div(op.Max(op.Sub(valid, np.array(1, np.int64)), np.array(0, np.int64)), np.array(2, np.int64))
+    valid = op.Unsqueeze(count_nonzero(op, op.Not(op.IsNaN(self)), axis), [axis])
+    middle = op.Div(op.Max(op.Sub(valid, 1), 0), 2)
     found = [op.GatherElements(part, middle, axis=axis) for part in (values, places)]
     first, second = found if keepdim else [without(op, part, [axis]) for part in found]
     return first, second
@@ -131,8 +131,8 @@ def mode(op: Builder, self: Tensor, dim: int = -1, keepdim: bool = False) -> tup
         return ordered(op, self, 1, dim, False)
     axis = axis_of(dim, len(self.shape))
     values, _ = ordered(op, self, self.shape[axis], axis, False)
-    same = op.Equal(op.Unsqueeze(values, vector(op, [axis + 1])), op.Unsqueeze(values, vector(op, [axis])))
-    frequency = op.ReduceSum(cast(op, same, dtypes.INT64), vector(op, [axis + 1]), keepdims=0)
+    same = op.Equal(op.Unsqueeze(values, [axis + 1]), op.Unsqueeze(values, [axis]))
+    frequency = op.ReduceSum(cast(op, same, dtypes.INT64), [axis + 1], keepdims=0)
     value = op.GatherElements(values, op.ArgMax(frequency, axis=axis), axis=axis)
     place = op.ArgMax(cast(op, op.Equal(self, value), dtypes.INT32), axis=axis, select_last_index=1)
     return (value, place) if keepdim else (without(op, value, [axis]), without(op, place, [axis]))
@@ -154,7 +154,7 @@ def quantile(
 ) -> Tensor:
     """The elements of rank q (n - 1) along `dim`, NaN where there is one; several `q` make a first axis."""
     x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
-    last = cast(op, vector(op, [x.shape[-1] - 1]), dtype_of(x))
+    last = op.Cast([x.shape[-1] - 1], to=dtype_of(x).code)
     spoiled = any_(op, op.IsNaN(x), -1, True)  # then the last one in order is NaN
     found = _of_rank(op, x, op.Where(spoiled, last, op.Mul(probabilities, last)), interpolation)
     return _quantiles(op, self, found, q, dim, keepdim)
@@ -171,7 +171,7 @@ def nanquantile(
 ) -> Tensor:
     """As `quantile`, of what is not NaN."""
     x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
-    valid = op.ReduceSum(cast(op, op.Not(op.IsNaN(x)), dtype_of(x)), vector(op, [-1]), keepdims=1)
+    valid = op.ReduceSum(cast(op, op.Not(op.IsNaN(x)), dtype_of(x)), [-1], keepdims=1)
     ranks = op.Max(op.Mul(probabilities, op.Sub(valid, number(op, 1, x))), number(op, 0, x))
     return _quantiles(op, self, _of_rank(op, x, ranks, interpolation), q, dim, keepdim)
 
@@ -203,7 +203,7 @@ def _quantiles(op: Any, self: Any, found: Any, q: Any, dim: int | None, keepdim:
     if not keepdim or not self.shape:
         return result
     kept = range(len(self.shape)) if dim is None else [axis_of(dim, len(self.shape))]
-    return op.Unsqueeze(result, vector(op, [axis + several for axis in kept]))
+    return op.Unsqueeze(result, [axis + several for axis in kept])
 
 
 # ── unique elements ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -256,9 +256,9 @@ def unique_consecutive(
     size = x.shape[axis]
     starts = _run_starts(op, x, axis)
     values = op.Compress(x, starts, axis=axis)
-    which = op.Sub(op.CumSum(cast(op, starts, dtypes.INT64), np.array(0, np.int64)), np.array(1, np.int64))
+    which = op.Sub(op.CumSum(cast(op, starts, dtypes.INT64), 0), 1)
     begins = op.Compress(positions(op, size), starts, axis=0)
-    often = op.Sub(op.Concat(cut(op, begins, 0, 1, LAST), vector(op, [size]), axis=0), begins)
+    often = op.Sub(op.Concat(cut(op, begins, 0, 1, LAST), [size], axis=0), begins)
     inverse = reshape(op, which, self.shape if dim is None else (size,))
     along = dim is not None  # then torch returns all three, whether asked or not
     return (
