@@ -69,31 +69,31 @@ def add(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
     """x + α·y; of bools, or."""
     if dtype_of(self) is dtypes.BOOL:
         return op.Or(self, other) if alpha else self
-    return op.Add(self, _scaled(op, other, alpha))
+    return self + _scaled(op, other, alpha)
 
 
 @lower("aten.sub", promote=SAME)
 def sub(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
     """x - α·y."""
-    return op.Sub(self, _scaled(op, other, alpha))
+    return self - _scaled(op, other, alpha)
 
 
 @lower("aten.rsub", promote=SAME)
 def rsub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     """y - α·x."""
-    return op.Sub(other, _scaled(op, self, alpha))
+    return other - _scaled(op, self, alpha)
 
 
 @lower("aten.mul", promote=SAME)
 def mul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x·y; of bools, and."""
-    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else op.Mul(self, other)
+    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else self * other
 
 
 @lower("aten.neg")
 def neg(op: Builder, self: Tensor) -> Tensor:
     """-x; unsigned integers wrap around."""
-    return op.Sub(0, self) if dtype_of(self).kind == "uint" else op.Neg(self)
+    return 0 - self if dtype_of(self).kind == "uint" else -self
 
 
 @lower("aten.rsqrt", promote=FLOAT)
@@ -106,47 +106,47 @@ def rsqrt(op: Builder, self: Tensor) -> Tensor:
 @in_single
 def addcmul(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y·z."""
-    return op.Add(self, op.Mul(_scaled(op, tensor1, value), tensor2))
+    return self + _scaled(op, tensor1, value) * tensor2
 
 
 @lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"))
 @in_single
 def addcdiv(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y/z."""
-    return op.Add(self, op.Div(_scaled(op, tensor1, value), tensor2))
+    return self + _scaled(op, tensor1, value) / tensor2
 
 
 @lower("aten.lerp", promote=SAME.of("self", "end"))
 @in_single
 def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """self + w·(end - self), computed from the nearer end, so that it is exact at both (ATen/native/Lerp.h)."""
-    way = op.Sub(end, self)
+    way = end - self
     if isinstance(weight, (int, float)):
         near_start = -0.5 < weight < 0.5
-        return op.Add(self, op.Mul(way, weight)) if near_start else op.Sub(end, op.Mul(way, 1 - weight))
+        return self + way * weight if near_start else end - way * (1 - weight)
     from_start, from_end = (
-        op.Add(self, op.Mul(way, weight)),
-        op.Sub(end, op.Mul(way, op.Sub(number(op, 1, self), weight))),
+        self + way * weight,
+        end - way * (number(op, 1, self) - weight),
     )
-    return op.Where(op.Less(op.Abs(weight), 0.5), from_start, from_end)
+    return op.Where(op.Abs(weight) < 0.5, from_start, from_end)
 
 
 @lower("aten.deg2rad", promote=FLOAT)
 def deg2rad(op: Builder, self: Tensor) -> Tensor:
     """x·π/180."""
-    return op.Mul(self, math.pi / 180)
+    return self * (math.pi / 180)
 
 
 @lower("aten.rad2deg", promote=FLOAT)
 def rad2deg(op: Builder, self: Tensor) -> Tensor:
     """x·180/π."""
-    return op.Mul(self, 180 / math.pi)
+    return self * (180 / math.pi)
 
 
 def _scaled(op: Builder, x: Tensor, factor: Any) -> Tensor:
     if isinstance(factor, (int, float)):
-        return x if factor == 1 else op.Mul(x, number(op, factor, x))
-    return op.Mul(x, as_tensor(op, factor, dtype_of(x)))
+        return x if factor == 1 else x * number(op, factor, x)
+    return x * as_tensor(op, factor, dtype_of(x))
 
 
 # ── division ──
@@ -155,7 +155,7 @@ def _scaled(op: Builder, x: Tensor, factor: Any) -> Tensor:
 @lower("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide", promote=FLOAT)
 def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y; of integers, in floats."""
-    return op.Div(self, other)
+    return self / other
 
 
 @lower("aten.div.Tensor_mode", "aten.div.Scalar_mode")
@@ -170,7 +170,7 @@ def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None
 @in_single
 def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded towards zero: what ONNX's Div does to integers."""
-    quotient = op.Div(self, other)
+    quotient = self / other
     return trunc(op, quotient) if dtype_of(self).is_float else quotient
 
 
@@ -183,13 +183,13 @@ def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     rounded (div_floor_floating, c10/util/BFloat16-math.h).
     """
     if dtype_of(self).kind == "uint":
-        return op.Div(self, other)
+        return self / other
     if dtype_of(self).is_integer:
-        return op.Div(op.Sub(self, op.Mod(self, other)), other)
+        return (self - op.Mod(self, other)) / other
     rest = op.Mod(self, other, fmod=1)
-    below = cast(op, op.Less(op.Mul(op.Sign(rest), op.Sign(other)), 0), dtype_of(self))
-    floored = op.Round(op.Sub(op.Div(op.Sub(self, rest), other), below))
-    return op.Where(op.Equal(other, 0), op.Div(self, other), floored)
+    below = cast(op, op.Sign(rest) * op.Sign(other) < 0, dtype_of(self))
+    floored = op.Round((self - rest) / other - below)
+    return op.Where(op.Equal(other, 0), self / other, floored)
 
 
 @lower("aten.remainder", promote=SAME)
@@ -207,11 +207,11 @@ def fmod(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 # ── powers ──
 
 _POWERS = {
-    2: lambda op, x: op.Mul(x, x),
+    2: lambda op, x: x * x,
     0.5: lambda op, x: op.Sqrt(x),
     -0.5: lambda op, x: op.Reciprocal(op.Sqrt(x)),
     -1: lambda op, x: op.Reciprocal(x),
-    -2: lambda op, x: op.Reciprocal(op.Mul(x, x)),
+    -2: lambda op, x: op.Reciprocal(x * x),
 }  # the exponents that torch treats apart as well (ATen/native/cpu/PowKernel.cpp)
 
 
@@ -227,7 +227,7 @@ def pow_scalar(op: Builder, self: Tensor, exponent: Any) -> Tensor:
             return _POWERS[exponent](op, base)
         if common.is_integer and exponent > 2:
             return _integer_power(op, base, int(exponent))
-    return op.Pow(base, as_tensor(op, exponent, common))
+    return base ** as_tensor(op, exponent, common)
 
 
 def _integer_power(op: Builder, x: Tensor, exponent: int) -> Tensor:
@@ -235,8 +235,8 @@ def _integer_power(op: Builder, x: Tensor, exponent: int) -> Tensor:
     if exponent == 1:
         return x
     half = _integer_power(op, x, exponent // 2)
-    square_of_half = op.Mul(half, half)
-    return op.Mul(square_of_half, x) if exponent % 2 else square_of_half
+    square_of_half = half * half
+    return square_of_half * x if exponent % 2 else square_of_half
 
 
 @lower("aten.pow.Tensor_Tensor", "aten.pow.Scalar", promote=SAME.of("self", "exponent"))
@@ -245,7 +245,7 @@ def pow(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
     dtype = dtype_of(self)
     if dtype is dtypes.BOOL:
         return op.Or(self, op.Not(exponent))
-    return _integer_powers(op, self, exponent) if dtype.is_integer else op.Pow(self, exponent)
+    return _integer_powers(op, self, exponent) if dtype.is_integer else self**exponent
 
 
 def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
@@ -255,16 +255,16 @@ def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
     Powers from 64 on have the bits of the 64th or 65th for all bases whose power does not wrap around.
     """
     odd = op.Mod(y, 2)
-    capped = op.Where(op.Greater(y, 65), op.Add(odd, 64), y)
-    reduced = op.Where(op.Less(y, 0), odd, capped) if dtype_of(y).is_signed else capped
+    capped = op.Where(y > 65, odd + 64, y)
+    reduced = op.Where(y < 0, odd, capped) if dtype_of(y).is_signed else capped
     result, square_of = number(op, 1, x), x
     for bit in range(7):
-        taken = op.Cast(op.Mod(op.Div(reduced, 1 << bit), 2), to=dtypes.BOOL.code)
-        result = op.Mul(result, op.Where(taken, square_of, 1))
-        square_of = op.Mul(square_of, square_of)
+        taken = op.Cast(op.Mod(reduced / (1 << bit), 2), to=dtypes.BOOL.code)
+        result = result * op.Where(taken, square_of, 1)
+        square_of = square_of * square_of
     if not dtype_of(y).is_signed:
         return result
-    return op.Where(op.And(op.Less(y, 0), op.Not(op.Equal(op.Abs(x), 1))), 0, result)
+    return op.Where(op.And(y < 0, op.Not(op.Equal(op.Abs(x), 1))), 0, result)
 
 
 @lower("aten.square")
@@ -276,7 +276,7 @@ def square(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.ldexp", promote=FLOAT)
 def ldexp(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x·2ʸ."""
-    return op.Mul(self, op.Pow(number(op, 2, self), other))
+    return self * number(op, 2, self) ** other
 
 
 # ── signs and rounding ──
@@ -301,7 +301,7 @@ def sign(op: Builder, self: Tensor) -> Tensor:
 def signbit(op: Builder, self: Tensor) -> Tensor:
     """Whether x is negative, -0 included."""
     if not dtype_of(self).is_float:
-        return op.Less(self, 0) if dtype_of(self).is_signed else full(op, self.shape, False, dtypes.BOOL)
+        return self < 0 if dtype_of(self).is_signed else full(op, self.shape, False, dtypes.BOOL)
     return is_negative(op, self)
 
 
@@ -310,13 +310,13 @@ def is_negative(op: Builder, x: Tensor) -> Tensor:
 
     False for NaN.
     """
-    return op.Less(op.Add(x, op.Reciprocal(x)), 0)
+    return x + op.Reciprocal(x) < 0
 
 
 @lower("aten.copysign", promote=FLOAT)
 def copysign(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """|x| with the sign of y."""
-    return op.Mul(op.Abs(self), direction(op, other))
+    return op.Abs(self) * direction(op, other)
 
 
 def direction(op: Builder, x: Tensor) -> Tensor:
@@ -330,13 +330,13 @@ def direction(op: Builder, x: Tensor) -> Tensor:
 @lower("aten.angle", promote=FLOAT)
 def angle(op: Builder, self: Tensor) -> Tensor:
     """The angle of a real number: π below 0, else 0; NaN stays."""
-    return op.Where(op.IsNaN(self), self, op.Mul(cast(op, op.Less(self, 0), dtype_of(self)), math.pi))
+    return op.Where(op.IsNaN(self), self, cast(op, self < 0, dtype_of(self)) * math.pi)
 
 
 @lower("aten.trunc", "aten.fix")
 def trunc(op: Builder, self: Tensor) -> Tensor:
     """x rounded towards zero; integers stay."""
-    return op.Mul(op.Sign(self), op.Floor(op.Abs(self))) if dtype_of(self).is_float else self
+    return op.Sign(self) * op.Floor(op.Abs(self)) if dtype_of(self).is_float else self
 
 
 @lower("aten.frac")
@@ -354,14 +354,14 @@ def round_decimals(op: Builder, self: Tensor, *, decimals: int = 0) -> Tensor:
         return op.Round(self)
     scale = 10.0 ** math.fabs(decimals)
     if decimals > 0:
-        return op.Div(op.Round(op.Mul(self, scale)), scale)
-    return op.Mul(op.Round(op.Div(self, scale)), scale)
+        return op.Round(self * scale) / scale
+    return op.Round(self / scale) * scale
 
 
 @lower("aten.heaviside", promote=SAME.of("self", "values"))
 def heaviside(op: Builder, self: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` at 0."""
-    return op.Where(op.Equal(self, 0), values, cast(op, op.Greater(self, 0), dtype_of(self)))
+    return op.Where(op.Equal(self, 0), values, cast(op, self > 0, dtype_of(self)))
 
 
 @lower("aten.nan_to_num")

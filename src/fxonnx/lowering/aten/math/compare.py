@@ -30,25 +30,25 @@ def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 @lower("aten.lt", promote=SAME)
 def lt(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x < y."""
-    return op.Less(self, other)
+    return self < other
 
 
 @lower("aten.le", promote=SAME)
 def le(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x ≤ y."""
-    return op.LessOrEqual(self, other)
+    return self <= other
 
 
 @lower("aten.gt", promote=SAME)
 def gt(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x > y."""
-    return op.Greater(self, other)
+    return self > other
 
 
 @lower("aten.ge", promote=SAME)
 def ge(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x ≥ y."""
-    return op.GreaterOrEqual(self, other)
+    return self >= other
 
 
 # ── one operand ──
@@ -81,7 +81,7 @@ def isneginf(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.isfinite")
 def isfinite(op: Builder, self: Tensor) -> Tensor:
     """Whether x is neither infinite nor NaN: |x| < inf."""
-    return op.Less(op.Abs(self), INFINITY) if dtype_of(self).is_float else full(op, self.shape, True, dtypes.BOOL)
+    return op.Abs(self) < INFINITY if dtype_of(self).is_float else full(op, self.shape, True, dtypes.BOOL)
 
 
 # ── choosing ──

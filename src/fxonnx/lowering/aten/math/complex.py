@@ -53,17 +53,17 @@ def part(op: Builder, x: Tensor, index: int) -> Tensor:
 def product(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     """left · right: left times right's real part, and i · left times its imaginary part."""
     if is_real(left) or is_real(right):
-        return op.Mul(left, right)
+        return left * right
     if left.value.is_constant:  # what is done to a constant is done before running
         left, right = right, left
     real, imaginary = parts(op, right)
     turned = op.Gather(left, [1, 0], axis=-1)
-    return op.Add(op.Mul(left, real), op.Mul(turned, op.Mul(imaginary, [-1, 1])))
+    return left * real + turned * (imaginary * [-1, 1])
 
 
 def conjugate(op: Builder, x: Tensor) -> Tensor:
     """(a, b) becomes (a, -b)."""
-    return op.Mul(x, [1, -1])
+    return x * [1, -1]
 
 
 def squared_length(op: Builder, x: Tensor) -> Tensor:
@@ -79,13 +79,13 @@ def length(op: Builder, x: Tensor) -> Tensor:
 def scaled(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
     """x over its larger part, whose squares stay in range, and that part, with a last axis of 1."""
     larger = op.ReduceMax(op.Abs(x), [-1], keepdims=1)
-    return op.Div(x, larger), larger
+    return x / larger, larger
 
 
 def inverse(op: Builder, x: Tensor) -> Tensor:
     """1 / x; (inf, NaN) for 0, as torch says."""
     small, larger = scaled(op, x)
-    found = op.Div(conjugate(op, small), op.Mul(squared_length(op, small), larger))
+    found = conjugate(op, small) / (squared_length(op, small) * larger)
     return op.Where(op.Equal(larger, 0), op.constant([math.inf, math.nan], x.dtype), found)
 
 
@@ -137,7 +137,7 @@ def complex_(op: Builder, real: Tensor, imag: Tensor) -> Tensor:
 @lower("aten.polar", when=COMPLEX, promote=SAME.of("abs", "angle"))
 def polar(op: Builder, abs: Tensor, angle: Tensor) -> Tensor:
     """abs · exp(i · angle)."""
-    return op.Mul(abs, direction(op, angle))
+    return abs * direction(op, angle)
 
 
 @lower("aten.abs", when=COMPLEX)
@@ -161,7 +161,7 @@ def conj(op: Builder, self: Tensor) -> Tensor:
 @lower("aten._neg_view", "aten._neg_view_copy", when=COMPLEX)
 def neg_view(op: Builder, self: Tensor) -> Tensor:
     """-x."""
-    return op.Neg(self)
+    return -self
 
 
 @lower("aten.to", "aten._to_copy", promote=_SELF, when=COMPLEX)
@@ -215,10 +215,10 @@ def mul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """self / other."""
     if is_real(other):
-        return whole(op, op.Div(self, other))
+        return whole(op, self / other)
     small, larger = scaled(op, other)
-    quotient = op.Div(product(op, self, conjugate(op, small)), squared_length(op, small))
-    return op.Div(quotient, larger)
+    quotient = product(op, self, conjugate(op, small)) / squared_length(op, small)
+    return quotient / larger
 
 
 @lower("aten.reciprocal", when=COMPLEX)
@@ -237,7 +237,7 @@ def square(op: Builder, self: Tensor) -> Tensor:
 def sgn(op: Builder, self: Tensor) -> Tensor:
     """self / |self|, and 0 for 0."""
     distance = length(op, self)
-    return op.Where(op.Equal(distance, 0), op.constant([0.0], self.dtype), op.Div(self, distance))
+    return op.Where(op.Equal(distance, 0), op.constant([0.0], self.dtype), self / distance)
 
 
 @lower("aten.sum", promote=_SELF, when=COMPLEX)
@@ -264,8 +264,8 @@ def _matmul(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     """The product of matrices or vectors: (ac - bd, ad + bc)."""
     a, b = part(op, left, 0), part(op, left, 1)
     c, d = part(op, right, 0), part(op, right, 1)
-    real = op.Sub(op.MatMul(a, c), op.MatMul(b, d))
-    imaginary = op.Add(op.MatMul(a, d), op.MatMul(b, c))
+    real = a @ c - b @ d
+    imaginary = a @ d + b @ c
     return pair(op, *(op.Unsqueeze(item, [-1]) for item in (real, imaginary)))
 
 

@@ -30,14 +30,14 @@ def pow_(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
     0."""
     base, wanted = whole(op, self), whole(op, exponent)
     sign, _ = parts(op, wanted)
-    of_zero = op.Where(op.Greater(sign, 0), op.constant([0, 0], base.dtype), _power_of_zero(op, sign))
+    of_zero = op.Where(sign > 0, op.constant([0, 0], base.dtype), _power_of_zero(op, sign))
     return op.Where(is_zero(op, base), of_zero, exp(op, product(op, log(op, base), exponent)))
 
 
 def _power_of_zero(op: Builder, sign: Tensor) -> Tensor:
     """0 to a power whose real part, `sign`, is not above 0."""
     nothing = op.constant([math.nan, math.nan], sign.dtype)
-    return op.Where(op.Less(sign, 0), op.constant([math.inf, math.nan], sign.dtype), nothing)
+    return op.Where(sign < 0, op.constant([math.inf, math.nan], sign.dtype), nothing)
 
 
 def _power(op: Builder, base: Tensor, exponent: int) -> Tensor:
@@ -56,7 +56,7 @@ def _power(op: Builder, base: Tensor, exponent: int) -> Tensor:
 def exp(op: Builder, self: Tensor) -> Tensor:
     """exp(a) · (cos b, sin b)."""
     a, b = parts(op, self)
-    return op.Mul(op.Exp(a), direction(op, b))
+    return op.Exp(a) * direction(op, b)
 
 
 @lower("aten.log", when=COMPLEX)
@@ -68,7 +68,7 @@ def log(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.sqrt", when=COMPLEX)
 def sqrt(op: Builder, self: Tensor) -> Tensor:
     """The root with a real part not below 0: half the angle, the root of the length."""
-    return op.Mul(op.Sqrt(length(op, self)), direction(op, op.Mul(phase(op, self), 0.5)))
+    return op.Sqrt(length(op, self)) * direction(op, phase(op, self) * 0.5)
 
 
 @lower("aten.rsqrt", when=COMPLEX)
@@ -81,38 +81,38 @@ def rsqrt(op: Builder, self: Tensor) -> Tensor:
 def sinh(op: Builder, self: Tensor) -> Tensor:
     """(sinh a · cos b, cosh a · sin b)."""
     a, b = parts(op, self)
-    return pair(op, op.Mul(op.Sinh(a), op.Cos(b)), op.Mul(op.Cosh(a), op.Sin(b)))
+    return pair(op, op.Sinh(a) * op.Cos(b), op.Cosh(a) * op.Sin(b))
 
 
 @lower("aten.cosh", when=COMPLEX)
 def cosh(op: Builder, self: Tensor) -> Tensor:
     """(cosh a · cos b, sinh a · sin b)."""
     a, b = parts(op, self)
-    return pair(op, op.Mul(op.Cosh(a), op.Cos(b)), op.Mul(op.Sinh(a), op.Sin(b)))
+    return pair(op, op.Cosh(a) * op.Cos(b), op.Sinh(a) * op.Sin(b))
 
 
 @lower("aten.tanh", when=COMPLEX)
 def tanh(op: Builder, self: Tensor) -> Tensor:
     """(sinh 2a, sin 2b) / (cosh 2a + cos 2b)."""
-    a, b = parts(op, op.Mul(self, 2))
-    return op.Div(pair(op, op.Sinh(a), op.Sin(b)), op.Add(op.Cosh(a), op.Cos(b)))
+    a, b = parts(op, self * 2)
+    return pair(op, op.Sinh(a), op.Sin(b)) / (op.Cosh(a) + op.Cos(b))
 
 
 @lower("aten.sin", when=COMPLEX)
 def sin(op: Builder, self: Tensor) -> Tensor:
     """(sin a · cosh b, cos a · sinh b)."""
     a, b = parts(op, self)
-    return pair(op, op.Mul(op.Sin(a), op.Cosh(b)), op.Mul(op.Cos(a), op.Sinh(b)))
+    return pair(op, op.Sin(a) * op.Cosh(b), op.Cos(a) * op.Sinh(b))
 
 
 @lower("aten.cos", when=COMPLEX)
 def cos(op: Builder, self: Tensor) -> Tensor:
     """(cos a · cosh b, -sin a · sinh b)."""
     a, b = parts(op, self)
-    return pair(op, op.Mul(op.Cos(a), op.Cosh(b)), op.Neg(op.Mul(op.Sin(a), op.Sinh(b))))
+    return pair(op, op.Cos(a) * op.Cosh(b), -(op.Sin(a) * op.Sinh(b)))
 
 
 @lower("aten.sigmoid", when=COMPLEX)
 def sigmoid(op: Builder, self: Tensor) -> Tensor:
     """1 / (1 + exp(-x))."""
-    return inverse(op, op.Add(exp(op, op.Neg(self)), [1, 0]))
+    return inverse(op, op.Add(exp(op, -self), [1, 0]))

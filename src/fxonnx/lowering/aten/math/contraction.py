@@ -90,8 +90,8 @@ def contract(op: Builder, left: Operand, right: Operand, result: str) -> Operand
     first, second = _arranged(op, left, batch + rows + summed), _arranged(op, right, batch + summed + columns)
     letters = batch + rows + columns
     if len(summed) == len(columns) == 1 and (len(rows) == 1 or not batch):  # MatMul itself runs over all rows
-        return _arranged(op, Operand(op.MatMul(first.tensor, second.tensor), letters), result)
-    matrix = op.MatMul(_grouped(op, first, len(batch), rows, summed), _grouped(op, second, len(batch), summed, columns))
+        return _arranged(op, Operand(first.tensor @ second.tensor, letters), result)
+    matrix = _grouped(op, first, len(batch), rows, summed) @ _grouped(op, second, len(batch), summed, columns)
     return _arranged(op, Operand(reshape(op, matrix, [sizes[letter] for letter in letters]), letters), result)
 
 

@@ -58,7 +58,7 @@ def _scanned(op: Builder, x: Tensor, dim: int, start: float, step: Callable[...,
 def cumprod_scanned(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """Running products along `dim`, before ONNX had an operator for them."""
     x = summable(op, self, dtype)
-    return _scanned(op, x, dim, 1, lambda inner, so_far, element: inner.Mul(so_far, element)) if x.shape else x
+    return _scanned(op, x, dim, 1, lambda inner, so_far, element: so_far * element) if x.shape else x
 
 
 @lower("aten.logcumsumexp", promote=FLOAT.of("self"))
@@ -70,8 +70,8 @@ def logcumsumexp(op: Builder, self: Tensor, dim: int) -> Tensor:
 def _log_add_exp(op: Any, a: Any, b: Any) -> Any:
     """log(exp(a) + exp(b)); of equal ones, infinite ones among them, a + log 2."""
     most, least = op.Max(a, b), op.Min(a, b)
-    sum_of_unequal = op.Add(most, op.Log(op.Add(op.Exp(op.Sub(least, most)), number(op, 1, a))))
-    return op.Where(op.Equal(most, least), op.Add(most, number(op, math.log(2), a)), sum_of_unequal)
+    sum_of_unequal = most + op.Log(op.Exp(least - most) + number(op, 1, a))
+    return op.Where(op.Equal(most, least), most + number(op, math.log(2), a), sum_of_unequal)
 
 
 def _running_extremum(op: Builder, x: Tensor, dim: int, comparison: str, start: float) -> tuple[Tensor, Tensor]:

@@ -29,11 +29,11 @@ _EULER_MACLAURIN = tuple(
 def zeta(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """ζ(s, q) = Σ (q + k)⁻ˢ for k ≥ 0: ∞ for s = 1 and at the poles q = 0, -1, …, NaN for s < 1."""
     s, q = (op.Cast(item, to=dtypes.FLOAT64) for item in (self, other))
-    pole = op.And(op.LessOrEqual(q, 0.0), op.Equal(q, op.Floor(q)))
+    pole = op.And(q <= 0.0, op.Equal(q, op.Floor(q)))
     result = op.Where(pole, math.inf, _hurwitz(op, s, op.Where(pole, 1.0, q)))
-    fractional = op.And(op.LessOrEqual(q, 0.0), op.Not(op.Equal(s, op.Floor(s))))  # roots of negative numbers
+    fractional = op.And(q <= 0.0, op.Not(op.Equal(s, op.Floor(s))))  # roots of negative numbers
     result = op.Where(op.And(fractional, op.Not(pole)), math.nan, result)
-    result = op.Where(op.Equal(s, 1.0), math.inf, op.Where(op.Less(s, 1.0), math.nan, result))
+    result = op.Where(op.Equal(s, 1.0), math.inf, op.Where(s < 1.0, math.nan, result))
     return cast(op, result, dtype_of(self))
 
 
@@ -45,7 +45,7 @@ def polygamma(op: Builder, n: int, self: Tensor) -> Tensor:
         return digamma(op, x)
     wide = op.Cast(x, to=dtypes.FLOAT64)
     factor = math.factorial(n) * (1.0 if n % 2 else -1.0)
-    result = op.Mul(zeta(op, number(op, n + 1, wide), wide), factor)
+    result = zeta(op, number(op, n + 1, wide), wide) * factor
     if n == 1:
         result = op.Where(op.Equal(wide, math.inf), 0.0, result)  # of the others torch says NaN there
     return cast(op, result, dtype_of(x))
@@ -53,35 +53,35 @@ def polygamma(op: Builder, n: int, self: Tensor) -> Tensor:
 
 def _hurwitz(op: Builder, s: Tensor, q: Tensor) -> Tensor:
     """The sum for s > 1, q no pole."""
-    blank = op.Mul(op.Add(s, q), 0.0)  # both loop variables have the shape of the result from the start
-    start = op.Where(op.IsNaN(blank), q, op.Add(q, blank))
-    exponent = op.Neg(s)
+    blank = (s + q) * 0.0  # both loop variables have the shape of the result from the start
+    start = op.Where(op.IsNaN(blank), q, q + blank)
+    exponent = -s
 
     def step(inner: Builder, iteration: Tensor, going: Tensor, at: Tensor, total: Tensor) -> list[Tensor]:
-        active = inner.LessOrEqual(at, _SUMMED_UP_TO)
-        term = inner.Where(active, inner.Pow(at, exponent), 0.0)
-        after = inner.Where(active, inner.Add(at, 1.0), at)
-        return [_any_below(inner, after), after, inner.Add(total, term)]
+        active = at <= _SUMMED_UP_TO
+        term = inner.Where(active, at**exponent, 0.0)
+        after = inner.Where(active, at + 1.0, at)
+        return [_any_below(inner, after), after, total + term]
 
     zeros = op.Where(op.Equal(start, start), 0.0, start)
     at, total = record_loop(op, [start, zeros], step, condition=_any_below(op, start))
-    negligible = op.Less(op.Pow(at, exponent), op.Mul(total, _PRECISION))  # for s = ∞ the corrections are NaN
-    return op.Where(negligible, total, op.Add(total, _tail(op, s, at)))
+    negligible = at**exponent < total * _PRECISION  # for s = ∞ the corrections are NaN
+    return op.Where(negligible, total, total + _tail(op, s, at))
 
 
 def _tail(op: Builder, s: Tensor, at: Tensor) -> Tensor:
     """Σ (at + k)⁻ˢ for k ≥ 0 and at > 9, by the Euler-Maclaurin formula: the integral, half the first term, and
     corrections."""
-    first = op.Pow(at, op.Neg(s))
-    total = op.Add(op.Div(op.Mul(first, at), op.Sub(s, 1.0)), op.Mul(first, 0.5))
-    factor = op.Div(op.Mul(first, s), at)
+    first = at ** (-s)
+    total = first * at / (s - 1.0) + first * 0.5
+    factor = first * s / at
     for k, coefficient in enumerate(_EULER_MACLAURIN):
-        total = op.Add(total, op.Mul(factor, coefficient))
-        rising = op.Mul(op.Add(s, 2.0 * k + 1), op.Add(s, 2.0 * k + 2))
-        factor = op.Div(op.Mul(factor, rising), op.Mul(at, at))
+        total = total + factor * coefficient
+        rising = (s + (2.0 * k + 1)) * (s + (2.0 * k + 2))
+        factor = factor * rising / (at * at)
     return total
 
 
 def _any_below(op: Builder, x: Tensor) -> Tensor:
-    left = op.Cast(op.LessOrEqual(x, _SUMMED_UP_TO), to=dtypes.INT64)
-    return op.Greater(op.ReduceSum(left, keepdims=0), 0)
+    left = op.Cast(x <= _SUMMED_UP_TO, to=dtypes.INT64)
+    return op.ReduceSum(left, keepdims=0) > 0

@@ -43,8 +43,8 @@ def norm_along(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool)
 
 @in_single
 def _power_norm(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool) -> Tensor:
-    powers = op.ReduceSum(op.Pow(op.Abs(x), number(op, p, x)), axes, keepdims=keepdim)
-    return op.Pow(powers, number(op, 1.0 / p, x))
+    powers = op.ReduceSum(op.Abs(x) ** number(op, p, x), axes, keepdims=keepdim)
+    return powers ** number(op, 1.0 / p, x)
 
 
 def _count_nonzero(op: Builder, x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
@@ -242,8 +242,8 @@ def matrix_power(op: Builder, self: Tensor, n: int) -> Tensor:
     if n == 1:
         return self
     half = matrix_power(op, self, n // 2)
-    square = op.MatMul(half, half)
-    return op.MatMul(square, self) if n % 2 else square
+    square = half @ half
+    return square @ self if n % 2 else square
 
 
 @lower("aten.inverse", "aten.linalg_inv")

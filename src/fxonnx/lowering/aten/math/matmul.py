@@ -25,32 +25,32 @@ def linear(op: Builder, input: Tensor, weight: Tensor, bias: Tensor | None = Non
     """x Wᵀ + b: one Gemm for a matrix, MatMul over the last axis for any other rank."""
     if len(input.shape) == 2 and len(weight.shape) == 2 and dtype_of(input).is_float:
         return op.Gemm(input, weight, bias, transB=1)
-    result = op.MatMul(input, op.Transpose(weight, perm=[1, 0]) if len(weight.shape) == 2 else weight)
+    result = input @ (op.Transpose(weight, perm=[1, 0]) if len(weight.shape) == 2 else weight)
     return result if bias is None else result + bias
 
 
 @lower("aten.mm", "aten.bmm")
 def mm(op: Builder, self: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices, or of as many pairs of them."""
-    return op.MatMul(self, mat2)
+    return self @ mat2
 
 
 @lower("aten.matmul")
 def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """numpy.matmul for every combination of ranks; a vector is a row on the left and a column on the right."""
-    return op.MatMul(self, other)
+    return self @ other
 
 
 @lower("aten.mv")
 def mv(op: Builder, self: Tensor, vec: Tensor) -> Tensor:
     """Matrix times vector."""
-    return op.MatMul(self, vec)
+    return self @ vec
 
 
 @lower("aten.dot")
 def dot(op: Builder, self: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
-    return op.MatMul(self, tensor)
+    return self @ tensor
 
 
 @lower("aten.vdot", "aten.inner")
@@ -59,7 +59,7 @@ def vdot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     if not self.shape or not other.shape:
         return self * other
     if len(other.shape) == 1:
-        return op.MatMul(self, other)
+        return self @ other
     axes = len(self.shape) - 1
     letters = _letters(axes + len(other.shape))
     left, right = letters[:axes], letters[axes:-1]
@@ -86,7 +86,7 @@ def outer(op: Builder, self: Tensor, vec2: Tensor) -> Tensor:
 def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·(mat1 mat2); Gemm where it is one."""
     if not dtype_of(mat1).is_float:
-        return _scaled_sum(op, self, op.MatMul(mat1, mat2), beta, alpha)
+        return _scaled_sum(op, self, mat1 @ mat2, beta, alpha)
     addend = None if beta == 0 else self
     return op.Gemm(mat1, mat2, addend, alpha=None if alpha == 1 else alpha, beta=None if beta in (0, 1) else beta)
 
@@ -94,19 +94,19 @@ def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float 
 @lower("aten.baddbmm")
 def baddbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·(batch1 batch2), pair by pair."""
-    return _scaled_sum(op, self, op.MatMul(batch1, batch2), beta, alpha)
+    return _scaled_sum(op, self, batch1 @ batch2, beta, alpha)
 
 
 @lower("aten.addbmm")
 def addbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·Σ (batch1 batch2) over the pairs."""
-    return _scaled_sum(op, self, op.ReduceSum(op.MatMul(batch1, batch2), [0], keepdims=0), beta, alpha)
+    return _scaled_sum(op, self, op.ReduceSum(batch1 @ batch2, [0], keepdims=0), beta, alpha)
 
 
 @lower("aten.addmv")
 def addmv(op: Builder, self: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·(mat vec)."""
-    return _scaled_sum(op, self, op.MatMul(mat, vec), beta, alpha)
+    return _scaled_sum(op, self, mat @ vec, beta, alpha)
 
 
 @lower("aten.addr")
@@ -167,7 +167,7 @@ def linalg_multi_dot(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     from_left = (first[0] if len(first) == 2 else 1) * sum(product(tensor.shape) for tensor in tensors[1:])
     from_right = (last[1] if len(last) == 2 else 1) * sum(product(tensor.shape) for tensor in tensors[:-1])
     if isinstance(from_left, int) and isinstance(from_right, int) and from_right < from_left:
-        return reduce(lambda right, left: op.MatMul(left, right), reversed(tensors))
+        return reduce(lambda right, left: left @ right, reversed(tensors))
     return reduce(op.MatMul, tensors)
 
 
@@ -198,7 +198,7 @@ def _euclidean_by_product(op: Builder, x1: Tensor, x2: Tensor) -> Tensor:
     rank = len(x2.shape)
     swapped = op.Transpose(x2, perm=[*range(rank - 2), rank - 1, rank - 2])
     norms = op.ReduceSumSquare(x1, [-1]) + op.ReduceSumSquare(swapped, [-2])
-    return op.Sqrt(op.Relu(norms - op.MatMul(x1, swapped) * 2.0))
+    return op.Sqrt(op.Relu(norms - x1 @ swapped * 2.0))
 
 
 def _norm(op: Builder, difference: Tensor, p: float) -> Tensor:
@@ -214,5 +214,5 @@ def _norm(op: Builder, difference: Tensor, p: float) -> Tensor:
             return op.ReduceL2(difference, [-1], keepdims=0)
         case _ if p == float("inf"):
             return op.ReduceMax(op.Abs(difference), [-1], keepdims=0)
-    powers = op.Pow(op.Abs(difference), number(op, p, difference))
-    return op.Pow(op.ReduceSum(powers, [-1], keepdims=0), number(op, 1.0 / p, difference))
+    powers = op.Abs(difference) ** number(op, p, difference)
+    return op.ReduceSum(powers, [-1], keepdims=0) ** number(op, 1.0 / p, difference)

@@ -60,7 +60,7 @@ def mean(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dty
     """Σx / n; NaN of nothing."""
     x = summable(op, self, dtype)
     result = reduced(op, "Mean", x, dim, keepdim)
-    return result if count(x, dim) != 0 else op.Div(result, number(op, 0, x))
+    return result if count(x, dim) != 0 else result / number(op, 0, x)
 
 
 @lower("aten.prod")
@@ -80,7 +80,7 @@ def nansum(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, d
 def nanmean(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """Σx / n over what is not NaN."""
     valid = cast(op, op.Not(op.IsNaN(self)), dtype or dtype_of(self))
-    return op.Div(nansum(op, self, dim, keepdim, dtype), reduced(op, "Sum", valid, dim, keepdim))
+    return nansum(op, self, dim, keepdim, dtype) / reduced(op, "Sum", valid, dim, keepdim)
 
 
 @lower("aten.count_nonzero")
@@ -164,8 +164,8 @@ def _first_extremum(op: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any
     """
     if largest or not dtype_of(x).is_float:
         return op.TopK(x, [1], axis=axis, largest=int(largest))
-    value, position = op.TopK(op.Neg(x), [1], axis=axis)
-    return op.Neg(value), position
+    value, position = op.TopK(-x, [1], axis=axis)
+    return -value, position
 
 
 def _along(op: Any, x: Any, dim: int, keepdim: bool, largest: bool) -> tuple[Any, Any]:
@@ -220,8 +220,8 @@ def _moments(
     kind = dtype_of(x)
     x = cast(op, x, dtypes.FLOAT32 if kind.bits < 32 else kind)
     center = mean(op, x, dim, True)
-    deviation = op.Sub(x, center)
-    variance = _mean_over(op, op.Mul(deviation, deviation), dim, _correction(unbiased, correction), keepdim)
+    deviation = x - center
+    variance = _mean_over(op, deviation * deviation, dim, _correction(unbiased, correction), keepdim)
     return cast(op, op.Sqrt(variance) if root else variance, kind), cast(op, center, kind)
 
 
@@ -237,9 +237,9 @@ def _mean_over(op: Any, x: Any, dim: Axes, correction: float, keepdim: bool) -> 
     if isinstance(size, int):
         free = number(op, max(size - correction, 0), x)
     else:
-        free = op.Sub(cast(op, op.size(size), dtype_of(x)), number(op, correction, x))
+        free = cast(op, op.size(size), dtype_of(x)) - number(op, correction, x)
         free = op.Max(free, number(op, 0, x))
-    return op.Div(reduced(op, "Sum", x, dim, keepdim), free)
+    return reduced(op, "Sum", x, dim, keepdim) / free
 
 
 def _without_reduced(op: Any, center: Any, dim: Axes, keepdim: bool) -> Any:

@@ -25,7 +25,7 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, in_single, number
 @in_single
 def expm1(op: Builder, self: Tensor) -> Tensor:
     """exp(x) - 1 = tanh(x/2)·(exp(x) + 1), which keeps small x."""
-    return op.Mul(op.Tanh(op.Mul(self, 0.5)), op.Add(op.Exp(self), 1.0))
+    return op.Tanh(self * 0.5) * (op.Exp(self) + 1.0)
 
 
 @lower("aten.log1p", promote=FLOAT)
@@ -35,30 +35,30 @@ def log1p(op: Builder, self: Tensor) -> Tensor:
 
     Where nothing was lost it is not added (it may be 0/0).
     """
-    total = op.Add(self, 1.0)
-    kept = op.Sub(total, 1.0)
+    total = self + 1.0
+    kept = total - 1.0
     logarithm = op.Log(total)
-    return op.Where(op.Equal(kept, self), logarithm, op.Add(logarithm, op.Div(op.Sub(self, kept), total)))
+    return op.Where(op.Equal(kept, self), logarithm, logarithm + (self - kept) / total)
 
 
 @lower("aten.exp2", promote=FLOAT)
 def exp2(op: Builder, self: Tensor) -> Tensor:
     """2ˣ."""
-    return op.Pow(number(op, 2, self), self)
+    return number(op, 2, self) ** self
 
 
 @lower("aten.log2", promote=FLOAT)
 @in_single
 def log2(op: Builder, self: Tensor) -> Tensor:
     """log(x) / log(2); a quotient, not a product, gives integers for powers of two."""
-    return op.Div(op.Log(self), math.log(2))
+    return op.Log(self) / math.log(2)
 
 
 @lower("aten.log10", promote=FLOAT)
 @in_single
 def log10(op: Builder, self: Tensor) -> Tensor:
     """log(x) / log(10)."""
-    return op.Div(op.Log(self), math.log(10))
+    return op.Log(self) / math.log(10)
 
 
 @lower("aten.logaddexp", promote=FLOAT)
@@ -76,8 +76,8 @@ def logaddexp2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 
 def _log_of_sum(op: Builder, x: Tensor, y: Tensor, unit: float) -> Tensor:
-    difference = op.Where(op.Equal(x, y), 0.0, op.Abs(op.Sub(x, y)))
-    return op.Add(op.Max(x, y), op.Div(log1p(op, op.Exp(op.Mul(difference, -unit))), unit))
+    difference = op.Where(op.Equal(x, y), 0.0, op.Abs(x - y))
+    return op.Max(x, y) + log1p(op, op.Exp(difference * -unit)) / unit
 
 
 @lower("aten.xlogy", promote=FLOAT)
@@ -95,16 +95,14 @@ def xlog1py(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 
 def _times(op: Builder, x: Tensor, logarithm: Tensor, y: Tensor) -> Tensor:
-    return op.Where(op.And(op.Equal(x, 0.0), op.Not(op.IsNaN(y))), 0.0, op.Mul(x, logarithm))
+    return op.Where(op.And(op.Equal(x, 0.0), op.Not(op.IsNaN(y))), 0.0, x * logarithm)
 
 
 @lower("aten.special_entr", promote=FLOAT)
 @in_single
 def entr(op: Builder, self: Tensor) -> Tensor:
     """-x·log(x); 0 at 0, -inf below."""
-    return op.Where(
-        op.Equal(self, 0.0), 0.0, op.Where(op.Less(self, 0.0), -math.inf, op.Neg(op.Mul(self, op.Log(self))))
-    )
+    return op.Where(op.Equal(self, 0.0), 0.0, op.Where(self < 0.0, -math.inf, -(self * op.Log(self))))
 
 
 @lower("aten.logit", promote=FLOAT.of("self"))
@@ -112,7 +110,7 @@ def entr(op: Builder, self: Tensor) -> Tensor:
 def logit(op: Builder, self: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), x first bounded to [eps, 1 - eps] when eps is given."""
     bounded = self if eps is None else op.Clip(self, float(eps), 1 - float(eps))
-    return op.Log(op.Div(bounded, op.Sub(1.0, bounded)))
+    return op.Log(bounded / (1.0 - bounded))
 
 
 # ── lengths and angles ──
@@ -127,8 +125,8 @@ def hypot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """
     x, y = op.Abs(self), op.Abs(other)
     longer, shorter = op.Max(x, y), op.Min(x, y)
-    ratio = op.Where(op.Equal(longer, shorter), 1.0, op.Div(shorter, longer))
-    length = op.Mul(longer, op.Sqrt(op.Add(op.Mul(ratio, ratio), 1.0)))
+    ratio = op.Where(op.Equal(longer, shorter), 1.0, shorter / longer)
+    length = longer * op.Sqrt(ratio * ratio + 1.0)
     return op.Where(op.Or(op.IsInf(self), op.IsInf(other)), math.inf, length)
 
 
@@ -141,17 +139,17 @@ def atan2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     quotient being 1 on the diagonal and 0 at the origin; signs then unfold it.
     """
     y, x = op.Abs(self), op.Abs(other)
-    angle = op.Atan(op.Where(op.Equal(x, y), op.Sign(y), op.Div(y, x)))
-    angle = op.Where(is_negative(op, other), op.Sub(math.pi, angle), angle)
-    return op.Mul(angle, direction(op, self))
+    angle = op.Atan(op.Where(op.Equal(x, y), op.Sign(y), y / x))
+    angle = op.Where(is_negative(op, other), math.pi - angle, angle)
+    return angle * direction(op, self)
 
 
 @lower("aten.sinc", "aten.special_sinc", promote=FLOAT)
 @in_single
 def sinc(op: Builder, self: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0."""
-    angle = op.Mul(self, math.pi)
-    return op.Where(op.Equal(self, 0.0), 1.0, op.Div(op.Sin(angle), angle))
+    angle = self * math.pi
+    return op.Where(op.Equal(self, 0.0), 1.0, op.Sin(angle) / angle)
 
 
 # ── error functions ──
@@ -167,9 +165,9 @@ _ERFC = (
 def erfc(op: Builder, self: Tensor) -> Tensor:
     """1 - erf(x); in float32 by a formula that keeps the tail, where the difference would be 0."""
     if dtype_of(self) is dtypes.FLOAT64:
-        return op.Sub(1.0, op.Erf(self))
-    tail = op.Mul(op.Exp(op.Neg(op.Mul(self, self))), _scaled_tail(op, op.Abs(self)))
-    return op.Where(op.Less(self, 0.0), op.Sub(2.0, tail), tail)
+        return 1.0 - op.Erf(self)
+    tail = op.Exp(-(self * self)) * _scaled_tail(op, op.Abs(self))
+    return op.Where(self < 0.0, 2.0 - tail, tail)
 
 
 @lower("aten.special_erfcx", promote=FLOAT)
@@ -178,13 +176,13 @@ def erfcx(op: Builder, self: Tensor) -> Tensor:
     """exp(x²)·erfc(x)."""
     _needs_single(self, "erfcx")
     tail = _scaled_tail(op, op.Abs(self))
-    return op.Where(op.Less(self, 0.0), op.Sub(op.Mul(op.Exp(op.Mul(self, self)), 2.0), tail), tail)
+    return op.Where(self < 0.0, op.Exp(self * self) * 2.0 - tail, tail)
 
 
 def _scaled_tail(op: Builder, x: Tensor) -> Tensor:
     """exp(x²)·erfc(x) for x ≥ 0, relative error below 1.2e-7. Press et al., "Numerical Recipes", erfcc."""
-    t = op.Div(2.0, op.Add(x, 2.0))
-    return op.Mul(t, op.Exp(_polynomial(op, t, _ERFC)))
+    t = op.Div(2.0, x + 2.0)
+    return t * op.Exp(_polynomial(op, t, _ERFC))
 
 
 # Coefficients in powers of w - 2.5 and of √w - 3, w = -log(1 - x²), single precision.
@@ -204,13 +202,13 @@ _ERFINV_TAIL = (
 def erfinv(op: Builder, self: Tensor) -> Tensor:
     """The inverse of erf, in float32."""
     _needs_single(self, "erfinv")
-    w = op.Neg(op.Log(op.Mul(op.Sub(1.0, self), op.Add(self, 1.0))))
+    w = -op.Log((1.0 - self) * (self + 1.0))
     central, tail = (
-        _polynomial(op, op.Sub(w, 2.5), _ERFINV_CENTRAL),
-        _polynomial(op, op.Sub(op.Sqrt(w), 3.0), _ERFINV_TAIL),
+        _polynomial(op, w - 2.5, _ERFINV_CENTRAL),
+        _polynomial(op, op.Sqrt(w) - 3.0, _ERFINV_TAIL),
     )
-    inverse = op.Mul(op.Where(op.Less(w, 5.0), central, tail), self)
-    return op.Where(op.IsInf(w), op.Mul(self, math.inf), inverse)
+    inverse = op.Where(w < 5.0, central, tail) * self
+    return op.Where(op.IsInf(w), self * math.inf, inverse)
 
 
 # fmt: off
@@ -234,13 +232,13 @@ def ndtri(op: Builder, self: Tensor) -> Tensor:
     """The inverse of the normal distribution function; computed in double, for float32 and narrower."""
     _needs_single(self, "ndtri")
     p = op.Cast(self, to=dtypes.FLOAT64)
-    shorter = op.Min(p, op.Sub(1.0, p))
-    middle = op.Sub(p, 0.5)
-    central = op.Mul(middle, _ratio(op, op.Mul(middle, middle), _NDTRI_CENTRAL))
-    tail = _ratio(op, op.Sqrt(op.Mul(op.Log(shorter), -2.0)), _NDTRI_TAIL)
+    shorter = op.Min(p, 1.0 - p)
+    middle = p - 0.5
+    central = middle * _ratio(op, middle * middle, _NDTRI_CENTRAL)
+    tail = _ratio(op, op.Sqrt(op.Log(shorter) * -2.0), _NDTRI_TAIL)
     tail = op.Where(op.Equal(shorter, 0.0), -math.inf, tail)
-    side = op.Where(op.Less(middle, 0.0), tail, op.Neg(tail))
-    return cast(op, op.Where(op.Less(shorter, 0.02425), side, central), dtype_of(self))
+    side = op.Where(middle < 0.0, tail, -tail)
+    return cast(op, op.Where(shorter < 0.02425, side, central), dtype_of(self))
 
 
 # ── parts of a number ──
@@ -257,11 +255,11 @@ def frexp(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
         raise Unsupported("frexp of float64, which takes the number apart in a wider dtype; cast to float32")
     x = op.Cast(self, to=dtypes.FLOAT64)
     plain = op.Or(op.Or(op.IsInf(x), op.IsNaN(x)), op.Equal(x, 0.0))
-    guess = op.Floor(op.Div(op.Log(op.Abs(op.Where(plain, 1.0, x))), math.log(2)))
-    ratio = op.Div(op.Abs(op.Where(plain, 1.0, x)), op.Pow(number(op, 2, x), guess))
-    below, above = (cast(op, each, dtypes.FLOAT64) for each in (op.Less(ratio, 1.0), op.GreaterOrEqual(ratio, 2.0)))
-    exponent = op.Add(op.Sub(op.Add(guess, above), below), 1.0)
-    mantissa = op.Div(x, op.Pow(number(op, 2, x), exponent))
+    guess = op.Floor(op.Log(op.Abs(op.Where(plain, 1.0, x))) / math.log(2))
+    ratio = op.Abs(op.Where(plain, 1.0, x)) / number(op, 2, x) ** guess
+    below, above = (cast(op, each, dtypes.FLOAT64) for each in (ratio < 1.0, ratio >= 2.0))
+    exponent = guess + above - below + 1.0
+    mantissa = x / number(op, 2, x) ** exponent
     whole = cast(op, op.Where(plain, 0.0, exponent), dtypes.INT32)
     return op.Where(plain, self, cast(op, mantissa, dtype_of(self))), whole
 
@@ -282,16 +280,16 @@ def lgamma(op: Builder, self: Tensor) -> Tensor:
     Coefficients of Godfrey for g = 7.
     """
     x = op.Cast(self, to=dtypes.FLOAT64)
-    reflected = op.Less(x, 0.5)
-    z = op.Sub(op.Where(reflected, op.Sub(1.0, x), x), 1.0)
+    reflected = x < 0.5
+    z = op.Where(reflected, 1.0 - x, x) - 1.0
     series = number(op, _LANCZOS[0], x)
     for index, coefficient in enumerate(_LANCZOS[1:], 1):
-        series = op.Add(series, op.Div(coefficient, op.Add(z, float(index))))
-    t = op.Add(z, _LANCZOS_SHIFT + 0.5)
-    direct = op.Add(op.Sub(op.Mul(op.Add(z, 0.5), op.Log(t)), t), op.Add(op.Log(series), math.log(2 * math.pi) / 2))
-    sine = op.Abs(op.Sin(op.Mul(op.Sub(x, op.Round(x)), math.pi)))
-    result = op.Where(reflected, op.Sub(math.log(math.pi), op.Add(op.Log(sine), direct)), direct)
-    poles = op.Or(op.IsInf(x), op.And(op.LessOrEqual(x, 0.0), op.Equal(x, op.Floor(x))))
+        series = series + coefficient / (z + float(index))
+    t = z + (_LANCZOS_SHIFT + 0.5)
+    direct = (z + 0.5) * op.Log(t) - t + (op.Log(series) + math.log(2 * math.pi) / 2)
+    sine = op.Abs(op.Sin((x - op.Round(x)) * math.pi))
+    result = op.Where(reflected, math.log(math.pi) - (op.Log(sine) + direct), direct)
+    poles = op.Or(op.IsInf(x), op.And(x <= 0.0, op.Equal(x, op.Floor(x))))
     return cast(op, op.Where(poles, math.inf, result), dtype_of(self))
 
 
@@ -306,19 +304,19 @@ def digamma(op: Builder, self: Tensor) -> Tensor:
     -∞ at 0 (∞ at -0), NaN at the other poles.
     """
     x = op.Cast(self, to=dtypes.FLOAT64)
-    reflected = op.Less(x, 0.5)
-    y = op.Where(reflected, op.Sub(1.0, x), x)
+    reflected = x < 0.5
+    y = op.Where(reflected, 1.0 - x, x)
     steps = op.constant([float(step) for step in range(10)], dtypes.FLOAT64)
-    taken = op.ReduceSum(op.Reciprocal(op.Add(op.Unsqueeze(y, [-1]), steps)), [-1], keepdims=0)
-    z = op.Add(y, 10.0)
-    square = op.Reciprocal(op.Mul(z, z))
-    series = op.Mul(square, _polynomial(op, square, _DIGAMMA))
-    direct = op.Sub(op.Add(op.Sub(op.Log(z), op.Div(0.5, z)), series), taken)
-    angle = op.Mul(op.Sub(x, op.Round(x)), math.pi)
-    reflection = op.Sub(direct, op.Mul(op.Div(op.Cos(angle), op.Sin(angle)), math.pi))
-    pole = op.And(op.Less(x, 0.0), op.Equal(x, op.Floor(x)))
+    taken = op.ReduceSum(op.Reciprocal(op.Unsqueeze(y, [-1]) + steps), [-1], keepdims=0)
+    z = y + 10.0
+    square = op.Reciprocal(z * z)
+    series = square * _polynomial(op, square, _DIGAMMA)
+    direct = op.Log(z) - op.Div(0.5, z) + series - taken
+    angle = (x - op.Round(x)) * math.pi
+    reflection = direct - op.Cos(angle) / op.Sin(angle) * math.pi
+    pole = op.And(x < 0.0, op.Equal(x, op.Floor(x)))
     result = op.Where(pole, math.nan, op.Where(reflected, reflection, direct))
-    return cast(op, op.Where(op.Equal(x, 0.0), op.Neg(op.Reciprocal(x)), result), dtype_of(self))
+    return cast(op, op.Where(op.Equal(x, 0.0), -op.Reciprocal(x), result), dtype_of(self))
 
 
 # ── modified Bessel functions ──
@@ -342,7 +340,7 @@ def i0(op: Builder, self: Tensor) -> Tensor:
     """The modified Bessel function of the first kind of order 0, in float32."""
     x = op.Abs(self)
     near, far = _bessel(op, self, _I0, _I0_FAR)
-    return op.Where(op.Less(x, _NEAR), near, op.Mul(op.Exp(x), far))
+    return op.Where(x < _NEAR, near, op.Exp(x) * far)
 
 
 @lower("aten.special_i0e", promote=FLOAT)
@@ -351,7 +349,7 @@ def i0e(op: Builder, self: Tensor) -> Tensor:
     """exp(-|x|)·I₀(x)."""
     x = op.Abs(self)
     near, far = _bessel(op, self, _I0, _I0_FAR)
-    return op.Where(op.Less(x, _NEAR), op.Mul(op.Exp(op.Neg(x)), near), far)
+    return op.Where(x < _NEAR, op.Exp(-x) * near, far)
 
 
 @lower("aten.special_i1", "aten.special_modified_bessel_i1", promote=FLOAT)
@@ -360,7 +358,7 @@ def i1(op: Builder, self: Tensor) -> Tensor:
     """The modified Bessel function of the first kind of order 1, in float32."""
     x = op.Abs(self)
     near, far = _bessel(op, self, _I1, _I1_FAR)
-    return op.Where(op.Less(x, _NEAR), op.Mul(self, near), op.Mul(op.Sign(self), op.Mul(op.Exp(x), far)))
+    return op.Where(x < _NEAR, self * near, op.Sign(self) * (op.Exp(x) * far))
 
 
 @lower("aten.special_i1e", promote=FLOAT)
@@ -369,16 +367,14 @@ def i1e(op: Builder, self: Tensor) -> Tensor:
     """exp(-|x|)·I₁(x)."""
     x = op.Abs(self)
     near, far = _bessel(op, self, _I1, _I1_FAR)
-    return op.Where(op.Less(x, _NEAR), op.Mul(op.Exp(op.Neg(x)), op.Mul(self, near)), op.Mul(op.Sign(self), far))
+    return op.Where(x < _NEAR, op.Exp(-x) * (self * near), op.Sign(self) * far)
 
 
 def _bessel(op: Builder, x: Tensor, near: Sequence[float], far: Sequence[float]) -> tuple[Tensor, Tensor]:
     """The near polynomial, and the far one over √|x|."""
     _needs_single(x, "a modified Bessel function")
-    ratio, length = op.Div(x, _NEAR), op.Abs(x)
-    return _polynomial(op, op.Mul(ratio, ratio), near), op.Div(
-        _polynomial(op, op.Div(_NEAR, length), far), op.Sqrt(length)
-    )
+    ratio, length = x / _NEAR, op.Abs(x)
+    return _polynomial(op, ratio * ratio, near), _polynomial(op, op.Div(_NEAR, length), far) / op.Sqrt(length)
 
 
 # ── divisors ──
@@ -388,8 +384,8 @@ def _bessel(op: Builder, x: Tensor, near: Sequence[float], far: Sequence[float])
 def gcd(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """The greatest common divisor, by Euclid's algorithm, in a loop until every element is done."""
     first, second = op.Abs(self), op.Abs(other)
-    blank = op.Mul(op.Add(first, second), 0)
-    carried = [op.Add(first, blank), op.Add(second, blank)]
+    blank = (first + second) * 0
+    carried = [first + blank, second + blank]
     return record_loop(op, carried, _euclid, condition=_any_left(op, carried[1]))[0]
 
 
@@ -402,14 +398,14 @@ def _euclid(inner: Builder, iteration: Tensor, going: Tensor, first: Tensor, sec
 
 def _any_left(op: Builder, x: Tensor) -> Tensor:
     left = op.Cast(op.Not(op.Equal(x, 0)), to=dtypes.INT64)
-    return op.Greater(op.ReduceSum(left, keepdims=0), 0)
+    return op.ReduceSum(left, keepdims=0) > 0
 
 
 @lower("aten.lcm", promote=SAME)
 def lcm(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """The least common multiple, |x / gcd(x, y)·y|; 0 beside 0."""
     divisor = gcd(op, self, other)
-    return op.Abs(op.Mul(op.Div(self, op.Where(op.Equal(divisor, 0), 1, divisor)), other))
+    return op.Abs(self / op.Where(op.Equal(divisor, 0), 1, divisor) * other)
 
 
 # ── what the formulas share ──
@@ -420,14 +416,14 @@ def _polynomial(op: Builder, x: Tensor, coefficients: Sequence[float]) -> Tensor
     *lower_ones, highest = coefficients
     result: Tensor | float = highest
     for coefficient in reversed(lower_ones):
-        result = op.Add(op.Mul(x, result), coefficient)
+        result = x * result + coefficient
     return result  # type: ignore[return-value]
 
 
 def _ratio(op: Builder, x: Tensor, polynomials: tuple[Sequence[float], Sequence[float]]) -> Tensor:
     """The quotient of two polynomials."""
     above, below = polynomials
-    return op.Div(_polynomial(op, x, above), _polynomial(op, x, below))
+    return _polynomial(op, x, above) / _polynomial(op, x, below)
 
 
 def _needs_single(x: Tensor, name: str) -> None:

@@ -30,13 +30,13 @@ def sigmoid(op: Builder, self: Tensor) -> Tensor:
 @in_single
 def log_sigmoid(op: Builder, self: Tensor) -> Tensor:
     """log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|)), which does not overflow."""
-    return op.Sub(op.Min(self, number(op, 0, self)), op.Log(op.Add(op.Exp(op.Neg(op.Abs(self))), 1.0)))
+    return op.Min(self, number(op, 0, self)) - op.Log(op.Exp(-op.Abs(self)) + 1.0)
 
 
 @lower("aten.silu", promote=FLOAT)
 def silu(op: Builder, self: Tensor) -> Tensor:
     """x·sigmoid(x), also called swish. Elfwing et al. 2017. Runtimes fuse the pair; few have a Swish kernel."""
-    return op.Mul(self, op.Sigmoid(self))
+    return self * op.Sigmoid(self)
 
 
 @lower("aten.mish", promote=FLOAT)
@@ -49,8 +49,8 @@ def mish(op: Builder, self: Tensor) -> Tensor:
     overflow.
     """
     exponential = op.Exp(op.Min(self, number(op, 20, self)))
-    numerator = op.Mul(exponential, op.Add(exponential, 2.0))
-    return op.Mul(self, op.Div(numerator, op.Add(numerator, 2.0)))
+    numerator = exponential * (exponential + 2.0)
+    return self * (numerator / (numerator + 2.0))
 
 
 @lower("aten.softplus", promote=FLOAT)
@@ -61,12 +61,12 @@ def softplus(op: Builder, self: Tensor, beta: float = 1.0, threshold: float = 20
     Written relu(βx) + log(1 + exp(-|βx|)), which never overflows. Above torch's default threshold, 20, log(1 + exp(-z))
     is below a float32 rounding of z, so the branch is only needed for lower thresholds and for doubles.
     """
-    scaled = self if beta == 1 else op.Mul(self, float(beta))
-    smooth = op.Add(op.Relu(scaled), op.Log(op.Add(op.Exp(op.Neg(op.Abs(scaled))), 1.0)))
-    smooth = smooth if beta == 1 else op.Div(smooth, float(beta))
+    scaled = self if beta == 1 else self * float(beta)
+    smooth = op.Relu(scaled) + op.Log(op.Exp(-op.Abs(scaled)) + 1.0)
+    smooth = smooth if beta == 1 else smooth / float(beta)
     if threshold >= 15 and dtype_of(self).bits <= 32:
         return smooth
-    return op.Where(op.Greater(scaled, float(threshold)), self, smooth)
+    return op.Where(scaled > float(threshold), self, smooth)
 
 
 @lower("aten.elu", promote=FLOAT.of("self"))
@@ -74,9 +74,9 @@ def elu(op: Builder, self: Tensor, alpha: float = 1.0, scale: float = 1.0, input
     """scale·(x if x > 0 else α(exp(x·input_scale) - 1)). Clevert et al. 2015."""
     if input_scale == 1:
         result = op.Elu(self, alpha=float(alpha))
-        return result if scale == 1 else op.Mul(result, float(scale))
-    negative = op.Elu(op.Mul(op.Min(self, number(op, 0, self)), float(input_scale)), alpha=float(alpha))
-    return op.Mul(op.Add(op.Relu(self), negative), float(scale))
+        return result if scale == 1 else result * float(scale)
+    negative = op.Elu(op.Min(self, number(op, 0, self)) * float(input_scale), alpha=float(alpha))
+    return (op.Relu(self) + negative) * float(scale)
 
 
 @lower("aten.selu", promote=FLOAT)
@@ -129,7 +129,7 @@ def prelu(op: Builder, self: Tensor, weight: Tensor) -> Tensor:
         channels = weight.shape[0]
         trailing = max(len(self.shape) - 2, 0) if channels != 1 else 0
         weight = reshape(op, weight, [channels, *[1] * trailing] if len(self.shape) > 1 else [])
-    return op.Add(op.Relu(self), op.Mul(weight, op.Min(self, number(op, 0, self))))
+    return op.Relu(self) + weight * op.Min(self, number(op, 0, self))
 
 
 @lower("aten.hardsigmoid", promote=FLOAT)
@@ -141,32 +141,32 @@ def hardsigmoid(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.hardswish", promote=FLOAT)
 def hardswish(op: Builder, self: Tensor) -> Tensor:
     """x·hardsigmoid(x). Howard et al. 2019. Runtimes have a kernel for the product, not for HardSwish."""
-    return op.Mul(self, op.HardSigmoid(self, alpha=1 / 6, beta=0.5))
+    return self * op.HardSigmoid(self, alpha=1 / 6, beta=0.5)
 
 
 @lower("aten.softshrink")
 def softshrink(op: Builder, self: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by λ, 0 within λ of it. ONNX's Shrink would turn NaN into 0."""
-    return op.Sub(self, op.Clip(self, -float(lambd), float(lambd)))
+    return self - op.Clip(self, -float(lambd), float(lambd))
 
 
 @lower("aten.hardshrink")
 def hardshrink(op: Builder, self: Tensor, lambd: float = 0.5) -> Tensor:
     """x, but 0 where |x| ≤ λ."""
-    return op.Where(op.LessOrEqual(op.Abs(self), float(lambd)), 0.0, self)
+    return op.Where(op.Abs(self) <= float(lambd), 0.0, self)
 
 
 @lower("aten.threshold", promote=None)
 def threshold(op: Builder, self: Tensor, threshold: float, value: float) -> Tensor:
     """x where x > threshold, else `value`; NaN stays."""
-    return op.Where(op.LessOrEqual(self, threshold), value, self)
+    return op.Where(self <= threshold, value, self)
 
 
 @lower("aten.glu")
 def glu(op: Builder, self: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim`, gated by the sigmoid of the second. Dauphin et al. 2016."""
     left, right = op.Split(self, axis=axis_of(dim, len(self.shape)), num_outputs=2)
-    return op.Mul(left, op.Sigmoid(right))
+    return left * op.Sigmoid(right)
 
 
 # ── softmax ──

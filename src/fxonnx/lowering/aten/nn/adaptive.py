@@ -36,7 +36,7 @@ def _averaged_axis(op: Builder, x: Tensor, axis: int, count: int) -> Tensor:
     begins, ends = _bounds(op, size, count)
     lengths = ends - begins
     trailing = [1] * (len(x.shape) - axis - 1)
-    inside = op.Less(positions(op, _longest(size, count)), lengths)
+    inside = positions(op, _longest(size, count)) < lengths
     inside = reshape(op, inside, (count, _longest(size, count), *trailing))
     read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), np.array(0, dtype.numpy))
     divisors = reshape(op, cast(op, lengths, dtype), (count, *trailing))
@@ -92,8 +92,8 @@ def _bounds(op: Builder, size: Dim, count: int) -> tuple[Any, Any]:
     if not isinstance(size, Expr):
         return constant(op, number * size // count), constant(op, -(-(number + 1) * size // count))
     length = op.size(size)
-    begins = op.Div(op.Mul(length, number), count)
-    return begins, op.Div(op.Mul(length, number + 1) + (count - 1), count)
+    begins = length * number / count
+    return begins, (length * (number + 1) + (count - 1)) / count
 
 
 def _longest(size: Dim, count: int) -> Dim:

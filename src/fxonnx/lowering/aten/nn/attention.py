@@ -85,13 +85,13 @@ def _positive_scale(op: Builder, query: Tensor, scale: Any) -> tuple[Tensor, flo
     if scale is None or (isinstance(scale, (int, float)) and scale > 0):
         return query, scale
     factor = number(op, scale, query) if isinstance(scale, (int, float)) else cast(op, scale, dtype_of(query))
-    return op.Mul(query, factor), 1.0
+    return query * factor, 1.0
 
 
 def _triangle(op: Builder, length: Dim, keys: Dim) -> Tensor:
     """Query i sees keys 0 … i: torch aligns the triangle to the first query and key, however many there are."""
     rows, columns = (op.Range(0, dim, 1) for dim in (length, keys))
-    return op.LessOrEqual(columns, op.Unsqueeze(rows, [1]))
+    return columns <= op.Unsqueeze(rows, [1])
 
 
 def _mask(op: Builder, mask: Tensor, leading: Shape, length: Dim, keys: Dim, query: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def embedding_renorm(op: Builder, self: Tensor, indices: Tensor, max_norm: float
     rows = cast(op, reshape(op, indices, (product(indices.shape),)), dtypes.INT64)
     unread = full(op, (self.shape[0],), False, dtypes.BOOL)
     read = op.ScatterElements(unread, rows, full(op, rows.shape, True, dtypes.BOOL), axis=0)
-    longer = op.And(op.Unsqueeze(read, [1]), op.Greater(norms, max_norm))
+    longer = op.And(op.Unsqueeze(read, [1]), norms > max_norm)
     return op.Where(longer, self * (max_norm / (norms + 1e-7)), self)  # torch's ε
 
 

@@ -91,17 +91,17 @@ def _cut(op: Builder, x: Tensor, grid: Grid, scale: Tensor) -> Tensor:
         if isinstance(end, Tensor) or end != own:
             zero = grid.zeros(op, dtypes.FLOAT32)
             steps = cast(op, end, dtypes.FLOAT32) if isinstance(end, Tensor) else op.constant(end, dtypes.FLOAT32)
-            steps = steps if zero is None else op.Sub(steps, zero)
-            x = getattr(op, operator)(x, grid.along(op, op.Mul(steps, scale), len(x.shape)))
+            steps = steps if zero is None else steps - zero
+            x = getattr(op, operator)(x, grid.along(op, steps * scale, len(x.shape)))
     return x
 
 
 def _steps(op: Builder, x: Tensor, grid: Grid) -> Tensor:
     """The integers of `x` in floating point."""
     rank, dtype = len(x.shape), dtype_of(x)
-    steps = op.Round(op.Div(x, grid.along(op, grid.scales(op, dtype), rank)))
+    steps = op.Round(x / grid.along(op, grid.scales(op, dtype), rank))
     zero = grid.zeros(op, dtype)
-    steps = steps if zero is None else op.Add(steps, grid.along(op, zero, rank))
+    steps = steps if zero is None else steps + grid.along(op, zero, rank)
     ends = [
         cast(op, end, dtype) if isinstance(end, Tensor) else op.constant(end, dtype) for end in (grid.low, grid.high)
     ]
@@ -111,8 +111,8 @@ def _steps(op: Builder, x: Tensor, grid: Grid) -> Tensor:
 def _values(op: Builder, steps: Tensor, grid: Grid) -> Tensor:
     rank, dtype = len(steps.shape), dtype_of(steps)
     zero = grid.zeros(op, dtype)
-    steps = steps if zero is None else op.Sub(steps, grid.along(op, zero, rank))
-    return op.Mul(steps, grid.along(op, grid.scales(op, dtype), rank))
+    steps = steps if zero is None else steps - grid.along(op, zero, rank)
+    return steps * grid.along(op, grid.scales(op, dtype), rank)
 
 
 # ── quantized_decomposed: what torch.export writes of a quantized model ──
@@ -169,7 +169,7 @@ def quantize_per_token(
     """A scale for each row along the last axis, [..., 1]."""
     x = cast(op, input, dtypes.FLOAT32)
     inverse = op.Reciprocal(cast(op, scales, dtypes.FLOAT32))
-    steps = op.Round(op.Add(op.Mul(x, inverse), cast(op, zero_points, dtypes.FLOAT32)))
+    steps = op.Round(x * inverse + cast(op, zero_points, dtypes.FLOAT32))
     return cast(op, op.Clip(steps, quant_min, quant_max), dtype)
 
 
@@ -179,8 +179,8 @@ def dequantize_per_token(
     output_dtype: DType,
 ) -> Tensor:  # fmt: skip
     """A scale for each row along the last axis, [..., 1]."""
-    steps = op.Sub(cast(op, input, output_dtype), cast(op, zero_points, output_dtype))
-    return op.Mul(steps, cast(op, scales, output_dtype))
+    steps = cast(op, input, output_dtype) - cast(op, zero_points, output_dtype)
+    return steps * cast(op, scales, output_dtype)
 
 
 @lower("quantized_decomposed.dequantize_per_channel_group")
@@ -202,8 +202,8 @@ def choose_qparams(
 ) -> tuple[Tensor, Tensor]:
     """The scale (float64) and zero point (int64) that span the values and 0, one element each."""
     low, high = (reshape(op, found, (1,)) for found in _ends(op, input))
-    scale = op.Max(op.Div(op.Sub(high, low), float(quant_max - quant_min)), eps)
-    zero = op.Clip(op.Sub(float(quant_min), op.Round(op.Div(low, scale))), float(quant_min), float(quant_max))
+    scale = op.Max((high - low) / float(quant_max - quant_min), eps)
+    zero = op.Clip(float(quant_min) - op.Round(low / scale), float(quant_min), float(quant_max))
     return cast(op, scale, dtypes.FLOAT64), cast(op, zero, dtypes.INT64)
 
 
@@ -213,7 +213,7 @@ def choose_qparams_symmetric(
 ) -> tuple[Tensor, Tensor]:
     """The scale (float64) that spans the values and their negatives, and its zero point (int64), one element each."""
     low, high = (reshape(op, found, (1,)) for found in _ends(op, input))
-    scale = op.Max(op.Div(op.Max(op.Neg(low), high), (quant_max - quant_min) / 2), eps)
+    scale = op.Max(op.Max(-low, high) / ((quant_max - quant_min) / 2), eps)
     zero = (quant_min + quant_max) // 2 if dtype is dtypes.UINT8 and (quant_min, quant_max) != (0, 255) else 128
     return cast(op, scale, dtypes.FLOAT64), op.constant([zero if dtype is dtypes.UINT8 else 0], dtypes.INT64)
 

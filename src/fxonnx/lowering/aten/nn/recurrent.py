@@ -115,8 +115,8 @@ def _scan(
     """One direction of one layer: outputs [length, batch, hidden], last states [batch, hidden]."""
     input_bias, hidden_bias = cell[2:4] if stack.has_biases else (None, None)
     projection = cell[-1] if len(cell) % 2 else None
-    given = op.MatMul(x, op.Transpose(cell[0], perm=[1, 0]))
-    given = given if input_bias is None else op.Add(given, input_bias)
+    given = x @ op.Transpose(cell[0], perm=[1, 0])
+    given = given if input_bias is None else given + input_bias
 
     def body(inner: Builder, *arguments: Tensor) -> Sequence[Tensor]:
         *before, gates = arguments
@@ -133,24 +133,24 @@ def _scan(
 
 
 def _lstm_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    i, f, g, o = op.Split(op.Add(given, kept), axis=-1, num_outputs=4)
-    memory = op.Add(op.Mul(op.Sigmoid(f), memory), op.Mul(op.Sigmoid(i), op.Tanh(g)))
-    return op.Mul(op.Sigmoid(o), op.Tanh(memory)), memory
+    i, f, g, o = op.Split(given + kept, axis=-1, num_outputs=4)
+    memory = op.Sigmoid(f) * memory + op.Sigmoid(i) * op.Tanh(g)
+    return op.Sigmoid(o) * op.Tanh(memory), memory
 
 
 def _gru_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor) -> tuple[Tensor]:
     given_parts, kept_parts = (op.Split(gates, axis=-1, num_outputs=3) for gates in (given, kept))
-    reset, update = (op.Sigmoid(op.Add(given_parts[i], kept_parts[i])) for i in range(2))
-    new = op.Tanh(op.Add(given_parts[2], op.Mul(reset, kept_parts[2])))
-    return (op.Add(op.Mul(update, op.Sub(hidden, new)), new),)
+    reset, update = (op.Sigmoid(given_parts[i] + kept_parts[i]) for i in range(2))
+    new = op.Tanh(given_parts[2] + reset * kept_parts[2])
+    return (update * (hidden - new) + new,)
 
 
 def _tanh_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor) -> tuple[Tensor]:
-    return (op.Tanh(op.Add(given, kept)),)
+    return (op.Tanh(given + kept),)
 
 
 def _relu_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor) -> tuple[Tensor]:
-    return (op.Relu(op.Add(given, kept)),)
+    return (op.Relu(given + kept),)
 
 
 LSTM = Recurrence("LSTM", _lstm_step, (0, 3, 1, 2), states=2)

@@ -45,7 +45,7 @@ def _affine_grid_of_corners(op: Builder, theta: Tensor, size: Sequence[Dim]) -> 
     columns = [_corner_places(op, dim, axis, spatial, theta) for axis, dim in enumerate(spatial)]
     ones = full(op, [*spatial, 1], 1, dtype_of(theta))
     places = reshape(op, op.Concat(*reversed(columns), ones, axis=-1), (product(spatial), len(spatial) + 1))
-    grid = op.MatMul(places, op.Transpose(theta, perm=[0, 2, 1]))
+    grid = places @ op.Transpose(theta, perm=[0, 2, 1])
     return reshape(op, grid, (size[0], *spatial, len(spatial)))
 
 
@@ -53,7 +53,7 @@ def _corner_places(op: Builder, dim: Dim, axis: int, spatial: Sequence[Dim], lik
     """[*spatial, 1]: where each element stands along one axis, from -1 to 1: (2i - (n - 1)) / max(n - 1, 1)."""
     gaps = cast(op, op.size(dim - 1), dtype_of(like))
     steps = cast(op, positions(op, dim), dtype_of(like))
-    places = op.Div(op.Sub(op.Mul(steps, 2.0), gaps), op.Max(gaps, 1.0))
+    places = (steps * 2.0 - gaps) / op.Max(gaps, 1.0)
     shape = [dim if index == axis else 1 for index in range(len(spatial))]
     return expand(op, reshape(op, places, (*shape, 1)), (*spatial, 1))
 
@@ -93,7 +93,7 @@ def _window_elements(op: Builder, count: Dim, kernel: int, dilation: int, stride
     places = np.arange(kernel, dtype=np.int64)[:, None] * dilation
     if isinstance(count, int):
         return places + np.arange(count, dtype=np.int64) * stride  # type: ignore[return-value]
-    return op.Add(op.Range(0, count * stride, stride), places)
+    return op.Range(0, count * stride, stride) + places
 
 
 @lower("aten.col2im")

@@ -131,13 +131,13 @@ def _along(
     pairs = list(zip(axes, points, strict=True))
     if kind.sides == "r2c":
         x = transform(op, x, *pairs.pop(), "r2c", normalization, True)
-        x = x if kind.forward else op.Mul(x, [1, -1])
+        x = x if kind.forward else x * [1, -1]
     last = pairs.pop() if kind.sides == "c2r" else None
     for axis, n in pairs:
         x = transform(op, x, axis, n, "c2c" if x.shape[-1] == 2 else "r2c whole", normalization, kind.forward)
     if last is None:
         return whole(op, x)
-    x = op.Mul(whole(op, x), [1, -1]) if kind.forward else whole(op, x)
+    x = whole(op, x) * [1, -1] if kind.forward else whole(op, x)
     return op.Squeeze(transform(op, x, *last, "c2r", normalization, False), [-1])
 
 
@@ -177,10 +177,10 @@ def _scaled(op: Builder, x: Tensor, normalization: int, forward: bool, n: Dim) -
         return x
     power = {_NONE: 0.0, _ROOT: -0.5, _SIZE: -1.0}[normalization] + (0.0 if forward else 1.0)
     if isinstance(n, int):
-        return op.Mul(x, float(n) ** power)
+        return x * float(n) ** power
     size = cast(op, op.size(n), dtype_of(x))
     factor = {1.0: size, 0.5: op.Sqrt(size), -0.5: op.Reciprocal(op.Sqrt(size)), -1.0: op.Reciprocal(size)}[power]
-    return op.Mul(x, factor)
+    return x * factor
 
 
 # ── as a matrix ──
@@ -223,7 +223,7 @@ def _by_matrix(op: Builder, x: Tensor, axis: int, kind: str, n: int, normalizati
     leading = tuple(rows.shape)[:-2]
     rows = reshape(op, rows, (*leading, points * parts))
     weights = content.reshape(points * parts, columns * parts_out).astype(dtype_of(x).numpy)
-    product = reshape(op, op.MatMul(rows, weights), (*leading, columns, parts_out))
+    product = reshape(op, rows @ weights, (*leading, columns, parts_out))
     return transpose(op, product, [last.index(position) for position in range(rank)])
 
 
@@ -245,5 +245,5 @@ def rfftfreq(op: Builder, n: Dim, d: float = 1.0, dtype: DType | None = None) ->
 
 def _frequencies(op: Builder, points: Tensor, n: Dim, d: float, dtype: DType | None) -> Tensor:
     dtype = dtype or dtypes.FLOAT32
-    span = op.Mul(cast(op, op.size(n), dtype), d)
-    return op.Div(cast(op, points, dtype), span)
+    span = cast(op, op.size(n), dtype) * d
+    return cast(op, points, dtype) / span

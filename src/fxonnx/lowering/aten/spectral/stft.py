@@ -40,7 +40,7 @@ class Framing:
         content = matrix(kind, self.samples, normalization, is_forward)
         order = (2, 3, 1, 0) if is_forward else (0, 1, 3, 2)
         weights = op.constant(np.ascontiguousarray(content.transpose(order)), dtype)
-        return weights if self.window is None else op.Mul(weights, self.window)
+        return weights if self.window is None else weights * self.window
 
 
 def framing(
@@ -137,7 +137,7 @@ def _by_operator(op: Builder, signal: Tensor, frames: Framing, kind: str) -> Ten
     samples, hop = np.array(frames.samples), np.array(frames.hop)
     found = op.STFT(cast(op, signal, wide), hop, window, samples, onesided=int(kind == "r2c"))
     found = cast(op, found, dtype_of(signal))
-    found = op.Mul(found, frames.samples**-0.5) if frames.normalized else found
+    found = found * frames.samples**-0.5 if frames.normalized else found
     return op.Transpose(found, perm=[0, 2, 1, 3])
 
 
@@ -153,7 +153,7 @@ def istft(
     if return_complex:
         raise Unsupported("return_complex=True; take the real and the imaginary signal apart")
     frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
-    signal = op.Div(_overlapped(op, batched, frames, half), _envelope(op, frames, batched.shape[-2], self))
+    signal = _overlapped(op, batched, frames, half) / _envelope(op, frames, batched.shape[-2], self)
     signal = _cut(op, signal, n_fft // 2 if center else 0, length)
     signal = op.Squeeze(signal, [1])
     return signal if len(self.shape) == 4 else op.Squeeze(signal, [0])
@@ -173,7 +173,7 @@ def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, half: bool) -> T
 
 def _envelope(op: Builder, frames: Framing, count: Dim, like: Tensor) -> Tensor:
     window = frames.window if frames.window is not None else full(op, [frames.samples], 1, dtype_of(like))
-    squares = op.Unsqueeze(op.Mul(window, window), [0, 1])
+    squares = op.Unsqueeze(window * window, [0, 1])
     return op.ConvTranspose(full(op, [1, 1, count], 1, dtype_of(like)), squares, strides=[frames.hop])
 
 

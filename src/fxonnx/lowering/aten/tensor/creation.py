@@ -122,7 +122,7 @@ def arange(op: Builder, end: Any, start: Any = 0, step: Any = 1, dtype: DType | 
     if not bounds.is_float or dtype is dtypes.INT64:
         return cast(op, op.Range(*(as_tensor(op, bound, dtypes.INT64) for bound in (start, end, step))), dtype)
     first, last, step = (as_tensor(op, bound, dtypes.FLOAT64) for bound in (start, end, step))
-    count = op.Cast(op.Ceil(op.Div(op.Sub(last, first), step)), to=dtypes.INT64)
+    count = op.Cast(op.Ceil((last - first) / step), to=dtypes.INT64)
     if dtype.is_integer:
         first, step = (op.Cast(op.Cast(bound, to=dtypes.INT64), to=dtypes.FLOAT64) for bound in (first, step))
     return cast(op, _steps(op, count, first, step), dtype)
@@ -133,13 +133,13 @@ def range_to(op: Builder, start: Any, end: Any, step: Any = 1, dtype: DType | No
     """start, start + step, … up to and including end; torch.range, which arange replaced."""
     dtype = dtype or _number_dtype(start, end, step, 1.0)
     start, end, step = (as_tensor(op, bound, dtypes.FLOAT64) for bound in (start, end, step))
-    count = op.Cast(op.Floor(op.Div(op.Sub(end, start), step)), to=dtypes.INT64)
-    return cast(op, _steps(op, op.Add(count, 1), start, step), dtype)
+    count = op.Cast(op.Floor((end - start) / step), to=dtypes.INT64)
+    return cast(op, _steps(op, count + 1, start, step), dtype)
 
 
 def _steps(op: Builder, count: Tensor, start: Tensor, step: Tensor) -> Tensor:
     """`count` numbers from `start` on, in double."""
-    return op.Add(op.Mul(op.Cast(op.Range(0, count, 1), to=dtypes.FLOAT64), step), start)
+    return op.Cast(op.Range(0, count, 1), to=dtypes.FLOAT64) * step + start
 
 
 @lower("aten.linspace")
@@ -154,7 +154,7 @@ def logspace(op: Builder, start: Any, end: Any, steps: Dim, base: float = 10.0, 
     """`base` to the powers of linspace; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32
     exponents = _evenly(op, start, end, steps, dtype)
-    return cast(op, op.Pow(op.constant(float(base), dtypes.FLOAT64), exponents), dtype)
+    return cast(op, op.constant(float(base), dtypes.FLOAT64) ** exponents, dtype)
 
 
 def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tensor:
@@ -165,9 +165,9 @@ def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tens
     first, last = (as_tensor(op, as_tensor(op, bound, dtype), dtypes.FLOAT64) for bound in (start, end))
     index = op.Cast(op.Range(0, steps, 1), to=dtypes.FLOAT64)
     gaps = as_tensor(op, steps - 1, dtypes.FLOAT64)
-    step = op.Div(op.Sub(last, first), op.Max(gaps, 1.0))
-    from_first, from_last = op.Add(op.Mul(index, step), first), op.Sub(last, op.Mul(op.Sub(gaps, index), step))
-    in_first_half = op.Less(index, as_tensor(op, steps // 2, dtypes.FLOAT64))
+    step = (last - first) / op.Max(gaps, 1.0)
+    from_first, from_last = index * step + first, last - (gaps - index) * step
+    in_first_half = index < as_tensor(op, steps // 2, dtypes.FLOAT64)
     return op.Where(op.Or(in_first_half, op.Equal(index, 0.0)), from_first, from_last)
 
 
@@ -209,7 +209,7 @@ def one_hot(op: Builder, self: Tensor, num_classes: Dim = -1) -> Tensor:
     """A last axis of zeros with a 1 at the index; its size is the greatest index + 1 when it is not given."""
     if not self.shape:
         return op.Squeeze(one_hot(op, op.Unsqueeze(self, [0]), num_classes), [0])
-    depth = op.Add(op.ReduceMax(self, keepdims=0), 1) if num_classes == -1 else as_tensor(op, num_classes, dtypes.INT64)
+    depth = op.ReduceMax(self, keepdims=0) + 1 if num_classes == -1 else as_tensor(op, num_classes, dtypes.INT64)
     return op.OneHot(self, depth, [0, 1])
 
 

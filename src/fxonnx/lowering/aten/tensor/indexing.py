@@ -161,7 +161,7 @@ def _flat_index(op: Any, x: Any, index: Index) -> Any:
     for axis, tensor in zip(index.axes, index.tensors, strict=True):
         size = [x.shape[axis]]
         position = op.Mod(tensor, size)  # counts negative ones from the front
-        total = position if total is None else op.Add(op.Mul(total, size), position)
+        total = position if total is None else total * size + position
     return total if tuple(total.shape) == index.shape else op.Reshape(total, index.shape)
 
 
@@ -228,7 +228,7 @@ def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | N
     total = [output_size] if output_size is not None else op.ReduceSum(times, [0])
     room = op.ConstantOfShape(op.Add(total, [1]), value=np.array([0], np.int64))  # the last may begin at the end
     marks = op.ScatterElements(room, begins, full(op, repeats.shape, 1, dtypes.INT64), reduction="add")
-    which = op.Sub(op.CumSum(op.Slice(marks, [0], total), 0), 1)
+    which = op.CumSum(op.Slice(marks, [0], total), 0) - 1
     return cast(op, which, dtype_of(repeats))
 
 
@@ -258,8 +258,8 @@ def _memory_places(op: Any, size: Sequence[Dim], stride: Sequence[Dim], offset: 
     """Where in memory the elements of a strided view lie."""
     total = op.Reshape([offset], [1] * len(size))
     for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
-        places = op.Mul(positions(op, count), [step])
-        total = op.Add(total, op.Reshape(places, [-1 if other == axis else 1 for other in range(len(size))]))
+        places = positions(op, count) * [step]
+        total = total + op.Reshape(places, [-1 if other == axis else 1 for other in range(len(size))])
     return total
 
 

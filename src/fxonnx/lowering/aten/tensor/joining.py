@@ -232,8 +232,8 @@ def unfold(op: Builder, self: Tensor, dimension: int, size: int, step: int) -> T
     if not self.shape:
         return op.Reshape(self, [size])
     axis = axis_of(dimension, len(self.shape))
-    starts = op.Mul(positions(op, floor_divide(self.shape[axis] - size, step) + 1), step)
-    places = op.Add(op.Unsqueeze(starts, [1]), np.arange(size, dtype=np.int64))
+    starts = positions(op, floor_divide(self.shape[axis] - size, step) + 1) * step
+    places = op.Unsqueeze(starts, [1]) + np.arange(size, dtype=np.int64)
     return movedim(op, op.Gather(self, places, axis=axis), axis + 1, -1)
 
 

@@ -120,13 +120,13 @@ def normal_of_size(op: Builder, mean: float, std: float, size: Sequence[Dim], dt
 @lower("aten.normal.Tensor_Tensor", "aten.normal.Tensor_float", "aten.normal.float_Tensor")
 def normal(op: Builder, mean: Any, std: Any = 1.0) -> Tensor:
     """Normal, with a mean and a deviation for every element."""
-    like = op.Add(mean, std)
-    return op.Add(op.Mul(_normal(op, like.shape, dtype_of(like)), std), mean)
+    like = mean + std
+    return _normal(op, like.shape, dtype_of(like)) * std + mean
 
 
 def _moved(op: Builder, x: Tensor, start: float, scale: float) -> Tensor:
-    x = x if scale == 1 else op.Mul(x, float(scale))
-    return x if start == 0 else op.Add(x, float(start))
+    x = x if scale == 1 else x * float(scale)
+    return x if start == 0 else x + float(start)
 
 
 # ── integers ──
@@ -147,9 +147,9 @@ def randint_like(op: Builder, self: Tensor, high: Any, low: Dim = 0, dtype: DTyp
 def _integers(op: Builder, dims: Sequence[Dim], low: Any, high: Any) -> Tensor:
     """From uniform doubles, whose 53 bits are enough for all ranges that torch's own generator serves without bias."""
     start, end = as_tensor(op, low, dtypes.INT64), as_tensor(op, high, dtypes.INT64)
-    span = op.Cast(op.Sub(end, start), to=dtypes.FLOAT64)
-    drawn = op.Cast(op.Mul(_uniform(op, dims, dtypes.FLOAT64), span), to=dtypes.INT64)
-    return op.Add(op.Min(drawn, op.Sub(op.Sub(end, start), 1)), start)
+    span = op.Cast(end - start, to=dtypes.FLOAT64)
+    drawn = op.Cast(_uniform(op, dims, dtypes.FLOAT64) * span, to=dtypes.INT64)
+    return op.Min(drawn, end - start - 1) + start
 
 
 @lower("aten.randperm")
@@ -184,7 +184,7 @@ def bernoulli_by(op: Builder, self: Tensor, p: Tensor) -> Tensor:
 def _events(op: Builder, dims: Sequence[Dim], probability: Any, dtype: DType) -> Tensor:
     """A uniform number in [0, 1) is below p with probability p."""
     drawn = _uniform(op, dims, dtypes.FLOAT32)
-    return cast(op, op.Less(drawn, as_tensor(op, probability, dtypes.FLOAT32)), dtype)
+    return cast(op, drawn < as_tensor(op, probability, dtypes.FLOAT32), dtype)
 
 
 @lower("aten.multinomial")
@@ -196,37 +196,37 @@ def multinomial(op: Builder, self: Tensor, num_samples: Dim, replacement: bool =
     """
     weights, rank = op.Log(self), len(self.shape)
     if not replacement:
-        _, indices = op.TopK(op.Add(weights, _gumbel(op, self.shape, dtype_of(self))), [num_samples], axis=-1)
+        _, indices = op.TopK(weights + _gumbel(op, self.shape, dtype_of(self)), [num_samples], axis=-1)
         return indices
     dims = [*self.shape[:-1], num_samples, self.shape[-1]]
-    noisy = op.Add(op.Unsqueeze(weights, [rank - 1]), _gumbel(op, dims, dtype_of(self)))
+    noisy = op.Unsqueeze(weights, [rank - 1]) + _gumbel(op, dims, dtype_of(self))
     return op.ArgMax(noisy, axis=-1, keepdims=0)
 
 
 def _gumbel(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
     """-log(-log(u)) of a uniform u; a number too small to be drawn keeps u from 0."""
     drawn = op.Max(_uniform(op, dims, dtypes.FLOAT32), 1e-38)
-    return cast(op, op.Neg(op.Log(op.Neg(op.Log(drawn)))), dtype)
+    return cast(op, -op.Log(-op.Log(drawn)), dtype)
 
 
 @lower("aten.exponential")
 def exponential(op: Builder, self: Tensor, lambd: float = 1.0) -> Tensor:
     """-log(1 - u) / λ of a uniform u, in the shape and dtype of another tensor."""
-    drawn = op.Sub(1, _uniform(op, self.shape, dtype_of(self)))
-    return op.Div(op.Neg(op.Log(drawn)), float(lambd))
+    drawn = 1 - _uniform(op, self.shape, dtype_of(self))
+    return -op.Log(drawn) / float(lambd)
 
 
 @lower("aten.geometric")
 def geometric(op: Builder, self: Tensor, p: float) -> Tensor:
     """⌈log(1 - u) / log(1 - p)⌉ of a uniform u: the first success among events of probability p."""
-    drawn = op.Log(op.Sub(1, _uniform(op, self.shape, dtypes.FLOAT32)))
-    return cast(op, op.Max(op.Ceil(op.Div(drawn, math.log1p(-p))), 1), dtype_of(self))
+    drawn = op.Log(1 - _uniform(op, self.shape, dtypes.FLOAT32))
+    return cast(op, op.Max(op.Ceil(drawn / math.log1p(-p)), 1), dtype_of(self))
 
 
 @lower("aten.cauchy")
 def cauchy(op: Builder, self: Tensor, median: float = 0.0, sigma: float = 1.0) -> Tensor:
     """median + σ·tan(π(u - ½)) of a uniform u."""
-    angle = op.Mul(op.Sub(_uniform(op, self.shape, dtypes.FLOAT32), 0.5), math.pi)
+    angle = (_uniform(op, self.shape, dtypes.FLOAT32) - 0.5) * math.pi
     return cast(op, _moved(op, op.Tan(angle), median, sigma), dtype_of(self))
 
 
@@ -254,7 +254,7 @@ def native_dropout(op: Builder, input: Tensor, p: float, train: bool | None = Tr
     if train is False or p == 0:
         return input, full(op, input.shape, True, dtypes.BOOL)
     if p == 1:
-        return op.Mul(input, 0), full(op, input.shape, False, dtypes.BOOL)
+        return input * 0, full(op, input.shape, False, dtypes.BOOL)
     return op.Dropout(input, as_tensor(op, float(p), dtypes.FLOAT32), as_tensor(op, True, dtypes.BOOL), _outputs=2)
 
 
@@ -264,9 +264,9 @@ def feature_dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor
     if not train or p == 0:
         return input
     if p == 1:
-        return op.Mul(input, 0)
+        return input * 0
     kept = _events(op, _channels(input), 1 - p, dtype_of(input))
-    return op.Mul(input, op.Div(kept, 1 - p))
+    return input * (kept / (1 - p))
 
 
 @lower("aten.alpha_dropout")
@@ -284,11 +284,11 @@ def feature_alpha_dropout(op: Builder, input: Tensor, p: float, train: bool) -> 
 def _alpha_dropout(op: Builder, x: Tensor, dims: Sequence[Dim], p: float) -> Tensor:
     """What falls takes SELU's limit at -∞, and all is scaled and moved to mean 0 and variance 1 again."""
     if p == 1:
-        return op.Mul(x, 0)
+        return x * 0
     limit = -SELU_ALPHA * SELU_SCALE
     scale = ((limit**2 * p + 1) * (1 - p)) ** -0.5
     kept = _events(op, dims, 1 - p, dtypes.BOOL)
-    return op.Add(op.Mul(op.Where(kept, x, limit), scale), -scale * limit * p)
+    return op.Where(kept, x, limit) * scale + (-scale * limit * p)
 
 
 def _channels(x: Tensor) -> list[Dim]:
@@ -311,4 +311,4 @@ def rrelu(
     if not training:
         return op.LeakyRelu(self, alpha=(lower + upper) / 2)
     slope = _moved(op, _uniform(op, self.shape, dtype_of(self)), lower, upper - lower)
-    return op.Where(op.Greater(self, 0), self, op.Mul(self, slope))
+    return op.Where(self > 0, self, self * slope)

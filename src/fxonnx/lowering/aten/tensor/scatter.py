@@ -166,8 +166,8 @@ def _contributions(op: Any, data: Any, index: Any, updates: Any, axis: int, incl
 def _divided(op: Any, total: Any, counts: Any) -> Any:
     """total / counts, rounded down for integers."""
     if dtype_of(total).is_float:
-        return op.Div(total, counts)
-    return op.Div(op.Sub(total, op.Mod(total, counts)), counts)
+        return total / counts
+    return (total - op.Mod(total, counts)) / counts
 
 
 def _spoiled(op: Any, result: Any, data: Any, index: Any, updates: Any, axis: int) -> Any:
@@ -204,7 +204,7 @@ def _slices_written(op: Any, self: Any, dim: int, index: Any, source: Any, reduc
 @lower("aten.index_add")
 def index_add(op: Builder, self: Tensor, dim: int, index: Tensor, source: Tensor, alpha: float = 1) -> Tensor:
     """alpha * source[i] added to the slice index[i] along `dim`."""
-    scaled = source if alpha == 1 else op.Mul(source, number(op, alpha, source))
+    scaled = source if alpha == 1 else source * number(op, alpha, source)
     return _slices_written(op, self, dim, index, scaled, "add")
 
 
@@ -254,7 +254,7 @@ def index_put(
     given = [(axis, item) for axis, item in enumerate(indices) if item is not None]
     values = cast(op, values, dtype_of(self))
     if not given:
-        return op.Add(self, values) if accumulate else expand(op, values, self.shape)
+        return self + values if accumulate else expand(op, values, self.shape)
     if len(given) == 1 and not accumulate and (chosen := _choice(op, self, *given[0], values)) is not None:
         return chosen
     x, indices = without_scalar_masks(op, self, indices)
@@ -316,7 +316,7 @@ def masked_scatter(op: Builder, self: Tensor, mask: Tensor, source: Tensor) -> T
     if 0 in source.shape:
         return self
     rank = op.CumSum(cast(op, flat(op, condition), dtypes.INT64), 0)
-    taken = op.Gather(flat(op, source), op.Sub(rank, 1), axis=0)  # -1, before the first: any element does
+    taken = op.Gather(flat(op, source), rank - 1, axis=0)  # -1, before the first: any element does
     return op.Where(condition, reshape(op, taken, self.shape), self)
 
 
@@ -355,7 +355,7 @@ def slice_scatter(
     first, last = _bound(0 if start is None else start, size), _bound(LAST if end is None else end, size)
     source = cast(op, src, dtype_of(self))
     if step != 1:
-        places = op.Add(op.Mul(positions(op, source.shape[axis]), step), [first])
+        places = op.Add(positions(op, source.shape[axis]) * step, [first])
         return _slices_written(op, self, axis, places, source)
     if isinstance(first, int) and isinstance(last, int) and last <= first:
         return self
@@ -397,9 +397,9 @@ def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float
     """
     x = flat(op, self)
     low, high = _own_range(op, x) if min == max else (number(op, min, x), number(op, max, x))
-    inside = op.And(op.GreaterOrEqual(x, low), op.LessOrEqual(x, high))
-    offset = op.Div(op.Sub(x, low), op.Sub(high, low))
-    bin_of = cast(op, op.Where(inside, op.Mul(offset, number(op, bins, x)), number(op, 0, x)), dtypes.INT64)
+    inside = op.And(x >= low, x <= high)
+    offset = (x - low) / (high - low)
+    bin_of = cast(op, op.Where(inside, offset * number(op, bins, x), number(op, 0, x)), dtypes.INT64)
     place = op.Min(bin_of, bins - 1)
     return written(op, full(op, [bins], 0, dtype_of(x)), place, cast(op, inside, dtype_of(x)), 0, "add")
 
@@ -408,4 +408,4 @@ def _own_range(op: Any, x: Any) -> tuple[Any, Any]:
     """The least and the greatest element, apart by 1 each where they are one."""
     low, high = op.ReduceMin(x, keepdims=0), op.ReduceMax(x, keepdims=0)
     widening = cast(op, op.Equal(low, high), dtype_of(x))
-    return op.Sub(low, widening), op.Add(high, widening)
+    return low - widening, high + widening

@@ -112,7 +112,7 @@ def nanmedian_along(op: Builder, self: Tensor, dim: int, keepdim: bool = False) 
     axis = axis_of(dim, len(self.shape))
     values, places = ordered(op, self, self.shape[axis], axis, False)
     valid = op.Unsqueeze(count_nonzero(op, op.Not(op.IsNaN(self)), axis), [axis])
-    middle = op.Div(op.Max(op.Sub(valid, 1), 0), 2)
+    middle = op.Max(valid - 1, 0) / 2
     found = [op.GatherElements(part, middle, axis=axis) for part in (values, places)]
     first, second = found if keepdim else [without(op, part, [axis]) for part in found]
     return first, second
@@ -156,7 +156,7 @@ def quantile(
     x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
     last = op.Cast([x.shape[-1] - 1], to=dtype_of(x).code)
     spoiled = any_(op, op.IsNaN(x), -1, True)  # then the last one in order is NaN
-    found = _of_rank(op, x, op.Where(spoiled, last, op.Mul(probabilities, last)), interpolation)
+    found = _of_rank(op, x, op.Where(spoiled, last, probabilities * last), interpolation)
     return _quantiles(op, self, found, q, dim, keepdim)
 
 
@@ -172,7 +172,7 @@ def nanquantile(
     """As `quantile`, of what is not NaN."""
     x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
     valid = op.ReduceSum(cast(op, op.Not(op.IsNaN(x)), dtype_of(x)), [-1], keepdims=1)
-    ranks = op.Max(op.Mul(probabilities, op.Sub(valid, number(op, 1, x))), number(op, 0, x))
+    ranks = op.Max(probabilities * (valid - number(op, 1, x)), number(op, 0, x))
     return _quantiles(op, self, _of_rank(op, x, ranks, interpolation), q, dim, keepdim)
 
 
@@ -191,9 +191,9 @@ def _of_rank(op: Any, x: Any, ranks: Any, interpolation: str) -> Any:
     if interpolation in _ROUNDED:
         return op.GatherElements(values, cast(op, getattr(op, _ROUNDED[interpolation])(ranks), dtypes.INT64), axis=-1)
     below = op.Floor(ranks)
-    weight = op.Sub(ranks, below) if interpolation == "linear" else number(op, 0.5, x)
+    weight = ranks - below if interpolation == "linear" else number(op, 0.5, x)
     first, second = (op.GatherElements(values, cast(op, r, dtypes.INT64), axis=-1) for r in (below, op.Ceil(ranks)))
-    return op.Add(first, op.Mul(weight, op.Sub(second, first)))
+    return first + weight * (second - first)
 
 
 def _quantiles(op: Any, self: Any, found: Any, q: Any, dim: int | None, keepdim: bool) -> Any:
@@ -256,9 +256,9 @@ def unique_consecutive(
     size = x.shape[axis]
     starts = _run_starts(op, x, axis)
     values = op.Compress(x, starts, axis=axis)
-    which = op.Sub(op.CumSum(cast(op, starts, dtypes.INT64), 0), 1)
+    which = op.CumSum(cast(op, starts, dtypes.INT64), 0) - 1
     begins = op.Compress(positions(op, size), starts, axis=0)
-    often = op.Sub(op.Concat(cut(op, begins, 0, 1, LAST), [size], axis=0), begins)
+    often = op.Concat(cut(op, begins, 0, 1, LAST), [size], axis=0) - begins
     inverse = reshape(op, which, self.shape if dim is None else (size,))
     along = dim is not None  # then torch returns all three, whether asked or not
     return (
