@@ -9,7 +9,7 @@ are imported once, at the first compile.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -48,7 +48,8 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """A body, the aten target it serves, the opset from which it does, and what is done to its arguments before.
+    """A body, the aten target it serves, the opset from which it does, and what is done to its arguments before: what
+    `lower` declares. `accepted` are the body's arguments, `required` those without a default.
 
     `complex` bodies see complex tensors as real ones with a last axis of 2, and are chosen when an argument or the
     result is complex.
@@ -56,11 +57,14 @@ class Lowering:
 
     target: str
     body: Body
+    accepted: frozenset[str]
+    required: frozenset[str]
     promote: Promotion | None = None
     since: int = 1
     complex: bool = False
-    accepted: frozenset[str] = frozenset()
-    required: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    runtime: frozenset[str] = frozenset()
+    layout: bool = False
 
     @property
     def family(self) -> str:
@@ -78,8 +82,12 @@ class Lowering:
         order."""
         if arguments is None:
             return True
-        names = frozenset(arguments)
+        names = frozenset(map(self.named, arguments) if self.rename else arguments)
         return names - STORAGE_ARGUMENTS <= self.accepted and self.required <= names
+
+    def named(self, argument: str) -> str:
+        """The body's name for an argument of the schema."""
+        return self.rename.get(argument, argument)
 
 
 @dataclass(slots=True)
@@ -126,48 +134,59 @@ USERS = Registry(below=STANDARD)
 
 
 def lower(
-    *targets: str, promote: Promotion | None = None, since: int = 1, when: str | None = None
+    *targets: str,
+    promote: Promotion | None = None,
+    since: int = 1,
+    when: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    runtime: Collection[str] = (),
+    layout: bool = False,
 ) -> Callable[[Body], Body]:
-    """Register the decorated function in the standard registry as the lowering of every target named."""
+    """Register the decorated function in the standard registry as the lowering of every target named.
+
+    promote  which tensors and numbers come in their common dtype (`fxonnx.lowering.promote`)
+    since    the opset from which the body serves; an older one may serve before
+    when     COMPLEX: the body of complex tensors, beside that of real ones under the same target
+    rename   {an argument of the schema: the body's name for it}, so that one body serves ops that differ in names
+    runtime  the schema's numbers that may be tensors, read by the model with `.item()`, as promoted ones may; any other
+             is refused unless it is known when compiling
+    layout   the body takes `layout`: (strides, offset) of its first argument in torch's memory; None where it has none
+    """
+    declared: dict[str, Any] = {"promote": promote, "since": since, "complex": when == COMPLEX, "layout": layout}
+    declared |= {"rename": rename or {}, "runtime": frozenset(runtime)}
 
     def register(body: Body) -> Body:
         for target in targets:
-            STANDARD.add(make_lowering(target, body, promote, since, when == COMPLEX))
+            STANDARD.add(make_lowering(target, body, **declared))
         return body
 
     return register
 
 
-def register_lowering(target: str, body: Body | None = None, *, since: int = 1) -> Any:
+def register_lowering(target: str, body: Body | None = None, *, since: int = 1, runtime: Collection[str] = ()) -> Any:
     """Teach fxonnx an op: `@fxonnx.register_lowering("mylib.swoosh")` over `def swoosh(op, x, *, alpha): …`.
 
     `target` is an aten or custom op, `namespace.name` or `namespace.name.overload`. The body's arguments are named as
     in the op's schema; it may also be an `onnxscript.OnnxFunction` (`@onnxscript.script()`), which takes the op's
-    tensors in order. Later registrations win, also over the built-in ones. For one call only, pass `lowerings={target:
-    body}` to `fxonnx.compile`.
+    tensors in order. `runtime` names numbers that may be tensors, which the model reads with `.item()`. Later
+    registrations win, also over the built-in ones. For one call only, pass `lowerings={target: body}` to
+    `fxonnx.compile`.
     """
     if body is None:
-        return lambda body: register_lowering(target, body, since=since)
-    USERS.add(make_lowering(target, body, since=since))
+        return lambda body: register_lowering(target, body, since=since, runtime=runtime)
+    USERS.add(make_lowering(target, body, since=since, runtime=frozenset(runtime)))
     return body
 
 
-def make_lowering(
-    target: str, body: Body, promote: Promotion | None = None, since: int = 1, complex: bool = False
-) -> Lowering:
-    """A lowering whose accepted and required arguments are read from the body's signature."""
-    if hasattr(body, "to_function_proto"):
-        body = _script_body(body)
+def make_lowering(target: str, body: Body, **declared: Any) -> Lowering:
+    """A lowering whose accepted and required arguments are read from the body's signature. An onnxscript function takes
+    every number as a tensor."""
+    is_script = hasattr(body, "to_function_proto")
+    body = _script_body(body) if is_script else body
     accepted, required = _arguments(target, body)
-    return Lowering(
-        target.removesuffix(".default") if target.count(".") > 1 else target,
-        body,
-        promote,
-        since,
-        complex,
-        accepted,
-        required,
-    )
+    declared |= {"runtime": accepted} if is_script else {}
+    name = target.removesuffix(".default") if target.count(".") > 1 else target
+    return Lowering(name, body, accepted, required, **declared)
 
 
 def _arguments(target: str, body: Body) -> tuple[frozenset[str], frozenset[str]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
-from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.build import Builder
 from fxonnx.ir.dims import Dim, Expr, Shape
 from fxonnx.lowering.promote import array_in
 
@@ -54,6 +54,21 @@ def axes_of(dims: int | Sequence[int] | None, rank: int) -> list[int]:
     if dims is None or (not isinstance(dims, int) and not dims):
         return list(range(rank))
     return [axis_of(dim, rank) for dim in ([dims] if isinstance(dims, int) else dims)]
+
+
+def flat(op: Any, x: Any) -> Any:
+    """All elements as a vector."""
+    return x if len(x.shape) == 1 else op.Reshape(x, [-1])
+
+
+def as_vector(op: Any, x: Any) -> Any:
+    """A scalar as a vector of one element; anything else as it is."""
+    return x if len(x.shape) else op.Reshape(x, [1])
+
+
+def like_self(op: Any, result: Any, self: Any) -> Any:
+    """The result of work on `as_vector(self)`: a scalar again where `self` is one."""
+    return result if self.shape else op.Reshape(result, [])
 
 
 def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
@@ -109,6 +124,20 @@ def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
     return x if list(order) == list(range(len(x.shape))) else op.Transpose(x, perm=list(order))
 
 
+def widened(op: Any, x: Any) -> Any:
+    """A float narrower than float32 in float32, in which torch computes what it sums; any other number as it is."""
+    dtype = dtype_of(x)
+    return cast(op, x, dtypes.FLOAT32) if dtype.is_float and dtype.bits < 32 else x
+
+
+def in_batch(op: Any, x: Any, rank: int, body: Callable[[Any], Any]) -> Any:
+    """`body` of `x` with `rank` axes: one without a batch axis gets one for as long."""
+    if len(x.shape) == rank:
+        return body(x)
+    results = body(op.Unsqueeze(x, [0]))
+    return tuple(op.Squeeze(item, [0]) for item in results) if isinstance(results, tuple) else op.Squeeze(results, [0])
+
+
 def in_single(body: Callable[..., Any]) -> Callable[..., Any]:
     """A body that computes float16 and bfloat16 in float32 and rounds once, as torch does: for formulas of several
     steps."""
@@ -127,21 +156,3 @@ def in_single(body: Callable[..., Any]) -> Callable[..., Any]:
 
 def _in_float32(op: Any, item: Any) -> Any:
     return cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item
-
-
-__all__ = [
-    "Tensor",
-    "axes_of",
-    "axis_of",
-    "cast",
-    "constant",
-    "dtype_of",
-    "expand",
-    "full",
-    "in_single",
-    "number",
-    "positions",
-    "reshape",
-    "reshape_target",
-    "transpose",
-]

@@ -7,7 +7,7 @@ from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from torch import nn
 
-from fxonnx.lowering.aten.math.matmul import addmm, cdist, linear, mm
+from fxonnx.lowering.aten.math.matmul import addmm, cdist, linear, matmul
 
 torch.manual_seed(0)
 RANDOM = np.random.default_rng(0)
@@ -172,7 +172,7 @@ def test_bodies_run_eagerly():
     x, weight, bias = (RANDOM.random(shape, dtype=np.float32) for shape in ((3, 4), (5, 4), (5,)))
     np.testing.assert_allclose(eager(linear, x, weight, bias), x @ weight.T + bias, rtol=1e-5)
     np.testing.assert_allclose(eager(linear, x[None], weight, bias), (x @ weight.T + bias)[None], rtol=1e-5)
-    np.testing.assert_allclose(eager(mm, x, weight.T), x @ weight.T, rtol=1e-5)
+    np.testing.assert_allclose(eager(matmul, x, weight.T), x @ weight.T, rtol=1e-5)
     np.testing.assert_allclose(eager(addmm, bias, x, weight.T, alpha=2), 2 * x @ weight.T + bias, rtol=1e-5)
     distances = np.sqrt(((x[:, None] - weight) ** 2).sum(-1))
     np.testing.assert_allclose(eager(cdist, x, weight), distances, rtol=1e-5)

@@ -64,7 +64,7 @@ for _name, _operator in _ROUNDINGS.items():
 # ── sums and products ──
 
 
-@lower("aten.add", promote=SAME)
+@lower("aten.add", promote=SAME, runtime={"alpha"})
 def add(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
     """x + α·y; of bools, or."""
     if dtype_of(self) is dtypes.BOOL:
@@ -72,13 +72,13 @@ def add(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
     return self + _scaled(op, other, alpha)
 
 
-@lower("aten.sub", promote=SAME)
+@lower("aten.sub", promote=SAME, runtime={"alpha"})
 def sub(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
     """x - α·y."""
     return self - _scaled(op, other, alpha)
 
 
-@lower("aten.rsub", promote=SAME)
+@lower("aten.rsub", promote=SAME, runtime={"alpha"})
 def rsub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     """y - α·x."""
     return other - _scaled(op, self, alpha)
@@ -102,21 +102,21 @@ def rsqrt(op: Builder, self: Tensor) -> Tensor:
     return op.Reciprocal(op.Sqrt(self))
 
 
-@lower("aten.addcmul", promote=SAME.of("self", "tensor1", "tensor2"))
+@lower("aten.addcmul", promote=SAME.of("self", "tensor1", "tensor2"), runtime={"value"})
 @in_single
 def addcmul(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y·z."""
     return self + _scaled(op, tensor1, value) * tensor2
 
 
-@lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"))
+@lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"), runtime={"value"})
 @in_single
 def addcdiv(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y/z."""
     return self + _scaled(op, tensor1, value) / tensor2
 
 
-@lower("aten.lerp", promote=SAME.of("self", "end"))
+@lower("aten.lerp", promote=SAME.of("self", "end"), runtime={"weight"})
 @in_single
 def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """self + w·(end - self), computed from the nearer end, so that it is exact at both (ATen/native/Lerp.h)."""
@@ -158,7 +158,7 @@ def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return self / other
 
 
-@lower("aten.div.Tensor_mode", "aten.div.Scalar_mode")
+@lower("aten.div.Tensor_mode", "aten.div.Scalar_mode", runtime={"other"})
 def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """x / y, rounded towards zero ("trunc") or down ("floor"); not rounded, integers divide as floats."""
     operands = {"self": self, "other": other}
@@ -215,7 +215,7 @@ _POWERS = {
 }  # the exponents that torch treats apart as well (ATen/native/cpu/PowKernel.cpp)
 
 
-@lower("aten.pow.Tensor_Scalar")
+@lower("aten.pow.Tensor_Scalar", runtime={"exponent"})
 def pow_scalar(op: Builder, self: Tensor, exponent: Any) -> Tensor:
     """x to a constant power."""
     common = common_dtype([self, exponent])

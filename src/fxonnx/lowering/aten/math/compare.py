@@ -93,7 +93,7 @@ def where(op: Builder, condition: Tensor, self: Tensor, other: Tensor) -> Tensor
     return op.Where(cast(op, condition, dtypes.BOOL), self, other)
 
 
-@lower("aten.masked_fill")
+@lower("aten.masked_fill", runtime={"value"})
 def masked_fill(op: Builder, self: Tensor, mask: Tensor, value: Any) -> Tensor:
     """value where the mask holds, else self; in self's dtype."""
     return op.Where(cast(op, mask, dtypes.BOOL), as_tensor(op, value, dtype_of(self)), self)

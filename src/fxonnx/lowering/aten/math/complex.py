@@ -275,22 +275,12 @@ def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return _matmul(op, whole(op, self), whole(op, other))
 
 
-@lower("aten.mm", "aten.bmm", when=COMPLEX)
-def mm(op: Builder, self: Tensor, mat2: Tensor) -> Tensor:
-    """The product of matrices; torch wants both complex."""
-    return _matmul(op, self, mat2)
-
-
-@lower("aten.mv", when=COMPLEX)
-def mv(op: Builder, self: Tensor, vec: Tensor) -> Tensor:
-    """A matrix times a vector."""
-    return _matmul(op, self, vec)
-
-
-@lower("aten.dot", when=COMPLEX)
-def dot(op: Builder, self: Tensor, tensor: Tensor) -> Tensor:
-    """The sum of products."""
-    return _matmul(op, self, tensor)
+@lower("aten.mm", "aten.bmm", rename={"mat2": "other"}, when=COMPLEX)
+@lower("aten.mv", rename={"vec": "other"}, when=COMPLEX)
+@lower("aten.dot", rename={"tensor": "other"}, when=COMPLEX)
+def mm(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The product of matrices or vectors of which torch wants both complex."""
+    return _matmul(op, self, other)
 
 
 @lower("aten.vdot", "aten.linalg_vecdot", when=COMPLEX)
@@ -300,16 +290,11 @@ def vdot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 
 @lower("aten.addmm", promote=SAME.of("self"), when=COMPLEX)
+@lower("aten.baddbmm", promote=SAME.of("self"), rename={"batch1": "mat1", "batch2": "mat2"}, when=COMPLEX)
 def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · self + alpha · mat1 @ mat2."""
     scaled = product(op, whole(op, self), as_pair(op, beta, self.dtype))
     return _sum(op, scaled, _matmul(op, mat1, mat2), alpha, "Add")
-
-
-@lower("aten.baddbmm", promote=SAME.of("self"), when=COMPLEX)
-def baddbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta · self + alpha · batch1 @ batch2."""
-    return addmm(op, self, batch1, batch2, beta, alpha)
 
 
 @lower("aten.t", "aten.t_copy", "aten.mT", when=COMPLEX)

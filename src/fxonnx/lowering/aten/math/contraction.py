@@ -155,6 +155,3 @@ def _without_repeats(op: Builder, operand: Operand) -> Operand:
     names = dict(zip(once, "abcdefghijklmnopqrstuvwxyz", strict=False))
     term = "".join(names[letter] for letter in operand.letters)
     return Operand(op.Einsum(operand.tensor, equation=f"{term}->{''.join(names[letter] for letter in once)}"), once)
-
-
-__all__ = ["Operand", "contract", "contract_all", "parse_equation"]

@@ -186,10 +186,10 @@ def pdist(op: Builder, self: Tensor, p: float = 2) -> Tensor:
 # ── of matrices ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.det", "aten.linalg_det")
-def det(op: Builder, self: Tensor | None = None, A: Tensor | None = None) -> Tensor:
+@lower("aten.det", "aten.linalg_det", rename={"A": "self"})
+def det(op: Builder, self: Tensor) -> Tensor:
     """The determinant of each matrix."""
-    return op.Det(self if A is None else A)
+    return op.Det(self)
 
 
 @lower("aten.logdet")
@@ -198,10 +198,10 @@ def logdet(op: Builder, self: Tensor) -> Tensor:
     return op.Log(op.Det(self))
 
 
-@lower("aten.slogdet", "aten.linalg_slogdet")
-def slogdet(op: Builder, self: Tensor | None = None, A: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@lower("aten.slogdet", "aten.linalg_slogdet", rename={"A": "self"})
+def slogdet(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
     """The sign of each determinant, and the logarithm of its absolute value."""
-    value = op.Det(self if A is None else A)
+    value = op.Det(self)
     return op.Sign(value), op.Log(op.Abs(value))
 
 
@@ -246,22 +246,21 @@ def matrix_power(op: Builder, self: Tensor, n: int) -> Tensor:
     return square @ self if n % 2 else square
 
 
-@lower("aten.inverse", "aten.linalg_inv")
-def inverse(op: Builder, self: Tensor | None = None, A: Tensor | None = None) -> Tensor:
+@lower("aten.inverse", "aten.linalg_inv", rename={"A": "self"})
+def inverse(op: Builder, self: Tensor) -> Tensor:
     """The inverse of each matrix of up to 3 rows: its adjugate over its determinant."""
-    matrix: Tensor = self if A is None else A  # type: ignore[assignment]
-    size = matrix.shape[-1]
+    size = self.shape[-1]
     if size == 0:
-        return matrix
+        return self
     if isinstance(size, Expr) or size > _LARGEST_ADJUGATE:
         raise Unsupported(f"the inverse of a matrix of {size} rows: ONNX has none, fxonnx a formula for up to 3 rows")
-    return _adjugate(op, matrix, size) / op.Unsqueeze(op.Det(matrix), [-1, -2])
+    return _adjugate(op, self, size) / op.Unsqueeze(op.Det(self), [-1, -2])
 
 
-@lower("aten.linalg_inv_ex")
-def inverse_unchecked(op: Builder, A: Tensor, *, check_errors: bool = False) -> tuple[Tensor, Tensor]:
+@lower("aten.linalg_inv_ex", rename={"A": "self"})
+def inverse_unchecked(op: Builder, self: Tensor, *, check_errors: bool = False) -> tuple[Tensor, Tensor]:
     """(the inverse, zeros: no matrix is said to be singular)."""
-    return inverse(op, A=A), full(op, A.shape[:-2], 0, dtypes.INT32)
+    return inverse(op, self), full(op, self.shape[:-2], 0, dtypes.INT32)
 
 
 @lower("aten._linalg_check_errors")

@@ -29,28 +29,13 @@ def linear(op: Builder, input: Tensor, weight: Tensor, bias: Tensor | None = Non
     return result if bias is None else result + bias
 
 
-@lower("aten.mm", "aten.bmm")
-def mm(op: Builder, self: Tensor, mat2: Tensor) -> Tensor:
-    """The product of two matrices, or of as many pairs of them."""
-    return self @ mat2
-
-
 @lower("aten.matmul")
+@lower("aten.mm", "aten.bmm", rename={"mat2": "other"})
+@lower("aten.mv", rename={"vec": "other"})
+@lower("aten.dot", rename={"tensor": "other"})
 def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """numpy.matmul for every combination of ranks; a vector is a row on the left and a column on the right."""
+    """The product of matrices, pairs of them, or vectors: rows on the left, columns on the right (numpy.matmul)."""
     return self @ other
-
-
-@lower("aten.mv")
-def mv(op: Builder, self: Tensor, vec: Tensor) -> Tensor:
-    """Matrix times vector."""
-    return self @ vec
-
-
-@lower("aten.dot")
-def dot(op: Builder, self: Tensor, tensor: Tensor) -> Tensor:
-    """The inner product of two vectors."""
-    return self @ tensor
 
 
 @lower("aten.vdot", "aten.inner")

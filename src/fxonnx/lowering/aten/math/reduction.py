@@ -20,7 +20,7 @@ from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.aten.tensor.shape import without
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, number
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, number, widened
 
 Axes = int | Sequence[int] | None
 
@@ -217,8 +217,7 @@ def _moments(
 
     Narrow floats are computed in float32 and rounded once, as in torch.
     """
-    kind = dtype_of(x)
-    x = cast(op, x, dtypes.FLOAT32 if kind.bits < 32 else kind)
+    kind, x = dtype_of(x), widened(op, x)
     center = mean(op, x, dim, True)
     deviation = x - center
     variance = _mean_over(op, deviation * deviation, dim, _correction(unbiased, correction), keepdim)

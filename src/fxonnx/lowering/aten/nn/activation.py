@@ -6,7 +6,7 @@ from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, in_single, number, reshape
+from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, in_single, like_self, number, reshape
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -186,6 +186,4 @@ def log_softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None,
 
 def _softmax(op: Builder, operator: str, x: Tensor, dim: int, dtype: DType | None) -> Tensor:
     x = x if dtype is None else cast(op, x, dtype)
-    if x.shape:
-        return getattr(op, operator)(x, axis=axis_of(dim, len(x.shape)))
-    return op.Reshape(getattr(op, operator)(op.Reshape(x, [1]), axis=0), [])
+    return like_self(op, getattr(op, operator)(as_vector(op, x), axis=axis_of(dim, len(x.shape))), x)

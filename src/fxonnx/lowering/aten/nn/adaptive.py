@@ -107,6 +107,3 @@ def _static_count(number: Dim) -> int:
     if isinstance(number, Expr):
         raise Unsupported(f"an adaptive pool to {number} windows: their number must be known when compiling")
     return number
-
-
-__all__ = ["averaged", "indices_of_maxima", "largest"]

@@ -22,7 +22,7 @@ from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape
 
 
-@lower("aten.scaled_dot_product_attention")
+@lower("aten.scaled_dot_product_attention", runtime={"scale"})
 def scaled_dot_product_attention(
     op: Builder, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, *, scale: Any = None, enable_gqa: bool = False,
@@ -55,8 +55,7 @@ def scaled_dot_product_attention(
     "aten._scaled_dot_product_flash_attention_for_cpu", "aten._scaled_dot_product_flash_attention",
     "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
     "aten._scaled_dot_product_fused_attention_overrideable", "aten._scaled_dot_product_attention_math",
-    "aten._scaled_dot_product_attention_math_for_mps",
-)  # fmt: skip
+    "aten._scaled_dot_product_attention_math_for_mps", runtime={"scale"})  # fmt: skip
 def attention_of_a_device(
     op: Builder, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
     attn_bias: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, dropout_mask: None = None,

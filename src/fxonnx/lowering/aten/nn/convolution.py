@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Expr
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, number
+from fxonnx.lowering.vocabulary import dtype_of, in_batch, number
 
 
 def per_axis(values: int | Sequence[int], count: int) -> list[int]:
@@ -33,9 +33,8 @@ def conv(
     dilation = per_axis(dilation, count)
     _check_operands(input, weight)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
-    return _batched(
-        op, input, weight, lambda x: _convolved(op, x, weight, bias, per_axis(stride, count), pads, dilation, groups)
-    )
+    told = _told({"strides": per_axis(stride, count), "pads": pads, "dilations": dilation, "group": groups})
+    return in_batch(op, input, len(weight.shape), lambda x: op.Conv(x, weight, bias, **told))
 
 
 @lower("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
@@ -57,8 +56,10 @@ def conv_transpose(
     told = {"strides": strides, "dilations": per_axis(dilation, count), "group": groups}
     if all(more < step for more, step in zip(extra, strides, strict=True)):
         told |= {"pads": before * 2, "output_padding": extra}
-        return _batched(op, input, weight, lambda x: op.ConvTranspose(x, weight, bias, **_told(told)))
-    return _batched(op, input, weight, lambda x: _transposed_further(op, x, weight, bias, before, extra, told))
+        return in_batch(op, input, len(weight.shape), lambda x: op.ConvTranspose(x, weight, bias, **_told(told)))
+    return in_batch(
+        op, input, len(weight.shape), lambda x: _transposed_further(op, x, weight, bias, before, extra, told)
+    )
 
 
 def _transposed_further(
@@ -127,28 +128,6 @@ def conv_tbc(op: Builder, self: Tensor, weight: Tensor, bias: Tensor, pad: int =
     """A convolution of [time, batch, channels] with weights [kernel, in, out]."""
     product = conv(op, op.Transpose(self, perm=[1, 2, 0]), op.Transpose(weight, perm=[2, 1, 0]), bias, padding=[pad])
     return op.Transpose(product, perm=[2, 0, 1])
-
-
-def _convolved(
-    op: Builder,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    strides: list[int],
-    pads: list[int],
-    dilations: list[int],
-    groups: int,
-) -> Tensor:
-    return op.Conv(
-        x, weight, bias, **_told({"strides": strides, "pads": pads, "dilations": dilations, "group": groups})
-    )
-
-
-def _batched(op: Builder, x: Tensor, weight: Tensor, body: Callable[[Tensor], Tensor]) -> Tensor:
-    """`body` of the input as a batch: one without a batch axis gets one for as long."""
-    if len(x.shape) == len(weight.shape):
-        return body(x)
-    return op.Squeeze(body(op.Unsqueeze(x, [0])), [0])
 
 
 def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:

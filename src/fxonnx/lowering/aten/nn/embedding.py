@@ -11,8 +11,9 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, product
 from fxonnx.ir.graph import constant_ints
 from fxonnx.lowering.aten.math.linalg import norm_along
+from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape, widened
 
 _SUM, _MEAN, _MAX = range(3)  # torch.nn.functional.embedding_bag's modes as aten numbers them
 _REDUCE = {_SUM: "ReduceSum", _MEAN: "ReduceMean", _MAX: "ReduceMax"}
@@ -91,8 +92,7 @@ def embedding_bag_of(
     bag = _bag_of_each_index(op, indices, offsets)
     if padded:
         bag = op.Where(op.Equal(indices, cast(op, op.size(padding_idx), dtype_of(indices))), op.size(count), bag)
-    wide = cast(op, rows, dtypes.FLOAT32) if dtype_of(rows).bits < 32 else rows  # as torch sums them
-    return cast(op, _reduced(op, wide, bag, count, mode), dtype_of(rows)), None, None, None
+    return cast(op, _reduced(op, widened(op, rows), bag, count, mode), dtype_of(rows)), None, None, None
 
 
 def _length_of_equal_bags(op: Builder, indices: Tensor, offsets: Tensor) -> int | None:
@@ -112,7 +112,7 @@ def _bag_of_each_index(op: Builder, indices: Tensor, offsets: Tensor) -> Tensor:
     starts = cast(op, offsets, dtypes.INT64)
     zeros = full(op, [indices.shape[0] + 1], 0, dtypes.INT64)
     marks = op.ScatterElements(zeros, starts, full(op, [offsets.shape[0]], 1, dtypes.INT64), axis=0, reduction="add")
-    return op.Slice(op.CumSum(marks, 0), [0], [-1], [0]) - 1
+    return cut(op, op.CumSum(marks, 0), 0, 0, -1) - 1
 
 
 def _reduced(op: Builder, rows: Tensor, bag: Tensor, count: Dim, mode: int) -> Tensor:
@@ -120,21 +120,18 @@ def _reduced(op: Builder, rows: Tensor, bag: Tensor, count: Dim, mode: int) -> T
     dtype, where = dtype_of(rows), op.Unsqueeze(bag, [1])
     shape = (count + 1, rows.shape[1])
     if mode != _MAX:
-        sums = _without_last(op, op.ScatterND(full(op, shape, 0, dtype), where, rows, reduction="add"))
+        sums = cut(op, op.ScatterND(full(op, shape, 0, dtype), where, rows, reduction="add"), 0, 0, -1)
         return (
             sums if mode == _SUM else sums / op.Max(_lengths(op, where, rows, count), np.array(1, dtype_of(rows).numpy))
         )
     lowest = op.ScatterND(full(op, shape, -np.inf, dtype), where, rows, reduction="max")
     empty = op.Equal(_lengths(op, where, rows, count), 0)
-    return op.Where(empty, 0, _without_last(op, lowest))
+    return op.Where(empty, 0, cut(op, lowest, 0, 0, -1))
 
 
 def _lengths(op: Builder, where: Tensor, rows: Tensor, count: Dim) -> Any:
     """[count, 1]: how many rows each bag has, in their dtype."""
     dtype = dtype_of(rows)
     ones = full(op, (rows.shape[0], 1), 1, dtype)
-    return _without_last(op, op.ScatterND(full(op, (count + 1, 1), 0, dtype), where, ones, reduction="add"))
-
-
-def _without_last(op: Builder, x: Tensor) -> Tensor:
-    return op.Slice(x, [0], [-1], [0])
+    sums = op.ScatterND(full(op, (count + 1, 1), 0, dtype), where, ones, reduction="add")
+    return cut(op, sums, 0, 0, -1)

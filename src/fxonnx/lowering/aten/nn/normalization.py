@@ -11,7 +11,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape, widened
 
 # ── by layer ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,7 +98,7 @@ def _by_batch_statistics(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(result, mean, biased variance) of every channel over the batch and the spatial axes; the latter as vectors."""
     axes = [0, *range(2, len(x.shape))]
-    wide = cast(op, x, dtypes.FLOAT32) if dtype_of(x).bits < 32 else x  # as torch computes and keeps them
+    wide = widened(op, x)  # as torch keeps the statistics, too
     mean = op.ReduceMean(wide, axes)
     centred = wide - mean
     variance = op.ReduceMean(centred * centred, axes)
@@ -176,7 +176,7 @@ def native_layer_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(layer_norm, mean, 1 / √(variance + ε)); the statistics keep the normalized axes with size 1."""
     axes = list(range(-len(normalized_shape), 0))
-    wide = cast(op, input, dtypes.FLOAT32) if dtype_of(input).bits < 32 else input
+    wide = widened(op, input)
     mean = op.ReduceMean(wide, axes)
     deviation = _inverse_deviation(op, wide - mean, axes, eps)
     result, dtype = layer_norm(op, input, normalized_shape, weight, bias, eps), dtype_of(input)
@@ -189,7 +189,7 @@ def fused_rms_norm(
 ) -> tuple[Tensor, Tensor]:
     """(rms_norm, 1 / √(mean(x²) + ε))."""
     axes = list(range(-len(normalized_shape), 0))
-    wide = cast(op, input, dtypes.FLOAT32) if dtype_of(input).bits < 32 else input
+    wide = widened(op, input)
     return rms_norm(op, input, normalized_shape, weight, eps), _inverse_deviation(op, wide, axes, _epsilon(input, eps))
 
 

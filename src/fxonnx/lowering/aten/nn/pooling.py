@@ -8,7 +8,7 @@ rounded down, over an input padded behind by what torch's last window reads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.aten.nn.adaptive import averaged, indices_of_maxima, largest
 from fxonnx.lowering.aten.nn.convolution import per_axis
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, full, number, reshape
+from fxonnx.lowering.vocabulary import dtype_of, full, in_batch, number, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,6 @@ def _attributes(axes: Sequence[Windows]) -> dict[str, Any]:
     }
 
 
-def _batched(op: Builder, x: Tensor, spatial: int, body: Callable[[Tensor], Any]) -> Any:
-    """`body` of the input as a batch: one without a batch axis gets one for as long."""
-    if len(x.shape) == spatial + 2:
-        return body(x)
-    results = body(op.Unsqueeze(x, [0]))
-    return tuple(op.Squeeze(item, [0]) for item in results) if isinstance(results, tuple) else op.Squeeze(results, [0])
-
-
 # ── maxima ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -98,7 +90,7 @@ def max_pool(
 ) -> Tensor:
     """The largest element of each window."""
     axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-    return _batched(op, self, len(axes), lambda x: _max_pooled(op, x, axes, outputs=1))
+    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs=1))
 
 
 @lower("aten.max_pool1d_with_indices", "aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices")
@@ -113,7 +105,7 @@ def max_pool_with_indices(
 ) -> tuple[Tensor, Tensor]:
     """The largest element of each window, and where it stands among the elements of its channel."""
     axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-    return _batched(op, self, len(axes), lambda x: _max_pooled(op, x, axes, outputs=2))
+    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs=2))
 
 
 def _max_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> Any:
@@ -207,9 +199,9 @@ def avg_pool(
         raise Unsupported(f"an average pool of {dtype_of(self)}: ONNX has them for floats only")
     axes = _all_windows(self, kernel_size, stride, padding, (1,), ceil_mode)
     if divisor_override is not None:
-        return _batched(op, self, len(axes), lambda x: _window_sums(op, x, axes, divisor_override))
-    return _batched(
-        op, self, len(axes), lambda x: _average_pooled(op, x, axes, count_include_pad, per_axis(padding, len(axes)))
+        return in_batch(op, self, len(axes) + 2, lambda x: _window_sums(op, x, axes, divisor_override))
+    return in_batch(
+        op, self, len(axes) + 2, lambda x: _average_pooled(op, x, axes, count_include_pad, per_axis(padding, len(axes)))
     )
 
 
@@ -258,7 +250,7 @@ def adaptive_avg_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> 
         )
     even = _even_windows(sizes, output_size)
     if even is not None:
-        return _batched(op, self, count, lambda x: op.AveragePool(x, kernel_shape=even, strides=even))
+        return in_batch(op, self, count + 2, lambda x: op.AveragePool(x, kernel_shape=even, strides=even))
     return averaged(op, self, output_size)
 
 

@@ -233,7 +233,7 @@ def convert_element_type(op: Builder, input: Tensor, dtype: DType) -> Tensor:
 # ── fake quantization: what training for it leaves in a model ──
 
 
-@lower("aten.fake_quantize_per_tensor_affine")
+@lower("aten.fake_quantize_per_tensor_affine", runtime={"scale", "zero_point"})
 def fake_quantize_per_tensor(
     op: Builder, self: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int
 ) -> Tensor:
@@ -241,7 +241,7 @@ def fake_quantize_per_tensor(
     return fake_quantize(op, self, Grid(scale, zero_point, quant_min, quant_max, holding(quant_min, quant_max)))
 
 
-@lower("aten.fake_quantize_per_tensor_affine_cachemask")
+@lower("aten.fake_quantize_per_tensor_affine_cachemask", runtime={"scale", "zero_point"})
 def fake_quantize_per_tensor_with_mask(
     op: Builder, self: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int
 ) -> tuple[Tensor, None]:

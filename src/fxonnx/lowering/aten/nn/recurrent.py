@@ -15,6 +15,7 @@ from typing import Any
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
+from fxonnx.lowering.aten.tensor import joining
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of
 
@@ -52,7 +53,7 @@ def _run(
 ) -> tuple[Tensor, ...]:
     """All layers: outputs, then the last states, [layers * directions, batch, hidden] each."""
     x = op.Transpose(x, perm=[1, 0, 2]) if stack.batch_first else x
-    split = [_parts(op, state, stack.layers) for state in initial]
+    split = [joining.even_parts(op, state, stack.layers, 0) for state in initial]
     per_cell = len(params) // (stack.layers * stack.directions)
     cells = [params[start : start + per_cell] for start in range(0, len(params), per_cell)]
     is_projected = per_cell % 2 == 1  # an LSTM whose hidden state has fewer features than its cell state
@@ -65,7 +66,7 @@ def _run(
         x, *last = run_layer(op, stack, x, [states[layer] for states in split], own)
         finals.append(last)
     x = op.Transpose(x, perm=[1, 0, 2]) if stack.batch_first else x
-    return (x, *(_joined(op, states) for states in zip(*finals, strict=True)))
+    return (x, *(joining.joined(op, states, 0) for states in zip(*finals, strict=True)))
 
 
 def _layer(
@@ -74,10 +75,10 @@ def _layer(
     """One layer by its operator: [length, batch, features] to [length, batch, directions * hidden], and last states."""
     recurrence = stack.recurrence
     packed = [[_reordered(op, weight, recurrence.gates) for weight in cell] for cell in cells]
-    input_weight, hidden_weight = (_joined(op, [op.Unsqueeze(cell[i], [0]) for cell in packed]) for i in range(2))
+    input_weight, hidden_weight = (joining.stack(op, [cell[i] for cell in packed]) for i in range(2))
     bias = None
     if stack.has_biases:
-        bias = _joined(op, [op.Unsqueeze(op.Concat(cell[2], cell[3], axis=0), [0]) for cell in packed])
+        bias = joining.stack(op, [op.Concat(cell[2], cell[3], axis=0) for cell in packed])
     attributes = dict(recurrence.attributes)
     if "activations" in attributes:
         attributes["activations"] = attributes["activations"] * stack.directions
@@ -106,7 +107,7 @@ def _scan_layer(
         results.append(_scan(op, stack, x, states, cell, reverse=direction == 1))
     outputs, *last = zip(*results, strict=True)
     y = outputs[0] if stack.directions == 1 else op.Concat(*outputs, axis=-1)
-    return (y, *(_joined(op, [op.Unsqueeze(state, [0]) for state in states]) for states in last))
+    return (y, *(joining.stack(op, states) for states in last))
 
 
 def _scan(
@@ -234,11 +235,3 @@ def _reordered(op: Builder, weight: Tensor, gates: Sequence[int]) -> Tensor:
         return weight
     parts = op.Split(weight, axis=0, num_outputs=len(gates))
     return op.Concat(*(parts[gate] for gate in gates), axis=0)
-
-
-def _parts(op: Builder, tensor: Tensor, count: int) -> Sequence[Tensor]:
-    return [tensor] if count == 1 else op.Split(tensor, axis=0, num_outputs=count)
-
-
-def _joined(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else op.Concat(*tensors, axis=0)

@@ -17,13 +17,14 @@ import numpy as np
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide
-from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.registry import Body, Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of
 
 _CUBIC = -0.75  # torch's cubic coefficient (ATen/native/UpSample.h)
 _CUBIC_ANTIALIASED = -0.5  # PIL's, which torch takes when it antialiases
 
 Factor = float | None
+_NAMES = {"input": "self"}  # of the overloads that take `scale_factors`
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,6 @@ def _scaled(size: Dim, factor: Factor) -> Dim | None:
     return floor_divide(size, int(1 / factor)) if (1 / factor).is_integer() else None
 
 
-def _given(self: Tensor | None, input: Tensor | None) -> Tensor:
-    """The tensor under the name that the overload has for it."""
-    given = self if input is None else input
-    assert given is not None
-    return given
-
-
 def _factors(x: Tensor, factors: Sequence[float] | None, *named: Factor) -> list[Factor]:
     """A factor per spatial axis from `scale_factors`, or from `scales` or `scales_d`, `scales_h`, `scales_w`."""
     count = len(x.shape) - 2
@@ -107,12 +101,11 @@ def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any
 # ── nearest ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.upsample_nearest1d", "aten.upsample_nearest2d", "aten.upsample_nearest3d")
+@lower("aten.upsample_nearest1d", "aten.upsample_nearest2d", "aten.upsample_nearest3d", rename=_NAMES)
 def upsample_nearest(
     op: Builder,
+    self: Tensor,
     output_size: Sequence[Dim] | None,
-    self: Tensor | None = None,
-    input: Tensor | None = None,
     scales: Factor = None,
     scales_d: Factor = None,
     scales_h: Factor = None,
@@ -120,21 +113,23 @@ def upsample_nearest(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """The element at ⌊i / scale⌋."""
-    x = _given(self, input)
-    axes = plan(x, output_size, _factors(x, scale_factors, scales, scales_d, scales_h, scales_w))
+    axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
     if all(map(_reads_like_onnx, axes)):
-        return _resized(op, x, axes, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+        attributes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return _resized(op, self, axes, mode="nearest", **attributes)
+    x = self
     for number, axis in enumerate(axes, start=2):
         x = op.Gather(x, _nearest(axis), axis=number) if axis.before != axis.after else x
     return x
 
 
-@lower("aten._upsample_nearest_exact1d", "aten._upsample_nearest_exact2d", "aten._upsample_nearest_exact3d")
+@lower(
+    "aten._upsample_nearest_exact1d", "aten._upsample_nearest_exact2d", "aten._upsample_nearest_exact3d", rename=_NAMES
+)
 def upsample_nearest_exact(
     op: Builder,
+    self: Tensor,
     output_size: Sequence[Dim] | None,
-    self: Tensor | None = None,
-    input: Tensor | None = None,
     scales: Factor = None,
     scales_d: Factor = None,
     scales_h: Factor = None,
@@ -142,10 +137,9 @@ def upsample_nearest_exact(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """The element at ⌊(i + ½) / scale⌋: the one whose centre is nearest."""
-    x = _given(self, input)
-    axes = plan(x, output_size, _factors(x, scale_factors, scales, scales_d, scales_h, scales_w))
+    axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
     attributes = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
-    return _resized(op, x, axes, mode="nearest", **attributes)
+    return _resized(op, self, axes, mode="nearest", **attributes)
 
 
 def _reads_like_onnx(axis: Resizing) -> bool:
@@ -171,13 +165,12 @@ def _nearest(axis: Resizing) -> np.ndarray:
 # ── linear and cubic ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_trilinear3d")
+@lower("aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_trilinear3d", rename=_NAMES)
 def upsample_linear(
     op: Builder,
+    self: Tensor,
     output_size: Sequence[Dim] | None,
     align_corners: bool,
-    self: Tensor | None = None,
-    input: Tensor | None = None,
     scales: Factor = None,
     scales_d: Factor = None,
     scales_h: Factor = None,
@@ -185,61 +178,45 @@ def upsample_linear(
     scale_factors: Sequence[float] | None = None,
 ) -> Tensor:
     """Linear interpolation along each spatial axis."""
-    x = _given(self, input)
-    factors = _factors(x, scale_factors, scales, scales_d, scales_h, scales_w)
-    return _interpolated(op, x, output_size, factors, align_corners, mode="linear")
+    factors = _factors(self, scale_factors, scales, scales_d, scales_h, scales_w)
+    return _interpolated(op, self, output_size, factors, align_corners, mode="linear")
 
 
-@lower("aten.upsample_bicubic2d")
-def upsample_bicubic(
-    op: Builder,
-    output_size: Sequence[Dim] | None,
-    align_corners: bool,
-    self: Tensor | None = None,
-    input: Tensor | None = None,
-    scales_h: Factor = None,
-    scales_w: Factor = None,
-    scale_factors: Sequence[float] | None = None,
-) -> Tensor:
-    """Cubic convolution along both spatial axes. Keys 1981."""
-    x = _given(self, input)
-    factors = _factors(x, scale_factors, None, None, scales_h, scales_w)
-    return _interpolated(op, x, output_size, factors, align_corners, mode="cubic", cubic_coeff_a=_CUBIC)
+_ALONG_TWO_AXES = {
+    "upsample_bicubic2d": (
+        "Cubic convolution along both spatial axes. Keys 1981.",
+        {"mode": "cubic", "cubic_coeff_a": _CUBIC},
+    ),
+    "_upsample_bilinear2d_aa": (
+        "Linear interpolation with a kernel as wide as the step when shrinking, as PIL does it.",
+        {"mode": "linear", "exclude_outside": 1, "antialias": 1},
+    ),
+    "_upsample_bicubic2d_aa": (
+        "Cubic convolution with a kernel as wide as the step when shrinking, as PIL does it.",
+        {"mode": "cubic", "cubic_coeff_a": _CUBIC_ANTIALIASED, "exclude_outside": 1, "antialias": 1},
+    ),
+}
 
 
-@lower("aten._upsample_bilinear2d_aa")
-def upsample_bilinear_antialiased(
-    op: Builder,
-    output_size: Sequence[Dim] | None,
-    align_corners: bool,
-    self: Tensor | None = None,
-    input: Tensor | None = None,
-    scales_h: Factor = None,
-    scales_w: Factor = None,
-    scale_factors: Sequence[float] | None = None,
-) -> Tensor:
-    """Linear interpolation with a kernel as wide as the step when shrinking, as PIL does it."""
-    x = _given(self, input)
-    factors = _factors(x, scale_factors, None, None, scales_h, scales_w)
-    return _interpolated(op, x, output_size, factors, align_corners, mode="linear", exclude_outside=1, antialias=1)
+def _along_two_axes(name: str, what: str, attributes: dict[str, Any]) -> Body:
+    def body(
+        op: Builder,
+        self: Tensor,
+        output_size: Sequence[Dim] | None,
+        align_corners: bool,
+        scales_h: Factor = None,
+        scales_w: Factor = None,
+        scale_factors: Sequence[float] | None = None,
+    ) -> Tensor:
+        factors = _factors(self, scale_factors, None, None, scales_h, scales_w)
+        return _interpolated(op, self, output_size, factors, align_corners, **attributes)
+
+    body.__name__, body.__doc__ = name, what
+    return body
 
 
-@lower("aten._upsample_bicubic2d_aa")
-def upsample_bicubic_antialiased(
-    op: Builder,
-    output_size: Sequence[Dim] | None,
-    align_corners: bool,
-    self: Tensor | None = None,
-    input: Tensor | None = None,
-    scales_h: Factor = None,
-    scales_w: Factor = None,
-    scale_factors: Sequence[float] | None = None,
-) -> Tensor:
-    """Cubic convolution with a kernel as wide as the step when shrinking, as PIL does it."""
-    x = _given(self, input)
-    factors = _factors(x, scale_factors, None, None, scales_h, scales_w)
-    attributes = {"cubic_coeff_a": _CUBIC_ANTIALIASED, "exclude_outside": 1, "antialias": 1}
-    return _interpolated(op, x, output_size, factors, align_corners, mode="cubic", **attributes)
+for _name, (_what, _attributes) in _ALONG_TWO_AXES.items():
+    lower(f"aten.{_name}", rename=_NAMES)(_along_two_axes(_name, _what, _attributes))
 
 
 def _interpolated(

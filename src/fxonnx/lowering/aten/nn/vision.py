@@ -10,7 +10,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, positions, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, in_batch, number, positions, reshape
 
 _GRID_MODES = ("linear", "nearest", "cubic")
 _GRID_PADDINGS = ("zeros", "border", "reflection")
@@ -71,21 +71,20 @@ def im2col(
     stride: Sequence[int],
 ) -> Tensor:
     """[N, C·kernel, windows]: the elements of every window as a column (torch.nn.Unfold)."""
-    if len(self.shape) == 3:
-        return op.Squeeze(im2col(op, op.Unsqueeze(self, [0]), kernel_size, dilation, padding, stride), [0])
-    x = self
-    if any(padding):
-        x = op.Pad(x, [*padding, *padding], number(op, 0, x), [2, 3])
-    counts = []
-    for axis, kernel, step, stride_ in zip((2, 4), kernel_size, dilation, stride, strict=True):
-        size = x.shape[axis]
-        counts.append((size - step * (kernel - 1) - 1) // stride_ + 1)
-        x = op.Gather(x, _window_elements(op, counts[-1], kernel, step, stride_), axis=axis)
-    columns = op.Transpose(
-        x, perm=[0, 1, 2, 4, 3, 5]
-    )  # batch, channel, kernel rows and columns, window rows and columns
-    rows = self.shape[1] * kernel_size[0] * kernel_size[1]
-    return reshape(op, columns, (self.shape[0], rows, product(counts)))
+
+    def columns(x: Tensor) -> Tensor:
+        batch, channels = x.shape[:2]
+        if any(padding):
+            x = op.Pad(x, [*padding, *padding], number(op, 0, x), [2, 3])
+        counts = []
+        for axis, kernel, step, stride_ in zip((2, 4), kernel_size, dilation, stride, strict=True):
+            counts.append((x.shape[axis] - step * (kernel - 1) - 1) // stride_ + 1)
+            x = op.Gather(x, _window_elements(op, counts[-1], kernel, step, stride_), axis=axis)
+        # to batch, channel, kernel rows and columns, window rows and columns
+        x = op.Transpose(x, perm=[0, 1, 2, 4, 3, 5])
+        return reshape(op, x, (batch, channels * kernel_size[0] * kernel_size[1], product(counts)))
+
+    return in_batch(op, self, 4, columns)
 
 
 def _window_elements(op: Builder, count: Dim, kernel: int, dilation: int, stride: int) -> Tensor:
@@ -107,10 +106,8 @@ def col2im(
     stride: Sequence[int],
 ) -> Tensor:
     """The sum of windows given as columns, each put where it came from (torch.nn.Fold)."""
-    if len(self.shape) == 2:
-        return op.Squeeze(col2im(op, op.Unsqueeze(self, [0]), output_size, kernel_size, dilation, padding, stride), [0])
-    pads = [*padding, *padding]
-    return op.Col2Im(self, output_size, kernel_size, dilations=dilation, pads=pads, strides=stride)
+    told = {"dilations": dilation, "pads": [*padding, *padding], "strides": stride}
+    return in_batch(op, self, 3, lambda x: op.Col2Im(x, output_size, kernel_size, **told))
 
 
 @lower("aten.channel_shuffle", "aten.native_channel_shuffle")

@@ -18,7 +18,7 @@ from fxonnx.ir.dims import Dim, Expr
 from fxonnx.lowering.aten.spectral.fft import MATRIX_BYTES, matrix, matrix_size
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import COMPLEX, Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_batch, reshape
 
 _SELF = SAME.of("self")
 _PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -83,10 +83,9 @@ def stft(
     half = is_real and onesided is not False
     kind = "r2c" if half else "r2c whole" if is_real else "c2c"
     frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
-    signal = op.Unsqueeze(self, [0]) if len(self.shape) == 2 else self
     is_large = matrix_size(kind, n_fft) * 4 > MATRIX_BYTES or dtype_of(self) is dtypes.FLOAT64
-    spectrum = (_by_operator if is_large else _by_convolution)(op, signal, frames, kind)
-    return op.Squeeze(spectrum, [0]) if len(self.shape) == 2 else spectrum
+    transformed = _by_operator if is_large else _by_convolution
+    return in_batch(op, self, 3, lambda signal: transformed(op, signal, frames, kind))
 
 
 @lower("aten.stft.center")
@@ -148,15 +147,16 @@ def istft(
     length: Dim | None = None, return_complex: bool = False,
 ) -> Tensor:  # fmt: skip
     """Frames transformed back, windowed, added where they overlap, divided by the sum of the squared windows."""
-    batched = self if len(self.shape) == 4 else op.Unsqueeze(self, [0])
     half = onesided if onesided is not None else self.shape[-3] != n_fft
     if return_complex:
         raise Unsupported("return_complex=True; take the real and the imaginary signal apart")
     frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
-    signal = _overlapped(op, batched, frames, half) / _envelope(op, frames, batched.shape[-2], self)
-    signal = _cut(op, signal, n_fft // 2 if center else 0, length)
-    signal = op.Squeeze(signal, [1])
-    return signal if len(self.shape) == 4 else op.Squeeze(signal, [0])
+
+    def transformed(spectrum: Tensor) -> Tensor:
+        signal = _overlapped(op, spectrum, frames, half) / _envelope(op, frames, spectrum.shape[-2], self)
+        return op.Squeeze(_cut(op, signal, n_fft // 2 if center else 0, length), [1])
+
+    return in_batch(op, self, 4, transformed)
 
 
 def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, half: bool) -> Tensor:

@@ -36,7 +36,7 @@ def ones(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor
     return full(op, size, 1, dtype or dtypes.FLOAT32)
 
 
-@lower("aten.full.default")
+@lower("aten.full.default", runtime={"fill_value"})
 def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """A tensor of one value, in the value's own dtype unless another is given."""
     return _filled(op, size, fill_value, dtype or _number_dtype(fill_value))
@@ -54,7 +54,7 @@ def ones_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
     return full(op, self.shape, 1, dtype or dtype_of(self))
 
 
-@lower("aten.full_like")
+@lower("aten.full_like", runtime={"fill_value"})
 def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value in the shape of another tensor, and in its dtype unless one is given."""
     return _filled(op, self.shape, fill_value, dtype or dtype_of(self))
@@ -72,13 +72,13 @@ def new_ones(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None
     return full(op, size, 1, dtype or dtype_of(self))
 
 
-@lower("aten.new_full")
+@lower("aten.new_full", runtime={"fill_value"})
 def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value of a shape, in another tensor's dtype unless one is given."""
     return _filled(op, size, fill_value, dtype or dtype_of(self))
 
 
-@lower("aten.fill")
+@lower("aten.fill", runtime={"value"})
 def fill(op: Builder, self: Tensor, value: Any) -> Tensor:
     """The value, in the shape and dtype of another tensor."""
     return _filled(op, self.shape, value, dtype_of(self))
@@ -90,7 +90,7 @@ def zero(op: Builder, self: Tensor) -> Tensor:
     return full(op, self.shape, 0, dtype_of(self))
 
 
-@lower("aten.scalar_tensor")
+@lower("aten.scalar_tensor", runtime={"s"})
 def scalar_tensor(op: Builder, s: Any, dtype: DType | None = None) -> Tensor:
     """A 0-dim tensor of a number, float32 unless a dtype is given."""
     return as_tensor(op, s, dtype or dtypes.FLOAT32)
@@ -111,7 +111,7 @@ def _filled(op: Builder, size: Sequence[Dim], value: Any, dtype: DType) -> Tenso
 # ── sequences ──
 
 
-@lower("aten.arange")
+@lower("aten.arange", runtime={"start", "end", "step"})
 def arange(op: Builder, end: Any, start: Any = 0, step: Any = 1, dtype: DType | None = None) -> Tensor:
     """start, start + step, … below end; of integers int64, else float32, unless a dtype is given.
 
@@ -128,7 +128,7 @@ def arange(op: Builder, end: Any, start: Any = 0, step: Any = 1, dtype: DType | 
     return cast(op, _steps(op, count, first, step), dtype)
 
 
-@lower("aten.range")
+@lower("aten.range", runtime={"start", "end", "step"})
 def range_to(op: Builder, start: Any, end: Any, step: Any = 1, dtype: DType | None = None) -> Tensor:
     """start, start + step, … up to and including end; torch.range, which arange replaced."""
     dtype = dtype or _number_dtype(start, end, step, 1.0)
@@ -142,14 +142,14 @@ def _steps(op: Builder, count: Tensor, start: Tensor, step: Tensor) -> Tensor:
     return op.Cast(op.Range(0, count, 1), to=dtypes.FLOAT64) * step + start
 
 
-@lower("aten.linspace")
+@lower("aten.linspace", runtime={"start", "end"})
 def linspace(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType | None = None) -> Tensor:
     """`steps` numbers from start to end, both included; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32
     return cast(op, _evenly(op, start, end, steps, dtype), dtype)
 
 
-@lower("aten.logspace")
+@lower("aten.logspace", runtime={"start", "end"})
 def logspace(op: Builder, start: Any, end: Any, steps: Dim, base: float = 10.0, dtype: DType | None = None) -> Tensor:
     """`base` to the powers of linspace; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32

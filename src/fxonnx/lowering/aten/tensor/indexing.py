@@ -23,11 +23,14 @@ from fxonnx.lowering.aten.tensor.shape import without
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import (
+    as_vector,
     axis_of,
     cast,
     dtype_of,
     expand,
+    flat,
     full,
+    like_self,
     number,
     positions,
     reshape,
@@ -35,16 +38,6 @@ from fxonnx.lowering.vocabulary import (
 )
 
 MASKS = (dtypes.BOOL, dtypes.UINT8)
-
-
-def flat(op: Any, x: Any) -> Any:
-    """All elements as a vector."""
-    return x if len(x.shape) == 1 else op.Reshape(x, [-1])
-
-
-def as_vector(op: Any, x: Any) -> Any:
-    """A scalar as a vector of one element; anything else as it is."""
-    return x if len(x.shape) else op.Reshape(x, [1])
 
 
 def int64(op: Any, index: Any) -> Any:
@@ -189,7 +182,7 @@ def clamped(op: Any, x: Any, indices: Sequence[Any]) -> list[Any]:
 def index_select(op: Builder, self: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices at `index` along `dim`."""
     found = op.Gather(as_vector(op, self), as_vector(op, index), axis=axis_of(dim, len(self.shape)))
-    return found if self.shape else op.Reshape(found, [])
+    return like_self(op, found, self)
 
 
 @lower("aten.gather")
@@ -198,7 +191,7 @@ def gather(op: Builder, self: Tensor, dim: int, index: Tensor, sparse_grad: bool
     if index.shape and len(index.shape) != len(self.shape):  # torch lets an empty index have any rank
         return op.Gather(flat(op, self), index, axis=0)
     found = op.GatherElements(as_vector(op, self), as_vector(op, index), axis=axis_of(dim, len(self.shape)))
-    return found if index.shape else op.Reshape(found, [])
+    return like_self(op, found, index)
 
 
 @lower("aten.take")
@@ -235,13 +228,13 @@ def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | N
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _memory_order(op: Any, x: Any, memory: tuple[Sequence[Any], Dim] | None) -> tuple[Any, list[int]]:
+def _memory_order(op: Any, x: Any, layout: tuple[Sequence[Any], Dim] | None) -> tuple[Any, list[int]]:
     """The elements in the order of memory, and the order of axes that gave it. Raises Unsupported where memory holds
     more than `x` shows."""
     order = list(range(len(x.shape)))
-    if memory is None:
+    if layout is None:
         return x, order
-    strides, offset = memory
+    strides, offset = layout
     if all(isinstance(stride, int) for stride in strides):
         order.sort(key=lambda axis: -strides[axis])
     expected: Dim = 1
@@ -263,23 +256,23 @@ def _memory_places(op: Any, size: Sequence[Dim], stride: Sequence[Dim], offset: 
     return total
 
 
-@lower("aten.as_strided", "aten.as_strided_copy")
+@lower("aten.as_strided", "aten.as_strided_copy", layout=True)
 def as_strided(
     op: Builder,
     self: Tensor,
     size: Sequence[Dim],
     stride: Sequence[Dim],
     storage_offset: Dim | None = None,
-    memory: tuple[Sequence[Dim], Dim] | None = None,
+    layout: tuple[Sequence[Dim], Dim] | None = None,
 ) -> Tensor:
     """The elements at `storage_offset + Σ index * stride` of the memory of `self`, whose own strides and offset are
-    `memory`.
+    `layout`.
     """
-    x, _ = _memory_order(op, self, memory)
+    x, _ = _memory_order(op, self, layout)
     return op.Gather(flat(op, x), _memory_places(op, size, stride, storage_offset or 0), axis=0)
 
 
-@lower("aten.as_strided_scatter")
+@lower("aten.as_strided_scatter", layout=True)
 def as_strided_scatter(
     op: Builder,
     self: Tensor,
@@ -287,10 +280,10 @@ def as_strided_scatter(
     size: Sequence[Dim],
     stride: Sequence[Dim],
     storage_offset: Dim | None = None,
-    memory: tuple[Sequence[Dim], Dim] | None = None,
+    layout: tuple[Sequence[Dim], Dim] | None = None,
 ) -> Tensor:
     """`self` with the elements that `as_strided` would read replaced."""
-    x, order = _memory_order(op, self, memory)
+    x, order = _memory_order(op, self, layout)
     places = flat(op, _memory_places(op, size, stride, storage_offset or 0))
     written = op.ScatterElements(flat(op, x), places, flat(op, cast(op, src, dtype_of(self))))
     return transpose(op, reshape(op, written, x.shape), np.argsort(order).tolist())
@@ -360,6 +353,3 @@ def searchsorted(
     if len(sequence.shape) > 1:
         sequence = op.Unsqueeze(sequence, [-2])
     return _counted(op, sequence, self, right or side == "right", out_int32)
-
-
-__all__ = ["Index", "as_vector", "flat", "index_of", "int64", "merged", "positions"]

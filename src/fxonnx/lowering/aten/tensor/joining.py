@@ -144,15 +144,10 @@ def split(op: Builder, self: Tensor, split_size: Dim, dim: int = 0) -> list[Tens
 
 
 @lower("aten.split_with_sizes", "aten.split_with_sizes_copy", "aten.unsafe_split_with_sizes")
+@lower("aten.split.sizes", rename={"split_size": "split_sizes"})
 def split_with_sizes(op: Builder, self: Tensor, split_sizes: Sequence[Dim], dim: int = 0) -> list[Tensor]:
     """Parts of the given sizes along `dim`."""
     return parts(op, self, split_sizes, axis_of(dim, len(self.shape)))
-
-
-@lower("aten.split.sizes")
-def split_sizes(op: Builder, self: Tensor, split_size: Sequence[Dim], dim: int = 0) -> list[Tensor]:
-    """Parts of the given sizes along `dim`."""
-    return split_with_sizes(op, self, split_size, dim)
 
 
 @lower("aten.chunk", "aten.unsafe_chunk")

@@ -6,7 +6,6 @@ that shape.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
 from fxonnx.lowering.aten.nn.activation import SELU_ALPHA, SELU_SCALE
 from fxonnx.lowering.promote import as_tensor
-from fxonnx.lowering.registry import Body, lower
+from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full
 
 # ── the two generators ──
@@ -68,36 +67,13 @@ def randn_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
     return _normal(op, self.shape, dtype or dtype_of(self))
 
 
-def with_bounds(body: Body) -> Body:
-    """The body with its argument `start` called `from`, which is what the aten schema calls it and Python does not
-    allow.
-    """
-    parameters = list(inspect.signature(body).parameters.values())
-    renamed = [
-        item.replace(name="from", kind=inspect.Parameter.POSITIONAL_ONLY) if item.name == "start" else item
-        for item in parameters
-    ]
-
-    def called(op: Builder, self: Tensor, **bounds: Any) -> Tensor:
-        return body(op, self, **{"start" if name == "from" else name: item for name, item in bounds.items()})
-
-    called.__doc__ = body.__doc__
-    called.__wrapped__ = body  # type: ignore[attr-defined]
-    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [item.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for item in renamed]
-    )
-    return called
-
-
-@lower("aten.uniform")
-@with_bounds
+@lower("aten.uniform", rename={"from": "start"})
 def uniform(op: Builder, self: Tensor, start: float = 0.0, to: float = 1.0) -> Tensor:
     """Uniform in [from, to), in the shape and dtype of another tensor."""
     return _moved(op, _uniform(op, self.shape, dtype_of(self)), start, to - start)
 
 
-@lower("aten.random")
-@with_bounds
+@lower("aten.random", rename={"from": "start"})
 def random(op: Builder, self: Tensor, start: int | None = None, to: int | None = None) -> Tensor:
     """Integers uniform in [from, to); without bounds, all that the dtype represents from 0 on."""
     dtype = dtype_of(self)

@@ -18,15 +18,18 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, minimum
 from fxonnx.ir.infer.call import broadcast
-from fxonnx.lowering.aten.tensor.indexing import MASKS, as_vector, clamped, flat, index_of, int64, without_scalar_masks
+from fxonnx.lowering.aten.tensor.indexing import MASKS, clamped, index_of, int64, without_scalar_masks
 from fxonnx.lowering.aten.tensor.joining import LAST, cut, joined
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import (
+    as_vector,
     axis_of,
     cast,
     dtype_of,
     expand,
+    flat,
     full,
+    like_self,
     number,
     positions,
     reshape,
@@ -41,11 +44,6 @@ _REDUCTIONS = {
     "amax": ("max", -math.inf),
     "amin": ("min", math.inf),
 }
-
-
-def like_self(op: Any, result: Any, self: Any) -> Any:
-    """The result of work on `as_vector(self)`, a scalar again where `self` is one."""
-    return result if self.shape else op.Reshape(result, [])
 
 
 def written(op: Any, data: Any, index: Any, updates: Any, axis: int, reduction: str = "none") -> Any:
@@ -214,7 +212,7 @@ def index_copy(op: Builder, self: Tensor, dim: int, index: Tensor, source: Tenso
     return _slices_written(op, self, dim, index, source)
 
 
-@lower("aten.index_fill")
+@lower("aten.index_fill", runtime={"value"})
 def index_fill(op: Builder, self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """The slices at `index` along `dim` filled with a number."""
     axis = axis_of(dim, len(self.shape))

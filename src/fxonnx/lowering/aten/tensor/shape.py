@@ -32,15 +32,10 @@ def resolved(shape: Sequence[Dim], size: Sequence[Dim]) -> tuple[Dim, ...]:
 
 
 @lower("aten.view", "aten._unsafe_view", "aten.view_copy", "aten._reshape_copy")
+@lower("aten.reshape", rename={"shape": "size"})
 def view(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
     """The elements in row-major order under shape `size`, of which one dim may be -1."""
     return reshape(op, self, resolved(self.shape, size))
-
-
-@lower("aten.reshape")
-def reshape_(op: Builder, self: Tensor, shape: Sequence[Dim]) -> Tensor:
-    """As `view`; whether torch copies is no question here."""
-    return view(op, self, shape)
 
 
 @lower("aten.resize")
@@ -118,15 +113,10 @@ def _swapped(rank: int, first: int, second: int) -> list[int]:
 
 
 @lower("aten.transpose.int", "aten.transpose_copy.int", "aten.swapdims")
+@lower("aten.swapaxes", rename={"axis0": "dim0", "axis1": "dim1"})
 def swap(op: Builder, self: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged."""
     return transpose(op, self, _swapped(len(self.shape), dim0, dim1))
-
-
-@lower("aten.swapaxes")
-def swapaxes(op: Builder, self: Tensor, axis0: int, axis1: int) -> Tensor:
-    """Two axes exchanged."""
-    return swap(op, self, axis0, axis1)
 
 
 @lower("aten.t", "aten.t_copy", "aten.mT", "aten.mH", "aten.matrix_H", "aten.adjoint")

@@ -14,11 +14,10 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.lowering.aten.math.reduction import any_, count_nonzero
-from fxonnx.lowering.aten.tensor.indexing import as_vector, flat
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.aten.tensor.shape import movedim, without
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, reshape
+from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, flat, full, number, positions, reshape
 
 
 def ordered(op: Any, x: Any, k: Dim, dim: int, largest: bool) -> tuple[Any, Any]:
@@ -143,7 +142,7 @@ def mode(op: Builder, self: Tensor, dim: int = -1, keepdim: bool = False) -> tup
 _ROUNDED = {"lower": "Floor", "higher": "Ceil", "nearest": "Round"}
 
 
-@lower("aten.quantile")
+@lower("aten.quantile", runtime={"q"})
 def quantile(
     op: Builder,
     self: Tensor,
@@ -160,7 +159,7 @@ def quantile(
     return _quantiles(op, self, found, q, dim, keepdim)
 
 
-@lower("aten.nanquantile")
+@lower("aten.nanquantile", runtime={"q"})
 def nanquantile(
     op: Builder,
     self: Tensor,
