@@ -275,7 +275,7 @@ def _adjugate(op: Builder, x: Tensor, size: int) -> Tensor:
     transposed = op.Transpose(x, perm=[*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2])
     if size == 2:
         swapped = op.Gather(op.Gather(transposed, [1, 0], axis=-1), [1, 0], axis=-2)
-        return swapped * np.array([[1, -1], [-1, 1]], dtype_of(x).numpy)
+        return swapped * [[1, -1], [-1, 1]]
 
     def turned(rows: list[int], columns: list[int]) -> Tensor:
         return op.Gather(op.Gather(transposed, rows, axis=-2), columns, axis=-1)

@@ -190,9 +190,8 @@ def _norm(op: Builder, difference: Tensor, p: float) -> Tensor:
     """The p-norm over the last axis."""
     match p:
         case 0:
-            return op.ReduceSum(
-                op.Cast(op.Not(op.Equal(difference, 0)), to=dtype_of(difference).code), [-1], keepdims=0
-            )
+            differs = cast(op, op.Not(op.Equal(difference, 0)), dtype_of(difference))
+            return op.ReduceSum(differs, [-1], keepdims=0)
         case 1:
             return op.ReduceL1(difference, [-1], keepdims=0)
         case 2:

@@ -11,8 +11,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
@@ -20,7 +18,7 @@ from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.aten.tensor.shape import without
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, number, widened
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, full, number, widened
 
 Axes = int | Sequence[int] | None
 
@@ -170,7 +168,7 @@ def _first_extremum(op: Any, x: Any, axis: int, largest: bool) -> tuple[Any, Any
 
 def _along(op: Any, x: Any, dim: int, keepdim: bool, largest: bool) -> tuple[Any, Any]:
     if not x.shape:
-        return x, op.ConstantOfShape([], value=np.array([0], np.int64))
+        return x, full(op, [], 0, dtypes.INT64)
     axis = axis_of(dim, len(x.shape))
     value, position = _first_extremum(op, x, axis, largest)
     return (value, position) if keepdim else (without(op, value, [axis]), without(op, position, [axis]))

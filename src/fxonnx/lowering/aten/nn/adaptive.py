@@ -38,7 +38,7 @@ def _averaged_axis(op: Builder, x: Tensor, axis: int, count: int) -> Tensor:
     trailing = [1] * (len(x.shape) - axis - 1)
     inside = positions(op, _longest(size, count)) < lengths
     inside = reshape(op, inside, (count, _longest(size, count), *trailing))
-    read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), np.array(0, dtype.numpy))
+    read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), 0)
     divisors = reshape(op, cast(op, lengths, dtype), (count, *trailing))
     return op.ReduceSum(read, [axis + 1], keepdims=0) / divisors
 

@@ -121,9 +121,7 @@ def _reduced(op: Builder, rows: Tensor, bag: Tensor, count: Dim, mode: int) -> T
     shape = (count + 1, rows.shape[1])
     if mode != _MAX:
         sums = cut(op, op.ScatterND(full(op, shape, 0, dtype), where, rows, reduction="add"), 0, 0, -1)
-        return (
-            sums if mode == _SUM else sums / op.Max(_lengths(op, where, rows, count), np.array(1, dtype_of(rows).numpy))
-        )
+        return sums if mode == _SUM else sums / op.Max(_lengths(op, where, rows, count), 1)
     lowest = op.ScatterND(full(op, shape, -np.inf, dtype), where, rows, reduction="max")
     empty = op.Equal(_lengths(op, where, rows, count), 0)
     return op.Where(empty, 0, cut(op, lowest, 0, 0, -1))

@@ -92,7 +92,7 @@ def _factors(x: Tensor, factors: Sequence[float] | None, *named: Factor) -> list
 def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any) -> Tensor:
     """Resize of the spatial axes: by constant scales where the factors were given, by sizes otherwise."""
     if all(axis.by_scale for axis in axes):
-        return op.Resize(x, None, np.array([1, 1, *(axis.factor for axis in axes)], np.float32), **attributes)
+        return op.Resize(x, None, [1.0, 1.0, *(axis.factor for axis in axes)], **attributes)
     if all(axis.by_size for axis in axes):
         return op.Resize(x, None, None, (*x.shape[:2], *(axis.after for axis in axes)), **attributes)
     raise Unsupported(f"a resize by the factors {[axis.factor for axis in axes]} to sizes that are not their products")

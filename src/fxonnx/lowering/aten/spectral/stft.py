@@ -133,8 +133,7 @@ def _by_operator(op: Builder, signal: Tensor, frames: Framing, kind: str) -> Ten
     is_exact = dtype_of(signal) is dtypes.FLOAT64 or not frames.samples & (frames.samples - 1)
     wide = dtype_of(signal) if is_exact else dtypes.FLOAT64
     window = None if frames.window is None else cast(op, frames.window, wide)
-    samples, hop = np.array(frames.samples), np.array(frames.hop)
-    found = op.STFT(cast(op, signal, wide), hop, window, samples, onesided=int(kind == "r2c"))
+    found = op.STFT(cast(op, signal, wide), frames.hop, window, frames.samples, onesided=int(kind == "r2c"))
     found = cast(op, found, dtype_of(signal))
     found = found * frames.samples**-0.5 if frames.normalized else found
     return op.Transpose(found, perm=[0, 2, 1, 3])

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide
@@ -153,7 +151,7 @@ def quantile(
 ) -> Tensor:
     """The elements of rank q (n - 1) along `dim`, NaN where there is one; several `q` make a first axis."""
     x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
-    last = op.Cast([x.shape[-1] - 1], to=dtype_of(x).code)
+    last = op.Cast([x.shape[-1] - 1], to=dtype_of(x))
     spoiled = any_(op, op.IsNaN(x), -1, True)  # then the last one in order is NaN
     found = _of_rank(op, x, op.Where(spoiled, last, probabilities * last), interpolation)
     return _quantiles(op, self, found, q, dim, keepdim)
@@ -279,4 +277,4 @@ def _run_starts(op: Any, x: Any, axis: int) -> Any:
     """bool[n]: whether a slice along the axis differs from the one before; the first does."""
     differs = op.Not(op.Equal(cut(op, x, axis, 1, LAST), cut(op, x, axis, 0, -1)))
     others = [other for other in range(len(x.shape)) if other != axis]
-    return op.Concat(np.array([True]), any_(op, differs, others) if others else differs, axis=0)
+    return op.Concat([True], any_(op, differs, others) if others else differs, axis=0)
