@@ -361,8 +361,9 @@ def tensor_type(fake: Any, dim: Callable[[Any], Dim]) -> TensorType:
 def arguments(node: fx.Node, lowering: Lowering) -> dict[str, Any]:
     """The fx arguments that the body takes, by its own names."""
     given = {**dict(zip(arguments_of(node.target).positional, node.args, strict=False)), **node.kwargs}
-    named = ((lowering.named(name), item) for name, item in given.items())
-    return {name: item for name, item in named if name in lowering.accepted}
+    if lowering.rename:
+        given = {lowering.named(name): item for name, item in given.items()}
+    return {name: item for name, item in given.items() if name in lowering.accepted}
 
 
 def _refuse_read_numbers(node: fx.Node, lowering: Lowering, bound: Mapping[str, Any]) -> None:

@@ -71,12 +71,6 @@ class Lowering:
         """`nn.activation`: the body's module below `lowering/aten`; the whole name of a user's own."""
         return self.body.__module__.removeprefix(f"{ATEN}.")
 
-    @property
-    def place(self) -> str:
-        """`file.py:line` of the body."""
-        code = inspect.unwrap(self.body).__code__
-        return f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
-
     def fits(self, arguments: Iterable[str] | None) -> bool:
         """Whether the body can be called with the arguments of an overload; None are those of a higher-order op, in
         order."""
