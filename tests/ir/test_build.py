@@ -167,6 +167,16 @@ def test_sizes_are_known(op, x):
     assert op.size(n + 1).shape == ()
 
 
+def test_a_list_of_sizes_is_an_input(op, x):
+    results = [op.Reshape(x, [n, 2, 2]), op.Expand(1.0, (2, n)), op.Range(0, n, 1), op.ConstantOfShape([])]
+    assert [each.shape for each in results] == [(n, 2, 2), (2, n), (n,), ()]
+    assert lines(op, *results)[:2] == [
+        "%0: i64[1] = Shape(x) {start=0, end=1}",
+        "%1: i64[3] = Concat(%0, i64[2](2, 2)) {axis=0}",
+    ]
+    assert op.nodes[-1].inputs[0].data.array().dtype == np.int64
+
+
 def test_a_size_can_come_from_a_value(op, x):
     op.define_size("u0", op.ReduceMax(op.Cast(x, to=dtypes.INT64), keepdims=0))
     assert op.Expand(op.constant([1.0]), [symbol("u0")]).shape == (symbol("u0"),)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from tests.lowering.support import check
 
 from fxonnx import errors
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.lowering.promote import as_tensor
+from fxonnx.lowering.registry import USERS, register_lowering
 
 ONES = torch.ones(3)
 
@@ -33,6 +38,14 @@ FLOATS = {
     "masked": lambda x: torch.ones(3).masked_fill(torch.tensor([True, False, True]), x.item()),
     "clamped": lambda x: torch.linspace(-9, 9, 7).clamp(min=x.item()),
     "narrow": lambda x: torch.ones(3, dtype=torch.float16) * x.item(),
+    "power": lambda x: torch.full((3,), 2.0) ** x.item(),
+    "rounded down": lambda x: torch.div(torch.linspace(-9, 9, 7), x.item(), rounding_mode="floor"),
+    "interpolated": lambda x: torch.lerp(torch.zeros(3), torch.ones(3), x.item()),
+    "factor of a product": lambda x: torch.addcmul(torch.ones(3), ONES, ONES, value=x.item()),
+    "factor of a quotient": lambda x: torch.addcdiv(torch.ones(3), ONES, ONES, value=x.item()),
+    "filled like another": lambda x: (torch.full_like(ONES, x.item()), ONES.new_full((2,), x.item())),
+    "filled at an index": lambda x: torch.ones(3).index_fill(0, torch.tensor([1]), x.item()),
+    "sequence": lambda x: torch.linspace(x.item(), 5.0, 4),
     "result": lambda x: x.item(),
 }
 
@@ -49,6 +62,15 @@ def test_bools() -> None:
 def test_a_number_that_a_lowering_must_know_is_refused() -> None:
     with pytest.raises(errors.UnsupportedArguments, match="negative_slope is read from a tensor"):
         check(lambda x: F.leaky_relu(x, x.sum().item()), ONES)
+
+
+def test_a_lowering_says_that_it_takes_a_number_of_a_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaky_relu(op: Builder, self: Tensor, negative_slope: Any = 0.01) -> Tensor:
+        return op.Where(self < 0, self * as_tensor(op, negative_slope, self.dtype), self)
+
+    monkeypatch.setattr(USERS, "lowerings", {})
+    register_lowering("aten.leaky_relu", leaky_relu, runtime={"negative_slope"})
+    check(lambda x: F.leaky_relu(x, x.sum().item()), -ONES, again=(2 * ONES,))
 
 
 def test_a_size_that_only_python_computes_is_refused() -> None:

@@ -230,6 +230,22 @@ def test_explain_control_flow(capsys):
     assert re.search(r"ONNX .*\bIf\b", text)
 
 
+@pytest.mark.parametrize(
+    ("name", "operators"),
+    [
+        ("aten.silu", "Mul, Sigmoid"),
+        ("aten.expm1", "Add, Exp, Mul, Tanh"),
+        ("aten.mv", "MatMul"),
+        ("aten.square", "Mul"),
+        ("aten.select.int", "Gather"),
+    ],
+)
+def test_explain_sees_operators_of_python(capsys, name, operators):
+    assert cli.main(["explain", name]) == DONE
+    line, *_ = re.findall(r"^  ONNX +(.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert set(operators.split(", ")) <= set(line.split(", "))
+
+
 def test_explain_what_has_no_lowering(capsys):
     library = torch.library.Library("clitest", "DEF")
     library.define("whole(Tensor x) -> Tensor")

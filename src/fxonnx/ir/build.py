@@ -207,8 +207,8 @@ class Builder:
         """Record `op` and return all its outputs.
 
         Inputs are tensors, None for an absent optional one, or Python numbers, lists and arrays, which become constants
-        of the dtype that the schema wants beside the tensors. `types` are needed only for operators that inference
-        cannot know. Raises InvalidCall.
+        of the dtype that the schema wants beside the tensors; sizes and lists of them are of int64. `types` are needed
+        only for operators that inference cannot know. Raises InvalidCall.
         """
         facts = schema.facts(op, self.version)
         if facts is None and types is None:

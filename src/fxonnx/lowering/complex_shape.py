@@ -18,7 +18,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import Promotion
 from fxonnx.lowering.registry import Body, Lowering, Unsupported
-from fxonnx.lowering.vocabulary import axes_of, axis_of, vector
+from fxonnx.lowering.vocabulary import axes_of, axis_of
 
 Change = Callable[[Builder, Any, int], Any]
 """(op, an argument, the complex tensor's own rank) -> the argument of the real lowering."""
@@ -36,7 +36,7 @@ def whole(op: Builder, x: Any) -> Any:
     """A real operand (last axis of 1, see `as_pair`) as a complex one: its imaginary part is 0."""
     if isinstance(x, (list, tuple)):
         return [whole(op, item) for item in x]
-    return op.Pad(x, vector(op, [0, 1]), None, vector(op, [-1])) if x.shape[-1] == 1 else x
+    return op.Pad(x, [0, 1], None, [-1]) if x.shape[-1] == 1 else x
 
 
 # ── what happens to an argument ──
@@ -81,11 +81,11 @@ def _times(op: Builder, counts: Sequence[Any], rank: int) -> list[Any]:
 
 
 def _condition(op: Builder, condition: Tensor, rank: int) -> Tensor:
-    return op.Unsqueeze(condition, vector(op, [-1]))
+    return op.Unsqueeze(condition, [-1])
 
 
 def _index(op: Builder, index: Tensor, rank: int) -> Tensor:
-    return op.Expand(_condition(op, index, rank), vector(op, [2]))
+    return op.Expand(_condition(op, index, rank), [2])
 
 
 def _zero(op: Builder, value: Any, rank: int) -> Any:
@@ -110,17 +110,15 @@ BEHIND: dict[str, Shift] = {
     **_each("slice select narrow split split_with_sizes chunk tensor_split unbind index_select", Shift({"dim": _axis})),
     **_each("slice_copy select_copy split_copy unbind_copy unsafe_split unsafe_chunk", Shift({"dim": _axis})),
     **_each("cumsum diff unflatten repeat_interleave", Shift({"dim": _axis})),
-    **_each("transpose transpose_copy swapdims", Shift({"dim0": _axis, "dim1": _axis})),
-    **_each("view _unsafe_view view_copy _reshape_copy expand expand_copy broadcast_to", Shift({"size": _size})),
-    **_each("zeros empty", Shift({"size": _size})),
+    **_each("transpose transpose_copy swapdims swapaxes", Shift({"dim0": _axis, "dim1": _axis})),
+    **_each("view _unsafe_view view_copy reshape _reshape_copy", Shift({"size": _size})),
+    **_each("expand expand_copy broadcast_to zeros empty", Shift({"size": _size})),
     **_each("cat concat concatenate", Shift({"dim": _axis}, _JOIN)),
     **_each("movedim moveaxis", Shift({"source": _axes, "destination": _axes})),
     **_each("squeeze squeeze_copy", Shift({"dim": _squeezed})),
     **_each("unsqueeze unsqueeze_copy", Shift({"dim": _new_axis})),
     **_each("permute permute_copy", Shift({"dims": _order})),
     "stack": Shift({"dim": _new_axis}, _JOIN),
-    "swapaxes": Shift({"axis0": _axis, "axis1": _axis}),
-    "reshape": Shift({"shape": _size}),
     "flatten": Shift({"start_dim": _axis, "end_dim": _axis}),
     "flip": Shift({"dims": _axes}),
     "roll": Shift({"dims": _rolled}),

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import fx
 
@@ -22,7 +21,6 @@ from fxonnx import dtypes, errors
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.calls import UnknownSize
-from fxonnx.ir.data import Data
 from fxonnx.ir.dims import Dim, Expr
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.types import TensorType, compatible
@@ -77,11 +75,28 @@ READS_OF_DATA = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item
 Decompose = Callable[[fx.Node], "fx.Graph | None"]
 
 
+# How torch writes the types of numbers in a schema.
+NUMBERS = frozenset(each for kind in ("number", "float", "int", "bool") for each in (kind, f"Optional[{kind}]"))
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The names of an op's arguments: all, those that may be given by position, those that are numbers."""
+
+    all: tuple[str, ...]
+    positional: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+
 @cache
-def arguments_of(target: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(all argument names, the positional ones) of an OpOverload's schema."""
+def arguments_of(target: Any) -> Arguments:
+    """What an OpOverload's schema says of its arguments."""
     arguments = target._schema.arguments
-    return tuple(a.name for a in arguments), tuple(a.name for a in arguments if not a.kwarg_only)
+    return Arguments(
+        tuple(each.name for each in arguments),
+        tuple(each.name for each in arguments if not each.kwarg_only),
+        tuple(each.name for each in arguments if str(each.type) in NUMBERS),
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +144,7 @@ class Importer:
         if node.target is operator.getitem:
             return self.read(node.args[0])[node.args[1]]
         if node.target in READS_OF_DATA:
-            return self.builder.Reshape(self.read(node.args[0]), np.array([], np.int64))
+            return self.builder.Reshape(self.read(node.args[0]), [])
         if node.target in SYMBOLIC_FUNCTIONS:
             return SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args))
         try:
@@ -155,8 +170,7 @@ class Importer:
             return self._higher_order(node)
         if not hasattr(node.target, "_schema"):
             return self._failed(node, errors.UnsupportedOperator, "it is a function of Python's or torch's, no aten op")
-        names, _ = arguments_of(node.target)
-        lowering = self._find(str(node.target), names, touches_complex(node))
+        lowering = self._find(str(node.target), arguments_of(node.target).all, touches_complex(node))
         if lowering is None:
             return self._decomposed(node)
         return self._checked(self._run_body(node, lowering), node.meta.get("val"))
@@ -181,18 +195,20 @@ class Importer:
         return lowering
 
     def _run_body(self, node: fx.Node, lowering: Lowering) -> Any:
-        bound = self._bind(node, lowering)
-        _refuse_read_numbers(lowering, bound)
+        given = arguments(node, lowering)
+        bound = {name: self.read(item) for name, item in given.items()}
+        _refuse_read_numbers(node, lowering, bound)
+        if lowering.layout:
+            bound["layout"] = self._layout(node.args[0])
         if lowering.promote is not None and lowering.complex:
-            self._pair_up(node, lowering.promote.arguments, bound)
+            self._pair_up(node, lowering.promote.arguments, given, bound)
         elif lowering.promote is not None:
             lowering.promote.apply(self.builder, bound)
         return lowering.body(self.builder, **bound)
 
-    def _pair_up(self, node: fx.Node, names: Iterable[str], bound: dict[str, Any]) -> None:
+    def _pair_up(self, node: fx.Node, names: Iterable[str], given: Mapping[str, Any], bound: dict[str, Any]) -> None:
         """The named arguments in the result's precision; what is real among them gets a last axis of 1."""
-        part, (_, positional) = part_dtype(node), arguments_of(node.target)
-        given = dict(zip(positional, node.args, strict=False)) | dict(node.kwargs)
+        part = part_dtype(node)
         for name in names:
             if bound.get(name) is not None:
                 bound[name] = self._paired(given[name], bound[name], part)
@@ -204,20 +220,12 @@ class Importer:
             return as_tensor(self.builder, read, part)
         return as_pair(self.builder, read, part)
 
-    def _bind(self, node: fx.Node, lowering: Lowering) -> dict[str, Any]:
-        _, positional = arguments_of(node.target)
-        bound = {
-            name: self.read(item)
-            for name, item in zip(positional, node.args, strict=False)
-            if name in lowering.accepted
-        }
-        bound.update((name, self.read(item)) for name, item in node.kwargs.items() if name in lowering.accepted)
-        if "memory" in lowering.accepted and isinstance(
-            node.args[0], fx.Node
-        ):  # as_strided reads memory, which a value has not
-            fake = node.args[0].meta["val"]
-            bound["memory"] = [self.read(size) for size in fake.stride()], self.read(fake.storage_offset())
-        return bound
+    def _layout(self, item: Any) -> tuple[Any, Any] | None:
+        """(strides, offset) of a tensor in torch's memory, which a value has not."""
+        if not isinstance(item, fx.Node):
+            return None
+        fake = item.meta["val"]
+        return self.read(list(fake.stride())), self.read(fake.storage_offset())
 
     def read(self, item: Any) -> Any:
         """An fx argument as a lowering sees it: nodes as tensors, sizes as dims, torch dtypes as ours."""
@@ -350,17 +358,22 @@ def tensor_type(fake: Any, dim: Callable[[Any], Dim]) -> TensorType:
     return TensorType(dtypes.to_real(dtype), (*shape, 2)) if dtype.is_complex else TensorType(dtype, shape)
 
 
-def _refuse_read_numbers(lowering: Lowering, bound: Mapping[str, Any]) -> None:
+def arguments(node: fx.Node, lowering: Lowering) -> dict[str, Any]:
+    """The fx arguments that the body takes, by its own names."""
+    given = {**dict(zip(arguments_of(node.target).positional, node.args, strict=False)), **node.kwargs}
+    if lowering.rename:
+        given = {lowering.named(name): item for name, item in given.items()}
+    return {name: item for name, item in given.items() if name in lowering.accepted}
+
+
+def _refuse_read_numbers(node: fx.Node, lowering: Lowering, bound: Mapping[str, Any]) -> None:
     """A number that the model reads from a tensor (`x.item()`) is a tensor: for bodies that promote it, or say that
     they take one."""
     promoted = lowering.promote.arguments if lowering.promote else ()
-    types = lowering.body.__annotations__
-    for name, item in bound.items():
-        if isinstance(item, Tensor) and name not in promoted and types.get(name) in _NUMBERS:
-            raise Unsupported(f"{name} is read from a tensor, and has to be known when the model is compiled")
-
-
-_NUMBERS = frozenset(f"{kind}{optional}" for kind in ("bool", "int", "float", "Dim") for optional in ("", " | None"))
+    for argument in arguments_of(node.target).numbers:
+        name = lowering.named(argument)
+        if isinstance(bound.get(name), Tensor) and name not in promoted and name not in lowering.runtime:
+            raise Unsupported(f"{argument} is read from a tensor, and has to be known when the model is compiled")
 
 
 def fx_inputs(node: fx.Node) -> list[fx.Node]:
@@ -393,6 +406,3 @@ def _is_complex(fake: Any) -> bool:
 def as_int64(op: Builder, tensor: Tensor) -> Tensor:
     """The tensor in int64, the dtype of sizes."""
     return tensor if tensor.dtype is dtypes.INT64 else op.Cast(tensor, to=dtypes.INT64)
-
-
-__all__ = ["Data", "Importer", "import_program"]

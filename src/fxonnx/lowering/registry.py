@@ -9,7 +9,7 @@ are imported once, at the first compile.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -19,12 +19,18 @@ from fxonnx.lowering.promote import Promotion
 
 Body: TypeAlias = Callable[..., Any]
 
+ATEN = "fxonnx.lowering.aten"
+
 # fmt: off
 FAMILIES = (
-    "activation", "arithmetic", "attention", "compare", "complex", "complex_functions", "control", "convolution",
-    "creation", "cumulative", "diagonal", "embedding", "fft", "gamma", "indexing", "joining", "linalg", "matmul",
-    "normalization", "padding", "pooling", "quantized", "random", "recurrent", "reduction", "resize", "scatter",
-    "shape", "sorting", "special", "stft", "vision", "windows",
+    "control",
+    "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.cumulative", "math.gamma",
+    "math.linalg", "math.matmul", "math.reduction", "math.special",
+    "nn.activation", "nn.attention", "nn.convolution", "nn.embedding", "nn.normalization", "nn.padding", "nn.pooling",
+    "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
+    "spectral.fft", "spectral.stft", "spectral.windows",
+    "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random", "tensor.scatter",
+    "tensor.shape", "tensor.sorting",
 )
 # fmt: on
 
@@ -42,7 +48,8 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """A body, the aten target it serves, the opset from which it does, and what is done to its arguments before.
+    """A body, the aten target it serves, the opset from which it does, and what is done to its arguments before: what
+    `lower` declares. `accepted` are the body's arguments, `required` those without a default.
 
     `complex` bodies see complex tensors as real ones with a last axis of 2, and are chosen when an argument or the
     result is complex.
@@ -50,25 +57,31 @@ class Lowering:
 
     target: str
     body: Body
+    accepted: frozenset[str]
+    required: frozenset[str]
     promote: Promotion | None = None
     since: int = 1
     complex: bool = False
-    accepted: frozenset[str] = frozenset()
-    required: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    runtime: frozenset[str] = frozenset()
+    layout: bool = False
 
     @property
-    def place(self) -> str:
-        """`file.py:line` of the body."""
-        code = inspect.unwrap(self.body).__code__
-        return f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
+    def family(self) -> str:
+        """`nn.activation`: the body's module below `lowering/aten`; the whole name of a user's own."""
+        return self.body.__module__.removeprefix(f"{ATEN}.")
 
     def fits(self, arguments: Iterable[str] | None) -> bool:
         """Whether the body can be called with the arguments of an overload; None are those of a higher-order op, in
         order."""
         if arguments is None:
             return True
-        names = frozenset(arguments)
+        names = frozenset(map(self.named, arguments) if self.rename else arguments)
         return names - STORAGE_ARGUMENTS <= self.accepted and self.required <= names
+
+    def named(self, argument: str) -> str:
+        """The body's name for an argument of the schema."""
+        return self.rename.get(argument, argument)
 
 
 @dataclass(slots=True)
@@ -115,48 +128,59 @@ USERS = Registry(below=STANDARD)
 
 
 def lower(
-    *targets: str, promote: Promotion | None = None, since: int = 1, when: str | None = None
+    *targets: str,
+    promote: Promotion | None = None,
+    since: int = 1,
+    when: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    runtime: Collection[str] = (),
+    layout: bool = False,
 ) -> Callable[[Body], Body]:
-    """Register the decorated function in the standard registry as the lowering of every target named."""
+    """Register the decorated function in the standard registry as the lowering of every target named.
+
+    promote  which tensors and numbers come in their common dtype (`fxonnx.lowering.promote`)
+    since    the opset from which the body serves; an older one may serve before
+    when     COMPLEX: the body of complex tensors, beside that of real ones under the same target
+    rename   {an argument of the schema: the body's name for it}, so that one body serves ops that differ in names
+    runtime  the schema's numbers that may be tensors, read by the model with `.item()`, as promoted ones may; any other
+             is refused unless it is known when compiling
+    layout   the body takes `layout`: (strides, offset) of its first argument in torch's memory; None where it has none
+    """
+    declared: dict[str, Any] = {"promote": promote, "since": since, "complex": when == COMPLEX, "layout": layout}
+    declared |= {"rename": rename or {}, "runtime": frozenset(runtime)}
 
     def register(body: Body) -> Body:
         for target in targets:
-            STANDARD.add(make_lowering(target, body, promote, since, when == COMPLEX))
+            STANDARD.add(make_lowering(target, body, **declared))
         return body
 
     return register
 
 
-def register_lowering(target: str, body: Body | None = None, *, since: int = 1) -> Any:
+def register_lowering(target: str, body: Body | None = None, *, since: int = 1, runtime: Collection[str] = ()) -> Any:
     """Teach fxonnx an op: `@fxonnx.register_lowering("mylib.swoosh")` over `def swoosh(op, x, *, alpha): …`.
 
     `target` is an aten or custom op, `namespace.name` or `namespace.name.overload`. The body's arguments are named as
     in the op's schema; it may also be an `onnxscript.OnnxFunction` (`@onnxscript.script()`), which takes the op's
-    tensors in order. Later registrations win, also over the built-in ones. For one call only, pass `lowerings={target:
-    body}` to `fxonnx.compile`.
+    tensors in order. `runtime` names numbers that may be tensors, which the model reads with `.item()`. Later
+    registrations win, also over the built-in ones. For one call only, pass `lowerings={target: body}` to
+    `fxonnx.compile`.
     """
     if body is None:
-        return lambda body: register_lowering(target, body, since=since)
-    USERS.add(make_lowering(target, body, since=since))
+        return lambda body: register_lowering(target, body, since=since, runtime=runtime)
+    USERS.add(make_lowering(target, body, since=since, runtime=frozenset(runtime)))
     return body
 
 
-def make_lowering(
-    target: str, body: Body, promote: Promotion | None = None, since: int = 1, complex: bool = False
-) -> Lowering:
-    """A lowering whose accepted and required arguments are read from the body's signature."""
-    if hasattr(body, "to_function_proto"):
-        body = _script_body(body)
+def make_lowering(target: str, body: Body, **declared: Any) -> Lowering:
+    """A lowering whose accepted and required arguments are read from the body's signature. An onnxscript function takes
+    every number as a tensor."""
+    is_script = hasattr(body, "to_function_proto")
+    body = _script_body(body) if is_script else body
     accepted, required = _arguments(target, body)
-    return Lowering(
-        target.removesuffix(".default") if target.count(".") > 1 else target,
-        body,
-        promote,
-        since,
-        complex,
-        accepted,
-        required,
-    )
+    declared |= {"runtime": accepted} if is_script else {}
+    name = target.removesuffix(".default") if target.count(".") > 1 else target
+    return Lowering(name, body, accepted, required, **declared)
 
 
 def _arguments(target: str, body: Body) -> tuple[frozenset[str], frozenset[str]]:
@@ -196,5 +220,5 @@ def _script_body(function: Any) -> Body:
 def standard() -> Registry:
     """The users' registry over the standard one, with every family imported."""
     for family in FAMILIES:
-        import_module(f"fxonnx.lowering.{family}")
+        import_module(f"{ATEN}.{family}")
     return USERS

@@ -14,7 +14,7 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
-from fxonnx.ir.build import Tensor
+from fxonnx.ir.build import Builder
 from fxonnx.ir.dims import Dim, Expr, Shape
 from fxonnx.lowering.promote import array_in
 
@@ -29,17 +29,18 @@ def cast(op: Any, x: Any, dtype: DType) -> Any:
     return x if dtype_of(x) is dtype else op.Cast(x, to=dtype.code)
 
 
+def constant(op: Any, array: np.ndarray) -> Any:
+    """An array as a constant."""
+    if isinstance(op, Builder):
+        return op.constant(array)
+    from onnx import numpy_helper
+
+    return op.Constant(value=numpy_helper.from_array(array))
+
+
 def number(op: Any, value: float | complex | bool, like: Any) -> Any:
     """A scalar constant with the dtype of `like`."""
-    array = array_in(value, dtype_of(like))
-    return op.constant(array) if hasattr(op, "constant") else op.Constant(value=_proto(array))
-
-
-def vector(op: Any, dims: Sequence[Dim]) -> Any:
-    """`dims` as a 1-D int64 tensor: a constant where all are ints, shape arithmetic where not."""
-    if any(isinstance(dim, Expr) for dim in dims):
-        return op.sizes(dims)
-    return np.array(dims, np.int64)
+    return constant(op, array_in(value, dtype_of(like)))
 
 
 def axis_of(dim: int, rank: int) -> int:
@@ -55,6 +56,21 @@ def axes_of(dims: int | Sequence[int] | None, rank: int) -> list[int]:
     return [axis_of(dim, rank) for dim in ([dims] if isinstance(dims, int) else dims)]
 
 
+def flat(op: Any, x: Any) -> Any:
+    """All elements as a vector."""
+    return x if len(x.shape) == 1 else op.Reshape(x, [-1])
+
+
+def as_vector(op: Any, x: Any) -> Any:
+    """A scalar as a vector of one element; anything else as it is."""
+    return x if len(x.shape) else op.Reshape(x, [1])
+
+
+def like_self(op: Any, result: Any, self: Any) -> Any:
+    """The result of work on `as_vector(self)`: a scalar again where `self` is one."""
+    return result if self.shape else op.Reshape(result, [])
+
+
 def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
     """`x` with shape `dims` (no -1: torch has resolved it). Symbolic dims are said by ONNX's 0 (copy) and -1 (the rest)
     where that is enough."""
@@ -63,8 +79,8 @@ def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
         return x
     wanted = reshape_target(tuple(x.shape), dims)
     if wanted is not None:
-        return op.Reshape(x, np.array(wanted, np.int64))
-    return op.Reshape(x, vector(op, dims), allowzero=1 if 0 in dims else None)
+        return op.Reshape(x, wanted)
+    return op.Reshape(x, dims, allowzero=1 if 0 in dims else None)
 
 
 def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
@@ -88,24 +104,38 @@ def expand(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
     if tuple(dims) == tuple(x.shape):
         return x
     own = (*(None,) * (len(dims) - len(x.shape)), *x.shape)
-    return op.Expand(x, vector(op, [1 if dim == size else dim for dim, size in zip(dims, own, strict=True)]))
+    return op.Expand(x, [1 if dim == size else dim for dim, size in zip(dims, own, strict=True)])
 
 
 def positions(op: Any, size: Dim) -> Any:
     """0, 1, … size - 1 as a 1-D int64 tensor."""
     if isinstance(size, Expr):
-        return op.Range(np.array(0, np.int64), op.size(size), np.array(1, np.int64))
-    return op.Constant(value=_proto(np.arange(size, dtype=np.int64)))
+        return op.Range(0, size, 1)
+    return constant(op, np.arange(size, dtype=np.int64))
 
 
 def full(op: Any, dims: Sequence[Dim], value: Any, dtype: DType) -> Any:
     """A tensor of shape `dims` filled with `value`."""
-    return op.ConstantOfShape(vector(op, dims), value=array_in([value], dtype))
+    return op.ConstantOfShape(dims, value=array_in([value], dtype))
 
 
 def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
     """`x` with its axes in `order`; `x` itself where they already are."""
     return x if list(order) == list(range(len(x.shape))) else op.Transpose(x, perm=list(order))
+
+
+def widened(op: Any, x: Any) -> Any:
+    """A float narrower than float32 in float32, in which torch computes what it sums; any other number as it is."""
+    dtype = dtype_of(x)
+    return cast(op, x, dtypes.FLOAT32) if dtype.is_float and dtype.bits < 32 else x
+
+
+def in_batch(op: Any, x: Any, rank: int, body: Callable[[Any], Any]) -> Any:
+    """`body` of `x` with `rank` axes: one without a batch axis gets one for as long."""
+    if len(x.shape) == rank:
+        return body(x)
+    results = body(op.Unsqueeze(x, [0]))
+    return tuple(op.Squeeze(item, [0]) for item in results) if isinstance(results, tuple) else op.Squeeze(results, [0])
 
 
 def in_single(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,27 +156,3 @@ def in_single(body: Callable[..., Any]) -> Callable[..., Any]:
 
 def _in_float32(op: Any, item: Any) -> Any:
     return cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item
-
-
-def _proto(array: np.ndarray) -> Any:
-    from onnx import numpy_helper
-
-    return numpy_helper.from_array(array)
-
-
-__all__ = [
-    "Tensor",
-    "axes_of",
-    "axis_of",
-    "cast",
-    "dtype_of",
-    "expand",
-    "full",
-    "in_single",
-    "number",
-    "positions",
-    "reshape",
-    "reshape_target",
-    "transpose",
-    "vector",
-]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -20,6 +22,13 @@ from fxonnx.lowering.registry import Lowering, standard
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
 from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET
 from fxonnx.tools.outcome import Usage
+
+# What a tensor records for an operator of Python (`fxonnx.ir.tensor`).
+INFIX: dict[type[ast.AST], str] = {
+    ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.Div: "Div", ast.Mod: "Mod", ast.Pow: "Pow",
+    ast.MatMult: "MatMul", ast.USub: "Neg", ast.Lt: "Less", ast.LtE: "LessOrEqual", ast.Gt: "Greater",
+    ast.GtE: "GreaterOrEqual",
+}  # fmt: skip
 
 SOURCE = Path(lowering_room.__file__).parents[2]
 HIGHER_ORDER = "higher_order."
@@ -50,8 +59,8 @@ def explain(name: str) -> str:
 
 def lowering_lines(lowering: Lowering, schemas: list[str]) -> list[str]:
     """What there is to say about one lowering."""
-    family = lowering.body.__module__.rpartition(".")[2]
-    test = TESTS / "lowering" / f"test_{family}.py"
+    *folders, family = lowering.family.split(".")
+    test = TESTS.joinpath("lowering", "aten", *folders, f"test_{family}.py")
     body = f"{place(lowering.body)}  {lowering.body.__name__}{' for complex tensors' * lowering.complex}"
     return [
         *entry("schema", *schemas),
@@ -154,21 +163,19 @@ def notes(operator: str) -> str:
 
 
 def recorded(body: Any) -> set[str]:
-    """The ONNX operators that a body may record, read from its code and that of the functions of `lowering` it calls.
-
-    Those that operators of Python record (`a * b`) are not seen.
-    """
+    """The ONNX operators that a body may record, read from its code and that of what it calls in `lowering`."""
     seen: set[Any] = set()
     return {name for name in words(inspect.unwrap(body), seen) if name in first_opsets()}
 
 
 def words(function: Any, seen: set[Any]) -> Iterator[str]:
-    """Attribute names and strings in a function's code, its closure and its callees."""
+    """Attribute names, strings and operators of Python in a function's code, its closure and its callees."""
     if not isinstance(function, FunctionType) or function in seen:
         return
     if not function.__module__.startswith((lowering_room.__name__, control.__name__)):
         return
     seen.add(function)
+    yield from infix(function)
     for name in code_words(function.__code__):
         yield name
         yield from words(function.__globals__.get(name), seen)
@@ -187,11 +194,47 @@ def code_words(code: CodeType) -> Iterator[str]:
             yield constant
 
 
+def infix(function: FunctionType) -> Iterator[str]:
+    """What the operators of Python between a function's tensors record."""
+    if function.__name__ == "<lambda>":
+        return
+    tree = ast.parse(dedent(inspect.getsource(function)))
+    arguments = (each for each in ast.walk(tree) if isinstance(each, ast.arg))
+    tensors = {each.arg for each in arguments if each.annotation and "Tensor" in ast.unparse(each.annotation)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and gives_tensor(node.value, tensors, function):
+            names = (each for target in node.targets for each in ast.walk(target))
+            tensors |= {each.id for each in names if isinstance(each, ast.Name)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.BinOp(op=sign) | ast.UnaryOp(op=sign) if gives_tensor(node, tensors, function):
+                yield INFIX.get(type(sign), "")
+            case ast.Compare(left=left, ops=[sign, *_]) if gives_tensor(left, tensors, function):
+                yield INFIX.get(type(sign), "")
+
+
+def gives_tensor(node: ast.expr, tensors: set[str], function: FunctionType) -> bool:
+    """Whether an expression gives a tensor: a name of one, what `op` or a function that returns one gives, and what is
+    computed with it."""
+    match node:
+        case ast.Name(id=name):
+            return name in tensors
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="op" | "inner"))):
+            return True
+        case ast.Call(func=ast.Name(id=name)):
+            returned = getattr(function.__globals__.get(name), "__annotations__", {}).get("return", "")
+            return any(kind in str(returned) for kind in ("Tensor", "Any"))
+        case ast.BinOp() | ast.UnaryOp() | ast.IfExp() | ast.Tuple() | ast.GeneratorExp():
+            inner = (each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr))
+            return any(gives_tensor(each, tensors, function) for each in inner)
+    return False
+
+
 # ── places ──
 
 
 def place(function: Any) -> str:
-    """`src/fxonnx/lowering/activation.py:19`, as one would type it."""
+    """`src/fxonnx/lowering/aten/nn/activation.py:19`, as one would type it."""
     code = inspect.unwrap(function).__code__
     return f"{relative(Path(code.co_filename))}:{code.co_firstlineno}"
 

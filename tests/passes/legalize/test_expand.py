@@ -153,7 +153,7 @@ def test_every_expansion_and_form_has_a_case() -> None:
         "GreaterOrEqual",
         "LessOrEqual",
     }  # see below; opset 12
-    tested |= {"Mod", "BitShift"}  # new in 28 and met at every target: tests/lowering/test_arithmetic
+    tested |= {"Mod", "BitShift"}  # new in 28 and met at every target: tests/lowering/aten/math/test_arithmetic
     assert set(EXPANSIONS) | set(FORMS) <= tested
 
 

@@ -77,8 +77,8 @@ def _repeat_heads(op: Builder, x: Tensor, query: Tensor) -> Tensor:
     heads, shared = _static(query.shape[1]), _static(x.shape[1])
     if heads == shared:
         return x
-    wide = op.Expand(op.Unsqueeze(x, [2]), op.sizes([x.shape[0], shared, heads // shared, *x.shape[2:]]))
-    return op.Reshape(wide, op.sizes([x.shape[0], heads, *x.shape[2:]]))
+    wide = op.Expand(op.Unsqueeze(x, [2]), [x.shape[0], shared, heads // shared, *x.shape[2:]])
+    return op.Reshape(wide, [x.shape[0], heads, *x.shape[2:]])
 
 
 def _bias(op: Builder, scores: Tensor, mask: Tensor | None, causal: bool, offset: Dim) -> Tensor | None:
@@ -147,4 +147,4 @@ def _join(op: Builder, real: Tensor, imaginary: Tensor, like: Tensor, interleave
     if not interleaved:
         return op.Concat(real, imaginary, axis=3)
     pairs = op.Concat(op.Unsqueeze(real, [4]), op.Unsqueeze(imaginary, [4]), axis=4)
-    return op.Reshape(pairs, op.sizes(like.shape))
+    return op.Reshape(pairs, like.shape)

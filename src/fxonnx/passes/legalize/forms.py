@@ -25,7 +25,7 @@ def split(op: Builder, x: Tensor, sizes: Tensor | None, *, axis: int, num_output
     """Explicit sizes: all alike but the last, which takes what is left."""
     part = -(-1 * x.shape[axis] // num_outputs)
     last = x.shape[axis] - part * (num_outputs - 1)
-    return op.Split(x, op.sizes([*[part] * (num_outputs - 1), last]), axis=axis, _outputs=num_outputs)
+    return op.Split(x, [*[part] * (num_outputs - 1), last], axis=axis, _outputs=num_outputs)
 
 
 def _has_axes(node: Node) -> bool:
@@ -45,7 +45,7 @@ def pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor
     after: list[Dim] = [0] * x.rank
     for index, axis in enumerate(named):
         before[axis], after[axis] = given[index], given[index + len(named)]
-    return op.Pad(x, op.sizes([*before, *after]), value, mode=mode)
+    return op.Pad(x, before + after, value, mode=mode)
 
 
 @form("Resize", since=18, applies=lambda node: "axes" in node.attributes)
@@ -66,4 +66,4 @@ def resize(
     every = list(x.shape)
     for axis, size in zip(axes, sizes.value.known or constant_ints(sizes.value) or (), strict=True):
         every[axis] = size
-    return op.Resize(x, None, None, op.sizes(every), **rest)
+    return op.Resize(x, None, None, every, **rest)

@@ -49,9 +49,9 @@ def group_normalization(
 ) -> Tensor:
     """Instance normalization of the groups as channels, then scale and bias of the channels. Wu & He 2018."""
     channels = x.shape[1]
-    grouped = op.Reshape(x, op.sizes([x.shape[0], num_groups, -1]))
+    grouped = op.Reshape(x, [x.shape[0], num_groups, -1])
     ones, zeros = op.constant([1.0] * num_groups, x.dtype), op.constant([0.0] * num_groups, x.dtype)
     normal = op.InstanceNormalization(grouped, ones, zeros, epsilon=epsilon)
     shaped = [channels, *[1] * (x.rank - 2)]
-    back = op.Reshape(normal, op.sizes(x.shape)) if not x.type.is_static else op.Reshape(normal, list(x.shape))
+    back = op.Reshape(normal, x.shape)
     return back * op.Reshape(scale, shaped) + op.Reshape(bias, shaped)

@@ -36,11 +36,11 @@ def affine_grid(op: Builder, theta: Tensor, size: Tensor, *, align_corners: int)
     rank = len(spatial)
     axes = [_coordinates(op, dim, bool(align_corners), theta.dtype) for dim in spatial]
     shaped = [op.Reshape(axis, [-1 if i == index else 1 for i in range(rank)]) for index, axis in enumerate(axes)]
-    planes = [op.Unsqueeze(op.Expand(plane, op.sizes(spatial)), [-1]) for plane in reversed(shaped)]
-    ones = op.Expand(op.constant([1.0], theta.dtype), op.sizes([*spatial, 1]))
+    planes = [op.Unsqueeze(op.Expand(plane, spatial), [-1]) for plane in reversed(shaped)]
+    ones = op.Expand(op.constant([1.0], theta.dtype), [*spatial, 1])
     points = op.Reshape(op.Concat(*planes, ones, axis=-1), [-1, rank + 1])
     moved = op.MatMul(points, op.Transpose(theta, perm=[0, 2, 1]))
-    return op.Reshape(moved, op.sizes([batch, *spatial, rank]))
+    return op.Reshape(moved, [batch, *spatial, rank])
 
 
 def _coordinates(op: Builder, dim: Dim, align_corners: bool, dtype: DType) -> Tensor:

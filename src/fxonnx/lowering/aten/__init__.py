@@ -1,0 +1,1 @@
+"""The aten ops, a file per family."""

@@ -1,0 +1,1 @@
+"""What computes with elements: pointwise functions, comparisons, reductions, linear algebra."""

@@ -1,0 +1,429 @@
+"""Pointwise mathematics: sums and products, division, powers, signs, rounding, bounds, trigonometry.
+
+What needs a formula of its own (log1p, erfc, lgamma …) is in `special`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fxonnx import dtypes
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
+from fxonnx.lowering.registry import Body, lower
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_single, number
+
+# ── one operator of the same name ──
+
+_FLOAT_FUNCTIONS = {
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "reciprocal": "Reciprocal",
+    "sin": "Sin",
+    "cos": "Cos",
+    "tan": "Tan",
+    "asin": "Asin",
+    "acos": "Acos",
+    "atan": "Atan",
+    "sinh": "Sinh",
+    "cosh": "Cosh",
+    "tanh": "Tanh",
+    "asinh": "Asinh",
+    "acosh": "Acosh",
+    "atanh": "Atanh",
+    "erf": "Erf",
+}
+
+_ROUNDINGS = {"ceil": "Ceil", "floor": "Floor", "round": "Round"}
+
+
+def _function(name: str, operator: str) -> Body:
+    def body(op: Builder, self: Tensor) -> Tensor:
+        return getattr(op, operator)(self)
+
+    body.__name__, body.__doc__ = name, f"{name}(x), ONNX's {operator}; integers become floats first."
+    return body
+
+
+def _rounding(name: str, operator: str) -> Body:
+    def body(op: Builder, self: Tensor) -> Tensor:
+        return getattr(op, operator)(self) if dtype_of(self).is_float else self
+
+    body.__name__, body.__doc__ = name, f"{name}(x), ONNX's {operator}; integers stay (round takes halves to even)."
+    return body
+
+
+for _name, _operator in _FLOAT_FUNCTIONS.items():
+    lower(f"aten.{_name}", promote=FLOAT)(_function(_name, _operator))
+for _name, _operator in _ROUNDINGS.items():
+    lower(f"aten.{_name}.default")(_rounding(_name, _operator))
+
+
+# ── sums and products ──
+
+
+@lower("aten.add", promote=SAME, runtime={"alpha"})
+def add(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
+    """x + α·y; of bools, or."""
+    if dtype_of(self) is dtypes.BOOL:
+        return op.Or(self, other) if alpha else self
+    return self + _scaled(op, other, alpha)
+
+
+@lower("aten.sub", promote=SAME, runtime={"alpha"})
+def sub(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
+    """x - α·y."""
+    return self - _scaled(op, other, alpha)
+
+
+@lower("aten.rsub", promote=SAME, runtime={"alpha"})
+def rsub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
+    """y - α·x."""
+    return other - _scaled(op, self, alpha)
+
+
+@lower("aten.mul", promote=SAME)
+def mul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x·y; of bools, and."""
+    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else self * other
+
+
+@lower("aten.neg")
+def neg(op: Builder, self: Tensor) -> Tensor:
+    """-x; unsigned integers wrap around."""
+    return 0 - self if dtype_of(self).kind == "uint" else -self
+
+
+@lower("aten.rsqrt", promote=FLOAT)
+def rsqrt(op: Builder, self: Tensor) -> Tensor:
+    """1 / √x."""
+    return op.Reciprocal(op.Sqrt(self))
+
+
+@lower("aten.addcmul", promote=SAME.of("self", "tensor1", "tensor2"), runtime={"value"})
+@in_single
+def addcmul(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """x + value·y·z."""
+    return self + _scaled(op, tensor1, value) * tensor2
+
+
+@lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"), runtime={"value"})
+@in_single
+def addcdiv(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """x + value·y/z."""
+    return self + _scaled(op, tensor1, value) / tensor2
+
+
+@lower("aten.lerp", promote=SAME.of("self", "end"), runtime={"weight"})
+@in_single
+def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """self + w·(end - self), computed from the nearer end, so that it is exact at both (ATen/native/Lerp.h)."""
+    way = end - self
+    if isinstance(weight, (int, float)):
+        near_start = -0.5 < weight < 0.5
+        return self + way * weight if near_start else end - way * (1 - weight)
+    from_start, from_end = (
+        self + way * weight,
+        end - way * (number(op, 1, self) - weight),
+    )
+    return op.Where(op.Abs(weight) < 0.5, from_start, from_end)
+
+
+@lower("aten.deg2rad", promote=FLOAT)
+def deg2rad(op: Builder, self: Tensor) -> Tensor:
+    """x·π/180."""
+    return self * (math.pi / 180)
+
+
+@lower("aten.rad2deg", promote=FLOAT)
+def rad2deg(op: Builder, self: Tensor) -> Tensor:
+    """x·180/π."""
+    return self * (180 / math.pi)
+
+
+def _scaled(op: Builder, x: Tensor, factor: Any) -> Tensor:
+    if isinstance(factor, (int, float)):
+        return x if factor == 1 else x * number(op, factor, x)
+    return x * as_tensor(op, factor, dtype_of(x))
+
+
+# ── division ──
+
+
+@lower("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide", promote=FLOAT)
+def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x / y; of integers, in floats."""
+    return self / other
+
+
+@lower("aten.div.Tensor_mode", "aten.div.Scalar_mode", runtime={"other"})
+def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """x / y, rounded towards zero ("trunc") or down ("floor"); not rounded, integers divide as floats."""
+    operands = {"self": self, "other": other}
+    (FLOAT if rounding_mode is None else SAME).apply(op, operands)
+    body = {None: div, "trunc": divide_to_zero, "floor": floor_divide}[rounding_mode]
+    return body(op, **operands)
+
+
+@in_single
+def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x / y rounded towards zero: what ONNX's Div does to integers."""
+    quotient = self / other
+    return trunc(op, quotient) if dtype_of(self).is_float else quotient
+
+
+@lower("aten.floor_divide", promote=SAME)
+@in_single
+def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x / y rounded down.
+
+    Floats as Python does it, by the remainder (1.0 // 0.1 is 9: the rounded quotient would be 10), and x / 0 is not
+    rounded (div_floor_floating, c10/util/BFloat16-math.h).
+    """
+    if dtype_of(self).kind == "uint":
+        return self / other
+    if dtype_of(self).is_integer:
+        return (self - op.Mod(self, other)) / other
+    rest = op.Mod(self, other, fmod=1)
+    below = cast(op, op.Sign(rest) * op.Sign(other) < 0, dtype_of(self))
+    floored = op.Round((self - rest) / other - below)
+    return op.Where(op.Equal(other, 0), self / other, floored)
+
+
+@lower("aten.remainder", promote=SAME)
+def remainder(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x - y·⌊x / y⌋, with the sign of y, as Python's %."""
+    return op.Mod(self, other)
+
+
+@lower("aten.fmod", promote=SAME)
+def fmod(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x - y·trunc(x / y), with the sign of x, as C's fmod."""
+    return op.Mod(self, other, fmod=1)
+
+
+# ── powers ──
+
+_POWERS = {
+    2: lambda op, x: x * x,
+    0.5: lambda op, x: op.Sqrt(x),
+    -0.5: lambda op, x: op.Reciprocal(op.Sqrt(x)),
+    -1: lambda op, x: op.Reciprocal(x),
+    -2: lambda op, x: op.Reciprocal(x * x),
+}  # the exponents that torch treats apart as well (ATen/native/cpu/PowKernel.cpp)
+
+
+@lower("aten.pow.Tensor_Scalar", runtime={"exponent"})
+def pow_scalar(op: Builder, self: Tensor, exponent: Any) -> Tensor:
+    """x to a constant power."""
+    common = common_dtype([self, exponent])
+    base = cast(op, self, common)
+    if isinstance(exponent, (bool, int, float)):
+        if exponent == 1:
+            return base
+        if exponent in _POWERS and (common.is_float or exponent == 2):
+            return _POWERS[exponent](op, base)
+        if common.is_integer and exponent > 2:
+            return _integer_power(op, base, int(exponent))
+    return base ** as_tensor(op, exponent, common)
+
+
+def _integer_power(op: Builder, x: Tensor, exponent: int) -> Tensor:
+    """By squaring, which wraps around as torch's does; runtimes go through double in Pow and lose what is above 2⁵³."""
+    if exponent == 1:
+        return x
+    half = _integer_power(op, x, exponent // 2)
+    square_of_half = half * half
+    return square_of_half * x if exponent % 2 else square_of_half
+
+
+@lower("aten.pow.Tensor_Tensor", "aten.pow.Scalar", promote=SAME.of("self", "exponent"))
+def pow(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
+    """x to the power y; of bools, x or not y."""
+    dtype = dtype_of(self)
+    if dtype is dtypes.BOOL:
+        return op.Or(self, op.Not(exponent))
+    return _integer_powers(op, self, exponent) if dtype.is_integer else self**exponent
+
+
+def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
+    """Integers to integer powers, bit by bit of the exponent, wrapping around; a negative one leaves 0, but of 1 and
+    -1.
+
+    Powers from 64 on have the bits of the 64th or 65th for all bases whose power does not wrap around.
+    """
+    odd = op.Mod(y, 2)
+    capped = op.Where(y > 65, odd + 64, y)
+    reduced = op.Where(y < 0, odd, capped) if dtype_of(y).is_signed else capped
+    result, square_of = number(op, 1, x), x
+    for bit in range(7):
+        taken = op.Cast(op.Mod(reduced / (1 << bit), 2), to=dtypes.BOOL.code)
+        result = result * op.Where(taken, square_of, 1)
+        square_of = square_of * square_of
+    if not dtype_of(y).is_signed:
+        return result
+    return op.Where(op.And(y < 0, op.Not(op.Equal(op.Abs(x), 1))), 0, result)
+
+
+@lower("aten.square")
+def square(op: Builder, self: Tensor) -> Tensor:
+    """x·x; of bools, as integers."""
+    return pow_scalar(op, self, 2)
+
+
+@lower("aten.ldexp", promote=FLOAT)
+def ldexp(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """x·2ʸ."""
+    return self * number(op, 2, self) ** other
+
+
+# ── signs and rounding ──
+
+
+@lower("aten.abs")
+def abs(op: Builder, self: Tensor) -> Tensor:
+    """|x|."""
+    return op.Abs(self) if dtype_of(self).is_signed else self
+
+
+@lower("aten.sign", "aten.sgn")
+def sign(op: Builder, self: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for NaN, where ONNX's Sign says NaN."""
+    dtype = dtype_of(self)
+    if dtype is dtypes.BOOL:
+        return self
+    return op.Where(op.IsNaN(self), 0, op.Sign(self)) if dtype.is_float else op.Sign(self)
+
+
+@lower("aten.signbit")
+def signbit(op: Builder, self: Tensor) -> Tensor:
+    """Whether x is negative, -0 included."""
+    if not dtype_of(self).is_float:
+        return self < 0 if dtype_of(self).is_signed else full(op, self.shape, False, dtypes.BOOL)
+    return is_negative(op, self)
+
+
+def is_negative(op: Builder, x: Tensor) -> Tensor:
+    """Whether the sign bit of a float is set: x + 1/x is below 0 for every such x, also for -0 (-inf) and -inf.
+
+    False for NaN.
+    """
+    return x + op.Reciprocal(x) < 0
+
+
+@lower("aten.copysign", promote=FLOAT)
+def copysign(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """|x| with the sign of y."""
+    return op.Abs(self) * direction(op, other)
+
+
+def direction(op: Builder, x: Tensor) -> Tensor:
+    """-1.0 where the sign bit is set, else 1.0.
+
+    A factor, because runtimes lose the sign of a zero that they choose by Where.
+    """
+    return op.Where(is_negative(op, x), number(op, -1, x), number(op, 1, x))
+
+
+@lower("aten.angle", promote=FLOAT)
+def angle(op: Builder, self: Tensor) -> Tensor:
+    """The angle of a real number: π below 0, else 0; NaN stays."""
+    return op.Where(op.IsNaN(self), self, cast(op, self < 0, dtype_of(self)) * math.pi)
+
+
+@lower("aten.trunc", "aten.fix")
+def trunc(op: Builder, self: Tensor) -> Tensor:
+    """x rounded towards zero; integers stay."""
+    return op.Sign(self) * op.Floor(op.Abs(self)) if dtype_of(self).is_float else self
+
+
+@lower("aten.frac")
+def frac(op: Builder, self: Tensor) -> Tensor:
+    """x - trunc(x): the remainder of dividing by 1, with the sign of x."""
+    return op.Mod(self, 1, fmod=1)
+
+
+@lower("aten.round.decimals")
+def round_decimals(op: Builder, self: Tensor, *, decimals: int = 0) -> Tensor:
+    """x rounded to so many decimals, halves to even: scaled, rounded and scaled back, as torch does. Integers stay."""
+    if not dtype_of(self).is_float:
+        return self
+    if decimals == 0:
+        return op.Round(self)
+    scale = 10.0 ** math.fabs(decimals)
+    if decimals > 0:
+        return op.Round(self * scale) / scale
+    return op.Round(self / scale) * scale
+
+
+@lower("aten.heaviside", promote=SAME.of("self", "values"))
+def heaviside(op: Builder, self: Tensor, values: Tensor) -> Tensor:
+    """0 below 0, 1 above, `values` at 0."""
+    return op.Where(op.Equal(self, 0), values, cast(op, self > 0, dtype_of(self)))
+
+
+@lower("aten.nan_to_num")
+def nan_to_num(
+    op: Builder, self: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """NaN and infinities replaced by numbers.
+
+    By default 0, the largest and the lowest of the dtype, which bounding says. Integers stay.
+    """
+    dtype = dtype_of(self)
+    if not dtype.is_float:
+        return self
+    numbers = op.Where(op.IsNaN(self), float(nan or 0), self)
+    if posinf is not None:
+        numbers = op.Where(op.IsInf(self, detect_negative=0), float(posinf), numbers)
+    if neginf is not None:
+        numbers = op.Where(op.IsInf(self, detect_positive=0), float(neginf), numbers)
+    if posinf is not None and neginf is not None:
+        return numbers
+    return op.Clip(numbers, dtype.lowest if neginf is None else None, dtype.highest if posinf is None else None)
+
+
+# ── bounds ──
+
+
+@lower("aten.maximum", "aten.max.other", promote=SAME)
+def maximum(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The greater; NaN where either is."""
+    return op.Or(self, other) if dtype_of(self) is dtypes.BOOL else op.Max(self, other)
+
+
+@lower("aten.minimum", "aten.min.other", promote=SAME)
+def minimum(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The lesser; NaN where either is."""
+    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else op.Min(self, other)
+
+
+@lower("aten.fmax", promote=SAME)
+def fmax(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The greater; the number where one is NaN."""
+    return _of_numbers(op, maximum, self, other)
+
+
+@lower("aten.fmin", promote=SAME)
+def fmin(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The lesser; the number where one is NaN."""
+    return _of_numbers(op, minimum, self, other)
+
+
+def _of_numbers(op: Builder, extremum: Body, x: Tensor, y: Tensor) -> Tensor:
+    result = extremum(op, x, y)
+    return op.Where(op.IsNaN(x), y, op.Where(op.IsNaN(y), x, result)) if dtype_of(x).is_float else result
+
+
+@lower("aten.clamp", "aten.clip", "aten.clamp_min", "aten.clamp_max", promote=SAME.of("self", "min", "max"))
+def clamp(op: Builder, self: Tensor, min: Tensor | None = None, max: Tensor | None = None) -> Tensor:
+    """x bounded from below, then from above; NaN stays. Bounds may be tensors that broadcast.
+
+    A single bound is no Clip, whose other one would be the dtype's largest number, not infinity.
+    """
+    if min is not None and max is not None and not (min.shape or max.shape):
+        return op.Clip(self, min, max)
+    self = self if min is None else op.Max(self, min)
+    return self if max is None else op.Min(self, max)

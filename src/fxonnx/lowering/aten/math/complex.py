@@ -1,0 +1,431 @@
+"""Complex arithmetic on pairs: a complex tensor is a real one with a last axis of 2, its real and imaginary part.
+
+An operand declared to be promoted may be real beside a complex one; it then has a last axis of 1 (`as_pair`), which
+broadcasts. Ops that only move elements are in `complex_shape`. The length of a number is not scaled against overflow as
+torch's is: parts above the root of the dtype's largest value have an infinite one.
+
+Source: Abramowitz & Stegun, Handbook of Mathematical Functions, §3.7 and §4.1-4.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim
+from fxonnx.ir.infer import broadcast
+from fxonnx.lowering.aten.math.special import atan2
+from fxonnx.lowering.complex_shape import whole
+from fxonnx.lowering.promote import SAME, as_pair
+from fxonnx.lowering.registry import COMPLEX, lower
+from fxonnx.lowering.vocabulary import axes_of, cast, expand, full
+
+_SELF = SAME.of("self")
+Axes: TypeAlias = "int | Sequence[int] | None"
+_COMPLEX_OF = {dtypes.to_real(dtype): dtype for dtype in (dtypes.COMPLEX32, dtypes.COMPLEX64, dtypes.COMPLEX128)}
+
+
+def is_real(x: Tensor) -> bool:
+    """Whether a promoted operand is real: the last axis has 1 element."""
+    return bool(x.shape[-1] == 1)
+
+
+def parts(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part, each with a last axis of 1."""
+    real, imaginary = op.Split(x, axis=-1, num_outputs=2)
+    return real, imaginary
+
+
+def pair(op: Builder, real: Tensor, imaginary: Tensor) -> Tensor:
+    """The complex tensor of two parts of one shape, each with a last axis of 1."""
+    return op.Concat(real, imaginary, axis=-1)
+
+
+def part(op: Builder, x: Tensor, index: int) -> Tensor:
+    """One part as a real tensor, without the last axis."""
+    return op.Gather(x, index, axis=-1)
+
+
+def product(op: Builder, left: Tensor, right: Tensor) -> Tensor:
+    """left · right: left times right's real part, and i · left times its imaginary part."""
+    if is_real(left) or is_real(right):
+        return left * right
+    if left.value.is_constant:  # what is done to a constant is done before running
+        left, right = right, left
+    real, imaginary = parts(op, right)
+    turned = op.Gather(left, [1, 0], axis=-1)
+    return left * real + turned * (imaginary * [-1, 1])
+
+
+def conjugate(op: Builder, x: Tensor) -> Tensor:
+    """(a, b) becomes (a, -b)."""
+    return x * [1, -1]
+
+
+def squared_length(op: Builder, x: Tensor) -> Tensor:
+    """a² + b², with a last axis of 1."""
+    return op.ReduceSumSquare(x, [-1], keepdims=1)
+
+
+def length(op: Builder, x: Tensor) -> Tensor:
+    """√(a² + b²), with a last axis of 1."""
+    return op.ReduceL2(x, [-1], keepdims=1)
+
+
+def scaled(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """x over its larger part, whose squares stay in range, and that part, with a last axis of 1."""
+    larger = op.ReduceMax(op.Abs(x), [-1], keepdims=1)
+    return x / larger, larger
+
+
+def inverse(op: Builder, x: Tensor) -> Tensor:
+    """1 / x; (inf, NaN) for 0, as torch says."""
+    small, larger = scaled(op, x)
+    found = conjugate(op, small) / (squared_length(op, small) * larger)
+    return op.Where(op.Equal(larger, 0), op.constant([math.inf, math.nan], x.dtype), found)
+
+
+def is_zero(op: Builder, x: Tensor) -> Tensor:
+    """Whether both parts are 0, with a last axis of 1."""
+    return op.Equal(op.ReduceMax(op.Abs(x), [-1], keepdims=1), 0)
+
+
+def phase(op: Builder, x: Tensor) -> Tensor:
+    """The angle from the positive real axis, in (-π, π], with a last axis of 1."""
+    real, imaginary = parts(op, x)
+    return atan2(op, imaginary, real)
+
+
+def direction(op: Builder, angle: Tensor) -> Tensor:
+    """exp(i · angle), for an angle with a last axis of 1."""
+    return pair(op, op.Cos(angle), op.Sin(angle))
+
+
+# ── in and out ──
+
+
+@lower("aten.view_as_real", "aten.view_as_real_copy", "aten.view_as_complex", "aten.view_as_complex_copy", when=COMPLEX)
+@lower("aten.resolve_conj", when=COMPLEX)
+def same(op: Builder, self: Tensor) -> Tensor:
+    """The pairs, seen one way or the other."""
+    return self
+
+
+@lower("aten.real", when=COMPLEX)
+def real(op: Builder, self: Tensor) -> Tensor:
+    """The real part."""
+    return part(op, self, 0)
+
+
+@lower("aten.imag", when=COMPLEX)
+def imag(op: Builder, self: Tensor) -> Tensor:
+    """The imaginary part."""
+    return part(op, self, 1)
+
+
+@lower("aten.complex", when=COMPLEX, promote=SAME.of("real", "imag"))
+def complex_(op: Builder, real: Tensor, imag: Tensor) -> Tensor:
+    """The complex tensor of two real ones, which broadcast."""
+    shape = broadcast(real.shape, imag.shape)
+    return pair(op, expand(op, real, shape), expand(op, imag, shape))
+
+
+@lower("aten.polar", when=COMPLEX, promote=SAME.of("abs", "angle"))
+def polar(op: Builder, abs: Tensor, angle: Tensor) -> Tensor:
+    """abs · exp(i · angle)."""
+    return abs * direction(op, angle)
+
+
+@lower("aten.abs", when=COMPLEX)
+def abs_(op: Builder, self: Tensor) -> Tensor:
+    """The distance from 0."""
+    return op.ReduceL2(self, [-1], keepdims=0)
+
+
+@lower("aten.angle", when=COMPLEX)
+def angle(op: Builder, self: Tensor) -> Tensor:
+    """The angle from the positive real axis, in (-π, π]."""
+    return op.Squeeze(phase(op, self), [-1])
+
+
+@lower("aten.conj", "aten._conj", "aten.conj_physical", "aten._conj_physical", "aten._conj_copy", when=COMPLEX)
+def conj(op: Builder, self: Tensor) -> Tensor:
+    """The mirror image at the real axis."""
+    return conjugate(op, self)
+
+
+@lower("aten._neg_view", "aten._neg_view_copy", when=COMPLEX)
+def neg_view(op: Builder, self: Tensor) -> Tensor:
+    """-x."""
+    return -self
+
+
+@lower("aten.to", "aten._to_copy", promote=_SELF, when=COMPLEX)
+def to(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
+    """Another dtype: to a complex one the parts, to a real one the real part, to bool whether any part is not 0."""
+    if dtype is None:
+        return self
+    if dtype.is_complex:
+        return cast(op, whole(op, self), dtypes.to_real(dtype))
+    if dtype is dtypes.BOOL:
+        return op.Not(_all(op, op.Equal(self, 0)))
+    return cast(op, part(op, self, 0), dtype)
+
+
+# ── arithmetic ──
+
+
+def _sum(op: Builder, left: Tensor, right: Tensor, alpha: Any, operator: str) -> Tensor:
+    if complex(alpha) != 1:
+        right = product(op, right, as_pair(op, alpha, right.dtype))
+    if is_real(left) != is_real(right):
+        left, right = whole(op, left), whole(op, right)
+    return getattr(op, operator)(left, right)
+
+
+@lower("aten.add", promote=SAME, when=COMPLEX)
+def add(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
+    """self + alpha · other."""
+    return whole(op, _sum(op, self, other, alpha, "Add"))
+
+
+@lower("aten.sub", promote=SAME, when=COMPLEX)
+def sub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
+    """self - alpha · other."""
+    return whole(op, _sum(op, self, other, alpha, "Sub"))
+
+
+@lower("aten.rsub", promote=SAME, when=COMPLEX)
+def rsub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
+    """other - alpha · self."""
+    return sub(op, other, self, alpha)
+
+
+@lower("aten.mul", promote=SAME, when=COMPLEX)
+def mul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """self · other."""
+    return whole(op, product(op, self, other))
+
+
+@lower("aten.div", promote=SAME, when=COMPLEX)
+def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """self / other."""
+    if is_real(other):
+        return whole(op, self / other)
+    small, larger = scaled(op, other)
+    quotient = product(op, self, conjugate(op, small)) / squared_length(op, small)
+    return quotient / larger
+
+
+@lower("aten.reciprocal", when=COMPLEX)
+def reciprocal(op: Builder, self: Tensor) -> Tensor:
+    """1 / self."""
+    return inverse(op, self)
+
+
+@lower("aten.square", when=COMPLEX)
+def square(op: Builder, self: Tensor) -> Tensor:
+    """self²."""
+    return product(op, self, self)
+
+
+@lower("aten.sgn", when=COMPLEX)
+def sgn(op: Builder, self: Tensor) -> Tensor:
+    """self / |self|, and 0 for 0."""
+    distance = length(op, self)
+    return op.Where(op.Equal(distance, 0), op.constant([0.0], self.dtype), self / distance)
+
+
+@lower("aten.sum", promote=_SELF, when=COMPLEX)
+def sum_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+    """Σx."""
+    return _reduced(op, "ReduceSum", whole(op, self), dim, keepdim)
+
+
+@lower("aten.mean", promote=_SELF, when=COMPLEX)
+def mean(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+    """Σx / n."""
+    return _reduced(op, "ReduceMean", whole(op, self), dim, keepdim)
+
+
+def _reduced(op: Builder, operator: str, x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
+    axes = axes_of(dim, len(x.shape) - 1)
+    return getattr(op, operator)(x, axes, keepdims=int(keepdim)) if axes else x
+
+
+# ── products of matrices ──
+
+
+def _matmul(op: Builder, left: Tensor, right: Tensor) -> Tensor:
+    """The product of matrices or vectors: (ac - bd, ad + bc)."""
+    a, b = part(op, left, 0), part(op, left, 1)
+    c, d = part(op, right, 0), part(op, right, 1)
+    real = a @ c - b @ d
+    imaginary = a @ d + b @ c
+    return pair(op, *(op.Unsqueeze(item, [-1]) for item in (real, imaginary)))
+
+
+@lower("aten.matmul", promote=SAME, when=COMPLEX)
+def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The product of matrices or vectors, of every combination of ranks."""
+    return _matmul(op, whole(op, self), whole(op, other))
+
+
+@lower("aten.mm", "aten.bmm", rename={"mat2": "other"}, when=COMPLEX)
+@lower("aten.mv", rename={"vec": "other"}, when=COMPLEX)
+@lower("aten.dot", rename={"tensor": "other"}, when=COMPLEX)
+def mm(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The product of matrices or vectors of which torch wants both complex."""
+    return _matmul(op, self, other)
+
+
+@lower("aten.vdot", "aten.linalg_vecdot", when=COMPLEX)
+def vdot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The sum of products with the conjugates of `self`."""
+    return _matmul(op, conjugate(op, self), other)
+
+
+@lower("aten.addmm", promote=SAME.of("self"), when=COMPLEX)
+@lower("aten.baddbmm", promote=SAME.of("self"), rename={"batch1": "mat1", "batch2": "mat2"}, when=COMPLEX)
+def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta · self + alpha · mat1 @ mat2."""
+    scaled = product(op, whole(op, self), as_pair(op, beta, self.dtype))
+    return _sum(op, scaled, _matmul(op, mat1, mat2), alpha, "Add")
+
+
+@lower("aten.t", "aten.t_copy", "aten.mT", when=COMPLEX)
+def matrix_transpose(op: Builder, self: Tensor) -> Tensor:
+    """The last two axes exchanged; a scalar or vector as it is."""
+    rank = len(self.shape) - 1
+    return self if rank < 2 else op.Transpose(self, perm=[*range(rank - 2), rank - 1, rank - 2, rank])
+
+
+@lower("aten.adjoint", "aten.mH", "aten.matrix_H", when=COMPLEX)
+def adjoint(op: Builder, self: Tensor) -> Tensor:
+    """The last two axes exchanged, conjugated."""
+    return conjugate(op, matrix_transpose(op, self))
+
+
+# ── creation ──
+
+
+def _filled(op: Builder, dims: Sequence[Dim], value: Any, dtype: DType) -> Tensor:
+    """A tensor of shape `dims`, complex or not."""
+    if not dtype.is_complex:
+        return full(op, dims, value, dtype)
+    number = op.constant([complex(value).real, complex(value).imag], dtypes.to_real(dtype))
+    return op.Expand(number, [*dims, 2])
+
+
+@lower("aten.full.default", when=COMPLEX)
+def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
+    """A tensor of one value."""
+    return _filled(op, size, fill_value, dtype or dtypes.COMPLEX64)
+
+
+@lower("aten.ones", when=COMPLEX)
+def ones(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+    """A tensor of ones."""
+    return _filled(op, size, 1, dtype or dtypes.COMPLEX64)
+
+
+@lower("aten.scalar_tensor", when=COMPLEX)
+def scalar_tensor(op: Builder, s: Any, dtype: DType | None = None) -> Tensor:
+    """A 0-dim tensor of a number."""
+    return _filled(op, [], s, dtype or dtypes.COMPLEX64)
+
+
+@lower("aten.full_like", promote=_SELF, when=COMPLEX)
+def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = None) -> Tensor:
+    """One value in the shape of another tensor, and in its dtype unless one is given."""
+    return _filled(op, self.shape[:-1], fill_value, dtype or _COMPLEX_OF[self.dtype])
+
+
+@lower("aten.ones_like", promote=_SELF, when=COMPLEX)
+def ones_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
+    """Ones in the shape of another tensor."""
+    return full_like(op, self, 1, dtype)
+
+
+@lower("aten.zeros_like", "aten.empty_like", promote=_SELF, when=COMPLEX)
+def zeros_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
+    """Zeros in the shape of another tensor."""
+    return full_like(op, self, 0, dtype)
+
+
+@lower("aten.new_full", promote=_SELF, when=COMPLEX)
+def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
+    """One value, in another tensor's dtype unless one is given."""
+    return _filled(op, size, fill_value, dtype or _COMPLEX_OF[self.dtype])
+
+
+@lower("aten.new_ones", promote=_SELF, when=COMPLEX)
+def new_ones(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+    """Ones, in another tensor's dtype unless one is given."""
+    return new_full(op, self, size, 1, dtype)
+
+
+@lower("aten.new_zeros", "aten.new_empty", promote=_SELF, when=COMPLEX)
+def new_zeros(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+    """Zeros, in another tensor's dtype unless one is given."""
+    return new_full(op, self, size, 0, dtype)
+
+
+# ── comparison ──
+
+
+def _all(op: Builder, condition: Tensor) -> Tensor:
+    """Whether it holds for both parts."""
+    if is_real(condition):
+        return part(op, condition, 0)
+    return op.And(part(op, condition, 0), part(op, condition, 1))
+
+
+def _any(op: Builder, condition: Tensor) -> Tensor:
+    return op.Or(part(op, condition, 0), part(op, condition, 1))
+
+
+@lower("aten.eq", promote=SAME, when=COMPLEX)
+def eq(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """Whether both parts are equal."""
+    return _all(op, op.Equal(whole(op, self), whole(op, other)))
+
+
+@lower("aten.ne", promote=SAME, when=COMPLEX)
+def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """Whether a part differs."""
+    return op.Not(eq(op, self, other))
+
+
+@lower("aten.logical_not", when=COMPLEX)
+def logical_not(op: Builder, self: Tensor) -> Tensor:
+    """Whether both parts are 0."""
+    return _all(op, op.Equal(self, 0))
+
+
+@lower("aten.isreal", when=COMPLEX)
+def isreal(op: Builder, self: Tensor) -> Tensor:
+    """Whether the imaginary part is 0."""
+    return op.Equal(part(op, self, 1), 0)
+
+
+@lower("aten.isnan", when=COMPLEX)
+def isnan(op: Builder, self: Tensor) -> Tensor:
+    """Whether a part is NaN."""
+    return _any(op, op.IsNaN(self))
+
+
+@lower("aten.isinf", when=COMPLEX)
+def isinf(op: Builder, self: Tensor) -> Tensor:
+    """Whether a part is infinite."""
+    return _any(op, op.IsInf(self))
+
+
+@lower("aten.isfinite", when=COMPLEX)
+def isfinite(op: Builder, self: Tensor) -> Tensor:
+    """Whether both parts are finite."""
+    return op.Not(_any(op, op.Or(op.IsInf(self), op.IsNaN(self))))

@@ -1,0 +1,1 @@
+"""What networks are built of: layers, and what stands between them."""

@@ -1,0 +1,109 @@
+"""Pools that give a wanted number of windows which cover an axis unevenly.
+
+Window `i` of `m` over `n` elements begins at ⌊i n / m⌋ and ends before ⌈(i + 1) n / m⌉
+(ATen/native/AdaptivePooling.h). Windows are boxes, so each axis is pooled by itself, over gathered elements. It is the
+same where `n` is known only when the model runs; then the small tables are computed in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim, Expr, ceil_divide, product
+from fxonnx.lowering.registry import Unsupported
+from fxonnx.lowering.vocabulary import cast, constant, dtype_of, positions, reshape
+
+
+def averaged(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
+    """The mean of every window along the last axes."""
+    rank, count = len(x.shape), len(wanted)
+    for axis, number in enumerate(wanted, start=rank - count):
+        if x.shape[axis] != number:
+            x = _averaged_axis(op, x, axis, _static_count(number))
+    return x
+
+
+def _averaged_axis(op: Builder, x: Tensor, axis: int, count: int) -> Tensor:
+    """The sum of what each window reads over its length; what fills up shorter windows counts as 0.
+
+    (A product with a matrix would be as short, and would spread a NaN or an infinity over all windows.)
+    """
+    size, dtype = x.shape[axis], dtype_of(x)
+    begins, ends = _bounds(op, size, count)
+    lengths = ends - begins
+    trailing = [1] * (len(x.shape) - axis - 1)
+    inside = positions(op, _longest(size, count)) < lengths
+    inside = reshape(op, inside, (count, _longest(size, count), *trailing))
+    read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), 0)
+    divisors = reshape(op, cast(op, lengths, dtype), (count, *trailing))
+    return op.ReduceSum(read, [axis + 1], keepdims=0) / divisors
+
+
+def largest(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
+    """The maximum of every window along the last axes. Shorter windows read their last element again: no difference."""
+    rank, count = len(x.shape), len(wanted)
+    for axis, number in enumerate(wanted, start=rank - count):
+        if x.shape[axis] != number:
+            elements = _elements(op, x.shape[axis], _static_count(number))
+            x = op.ReduceMax(op.Gather(x, elements, axis=axis), [axis + 1], keepdims=0)
+    return x
+
+
+def indices_of_maxima(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
+    """Where the maximum of every window stands among the elements of the last axes: the first, as in torch."""
+    rank, count = len(x.shape), len(wanted)
+    sizes, leading = tuple(x.shape[rank - count :]), tuple(x.shape[: rank - count])
+    table = _flat_elements(op, sizes, [_static_count(number) for number in wanted])
+    gathered = op.Gather(reshape(op, x, (*leading, product(sizes))), table, axis=-1)
+    first = op.ArgMax(gathered, axis=-1, keepdims=1)
+    return op.Squeeze(op.GatherElements(op.Expand(table, op.Shape(gathered)), first, axis=-1), [-1])
+
+
+def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[int]) -> Any:
+    """[windows…, elements]: the flat positions that each window reads, in order."""
+    count = len(sizes)
+    total: Any = None
+    lengths: list[Dim] = []
+    for axis, (size, number) in enumerate(zip(sizes, wanted, strict=True)):
+        elements = _elements(op, size, number)
+        shape: list[Dim] = [1] * (2 * count)
+        shape[axis], shape[count + axis] = number, _longest(size, number)
+        lengths.append(shape[count + axis])
+        step = product(sizes[axis + 1 :])
+        scaled = elements if step == 1 else elements * step
+        placed = reshape(op, scaled, shape)
+        total = placed if total is None else total + placed
+    return reshape(op, total, (*wanted, product(lengths)))
+
+
+def _elements(op: Builder, size: Dim, count: int) -> Any:
+    """[windows, longest]: the positions that each window reads; shorter windows repeat their last."""
+    begins, ends = _bounds(op, size, count)
+    return op.Min(begins + positions(op, _longest(size, count)), ends - 1)
+
+
+def _bounds(op: Builder, size: Dim, count: int) -> tuple[Any, Any]:
+    """Where windows begin and end, as columns."""
+    number = np.arange(count, dtype=np.int64)[:, None]
+    if not isinstance(size, Expr):
+        return constant(op, number * size // count), constant(op, -(-(number + 1) * size // count))
+    length = op.size(size)
+    begins = length * number / count
+    return begins, (length * (number + 1) + (count - 1)) / count
+
+
+def _longest(size: Dim, count: int) -> Dim:
+    """The length of the longest window, or a little more."""
+    if isinstance(size, int):
+        return max(-(-(i + 1) * size // count) - i * size // count for i in range(count))
+    return ceil_divide(size, count) + 1
+
+
+def _static_count(number: Dim) -> int:
+    if isinstance(number, Expr):
+        raise Unsupported(f"an adaptive pool to {number} windows: their number must be known when compiling")
+    return number

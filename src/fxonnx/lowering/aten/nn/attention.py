@@ -1,0 +1,130 @@
+"""Scaled dot-product attention, kept whole: one ONNX Attention, whatever the rank, mask and number of heads.
+
+What is relied on, here and in whatever Attention is expanded into: a boolean mask is True where a key takes part, a
+float mask is added; `is_causal` is only used where queries and keys are equally many, so that no alignment of the
+triangle can be meant but one; a row that sees no key gives zeros, as torch's does (its `_safe_softmax`).
+
+Sources: Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries); ONNX operator Attention.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim, Shape, product
+from fxonnx.ir.infer import broadcast
+from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape
+
+
+@lower("aten.scaled_dot_product_attention", runtime={"scale"})
+def scaled_dot_product_attention(
+    op: Builder, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+    is_causal: bool = False, *, scale: Any = None, enable_gqa: bool = False,
+) -> Tensor:  # fmt: skip
+    """softmax(query · keyᵀ · scale + mask) · value; leading axes broadcast, and are batches and heads."""
+    if dropout_p:
+        raise Unsupported(f"dropout_p={dropout_p}: attention with dropout is random; compile with mode='eval'")
+    length, keys = query.shape[-2], key.shape[-2]
+    if is_causal and length != keys:
+        attn_mask, is_causal = _triangle(op, length, keys), False  # torch admits no other mask beside
+    if enable_gqa and key.shape[-3] != value.shape[-3]:
+        key, value = (_repeat_heads(op, x, query.shape[-3]) for x in (key, value))
+    heads = 3 if enable_gqa else 2  # with grouped queries, key and value have fewer heads, and nothing broadcasts there
+    batch = broadcast(*(tuple(x.shape)[:-heads] for x in (query, key, value)))
+    query, key, value = (expand(op, x, (*batch, *x.shape[-heads:])) for x in (query, key, value))
+    leading = tuple(query.shape)[:-2]
+    if 0 in (*leading, length, keys):
+        return full(op, (*leading, length, value.shape[-1]), 0, dtype_of(query))
+    query, scale = _positive_scale(op, query, scale)
+    mask = None if attn_mask is None else _mask(op, attn_mask, leading, length, keys, query)
+    result = op.Attention(
+        *(_four_axes(op, x) for x in (query, key, value)), mask, scale=scale, is_causal=int(is_causal) or None
+    )
+    if len(leading) < 2:
+        return op.Squeeze(result, list(range(2 - len(leading))))
+    return reshape(op, result, (*leading, length, value.shape[-1]))
+
+
+@lower(
+    "aten._scaled_dot_product_flash_attention_for_cpu", "aten._scaled_dot_product_flash_attention",
+    "aten._scaled_dot_product_efficient_attention", "aten._scaled_dot_product_cudnn_attention",
+    "aten._scaled_dot_product_fused_attention_overrideable", "aten._scaled_dot_product_attention_math",
+    "aten._scaled_dot_product_attention_math_for_mps", runtime={"scale"})  # fmt: skip
+def attention_of_a_device(
+    op: Builder, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
+    attn_bias: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, dropout_mask: None = None,
+    return_debug_mask: bool = False, compute_log_sumexp: bool = False, *, scale: Any = None, enable_gqa: bool = False,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """The same, as a graph traced for one device spells it; what it returns besides is for the backward pass."""
+    if dropout_mask is not None:
+        raise Unsupported("dropout_mask: attention with dropout belongs to training; compile with mode='eval'")
+    mask = attn_mask if attn_mask is not None else attn_bias
+    result = scaled_dot_product_attention(
+        op, query, key, value, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+    return (result, *[None] * 8)
+
+
+@lower("aten._safe_softmax")
+def safe_softmax(op: Builder, self: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """Softmax along `dim`, with zeros where all elements are -inf."""
+    x = self if dtype is None else cast(op, self, dtype)
+    is_masked = op.Equal(op.ReduceMax(x, [dim]), number(op, -math.inf, x))
+    return op.Where(is_masked, number(op, 0.0, x), op.Softmax(x, axis=dim))
+
+
+def _positive_scale(op: Builder, query: Tensor, scale: Any) -> tuple[Tensor, float | None]:
+    """A query and a scale with the same product, whose scale is a positive number: Attention takes its square root."""
+    if scale is None or (isinstance(scale, (int, float)) and scale > 0):
+        return query, scale
+    factor = number(op, scale, query) if isinstance(scale, (int, float)) else cast(op, scale, dtype_of(query))
+    return query * factor, 1.0
+
+
+def _triangle(op: Builder, length: Dim, keys: Dim) -> Tensor:
+    """Query i sees keys 0 … i: torch aligns the triangle to the first query and key, however many there are."""
+    rows, columns = (op.Range(0, dim, 1) for dim in (length, keys))
+    return columns <= op.Unsqueeze(rows, [1])
+
+
+def _mask(op: Builder, mask: Tensor, leading: Shape, length: Dim, keys: Dim, query: Tensor) -> Tensor:
+    """The mask with rank 2 to 4, its last two axes whole: a short last one means absent keys, ORT refuses the other."""
+    if dtype_of(mask).name != "bool":
+        mask = _above_lowest(op, cast(op, mask, dtype_of(query)))
+    if len(leading) > 2 and len(mask.shape) > 2:
+        return _four_axes(op, expand(op, mask, (*leading, length, keys)))
+    return expand(op, mask, (*tuple(mask.shape)[:-2], length, keys))
+
+
+def _above_lowest(op: Builder, mask: Tensor) -> Tensor:
+    """The mask with the number next to it where it has its dtype's lowest, with which many models hide a key.
+
+    ONNX Runtime takes that number for -inf: a row of nothing else gives zeros there, and the mean of all values in
+    torch, as by the definition of softmax.
+    """
+    lowest = ml_dtypes.finfo(np.dtype(dtype_of(mask).numpy)).min
+    beside = np.nextafter(lowest, lowest.dtype.type(0))
+    return op.Where(op.Equal(mask, number(op, float(lowest), mask)), number(op, float(beside), mask), mask)
+
+
+def _four_axes(op: Builder, x: Tensor) -> Tensor:
+    """[batch, heads, length, size]: missing axes in front, superfluous ones joined to the batch."""
+    rank = len(x.shape)
+    if rank < 4:
+        return op.Unsqueeze(x, list(range(4 - rank)))
+    return reshape(op, x, (product(x.shape[:-3]), *x.shape[-3:]))
+
+
+def _repeat_heads(op: Builder, x: Tensor, heads: Dim) -> Tensor:
+    """Every head of [..., heads, length, size] as often in a row as makes `heads` of them."""
+    *batch, few, length, size = x.shape
+    if few == heads:
+        return x
+    repeated = expand(op, op.Unsqueeze(x, [-3]), (*batch, few, heads // few, length, size))
+    return reshape(op, repeated, (*batch, heads, length, size))

@@ -1,0 +1,157 @@
+"""Convolutions and their transposes, over one, two or three spatial axes, batched or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Expr
+from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.vocabulary import dtype_of, in_batch, number
+
+
+def per_axis(values: int | Sequence[int], count: int) -> list[int]:
+    """One value per spatial axis: torch lets a lone one stand for all."""
+    listed = [values] if isinstance(values, int) else list(values)
+    return listed * count if len(listed) == 1 else listed
+
+
+@lower("aten.conv1d", "aten.conv2d", "aten.conv3d")
+def conv(
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1,),
+    padding: str | Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind."""
+    count = len(weight.shape) - 2
+    dilation = per_axis(dilation, count)
+    _check_operands(input, weight)
+    pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
+    told = _told({"strides": per_axis(stride, count), "pads": pads, "dilations": dilation, "group": groups})
+    return in_batch(op, input, len(weight.shape), lambda x: op.Conv(x, weight, bias, **told))
+
+
+@lower("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
+def conv_transpose(
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1,),
+    padding: Sequence[int] = (0,),
+    output_padding: Sequence[int] = (0,),
+    groups: int = 1,
+    dilation: Sequence[int] = (1,),
+) -> Tensor:
+    """The gradient of a convolution with respect to its input, as a layer."""
+    _check_operands(input, weight)
+    count = len(weight.shape) - 2
+    strides, before, extra = (per_axis(values, count) for values in (stride, padding, output_padding))
+    told = {"strides": strides, "dilations": per_axis(dilation, count), "group": groups}
+    if all(more < step for more, step in zip(extra, strides, strict=True)):
+        told |= {"pads": before * 2, "output_padding": extra}
+        return in_batch(op, input, len(weight.shape), lambda x: op.ConvTranspose(x, weight, bias, **_told(told)))
+    return in_batch(
+        op, input, len(weight.shape), lambda x: _transposed_further(op, x, weight, bias, before, extra, told)
+    )
+
+
+def _transposed_further(
+    op: Builder,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: list[int],
+    extra: list[int],
+    told: dict[str, Any],
+) -> Tensor:
+    """A transposed convolution with an output padding not below the stride, which ONNX Runtime refuses.
+
+    Less padding behind says the same; where there is too little of it, elements that nothing reaches are added: zeros,
+    and the bias.
+    """
+    behind = [pad - more for pad, more in zip(padding, extra, strict=True)]
+    pads = padding + [max(pad, 0) for pad in behind]
+    product = op.ConvTranspose(x, weight, **_told({**told, "pads": pads}))
+    if min(behind) < 0:
+        added = [0] * len(behind) + [max(-pad, 0) for pad in behind]
+        product = op.Pad(product, added, number(op, 0, product), list(range(2, len(x.shape))))
+    return product if bias is None else product + op.Unsqueeze(bias, list(range(1, len(behind) + 1)))
+
+
+@lower("aten.convolution", "aten._convolution", "aten.convolution_overrideable")
+def convolution(
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    benchmark: bool = False,
+    deterministic: bool = False,
+    cudnn_enabled: bool = True,
+    allow_tf32: bool = True,
+) -> Tensor:
+    """Any convolution, transposed or not."""
+    if transposed:
+        return conv_transpose(op, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return conv(op, input, weight, bias, stride, padding, dilation, groups)
+
+
+@lower("aten._convolution_mode")
+def convolution_mode(
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: str,
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """A convolution whose padding is named."""
+    return conv(op, input, weight, bias, stride, padding, dilation, groups)
+
+
+@lower("aten.conv_tbc")
+def conv_tbc(op: Builder, self: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """A convolution of [time, batch, channels] with weights [kernel, in, out]."""
+    product = conv(op, op.Transpose(self, perm=[1, 2, 0]), op.Transpose(weight, perm=[2, 1, 0]), bias, padding=[pad])
+    return op.Transpose(product, perm=[2, 0, 1])
+
+
+def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
+    if name == "valid":
+        return [0] * 2 * len(dilation)
+    kernel = [size for size in weight.shape[2:] if isinstance(size, int)]
+    totals = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
+    return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+
+
+def _told(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that are not what ONNX assumes anyway."""
+    usual = {"strides": 1, "dilations": 1, "pads": 0, "output_padding": 0, "group": 1}
+    return {
+        name: value
+        for name, value in attributes.items()
+        if any(item != usual[name] for item in (value if isinstance(value, list) else [value]))
+    }
+
+
+def _check_operands(x: Tensor, weight: Tensor) -> None:
+    if any(isinstance(size, Expr) for size in weight.shape[2:]):
+        raise Unsupported(f"a kernel of {weight.shape[2:]}: its size must be known when compiling")
+    if not dtype_of(x).is_float:
+        raise Unsupported(
+            f"a convolution of {dtype_of(x)}: ONNX has them for floats, and a float does not hold every integer sum"
+        )

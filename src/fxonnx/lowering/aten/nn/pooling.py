@@ -1,0 +1,284 @@
+"""Pools: maxima and averages over windows, of a size given or of one that gives a wanted number of windows.
+
+torch counts windows in its own way when they are rounded up: the last one must begin inside the input or the padding
+before it (ATen/native/Pool.h, `pooling_output_shape`). ONNX's `ceil_mode` does not promise that, so every pool here is
+rounded down, over an input padded behind by what torch's last window reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim, Expr, product
+from fxonnx.lowering.aten.nn.adaptive import averaged, indices_of_maxima, largest
+from fxonnx.lowering.aten.nn.convolution import per_axis
+from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.vocabulary import dtype_of, full, in_batch, number, reshape
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows along one axis, and what is padded behind it so that rounding down takes torch's windows."""
+
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    behind: int
+
+
+def windows(size: Dim, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> Windows:
+    """torch's windows along an axis of `size`.
+
+    Rounded down, `padding + stride - 1` behind would give as many windows as rounding up does, and `reach - 1` as many
+    as begin inside: the lesser padding gives the lesser number, which is torch's. Where the size is known, no more is
+    padded than is read.
+    """
+    if not ceil_mode:
+        return Windows(kernel, stride, dilation, padding, padding)
+    reach = dilation * (kernel - 1) + 1
+    behind = min(padding + stride, reach) - 1
+    unread = (size + padding + behind - reach) % stride if isinstance(size, int) else 0
+    return Windows(kernel, stride, dilation, padding, max(behind - unread, 0))
+
+
+def _all_windows(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+) -> list[Windows]:
+    """The windows along each of the last axes; one value stands for all, and no stride means the kernel's size."""
+    count = len(kernel)
+    settings = (per_axis(values, count) for values in (kernel, stride or kernel, padding, dilation))
+    kernels, strides, pads, steps = settings
+    spatial = enumerate(x.shape[-count:])
+    return [windows(size, kernels[i], strides[i], pads[i], steps[i], ceil_mode) for i, size in spatial]
+
+
+def _attributes(axes: Sequence[Windows]) -> dict[str, Any]:
+    """The windows as attributes of ONNX's pools."""
+    dilations = [axis.dilation for axis in axes]
+    return {
+        "kernel_shape": [axis.kernel for axis in axes],
+        "strides": [axis.stride for axis in axes],
+        "pads": [axis.before for axis in axes] + [axis.behind for axis in axes],
+        "dilations": dilations if any(dilation != 1 for dilation in dilations) else None,
+    }
+
+
+# ── maxima ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.max_pool1d", "aten.max_pool2d", "aten.max_pool3d")
+def max_pool(
+    op: Builder,
+    self: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest element of each window."""
+    axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
+    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs=1))
+
+
+@lower("aten.max_pool1d_with_indices", "aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices")
+def max_pool_with_indices(
+    op: Builder,
+    self: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    ceil_mode: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The largest element of each window, and where it stands among the elements of its channel."""
+    axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
+    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs=2))
+
+
+def _max_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> Any:
+    """MaxPool; padding that its attribute may not say (as wide as a kernel) is written out before."""
+    wide = any(max(axis.before, axis.behind) >= axis.kernel for axis in axes)
+    padded = _padded(op, x, axes, _lowest(x)) if wide else x
+    attributes = _attributes(axes) | ({"pads": None} if wide else {})
+    results = op.MaxPool(padded, **attributes, _outputs=outputs)
+    if outputs == 1:
+        return results
+    spatial = len(axes)
+    inside = results[1] % product(padded.shape[-spatial:])
+    before = [axis.before for axis in axes] if wide else [0] * spatial
+    return results[0], _unpadded_positions(op, inside, padded.shape[-spatial:], x.shape[-spatial:], before)
+
+
+def _unpadded_positions(
+    op: Builder, flat: Tensor, padded: Sequence[Dim], sizes: Sequence[Dim], before: Sequence[int]
+) -> Tensor:
+    """Positions in a padded channel as positions in the channel."""
+    if not any(before) and tuple(padded) == tuple(sizes):
+        return flat
+    total: Any = None
+    for axis, begin in enumerate(before):
+        inner = product(padded[axis + 1 :])
+        position = (flat / inner if inner != 1 else flat) - begin
+        flat = flat % inner if inner != 1 else flat
+        step = product(sizes[axis + 1 :])
+        term = position * step if step != 1 else position
+        total = term if total is None else total + term
+    return total
+
+
+def _padded(op: Builder, x: Tensor, axes: Sequence[Windows], value: float) -> Tensor:
+    first = len(x.shape) - len(axes)
+    pads = [axis.before for axis in axes] + [axis.behind for axis in axes]
+    return op.Pad(x, pads, number(op, value, x), list(range(first, len(x.shape))))
+
+
+def _lowest(x: Tensor) -> float:
+    dtype = dtype_of(x)
+    return -math.inf if dtype.is_float else int(np.iinfo(dtype.numpy).min)
+
+
+@lower("aten.max_unpool2d")
+def max_unpool2d(op: Builder, self: Tensor, indices: Tensor, output_size: Sequence[Dim]) -> Tensor:
+    """Every element put where `indices` say in a channel of zeros."""
+    return _unpooled(op, self, indices, output_size)
+
+
+@lower("aten.max_unpool3d")
+def max_unpool3d(
+    op: Builder,
+    self: Tensor,
+    indices: Tensor,
+    output_size: Sequence[Dim],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (),
+) -> Tensor:
+    """Every element put where `indices` say in a channel of zeros; stride and padding only check the size."""
+    return _unpooled(op, self, indices, output_size)
+
+
+def _unpooled(op: Builder, x: Tensor, indices: Tensor, sizes: Sequence[Dim]) -> Tensor:
+    leading = tuple(x.shape[: len(x.shape) - len(sizes)])
+    flat = (*leading, product(x.shape[len(leading) :]))
+    zeros = full(op, (*leading, product(sizes)), 0, dtype_of(x))
+    filled = op.ScatterElements(zeros, reshape(op, indices, flat), reshape(op, x, flat), axis=-1)
+    return reshape(op, filled, (*leading, *sizes))
+
+
+# ── averages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.avg_pool1d", "aten.avg_pool2d", "aten.avg_pool3d")
+def avg_pool(
+    op: Builder,
+    self: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window.
+
+    Padding counts as elements if asked to, but never what is behind it (read by windows that were rounded up).
+    """
+    if not dtype_of(self).is_float:
+        raise Unsupported(f"an average pool of {dtype_of(self)}: ONNX has them for floats only")
+    axes = _all_windows(self, kernel_size, stride, padding, (1,), ceil_mode)
+    if divisor_override is not None:
+        return in_batch(op, self, len(axes) + 2, lambda x: _window_sums(op, x, axes, divisor_override))
+    return in_batch(
+        op, self, len(axes) + 2, lambda x: _average_pooled(op, x, axes, count_include_pad, per_axis(padding, len(axes)))
+    )
+
+
+def _average_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], include: bool, padding: Sequence[int]) -> Tensor:
+    if include and any(padding):
+        if all(axis.behind <= pad for axis, pad in zip(axes, padding, strict=True)):
+            return op.AveragePool(x, **_attributes(axes), count_include_pad=1)
+        counted = [
+            _with_pads(axis, axis.before, min(axis.behind, pad)) for axis, pad in zip(axes, padding, strict=True)
+        ]
+        x = _padded(op, x, counted, 0)
+        axes = [_with_pads(axis, 0, axis.behind - count.behind) for axis, count in zip(axes, counted, strict=True)]
+    return op.AveragePool(x, **_attributes(axes))
+
+
+def _with_pads(axis: Windows, before: int, behind: int) -> Windows:
+    return Windows(axis.kernel, axis.stride, axis.dilation, before, behind)
+
+
+def _window_sums(op: Builder, x: Tensor, axes: Sequence[Windows], divisor: int) -> Tensor:
+    """Sums of windows over a divisor: the average over whole windows, corrected."""
+    pooled = op.AveragePool(x, **_attributes(axes), count_include_pad=1)
+    elements = math.prod(axis.kernel for axis in axes)
+    return pooled if elements == divisor else pooled * number(op, elements / divisor, pooled)
+
+
+# ── as many windows as wanted ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower(
+    "aten.adaptive_avg_pool1d",
+    "aten.adaptive_avg_pool2d",
+    "aten.adaptive_avg_pool3d",
+    "aten._adaptive_avg_pool2d",
+    "aten._adaptive_avg_pool3d",
+)
+def adaptive_avg_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> Tensor:
+    """The mean of each of `output_size` windows that cover the input, overlapping where they must."""
+    if not dtype_of(self).is_float:
+        raise Unsupported(f"an average pool of {dtype_of(self)}")
+    count = len(output_size)
+    sizes = tuple(self.shape[-count:])
+    if all(size == 1 for size in output_size):
+        return (
+            op.GlobalAveragePool(self) if len(self.shape) == count + 2 else op.ReduceMean(self, list(range(-count, 0)))
+        )
+    even = _even_windows(sizes, output_size)
+    if even is not None:
+        return in_batch(op, self, count + 2, lambda x: op.AveragePool(x, kernel_shape=even, strides=even))
+    return averaged(op, self, output_size)
+
+
+@lower("aten.adaptive_max_pool1d", "aten.adaptive_max_pool2d", "aten.adaptive_max_pool3d")
+def adaptive_max_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> tuple[Tensor, Tensor]:
+    """The largest element of each of `output_size` windows that cover the input, and where it stands in its channel."""
+    count = len(output_size)
+    if all(size == 1 for size in output_size):
+        return _largest_of_all(op, self, count)
+    even = _even_windows(tuple(self.shape[-count:]), output_size)
+    if even is not None:
+        return max_pool_with_indices(op, self, even)
+    return largest(op, self, output_size), indices_of_maxima(op, self, output_size)
+
+
+def _largest_of_all(op: Builder, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest element of each channel, and where it stands."""
+    axes = list(range(-count, 0))
+    flat = reshape(op, x, (*x.shape[:-count], product(x.shape[-count:])))
+    position = op.ArgMax(flat, axis=-1, keepdims=1)
+    return op.ReduceMax(x, axes), op.Unsqueeze(position, axes[1:]) if count > 1 else position
+
+
+def _even_windows(sizes: Sequence[Dim], wanted: Sequence[Dim]) -> list[int] | None:
+    """The size of windows that all are equal and do not overlap; None where they are not, or nobody knows yet."""
+    kernel = []
+    for size, count in zip(sizes, wanted, strict=True):
+        if isinstance(size, Expr) or isinstance(count, Expr) or size * count == 0 or size % count:
+            return None
+        kernel.append(size // count)
+    return kernel

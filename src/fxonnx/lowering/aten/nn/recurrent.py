@@ -1,0 +1,237 @@
+"""Recurrent layers, kept whole: ONNX LSTM, GRU and RNN, for any sequence length; and their cells by formula.
+
+torch packs the gates' weights along axis 0 in another order than ONNX: i, f, g, o against i, o, f, c for LSTM, and
+r, z, n against z, r, h for GRU. They are reordered by nodes over the weights, which fold away.
+
+Sources: Hochreiter & Schmidhuber 1997; Cho et al. 2014; Sak et al. 2014 (projections); torch.nn.LSTM, torch.nn.GRU,
+torch.nn.RNN; ONNX operators LSTM, GRU and RNN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_scan
+from fxonnx.lowering.aten.tensor import joining
+from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.vocabulary import dtype_of
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """An ONNX operator, one step of it by formula, and the order in which it wants torch's gates.
+
+    `states` is how many it carries from step to step; `step(op, given, kept, *states)` returns them.
+    """
+
+    operator: str
+    step: Callable[..., tuple[Tensor, ...]]
+    gates: tuple[int, ...]
+    states: int = 1
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+DIRECTIONS = {1: None, 2: "bidirectional"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What nn.RNNBase says of its layers, besides the weights."""
+
+    recurrence: Recurrence
+    has_biases: bool
+    layers: int
+    directions: int
+    batch_first: bool
+
+
+def _run(
+    op: Builder, stack: Stack, x: Tensor, initial: Sequence[Tensor], params: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """All layers: outputs, then the last states, [layers * directions, batch, hidden] each."""
+    x = op.Transpose(x, perm=[1, 0, 2]) if stack.batch_first else x
+    split = [joining.even_parts(op, state, stack.layers, 0) for state in initial]
+    per_cell = len(params) // (stack.layers * stack.directions)
+    cells = [params[start : start + per_cell] for start in range(0, len(params), per_cell)]
+    is_projected = per_cell % 2 == 1  # an LSTM whose hidden state has fewer features than its cell state
+    run_layer = (
+        _scan_layer if is_projected or dtype_of(x).name == "float64" else _layer
+    )  # ORT has no recurrence in float64
+    finals: list[Sequence[Tensor]] = []
+    for layer in range(stack.layers):
+        own = cells[layer * stack.directions : (layer + 1) * stack.directions]
+        x, *last = run_layer(op, stack, x, [states[layer] for states in split], own)
+        finals.append(last)
+    x = op.Transpose(x, perm=[1, 0, 2]) if stack.batch_first else x
+    return (x, *(joining.joined(op, states, 0) for states in zip(*finals, strict=True)))
+
+
+def _layer(
+    op: Builder, stack: Stack, x: Tensor, initial: Sequence[Tensor], cells: Sequence[Sequence[Tensor]]
+) -> tuple[Tensor, ...]:
+    """One layer by its operator: [length, batch, features] to [length, batch, directions * hidden], and last states."""
+    recurrence = stack.recurrence
+    packed = [[_reordered(op, weight, recurrence.gates) for weight in cell] for cell in cells]
+    input_weight, hidden_weight = (joining.stack(op, [cell[i] for cell in packed]) for i in range(2))
+    bias = None
+    if stack.has_biases:
+        bias = joining.stack(op, [op.Concat(cell[2], cell[3], axis=0) for cell in packed])
+    attributes = dict(recurrence.attributes)
+    if "activations" in attributes:
+        attributes["activations"] = attributes["activations"] * stack.directions
+    y, *last = op.call(
+        recurrence.operator,
+        [x, input_weight, hidden_weight, bias, None, *initial],
+        {
+            "hidden_size": cells[0][1].shape[1],
+            "direction": "bidirectional" if stack.directions == 2 else None,
+            **attributes,
+        },
+        1 + recurrence.states,
+    )
+    if stack.directions == 1:
+        return (op.Squeeze(y, [1]), *last)
+    return (op.Reshape(op.Transpose(y, perm=[0, 2, 1, 3]), [0, 0, -1]), *last)
+
+
+def _scan_layer(
+    op: Builder, stack: Stack, x: Tensor, initial: Sequence[Tensor], cells: Sequence[Sequence[Tensor]]
+) -> tuple[Tensor, ...]:
+    """The same by a Scan for each direction: for what the operators do not do."""
+    results = []
+    for direction, cell in enumerate(cells):
+        states = [op.Gather(tensor, direction, axis=0) for tensor in initial]
+        results.append(_scan(op, stack, x, states, cell, reverse=direction == 1))
+    outputs, *last = zip(*results, strict=True)
+    y = outputs[0] if stack.directions == 1 else op.Concat(*outputs, axis=-1)
+    return (y, *(joining.stack(op, states) for states in last))
+
+
+def _scan(
+    op: Builder, stack: Stack, x: Tensor, states: Sequence[Tensor], cell: Sequence[Tensor], reverse: bool
+) -> tuple[Tensor, ...]:
+    """One direction of one layer: outputs [length, batch, hidden], last states [batch, hidden]."""
+    input_bias, hidden_bias = cell[2:4] if stack.has_biases else (None, None)
+    projection = cell[-1] if len(cell) % 2 else None
+    given = x @ op.Transpose(cell[0], perm=[1, 0])
+    given = given if input_bias is None else given + input_bias
+
+    def body(inner: Builder, *arguments: Tensor) -> Sequence[Tensor]:
+        *before, gates = arguments
+        kept = inner.Gemm(before[0], cell[1], hidden_bias, transB=1)
+        hidden, *others = stack.recurrence.step(inner, gates, kept, *before)
+        hidden = hidden if projection is None else inner.Gemm(hidden, projection, transB=1)
+        return hidden, *others, hidden
+
+    *last, outputs = record_scan(op, states, [given], body, reverse)
+    return (outputs, *last)
+
+
+# ── one step, from what the input and the hidden state give to each gate ──
+
+
+def _lstm_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    i, f, g, o = op.Split(given + kept, axis=-1, num_outputs=4)
+    memory = op.Sigmoid(f) * memory + op.Sigmoid(i) * op.Tanh(g)
+    return op.Sigmoid(o) * op.Tanh(memory), memory
+
+
+def _gru_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor) -> tuple[Tensor]:
+    given_parts, kept_parts = (op.Split(gates, axis=-1, num_outputs=3) for gates in (given, kept))
+    reset, update = (op.Sigmoid(given_parts[i] + kept_parts[i]) for i in range(2))
+    new = op.Tanh(given_parts[2] + reset * kept_parts[2])
+    return (update * (hidden - new) + new,)
+
+
+def _tanh_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor) -> tuple[Tensor]:
+    return (op.Tanh(given + kept),)
+
+
+def _relu_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor) -> tuple[Tensor]:
+    return (op.Relu(given + kept),)
+
+
+LSTM = Recurrence("LSTM", _lstm_step, (0, 3, 1, 2), states=2)
+GRU = Recurrence("GRU", _gru_step, (1, 0, 2), attributes={"linear_before_reset": 1})
+RNN_TANH = Recurrence("RNN", _tanh_step, (0,))
+RNN_RELU = Recurrence("RNN", _relu_step, (0,), attributes={"activations": ["Relu"]})
+
+
+# ── what torch calls ──
+
+
+@lower("aten.lstm.input")
+def lstm(
+    op: Builder, input: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: bool, num_layers: int,
+    dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Long short-term memory: the outputs of the last layer, every layer's last hidden and last cell state."""
+    _refuse_dropout(dropout, train, num_layers)
+    stack = Stack(LSTM, has_biases, num_layers, 1 + bidirectional, batch_first)
+    return _run(op, stack, input, hx, params)
+
+
+@lower("aten.lstm_cell")
+def lstm_cell(
+    op: Builder, input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor,
+    b_ih: Tensor | None = None, b_hh: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """One step of an LSTM: hidden and cell state, [batch, hidden]."""
+    given, kept = op.Gemm(input, w_ih, b_ih, transB=1), op.Gemm(hx[0], w_hh, b_hh, transB=1)
+    return _lstm_step(op, given, kept, *hx)
+
+
+def _single_state(name: str, recurrence: Recurrence) -> None:
+    """Register a layer and its cell that carry a hidden state alone."""
+
+    @lower(f"aten.{name}.input")
+    def layer(
+        op: Builder, input: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: bool, num_layers: int,
+        dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """The outputs of the last layer, and every layer's last hidden state."""
+        _refuse_dropout(dropout, train, num_layers)
+        stack = Stack(recurrence, has_biases, num_layers, 1 + bidirectional, batch_first)
+        return _run(op, stack, input, [hx], params)
+
+    @lower(f"aten.{name}_cell")
+    def cell(
+        op: Builder, input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor,
+        b_ih: Tensor | None = None, b_hh: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """One step: the hidden state, [batch, hidden]."""
+        given, kept = op.Gemm(input, w_ih, b_ih, transB=1), op.Gemm(hx, w_hh, b_hh, transB=1)
+        (hidden,) = recurrence.step(op, given, kept, hx)
+        return hidden
+
+
+_single_state("gru", GRU)
+_single_state("rnn_tanh", RNN_TANH)
+_single_state("rnn_relu", RNN_RELU)
+
+
+@lower("aten.lstm.data", "aten.gru.data", "aten.rnn_tanh.data", "aten.rnn_relu.data")
+def packed(
+    op: Builder, data: Tensor, batch_sizes: Tensor, hx: Any, params: Sequence[Tensor], has_biases: bool,
+    num_layers: int, dropout: float, train: bool, bidirectional: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """A PackedSequence, whose layout follows from data: nothing in ONNX steps through it."""
+    raise Unsupported("a PackedSequence: give the layer the padded tensor, and mask what follows a sequence's end")
+
+
+def _refuse_dropout(dropout: float, train: bool, layers: int) -> None:
+    if train and dropout and layers > 1:
+        raise Unsupported(f"dropout={dropout} between the layers is random; compile with mode='eval'")
+
+
+# ── weights and states ──
+
+
+def _reordered(op: Builder, weight: Tensor, gates: Sequence[int]) -> Tensor:
+    if len(gates) == 1:
+        return weight
+    parts = op.Split(weight, axis=0, num_outputs=len(gates))
+    return op.Concat(*(parts[gate] for gate in gates), axis=0)

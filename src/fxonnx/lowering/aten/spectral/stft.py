@@ -1,0 +1,187 @@
+"""Short-time Fourier transforms: a convolution with the windowed matrix of the transform, and back a transposed one.
+
+The operator STFT is used where that matrix would be large, and for float64, which convolutions lack.
+
+Sources: Griffin & Lim 1984; torch.stft and torch.istft; ONNX operators STFT, Conv and ConvTranspose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim, Expr
+from fxonnx.lowering.aten.spectral.fft import MATRIX_BYTES, matrix, matrix_size
+from fxonnx.lowering.promote import SAME
+from fxonnx.lowering.registry import COMPLEX, Unsupported, lower
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_batch, reshape
+
+_SELF = SAME.of("self")
+_PADDING = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """What both directions share: samples in a frame and from one to the next, the window, the scaling."""
+
+    samples: int
+    hop: int
+    window: Tensor | None
+    normalized: bool
+
+    def kernel(self, op: Builder, kind: str, dtype: DType) -> Tensor:
+        """The matrix of `fft`, windowed on the signal's side: [points, parts, parts of the signal, samples]."""
+        is_forward = kind != "c2r"
+        normalization = int(self.normalized) if is_forward else 2 - int(self.normalized)
+        content = matrix(kind, self.samples, normalization, is_forward)
+        order = (2, 3, 1, 0) if is_forward else (0, 1, 3, 2)
+        weights = op.constant(np.ascontiguousarray(content.transpose(order)), dtype)
+        return weights if self.window is None else weights * self.window
+
+
+def framing(
+    op: Builder, n_fft: int, hop: int | None, length: int | None, window: Tensor | None, normalized: bool, like: Tensor
+) -> Framing:
+    """The window padded to the frame on both sides; one of ones only where it is shorter than the frame."""
+    length = length or n_fft
+    if window is not None and len(window.shape) > 1:
+        raise Unsupported("a complex window; make it real")
+    if window is None and length < n_fft:
+        window = full(op, [length], 1, dtype_of(like))
+    if window is not None:
+        left = (n_fft - length) // 2
+        window = cast(op, window, dtype_of(like))
+        window = op.Pad(window, [left, n_fft - length - left]) if length < n_fft else window
+    return Framing(n_fft, hop or n_fft // 4, window, normalized)
+
+
+@lower("aten.stft")
+def stft_real(
+    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: Tensor | None = None, normalized: bool = False, onesided: bool | None = None,
+    return_complex: bool | None = None, align_to_window: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """The transform of real frames, as pairs: torch's `return_complex=False`."""
+    pairs = op.Unsqueeze(self, [-1])
+    return stft(op, pairs, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window)
+
+
+@lower("aten.stft", promote=_SELF, when=COMPLEX)
+def stft(
+    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: Tensor | None = None, normalized: bool = False, onesided: bool | None = None,
+    return_complex: bool | None = None, align_to_window: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """The transform of each frame: [batch, points, frames], or without a batch."""
+    if align_to_window:
+        raise Unsupported("align_to_window=True; cut the signal before")
+    is_real = self.shape[-1] == 1
+    half = is_real and onesided is not False
+    kind = "r2c" if half else "r2c whole" if is_real else "c2c"
+    frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
+    is_large = matrix_size(kind, n_fft) * 4 > MATRIX_BYTES or dtype_of(self) is dtypes.FLOAT64
+    transformed = _by_operator if is_large else _by_convolution
+    return in_batch(op, self, 3, lambda signal: transformed(op, signal, frames, kind))
+
+
+@lower("aten.stft.center")
+def stft_center_real(
+    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
+    onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """The same, of a signal that is padded so that a frame's middle lies on each step."""
+    pairs = op.Unsqueeze(self, [-1])
+    padded = _centered(op, pairs, n_fft, pad_mode) if center else pairs
+    return stft(
+        op, padded, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window
+    )
+
+
+@lower("aten.stft.center", promote=_SELF, when=COMPLEX)
+def stft_center(
+    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
+    onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """The same, of a signal that is padded so that a frame's middle lies on each step."""
+    padded = _centered(op, self, n_fft, pad_mode) if center else self
+    return stft(
+        op, padded, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window
+    )
+
+
+def _centered(op: Builder, x: Tensor, n_fft: int, mode: str) -> Tensor:
+    return op.Pad(x, [n_fft // 2] * 2, None, [-2], mode=_PADDING[mode])
+
+
+def _by_convolution(op: Builder, signal: Tensor, frames: Framing, kind: str) -> Tensor:
+    kernel = frames.kernel(op, kind, dtype_of(signal))
+    points, parts, parts_in, samples = kernel.shape
+    kernel = reshape(op, kernel, (points * parts, parts_in, samples))
+    found = op.Conv(op.Transpose(signal, perm=[0, 2, 1]), kernel, strides=[frames.hop])
+    batch, _, count = found.shape
+    return op.Transpose(reshape(op, found, (batch, points, parts, count)), perm=[0, 1, 3, 2])
+
+
+def _by_operator(op: Builder, signal: Tensor, frames: Framing, kind: str) -> Tensor:
+    """By the operator STFT; in float64 where the length is no power of two (see `fft`)."""
+    is_exact = dtype_of(signal) is dtypes.FLOAT64 or not frames.samples & (frames.samples - 1)
+    wide = dtype_of(signal) if is_exact else dtypes.FLOAT64
+    window = None if frames.window is None else cast(op, frames.window, wide)
+    found = op.STFT(cast(op, signal, wide), frames.hop, window, frames.samples, onesided=int(kind == "r2c"))
+    found = cast(op, found, dtype_of(signal))
+    found = found * frames.samples**-0.5 if frames.normalized else found
+    return op.Transpose(found, perm=[0, 2, 1, 3])
+
+
+@lower("aten.istft", when=COMPLEX)
+def istft(
+    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: Tensor | None = None, center: bool = True, normalized: bool = False, onesided: bool | None = None,
+    length: Dim | None = None, return_complex: bool = False,
+) -> Tensor:  # fmt: skip
+    """Frames transformed back, windowed, added where they overlap, divided by the sum of the squared windows."""
+    half = onesided if onesided is not None else self.shape[-3] != n_fft
+    if return_complex:
+        raise Unsupported("return_complex=True; take the real and the imaginary signal apart")
+    frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
+
+    def transformed(spectrum: Tensor) -> Tensor:
+        signal = _overlapped(op, spectrum, frames, half) / _envelope(op, frames, spectrum.shape[-2], self)
+        return op.Squeeze(_cut(op, signal, n_fft // 2 if center else 0, length), [1])
+
+    return in_batch(op, self, 4, transformed)
+
+
+def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, half: bool) -> Tensor:
+    """[batch, points, frames, 2] to [batch, 1, samples]. Of a whole spectrum, the half that a real signal's has."""
+    if not half:
+        spectrum = op.Slice(spectrum, [0], [frames.samples // 2 + 1], [1])
+    kernel = frames.kernel(op, "c2r", dtype_of(spectrum))
+    points, parts, parts_out, samples = kernel.shape
+    kernel = reshape(op, kernel, (points * parts, parts_out, samples))
+    batch, _, count, _ = spectrum.shape
+    columns = reshape(op, op.Transpose(spectrum, perm=[0, 1, 3, 2]), (batch, points * parts, count))
+    return op.ConvTranspose(columns, kernel, strides=[frames.hop])
+
+
+def _envelope(op: Builder, frames: Framing, count: Dim, like: Tensor) -> Tensor:
+    window = frames.window if frames.window is not None else full(op, [frames.samples], 1, dtype_of(like))
+    squares = op.Unsqueeze(window * window, [0, 1])
+    return op.ConvTranspose(full(op, [1, 1, count], 1, dtype_of(like)), squares, strides=[frames.hop])
+
+
+def _cut(op: Builder, signal: Tensor, start: int, length: Dim | None) -> Tensor:
+    """`length` samples from `start` on, zeros where there are none; by default as much off the end as off the front."""
+    if length is None:
+        return op.Slice(signal, [start], [-start], [-1]) if start else signal
+    found = op.Slice(signal, [start], [start + length], [-1])
+    short = length - found.shape[-1]
+    if isinstance(short, Expr) or short > 0:
+        return op.Pad(found, [0, short], None, [-1])
+    return found

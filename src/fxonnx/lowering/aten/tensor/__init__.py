@@ -1,0 +1,1 @@
+"""What makes tensors and moves their elements."""

@@ -1,0 +1,262 @@
+"""Tensors made from sizes and numbers, and copies in another dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim
+from fxonnx.lowering.promote import as_tensor, common_dtype
+from fxonnx.lowering.registry import lower
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, reshape
+
+# ── one value everywhere ──
+
+
+@lower("aten.zeros", "aten.empty.memory_format", "aten._efficientzerotensor")
+def zeros(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+    """A tensor of zeros; so is an empty one, whose content nobody may rely on."""
+    return full(op, size, 0, dtype or dtypes.FLOAT32)
+
+
+@lower("aten.empty_strided", "aten.empty_permuted")
+def empty(
+    op: Builder, size: Sequence[Dim], stride: Any = None, physical_layout: Any = None, dtype: DType | None = None
+) -> Tensor:
+    """Zeros; the layout in memory does not concern values."""
+    return full(op, size, 0, dtype or dtypes.FLOAT32)
+
+
+@lower("aten.ones")
+def ones(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+    """A tensor of ones."""
+    return full(op, size, 1, dtype or dtypes.FLOAT32)
+
+
+@lower("aten.full.default", runtime={"fill_value"})
+def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
+    """A tensor of one value, in the value's own dtype unless another is given."""
+    return _filled(op, size, fill_value, dtype or _number_dtype(fill_value))
+
+
+@lower("aten.zeros_like", "aten.empty_like")
+def zeros_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
+    """Zeros in the shape of another tensor, and in its dtype unless one is given."""
+    return full(op, self.shape, 0, dtype or dtype_of(self))
+
+
+@lower("aten.ones_like")
+def ones_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
+    """Ones in the shape of another tensor, and in its dtype unless one is given."""
+    return full(op, self.shape, 1, dtype or dtype_of(self))
+
+
+@lower("aten.full_like", runtime={"fill_value"})
+def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = None) -> Tensor:
+    """One value in the shape of another tensor, and in its dtype unless one is given."""
+    return _filled(op, self.shape, fill_value, dtype or dtype_of(self))
+
+
+@lower("aten.new_zeros", "aten.new_empty", "aten.new_empty_strided")
+def new_zeros(op: Builder, self: Tensor, size: Sequence[Dim], stride: Any = None, dtype: DType | None = None) -> Tensor:
+    """Zeros of a shape, in another tensor's dtype unless one is given."""
+    return full(op, size, 0, dtype or dtype_of(self))
+
+
+@lower("aten.new_ones")
+def new_ones(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
+    """Ones of a shape, in another tensor's dtype unless one is given."""
+    return full(op, size, 1, dtype or dtype_of(self))
+
+
+@lower("aten.new_full", runtime={"fill_value"})
+def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
+    """One value of a shape, in another tensor's dtype unless one is given."""
+    return _filled(op, size, fill_value, dtype or dtype_of(self))
+
+
+@lower("aten.fill", runtime={"value"})
+def fill(op: Builder, self: Tensor, value: Any) -> Tensor:
+    """The value, in the shape and dtype of another tensor."""
+    return _filled(op, self.shape, value, dtype_of(self))
+
+
+@lower("aten.zero")
+def zero(op: Builder, self: Tensor) -> Tensor:
+    """Zeros in the shape and dtype of another tensor."""
+    return full(op, self.shape, 0, dtype_of(self))
+
+
+@lower("aten.scalar_tensor", runtime={"s"})
+def scalar_tensor(op: Builder, s: Any, dtype: DType | None = None) -> Tensor:
+    """A 0-dim tensor of a number, float32 unless a dtype is given."""
+    return as_tensor(op, s, dtype or dtypes.FLOAT32)
+
+
+def _number_dtype(*numbers: Any) -> DType:
+    """What torch makes of Python numbers; a tensor stands for a float that is known only when the model runs."""
+    return common_dtype([1.0 if hasattr(number, "dtype") else number for number in numbers])
+
+
+def _filled(op: Builder, size: Sequence[Dim], value: Any, dtype: DType) -> Tensor:
+    """A number is an attribute of ConstantOfShape; a size or a tensor is expanded."""
+    if isinstance(value, (bool, int, float)):
+        return full(op, size, value, dtype)
+    return expand(op, as_tensor(op, value, dtype), size)
+
+
+# ── sequences ──
+
+
+@lower("aten.arange", runtime={"start", "end", "step"})
+def arange(op: Builder, end: Any, start: Any = 0, step: Any = 1, dtype: DType | None = None) -> Tensor:
+    """start, start + step, … below end; of integers int64, else float32, unless a dtype is given.
+
+    Floats are counted and computed in double, as torch does, so that rounding neither adds nor loses an element.
+    """
+    bounds = _number_dtype(start, end, step)
+    dtype = dtype or (bounds if bounds.is_float else dtypes.INT64)
+    if not bounds.is_float or dtype is dtypes.INT64:
+        return cast(op, op.Range(*(as_tensor(op, bound, dtypes.INT64) for bound in (start, end, step))), dtype)
+    first, last, step = (as_tensor(op, bound, dtypes.FLOAT64) for bound in (start, end, step))
+    count = op.Cast(op.Ceil((last - first) / step), to=dtypes.INT64)
+    if dtype.is_integer:
+        first, step = (op.Cast(op.Cast(bound, to=dtypes.INT64), to=dtypes.FLOAT64) for bound in (first, step))
+    return cast(op, _steps(op, count, first, step), dtype)
+
+
+@lower("aten.range", runtime={"start", "end", "step"})
+def range_to(op: Builder, start: Any, end: Any, step: Any = 1, dtype: DType | None = None) -> Tensor:
+    """start, start + step, … up to and including end; torch.range, which arange replaced."""
+    dtype = dtype or _number_dtype(start, end, step, 1.0)
+    start, end, step = (as_tensor(op, bound, dtypes.FLOAT64) for bound in (start, end, step))
+    count = op.Cast(op.Floor((end - start) / step), to=dtypes.INT64)
+    return cast(op, _steps(op, count + 1, start, step), dtype)
+
+
+def _steps(op: Builder, count: Tensor, start: Tensor, step: Tensor) -> Tensor:
+    """`count` numbers from `start` on, in double."""
+    return op.Cast(op.Range(0, count, 1), to=dtypes.FLOAT64) * step + start
+
+
+@lower("aten.linspace", runtime={"start", "end"})
+def linspace(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType | None = None) -> Tensor:
+    """`steps` numbers from start to end, both included; integers are cut towards 0."""
+    dtype = dtype or dtypes.FLOAT32
+    return cast(op, _evenly(op, start, end, steps, dtype), dtype)
+
+
+@lower("aten.logspace", runtime={"start", "end"})
+def logspace(op: Builder, start: Any, end: Any, steps: Dim, base: float = 10.0, dtype: DType | None = None) -> Tensor:
+    """`base` to the powers of linspace; integers are cut towards 0."""
+    dtype = dtype or dtypes.FLOAT32
+    exponents = _evenly(op, start, end, steps, dtype)
+    return cast(op, op.constant(float(base), dtypes.FLOAT64) ** exponents, dtype)
+
+
+def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tensor:
+    """linspace in double, from bounds in `dtype`.
+
+    Each number from the nearer bound, as in torch, so that both are exact.
+    """
+    first, last = (as_tensor(op, as_tensor(op, bound, dtype), dtypes.FLOAT64) for bound in (start, end))
+    index = op.Cast(op.Range(0, steps, 1), to=dtypes.FLOAT64)
+    gaps = as_tensor(op, steps - 1, dtypes.FLOAT64)
+    step = (last - first) / op.Max(gaps, 1.0)
+    from_first, from_last = index * step + first, last - (gaps - index) * step
+    in_first_half = index < as_tensor(op, steps // 2, dtypes.FLOAT64)
+    return op.Where(op.Or(in_first_half, op.Equal(index, 0.0)), from_first, from_last)
+
+
+# ── matrices ──
+
+
+@lower("aten.eye")
+def eye(op: Builder, n: Dim, m: Dim | None = None, dtype: DType | None = None) -> Tensor:
+    """Ones on the diagonal of a matrix of zeros."""
+    return op.EyeLike(full(op, [n, n if m is None else m], 0, dtype or dtypes.FLOAT32))
+
+
+@lower("aten.tril")
+def tril(op: Builder, self: Tensor, diagonal: Dim = 0) -> Tensor:
+    """The last two axes with 0 above a diagonal."""
+    return op.Trilu(self, as_tensor(op, diagonal, dtypes.INT64), upper=0)
+
+
+@lower("aten.triu")
+def triu(op: Builder, self: Tensor, diagonal: Dim = 0) -> Tensor:
+    """The last two axes with 0 below a diagonal."""
+    return op.Trilu(self, as_tensor(op, diagonal, dtypes.INT64), upper=1)
+
+
+@lower("aten.tril_indices")
+def tril_indices(op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType | None = None) -> Tensor:
+    """Rows and columns of the elements on and below a diagonal, row by row."""
+    return cast(op, op.NonZero(tril(op, full(op, [row, col], 1, dtypes.INT64), offset)), dtype or dtypes.INT64)
+
+
+@lower("aten.triu_indices")
+def triu_indices(op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType | None = None) -> Tensor:
+    """Rows and columns of the elements on and above a diagonal, row by row."""
+    return cast(op, op.NonZero(triu(op, full(op, [row, col], 1, dtypes.INT64), offset)), dtype or dtypes.INT64)
+
+
+@lower("aten.one_hot")
+def one_hot(op: Builder, self: Tensor, num_classes: Dim = -1) -> Tensor:
+    """A last axis of zeros with a 1 at the index; its size is the greatest index + 1 when it is not given."""
+    if not self.shape:
+        return op.Squeeze(one_hot(op, op.Unsqueeze(self, [0]), num_classes), [0])
+    depth = op.ReduceMax(self, keepdims=0) + 1 if num_classes == -1 else as_tensor(op, num_classes, dtypes.INT64)
+    return op.OneHot(self, depth, [0, 1])
+
+
+@lower("aten.meshgrid")
+def meshgrid(op: Builder, tensors: Sequence[Tensor], indexing: str = "ij") -> list[Tensor]:
+    """Each vector along an axis of its own, repeated along the others; "xy" swaps the first two axes."""
+    order = list(range(len(tensors)))
+    if indexing == "xy" and len(order) > 1:
+        order[:2] = [1, 0]
+    dims = [item.shape[0] if item.shape else 1 for item in tensors]
+    grid = [dims[axis] for axis in order]
+    axes = [order.index(index) for index in range(len(tensors))]
+    pillars = [
+        reshape(op, x, [dim if axis == own else 1 for axis in range(len(grid))])
+        for x, dim, own in zip(tensors, dims, axes, strict=True)
+    ]
+    return [expand(op, pillar, grid) for pillar in pillars]
+
+
+# ── copies ──
+
+
+@lower("aten.to", "aten._to_copy", "aten._autocast_to_reduced_precision")
+def to(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
+    """The tensor in another dtype; devices and layouts do not concern values."""
+    return self if dtype is None else cast(op, self, dtype)
+
+
+@lower("aten.to.other", "aten.type_as")
+def type_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The tensor in another one's dtype."""
+    return cast(op, self, dtype_of(other))
+
+
+_COPIES = (
+    "alias", "clone", "conj", "conj_physical", "contiguous", "detach", "lift",
+    "lift_fresh", "lift_fresh_copy", "positive", "real", "resolve_conj", "resolve_neg",
+)  # fmt: skip
+
+
+@lower(*(f"aten.{name}" for name in _COPIES))
+def clone(op: Builder, self: Tensor) -> Tensor:
+    """The tensor itself: values are never written to."""
+    return self
+
+
+@lower("aten.copy")
+def copy(op: Builder, self: Tensor, src: Tensor) -> Tensor:
+    """src in the shape and dtype of self."""
+    return expand(op, cast(op, src, dtype_of(self)), self.shape)

@@ -1,0 +1,409 @@
+"""Scattering: what writes elements by position or by mask, and counts them.
+
+A write is a value: the tensor with some elements replaced. Where torch leaves open which of several writes to one
+element wins, so does ONNX.
+Source of the semantics: ATen/native/TensorAdvancedIndexing.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Dim, Expr, minimum
+from fxonnx.ir.infer.call import broadcast
+from fxonnx.lowering.aten.tensor.indexing import MASKS, clamped, index_of, int64, without_scalar_masks
+from fxonnx.lowering.aten.tensor.joining import LAST, cut, joined
+from fxonnx.lowering.registry import lower
+from fxonnx.lowering.vocabulary import (
+    as_vector,
+    axis_of,
+    cast,
+    dtype_of,
+    expand,
+    flat,
+    full,
+    like_self,
+    number,
+    positions,
+    reshape,
+    transpose,
+)
+
+# torch's reduction -> ONNX's, and the value that leaves any other unchanged.
+_REDUCTIONS = {
+    "sum": ("add", 0),
+    "prod": ("mul", 1),
+    "mean": ("add", 0),
+    "amax": ("max", -math.inf),
+    "amin": ("min", math.inf),
+}
+
+
+def written(op: Any, data: Any, index: Any, updates: Any, axis: int, reduction: str = "none") -> Any:
+    """ScatterElements: `data[i][index[i, j]] = updates[i, j]` along `axis`, or reduced with what is there."""
+    kind = _accumulator(dtype_of(data), reduction)
+    result = op.ScatterElements(cast(op, data, kind), index, cast(op, updates, kind), axis=axis, reduction=reduction)
+    return cast(op, result, dtype_of(data))
+
+
+def tuples_written(op: Any, data: Any, tuples: Any, updates: Any, reduction: str = "none") -> Any:
+    """ScatterND: `data[tuples[i]] = updates[i]`, or reduced with what is there."""
+    kind = _accumulator(dtype_of(data), reduction)
+    result = op.ScatterND(cast(op, data, kind), tuples, cast(op, updates, kind), reduction=reduction)
+    return cast(op, result, dtype_of(data))
+
+
+def _accumulator(dtype: DType, reduction: str) -> DType:
+    """The dtype that many values are reduced in: float32 for narrow floats, whose sums lose less there, int32 for bool,
+    which has no order or sum.
+    """
+    if reduction == "none":
+        return dtype
+    return dtypes.INT32 if dtype is dtypes.BOOL else dtypes.FLOAT32 if dtype.is_float and dtype.bits < 32 else dtype
+
+
+def _constant_like(op: Any, x: Any, value: float) -> Any:
+    return full(op, x.shape, value, dtype_of(x))
+
+
+# ── one element per index ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _cropped(op: Any, source: Any, shape: Sequence[Dim]) -> Any:
+    """The leading part of `source`, which may be larger than the index."""
+    axes = [axis for axis, (size, wanted) in enumerate(zip(source.shape, shape, strict=True)) if size != wanted]
+    if not axes:
+        return source
+    ends = [shape[axis] for axis in axes]
+    return op.Slice(source, [0] * len(axes), ends, axes)
+
+
+def _scattered(op: Any, self: Any, dim: int, index: Any, updates: Any, reduction: str = "none") -> Any:
+    """Updates that are already as large as the index, written into a tensor of any rank."""
+    if 0 in index.shape:
+        return self
+    axis = axis_of(dim, len(self.shape))
+    data, index = as_vector(op, self), int64(op, as_vector(op, index))
+    return like_self(op, written(op, data, index, as_vector(op, updates), axis, reduction), self)
+
+
+def _updates(op: Any, self: Any, index: Any, src: Any) -> Any:
+    if len(src.shape) != len(index.shape):
+        src, index = as_vector(op, src), as_vector(op, index)
+    return cast(op, src if 0 in index.shape else _cropped(op, src, index.shape), dtype_of(self))
+
+
+@lower("aten.scatter.src", "aten.scatter.reduce")
+def scatter(op: Builder, self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str | None = None) -> Tensor:
+    """`self[i][index[i, j]] = src[i, j]` along `dim`, or added to, or multiplied with what is there."""
+    reduction = {None: "none", "add": "add", "multiply": "mul"}[reduce]
+    return _scattered(op, self, dim, index, _updates(op, self, index, src), reduction)
+
+
+@lower("aten.scatter.value", "aten.scatter.value_reduce")
+def scatter_value(
+    op: Builder, self: Tensor, dim: int, index: Tensor, value: float, reduce: str | None = None
+) -> Tensor:
+    """As `scatter` with one number as source."""
+    return scatter(op, self, dim, index, full(op, index.shape, value, dtype_of(self)), reduce)
+
+
+@lower("aten.scatter_add")
+def scatter_add(op: Builder, self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """`self[i][index[i, j]] += src[i, j]` along `dim`."""
+    return scatter(op, self, dim, index, src, "add")
+
+
+@lower("aten.scatter_reduce.two")
+def scatter_reduce(
+    op: Builder, self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool = True
+) -> Tensor:
+    """The sum, product, mean or extremum of what is written to each element, with what was there if `include_self`."""
+    if 0 in index.shape:
+        return self
+    axis = axis_of(dim, len(self.shape))
+    updates = as_vector(op, _updates(op, self, index, src))
+    result = _reduced_at(op, as_vector(op, self), int64(op, as_vector(op, index)), updates, axis, reduce, include_self)
+    return like_self(op, result, self)
+
+
+def _reduced_at(op: Any, data: Any, index: Any, updates: Any, axis: int, reduce: str, include_self: bool) -> Any:
+    reduction, neutral = _REDUCTIONS[reduce]
+    if not include_self:
+        data = written(op, data, index, _constant_like(op, updates, _within(neutral, dtype_of(data))), axis)
+    result = written(op, data, index, updates, axis, reduction)
+    if reduce == "mean":
+        return _divided(op, result, _contributions(op, data, index, updates, axis, include_self))
+    if reduction in ("max", "min") and dtype_of(data).is_float:
+        return _spoiled(op, result, data, index, updates, axis)
+    return result
+
+
+def _within(value: float, dtype: DType) -> float:
+    """An infinity as the extreme value of an integer dtype."""
+    if dtype.is_float or math.isfinite(value):
+        return value
+    return dtype.lowest if value < 0 else dtype.highest
+
+
+def _contributions(op: Any, data: Any, index: Any, updates: Any, axis: int, include_self: bool) -> Any:
+    """How many values each element is made of, at least 1."""
+    ones = _constant_like(op, data, 1)
+    before = ones if include_self else written(op, ones, index, _constant_like(op, updates, 0), axis)
+    counts = written(op, before, index, _constant_like(op, updates, 1), axis, "add")
+    return counts if include_self else op.Max(counts, number(op, 1, data))
+
+
+def _divided(op: Any, total: Any, counts: Any) -> Any:
+    """total / counts, rounded down for integers."""
+    if dtype_of(total).is_float:
+        return total / counts
+    return (total - op.Mod(total, counts)) / counts
+
+
+def _spoiled(op: Any, result: Any, data: Any, index: Any, updates: Any, axis: int) -> Any:
+    """NaN where an extremum had a NaN to look at, which ONNX Runtime skips."""
+    spoils, own = (cast(op, op.IsNaN(x), dtypes.INT32) for x in (updates, data))
+    found = cast(op, written(op, own, index, spoils, axis, "max"), dtypes.BOOL)
+    return op.Where(found, number(op, math.nan, data), result)
+
+
+# ── whole slices along one axis ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _spread(op: Any, index: Any, shape: Sequence[Dim], axis: int) -> Any:
+    """An index of slices as one of elements: repeated over the other axes of `shape`."""
+    column = op.Unsqueeze(index, [other for other in range(len(shape)) if other != axis]) if len(shape) > 1 else index
+    return expand(op, column, [index.shape[0] if other == axis else dim for other, dim in enumerate(shape)])
+
+
+def _slices_written(op: Any, self: Any, dim: int, index: Any, source: Any, reduction: str = "none") -> Any:
+    """Slices of `source` written to, or added to, the slices of `self` at `index`."""
+    axis = axis_of(dim, len(self.shape))
+    data, index, source = (
+        as_vector(op, self),
+        int64(op, as_vector(op, index)),
+        as_vector(op, cast(op, source, dtype_of(self))),
+    )
+    if axis == 0:
+        result = tuples_written(op, data, op.Unsqueeze(index, [-1]), source, reduction)
+    else:
+        result = written(op, data, _spread(op, index, source.shape, axis), source, axis, reduction)
+    return like_self(op, result, self)
+
+
+@lower("aten.index_add")
+def index_add(op: Builder, self: Tensor, dim: int, index: Tensor, source: Tensor, alpha: float = 1) -> Tensor:
+    """alpha * source[i] added to the slice index[i] along `dim`."""
+    scaled = source if alpha == 1 else source * number(op, alpha, source)
+    return _slices_written(op, self, dim, index, scaled, "add")
+
+
+@lower("aten.index_copy")
+def index_copy(op: Builder, self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """The slice index[i] along `dim` replaced by source[i]."""
+    return _slices_written(op, self, dim, index, source)
+
+
+@lower("aten.index_fill", runtime={"value"})
+def index_fill(op: Builder, self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """The slices at `index` along `dim` filled with a number."""
+    axis = axis_of(dim, len(self.shape))
+    data, index = as_vector(op, self), int64(op, as_vector(op, index))
+    size = data.shape[axis]
+    hit = written(op, full(op, [size], False, dtypes.BOOL), index, full(op, index.shape, True, dtypes.BOOL), 0)
+    after = list(range(1, len(data.shape) - axis))
+    condition = op.Unsqueeze(hit, after) if after else hit
+    fill = cast(op, value, dtype_of(self)) if isinstance(value, Tensor) else number(op, value, self)
+    return like_self(op, op.Where(condition, fill, data), self)
+
+
+@lower("aten.index_reduce")
+def index_reduce(
+    op: Builder, self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, include_self: bool = True
+) -> Tensor:
+    """The product, mean or extremum of the slices of `source` that go to each slice of `self`."""
+    axis = axis_of(dim, len(self.shape))
+    updates = as_vector(op, source)
+    wide = _spread(op, int64(op, as_vector(op, index)), updates.shape, axis)
+    return like_self(op, _reduced_at(op, as_vector(op, self), wide, updates, axis, reduce, include_self), self)
+
+
+# ── advanced indexing ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.index_put", "aten._unsafe_index_put", "aten._index_put_impl")
+def index_put(
+    op: Builder,
+    self: Tensor,
+    indices: Sequence[Tensor | None],
+    values: Tensor,
+    accumulate: bool = False,
+    unsafe: bool = False,
+) -> Tensor:
+    """`self[indices] = values`, or `+=`."""
+    given = [(axis, item) for axis, item in enumerate(indices) if item is not None]
+    values = cast(op, values, dtype_of(self))
+    if not given:
+        return self + values if accumulate else expand(op, values, self.shape)
+    if len(given) == 1 and not accumulate and (chosen := _choice(op, self, *given[0], values)) is not None:
+        return chosen
+    x, indices = without_scalar_masks(op, self, indices)
+    return reshape(op, _put(op, x, indices, values, "add" if accumulate else "none"), self.shape)
+
+
+def _choice(op: Any, self: Any, axis: int, mask: Any, values: Any) -> Any:
+    """A write under a mask as Where, when every selected element gets the same values; None when it is not that."""
+    behind = len(self.shape) - axis - len(mask.shape)
+    own = len(values.shape) - behind - 1  # the axis of `values` that runs over the selected elements
+    if dtype_of(mask) not in MASKS or (own >= 0 and values.shape[own] != 1):
+        return None
+    if own >= 0 and len(mask.shape) != 1:
+        shape = tuple(values.shape)
+        values = reshape(op, values, (*shape[:own], *(1,) * len(mask.shape), *shape[own + 1 :]))
+    condition = cast(op, mask, dtypes.BOOL)
+    if behind:
+        condition = op.Unsqueeze(condition, [len(mask.shape) + i for i in range(behind)])
+    return op.Where(condition, values, self)
+
+
+def _put(op: Any, x: Any, indices: Sequence[Any], values: Any, reduction: str) -> Any:
+    """ScatterND with the indexed axes in front."""
+    index = index_of(op, indices)
+    order = index.order(len(x.shape))
+    rest = [x.shape[axis] for axis in order[len(index.axes) :]]
+    before = index.axes[0] if index.adjacent else 0
+    placed = expand(op, values, (*rest[:before], *index.shape, *rest[before:]))
+    moved = [
+        *range(before, before + len(index.shape)),
+        *range(before),
+        *range(before + len(index.shape), len(placed.shape)),
+    ]
+    result = tuples_written(op, transpose(op, x, order), index.tuples(op), transpose(op, placed, moved), reduction)
+    return transpose(op, result, np.argsort(order).tolist())
+
+
+@lower("aten._unsafe_masked_index_put_accumulate")
+def unsafe_masked_index_put_accumulate(
+    op: Builder, self: Tensor, mask: Tensor, indices: Sequence[Tensor | None], values: Tensor
+) -> Tensor:
+    """`self[indices] += where(mask, values, 0)`, where indices outside the mask may be out of bounds."""
+    kept = op.Where(mask, values, number(op, 0, values))
+    return index_put(op, self, clamped(op, self, indices), kept, accumulate=True)
+
+
+@lower("aten.put")
+def put(op: Builder, self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """Elements written, or added, at positions in the flat tensor."""
+    reduction = "add" if accumulate else "none"
+    return reshape(op, written(op, flat(op, self), flat(op, index), flat(op, source), 0, reduction), self.shape)
+
+
+@lower("aten.masked_scatter")
+def masked_scatter(op: Builder, self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """The elements where the mask is true replaced by those of `source`, in order."""
+    shape = broadcast(tuple(self.shape), tuple(mask.shape))
+    self, condition = expand(op, self, shape), expand(op, mask, shape)
+    if 0 in source.shape:
+        return self
+    rank = op.CumSum(cast(op, flat(op, condition), dtypes.INT64), 0)
+    taken = op.Gather(flat(op, source), rank - 1, axis=0)  # -1, before the first: any element does
+    return op.Where(condition, reshape(op, taken, self.shape), self)
+
+
+# ── views written to ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.select_scatter")
+def select_scatter(op: Builder, self: Tensor, src: Tensor, dim: int, index: Dim) -> Tensor:
+    """`self` with the slice at `index` along `dim` replaced."""
+    axis = axis_of(dim, len(self.shape))
+    first = index + self.shape[axis] if isinstance(index, int) and index < 0 else index
+    return _replaced(op, self, op.Unsqueeze(cast(op, src, dtype_of(self)), [axis]), axis, first, first + 1)
+
+
+def _replaced(op: Any, x: Any, piece: Any, axis: int, start: Dim, end: Dim) -> Any:
+    """`x` with [start, end) along an axis replaced by `piece`: what is before, the piece, what is after."""
+    size = x.shape[axis]
+    before = [] if start == 0 else [cut(op, x, axis, 0, start)]
+    after = [] if end == size else [cut(op, x, axis, end, LAST)]
+    return joined(op, [*before, piece, *after], axis)
+
+
+@lower("aten.slice_scatter")
+def slice_scatter(
+    op: Builder,
+    self: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: Dim | None = None,
+    end: Dim | None = None,
+    step: int = 1,
+) -> Tensor:
+    """`self` with `self[start:end:step]` along `dim` replaced."""
+    axis = axis_of(dim, len(self.shape))
+    size = self.shape[axis]
+    first, last = _bound(0 if start is None else start, size), _bound(LAST if end is None else end, size)
+    source = cast(op, src, dtype_of(self))
+    if step != 1:
+        places = op.Add(positions(op, source.shape[axis]) * step, [first])
+        return _slices_written(op, self, axis, places, source)
+    if isinstance(first, int) and isinstance(last, int) and last <= first:
+        return self
+    return _replaced(op, self, source, axis, first, last)
+
+
+def _bound(bound: Dim, size: Dim) -> Dim:
+    """A slice's bound counted from the front and clamped to the size; a symbolic one is taken to lie within."""
+    if isinstance(bound, Expr):
+        return bound
+    if bound < 0:
+        bound = bound + size
+        return max(bound, 0) if isinstance(bound, int) else bound
+    return size if bound >= LAST else minimum(bound, size)
+
+
+# ── counting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.bincount")
+def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each of 0, 1, … occurs, or the sum of its weights; as long as the greatest element wants, at least
+    `minlength`.
+    """
+    values = int64(op, self)
+    longest = op.ReduceMax(op.Concat(values, [minlength - 1], axis=0), [0])
+    kind = (
+        dtypes.INT64 if weights is None else dtypes.FLOAT32 if dtype_of(weights) is dtypes.FLOAT32 else dtypes.FLOAT64
+    )
+    zeros = op.ConstantOfShape(op.Add(longest, [1]), value=np.zeros(1, kind.numpy))
+    updates = full(op, self.shape, 1, kind) if weights is None else cast(op, weights, kind)
+    return written(op, zeros, values, updates, 0, "add")
+
+
+@lower("aten.histc")
+def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many elements lie in each of `bins` equal intervals from `min` to `max`, both included; those outside are not
+    counted.
+    """
+    x = flat(op, self)
+    low, high = _own_range(op, x) if min == max else (number(op, min, x), number(op, max, x))
+    inside = op.And(x >= low, x <= high)
+    offset = (x - low) / (high - low)
+    bin_of = cast(op, op.Where(inside, offset * number(op, bins, x), number(op, 0, x)), dtypes.INT64)
+    place = op.Min(bin_of, bins - 1)
+    return written(op, full(op, [bins], 0, dtype_of(x)), place, cast(op, inside, dtype_of(x)), 0, "add")
+
+
+def _own_range(op: Any, x: Any) -> tuple[Any, Any]:
+    """The least and the greatest element, apart by 1 each where they are one."""
+    low, high = op.ReduceMin(x, keepdims=0), op.ReduceMax(x, keepdims=0)
+    widening = cast(op, op.Equal(low, high), dtype_of(x))
+    return low - widening, high + widening

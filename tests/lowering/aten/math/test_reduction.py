@@ -1,0 +1,139 @@
+"""Reductions over one, several, all and no axes, with torch's dtypes, ties, NaN and empty axes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests.lowering.database import check_samples
+from tests.lowering.eager import eager
+from tests.lowering.support import check, operators
+
+from fxonnx.lowering.aten.math.reduction import amax, argmax, mean, std, sum_, var_mean
+
+X = torch.randn(3, 4, 5)
+OTHER = torch.randn(6, 2, 5)
+DYNAMIC = {"x": {0: "n", 1: "m"}}
+
+CASES = {
+    "sum": lambda x: (x.sum(), x.sum(1), x.sum((0, -1), keepdim=True), x.sum([]), x.sum(-1, dtype=torch.float64)),
+    "mean": lambda x: (x.mean(), x.mean(-1, keepdim=True), x.mean((1, 2)), x.long().mean(0, dtype=torch.float32)),
+    "prod": lambda x: (x.prod(), x.prod(1), x.prod(2, keepdim=True), x.bool().prod(0)),
+    "amax and amin": lambda x: (x.amax(1), x.amin((0, 2), keepdim=True), x.max(), x.min(), x.amax(())),
+    "max and min": lambda x: (*x.max(1), *x.min(-1, keepdim=True), *x.aminmax(dim=0)),
+    "positions": lambda x: (x.argmax(), x.argmin(1), x.argmax(-1, keepdim=True), x.argmin(keepdim=True)),
+    "truth": lambda x: ((x > 1).any(), (x > 1).any(1), (x > -1).all((0, 2)), x.all(), x.byte().any(0)),
+    "var": lambda x: (x.var(), x.var(1), x.var((0, 2), correction=0, keepdim=True), x.var(1, unbiased=False)),
+    "std": lambda x: (x.std(), x.std(-1, correction=2), *torch.std_mean(x, 1), *torch.var_mean(x, keepdim=True)),
+    "logsumexp": lambda x: (x.logsumexp(1), x.logsumexp((0, 2), keepdim=True)),
+    "without nan": lambda x: (x.sqrt().nansum(1), x.sqrt().nanmean(), x.sqrt().nanmean((0, 2), keepdim=True)),
+    "count": lambda x: (x.relu().count_nonzero(), x.relu().count_nonzero((0, 2)), x.relu().count_nonzero(-1)),
+}
+
+
+@pytest.mark.parametrize("function", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("dynamic", (None, DYNAMIC), ids=("static", "dynamic"))
+def test_like_torch(function, dynamic):
+    check(lambda x: function(x), X, dynamic=dynamic, again=(OTHER,) if dynamic else None)
+
+
+@pytest.mark.parametrize(
+    "dtype", (torch.bool, torch.uint8, torch.int16, torch.int64, torch.float16, torch.bfloat16, torch.float64)
+)
+def test_any_dtype(dtype):
+    x = torch.tensor([[0, 3, 1], [2, 1, 2]]).to(dtype)
+    check(lambda x: (x.sum(), x.sum(0), x.prod(1), x.amax(1), x.amin(), x.any(), x.all(1), x.count_nonzero()), x)
+    if dtype is not torch.bool:
+        check(lambda x: (*x.max(1), *x.min(0), x.argmax(), x.argmin(1)), x)
+
+
+@pytest.mark.parametrize("dtype", (torch.float16, torch.bfloat16))
+def test_narrow_floats_are_rounded_once(dtype):
+    check(
+        lambda x: (x.var(1), x.std(), *torch.var_mean(x, 0), x.logsumexp(1)),
+        (100 + torch.randn(4, 64)).to(dtype),
+    )
+
+
+NAN = torch.tensor([[1.0, math.nan, 3.0], [math.nan, math.inf, math.nan], [-math.inf, 2.0, 2.0], [0.0, 0.0, -1.0]])
+
+
+def test_nan_spoils_and_the_first_extremum_counts():
+    check(lambda x: (x.amax(1), x.amin(1), x.max(), x.min(), x.amax((0, 1))), NAN)
+    check(lambda x: (*x.max(1), *x.min(1), x.argmax(1), x.argmin(1), x.argmax(), x.argmin(0), *x[2:].max(1)), NAN)
+    check(lambda x: (x.sum(1), x.mean(0), x.nansum(1), x.nanmean(1), x.logsumexp(1), x.any(1), x.std(0)), NAN)
+
+
+def test_logsumexp_of_infinities():
+    check(lambda x: x.logsumexp(1), torch.tensor([[-math.inf] * 2, [math.inf, 1.0], [1000.0, 1000.0]]))
+
+
+def test_scalars():
+    check(
+        lambda x: (
+            x.sum(),
+            x.mean(0),
+            x.amax(-1),
+            *x.max(0),
+            x.argmax(),
+            x.argmin(0),
+            x.prod(),
+            x.var(correction=0),
+            x.any(0),
+        ),
+        torch.tensor(3.0),
+    )
+
+
+def test_nothing_to_reduce():
+    check(
+        lambda x: (
+            x.sum(),
+            x.sum(0),
+            x.mean(),
+            x.mean(1),
+            x.prod(1),
+            x.any(),
+            x.all(1),
+            x.var(1),
+            x.logsumexp(1),
+        ),
+        torch.zeros(2, 0),
+    )
+    check(lambda x: x.all(1), torch.zeros(2, 0, dtype=torch.uint8))
+
+
+def test_a_sum_is_one_operator():
+    assert operators(check(lambda x: x.sum(-1), X, dynamic=DYNAMIC, again=(OTHER,))) == ["ReduceSum"]
+    assert operators(check(lambda x: x.mean((1, 2), keepdim=True), X, dynamic=DYNAMIC, again=(OTHER,))) == [
+        "ReduceMean"
+    ]
+
+
+def test_bodies_run_eagerly():
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    for found, expected in (
+        (eager(sum_, x, 1), x.sum(1)),
+        (eager(mean, x, [0], True), x.mean(0, keepdims=True)),
+        (eager(amax, x, [1]), x.max(1)),
+        (eager(argmax, x, 1), x.argmax(1)),
+        (eager(std, x, [1]), x.std(1, ddof=1)),
+        (eager(var_mean, x, None, correction=0)[1], x.mean()),
+    ):
+        assert np.allclose(found, expected, atol=1e-5)
+
+
+NAMES = "sum mean prod amax amin any all argmax argmin var std std_mean logsumexp count_nonzero nansum aminmax"
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_samples_of_torch(name):
+    check_samples(name, torch.float32)
+
+
+def test_an_assertion_about_values_is_left_to_the_model():
+    def model(x):
+        torch._check_tensor_all(x > -100)
+        return x + torch._is_any_true(x > 0)
+
+    check(model, torch.randn(3))

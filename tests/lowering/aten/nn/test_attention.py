@@ -1,0 +1,165 @@
+"""Scaled dot-product attention of every form torch admits."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.lowering.eager import eager
+from tests.lowering.support import check, operators
+
+import fxonnx
+from fxonnx.lowering.aten.nn.attention import safe_softmax
+
+torch.manual_seed(0)
+HEADS, LENGTH, KEYS, SIZE, DEPTH = 4, 3, 5, 8, 6
+
+
+def tensors(*leading, dtype=torch.float32, keys=KEYS):
+    """A query, key and value with the leading axes."""
+    sizes = ((LENGTH, SIZE), (keys, SIZE), (keys, DEPTH))
+    return tuple(torch.randn(*leading, *size).to(dtype) for size in sizes)
+
+
+def bool_mask(*shape):
+    """A mask with a row that sees nothing."""
+    mask = torch.rand(shape) < 0.7
+    mask[..., 0] = True
+    mask[..., 1:2, :] = False
+    return mask
+
+
+def additive(*shape):
+    """Numbers to add to the scores, with a row of -inf."""
+    return torch.randn(shape).masked_fill(~bool_mask(*shape), -math.inf)
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (2, HEADS), (2, 3, HEADS), (1, 2, 2, HEADS)], ids=str)
+def test_any_rank(leading):
+    compiled = check(F.scaled_dot_product_attention, *tensors(*leading))
+    assert operators(compiled, "lower").count("Attention") == 1
+
+
+MASKS = [(1, KEYS), (LENGTH, 1), (LENGTH, KEYS), (2, 1, 1, KEYS), (HEADS, 1, KEYS), (2, HEADS, LENGTH, KEYS), (1, 1)]
+
+
+@pytest.mark.parametrize("make", [bool_mask, additive], ids=["bool", "float"])
+@pytest.mark.parametrize("shape", MASKS, ids=str)
+def test_masks_broadcast(make, shape):
+    mask = make(*shape)
+    check(F.scaled_dot_product_attention, *tensors(2, HEADS), mask)
+
+
+@pytest.mark.parametrize("shape", [(LENGTH, KEYS), (HEADS, 1, KEYS), (2, 1, 1, 1, KEYS), (3, 1, LENGTH, KEYS)], ids=str)
+def test_masks_of_rank_five(shape):
+    check(F.scaled_dot_product_attention, *tensors(2, 3, HEADS), bool_mask(*shape))
+
+
+@pytest.mark.parametrize("keys", [LENGTH - 1, LENGTH, KEYS])
+def test_the_triangle_begins_at_the_first_query_and_key(keys):
+    compiled = check(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), *tensors(2, HEADS, keys=keys)
+    )
+    node = next(node for node in compiled.stages[0].graph.nodes if node.op == "Attention")
+    assert bool(node.attributes.get("is_causal")) == (keys == LENGTH)
+
+
+DYNAMIC = {
+    "plain": ({}, 1),
+    "causal": ({"is_causal": True}, 3),
+    "scaled": ({"scale": 0.3}, 1),
+}
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_dynamic_sizes(name):
+    options, nodes = DYNAMIC[name]
+    names = {"q": {0: "b", 2: "l"}, "k": {0: "b", 2: "s"}, "v": {0: "b", 2: "s"}}
+    again = (torch.randn(3, HEADS, 7, SIZE), torch.randn(3, HEADS, 4, SIZE), torch.randn(3, HEADS, 4, DEPTH))
+
+    def function(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, **options)
+
+    compiled = check(function, *tensors(2, HEADS), dynamic=names, again=again)
+    assert len(operators(compiled, "lower")) >= nodes
+
+
+def test_dynamic_mask():
+    names = {"x": {0: "b", 1: "l"}, "m": {0: "b", 1: "l"}}
+
+    def function(x, m):
+        q = x.view(x.shape[0], x.shape[1], 2, -1).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, q, q, m[:, None, None, :])
+
+    again = (torch.randn(3, 6, 8), torch.rand(3, 6) < 0.5)
+    check(function, torch.randn(2, 5, 8), torch.rand(2, 5) < 0.5, dynamic=names, again=again)
+
+
+@pytest.mark.parametrize("heads", [(1, 1), (2, 2), (4, 4), (1, 2)], ids=str)
+def test_grouped_queries(heads):
+    q, k, v = torch.randn(2, 4, 3, 8), torch.randn(2, heads[0], 5, 8), torch.randn(2, heads[1], 5, 6)
+    check(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True), q, k, v)
+    check(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True), q[0], k[0], v[0])
+
+
+def test_leading_axes_broadcast():
+    check(F.scaled_dot_product_attention, torch.randn(2, 4, 3, 8), torch.randn(1, 4, 5, 8), torch.randn(2, 1, 5, 8))
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5, 2, 0.125])
+def test_scales(scale):
+    check(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=scale), *tensors(2, HEADS), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("keys", [0, 1])
+def test_no_keys_and_one(keys):
+    check(F.scaled_dot_product_attention, *tensors(2, HEADS, keys=keys))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_dtypes(dtype):
+    tolerance = {torch.float64: 1e-9, torch.float16: 5e-3, torch.bfloat16: 5e-2}[dtype]
+    check(F.scaled_dot_product_attention, *tensors(2, HEADS, dtype=dtype), rtol=tolerance, atol=tolerance)
+
+
+def test_a_device_spelling():
+    def function(q, k, v):
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, is_causal=True)[0]
+
+    check(function, *tensors(2, HEADS, keys=LENGTH)[:2], torch.randn(2, HEADS, LENGTH, SIZE))
+
+
+@pytest.mark.parametrize("dim", [-1, 0])
+def test_safe_softmax(dim):
+    check(lambda x: torch.ops.aten._safe_softmax(x, dim), additive(3, 3))
+
+
+def test_dropout_is_refused():
+    with pytest.raises(fxonnx.errors.UnsupportedArguments, match="dropout_p"):
+        fxonnx.compile(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=0.5), tensors(2, HEADS))
+
+
+def test_safe_softmax_runs_eagerly():
+    x = additive(3, 3)
+    expected = torch.ops.aten._safe_softmax(x, -1).numpy()
+    np.testing.assert_allclose(eager(safe_softmax, x.numpy(), -1), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [None, 17])
+def test_a_row_masked_by_the_lowest_number_is_the_mean(opset):
+    mask = torch.zeros(2, 1, 5, 5)
+    mask[1, :, 0] = torch.finfo(torch.float32).min
+    heads = [torch.randn(2, 3, 5, 4) for _ in range(3)]
+    model = F.scaled_dot_product_attention
+    fxonnx.compile(model, (*heads, mask), opset=opset).verify(*heads, mask).check()
+
+
+def test_a_constant_mask_of_the_lowest_number_is_not_fused():
+    mask = torch.zeros(5, 5)
+    mask[0] = torch.finfo(torch.float32).min
+    heads = [torch.randn(2, 3, 5, 4) for _ in range(3)]
+    compiled = fxonnx.compile(lambda q, k, v: (q @ k.transpose(-1, -2) * 0.5 + mask).softmax(-1) @ v, heads)
+    compiled.verify(*heads).check()

@@ -1,0 +1,86 @@
+"""Convolutions of one, two and three axes, their paddings and transposes."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.lowering.database import samples
+from tests.lowering.eager import eager
+from tests.lowering.support import check, operators
+from torch import nn
+
+import fxonnx
+from fxonnx import errors
+from fxonnx.lowering.aten.nn.convolution import conv
+
+torch.manual_seed(0)
+RANDOM = np.random.default_rng(0)
+
+LAYERS = {
+    "1d": (nn.Conv1d(4, 6, 3), (2, 4, 9)),
+    "2d grouped": (nn.Conv2d(4, 6, 3, 2, 1, groups=2), (2, 4, 9, 9)),
+    "2d depthwise without bias": (nn.Conv2d(4, 4, 3, groups=4, bias=False), (2, 4, 9, 9)),
+    "3d": (nn.Conv3d(2, 4, (3, 1, 2), padding=(1, 0, 2), dilation=(1, 1, 2)), (1, 2, 4, 5, 6)),
+    "unbatched": (nn.Conv2d(4, 6, 3), (4, 9, 9)),
+    "valid": (nn.Conv2d(2, 4, 3, padding="valid"), (2, 2, 4, 4)),
+    "same, even kernel": (nn.Conv2d(2, 4, (4, 3), padding="same", dilation=(1, 2)), (1, 2, 9, 9)),
+    "circular": (nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), (1, 2, 9, 9)),
+    "reflect": (nn.Conv1d(2, 4, 3, padding=2, padding_mode="reflect"), (1, 2, 9)),
+    "transposed 1d": (nn.ConvTranspose1d(4, 6, 2, 2, 1, 1, groups=2, dilation=2), (2, 4, 7)),
+    "transposed 2d": (nn.ConvTranspose2d(2, 4, 3, 2, 1, 1), (2, 2, 4, 4)),
+    "transposed 3d": (nn.ConvTranspose3d(2, 4, 3, 2, 1, 1), (1, 2, 4, 4, 4)),
+    "transposed unbatched": (nn.ConvTranspose2d(2, 4, 3), (2, 4, 4)),
+    "transposed further than its stride": (nn.ConvTranspose2d(2, 4, 3, 2, 1, 2, dilation=3), (2, 2, 4, 4)),
+}
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS.values(), ids=LAYERS)
+def test_layers(layer, shape):
+    check(layer.eval(), torch.randn(shape), rtol=1e-4, atol=1e-5)
+
+
+def test_a_convolution_is_one_node():
+    assert operators(check(nn.Conv2d(2, 4, 3, padding=1).eval(), torch.randn(1, 2, 5, 5))) == ["Conv"]
+
+
+def test_dynamic_sizes():
+    layer = nn.Conv2d(2, 4, 3, 2, 1).eval()
+    dynamic = {"input": {0: "n", 2: "h", 3: "w"}}
+    check(layer, torch.randn(1, 2, 9, 9), dynamic=dynamic, again=(torch.randn(3, 2, 12, 7),))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_general_form(transposed):
+    def function(x, weight):
+        return torch.convolution(x, weight, None, [2], [1], [1], transposed, [1 if transposed else 0], 1)
+
+    check(function, torch.randn(2, 4, 7), torch.randn(4, 4, 3))
+
+
+def test_time_batch_channel():
+    check(lambda x, w, b: torch.conv_tbc(x, w, b, 1), torch.randn(7, 2, 4), torch.randn(3, 4, 5), torch.randn(5))
+
+
+@pytest.mark.parametrize("function", [F.conv1d, F.conv_transpose1d])
+def test_kernels_of_unknown_sizes_are_refused(function):
+    with pytest.raises(errors.UnsupportedArguments, match="its size must be known"):
+        dynamic = {"weight": {2: "k"}}
+        check(lambda x, weight: function(x, weight), torch.rand(1, 2, 9), torch.rand(2, 2, 3), dynamic=dynamic)
+
+
+def test_ints_are_refused():
+    with pytest.raises(errors.UnsupportedArguments, match="integer"):
+        fxonnx.compile(F.conv1d, (torch.ones(1, 2, 5, dtype=torch.int64), torch.ones(3, 2, 3, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"])
+def test_samples(name):
+    for function, tensors in samples(f"nn.functional.{name}", torch.float32, 5):
+        check(function, *tensors, rtol=1e-4, atol=1e-4)
+
+
+def test_bodies_run_eagerly():
+    x, weight = RANDOM.random((1, 2, 5), dtype=np.float32), RANDOM.random((3, 2, 3), dtype=np.float32)
+    expected = F.conv1d(torch.from_numpy(x), torch.from_numpy(weight), padding="same").numpy()
+    result = eager(conv, x, weight, padding="same", opset=22)
+    np.testing.assert_allclose(result, expected, rtol=1e-4)

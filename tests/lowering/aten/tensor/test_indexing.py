@@ -1,0 +1,138 @@
+"""Indexing by positions and masks; how many elements a mask selects only the running model knows."""
+
+import numpy as np
+import pytest
+import torch
+from tests.lowering.database import check_samples
+from tests.lowering.eager import eager
+from tests.lowering.support import check, operators
+
+from fxonnx.lowering.aten.tensor.indexing import gather, index, index_select, take
+
+X = torch.randn(5, 6, 4, 7)
+OTHER = torch.randn(8, 9, 4, 7)
+DYNAMIC = {"x": {0: "n", 1: "m"}}
+PAIR, COLUMN, TRIPLE = torch.tensor([1, -2]), torch.tensor([[0], [-1]]), torch.tensor([0, 3, -1])
+
+CASES = {
+    "one": lambda x: (x[PAIR], x[:, PAIR], x[..., COLUMN], x[torch.tensor(1)]),
+    "int32": lambda x: (x[:, PAIR.int()], x[PAIR.int(), :, COLUMN.int()]),
+    "adjacent in front": lambda x: (x[PAIR, PAIR], x[PAIR, COLUMN]),
+    "adjacent behind": lambda x: (x[:, PAIR, PAIR], x[:, COLUMN, TRIPLE], x[:, :, COLUMN, PAIR]),
+    "separated": lambda x: (x[PAIR, :, PAIR], x[:, COLUMN, :, PAIR], x[PAIR, :, COLUMN, PAIR]),
+    "with a number": lambda x: (x[0, :, PAIR], x[:, torch.tensor(1), :, PAIR], x[..., 1, PAIR]),
+    "with slices and new axes": lambda x: (x[1:, PAIR, None], x[None, :, PAIR, ::2], x[PAIR, 1:3, 0]),
+    "everything": lambda x: x[PAIR, PAIR, PAIR, PAIR],
+    "rows": lambda x: x[torch.arange(x.shape[0]), torch.arange(x.shape[0]) // 2],
+    "rows and columns": lambda x: x[torch.arange(x.shape[0])[:, None], torch.arange(x.shape[1])],
+    "no element": lambda x: x[torch.zeros(0, dtype=torch.int64)],
+    "index select": lambda x: (x.index_select(1, PAIR.abs()), x.index_select(-1, TRIPLE.abs())),
+    "gather": lambda x: (x.gather(2, TRIPLE.abs().expand(2, 3, 3).unsqueeze(-1)), x.argsort(1).gather(1, x.argsort(1))),
+    "take": lambda x: x.take(COLUMN),
+}
+
+
+@pytest.mark.parametrize("function", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("dynamic", (None, DYNAMIC), ids=("static", "dynamic"))
+def test_like_torch(function, dynamic):
+    check(lambda x: function(x), X, dynamic=dynamic, again=(OTHER,) if dynamic else None)
+
+
+def test_taken_along_an_axis():
+    check(
+        lambda x: (x.take_along_dim(x.argmax(1, keepdim=True), 1), x.take_along_dim(TRIPLE.abs().view(1, 1, 3, 1), 2)),
+        X,
+    )
+    check(lambda x: x.take_along_dim(PAIR.abs()), X)
+
+
+MASKED = {
+    "all axes": lambda x: x[x > 0],
+    "first axis": lambda x: x[x[:, 0, 0, 0] > 0],
+    "middle axis": lambda x: x[:, x[0, :, 0, 0] > 0],
+    "first axes": lambda x: x[x[:, :, 0, 0] > 0],
+    "middle axes": lambda x: x[:, x[0, :, :, 0] > 0],
+    "with positions": lambda x: x[:, :, torch.tensor([True, False, True, False]), torch.tensor(-2)],
+    "separated": lambda x: x[torch.tensor(-2), :, torch.tensor([True, False, False, True])],
+    "masked select": lambda x: (x.masked_select(x > 0), x.masked_select(x[0, 0] > 0)),
+    "nonzero": lambda x: ((x > 0).nonzero(), x[0].relu().argwhere()),
+    "nonzero by axis": lambda x: (x > 0).nonzero(as_tuple=True),
+    "nothing selected": lambda x: x[x > 100],
+}
+
+
+@pytest.mark.parametrize("function", MASKED.values(), ids=MASKED)
+@pytest.mark.parametrize("dynamic", (None, DYNAMIC), ids=("static", "dynamic"))
+def test_masks(function, dynamic):
+    check(lambda x: function(x), X, dynamic=dynamic, again=(OTHER,) if dynamic else None)
+
+
+def test_a_computed_mask_and_index():
+    x, mask, places = torch.randn(4, 5), torch.tensor([True, False, True, True]), torch.tensor([4, -5, 0])
+    check(lambda x, mask, places: (x[mask], x[mask, places], x[places.abs() // 2, :2]), x, mask, places)
+
+
+def test_scalars():
+    check(
+        lambda x: (x.index_select(0, torch.tensor([0])), x.gather(0, torch.tensor(0)), x.take(torch.tensor([0, 0]))),
+        torch.tensor(3.0),
+    )
+
+
+@pytest.mark.parametrize("dtype", (torch.bool, torch.int16, torch.int64, torch.float16, torch.bfloat16, torch.float64))
+def test_any_dtype(dtype):
+    x = torch.tensor([[0, 1], [2, 3], [4, 5]]).to(dtype)
+    check(lambda x: (x[PAIR], x[PAIR, PAIR], x[x.bool()], x.gather(1, PAIR.abs()[None] - 1), x.nonzero()), x)
+
+
+@pytest.mark.parametrize("right", (False, True))
+def test_buckets(right):
+    values, bounds = torch.tensor([[0.5, 1.0, float("nan")], [3.0, -9.0, float("inf")]]), torch.tensor([-1.0, 1.0, 3.0])
+    check(lambda v, b: (torch.bucketize(v, b, right=right), torch.bucketize(v, b, out_int32=True)), values, bounds)
+    check(lambda v, b: torch.searchsorted(b, v, right=right), values, torch.stack([bounds, bounds + 1]))
+
+
+def test_memory_is_read_only_where_the_value_holds_it():
+    check(lambda x: x.as_strided((3, 2), (2, 5), 1), torch.randn(4, 5))
+    check(lambda x: x.t().as_strided((3, 2), (2, 5), 1), torch.randn(4, 5))
+    check(lambda x: torch.as_strided_scatter(x, torch.ones(2, 2), (2, 2), (5, 1), 1), torch.randn(4, 5))
+    with pytest.raises(Exception, match="as_strided"):
+        check(lambda x: x[1:].as_strided((3, 2), (2, 5), 0), torch.randn(4, 5))
+
+
+def test_one_operator_is_enough():
+    assert operators(check(lambda x: x[:, PAIR], X, dynamic=DYNAMIC, again=(OTHER,))) == ["Gather"]
+    assert operators(check(lambda x, m: x[:, m], torch.randn(2, 3), torch.tensor([True, False, True]))) == ["Compress"]
+
+
+def test_bodies_run_eagerly():
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    places = np.array([2, 0])
+    for found, expected in (
+        (eager(index, x, [places]), x[places]),
+        (eager(index, x, [places, places]), x[places, places]),
+        (eager(index, x, [None, np.array([True, False, True, False])]), x[:, [0, 2]]),
+        (eager(index_select, x, 1, places), x[:, places]),
+        (eager(gather, x, 1, places[:, None]), np.take_along_axis(x[:2], places[:, None], 1)),
+        (eager(take, x, places), x.take(places)),
+    ):
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__getitem__",
+        "index_select",
+        "gather",
+        "take",
+        "take_along_dim",
+        "masked_select",
+        "argwhere",
+        "searchsorted",
+        "repeat_interleave",
+        "_unsafe_masked_index",
+    ],
+)
+def test_samples_of_torch(name):
+    check_samples(name, torch.float32)
