@@ -16,7 +16,6 @@ import fxonnx
 ROOT = Path(__file__).parents[2]
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 500, 60, 15
 NO_NAMES = ("utils", "util", "helpers", "helper", "common", "misc")
-# Folders that have more files; to become empty.
 
 MADE = re.compile(r"\.git|\.venv|__pycache__|\.\w+_cache|\.hypothesis|\.ipynb_checkpoints|build|dist|.*\.egg-info")
 
