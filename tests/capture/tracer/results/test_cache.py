@@ -75,6 +75,13 @@ def transposed(x: Tensor) -> Any:
     return a, b
 
 
+def views_of_another_dtype(x: Tensor) -> Any:
+    a, b = (x + 1).view(-1, 2, 2), (x + 1).view(-1, 2, 2)
+    p, q = torch.view_as_real(torch.view_as_complex(a)), torch.view_as_real(torch.view_as_complex(b))
+    p.mul_(2)
+    return a, b, q
+
+
 def factories(x: Tensor) -> Any:
     a, b = torch.zeros(3, 4), torch.zeros(3, 4)
     a.add_(x)
@@ -90,7 +97,7 @@ def made_like_an_argument(x: Tensor) -> Any:
 
 MODELS: list[Callable[[Tensor], Any]] = [
     siblings, sibling_views, broadcast_siblings, view_as_sibling, written_through_a_repeated_view, squeezed, pieces,
-    same_weight_twice, transposed, factories, made_like_an_argument,
+    same_weight_twice, transposed, views_of_another_dtype, factories, made_like_an_argument,
 ]  # fmt: skip
 
 
