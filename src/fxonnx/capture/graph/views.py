@@ -38,17 +38,13 @@ def geometry(value: torch.Tensor) -> tuple[Any, ...]:
     )
 
 
-MEMORY = "memory_number"
-
-
 def storage(value: torch.Tensor) -> int:
     """The identity of the memory behind a fake tensor.
 
-    Fake memory has no address; torch names it by this number (as its StorageWeakRef does). Fake tensors that the
-    tracer copies of one another share torch's storage, and carry the number of what they stand for.
+    Fake memory has no address; torch names it by this number (as its StorageWeakRef does).
     """
     try:
-        return getattr(value, MEMORY, None) or int(value.untyped_storage()._cdata)
+        return int(value.untyped_storage()._cdata)
     except NotImplementedError as error:
         raise CaptureRefused(
             "a transform of torch.func is left in the graph",

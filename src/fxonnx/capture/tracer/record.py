@@ -5,18 +5,19 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from typing import Any
 
 import torch
 from torch import fx
 
-from fxonnx.capture.graph.views import MEMORY, storage
+from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.results.cache import FakeCache
-from fxonnx.capture.tracer.results.meta import alias, is_original
+from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.capture.tracer.torch_private import (
@@ -29,7 +30,7 @@ from fxonnx.capture.tracer.torch_private import (
 )
 
 _NOWHERE = {"": ("", "")}
-_UNANSWERED = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
+_NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
 class Recorder(ProxyTorchDispatchMode):
@@ -67,7 +68,7 @@ class Tape:
     _reals: dict[int, fx.Node] = field(default_factory=dict)
     _last: fx.Node | None = None  # placeholder
     _lifted: Iterator[int] = field(default_factory=count)
-    _faces: dict[int, list[Any]] = field(default_factory=dict)  # storage -> the fake tensors over it
+    _views: dict[int, list[Any]] = field(default_factory=dict)  # storage -> the fake tensors over it
 
     def __post_init__(self) -> None:
         self.sizes = self.sizes or SizeNodes(self.graph, self.cache.guard_log)
@@ -77,8 +78,8 @@ class Tape:
         args = tuple(map(self.read, args))
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
         if torch.Tag.inplace_view in getattr(func, "tags", ()):
-            self._keep_look(args[0])
-        result = self._answer(func, args, kwargs)
+            self._keep_layout(args[0])
+        result = self._result(func, args, kwargs)
         if func is torch.ops.prim.device.default:
             return result
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
@@ -93,20 +94,20 @@ class Tape:
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))
         return result
 
-    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _result(self, func: Any, args: Any, kwargs: Any) -> Any:
         try:
             return self.cache(func, args, kwargs)
-        except _UNANSWERED as error:
+        except _NO_RESULT as error:
             self.refuse.met.append(error)
             raise
 
-    def _keep_look(self, tensor: Any) -> None:
+    def _keep_layout(self, tensor: Any) -> None:
         """Let the nodes of a tensor that is about to become a view of itself keep what it was."""
-        look = alias(self.cache.mode, tensor)
+        before = alias(self.cache.mode, tensor)
         self._kept.append(tensor)
         for node in self.graph.nodes:
             if node.meta.get("val") is tensor:
-                node.meta["val"] = look
+                node.meta["val"] = before
 
     # ── arguments ──
 
@@ -144,25 +145,18 @@ class Tape:
         return ".".join(filter(None, (strip(module), f"{LIFTED}{number}")))
 
     def _adopt(self, tensor: Any) -> Any:
-        """A fake tensor made behind our back: fine where it can only be another face of one we know, as what
+        """A fake tensor that no call returned: fine where it is the same view of a storage as one that did, as what
         `torch.zeros` hands out is of what `aten.zeros` returned."""
-        shape = self.cache.geometry(tensor)[:5]
-        faces = {
-            storage(known): self._nodes[id(known)]
-            for known in self._faces.get(tensor.untyped_storage()._cdata, ())
-            if self.cache.geometry(known)[:5] == shape
-        }
-        if len(faces) != 1:
-            raise self.refuse(
-                "a tensor was made in a way that cannot be recorded",
-                cause="no aten call returned it: it was copied, deserialized or wrapped",
-                cure='make it with torch functions, or try capture="export"',
-            )
-        ((number, node),) = faces.items()
-        setattr(tensor, MEMORY, number)
-        self._nodes[id(tensor)] = node
-        self._kept.append(tensor)
-        return tensor
+        for known in reversed(self._views.get(storage(tensor), [])):
+            if geometry(known) == geometry(tensor):
+                self._nodes[id(tensor)] = self._nodes[id(known)]
+                self._kept.append(tensor)
+                return tensor
+        raise self.refuse(
+            "a tensor was made in a way that cannot be recorded",
+            cause="no aten call returned it: it was copied, deserialized or wrapped",
+            cure='make it with torch functions, or try capture="export"',
+        )
 
     def rewind(self) -> None:
         """Take inputs and weights for what they were before calls wrote to them, or returned them."""
@@ -243,7 +237,7 @@ class Tape:
     def _known(self, tensor: torch.Tensor, source: fx.Node | tuple[fx.Node, int]) -> None:
         self._nodes[id(tensor)] = source
         if tensor.layout is torch.strided:
-            self._faces.setdefault(tensor.untyped_storage()._cdata, []).append(tensor)
+            self._views.setdefault(storage(tensor), []).append(tensor)
 
     def output(self, results: list[Any]) -> None:
         """End the graph."""
@@ -251,10 +245,16 @@ class Tape:
         self.graph.output(list(map(self.operand, results)))
 
 
+@cache
+def _is_factory(func: Any) -> bool:
+    """Whether a call makes a tensor of a dtype and a device, as `torch.zeros_like` does."""
+    return any(each.name == "pin_memory" for each in func._schema.arguments)
+
+
 def _default_dtype(func: Any, kwargs: dict[str, Any], result: Any) -> dict[str, torch.dtype]:
     """The dtype of a tensor that is made of the default one, which a graph does not know."""
     makes = isinstance(result, torch.Tensor) and result.is_floating_point() and kwargs.get("dtype") is None
-    return {"dtype": result.dtype} if makes and is_original(func) else {}
+    return {"dtype": result.dtype} if makes and _is_factory(func) else {}
 
 
 _FLOATS: dict[str, Any] = {

@@ -53,7 +53,6 @@ class OneThread(FakeTensorMode):
     def __init__(self, elsewhere: Callable[[], BaseException]) -> None:
         super().__init__(allow_non_fake_inputs=True)
         self._elsewhere, self._thread = elsewhere, threading.get_ident()
-        self.templates: dict[Any, torch.Tensor] = {}  # (dtype, dims) -> a meta tensor that others are copied of
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One call."""
@@ -65,7 +64,7 @@ class OneThread(FakeTensorMode):
 def fake_mode(elsewhere: Callable[[], BaseException]) -> FakeTensorMode:
     """A mode of our own, that takes a model's real weights where we hand them over.
 
-    Its own memory of results reads sizes as sympy expressions, and `answers` remembers better: it is off.
+    Its own cache of results reads sizes as sympy expressions, and `results.cache` stands before it: it is off.
     """
     mode = OneThread(elsewhere)
     mode.cache_enabled = False

@@ -1,4 +1,5 @@
-"""What an op decides by sizes inside: kept where its result depends on it, forgotten where it is about memory."""
+"""Branch probes: what an op decides by sizes inside is kept where its result depends on it, and dropped where it is
+about memory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What calls return by their arguments' twins, beside what torch returns: sizes, dtype, strides and memory, at sizes
-other than those of the run."""
+"""The concrete meta probe beside torch: sizes, dtype and strides of results, at sizes other than those of the run."""
 
 from __future__ import annotations
 
@@ -53,6 +52,12 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "points": lambda x: torch.fft.irfft(torch.fft.rfft(x, dim=1), dim=1),
     "rolled": lambda x: x.roll((1, 2), (0, 1)).flip(1),
     "the best": lambda x: x.topk(2, dim=-1),
+    "resized": lambda x: F.interpolate(x.unsqueeze(1), (5, x.shape[1]), mode="bilinear"),
+    "resized to twice": lambda x: F.interpolate(x.transpose(1, 2), scale_factor=2),
+    "resized, channels last": lambda x: F.interpolate(
+        x[:, None].repeat(1, 2, 1, 1).contiguous(memory_format=torch.channels_last), scale_factor=3.0, mode="bicubic"
+    ),
+    "resized by a fraction": lambda x: F.interpolate(x, scale_factor=1.5, mode="linear"),
     "sampled": lambda x: F.grid_sample(x[:, None], x.new_zeros(x.shape[0], 5, x.shape[1], 2), align_corners=False),
 }
 
@@ -67,29 +72,29 @@ def test_results_are_torchs(name: str) -> None:
         results = model(torch.randn(n, m, 4).abs())
         values = [node.meta["val"] for node in program.outputs]
         for value, expected in zip(values, results if isinstance(results, tuple) else (results,), strict=True):
-            sizes, strides = ([evaluate(dim_of(each), {"n": n, "m": m}) for each in dims] for dims in _look(value))
+            layout = value.shape, value.stride()
+            sizes, strides = ([evaluate(dim_of(each), {"n": n, "m": m}) for each in dims] for dims in layout)
             assert (sizes, value.dtype) == (list(expected.shape), expected.dtype)
             assert strides == list(expected.stride())
 
 
-def _look(value: Tensor) -> tuple[Any, Any]:
-    return value.shape, value.stride()
-
-
-def test_twins_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch is asked of symbolic sizes by none of these calls."""
-    asked: list[str] = []
-    answer = MetaProbe.__call__
+def test_the_probe_is_conclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For none of these calls torch computes with symbolic sizes."""
+    inconclusive: list[str] = []
+    probe = MetaProbe.__call__
 
     def noted(self: Any, func: Any, *rest: Any) -> Any:
-        result = answer(self, func, *rest)
-        asked.extend([str(func)] if result is None else [])
+        result = probe(self, func, *rest)
+        inconclusive.extend([str(func)] if result is None else [])
         return result
 
     monkeypatch.setattr(MetaProbe, "__call__", noted)
-    for name in ("promoted", "a mean", "attention", "convolved", "reshaped", "repeated", "padded", "frequencies"):
+    for name in (
+        "promoted", "a mean", "attention", "convolved", "reshaped", "repeated", "padded", "frequencies", "resized",
+        "resized to twice",
+    ):  # fmt: skip
         capture(CALLS[name], (torch.randn(4, 6, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
-    assert not set(asked) - {"aten.ones.default"}
+    assert not set(inconclusive) - {"aten.ones.default"}
 
 
 MISFITS: dict[str, Callable[[Tensor], Any]] = {

@@ -1,1 +1,1 @@
-"""What a call returns on fake tensors: remembered, probed with plain sizes, or asked of torch."""
+"""What a call returns on fake tensors: cached, probed with concrete sizes, or computed by torch."""

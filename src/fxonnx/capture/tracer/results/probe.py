@@ -1,15 +1,15 @@
-"""What an op returns, asked of torch with plain sizes: for the ops whose results are as long as their arguments.
+"""The concrete meta probe: what an op returns, computed by torch's meta kernel with plain sizes for symbolic ones.
 
-    x: (batch, 8·time)  ──▶  twin: (6060, 49440)  ──torch's kernel──▶  (6060, 1)  ──▶  (batch, 1)
+x: (batch, 8·time)  ──▶  concrete: (6060, 49440)  ──meta kernel──▶  (6060, 1)  ──▶  (batch, 1)
 
-Of a tensor with symbolic sizes torch's kernels ask fifty questions; of one with plain sizes, none. A dim's number is
-one that no other size of the call has: a size of the result tells by it which dim it is, and sizes that must agree do
-so in the twins only where they are one and the same. What does not fit is torch's to say, of the tensors themselves.
+Of a tensor with symbolic sizes torch's kernels ask fifty questions; of one with plain sizes, none. A dim's concrete
+size is one that no other size of the call has: a size of the result tells by it which dim it is, and sizes that must
+agree do so only where they are one and the same. Where that does not tell, torch computes with the symbolic sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -18,7 +18,15 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.fake_inputs import is_prime
-from fxonnx.capture.tracer.results.meta import CachedArgument, CachedTensor, CachedTuple, TensorMeta, is_original
+from fxonnx.capture.tracer.results.meta import (
+    Cached,
+    CachedArgument,
+    CachedTensor,
+    CachedTuple,
+    TensorMeta,
+    Uncacheable,
+    base_of,
+)
 from fxonnx.capture.tracer.results.shapes import SHAPE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
@@ -28,206 +36,202 @@ from fxonnx.capture.tracer.torch_private import (
     in_kernel_invocation_manager,
     no_python_dispatcher,
 )
-from fxonnx.ir.dims import Dim, evaluate
+from fxonnx.ir.dims import Dim, Shape, evaluate
 
-_STEP = 60  # sizes of twins divide well: what is right for odd sizes only does not pass
-_NAMED = frozenset({
+_STEP = 60  # concrete sizes divide well: what is right for odd sizes only does not pass
+_KEEP_SIZES = frozenset({
     "__and__", "__or__", "__xor__", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
-    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "addmm", "affine_grid_generator", "argsort",
-    "baddbmm", "batch_norm", "bmm", "clone", "contiguous", "copy_", "cumprod", "cumsum", "dot", "dropout", "dropout_",
-    "einsum", "embedding", "expand", "expand_as", "feature_dropout", "fft_fft", "fft_ifft", "fill_", "flip", "gather",
-    "glu", "grid_sampler", "group_norm", "index", "index_add", "index_copy", "index_fill", "index_put", "index_select",
-    "instance_norm", "layer_norm", "linear", "log_softmax", "masked_fill", "masked_fill_", "matmul", "mm", "mv",
-    "permute", "prelu", "rms_norm", "roll", "scaled_dot_product_attention", "scatter", "scatter_add", "scatter_reduce",
-    "softmax", "sort", "squeeze", "t", "take_along_dim", "to", "topk", "transpose", "tril", "triu", "type_as",
-    "unsqueeze", "where", "zero_",
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "addmm", "affine_grid_generator",
+    "argsort", "baddbmm", "batch_norm", "bmm", "clone", "contiguous", "copy_", "cumprod", "cumsum", "dot",
+    "dropout", "dropout_", "einsum", "embedding", "expand", "expand_as", "feature_dropout", "fft_fft", "fft_ifft",
+    "fill_", "flip", "gather", "glu", "grid_sampler", "group_norm", "hardswish", "hardswish_", "index", "index_add",
+    "index_copy", "index_fill", "index_put", "index_select", "instance_norm", "layer_norm", "linear", "log_softmax",
+    "masked_fill", "masked_fill_", "matmul", "mish_", "mm", "mv", "permute", "prelu", "relu6_", "rms_norm", "roll",
+    "scaled_dot_product_attention", "scatter", "scatter_add", "scatter_reduce", "softmax", "sort", "squeeze", "t",
+    "take_along_dim", "to", "topk", "transpose", "tril", "triu", "type_as", "unsqueeze", "where", "zero_",
 })  # fmt: skip
 
 
-class _Unsure(Exception):
-    """The twins do not tell."""
+class _Inconclusive(Exception):
+    """Concrete sizes do not tell what the symbolic ones are."""
 
 
 @dataclass(slots=True, eq=False)
 class MetaProbe:
-    """The twins of one trace, and what torch answers for them."""
+    """The concrete sizes and tensors of one trace. `metas` are the metadata of fake tensors, by id."""
 
     mode: FakeTensorMode
     guard_log: GuardLog
-    _sizes: dict[str, int] = field(default_factory=dict)  # of each symbol in the twins
-    _numbers: dict[Dim, int] = field(default_factory=dict)
+    metas: Mapping[int, TensorMeta]
+    _symbols: dict[str, int] = field(default_factory=dict)
+    _sizes: dict[Dim, int] = field(default_factory=dict)
     _tensors: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         primes = filter(is_prime, count(101))
-        self._sizes.update({name: _STEP * next(primes) for name in self.guard_log.hints})
+        self._symbols.update({name: _STEP * next(primes) for name in self.guard_log.hints})
 
-    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], looks: dict[int, Any]) -> Any:
-        """What the call makes, or None. `looks` are the geometries of the tensors among the arguments, by id."""
-        if not _keeps_sizes(func) or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cached | None:
+        """The result of the call, or None where the probe is inconclusive."""
+        if not _is_probed(func) or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
             return None
-        call = _Call(self, looks)
+        call = _ConcreteCall(self)
         try:
-            given = call.twin(args), call.twin(kwargs)
+            concrete = call.concrete(args), call.concrete(kwargs)
             with in_kernel_invocation_manager(self.mode), no_python_dispatcher():
-                result = func(*given[0], **given[1])
-            rule = SHAPE_FUNCTIONS.get(func.overloadpacket.__name__)
-            if rule is not None:
-                call.learn(rule(*call.sizes(args), **call.sizes(kwargs)))
-            return call.made(result)
-        except (_Unsure, *REFUSALS):  # torch is asked, of the tensors themselves
+                result = func(*concrete[0], **concrete[1])
+            shape_function = SHAPE_FUNCTIONS.get(func.overloadpacket.__name__)
+            if shape_function is not None:
+                call.expect(shape_function(*call.shapes(args), **call.shapes(kwargs)))
+            return call.cached(result)
+        except (_Inconclusive, Uncacheable, *REFUSALS):
             return None
 
-    def number(self, dim: Dim) -> int:
-        """A dim's size in the twins."""
+    def size(self, dim: Dim) -> int:
+        """A dim's concrete size. Raises _Inconclusive for one of 0 or 1."""
         if isinstance(dim, int):
             return dim
-        known = self._numbers.get(dim)
+        known = self._sizes.get(dim)
         if known is None:
-            known = self._numbers[dim] = evaluate(dim, self._sizes)
+            known = self._sizes[dim] = evaluate(dim, self._symbols)
         if known < 2:
-            raise _Unsure
+            raise _Inconclusive
         return known
 
-    def tensor(self, look: Any, occurrence: int) -> torch.Tensor:
-        """The twin of a tensor; those of one look in one call are told apart."""
-        key = look[0], look[2], look[3], occurrence
+    def tensor(self, meta: TensorMeta, occurrence: int) -> torch.Tensor:
+        """A concrete tensor; tensors of the same metadata in one call are distinct."""
+        key = meta.dtype, meta.shape, meta.strides, occurrence
         known = self._tensors.get(key)
         if known is None:
-            sizes, strides = (tuple(map(self.number, dims)) for dims in look[2:4])
+            shape, strides = (tuple(map(self.size, dims)) for dims in (meta.shape, meta.strides))
             with in_kernel_invocation_manager(self.mode):
-                known = self._tensors[key] = torch.empty_strided(sizes, strides, dtype=look[0], device="meta")
+                known = self._tensors[key] = torch.empty_strided(shape, strides, dtype=meta.dtype, device="meta")
         return known
 
 
 @dataclass(slots=True, eq=False)
-class _Call:
-    """One call: its tensors and their twins, and which dim each number is."""
+class _ConcreteCall:
+    """One call: its tensors beside their concrete ones, and which dim each concrete size and stride is."""
 
     probe: MetaProbe
-    looks: dict[int, Any]
     tensors: list[Any] = field(default_factory=list)
-    doubles: list[torch.Tensor] = field(default_factory=list)
+    metas: list[TensorMeta] = field(default_factory=list)
+    concretes: list[torch.Tensor] = field(default_factory=list)
     dims: dict[int, Dim] = field(default_factory=dict)
-    steps: dict[int, Dim] = field(default_factory=dict)  # strides
-    varies: bool = False
+    strides: dict[int, Dim] = field(default_factory=dict)
+    is_symbolic: bool = False
 
-    def twin(self, value: Any) -> Any:
+    def concrete(self, value: Any) -> Any:
         """An argument of plain sizes."""
         if isinstance(value, torch.Tensor):
-            return self._double(value)
+            return self._concrete_tensor(value)
         if isinstance(value, (list, tuple)):
-            return [self.twin(each) for each in value]
+            return [self.concrete(each) for each in value]
         if isinstance(value, dict):
-            return {name: self.twin(each) for name, each in value.items()}
+            return {name: self.concrete(each) for name, each in value.items()}
         if isinstance(value, torch.SymInt):
-            return self._number(dim_of(value))
+            return self._expect(dim_of(value))
         if isinstance(value, torch.device):
-            raise _Unsure
-        return self._number(value) if type(value) is int and value > 1 else value
+            raise _Inconclusive
+        return self._expect(value) if type(value) is int and value > 1 else value
 
-    def _double(self, tensor: Any) -> torch.Tensor:
-        for known, double in zip(self.tensors, self.doubles, strict=True):
+    def _concrete_tensor(self, tensor: Any) -> torch.Tensor:
+        for known, concrete in zip(self.tensors, self.concretes, strict=True):
             if known is tensor:
-                return double
-        look = self.looks[id(tensor)]
-        if look[5][2] or (self.tensors and look[1] != self.looks[id(self.tensors[0])][1]):
-            raise _Unsure  # gradients, or another device
-        alike = sum(self.looks[id(each)][2:4] == look[2:4] for each in self.tensors)
-        double = self.probe.tensor(look, alike)
-        for dim in look[2]:
-            self._number(dim)
-        for dim in look[3]:
-            self.steps.setdefault(self.probe.number(dim), dim)
+                return concrete
+        meta = self.probe.metas[id(tensor)]
+        if meta.requires_grad or (self.metas and meta.device != self.metas[0].device):
+            raise _Inconclusive
+        occurrence = sum((each.shape, each.strides) == (meta.shape, meta.strides) for each in self.metas)
+        concrete = self.probe.tensor(meta, occurrence)
+        self.expect(meta.shape)
+        for dim in meta.strides:
+            self.strides.setdefault(self.probe.size(dim), dim)
         self.tensors.append(tensor)
-        self.doubles.append(double)
-        return double
+        self.metas.append(meta)
+        self.concretes.append(concrete)
+        return concrete
 
-    def _number(self, dim: Dim) -> int:
-        number = self.probe.number(dim)
-        if self.dims.setdefault(number, dim) != dim:
-            raise _Unsure
-        self.varies = self.varies or not isinstance(dim, int)
-        return number
+    def expect(self, shape: Shape) -> None:
+        """Sizes that the result may have. Raises _Inconclusive where two dims have one concrete size."""
+        for dim in shape:
+            self._expect(dim)
 
-    def sizes(self, value: Any) -> Any:
-        """An argument as rules take it: the dims of a tensor, and those of sizes."""
+    def _expect(self, dim: Dim) -> int:
+        size = self.probe.size(dim)
+        if self.dims.setdefault(size, dim) != dim:
+            raise _Inconclusive
+        self.is_symbolic = self.is_symbolic or not isinstance(dim, int)
+        return size
+
+    def shapes(self, value: Any) -> Any:
+        """An argument as shape functions take it: the shape of a tensor, and sizes as dims."""
         if isinstance(value, torch.Tensor):
-            return self.looks[id(value)][2]
+            return self.probe.metas[id(value)].shape
         if isinstance(value, (list, tuple)):
-            return tuple(map(self.sizes, value))
+            return tuple(map(self.shapes, value))
         if isinstance(value, dict):
-            return {name: self.sizes(each) for name, each in value.items()}
+            return {name: self.shapes(each) for name, each in value.items()}
         return dim_of(value) if isinstance(value, torch.SymInt) else value
-
-    def learn(self, sizes: Iterable[Dim]) -> None:
-        """Take note of what else can be a size of the result."""
-        for dim in sizes:
-            self._number(dim)
 
     # ── the result ──
 
-    def made(self, result: Any) -> Any:
-        """How to make the result, again and again."""
+    def cached(self, result: Any) -> Cached:
+        """The result with symbolic sizes. Raises _Inconclusive."""
         if isinstance(result, (list, tuple)):
-            return CachedTuple(type(result) if type(result) in (list, tuple) else tuple, tuple(map(self.made, result)))
-        for index, double in enumerate(self.doubles):
-            if result is double:
+            return CachedTuple(list if type(result) is list else tuple, tuple(map(self.cached, result)))
+        for index, concrete in enumerate(self.concretes):
+            if result is concrete:
                 return CachedArgument(index)
         if not isinstance(result, torch.Tensor) or result.storage_offset() or result.is_conj() or result.is_neg():
-            raise _Unsure
-        shares = next((index for index, each in enumerate(self.doubles) if _storage(each) == _storage(result)), None)
-        sizes = tuple(map(self._dim, result.shape))
-        strides = tuple(self._strides(result, sizes))
-        device = self.looks[id(self.tensors[0])][1]
-        offset = 0 if shares is None else self.looks[id(self.tensors[shares])][4]
-        torchs = tuple(map(self._size, sizes)), tuple(map(self._size, strides)), self._size(offset)
-        look = TensorMeta(*torchs, result.dtype, device)
-        flags = False, False, False, torch.is_inference_mode_enabled()
-        self.probe.guard_log.sizes.update(dim for dim in sizes if not isinstance(dim, int))
-        return CachedTensor(look, shares, (result.dtype, device, sizes, strides, offset, flags), False)
+            raise _Inconclusive
+        base = base_of(result, self.concretes)
+        offset = 0 if base is None else self.metas[base].offset
+        shape = tuple(map(self._dim, result.shape))
+        strides = tuple(self._strides(result, shape))
+        self.probe.guard_log.sizes.update(dim for dim in shape if not isinstance(dim, int))
+        is_inference = torch.is_inference_mode_enabled()
+        meta = TensorMeta(result.dtype, self.metas[0].device, shape, strides, offset, False, is_inference)
+        layout = tuple(map(self._sym_int, shape)), tuple(map(self._sym_int, strides)), self._sym_int(offset)
+        return CachedTensor(meta, layout, base)
 
-    def _dim(self, number: int) -> Dim:
-        if number in self.dims:
-            return self.dims[number]
-        if self.varies and number != 1:
-            raise _Unsure
-        return number
+    def _dim(self, size: int) -> Dim:
+        if size in self.dims:
+            return self.dims[size]
+        if self.is_symbolic and size != 1:
+            raise _Inconclusive
+        return size
 
-    def _size(self, dim: Dim) -> int | torch.SymInt:
+    def _sym_int(self, dim: Dim) -> int | torch.SymInt:
         guard_log = self.probe.guard_log
         return dim if isinstance(dim, int) else sym_int(dim, evaluate(dim, guard_log.hints), guard_log)
 
-    def _strides(self, result: torch.Tensor, sizes: Sequence[Dim]) -> Iterator[Dim]:
-        """The strides of a result, whose elements lie in a row in some order of its axes, or as an argument's do."""
-        numbers = result.stride()
-        order = sorted(range(len(numbers)), key=lambda axis: (numbers[axis], result.shape[axis] != 1, -axis))
-        step: Dim = 1
-        found: dict[int, Dim] = {0: 0, 1: 1}
+    def _strides(self, result: torch.Tensor, shape: Shape) -> Iterator[Dim]:
+        """The strides of a result that is dense in some order of its axes, or has an argument's strides."""
+        sizes = result.stride()
+        order = sorted(range(len(sizes)), key=lambda axis: (sizes[axis], result.shape[axis] != 1, -axis))
+        stride: Dim = 1
+        dense: dict[int, Dim] = {0: 0, 1: 1}
         for axis in order:
-            if numbers[axis]:
-                found.setdefault(self.probe.number(step), step)
-                step = step * sizes[axis]
-        for number in numbers:
-            known = found.get(number, self.steps.get(number))
+            if sizes[axis]:
+                dense.setdefault(self.probe.size(stride), stride)
+                stride = stride * shape[axis]
+        for size in sizes:
+            known = dense.get(size, self.strides.get(size))
             if known is None:
-                raise _Unsure
+                raise _Inconclusive
             yield known
 
 
-def _storage(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
 @cache
-def _keeps_sizes(func: Any) -> bool:
-    """Whether the sizes of a call's results are among the sizes of its arguments, or numbers; and its storage is the
-    result's own, or an argument's."""
+def _is_probed(func: Any) -> bool:
+    """Whether the sizes of an op's results are those of its arguments, or numbers, or what a shape function says; and
+    its storage is the result's own, or an argument's."""
     name = func.overloadpacket.__name__
-    tags = func.tags
-    if is_original(func) or (torch.Tag.dynamic_output_shape in tags and name != "index") or torch.Tag.out in tags:
+    if (torch.Tag.dynamic_output_shape in func.tags and name != "index") or torch.Tag.out in func.tags:
         return False
-    return torch.Tag.pointwise in tags or torch.Tag.reduction in tags or name in _NAMED or name in SHAPE_FUNCTIONS
+    keeps_sizes = torch.Tag.pointwise in func.tags or torch.Tag.reduction in func.tags or name in _KEEP_SIZES
+    return keeps_sizes or name in SHAPE_FUNCTIONS
 
 
 __all__ = ["MetaProbe"]
