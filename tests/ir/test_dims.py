@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from operator import add, floordiv, mod, mul, sub
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fxonnx.ir import dims
@@ -119,6 +119,30 @@ def test_sums_and_products_commute(a, b):
     assert a.dim - a.dim == 0
 
 
+@given(EXPRESSIONS, DIVISORS)
+def test_a_quotient_and_its_rest_are_the_whole(pair, divisor):
+    assume(divisor.dim != 0)
+    quotient, rest = floor_divide(pair.dim, divisor.dim), modulo(pair.dim, divisor.dim)
+    assert divisor.dim * quotient + rest == pair.dim
+    assert (pair.dim + quotient) - quotient == pair.dim
+
+
+@given(EXPRESSIONS, EXPRESSIONS)
+def test_a_product_is_divided_exactly(a, b):
+    assume(a.dim != 0 and not isinstance(b.dim, int))
+    assert floor_divide(a.dim * b.dim, b.dim) == a.dim
+    assert modulo(a.dim * b.dim, b.dim) == 0
+
+
+@given(st.integers(3, 9) | st.sampled_from([m, 2 * m, m + 1]), st.sampled_from([n, 2 * n, n + 1, n * k, n // 2]))
+def test_all_ways_to_pad_to_a_multiple_are_one(multiple, size):
+    padded = multiple * floor_divide(size + multiple - 1, multiple)
+    assert modulo(multiple - modulo(size, multiple), multiple) + size == padded
+    assert modulo(-1 * size, multiple) + size == padded
+    assert ceil_divide(size, multiple) * multiple == padded
+    assert size - modulo(size, multiple) == floor_divide(size, multiple) * multiple
+
+
 @given(EXPRESSIONS, st.integers(1, 9), SIZES)
 def test_ceil_divide_rounds_up(pair, divisor, sizes):
     assert evaluate(ceil_divide(pair.dim, divisor), sizes) == -(-pair.value(sizes) // divisor)
@@ -142,6 +166,21 @@ def test_ceil_divide_rounds_up(pair, divisor, sizes):
     (product([n, 4, m]), 4 * m * n),
     (product([]), 1),
     (2 - (n + 2) + n, 0),
+    (n // 2 + (n + 1) // 2, n),
+    (n - (n + 3) // 4, 3 * n // 4),
+    (-n // 4, 0 - (n + 3) // 4),
+    (n % 8 % 4, n % 4),
+    (n % 4 // 2, n // 2 % 2),
+    ((2 * n + 1) // 4, n // 2),
+    (n * m // (2 * m), n // 2),
+    ((12 * n * m - 12 * m) // (n * m - m), 12),
+    (4 * m // m, 4),
+    ((4 * m + m - 1) // m, 4),
+    ((4 * (m + 1) + m) // (m + 1), 4),
+    ((10 * m - 1) // (2 * m), 4),
+    (n % m // m, 0),
+    (minimum(n, 3) // 4, 0),
+    (minimum(n, 3) % 4, minimum(n, 3)),
 ])  # fmt: skip
 def test_equal_dims_have_one_form(left, right):
     assert left == right
@@ -151,6 +190,10 @@ def test_equal_dims_have_one_form(left, right):
 @pytest.mark.parametrize(("dim", "text"), [
     (2 * n + 1, "2*n + 1"), (n * n - m, "n*n - m"), (-n, "-n"), (n // 2, "n // 2"), (3 * (n // 2), "3*(n // 2)"),
     ((n + 1) // 2 % 3, "((n + 1) // 2) % 3"), (maximum(n // 2, 8) * m, "m*max(8, n // 2)"), (7 // n, "7 // n"),
+    (n % 4, "n % 4"), (-n % 4, "-n % 4"), (-n % 4 + n, "4*((n + 3) // 4)"), (n - n % 4, "4*(n // 4)"),
+    (-n % m + n, "m*((m + n - 1) // m)"), (n - n % m, "m*(n // m)"), (n - n // 2, "(n + 1) // 2"),
+    (3 * n // 4, "(3*n) // 4"), (n % (m + 1), "n % (m + 1)"), (n % 4 * (n % 4), "(n % 4)*(n % 4)"),
+    (n * m // (n + 1), "(m*n) // (n + 1)"), (n % 4 + m * (n // 4), "m*(n // 4) + (n % 4)"),
 ])  # fmt: skip
 def test_what_it_looks_like(dim, text):
     assert str(dim) == text

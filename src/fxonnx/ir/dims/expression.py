@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, lru_cache, reduce
 from keyword import iskeyword
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fxonnx.ir.dims.algebra import fold
 from fxonnx.ir.dims.ranges import Ranges
@@ -170,9 +170,8 @@ def floor_divide(left: Dim, right: Dim) -> Dim:
     known = _certain_quotient(rest, right)
     if known is not None:
         return whole + known
-    if isinstance(whole, int) or len(_terms(right)) == 1:
-        return whole + _reduced_quotient(rest, right)
-    return _reduced_quotient(left, right)  # n*m // (n + 1) reads better than m + -m // (n + 1)
+    whole, rest = _reduced(left, right)
+    return whole + _reduced_quotient(rest, right)
 
 
 def modulo(left: Dim, right: Dim) -> Dim:
@@ -188,6 +187,13 @@ def ceil_divide(left: Dim, right: Dim) -> Dim:
 def _divided(left: Dim, right: Dim) -> tuple[Dim, Dim]:
     quotient, rest = divide(_terms(left), _terms(right))
     return _polynomial(quotient), _polynomial(rest)
+
+
+def _reduced(left: Dim, right: Dim) -> tuple[Dim, Dim]:
+    """(quotient, rest), and not by a sum where it makes more of it: n*m // (n + 1) is not m + -m // (n + 1)."""
+    whole, rest = _divided(left, right)
+    reduces = isinstance(whole, int) or len(_terms(right)) == 1 or len(_terms(rest)) < len(_terms(left))
+    return (whole, rest) if reduces else (0, left)
 
 
 def _certain_quotient(left: Dim, right: Dim) -> int | None:
@@ -218,20 +224,13 @@ def _reduced_quotient(left: Dim, right: Dim) -> Dim:
     if merged is not None:
         return merged
     if non_negative(right):
-        whole, rest = _mirrored(left, right)
+        whole, rest = _reduced(right - 1 - left, right)
         known = _certain_quotient(rest, right)
         if known is not None:
             return -1 * (whole + known)
         if _sign_and_factors(rest) < _sign_and_factors(left):
             return -1 * (whole + _reduced_quotient(rest, right))
     return of_atom(Call("//", left, right))
-
-
-def _mirrored(left: Dim, right: Dim) -> tuple[Dim, Dim]:
-    """(whole, rest) of right - 1 - left by `right`."""
-    mirrored = right - 1 - left
-    whole, rest = _divided(mirrored, right)
-    return (whole, rest) if isinstance(whole, int) or len(_terms(right)) == 1 else (0, mirrored)
 
 
 def _sign_and_factors(dim: Dim) -> tuple[bool, tuple[int, ...], Terms]:
@@ -356,18 +355,53 @@ def symbols_of(dims: Iterable[Dim]) -> frozenset[str]:
 # ── how it is spelled ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Equation(NamedTuple):
+    """factor * floor = offset + sign * function(left, right)."""
+
+    factor: Term
+    offset: Dim
+    sign: int
+    function: str
+    left: Dim
+    right: Dim
+
+    def put_in(self, terms: Terms, floor: Call, call: Atom) -> Terms:
+        """The sum with every multiple of factor times the floor written by this, the call as the given atom."""
+        (atoms, number), waiting = self.factor, list(terms)
+        dim = self.offset + self.sign * of_atom(call)
+        said: list[Term] = []
+        while waiting:
+            monomial, count = waiting.pop()
+            part = without(monomial, (floor, *atoms))
+            if part is None or count % number:
+                said.append((monomial, count))
+            else:
+                waiting += times(((part, count // number),), _terms(dim))
+        return collected(said)
+
+
+_UNNAMED = Atom("")
+
+
 def _spelled(terms: Terms) -> Terms:
     """The sum with as few terms as it takes, where a floor may be said by a rest or by another floor: n - 4*(n // 4) is
     n % 4, n - (n + 3) // 4 is (3*n) // 4."""
     shortest = terms
     while len(shortest) > 1:
-        inner = sorted(floors(shortest), key=lambda atom: (-len(atom.text), atom))  # long ones have others in them
-        ways = (_said_by(shortest, floor, *way) for floor in inner for way in _equations(floor, inner))
-        shorter = next((way for way in ways if len(way) < len(shortest) and _is_read_as(way, terms)), None)
+        shorter = next((way for way in sorted(_shorter(shortest), key=len) if _is_read_as(way, terms)), None)
         if shorter is None:
             break
         shortest = shorter
     return shortest
+
+
+def _shorter(terms: Terms) -> Iterator[Terms]:
+    """The sum with one floor written in another way, where that is shorter."""
+    inner = sorted(floors(terms), key=lambda atom: (-len(atom.text), atom))  # long ones have others in them
+    for floor in inner:
+        for each in _equations(floor, terms, inner):
+            if len(each.put_in(terms, floor, _UNNAMED)) < len(terms):  # before it gets a name, which takes time
+                yield each.put_in(terms, floor, Call(each.function, each.left, each.right))
 
 
 def _is_read_as(said: Terms, terms: Terms) -> bool:
@@ -380,21 +414,34 @@ def _normal(atom: Atom) -> Dim:
     return FUNCTIONS[atom.function](atom.left, atom.right) if isinstance(atom, Call) else of_atom(atom)
 
 
-def _equations(floor: Call, others: Iterable[Call]) -> Iterator[tuple[Term, Dim]]:
-    """(factor, dim) where factor times the floor is the dim."""
+def _equations(floor: Call, terms: Terms, others: Iterable[Call]) -> Iterator[_Equation]:
+    """What a floor is, times factors that are met in the terms."""
+    met = [(part, factor) for monomial, factor in terms if (part := without(monomial, (floor,))) is not None]
     left, right = floor.left, floor.right
     leading, *smaller = _terms(right)
-    for rest in _rests(left, right):
-        yield leading, left + rest - of_atom(floor) * _polynomial(smaller)
+    if _is_met(leading, met):
+        yield from _by_rests(leading, left - of_atom(floor) * _polynomial(smaller), left, right)
     if isinstance(right, int):
-        whole, rest = _mirrored(left, right)
-        yield _ONE, -1 * whole - of_atom(Call("//", rest, right))
+        whole, rest = _reduced(right - 1 - left, right)
+        yield _Equation(_ONE, -1 * whole, -1, "//", rest, right)
     elif _terms(left)[-1] == ((), -1):
-        yield _ONE, of_atom(Call("//", left + right, right)) - 1
+        yield _Equation(_ONE, -1, 1, "//", left + right, right)
     for inner in others:  # ⌊a / (c*d)⌋ is ⌊⌊a / c⌋ / d⌋
         steps, factor = _steps_of(inner, floor)
-        for rest in _rests(_normal(inner) + steps, factor) if factor > 1 else ():
-            yield ((), factor), of_atom(inner) + steps + rest
+        if factor > 1 and _is_met(((), factor), met):
+            yield from _by_rests(((), factor), of_atom(inner) + steps, _normal(inner) + steps, factor)
+
+
+def _by_rests(factor: Term, offset: Dim, left: Dim, right: Dim) -> Iterator[_Equation]:
+    """Two ways to say right * (left // right): a - a % d, and, as -(a // d) is (d - 1 - a) // d, by the rest of that."""
+    yield _Equation(factor, offset, -1, "%", left, right)
+    if non_negative(right):
+        mirrored = (right if isinstance(right, int) else 0) - 1 - left
+        yield _Equation(factor, offset - right + 1, 1, "%", mirrored, right)
+
+
+def _is_met(factor: Term, terms: Iterable[Term]) -> bool:
+    return any(without(monomial, factor[0]) is not None and count % factor[1] == 0 for monomial, count in terms)
 
 
 def _steps_of(inner: Call, floor: Call) -> tuple[Dim, int]:
@@ -404,26 +451,3 @@ def _steps_of(inner: Call, floor: Call) -> tuple[Dim, int]:
         if fraction == 0:
             return steps, floor.right // inner.right
     return 0, 1
-
-
-def _rests(left: Dim, right: Dim) -> Iterator[Dim]:
-    """Two ways to say right * (left // right) - left: -(a % d) and, for -(a // d) is (d - 1 - a) // d, with the rest of
-    that."""
-    yield -1 * of_atom(Call("%", left, right))
-    if non_negative(right):
-        mirrored = (right if isinstance(right, int) else 0) - 1 - left
-        yield of_atom(Call("%", mirrored, right)) - (right - 1)
-
-
-def _said_by(terms: Terms, floor: Call, factor: Term, dim: Dim) -> Terms:
-    """The sum with every multiple of factor times the floor written as that of the dim."""
-    (atoms, number), waiting = factor, list(terms)
-    said: list[Term] = []
-    while waiting:
-        monomial, count = waiting.pop()
-        part = without(monomial, (floor, *atoms))
-        if part is None or count % number:
-            said.append((monomial, count))
-        else:
-            waiting += times(((part, count // number),), _terms(dim))
-    return collected(said)

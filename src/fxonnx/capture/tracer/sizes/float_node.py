@@ -1,7 +1,20 @@
 """Floats computed from sizes: how, the value in this run, and where it is one, the quotient of two dims.
 
-A quotient says what floor, ceil and comparisons of the float are only where it was rounded once at most: n / 100 is
-below 1 for the n that the quotient is below 1 for, n / 100 * 100 is 28.999… for n = 29.
+A quotient x = a / b stands for a float f that was computed of it so that
+
+1. f is x wherever x is dyadic, a whole number over a power of 2;
+2. else f has been rounded `roundings` times, to nearest, each time by 2**-53 of its value at most.
+
+Sizes, constants such as 0.5, their sums and products are exact while they fit into 53 bits: roundings are 0. A division
+rounds once, as IEEE 754 wants it: to x, where that is dyadic. Divided by an exact d, x / d is dyadic only where x is;
+the same goes for x + e with an exact e; and a power of 2 rounds nothing: all of these keep 1. A product with anything
+else does not: n / 100 * 100 is 28.999… for n = 29.
+
+So floor, ceil, trunc, `is_integer` and comparisons with an exact number over c are those of x, for either sign of a.
+Where x is dyadic, f is x. Else x is 1 / (b * c) or more away from all numbers over c, whole ones among them, and f is
+nearer to x than that while roundings * c * |a| is below 2**53, a the greatest on the way: floor(n / m) is n // m for n
+below 2**53, floor(n / m / k) is n // (m * k) for n below 2**52. Of two that were rounded, which may be equal, each must
+have been so only once: then equal quotients are equal floats.
 """
 
 from __future__ import annotations
@@ -21,14 +34,14 @@ _SHORT = 2**20  # denominators of constants that stay exact: 0.5 and 0.125 are, 
 
 class FloatNode(Node):
     """A float computed from sizes: how (`tree`), its value in this run, and where it is one, the quotient of a dim by a
-    positive dim, exact or `rounded` once."""
+    positive dim, with how often that was rounded."""
 
-    __slots__ = ("quotient", "rounded", "tree")
+    __slots__ = ("quotient", "roundings", "tree")
 
     pytype = float
 
     def __init__(
-        self, tree: tuple[Any, ...], hint: float, guard_log: GuardLog, quotient: Any = None, *, rounded: bool = False
+        self, tree: tuple[Any, ...], hint: float, guard_log: GuardLog, quotient: Any = None, roundings: int = 0
     ) -> None:
         super().__init__(hint, guard_log)
         self.tree = tree
@@ -36,7 +49,7 @@ class FloatNode(Node):
             short = quotient.denominator <= _SHORT
             quotient = (quotient.numerator, quotient.denominator) if short else None
         self.quotient: tuple[Dim, Dim] | None = quotient
-        self.rounded = rounded
+        self.roundings = roundings
 
     def __str__(self) -> str:
         return f"{self.tree[0]}({', '.join(map(str, self.tree[1:]))})"
@@ -107,11 +120,11 @@ class FloatNode(Node):
         """Itself."""
         return self
 
-    def _made(self, operator: str, other: FloatNode, hint: float, quotient: Any, *, rounded: bool = False) -> FloatNode:
-        return FloatNode((operator, self, other), hint, self.guard_log, quotient, rounded=rounded)
+    def _made(self, operator: str, other: FloatNode, hint: float, quotient: Any, roundings: int = 0) -> FloatNode:
+        return FloatNode((operator, self, other), hint, self.guard_log, quotient, roundings)
 
     def _is_exact(self) -> bool:
-        return self.quotient is not None and not self.rounded
+        return self.quotient is not None and not self.roundings
 
     def _scales(self) -> bool:
         """Whether this is a constant by which floats are multiplied and divided without rounding."""
@@ -119,34 +132,35 @@ class FloatNode(Node):
 
     def add(self, other: FloatNode) -> FloatNode:
         """f + g"""
-        return self._made("add", other, self.hint + other.hint, self._summed(other, 1))
+        return self._made("add", other, self.hint + other.hint, *self._summed(other, 1))
 
     def sub(self, other: FloatNode) -> FloatNode:
         """f - g"""
-        return self._made("sub", other, self.hint - other.hint, self._summed(other, -1))
+        return self._made("sub", other, self.hint - other.hint, *self._summed(other, -1))
 
-    def _summed(self, other: FloatNode, sign: int) -> Any:
-        if not (self._is_exact() and other._is_exact()):
-            return None
-        assert self.quotient is not None and other.quotient is not None
+    def _summed(self, other: FloatNode, sign: int) -> tuple[tuple[Dim, Dim] | None, int]:
+        """The quotient of f ± g and its roundings: one of the two may have been rounded."""
+        roundings = self.roundings + other.roundings
+        if not self.quotient or not other.quotient or (self.roundings and other.roundings):
+            return None, 0
         (a, b), (c, d) = self.quotient, other.quotient
-        return (a * d + sign * c * b, b * d)
+        return (a * d + sign * c * b, b * d), roundings and roundings + 1
 
     def mul(self, other: FloatNode) -> FloatNode:
         """f * g"""
-        rounded = self.rounded or other.rounded
-        known = self.quotient and other.quotient and (not rounded or self._scales() or other._scales())
+        roundings = self.roundings + other.roundings
+        known = self.quotient and other.quotient and (not roundings or self._scales() or other._scales())
         quotient = _product(self.quotient, other.quotient) if known else None
-        return self._made("mul", other, self.hint * other.hint, quotient, rounded=rounded)
+        return self._made("mul", other, self.hint * other.hint, quotient, roundings)
 
     def float_truediv(self, other: FloatNode) -> FloatNode:
         """f / g"""
         quotient = None
-        if self.quotient and other.quotient and not other.rounded and (not self.rounded or other._scales()):
+        if self.quotient and other.quotient and not other.roundings:
             positive = self.guard_log.statically_known(">", other.quotient[0], 0)
             quotient = _product(self.quotient, other.quotient[::-1]) if positive else None
-        rounded = self.rounded or not other._scales()
-        return self._made("truediv", other, self.hint / other.hint, quotient, rounded=rounded)
+        roundings = self.roundings + (not other._scales())
+        return self._made("truediv", other, self.hint / other.hint, quotient, roundings)
 
     truediv = float_truediv
 
@@ -159,7 +173,7 @@ class FloatNode(Node):
     def neg(self) -> FloatNode:
         """-f"""
         quotient = self.quotient and (-1 * self.quotient[0], self.quotient[1])
-        return FloatNode(("neg", self), -self.hint, self.guard_log, quotient, rounded=self.rounded)
+        return FloatNode(("neg", self), -self.hint, self.guard_log, quotient, self.roundings)
 
     def sym_sqrt(self) -> FloatNode:
         """torch.sym_sqrt(f)"""
@@ -174,7 +188,8 @@ class FloatNode(Node):
         return self.kinds.bool_node(("==", modulo(*self.quotient), 0), self.hint.is_integer(), self.guard_log)
 
     def _compare(self, relation: str, other: FloatNode) -> Any:
-        if self.quotient is None or other.quotient is None:
+        both = self.roundings and other.roundings and self.roundings + other.roundings > 2
+        if self.quotient is None or other.quotient is None or both:
             raise self.guard_log.specialize((other if self.is_constant() else self).any_dim())
         (a, b), (c, d) = self.quotient, other.quotient
         return self.kinds.bool_node(

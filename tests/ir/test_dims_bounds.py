@@ -1,0 +1,135 @@
+"""What is told of dims without their sizes: bounds, equations, and other algebras."""
+
+import operator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.ir.test_dims import ANY_SIZES, EXPRESSIONS, NAMES, SIZES, k, m, n
+
+from fxonnx.ir.dims import (
+    Algebra,
+    Bounds,
+    bound,
+    certain,
+    evaluate,
+    fold,
+    linear,
+    lone_atom,
+    maximum,
+    minimum,
+    of_atom,
+)
+
+RELATIONS = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+
+
+@given(EXPRESSIONS, st.lists(SIZES, min_size=2, max_size=2))
+def test_a_value_lies_in_its_bounds(pair, ends):
+    lows = {name: min(each[name] for each in ends) for name in NAMES}
+    highs = {name: max(each[name] for each in ends) for name in NAMES}
+    for highest in ({}, highs):
+        low, high = Bounds(lows, highest).interval(pair.dim)
+        assert all(low <= pair.value(sizes) <= high for sizes in (*ends, lows, highs))
+
+
+@pytest.mark.parametrize(("dim", "interval"), [
+    (n % 4, (0, 3)), (n // 2 - n, (float("-inf"), -1)), (n * m - n, (2, float("inf"))), (minimum(n, 8) + 1, (3, 9)),
+    (n - n // 2 - n // 3, (1, float("inf"))), (-n % 4 * k, (0, float("inf"))),
+    (maximum(n, m) - n, (float("-inf"), float("inf"))),
+])  # fmt: skip
+def test_bounds_over_sizes_of_2_and_more(dim, interval):
+    assert Bounds({}, {}, 2).interval(dim) == interval
+
+
+@given(st.sampled_from(list(RELATIONS)), st.integers(-3, 3), st.integers(0, 3))
+def test_a_comparison_is_certain_where_it_is_the_same_for_all(relation, low, width):
+    found = {RELATIONS[relation](value, 0) for value in range(low, low + width + 1)}
+    assert certain(relation, low, low + width) == (found.pop() if len(found) == 1 else None)
+
+
+@given(st.sampled_from(list(RELATIONS)), st.integers(-9, 9), st.integers(-40, 40), ANY_SIZES)
+def test_a_bound_says_what_the_comparison_says(relation, slope, offset, sizes):
+    found = bound(relation, slope * n + offset)
+    if relation in ("==", "!=") or slope == 0:
+        assert found is None
+        return
+    name, low, high = found
+    inside = sizes[name] >= low if high is None else sizes[name] <= high
+    assert inside is RELATIONS[relation](slope * sizes[name] + offset, 0)
+
+
+@given(EXPRESSIONS, ANY_SIZES)
+def test_what_is_linear_is_so(pair, sizes):
+    found = linear(pair.dim)
+    if found is not None:
+        name, slope, offset = found
+        assert slope * sizes[name] + offset == evaluate(pair.dim, sizes)
+
+
+@pytest.mark.parametrize(("dim", "found"), [
+    (n, ("n", 1, 0)), (2 * n - 3, ("n", 2, -3)), (n + m, None), (n * n, None), (n // 2, None), (n % 2 + n, None),
+    (4, None),
+])  # fmt: skip
+def test_linear(dim, found):
+    assert linear(dim) == found
+
+
+class Counting(Algebra):
+    """The text of a dim, and how often each part was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def constant(self, value):
+        return str(value)
+
+    def symbol(self, name):
+        return name
+
+    def call(self, atom, left, right):
+        self.calls += 1
+        return f"({left} {atom.function} {right})"
+
+    def add(self, left, right):
+        return f"{left} + {right}"
+
+    def multiply(self, left, right):
+        return f"{left}*{right}"
+
+
+def test_a_dim_is_folded_as_it_is_spelled_each_part_once():
+    algebra = Counting()
+    assert fold(3 * (n % 4) * m + n % 4, algebra) == "3*(n % 4)*m + (n % 4)"
+    assert fold(n % 4, algebra) == "(n % 4)"
+    assert algebra.calls == 1
+
+
+def cropped(dim):
+    dim = dim + -dim % 3
+    return dim - dim % 2 + 2
+
+
+def lengthened(dim):
+    return dim + dim % 5
+
+
+@pytest.mark.parametrize("step", [cropped, lengthened])
+def test_sizes_of_sizes_take_linear_time(step):
+    dim = n
+    for _ in range(40):
+        dim = step(dim)
+    assert len(str(dim)) < 40 * 40
+    algebra = Counting()
+    fold(dim, algebra)
+    assert algebra.calls <= 2 * 40
+    assert Bounds({}, {}).interval(dim)[0] >= 0
+
+
+def test_atoms():
+    assert of_atom(lone_atom(n // 2)) == n // 2
+    assert lone_atom(2 * n) is None
+    assert lone_atom(3) is None
