@@ -158,6 +158,10 @@ def test_a_first_compile_loads_no_other_compiler(model):
     assert not {each for each in compiled if each.startswith("fxonnx.capture.export.")}
 
 
+def test_loading_leaves_the_garbage_collector_on():
+    assert "gc" in loaded("import fxonnx, gc; fxonnx.compile; assert gc.isenabled()")
+
+
 def test_what_is_not_there_is_not_there():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = fxonnx.nothing
