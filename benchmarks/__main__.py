@@ -1,4 +1,4 @@
-"""`python -m benchmarks compile` and `python -m benchmarks latency`: run from the repository's root."""
+"""`python -m benchmarks compile`, `latency` and `cold`: run from the repository's root."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import compile_time, import_time, results, tables
+from benchmarks import cold, compile_time, results, tables
 from benchmarks.contestants import CONTESTANTS, RUNNERS
 from benchmarks.models import select
 
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--models", type=models, default="quick", help='names or tags of models, or "all" (quick)')
-    shared.add_argument("--rounds", type=int, help="how often each is measured (compile 3, latency 20)")
+    shared.add_argument("--rounds", type=int, help="how often each is measured (compile 3, latency 20, cold 5)")
     shared.add_argument("--threads", type=int, default=1, help="threads of torch and ONNX Runtime (1)")
     shared.add_argument("--baseline", default="fxonnx", help="whom ratios are relative to (fxonnx)")
     shared.add_argument("--timeout", type=float, default=600.0, help="seconds after which a compile has failed (600)")
@@ -60,18 +60,17 @@ def parser() -> argparse.ArgumentParser:
         "--warm", action="store_true", help="after a first compile of one Linear in the same process"
     )
     compiling.add_argument("--depth", type=numbers, help="encoders of these depths instead of --models: 12,48")
-    compiling.add_argument("--import", dest="imports", action="store_true", help="import time of fxonnx instead")
     compiling.set_defaults(run=run_compile)
     latency = commands.add_parser("latency", parents=[shared], help="eager, fxonnx and the peers' files side by side")
     latency.add_argument("--contestants", type=some_of(RUNNERS), default=list(RUNNERS), help="who (all)")
     latency.set_defaults(run=run_latency)
+    starting = commands.add_parser("cold", parents=[shared], help="the first export of a process, imports and all")
+    starting.set_defaults(run=run_cold)
     return top
 
 
 def run_compile(options: argparse.Namespace, console: Console) -> None:
-    """Measure compiles, or imports if those are asked for."""
-    if options.imports:
-        return run_imports(options, console)
+    """Measure compiles."""
     chosen = [f"encoder_{depth}" for depth in options.depth] if options.depth else options.models
     left_out = compile_time.without_dynamic_dims(chosen) if options.dynamic else {}
     for model, reason in left_out.items():
@@ -88,7 +87,7 @@ def run_compile(options: argparse.Namespace, console: Console) -> None:
     ):
         samples.append(sample)
         progress(console, sample)
-    return report_compile(options, console, samples)
+    report_compile(options, console, samples)
 
 
 def progress(console: Console, sample: results.CompileSample) -> None:
@@ -114,11 +113,13 @@ def report_compile(options: argparse.Namespace, console: Console, samples: list[
     save(options, samples=samples, comparisons=compared, stages=stages, depth_exponents=growth)
 
 
-def run_imports(options: argparse.Namespace, console: Console) -> None:
-    """Measure import time in fresh processes."""
-    samples = [import_time.measure() for _ in range(options.rounds or 5)]
-    tables.show_imports(console, samples)
-    save(options, imports=samples)
+def run_cold(options: argparse.Namespace, console: Console) -> None:
+    """Measure the first export of a process."""
+    seconds, failures = cold.measure(options.rounds or 5, options.threads)
+    comparison = results.compare("first export of a process", "s", options.baseline, seconds)
+    tables.show_comparison(console, comparison, failures, list(cold.CONTESTANTS))
+    tables.show_failures(console, failures)
+    save(options, comparisons=[comparison])
 
 
 def run_latency(options: argparse.Namespace, console: Console) -> None:

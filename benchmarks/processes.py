@@ -22,7 +22,7 @@ def run(request: Request, folder: str, timeout: float) -> Measurement | Failure:
     command = [sys.executable, "-m", "benchmarks.child", json.dumps(asdict(request)), folder]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=surroundings(request), capture_output=True, timeout=timeout, check=False
+            command, cwd=ROOT, env=surroundings(request.threads), capture_output=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
         return Failure(f"not done after {timeout:g} s")
@@ -31,11 +31,11 @@ def run(request: Request, folder: str, timeout: float) -> Measurement | Failure:
     return outcome(json.loads(last_line(done.stdout)))
 
 
-def surroundings(request: Request) -> dict[str, str]:
+def surroundings(threads: int) -> dict[str, str]:
     """The environment of a child: as many threads as asked for, no hub to call, and bytecode kept as it is by default,
     so that nobody's source is compiled again in every process."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**inherited, "OMP_NUM_THREADS": str(request.threads), "HF_HUB_OFFLINE": "1"}
+    return {**inherited, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
 
 
 def last_line(text: bytes) -> str:

@@ -103,15 +103,6 @@ class LatencyFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportSample:
-    """Seconds to import torch, and what fxonnx and its compiler add."""
-
-    torch: float
-    fxonnx: float
-    compiler: float
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """One number per model and contestant, its ratio to the baseline's, and the geometric mean of each one's ratios."""
 

@@ -1,11 +1,11 @@
 """Results as tables in the terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import Comparison, Failure, ImportSample
+from benchmarks.results import Comparison
 
 Failures = Mapping[tuple[str, str], str]
 
@@ -57,15 +57,3 @@ def show_numbers(console: Console, title: str, numbers: Mapping[str, float | Non
     """A title and a number per name; a dash for None."""
     shown = (f"{name} {'—' if number is None else format(number, '.3g')}" for name, number in numbers.items())
     console.print(f"{title}: {'   '.join(shown)}", highlight=False)
-
-
-def show_imports(console: Console, samples: Iterable[ImportSample | Failure]) -> None:
-    """The least seconds of all rounds: imports are disturbed, never hastened."""
-    samples = list(samples)
-    good = [sample for sample in samples if isinstance(sample, ImportSample)]
-    for sample in samples:
-        if isinstance(sample, Failure):
-            console.print(f"import failed: {sample.error}", markup=False)
-    if good:
-        least = {name: min(getattr(sample, name) for sample in good) for name in ("torch", "fxonnx", "compiler")}
-        show_numbers(console, "import seconds, each over the one before", least)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fxonnx.collection import collection_paused
 from fxonnx.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def __getattr__(name: str) -> object:
         return import_module("fxonnx.errors")
     if name not in _HOME:
         raise AttributeError(f"module 'fxonnx' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    with collection_paused():
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
     return value
 
 

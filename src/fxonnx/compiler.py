@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -14,6 +12,7 @@ from typing import Any
 from fxonnx.capture import Program, capture
 from fxonnx.capture.call.inputs import as_arguments
 from fxonnx.capture.graph.decompose import Decomposer
+from fxonnx.collection import collection_paused
 from fxonnx.compiled import Compiled
 from fxonnx.errors import CaptureRefused
 from fxonnx.ir.graph import Graph
@@ -24,20 +23,6 @@ from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.rewrite import Rule
 from fxonnx.target import Target
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """No garbage collection while graphs grow: nothing of them is garbage yet, and looking through all of torch's
-    objects for it takes longer (0.3 s at a time) than any stage of ours. The collector is left as it was found.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @collection_paused()

@@ -11,7 +11,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src"
 
 FLOORS = [
-    {"errors", "location", "dtypes", "version"},
+    {"collection", "errors", "location", "dtypes", "version"},
     {"ir", "target", "kernels"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime"},

@@ -120,7 +120,12 @@ HEAVY = {"onnx_ir", "onnxscript", "onnxruntime", "transformers", "rich"}
 
 def loaded(statement):
     """The top-level modules that are there after a statement in a new Python."""
-    program = f"{statement}\nimport sys; print(*{{each.split('.')[0] for each in sys.modules}})"
+    return {each.split(".")[0] for each in modules(statement)}
+
+
+def modules(statement):
+    """The modules that are there after a statement in a new Python."""
+    program = f"{statement}\nimport sys; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return set(result.stdout.split())
@@ -137,6 +142,20 @@ def test_looking_at_an_error_costs_nothing():
 @pytest.mark.parametrize("public_name", ["compile", "export", "Compiled", "Target", "register_lowering"])
 def test_public_names_load_nothing_heavy(public_name):
     assert not loaded(f"import fxonnx; fxonnx.{public_name}") & HEAVY
+
+
+@pytest.mark.parametrize("model", ["Linear(2, 3)", "LSTM(2, 3)"])
+def test_a_first_compile_loads_no_other_compiler(model):
+    """torch.export is not among them: `import torch` loads it. Of other models torch's meta kernels load sympy
+    (`torch._check` does) and torch._dynamo (whatever promotes dtypes in torch._refs does); symbolic sizes load both."""
+    compiled = modules(f"import fxonnx, torch; fxonnx.compile(torch.nn.{model}.eval(), (torch.ones(4, 2),))")
+    assert "torch.export" in modules("import torch")
+    assert not compiled & {"sympy", "torch._dynamo", "torch._inductor", "torch.onnx", *HEAVY}
+    assert not {each for each in compiled if each.startswith("fxonnx.capture.export.")}
+
+
+def test_loading_leaves_the_garbage_collector_on():
+    assert "gc" in loaded("import fxonnx, gc; fxonnx.compile; assert gc.isenabled()")
 
 
 def test_what_is_not_there_is_not_there():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 from torch.fx.experimental.sym_node import SymNode
 
 from fxonnx.capture.tracer import torch_private
@@ -22,12 +25,12 @@ def test_a_recorder_may_stand_at_the_pre_dispatch_key() -> None:
     taken apart."""
     seen = []
 
-    class Mode(torch_private.ProxyTorchDispatchMode):
+    class Mode(torch_private.CallMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             seen.append(str(func))
             return func(*args, **(kwargs or {}))
 
-    with torch_private.enable_python_dispatcher(), Mode(None, "fake", pre_dispatch=True):
+    with torch_private.enable_python_dispatcher(), Mode(whole=True):
         torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3))
     assert seen[-1] == "aten.linear.default"
 
@@ -48,7 +51,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
     from fxonnx.location import Location
 
     n = sym_int(symbol("n"), 7, GuardLog({}, {}, {"n": 7}, Location))
-    mode = torch_private.fake_mode(RuntimeError)
+    mode = torch_private.OneThread(RuntimeError)
     with mode, torch_private.enable_python_dispatcher():
         x = torch.empty(n, 4)
         y = torch.nn.functional.linear(x.view(-1, 2), torch.empty(3, 2))
@@ -58,7 +61,7 @@ def test_a_fake_tensor_has_sizes_of_ours() -> None:
 def test_a_fake_tensor_is_made_of_a_meta_tensor() -> None:
     """If this fails: FakeTensor's constructor changed. See `_get_output_tensor_from_cache_entry` in
     torch/_subclasses/fake_tensor.py for how torch makes one of known geometry, and do so in `meta`."""
-    mode = torch_private.fake_mode(RuntimeError)
+    mode = torch_private.OneThread(RuntimeError)
     with torch_private.in_kernel_invocation_manager(mode):
         memory = torch.empty_strided((2, 3), (3, 1), device="meta")
     made = torch_private.FakeTensor(mode, memory, torch.device("cpu"))
@@ -68,7 +71,7 @@ def test_a_fake_tensor_is_made_of_a_meta_tensor() -> None:
 def test_plain_meta_tensors_need_no_python() -> None:
     """If this fails: see what torch/_dispatch/python.py turns the dispatcher off with, or leave it on in `twins` and
     `choices`, which costs time only. A view may go beyond nothing: `results` gives each storage room for any."""
-    mode = torch_private.fake_mode(RuntimeError)
+    mode = torch_private.OneThread(RuntimeError)
     with torch_private.enable_python_dispatcher(), torch_private.in_kernel_invocation_manager(mode):
         with torch_private.no_python_dispatcher():
             key = torch._C.DispatchKey.PythonDispatcher
@@ -110,7 +113,7 @@ def test_what_fake_tensors_cannot_answer_is_raised_by_name() -> None:
     swallow; find in torch._subclasses.fake_impls what is raised now."""
     from fxonnx.capture.tracer.torch_private import DataDependentOutputException, DynamicOutputShapeException
 
-    mode = torch_private.fake_mode(RuntimeError)
+    mode = torch_private.OneThread(RuntimeError)
     x = mode.from_tensor(torch.ones(3))
     with mode, pytest.raises(DataDependentOutputException):
         x.sum().item()
@@ -118,10 +121,77 @@ def test_what_fake_tensors_cannot_answer_is_raised_by_name() -> None:
         x.nonzero()
 
 
+def test_modes_are_set_up_as_torchs_own() -> None:
+    """If this fails: torch's constructor sets another field, or another value; see what reads it, and set it in
+    `OneThread` or `CallMode`. What makes proxies, and where the mode was made, is of no use to us."""
+    torchs, ours = FakeTensorMode(allow_non_fake_inputs=True), torch_private.OneThread(RuntimeError)
+    torchs.cache_enabled, torchs._stack = False, ""
+    assert vars(torchs).keys() - vars(ours).keys() == {"_stack_trace"}
+    values = {
+        name: value for name, value in vars(torchs).items() if value is None or isinstance(value, (bool, int, str))
+    }
+    assert {name: getattr(ours, name) for name in values} == values
+    proxies = {"tracer", "tracing_mode", "decomposition_table", "_decomposition_table_stack", "decomp_layers"}
+    proxies |= {"_allow_fake_constant", "_error_on_data_dependent_ops", "emulate_precision_casts"}
+    proxies |= {"_invoke_subgraph_names", "_invoke_subgraph_cache"}
+    recorder = vars(ProxyTorchDispatchMode(None, "fake", pre_dispatch=True))
+    assert recorder.keys() - proxies == vars(torch_private.CallMode(whole=True)).keys()
+
+
+PLAIN_CALLS = {
+    "made": lambda x: torch.zeros(2, 3, dtype=torch.half),
+    "made like another": torch.empty_like,
+    "arange": lambda x: torch.arange(7, device=x.device),
+    "a view": lambda x: x.transpose(0, 1)[1:],
+    "composite": lambda x: torch.nn.functional.layer_norm(x, (4,)),
+    "decomposed": lambda x: x.detach(),
+    "of another dtype": lambda x: x.to(torch.int32) + 1.5,
+    "in place": lambda x: x.add_(1),
+    "several": lambda x: x.max(1)[1],
+    "of a device": lambda x: x.to("meta"),
+    "a product": lambda x: x.t() @ x,
+}
+
+
+@pytest.mark.parametrize("call", PLAIN_CALLS.values(), ids=PLAIN_CALLS)
+def test_a_call_of_plain_sizes_returns_what_torchs_own_mode_does(call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """If this fails: see the end of FakeTensorMode._dispatch_impl for how torch comes to a result where no size varies,
+    and do so in `OneThread._of_plain_sizes`; or let that return NotImplemented, which costs the time to load sympy and
+    torch._dynamo."""
+    made = []
+    for mode in (FakeTensorMode(), torch_private.OneThread(RuntimeError)):
+        with mode:
+            result = call(torch.empty(3, 4))
+        made.append((result.shape, result.stride(), result.storage_offset(), result.dtype, result.device))
+        assert result.fake_mode is mode
+    assert made[0] == made[1]
+
+
+def test_nothing_is_compiled_with_a_model() -> None:
+    """If this fails: torch.compile compiles while a model is recorded, our modes with it: see torch.compiler.set_stance
+    for how to keep it from that, and `_should_skip_dynamo` for what torch does by default."""
+    compiled: list[object] = []
+
+    def backend(module: torch.nn.Module, inputs: list[torch.Tensor]) -> object:
+        compiled.append(module)
+        return module.forward
+
+    @torch.compile(backend=backend)
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return x + x
+
+    with torch_private.uncompiled():
+        double(torch.ones(2))
+    assert not compiled
+    torch.compiler.reset()  # of what other tests compiled, and how often
+    double(torch.ones(2))
+    assert compiled
+
+
 def test_a_mode_hears_of_calls_in_other_threads() -> None:
     """If this fails: fake tensors no longer find their mode by themselves in a thread without one. `OneThread` must
     learn of such calls in another way, or they are lost."""
-    mode = torch_private.fake_mode(lambda: heard.append(True) or RuntimeError("elsewhere"))
+    mode = torch_private.OneThread(lambda: heard.append(True) or RuntimeError("elsewhere"))
     heard: list[bool] = []
     x = mode.from_tensor(torch.ones(3))
 

@@ -21,10 +21,10 @@ from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.capture.tracer.torch_private import (
+    CallMode,
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
-    ProxyTorchDispatchMode,
     UnsupportedOperatorException,
     is_traceable_wrapper_subclass,
 )
@@ -33,11 +33,11 @@ _NOWHERE = {"": ("", "")}
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
-class Recorder(ProxyTorchDispatchMode):
+class Recorder(CallMode):
     """Stands before every aten call (at the PreDispatch key), computes its fake result and hands both to the tape."""
 
     def __init__(self, tape: Tape, *, whole: bool = True) -> None:
-        super().__init__(None, "fake", pre_dispatch=whole)
+        super().__init__(whole=whole)
         self._tape = tape
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

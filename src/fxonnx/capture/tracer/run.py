@@ -36,7 +36,13 @@ from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.traced import TracedSizes
 from fxonnx.capture.tracer.state.python_state import StateChanges, preserved
 from fxonnx.capture.tracer.state.replay import Replay
-from fxonnx.capture.tracer.torch_private import as_exporting, enable_python_dispatcher, fake_mode, unasked_masks
+from fxonnx.capture.tracer.torch_private import (
+    OneThread,
+    as_exporting,
+    enable_python_dispatcher,
+    unasked_masks,
+    uncompiled,
+)
 from fxonnx.errors import CaptureRefused
 
 _ONE_AT_A_TIME = RLock()  # flags that belong to the process are set for as long as a model runs
@@ -63,7 +69,7 @@ class Run:
         locations = Locations(example.flat)
         refuse = Refusals(locations)
         guard_log = GuardLog(dict(symbols.lows), symbols.highs, symbols.hints, locations)
-        mode = fake_mode(lambda: _in_a_thread(refuse))
+        mode = OneThread(lambda: _in_a_thread(refuse))
         tape = Tape(FakeCache(mode, guard_log), FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
         fakes = [fake_input(mode, leaf, number, symbols, guard_log) for number, leaf in enumerate(example.leaves)]
         inputs = [tape.input(name, fake) for name, fake in zip(example.names, fakes, strict=True)]
@@ -97,8 +103,8 @@ class Run:
         """What surrounds a call of the model; it is left as it was found."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
-            enable_python_dispatcher(), as_exporting(), unasked_masks(), self.tape.cache.mode, Recorder(self.tape),
-            FunctionMode(self.tape.refuse, self.guard_log),
+            enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
+            Recorder(self.tape), FunctionMode(self.tape.refuse, self.guard_log),
         )  # fmt: skip
         with _ONE_AT_A_TIME, preserved(self.example.flat, self._functions()) as self.changes, ExitStack() as stack:
             for each in surroundings:

@@ -8,16 +8,21 @@ torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a n
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
 
+# Which calls have a meta kernel, and which of torch's other ways to a result come before it.
+from torch._decomp import decomposition_table, meta_table
+
 # The meta kernels that torch writes in Python run only under this; without it a composite op asks C++, which wants
 # plain sizes; where they are plain, C++ is faster.
 from torch._dispatch.python import enable_python_dispatcher, no_python_dispatcher
+from torch._subclasses.fake_impls import has_meta, op_implementations_checks
 
 # Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry. The exceptions are what
 # nonzero, item and ops without a meta kernel raise on them.
@@ -25,50 +30,142 @@ from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
+    FakeTensorConverter,
     FakeTensorMode,
     UnsupportedOperatorException,
     in_kernel_invocation_manager,
+    torch_decomp_decompositions,
 )
 
 # The only class of modes that torch lets stand at the PreDispatch key, where calls arrive whole. It keeps what it
-# sees as proxies; ours overrides `__torch_dispatch__` and keeps the calls themselves.
+# sees as proxies; `CallMode` is one of which the calls themselves are kept.
 from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
+
+# Counts the ragged sizes of nested tensors; a mode takes over where that count stands.
+from torch.nested._internal import nested_tensor
 
 # Its `_detect_is_causal_mask` is replaced while a model runs.
 from torch.nn.modules import transformer
 
-# Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before.
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+# Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before; what all modes are.
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+from torch.utils._pytree import tree_leaves
 
 REFUSALS = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, ArithmeticError)
 """What torch's kernels, many of which are in Python, raise for arguments that they do not take."""
 
 
-class OneThread(FakeTensorMode):
+class _Unwrapped(TorchDispatchMode):
+    """A mode whose `__torch_dispatch__` torch calls as it is written.
+
+    By default torch wraps it in `torch._dynamo.disable`, so that torch.compile does not compile it with a model, and
+    the first call loads torch._dynamo, which takes longer than all the rest of a compile. While a model is recorded
+    nothing is compiled: see `uncompiled`.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class CallMode(_Unwrapped, ProxyTorchDispatchMode):
+    """A mode at the PreDispatch key, or below it if not `whole`; subclasses say what `__torch_dispatch__` does.
+
+    Proxies are not made, so what makes them is not set up; torch's own constructor loads torch._inductor for it.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        TorchDispatchMode.__init__(self, torch._C.DispatchKey.PreDispatch if whole else None)
+        self.pre_dispatch = whole
+        self._mode_key = torch._C._TorchDispatchModeKey.PROXY
+        self.enter_stack: list[ProxyTorchDispatchMode | None] = []
+
+
+class OneThread(_Unwrapped, FakeTensorMode):
     """Computes with fake tensors in the thread that made it; `elsewhere` gives the exception for all others.
 
     A recorder stands in one thread only: calls that other threads make on its tensors would be lost.
     """
 
     def __init__(self, elsewhere: Callable[[], BaseException]) -> None:
-        super().__init__(allow_non_fake_inputs=True)
+        TorchDispatchMode.__init__(self)
+        self._set_up()
         self._elsewhere, self._thread = elsewhere, threading.get_ident()
+
+    def _set_up(self) -> None:
+        """What torch's own constructor does, which loads torch._dynamo to read two flags of torch's memory of results.
+
+        The mode takes a model's real weights where we hand them over. torch's memory reads sizes as sympy expressions,
+        and `results.cache` remembers better: it is off.
+        """
+        self.allow_non_fake_inputs = self.allow_fallback_kernels = self.static_shapes = True
+        self.cache_enabled = self.cache_crosscheck_enabled = self.propagate_real_tensors = False
+        self.allow_scalar_outputs = self.in_kernel_invocation = False
+        self.allow_meta = self._allow_unsafe_data_ptr_access = True
+        self.fake_tensor_converter = FakeTensorConverter(copy_data=False, export=False)
+        self.shape_env, self._stack = None, ""
+        self.enter_stack: list[Any] = []
+        self._mode_key = torch._C._TorchDispatchModeKey.FAKE
+        self.nt_tensor_id_initial_count = self.nt_tensor_id_counter = nested_tensor._tensor_id_counter
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One call."""
         if threading.get_ident() != self._thread:
             raise self._elsewhere()
-        return super().__torch_dispatch__(func, types, args, kwargs or {})
+        result = self._of_plain_sizes(func, args, kwargs or {})
+        return self.dispatch(func, types, args, kwargs or {}) if result is NotImplemented else result
+
+    def _of_plain_sizes(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The result of an aten call on fake tensors of plain sizes, or NotImplemented where torch is to be asked.
+
+        torch's own `dispatch` does the same in the end. On its way there it loads sympy, torch._dynamo and what comes
+        with them, 0.6 s, to ask about constants, symbols and the kernels of others' ops.
+        """
+        leaves = tree_leaves((args, kwargs))
+        if func.namespace != "aten" or func in self.lift_fns or not all(map(self._is_plain, leaves)):
+            return NotImplemented
+        with no_python_dispatcher():
+            for way in (self._decomposed, self._specially):
+                result = way(func, args, kwargs)
+                if result is not NotImplemented:
+                    return result
+            result = NotImplemented
+            if has_meta(func):
+                with suppress(NotImplementedError), in_kernel_invocation_manager(self):
+                    result = func(*args, **kwargs)
+        if result is NotImplemented:
+            return result
+        return self.wrap_meta_outputs_with_default_device_logic(result, func, leaves, device=kwargs.get("device"))
+
+    def _decomposed(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The result of a composite call, or NotImplemented."""
+        if func in meta_table or self.cpp_meta_supports_symint(func):
+            return NotImplemented
+        registered = func in decomposition_table and torch_decomp_decompositions(func)
+        with self:
+            return (decomposition_table[func] if registered else func.decompose)(*args, **kwargs)
+
+    def _specially(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The result of a call that torch has its own code for, such as what makes tensors; or NotImplemented."""
+        for applies, implementation in op_implementations_checks:
+            result = implementation(self, func, *args, **kwargs) if applies(func) else NotImplemented
+            if result is not NotImplemented:
+                return result
+        return NotImplemented
+
+    def _is_plain(self, leaf: Any) -> bool:
+        """Whether an argument is no size that varies, and no tensor but a fake one without such a size or a value."""
+        if isinstance(leaf, torch.Tensor):
+            return self.is_our_fake(leaf) and leaf.constant is None and not leaf._has_symbolic_sizes_strides
+        return not isinstance(leaf, (torch.SymInt, torch.SymFloat, torch.SymBool))
 
 
-def fake_mode(elsewhere: Callable[[], BaseException]) -> FakeTensorMode:
-    """A mode of our own, that takes a model's real weights where we hand them over.
+def uncompiled() -> AbstractContextManager[Any]:
+    """What a model calls, without torch.compile, which would compile our modes with it.
 
-    Its own cache of results reads sizes as sympy expressions, and `results.cache` stands before it: it is off.
+    Where torch._dynamo is not loaded nothing has been compiled.
     """
-    mode = OneThread(elsewhere)
-    mode.cache_enabled = False
-    return mode
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager
@@ -101,17 +198,18 @@ def unasked_masks() -> Iterator[None]:
 
 __all__ = [
     "REFUSALS",
+    "CallMode",
     "DataDependentOutputException",
     "DynamicOutputShapeException",
     "FakeTensor",
     "FakeTensorMode",
-    "ProxyTorchDispatchMode",
+    "OneThread",
     "UnsupportedOperatorException",
     "as_exporting",
     "enable_python_dispatcher",
-    "fake_mode",
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",
     "no_python_dispatcher",
     "unasked_masks",
+    "uncompiled",
 ]

@@ -433,7 +433,7 @@ def _equations(floor: Call, terms: Terms, others: Iterable[Call]) -> Iterator[_E
 
 
 def _by_rests(factor: Term, offset: Dim, left: Dim, right: Dim) -> Iterator[_Equation]:
-    """Two ways to say right * (left // right): a - a % d, and, as -(a // d) is (d - 1 - a) // d, by the rest of that."""
+    """Two ways to say right * (left // right): a - a % d, and by the rest of (d - 1 - a), as -(a // d) is its floor."""
     yield _Equation(factor, offset, -1, "%", left, right)
     if non_negative(right):
         mirrored = (right if isinstance(right, int) else 0) - 1 - left

@@ -28,7 +28,7 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
         features = first.shape[-1] * (2 if bidirectional else 1)
         output = input.new_empty((*input.shape[:-1], features))
         last = [initial] if states == 1 else list(initial)
-        return (output, *(torch.empty_like(each) for each in last))
+        return (output, *(each.new_empty(each.shape) for each in last))
 
     return kernel
 

@@ -1,0 +1,21 @@
+"""Pausing the garbage collector: a whole look through torch's objects takes 0.1 to 0.3 s, and finds nothing."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """No garbage collection while modules are loaded and graphs grow: nothing of them is garbage yet, and looking for
+    it takes longer than any stage of ours. The collector is left as it was found.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
