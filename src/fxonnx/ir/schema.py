@@ -164,15 +164,4 @@ def _tensor_dtypes(type_strings: Sequence[str]) -> tuple[DType, ...]:
     return tuple(_TYPE_NAMES[name] for name in names if name in _TYPE_NAMES)
 
 
-def _onnx_type_names() -> dict[str, DType]:
-    """ONNX's spelling in schemas: `float` is float32, `double` float64, the rest are the enum's names in lower case."""
-    names = {}
-    for name, code in onnx.TensorProto.DataType.items():
-        try:
-            names[name.lower()] = dtypes.dtype(code)
-        except (KeyError, ValueError, TypeError):
-            continue
-    return names
-
-
-_TYPE_NAMES = _onnx_type_names()
+_TYPE_NAMES = {row.name: row for row in dtypes.DTYPES} | {"float": dtypes.FLOAT32, "double": dtypes.FLOAT64}
