@@ -3,7 +3,7 @@
 A snapshot is one JSON file, `<runtime>-<major>.<minor>-<provider>.json`, written by `python -m fxonnx.runtime.kernels`:
 
     runtime, version, provider    whose kernels these are
-    opset, ir_version             the newest of each that the runtime loads
+    opset                         the newest that the runtime loads
     types       every set of dtypes that occurs, once; kernels name a set by its index
     kernels     domain -> operator -> [[first, last or null, {constraint: index}], …]
     schemas     domain -> operator -> since -> {inputs, outputs: [[name, type, mark], …], types: {variable: index}},
@@ -76,7 +76,6 @@ class KernelTable:
     version: str
     provider: str
     opset: int
-    ir_version: int
     kernels: Mapping[tuple[str, str], tuple[Kernel, ...]]
     schemas: Mapping[tuple[str, str], tuple[Schema, ...]]
 
