@@ -6,15 +6,18 @@ Source: ONNX operator schemas (https://onnx.ai/onnx/operators/).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import onnx
 from onnx.defs import OpSchema
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
+
+V = TypeVar("V")
 
 NEWEST = onnx.defs.onnx_opset_version()
 MICROSOFT = "com.microsoft"
@@ -65,6 +68,14 @@ class OpFacts:
     def output(self, index: int) -> Parameter | None:
         """The parameter that the output at `index` fills."""
         return _parameter(self.outputs, index)
+
+    def filled(self, inputs: Sequence[V | None], outputs: Sequence[V] = ()) -> Iterator[tuple[Parameter, V]]:
+        """The parameters that a call gives, with their values: inputs, then outputs."""
+        for parameters, values in ((self.inputs, inputs), (self.outputs, outputs)):
+            for index, value in enumerate(values):
+                parameter = _parameter(parameters, index)
+                if value is not None and parameter is not None:
+                    yield parameter, value
 
     def admits(self, parameter: Parameter, dtype: DType) -> bool:
         """Whether the schema lets `parameter` have `dtype`."""
