@@ -77,10 +77,6 @@ class OpFacts:
                 if value is not None and parameter is not None:
                     yield parameter, value
 
-    def admits(self, parameter: Parameter, dtype: DType) -> bool:
-        """Whether the schema lets `parameter` have `dtype`."""
-        return dtype in self.types[parameter.type]
-
 
 def split_name(op: str) -> tuple[str, str]:
     """`com.microsoft::Gelu` as (domain, name); the default domain is the empty string."""
