@@ -2,19 +2,21 @@
 
 import sys
 from pathlib import Path
+from statistics import median
 
 import torch
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where the benchmark's models are
 
+from benchmarks.latency import take_turns
 from benchmarks.models import find
 
 import fxonnx
-from fxonnx.runtime.measure import latency
 from fxonnx.tools.stages import stage_table
 
 LINES = 23
+ROUNDS = 15
 
 
 def main(name: str = "resnet50") -> None:
@@ -48,11 +50,10 @@ def compare(console: Console, model: torch.nn.Module, compiled: fxonnx.Compiled,
     compiled.configure(threads=threads)
     with torch.inference_mode():
         calls = {"eager": lambda: model(*args, **kwargs), "fxonnx": lambda: compiled(*args, **kwargs)}
-        found = latency(calls, rounds=15)
-    for who, figures in found.items():
-        times = found["eager"].median / figures.median
-        console.print(f"{who:8} {figures}  {times:.2f} × eager's speed")
-    console.print(f"medians of {len(found['eager'].rounds)} rounds in turns, {threads} threads")
+        seconds = {who: median(rounds) for who, rounds in take_turns(calls, ROUNDS).items()}
+    for who, middle in seconds.items():
+        console.print(f"{who:8} {middle * 1e3:.3g} ms  {seconds['eager'] / middle:.2f} × eager's speed")
+    console.print(f"medians of {ROUNDS} rounds in turns, {threads} threads")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from fxonnx.capture import Program, capture
+from fxonnx.capture import Program
+from fxonnx.capture import capture as capture_program
 from fxonnx.capture.call.inputs import as_arguments
 from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.collection import collection_paused
@@ -69,12 +70,12 @@ def compile(
         several.
     """
     target = resolve_target(target, opset)
-    stages: list[Stage] = []
     start = perf_counter()
-    program = _capture(model, example_inputs, example_kwargs, dynamic_shapes, input_names, mode, capture)
+    program = capture_program(model, example_inputs, example_kwargs, dynamic_shapes=dynamic_shapes,
+                              input_names=input_names, mode=mode, strategy=capture)  # fmt: skip
     captured = perf_counter() - start
     program, graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
-    stages.append(Stage("lower", graph, perf_counter() - start - captured, "lowered"))
+    stages = [Stage("lower", graph, perf_counter() - start - captured, "lowered")]
     stages += (optimizer(tuple(rules)) if optimize else CLEAN).stages(graph, target)
     if opset is None:
         target = newest_that_runs(stages[-1].graph, target)
@@ -111,20 +112,6 @@ def resolve_target(target: Target | None, opset: int | None) -> Target:
     """The target to compile for: the one given, at the opset given. Raises OpsetOutOfRange."""
     target = target or Target.onnxruntime()
     return target if opset is None else target.at(opset)
-
-
-def _capture(
-    model: Any,
-    inputs: Any,
-    kwargs: Any,
-    dynamic_shapes: Any,
-    input_names: Sequence[str] | None,
-    mode: str,
-    strategy: str,
-) -> Program:
-    return capture(
-        model, inputs, kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names, mode=mode, strategy=strategy
-    )  # fmt: skip
 
 
 def _lower(

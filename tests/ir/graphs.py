@@ -1,4 +1,4 @@
-"""Random graphs, and when two graphs are the same."""
+"""Random graphs, when two graphs are the same, and what a graph computes."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from fxonnx import dtypes
 from fxonnx.ir.data import ArrayData
 from fxonnx.ir.dims import ceil_divide, maximum, symbol
+from fxonnx.ir.evaluate import evaluate_node
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.text.places import format_origin, format_place
 from fxonnx.ir.types import TensorType
@@ -151,3 +152,16 @@ def same_item(a, b, pairs):
         case _:
             assert type(a) is type(b)
             assert a == b or (a != a and b != b)
+
+
+def evaluate(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a graph without subgraphs for its inputs. Raises CannotEvaluate."""
+    known = dict(zip(graph.inputs, arrays, strict=True))
+
+    def read(value: Value) -> np.ndarray:
+        return known[value] if value.data is None else value.data.array()
+
+    for node in graph.nodes:
+        inputs = [None if value is None else read(value) for value in node.inputs]
+        known.update(zip(node.outputs, evaluate_node(node, inputs), strict=False))
+    return [read(value) for value in graph.outputs]

@@ -6,6 +6,7 @@ import onnxscript
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.ir.graphs import evaluate
 from tests.ir.test_dims import EXPRESSIONS
 
 from fxonnx import dtypes
@@ -14,7 +15,6 @@ from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.data import ArrayData, array_of
 from fxonnx.ir.dims import evaluate as size_of
 from fxonnx.ir.dims import symbol
-from fxonnx.ir.evaluate import evaluate
 from fxonnx.ir.graph import Substitution, constant_ints
 from fxonnx.ir.text import print_graph
 from fxonnx.ir.types import parse_type

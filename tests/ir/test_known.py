@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from tests.ir.graphs import evaluate
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder
 from fxonnx.ir.dims import evaluate as size_of
 from fxonnx.ir.dims import maximum, minimum, symbol
-from fxonnx.ir.evaluate import evaluate
 from fxonnx.ir.infer.known import _KNOWN
 from fxonnx.ir.types import parse_type
 

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from tests.ir.graphs import evaluate
 from tests.passes import golden
 
 from fxonnx import dtypes
@@ -16,7 +17,7 @@ from fxonnx.emit.onnx import emit
 from fxonnx.emit.weights import inline_model
 from fxonnx.errors import InternalError, NoKernel
 from fxonnx.ir import dims
-from fxonnx.ir.evaluate import CannotEvaluate, evaluate
+from fxonnx.ir.evaluate import CannotEvaluate
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.verify import verify
 from fxonnx.passes import rewrite as rewriting

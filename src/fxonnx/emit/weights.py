@@ -73,9 +73,7 @@ def tensor_header(name: str, data: Data) -> onnx.TensorProto:
 def raw_data(data: Data) -> Iterator[bytes | memoryview]:
     """The bytes of a tensor as ONNX's raw_data wants them: little endian, row-major, elements below a byte packed."""
     if data.dtype.bits < 8 or not data.shape:
-        import onnx_ir
-
-        yield onnx_ir.Tensor(np.asarray(data.array()), dtype=onnx_ir.DataType(data.dtype.code)).tobytes()
+        yield onnx.numpy_helper.from_array(np.asarray(data.array())).raw_data
         return
     rows = data.shape[0]
     step = max(1, PIECE * rows // max(byte_size(data), 1))

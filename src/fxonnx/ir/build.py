@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, groupby
 from typing import Any
 
 import numpy as np
@@ -107,8 +107,9 @@ class Builder:
         if all(isinstance(dim, int) for dim in dims):
             return self.constant(np.array(dims, np.int64))
         pieces: list[Tensor] = []
-        for is_int, group in _grouped(dims):
-            pieces += [self.constant(np.array(group, np.int64))] if is_int else [self._size(dim) for dim in group]
+        for are_ints, run in groupby(dims, lambda dim: isinstance(dim, int)):
+            group = list(run)
+            pieces += [self.constant(np.array(group, np.int64))] if are_ints else [self._size(dim) for dim in group]
         return pieces[0] if len(pieces) == 1 else self.call("Concat", pieces, {"axis": 0})[0]
 
     def size(self, dim: Dim) -> Tensor:
@@ -272,18 +273,6 @@ class _Sizes(Algebra[Tensor]):
             return (left - left % right) / right
         operator = {"//": "Div", "%": "Mod", "max": "Max", "min": "Min"}[atom.function]
         return self._builder.call(operator, (left, right), {})[0]
-
-
-def _grouped(dims: Sequence[Dim]) -> Iterator[tuple[bool, list[Dim]]]:
-    """Runs of ints, and runs of expressions."""
-    run: list[Dim] = []
-    for dim in dims:
-        if run and isinstance(dim, int) != isinstance(run[0], int):
-            yield isinstance(run[0], int), run
-            run = []
-        run.append(dim)
-    if run:
-        yield isinstance(run[0], int), run
 
 
 __all__ = ["Builder", "InvalidCall", "Tensor", "attribute_value"]

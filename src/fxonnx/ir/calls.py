@@ -45,12 +45,9 @@ def check_arity(op: str, facts: OpFacts, inputs: Sequence[Any]) -> None:
 def check_dtypes(op: str, facts: OpFacts, values: Sequence[Value | None]) -> None:
     """Raise InvalidCall where two inputs under one type variable differ in dtype."""
     bound: dict[str, DType] = {}
-    for index, value in enumerate(values):
-        filled = facts.input(index)
-        if value is None or filled is None or not filled.homogeneous:
-            continue
-        if bound.setdefault(filled.type, value.dtype) is not value.dtype:
-            raise InvalidCall(f"{op} mixes {bound[filled.type]} and {value.dtype} under {filled.type}")
+    for parameter, value in facts.filled(values):
+        if parameter.homogeneous and bound.setdefault(parameter.type, value.dtype) is not value.dtype:
+            raise InvalidCall(f"{op} mixes {bound[parameter.type]} and {value.dtype} under {parameter.type}")
 
 
 def attribute_values(op: str, facts: OpFacts | None, attributes: dict[str, Any]) -> dict[str, Attribute]:

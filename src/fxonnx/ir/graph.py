@@ -8,6 +8,7 @@ object. A pass is `Graph -> Graph`, so every stage can be kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -145,12 +146,9 @@ class Graph:
         """The node that writes each value."""
         return {output: node for node in self.nodes for output in node.outputs}
 
-    def readers(self) -> dict[Value, int]:
+    def readers(self) -> Counter[Value]:
         """How many times each value is read; being a graph output is a read."""
-        counts: dict[Value, int] = {}
-        for value in self.reads():
-            counts[value] = counts.get(value, 0) + 1
-        return counts
+        return Counter(self.reads())
 
 
 def constant_ints(value: Value | None) -> tuple[int, ...] | None:

@@ -6,15 +6,18 @@ Source: ONNX operator schemas (https://onnx.ai/onnx/operators/).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import onnx
 from onnx.defs import OpSchema
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
+
+V = TypeVar("V")
 
 NEWEST = onnx.defs.onnx_opset_version()
 MICROSOFT = "com.microsoft"
@@ -66,9 +69,13 @@ class OpFacts:
         """The parameter that the output at `index` fills."""
         return _parameter(self.outputs, index)
 
-    def admits(self, parameter: Parameter, dtype: DType) -> bool:
-        """Whether the schema lets `parameter` have `dtype`."""
-        return dtype in self.types[parameter.type]
+    def filled(self, inputs: Sequence[V | None], outputs: Sequence[V] = ()) -> Iterator[tuple[Parameter, V]]:
+        """The parameters that a call gives, with their values: inputs, then outputs."""
+        for parameters, values in ((self.inputs, inputs), (self.outputs, outputs)):
+            for index, value in enumerate(values):
+                parameter = _parameter(parameters, index)
+                if value is not None and parameter is not None:
+                    yield parameter, value
 
 
 def split_name(op: str) -> tuple[str, str]:
@@ -164,15 +171,4 @@ def _tensor_dtypes(type_strings: Sequence[str]) -> tuple[DType, ...]:
     return tuple(_TYPE_NAMES[name] for name in names if name in _TYPE_NAMES)
 
 
-def _onnx_type_names() -> dict[str, DType]:
-    """ONNX's spelling in schemas: `float` is float32, `double` float64, the rest are the enum's names in lower case."""
-    names = {}
-    for name, code in onnx.TensorProto.DataType.items():
-        try:
-            names[name.lower()] = dtypes.dtype(code)
-        except (KeyError, ValueError, TypeError):
-            continue
-    return names
-
-
-_TYPE_NAMES = _onnx_type_names()
+_TYPE_NAMES = {row.name: row for row in dtypes.DTYPES} | {"float": dtypes.FLOAT32, "double": dtypes.FLOAT64}

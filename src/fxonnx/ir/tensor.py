@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self, TypeVar
 
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.dims import Shape
 from fxonnx.ir.graph import Value
 from fxonnx.ir.types import TensorType
+
+Operand = TypeVar("Operand", bound="Operators")
 
 
 class Recorder(Protocol):
@@ -19,8 +21,38 @@ class Recorder(Protocol):
         """Record `op` and return all its outputs."""
 
 
-class Tensor:
-    """A value being recorded: dtype, shape, and Python's operators, which record the ONNX operator of that name."""
+def _left(op: str) -> Callable[[Operand, Any], Operand]:
+    return lambda self, other: self.record(op, self, other)
+
+
+def _right(op: str) -> Callable[[Operand, Any], Operand]:
+    return lambda self, other: self.record(op, other, self)
+
+
+class Operators:
+    """Python's operators, each recorded as the ONNX operator of that name."""
+
+    __slots__ = ()
+
+    def record(self, op: str, *operands: Any) -> Self:
+        """The first output of a call of `op` without attributes."""
+        raise NotImplementedError
+
+    __add__, __radd__ = _left("Add"), _right("Add")
+    __sub__, __rsub__ = _left("Sub"), _right("Sub")
+    __mul__, __rmul__ = _left("Mul"), _right("Mul")
+    __truediv__, __rtruediv__ = _left("Div"), _right("Div")
+    __mod__, __pow__, __matmul__ = _left("Mod"), _left("Pow"), _left("MatMul")
+    __and__, __or__ = _left("And"), _left("Or")
+    __lt__, __le__ = _left("Less"), _left("LessOrEqual")
+    __gt__, __ge__ = _left("Greater"), _left("GreaterOrEqual")
+
+    def __neg__(self) -> Self:
+        return self.record("Neg", self)
+
+
+class Tensor(Operators):
+    """A value being recorded: dtype, shape, and Python's operators, as onnxscript's eager tensors know them."""
 
     __slots__ = ("builder", "value")
 
@@ -50,62 +82,9 @@ class Tensor:
     def __repr__(self) -> str:
         return repr(self.value)
 
-    def _record(self, op: str, *operands: Any) -> Tensor:
+    def record(self, op: str, *operands: Any) -> Tensor:
+        """The first output of `op`, recorded where this value is."""
         return self.builder.call(op, operands, {})[0]
 
-    def __add__(self, other: Any) -> Tensor:
-        return self._record("Add", self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return self._record("Add", other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return self._record("Sub", self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return self._record("Sub", other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return self._record("Mul", self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return self._record("Mul", other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return self._record("Div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return self._record("Div", other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return self._record("Mod", self, other)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return self._record("Pow", self, other)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return self._record("MatMul", self, other)
-
-    def __neg__(self) -> Tensor:
-        return self._record("Neg", self)
-
     def __invert__(self) -> Tensor:
-        return self._record("Not" if self.dtype is dtypes.BOOL else "BitwiseNot", self)
-
-    def __and__(self, other: Any) -> Tensor:
-        return self._record("And", self, other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return self._record("Or", self, other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return self._record("Less", self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return self._record("LessOrEqual", self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return self._record("Greater", self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return self._record("GreaterOrEqual", self, other)
+        return self.record("Not" if self.dtype is dtypes.BOOL else "BitwiseNot", self)

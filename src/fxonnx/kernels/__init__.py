@@ -3,7 +3,7 @@
 A snapshot is one JSON file, `<runtime>-<major>.<minor>-<provider>.json`, written by `python -m fxonnx.runtime.kernels`:
 
     runtime, version, provider    whose kernels these are
-    opset, ir_version             the newest of each that the runtime loads
+    opset                         the newest that the runtime loads
     types       every set of dtypes that occurs, once; kernels name a set by its index
     kernels     domain -> operator -> [[first, last or null, {constraint: index}], …]
     schemas     domain -> operator -> since -> {inputs, outputs: [[name, type, mark], …], types: {variable: index}},
@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any, NamedTuple
 
 from fxonnx.dtypes import DType, dtype
 
@@ -49,25 +50,18 @@ class Kernel:
         return all(given in self.types[name] for name, given in dtypes.items() if name in self.types)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """An input or output of an operator that only the runtime knows.
-
-    Its name, its type variable or fixed type, how often it may stand.
-    """
+class Parameter(NamedTuple):
+    """An input or output: its name, its type variable or fixed type, and "?" for optional or "*" for variadic."""
 
     name: str
     type: str
-    optional: bool
-    variadic: bool
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
     """One version of an operator that only the runtime knows."""
 
-    domain: str
-    name: str
     since: int
     inputs: tuple[Parameter, ...]
     outputs: tuple[Parameter, ...]
@@ -82,7 +76,6 @@ class KernelTable:
     version: str
     provider: str
     opset: int
-    ir_version: int
     kernels: Mapping[tuple[str, str], tuple[Kernel, ...]]
     schemas: Mapping[tuple[str, str], tuple[Schema, ...]]
 
@@ -120,32 +113,27 @@ def read(runtime: str, version: tuple[int, int]) -> KernelTable:
     return from_json(json.loads((files(__name__) / name).read_text()))
 
 
-def from_json(content: Mapping[str, object]) -> KernelTable:
+def from_json(content: Mapping[str, Any]) -> KernelTable:
     """A table in the form described at the top of this file."""
     fields = dict(content)
-    sets = [frozenset(dtype(name) for name in names) for names in fields.pop("types")]  # type: ignore[attr-defined]
+    sets = [frozenset(dtype(name) for name in names) for names in fields.pop("types")]
     kernels = {
         (domain, op): tuple(Kernel(first, last, _types(types, sets)) for first, last, types in rows)
-        for domain, ops in fields.pop("kernels").items()  # type: ignore[attr-defined]
+        for domain, ops in fields.pop("kernels").items()
         for op, rows in ops.items()
     }
     schemas = {
-        (domain, op): tuple(_schema(domain, op, int(since), row, sets) for since, row in versions.items())
-        for domain, ops in fields.pop("schemas").items()  # type: ignore[attr-defined]
+        (domain, op): tuple(_schema(int(since), row, sets) for since, row in versions.items())
+        for domain, ops in fields.pop("schemas").items()
         for op, versions in ops.items()
     }
-    return KernelTable(kernels=kernels, schemas=schemas, **fields)  # type: ignore[arg-type]
+    return KernelTable(kernels=kernels, schemas=schemas, **fields)
 
 
 def _types(indices: Mapping[str, int], sets: list[frozenset[DType]]) -> dict[str, frozenset[DType]]:
     return {name: sets[index] for name, index in indices.items()}
 
 
-def _schema(
-    domain: str, op: str, since: int, row: Mapping[str, list[list[str]]], sets: list[frozenset[DType]]
-) -> Schema:
-    inputs, outputs = (
-        tuple(Parameter(name, type, optional=mark == "?", variadic=mark == "*") for name, type, mark in row[side])
-        for side in ("inputs", "outputs")
-    )
-    return Schema(domain, op, since, inputs, outputs, _types(row["types"], sets))  # type: ignore[arg-type]
+def _schema(since: int, row: Mapping[str, Any], sets: list[frozenset[DType]]) -> Schema:
+    inputs, outputs = (tuple(Parameter(*each) for each in row[side]) for side in ("inputs", "outputs"))
+    return Schema(since, inputs, outputs, _types(row["types"], sets))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from operator import is_
 
 import numpy as np
 
@@ -32,23 +34,20 @@ def fold(graph: Graph, target: Target) -> Graph:
     return _Folder(_readers(graph)).graph(graph)
 
 
-def _readers(graph: Graph) -> dict[Value, int]:
+def _readers(graph: Graph) -> Counter[Value | None]:
     """How often each value is read, in the graph and all its subgraphs."""
-    counts: dict[Value, int] = {}
+    counts: Counter[Value | None] = Counter(graph.outputs)
     for node in graph.all_nodes():
-        outputs = [value for inner in node.subgraphs for value in inner.outputs]
-        for value in (*node.inputs, *outputs):
-            if value is not None:
-                counts[value] = counts.get(value, 0) + 1
-    for value in graph.outputs:
-        counts[value] = counts.get(value, 0) + 1
+        counts.update(node.inputs)
+        for inner in node.subgraphs:
+            counts.update(inner.outputs)
     return counts
 
 
 class _Folder:
     """One walk; what is known of constants holds for the graph and its subgraphs."""
 
-    def __init__(self, readers: dict[Value, int]) -> None:
+    def __init__(self, readers: Counter[Value | None]) -> None:
         self.readers = readers
         self.replaced = Substitution()
 
@@ -63,18 +62,16 @@ class _Folder:
             else:
                 self.substitute(node, contents)
         outputs = tuple(self.replaced[value] for value in graph.outputs)
-        if outputs == graph.outputs and len(kept) == len(graph.nodes) and all(map(_is, kept, graph.nodes)):
+        if outputs == graph.outputs and len(kept) == len(graph.nodes) and all(map(is_, kept, graph.nodes)):
             return graph
         return Graph(graph.inputs, tuple(kept), outputs, graph.opset, graph.output_names, graph.name)
 
     def substitute(self, node: Node, contents: list[Data]) -> None:
         """Readers of the node's outputs read constants; what the node read has a reader less."""
-        for value in node.inputs:
-            if value is not None:
-                self.readers[value] = self.readers.get(value, 0) - 1
+        self.readers.subtract(node.inputs)
         for output, data in zip(node.outputs, contents, strict=True):
             constant = Value(TensorType(data.dtype, tuple(data.shape)), _name(node, data), data)
-            self.readers[constant] = self.readers.get(output, 0)
+            self.readers[constant] = self.readers[output]
             self.replaced[output] = constant
 
     def folded(self, node: Node) -> list[Data] | None:
@@ -106,17 +103,13 @@ class _Folder:
 
     def dies(self, value: Value, node: Node) -> bool:
         """Whether nobody but the node reads the value."""
-        return self.readers.get(value, 0) <= node.inputs.count(value)
+        return self.readers[value] <= node.inputs.count(value)
 
 
 def _name(node: Node, data: Data) -> str | None:
     """A view of a weight is called after it: fc.weight.T, fc.weight.f16."""
     source = node.inputs[0].name if node.inputs and node.inputs[0] else None
     return source + data.suffix if source and isinstance(data, View) else None
-
-
-def _is(left: object, right: object) -> bool:
-    return left is right
 
 
 def _has_content(value: Value) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
@@ -53,28 +54,28 @@ class Uses:
     A value that is read once too often here only hides a match until the next walk; the graph never depends on it.
     """
 
-    readers: dict[Value, int]
+    readers: Counter[Value]
     producers: dict[Value, Node] = field(default_factory=dict)
 
     def add(self, node: Node, *, reads: bool = False) -> None:
         """A node is there. Its reads are counted unless they were before."""
         for value in node.outputs:
             self.producers[value] = node
-        for value in node.reads if reads else ():
-            self.readers[value] = self.readers.get(value, 0) + 1
+        if reads:
+            self.readers.update(node.reads)
 
     def move(self, old: Value, new: Value) -> None:
         """Readers of `old` read `new` from here on."""
-        self.readers[new] = self.readers.get(new, 0) + self.readers.pop(old, 0)
+        self.readers[new] += self.readers.pop(old, 0)
 
     def remove(self, node: Node) -> None:
         """A node is gone, and with it those that wrote only for it."""
         gone = [node]
         while gone:
             for value in gone.pop().reads:
-                self.readers[value] = self.readers.get(value, 0) - 1
+                self.readers[value] -= 1
                 producer = self.producers.get(value)
-                if producer is not None and not any(self.readers.get(output, 0) for output in producer.outputs):
+                if producer is not None and not any(self.readers[output] for output in producer.outputs):
                     gone.append(producer)
 
     def writers(self, node: Node) -> frozenset[str]:
@@ -89,7 +90,7 @@ def matches(root: Root, outputs: int, node: Node, uses: Uses) -> Iterator[Match]
 
     `outputs` is how many of the node's outputs the pattern stands for.
     """
-    if any(uses.readers.get(output) for output in node.outputs[outputs:]):
+    if any(uses.readers[output] for output in node.outputs[outputs:]):
         return
     for match in _node(root.node, node, Match(), uses):
         if _is_private(match, uses):
@@ -131,7 +132,7 @@ def _input(wanted: Any, value: Value | None, match: Match, uses: Uses) -> Iterat
             for each in alternatives:
                 yield from _input(each, value, match, uses)
         case Pattern(node=Keep() | Bind() | OneUse() as around):
-            if not isinstance(around, OneUse) or value is None or uses.readers.get(value) == 1:
+            if not isinstance(around, OneUse) or value is None or uses.readers[value] == 1:
                 for found in _input(around.pattern, value, match, uses):
                     yield from _around(around, value, match, found)
         case _ if value is not None:
@@ -269,8 +270,5 @@ def _numbers_keep_rank(wanted: Sequence[Any], given: Sequence[Value | None]) -> 
 def _is_private(match: Match, uses: Uses) -> bool:
     """Whether every value inside the match is read only inside it; else the rewrite would compute it twice."""
     root, *inner = dict.fromkeys(match.nodes.values())
-    inside: dict[Value, int] = {}
-    for node in (root, *inner):
-        for value in node.reads:
-            inside[value] = inside.get(value, 0) + 1
-    return all(uses.readers.get(output, 0) == inside.get(output, 0) for node in inner for output in node.outputs)
+    inside = Counter(value for node in (root, *inner) for value in node.reads)
+    return all(uses.readers[output] == inside[output] for node in inner for output in node.outputs)

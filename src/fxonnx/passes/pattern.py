@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fxonnx.ir.tensor import Operators
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wildcard:
@@ -81,48 +83,15 @@ class OneUse:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pattern:
+class Pattern(Operators):
     """A value in a pattern: an output of a call, a wildcard, a choice. Knows Python's operators, as a tensor does."""
 
     node: PatternNode | Wildcard | AnyOf | Keep | Bind | OneUse
     index: int = 0
 
-    def __add__(self, other: Any) -> Pattern:
-        return _call("Add", self, other)
-
-    def __radd__(self, other: Any) -> Pattern:
-        return _call("Add", other, self)
-
-    def __sub__(self, other: Any) -> Pattern:
-        return _call("Sub", self, other)
-
-    def __rsub__(self, other: Any) -> Pattern:
-        return _call("Sub", other, self)
-
-    def __mul__(self, other: Any) -> Pattern:
-        return _call("Mul", self, other)
-
-    def __rmul__(self, other: Any) -> Pattern:
-        return _call("Mul", other, self)
-
-    def __truediv__(self, other: Any) -> Pattern:
-        return _call("Div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Pattern:
-        return _call("Div", other, self)
-
-    def __pow__(self, other: Any) -> Pattern:
-        return _call("Pow", self, other)
-
-    def __neg__(self) -> Pattern:
-        return _call("Neg", self)
-
-    def __matmul__(self, other: Any) -> Pattern:
-        return _call("MatMul", self, other)
-
-
-def _call(op: str, *inputs: Any) -> Pattern:
-    return Pattern(PatternNode.of(op, inputs, {}))
+    def record(self, op: str, *operands: Any) -> Pattern:
+        """The call of an operator."""
+        return Pattern(PatternNode.of(op, operands, {}))
 
 
 class PatternOpset:

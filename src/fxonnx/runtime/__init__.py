@@ -1,4 +1,4 @@
 """Running a model in ONNX Runtime.
 
-Sessions over torch's own memory, numeric comparison, timing, and the kernels it has.
+Sessions over torch's own memory, numeric comparison, and the kernels it has.
 """

@@ -26,7 +26,7 @@ NaN must meet NaN, and infinity an infinity of the same sign.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -193,11 +193,8 @@ def _summary(
     found: Difference, error: torch.Tensor, relative: torch.Tensor, excess: torch.Tensor, wrong: torch.Tensor
 ) -> Difference:
     worst = torch.unravel_index(excess.argmax(), excess.shape) if wrong.any() else None
-    return Difference(
-        found.name,
-        found.dtype,
-        found.shape,
-        found.tolerance,
+    return replace(
+        found,
         max_absolute=error.max().item(),
         max_relative=relative.max().item(),
         mismatches=int(wrong.sum()),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeAlias
 
 import onnx
 
 from fxonnx import errors
 from fxonnx.location import Location
+from fxonnx.runtime.weights import graphs
 
 Locate: TypeAlias = Callable[[str], Location | None]
 
@@ -39,7 +40,7 @@ class Failure:
     """Makes errors about one model: `locate` gives the place of an ONNX node by its name."""
 
     def __init__(self, model: onnx.ModelProto, locate: Locate | None) -> None:
-        self.places = {node.name: node for node in _nodes(model.graph) if node.name}
+        self.places = {node.name: node for graph in graphs(model.graph) for node in graph.node if node.name}
         self.opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
         self.locate = locate or self._by_metadata
 
@@ -91,15 +92,6 @@ class Failure:
 
 
 _REPORT = "run `onnx.checker.check_model` on the saved file; if it passes, please report it with the file"
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of inner graphs too."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _nodes(inner)
 
 
 def _clean(message: str) -> str:

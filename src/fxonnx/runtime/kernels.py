@@ -47,7 +47,6 @@ def snapshot() -> dict[str, Any]:
         "version": onnxruntime.__version__,
         "provider": PROVIDER,
         "opset": max(schema.since_version for schema in schemas if not schema.domain),
-        "ir_version": _newest_ir_version(),
         "kernels": table,
         "schemas": _schemas((s for s in schemas if s.name in table.get(s.domain, {})), sets),
         "types": [list(names) for names in sets.index],
@@ -123,26 +122,6 @@ def _schemas(schemas: Iterable[Any], sets: _Sets) -> dict[str, dict[str, dict[st
 def _parameter(parameter: Any) -> list[str]:
     mark = {"Optional": "?", "Variadic": "*"}.get(parameter.option.name, "")
     return [parameter.name, parameter.typeStr, mark]
-
-
-def _newest_ir_version() -> int:
-    """The newest IR version the runtime loads, found by asking for one too many and going down."""
-    import onnx
-    import onnxruntime
-
-    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
-    node = onnx.helper.make_node("Identity", ["x"], ["y"])
-    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
-    graph = onnx.helper.make_graph([node], "g", [value], [output])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
-    for version in range(onnx.IR_VERSION + 4, 0, -1):
-        model.ir_version = version
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString())
-        except onnxruntime.capi.onnxruntime_pybind11_state.Fail:
-            continue
-        return version
-    raise RuntimeError("the installed onnxruntime loads no IR version")
 
 
 def main(arguments: list[str]) -> int:

@@ -129,7 +129,7 @@ def _shareable(model: onnx.ModelProto) -> frozenset[str]:
     half = {each.name for each in model.graph.initializer if each.data_type in _HALF}
     read: set[str] = set()
     blocked: set[str] = set()
-    for graph in _graphs(model.graph):
+    for graph in graphs(model.graph):
         blocked.update(output.name for output in graph.output)
         for node in graph.node:
             op = (node.domain, node.op_type)
@@ -140,13 +140,13 @@ def _shareable(model: onnx.ModelProto) -> frozenset[str]:
     return frozenset(read - blocked)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and all graphs inside it."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _graphs(inner)
+                yield from graphs(inner)
 
 
 def _declare(model: onnx.ModelProto, name: str, weight: Weight) -> onnx.TensorProto:
@@ -212,11 +212,7 @@ def _packed(array: np.ndarray, row: DType, dims: Sequence[int]) -> np.ndarray:
     single = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     if single.size == row.nbytes(math.prod(dims)):
         return single
-    per_byte = 8 // row.bits
-    padded = np.pad(single & (2**row.bits - 1), (0, -single.size % per_byte)).reshape(-1, per_byte)
-    shifted: np.ndarray = padded << (np.arange(per_byte, dtype=np.uint8) * row.bits)
-    packed: np.ndarray = np.bitwise_or.reduce(shifted, axis=1)
-    return packed
+    return np.frombuffer(onnx.numpy_helper.from_array(single.view(row.numpy)).raw_data, np.uint8)
 
 
 def _spread(packed: np.ndarray, dims: tuple[int, ...]) -> np.ndarray:

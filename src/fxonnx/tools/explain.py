@@ -6,18 +6,16 @@ import ast
 import inspect
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from textwrap import dedent
 from types import CodeType, FunctionType
 from typing import Any
 
-import onnx
 import torch
 
 import fxonnx.lowering as lowering_room
 from fxonnx.capture.graph.decompose import decompositions
-from fxonnx.ir import control
+from fxonnx.ir import control, schema
 from fxonnx.lowering.registry import Lowering, standard
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
 from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET
@@ -133,16 +131,6 @@ def promotion(lowering: Lowering) -> list[str]:
 # ── ONNX's side ──
 
 
-@cache
-def first_opsets() -> dict[str, int]:
-    """Every operator of ONNX's own domain, and the opset it came with."""
-    found: dict[str, int] = {}
-    for schema in onnx.defs.get_all_schemas_with_history():
-        if schema.domain == "":
-            found[schema.name] = min(schema.since_version, found.get(schema.name, schema.since_version))
-    return found
-
-
 def operator_lines(operators: Iterable[str]) -> list[str]:
     """The operators that every opset has in one line, then each other one with its opset and what older ones get."""
     load()
@@ -153,7 +141,7 @@ def operator_lines(operators: Iterable[str]) -> list[str]:
 
 def notes(operator: str) -> str:
     """Since when an operator and its forms exist, who says them in older words; empty where all opsets have them."""
-    since = first_opsets()[operator]
+    since = schema.versions(operator)[0]
     found = [f"from opset {since}"] if since > OLDEST_OPSET else []
     if operator in EXPANSIONS:
         found.append(f"else {place(EXPANSIONS[operator])}")
@@ -165,7 +153,7 @@ def notes(operator: str) -> str:
 def recorded(body: Any) -> set[str]:
     """The ONNX operators that a body may record, read from its code and that of what it calls in `lowering`."""
     seen: set[Any] = set()
-    return {name for name in words(inspect.unwrap(body), seen) if name in first_opsets()}
+    return {name for name in words(inspect.unwrap(body), seen) if schema.versions(name)}
 
 
 def words(function: Any, seen: set[Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from fxonnx.errors import BY_CODE
 
@@ -10,7 +11,7 @@ from fxonnx.errors import BY_CODE
 def error_index() -> str:
     """One line for each error: code, name, what it means."""
     width = max(len(each.__name__) for each in BY_CODE.values())
-    return "\n".join(f"{code}  {each.__name__:{width}}  {_summary(each)}" for code, each in BY_CODE.items())
+    return "\n".join(f"{code}  {each.__name__:{width}}  {summary(each)}" for code, each in BY_CODE.items())
 
 
 def error_page(code: str) -> str | None:
@@ -19,5 +20,6 @@ def error_page(code: str) -> str | None:
     return None if found is None else f"{found.code}  {found.__name__}\n\n{inspect.cleandoc(found.__doc__ or '')}"
 
 
-def _summary(error: type) -> str:
-    return " ".join(inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0].split())
+def summary(described: Any) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return " ".join(inspect.cleandoc(described.__doc__ or "").partition("\n\n")[0].split())

@@ -1,7 +1,7 @@
 """What nearly every compile folds, in a line of numpy each: importing `onnx.reference` takes 0.1 s, these take nothing.
 
-A function takes the operator's inputs in order and its attributes by name, as from opset `SINCE` on, where axes and
-sizes are inputs. It may return None to leave a case to the reference.
+A function takes the operator's inputs in order and its attributes by name. It may return None to leave a case to the
+reference.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from fxonnx.dtypes import DType
 
 Array: TypeAlias = np.ndarray
 Function: TypeAlias = Callable[..., Any]  # of arrays, to an array, several, or None
-
-SINCE = 18
 
 
 def divide(x: Array, y: Array) -> Array | None:

@@ -19,25 +19,25 @@ class CannotEvaluate(Exception):
     """Neither a function here nor the reference computes the operator."""
 
 
-def compute_by_reference(node: Node, arrays: Sequence[Array | None], opset: int) -> list[Array]:
+def compute_by_reference(node: Node, arrays: Sequence[Array | None]) -> list[Array]:
     """A model of one node, run by `onnx.reference`. Raises CannotEvaluate where that does not know the operator."""
     from onnx.reference import ReferenceEvaluator
 
-    facts = schema.facts(node.op, opset)
+    facts = schema.facts(node.op)
     if facts is None:
-        raise CannotEvaluate(f"{node.op} is no ONNX operator of opset {opset}; there is no reference to compute it")
+        raise CannotEvaluate(f"{node.op} is no ONNX operator; there is no reference to compute it")
     names = [f"i{index}" if array is not None else "" for index, array in enumerate(arrays)]
     outputs = [f"o{index}" for index in range(len(node.outputs))]
     proto = helper.make_node(facts.name, names, outputs)
     for key, value in node.attributes.items():
         proto.attribute.append(_attribute(key, value, facts.attributes[key].kind))
     graph = helper.make_graph([proto], "node", [_info(name) for name in names if name], list(map(_info, outputs)))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", schema.NEWEST)])
     feeds = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
     try:
         return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
     except _REFUSALS as error:
-        raise CannotEvaluate(f"the reference does not compute this {node.op} of opset {opset}: {error}") from error
+        raise CannotEvaluate(f"the reference does not compute this {node.op}: {error}") from error
 
 
 def _attribute(name: str, value: object, kind: str) -> AttributeProto:

@@ -16,12 +16,6 @@ def matmul(call: Call) -> TensorType:
     return TensorType(call.dtype(), matmul_shape(call.shape(0), call.shape(1)))
 
 
-@infers("MatMulInteger")
-def matmul_integer(call: Call) -> TensorType:
-    """numpy.matmul in int32."""
-    return TensorType(dtypes.INT32, matmul_shape(call.shape(0), call.shape(1)))
-
-
 def matmul_shape(left: Shape, right: Shape) -> Shape:
     """The shape of numpy.matmul."""
     check_equal("MatMul", left[-1], right[-2] if len(right) > 1 else right[-1])
@@ -56,11 +50,14 @@ def window_size(size: Dim, kernel: int, stride: int, dilation: int, pads: tuple[
     return minimum(ceil_divide(span, stride) + 1, ceil_divide(size + pads[0], stride))
 
 
+def _strides_dilations_pads(call: Call, count: int) -> tuple[tuple[int, ...], ...]:
+    defaults = {"strides": (1,) * count, "dilations": (1,) * count, "pads": (0,) * (2 * count)}
+    return tuple(call.attributes.get(name) or default for name, default in defaults.items())
+
+
 def _windows(call: Call, spatial: Shape, kernel: tuple[int, ...]) -> Shape:
     count = len(spatial)
-    strides = call.attributes.get("strides") or (1,) * count
-    dilations = call.attributes.get("dilations") or (1,) * count
-    pads = call.attributes.get("pads") or (0,) * (2 * count)
+    strides, dilations, pads = _strides_dilations_pads(call, count)
     if call.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
         return tuple(ceil_divide(size, stride) for size, stride in zip(spatial, strides, strict=True))
     ceil = bool(call.attribute("ceil_mode", 0))
@@ -89,15 +86,12 @@ def conv_transpose(call: Call) -> TensorType:
     """stride * (size - 1) + output_padding + dilation * (kernel - 1) + 1 - pads per spatial axis."""
     kernel, spatial = _static(call, call.shape(1)[2:]), call.shape()[2:]
     count = len(spatial)
-    strides = call.attributes.get("strides") or (1,) * count
-    dilations = call.attributes.get("dilations") or (1,) * count
-    pads = call.attributes.get("pads") or (0,) * (2 * count)
+    strides, dilations, pads = _strides_dilations_pads(call, count)
     extra = call.attributes.get("output_padding") or (0,) * count
-    if call.attributes.get("output_shape") or call.attribute("auto_pad", "NOTSET").startswith("SAME"):
-        scaled = (size * stride for size, stride in zip(spatial, strides, strict=True))
-        sizes: Shape = call.attributes.get("output_shape") or tuple(scaled)
-        return TensorType(call.dtype(), (call.shape()[0], call.shape(1)[1] * call.attribute("group", 1), *sizes))
-    sizes = tuple(
+    sizes: Shape = call.attributes.get("output_shape") or ()
+    if not sizes and call.attribute("auto_pad", "NOTSET").startswith("SAME"):
+        sizes = tuple(size * stride for size, stride in zip(spatial, strides, strict=True))
+    sizes = sizes or tuple(
         strides[i] * (size - 1) + extra[i] + dilations[i] * (kernel[i] - 1) + 1 - pads[i] - pads[i + count]
         for i, size in enumerate(spatial)
     )
@@ -109,12 +103,6 @@ def pool(call: Call) -> tuple[TensorType, ...]:
     """Windows over the spatial axes; MaxPool's second output are the positions of the maxima."""
     shape = (*call.shape()[:2], *_windows(call, call.shape()[2:], call.attributes["kernel_shape"]))
     return TensorType(call.dtype(), shape), TensorType(dtypes.INT64, shape)
-
-
-@infers("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
-def global_pool(call: Call) -> TensorType:
-    """Spatial axes of size 1."""
-    return TensorType(call.dtype(), (*call.shape()[:2], *(1,) * (call.rank() - 2)))
 
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
@@ -129,18 +117,8 @@ def reduction(call: Call) -> TensorType:
     if not axes and call.attribute("noop_with_empty_axes", 0):
         return call.value(0).type
     gone = set(normalize(axes, call.rank())) if axes else set(range(call.rank()))
-    return TensorType(call.dtype(), _without(call, gone))
-
-
-@infers("ArgMax", "ArgMin")
-def arg_reduction(call: Call) -> TensorType:
-    """int64 positions along `axis`."""
-    return TensorType(dtypes.INT64, _without(call, {call.axis(default=0)}))
-
-
-def _without(call: Call, gone: set[int]) -> Shape:
-    keep = call.attribute("keepdims", 1)
-    return tuple(1 if axis in gone else dim for axis, dim in enumerate(call.shape()) if keep or axis not in gone)
+    keep, dims = call.attribute("keepdims", 1), enumerate(call.shape())
+    return TensorType(call.dtype(), tuple(1 if axis in gone else dim for axis, dim in dims if keep or axis not in gone))
 
 
 @infers("TopK")
@@ -150,21 +128,6 @@ def top_k(call: Call) -> tuple[TensorType, ...]:
     dim = call.new_dim() if count is None else count[0]
     shape = (*call.shape()[:axis], dim, *call.shape()[axis + 1 :])
     return TensorType(call.dtype(), shape), TensorType(dtypes.INT64, shape)
-
-
-@infers("LSTM", "GRU", "RNN")
-def recurrence(call: Call) -> tuple[TensorType, ...]:
-    """Y [sequence, directions, batch, hidden], the last hidden state and, for LSTM, the last cell state."""
-    sequence, batch = call.shape()[:2]
-    if call.attribute("layout", 0):
-        sequence, batch = batch, sequence
-    directions, hidden = call.shape(2)[0], call.shape(2)[2]
-    every: Shape = (sequence, directions, batch, hidden)
-    last: Shape = (directions, batch, hidden)
-    if call.attribute("layout", 0):
-        every, last = (batch, sequence, directions, hidden), (batch, directions, hidden)
-    types = (TensorType(call.dtype(), every), TensorType(call.dtype(), last), TensorType(call.dtype(), last))
-    return types if call.op == "LSTM" else types[:2]
 
 
 @infers("Attention")
@@ -188,12 +151,6 @@ def attention(call: Call) -> tuple[TensorType, ...]:
 def _present(call: Call, past: int, shape: Shape, axis: int) -> Shape:
     before: Dim = call.shape(past)[axis] if call.has(past) else 0
     return (*shape[:axis], shape[axis] + before, *shape[axis + 1 :])
-
-
-@infers("GridSample")
-def grid_sample(call: Call) -> TensorType:
-    """Batch and channels of the input, spatial axes of the grid."""
-    return TensorType(call.dtype(), (*call.shape()[:2], *call.shape(1)[1:-1]))
 
 
 @infers("Einsum")

@@ -38,12 +38,6 @@ def shape(call: Call) -> TensorType:
     return TensorType(dtypes.INT64, (max(0, last - first),))
 
 
-@infers("Size")
-def size(call: Call) -> TensorType:
-    """A scalar."""
-    return TensorType(dtypes.INT64, ())
-
-
 @infers("Reshape")
 def reshape(call: Call) -> TensorType:
     """0 copies a dim (unless `allowzero`), -1 takes what is left."""
@@ -188,21 +182,6 @@ def gather(call: Call) -> TensorType:
     return TensorType(call.dtype(), (*source[:axis], *call.shape(1), *source[axis + 1 :]))
 
 
-@infers("GatherElements")
-def gather_elements(call: Call) -> TensorType:
-    """The shape of the indices."""
-    return TensorType(call.dtype(), call.shape(1))
-
-
-@infers("GatherND")
-def gather_nd(call: Call) -> TensorType:
-    """The indices' leading axes, then what the index tuples leave of the data."""
-    batch, depth = call.attribute("batch_dims", 0), call.shape(1)[-1]
-    if not isinstance(depth, int):
-        raise CannotInfer(f"the length of GatherND's index tuples is {depth}")
-    return TensorType(call.dtype(), (*call.shape(1)[:-1], *call.shape()[batch + depth :]))
-
-
 @infers("ConstantOfShape")
 def constant_of_shape(call: Call) -> TensorType:
     """The shape in input 0, in the dtype of `value` (float32 by default)."""
@@ -253,12 +232,6 @@ def pad(call: Call) -> TensorType:
     return TensorType(call.dtype(), tuple(dims))
 
 
-@infers("NonZero")
-def non_zero(call: Call) -> TensorType:
-    """A row per axis, a column per element that is not zero: a size nobody knows."""
-    return TensorType(dtypes.INT64, (call.rank(), call.new_dim()))
-
-
 @infers("OneHot")
 def one_hot(call: Call) -> TensorType:
     """A new axis of size `depth`."""
@@ -268,20 +241,14 @@ def one_hot(call: Call) -> TensorType:
     return TensorType(call.dtype(2), (*call.shape()[:axis], dim, *call.shape()[axis:]))
 
 
-@infers("DepthToSpace")
-def depth_to_space(call: Call) -> TensorType:
-    """Channels into blocks."""
+@infers("DepthToSpace", "SpaceToDepth")
+def blocks(call: Call) -> TensorType:
+    """Channels into blocks, or blocks into channels."""
     batch, channels, height, width = call.shape()
-    block = call.attributes["blocksize"]
-    return TensorType(call.dtype(), (batch, channels // (block * block), height * block, width * block))
-
-
-@infers("SpaceToDepth")
-def space_to_depth(call: Call) -> TensorType:
-    """Blocks into channels."""
-    batch, channels, height, width = call.shape()
-    block = call.attributes["blocksize"]
-    return TensorType(call.dtype(), (batch, channels * block * block, height // block, width // block))
+    side = call.attributes["blocksize"]
+    if call.op == "DepthToSpace":
+        return TensorType(call.dtype(), (batch, channels // (side * side), height * side, width * side))
+    return TensorType(call.dtype(), (batch, channels * side * side, height // side, width // side))
 
 
 @infers("Resize")

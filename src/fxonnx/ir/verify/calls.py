@@ -13,7 +13,7 @@ import numpy as np
 from fxonnx.dtypes import DType
 from fxonnx.ir import schema
 from fxonnx.ir.dims import Expr, symbol
-from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.infer import Call, CannotInfer, Contradiction, infer
 from fxonnx.ir.schema import OpFacts, Parameter
 from fxonnx.ir.types import compatible
@@ -58,7 +58,7 @@ def _attributes(node: Node, facts: OpFacts) -> Iterator[str]:
         fact = facts.attributes.get(name)
         if fact is None:
             yield f"{node.op} has no attribute {name!r} in this opset"
-        elif not _KINDS.get(fact.kind, _anything)(value):
+        elif fact.kind in _KINDS and not _KINDS[fact.kind](value):
             yield f"the attribute {name!r} is of kind {fact.kind}, not {type(value).__name__} ({value!r})"
     for name, fact in facts.attributes.items():
         if fact.required and name not in node.attributes:
@@ -73,10 +73,6 @@ def _tuple_of(kind: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, tuple) and all(map(_of(kind), value))
 
 
-def _anything(value: object) -> bool:
-    return True
-
-
 _KINDS: dict[str, Callable[[object], bool]] = {
     "INT": _of(int), "FLOAT": _of(float), "STRING": _of(str), "TENSOR": _of(np.ndarray), "GRAPH": _of(Graph),
     "INTS": _tuple_of(int), "FLOATS": _tuple_of(float), "STRINGS": _tuple_of(str),
@@ -86,24 +82,12 @@ _KINDS: dict[str, Callable[[object], bool]] = {
 def _dtypes(node: Node, facts: OpFacts, admitted: bool) -> Iterator[str]:
     """dtypes that the schema admits, and one dtype under one type variable."""
     bound: dict[str, DType] = {}
-    for parameter, value in _filled(node, facts):
+    for parameter, value in facts.filled(node.inputs, node.outputs):
         allowed = facts.types.get(parameter.type, ())
         if admitted and allowed and value.dtype not in allowed:
             yield f"{parameter.name!r} is {value.dtype}; {node.op} admits {', '.join(map(str, allowed))}"
         if parameter.homogeneous and bound.setdefault(parameter.type, value.dtype) is not value.dtype:
             yield f"{parameter.name!r} is {value.dtype}, where {parameter.type} is {bound[parameter.type]}"
-
-
-def _filled(node: Node, facts: OpFacts) -> Iterator[tuple[Parameter, Value]]:
-    """The parameters that are given, with their values: inputs, then outputs."""
-    for index, value in enumerate(node.inputs):
-        parameter = facts.input(index)
-        if value is not None and parameter is not None:
-            yield parameter, value
-    for index, value in enumerate(node.outputs):
-        parameter = facts.output(index)
-        if parameter is not None:
-            yield parameter, value
 
 
 # ── inference's part ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -57,7 +57,7 @@ class _Walk:
             if subgraph.opset != graph.opset:
                 self.blame(node, f"a subgraph in opset {subgraph.opset}, the graph in {graph.opset}")
             self.graph(subgraph)
-        for message in _BODIES.get(node.op, _any_body)(node):
+        for message in _BODIES[node.op](node) if node.op in _BODIES else ():
             self.blame(node, message)
 
     def write(self, owner: Node | Graph, values: Sequence[Value], own: list[Value]) -> None:
@@ -103,10 +103,6 @@ def _show(value: Value) -> str:
 
 
 # ── subgraphs ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _any_body(node: Node) -> list[str]:
-    return []
 
 
 def _if(node: Node) -> list[str]:

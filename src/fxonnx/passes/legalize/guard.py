@@ -8,7 +8,7 @@ from fxonnx import errors
 from fxonnx.ir import schema
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.passes.legalize.inputs_to_attributes import signature_fits
-from fxonnx.passes.legalize.support import admitted, bindings, is_function, runs, runs_somehow
+from fxonnx.passes.legalize.support import admitted, bindings, runs_or_inlines
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.target import MICROSOFT, NEWEST_OPSET, OLDEST_OPSET, Target
 
@@ -40,7 +40,7 @@ def complaint(node: Node, target: Target) -> errors.Error | None:
         return _not_in_opset(
             node, target, f"{node.op} does not take {_dtypes(bound)} there, and no wider dtype is exact"
         )
-    if runs(node.op, target, bound) or (not runs_somehow(node.op, target) and is_function(node.op, target.opset)):
+    if runs_or_inlines(node.op, target, bound):
         return None
     return errors.NoKernel(
         f"{_subject(node)} does not run on {target}",

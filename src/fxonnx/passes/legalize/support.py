@@ -19,12 +19,8 @@ Bindings = tuple[tuple[str, DType], ...]
 def bindings(node: Node, facts: OpFacts) -> Bindings:
     """The dtype of each type variable that the node's inputs and outputs bind."""
     bound: dict[str, DType] = {}
-    for index, value in enumerate(node.inputs):
-        if value is not None and (parameter := facts.input(index)) is not None:
-            bound.setdefault(parameter.type, value.dtype)
-    for index, value in enumerate(node.outputs):
-        if (parameter := facts.output(index)) is not None:
-            bound.setdefault(parameter.type, value.dtype)
+    for parameter, value in facts.filled(node.inputs, node.outputs):
+        bound.setdefault(parameter.type, value.dtype)
     return tuple(bound.items())
 
 
@@ -53,6 +49,11 @@ def runs_somehow(op: str, target: Target) -> bool:
     """Whether the runtime has a kernel of this version of the operator, whatever the dtypes."""
     facts = schema.facts(op, target.opset)
     return facts is not None and target.has_kernel(facts.domain, facts.name, facts.since, {})
+
+
+def runs_or_inlines(op: str, target: Target, bound: Bindings) -> bool:
+    """Whether the runtime runs the operator with these dtypes, or has none at all and runs ONNX's definition of it."""
+    return runs(op, target, bound) or (not runs_somehow(op, target) and is_function(op, target.opset))
 
 
 @cache

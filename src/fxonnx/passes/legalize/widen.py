@@ -7,7 +7,7 @@ from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.types import TensorType
-from fxonnx.passes.legalize.support import admitted, bindings, input_variables, is_function, runs, runs_somehow, widened
+from fxonnx.passes.legalize.support import admitted, bindings, input_variables, runs_or_inlines, widened
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
@@ -27,16 +27,12 @@ def widen(graph: Graph, target: Target) -> Graph:
         if facts is None:
             return None
         bound = bindings(node, facts)
-        if admitted(node.op, target.opset, bound) and (runs(node.op, target, bound) or _is_inlined(node, target)):
+        if admitted(node.op, target.opset, bound) and runs_or_inlines(node.op, target, bound):
             return None
         wide = widened(node.op, target, bound, input_variables(node, facts))
         return None if wide is None or wide == dict(bound) else _between_casts(op, node, wide)
 
     return replace_nodes(graph, replace, rule="widen")
-
-
-def _is_inlined(node: Node, target: Target) -> bool:
-    return not runs_somehow(node.op, target) and is_function(node.op, target.opset)
 
 
 def _between_casts(op: Builder, node: Node, wide: dict[str, DType] | object) -> list[Tensor]:
