@@ -25,12 +25,12 @@ ATEN = "fxonnx.lowering.aten"
 FAMILIES = (
     "control",
     "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.cumulative", "math.gamma",
-    "math.linalg", "math.matmul", "math.reduction", "math.special",
-    "nn.activation", "nn.attention", "nn.convolution", "nn.embedding", "nn.normalization", "nn.padding", "nn.pooling",
-    "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
+    "math.linalg", "math.matmul", "math.reduction", "math.sorting", "math.special",
+    "nn.activation", "nn.attention", "nn.convolution", "nn.dropout", "nn.embedding", "nn.normalization", "nn.padding",
+    "nn.pooling", "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
     "spectral.fft", "spectral.stft", "spectral.windows",
     "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random", "tensor.scatter",
-    "tensor.shape", "tensor.sorting",
+    "tensor.shape",
 )
 # fmt: on
 
