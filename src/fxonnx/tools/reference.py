@@ -45,8 +45,8 @@ def family_page(family: str, rows: Iterable[Lowering]) -> str:
     about = inspect.cleandoc(sys.modules[f"{ATEN}.{family}"].__doc__ or "")
     lines = ["| aten op | computes | lowering |", "|---|---|---|"]
     for each in rows:
-        source = f"[`{each.body.__name__}`]({SOURCES}/lowering/aten/{family.replace('.', '/')}.py)"
-        lines.append(f"| {target(each)} | {cell(summary(each.body.__doc__))} | {source} |")
+        source = f"[`{each.name}`]({SOURCES}/lowering/aten/{family.replace('.', '/')}.py)"
+        lines.append(f"| {target(each)} | {cell(summary(each.computes))} | {source} |")
     return page(f"# {title(family)}", about, "\n".join(lines))
 
 
@@ -84,9 +84,9 @@ def page(*parts: str) -> str:
     return "\n\n".join([NOTE, *parts]) + "\n"
 
 
-def summary(docstring: str | None) -> str:
+def summary(text: str) -> str:
     """The first paragraph, in one line."""
-    return " ".join(inspect.cleandoc(docstring or "").partition("\n\n")[0].split())
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def cell(text: str) -> str:

@@ -76,22 +76,17 @@ def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float 
     return op.Gemm(mat1, mat2, addend, alpha=None if alpha == 1 else alpha, beta=None if beta in (0, 1) else beta)
 
 
-@lower("aten.baddbmm")
-def baddbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """β·self + α·(batch1 batch2), pair by pair."""
-    return _scaled_sum(op, self, batch1 @ batch2, beta, alpha)
+@lower("aten.baddbmm", rename={"batch1": "mat1", "batch2": "mat2"})
+@lower("aten.addmv", rename={"mat": "mat1", "vec": "mat2"}, computes="β·self + α·(mat vec).")
+def baddbmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β·self + α·(mat1 mat2), pair by pair."""
+    return _scaled_sum(op, self, mat1 @ mat2, beta, alpha)
 
 
 @lower("aten.addbmm")
 def addbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·Σ (batch1 batch2) over the pairs."""
     return _scaled_sum(op, self, op.ReduceSum(batch1 @ batch2, [0], keepdims=0), beta, alpha)
-
-
-@lower("aten.addmv")
-def addmv(op: Builder, self: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """β·self + α·(mat vec)."""
-    return _scaled_sum(op, self, mat @ vec, beta, alpha)
 
 
 @lower("aten.addr")

@@ -16,16 +16,11 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape, wi
 # ── by layer ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.layer_norm")
+@lower("aten.layer_norm", ignore={"cudnn_enable"})
 def layer_norm(
-    op: Builder,
-    input: Tensor,
-    normalized_shape: Sequence[Dim],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-    cudnn_enable: bool = True,
-) -> Tensor:
+    op: Builder, input: Tensor, normalized_shape: Sequence[Dim], weight: Tensor | None = None,
+    bias: Tensor | None = None, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
     """(x - mean) / √(variance + ε) over the last axes, scaled and shifted. Ba et al. 2016."""
     scale = _filled(op, normalized_shape, 1, input) if weight is None else weight
     return op.LayerNormalization(input, scale, bias, axis=-len(normalized_shape), epsilon=eps, stash_type=_stash(input))
@@ -64,19 +59,11 @@ def _filled(op: Builder, dims: Sequence[Dim], value: float, like: Tensor) -> Any
 # ── by batch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.batch_norm")
+@lower("aten.batch_norm", ignore={"momentum", "cudnn_enabled"})
 def batch_norm(
-    op: Builder,
-    input: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool = True,
-) -> Tensor:
+    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, training: bool, eps: float,
+) -> Tensor:  # fmt: skip
     """(x - mean) / √(variance + ε) per channel, by running statistics or the batch's own. Ioffe and Szegedy 2015."""
     if 0 in input.shape:
         return input  # ONNX wants channels, torch takes a vector of nothing as well
@@ -121,16 +108,11 @@ def _affine(op: Builder, x: Tensor, weight: Tensor | None, bias: Tensor | None) 
 # ── by group and instance ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.group_norm")
+@lower("aten.group_norm", ignore={"cudnn_enabled"})
 def group_norm(
-    op: Builder,
-    input: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    op: Builder, input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5,
-    cudnn_enabled: bool = True,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Each group of channels normalized over itself, then scaled and shifted per channel. Wu and He 2018.
 
     InstanceNormalization of the groups is twice as fast in ONNX Runtime as GroupNormalization, for which it has no
@@ -143,19 +125,11 @@ def group_norm(
     return _affine(op, normalized, weight, bias)
 
 
-@lower("aten.instance_norm")
+@lower("aten.instance_norm", ignore={"momentum", "cudnn_enabled"})
 def instance_norm(
-    op: Builder,
-    input: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    use_input_stats: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool = True,
-) -> Tensor:
+    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, use_input_stats: bool, eps: float,
+) -> Tensor:  # fmt: skip
     """Each channel of each sample normalized over its spatial axes, or by running statistics. Ulyanov et al. 2016."""
     if not use_input_stats:
         if running_mean is None or running_var is None:
@@ -193,17 +167,9 @@ def fused_rms_norm(
     return rms_norm(op, input, normalized_shape, weight, eps), _inverse_deviation(op, wide, axes, _epsilon(input, eps))
 
 
-@lower("aten.native_group_norm")
+@lower("aten.native_group_norm", ignore={"N", "C", "HxW"})
 def native_group_norm(
-    op: Builder,
-    input: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    N: Dim,
-    C: Dim,
-    HxW: Dim,
-    group: int,
-    eps: float,
+    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, group: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(group_norm, mean, 1 / √(variance + ε)) with the statistics [N, groups]."""
     grouped = reshape(op, input, (input.shape[0], group, product(input.shape[1:]) // group))
@@ -217,26 +183,20 @@ def _inverse_deviation(op: Builder, centred: Tensor, axes: list[int], eps: float
     return op.Reciprocal(op.Sqrt(op.ReduceMean(centred * centred, axes) + number(op, eps, centred)))
 
 
-@lower("aten._native_batch_norm_legit.no_stats")
+@lower("aten._native_batch_norm_legit.no_stats", ignore={"training", "momentum"})
 def batch_norm_without_running_statistics(
-    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
+    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(result, mean, 1 / √(variance + ε)) by the batch's own statistics."""
     result, mean, variance = _by_batch_statistics(op, input, weight, bias, eps)
     return result, *_saved(op, input, mean, variance, eps)
 
 
-@lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update")
+@lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update", ignore={"momentum"})
 def batch_norm_without_training(
-    op: Builder,
-    input: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor,
-    running_var: Tensor,
-    momentum: float,
+    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor, running_var: Tensor,
     eps: float,
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Tensor | None, ...]:  # fmt: skip
     """(batch_norm by running statistics, nothing else: torch leaves the other results empty)."""
     empty = full(op, [0], 0, dtype_of(input))
     result = _by_running_statistics(op, input, weight, bias, running_mean, running_var, eps)
@@ -263,9 +223,7 @@ def batch_norm_with_statistics(
     if not training:
         if running_mean is None or running_var is None:
             raise Unsupported("a batch_norm by running statistics without any")
-        result, empty, *_ = batch_norm_without_training(
-            op, input, weight, bias, running_mean, running_var, momentum, eps
-        )
+        result, empty, *_ = batch_norm_without_training(op, input, weight, bias, running_mean, running_var, eps)
         return result, empty, empty, running_mean, running_var
     result, mean, variance = _by_batch_statistics(op, input, weight, bias, eps)
     saved_mean, deviation = _saved(op, input, mean, variance, eps)
@@ -321,7 +279,7 @@ def _unbiased(op: Builder, variance: Tensor, x: Tensor) -> Tensor:
 @lower("aten._weight_norm")
 def weight_norm(op: Builder, v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     """g · v / |v|, the norm taken over every axis but `dim`. Salimans and Kingma 2016."""
-    return v * (g / norm_except_dim(op, v, 2, dim))
+    return weight_norm_interface(op, v, g, dim)[0]
 
 
 @lower("aten._weight_norm_interface")

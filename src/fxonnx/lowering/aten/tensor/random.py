@@ -23,47 +23,33 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full
 
 def uniform_of(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
     """Uniform in [0, 1)."""
-    return _generated(op, "RandomUniform", dims, dtype)
+    return drawn(op, dims, dtype, operator="RandomUniform")
 
 
 def _normal(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
     """Normal with mean 0 and deviation 1."""
-    return _generated(op, "RandomNormal", dims, dtype)
+    return drawn(op, dims, dtype, operator="RandomNormal")
 
 
-def _generated(op: Builder, operator: str, dims: Sequence[Dim], dtype: DType) -> Tensor:
-    """Drawn in float32 or float64, the dtypes that runtimes generate."""
-    drawn = dtype if dtype is dtypes.FLOAT64 else dtypes.FLOAT32
-    if dims and not any(isinstance(dim, Expr) for dim in dims):
-        return cast(op, getattr(op, operator)(shape=list(dims), dtype=drawn), dtype)
-    return cast(op, getattr(op, f"{operator}Like")(full(op, dims, 0, drawn)), dtype)
+@lower("aten.rand", given={"operator": "RandomUniform"}, computes="Uniform in [0, 1).")
+@lower("aten.randn", given={"operator": "RandomNormal"}, computes="Normal with mean 0 and deviation 1.")
+def drawn(op: Builder, size: Sequence[Dim], dtype: DType | None = None, *, operator: str) -> Tensor:
+    """Uniform in [0, 1), or normal with mean 0 and deviation 1.
+
+    Drawn in float32 or float64, the dtypes that runtimes generate.
+    """
+    dtype = dtype or dtypes.FLOAT32
+    wide = dtype if dtype is dtypes.FLOAT64 else dtypes.FLOAT32
+    if size and not any(isinstance(dim, Expr) for dim in size):
+        return cast(op, getattr(op, operator)(shape=list(size), dtype=wide), dtype)
+    return cast(op, getattr(op, f"{operator}Like")(full(op, size, 0, wide)), dtype)
 
 
-# ── uniform and normal ──
-
-
-@lower("aten.rand")
-def rand(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """Uniform in [0, 1)."""
-    return uniform_of(op, size, dtype or dtypes.FLOAT32)
-
-
-@lower("aten.rand_like")
-def rand_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Uniform in [0, 1), in the shape of another tensor."""
-    return uniform_of(op, self.shape, dtype or dtype_of(self))
-
-
-@lower("aten.randn")
-def randn(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """Normal with mean 0 and deviation 1."""
-    return _normal(op, size, dtype or dtypes.FLOAT32)
-
-
-@lower("aten.randn_like")
-def randn_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Normal with mean 0 and deviation 1, in the shape of another tensor."""
-    return _normal(op, self.shape, dtype or dtype_of(self))
+@lower("aten.rand_like", given={"operator": "RandomUniform"})
+@lower("aten.randn_like", given={"operator": "RandomNormal"})
+def drawn_like(op: Builder, self: Tensor, dtype: DType | None = None, *, operator: str) -> Tensor:
+    """Uniform in [0, 1), or normal with mean 0 and deviation 1, in the shape of another tensor."""
+    return drawn(op, self.shape, dtype or dtype_of(self), operator=operator)
 
 
 @lower("aten.uniform", rename={"from": "start"})
@@ -100,6 +86,7 @@ def normal(op: Builder, mean: Any, std: Any = 1.0) -> Tensor:
 
 
 def moved(op: Builder, x: Tensor, start: float, scale: float) -> Tensor:
+    """start + scale·x."""
     x = x if scale == 1 else x * float(scale)
     return x if start == 0 else x + float(start)
 
