@@ -71,9 +71,14 @@ class Lowering:
 
     @property
     def name(self) -> str:
-        """The body's name, with the arguments that the target gives it: `amax(largest=False)`."""
+        """The body's name, with the arguments that the target gives it: `extremum(operator='ReduceMin')`."""
         told = ", ".join(f"{name}={value!r}" for name, value in self.given.items())
         return f"{self.body.__name__}({told})" if told else self.body.__name__
+
+    @property
+    def description(self) -> str:
+        """What the target computes: as declared, else the body's docstring."""
+        return self.computes or inspect.cleandoc(self.body.__doc__ or "")
 
     @property
     def family(self) -> str:
@@ -197,7 +202,6 @@ def make_lowering(target: str, body: Body, **declared: Any) -> Lowering:
     declared |= {"runtime": accepted} if is_script else {}
     given = frozenset(declared.get("given", ()))
     name = target.removesuffix(".default") if target.count(".") > 1 else target
-    declared["computes"] = declared.get("computes") or inspect.cleandoc(body.__doc__ or "")
     return Lowering(name, body, accepted - given, required - given, **declared)
 
 

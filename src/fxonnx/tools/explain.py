@@ -66,7 +66,7 @@ def lowering_lines(lowering: Lowering, schemas: list[str]) -> list[str]:
     return [
         *entry("schema", *schemas),
         *entry("lowering", body),
-        *entry("computes", *lowering.computes.splitlines()),
+        *entry("computes", *lowering.description.splitlines()),
         *entry("promotes", *promotion(lowering)),
         *entry("ONNX", *operator_lines(recorded(lowering))),
         *entry("tests", *([relative(test)] if test.exists() else [])),

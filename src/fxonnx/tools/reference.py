@@ -46,7 +46,7 @@ def family_page(family: str, rows: Iterable[Lowering]) -> str:
     lines = ["| aten op | computes | lowering |", "|---|---|---|"]
     for each in rows:
         source = f"[`{each.name}`]({SOURCES}/lowering/aten/{family.replace('.', '/')}.py)"
-        lines.append(f"| {target(each)} | {cell(summary(each.computes))} | {source} |")
+        lines.append(f"| {target(each)} | {cell(summary(each.description))} | {source} |")
     return page(f"# {title(family)}", about, "\n".join(lines))
 
 

@@ -6,18 +6,18 @@ needs becomes a lazy view when constants are folded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product
 from fxonnx.lowering.aten.math.contraction import Operand, contract, contract_all, parse_equation
+from fxonnx.lowering.aten.math.linalg import norm_along
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number
 
-_MATRIX_PRODUCT_ABOVE = (
-    25  # rows; torch computes Euclidean distances of more rows by a matrix product (ATen/native/Distance.cpp)
-)
+_MATRIX_PRODUCT_ABOVE = 25  # rows; of more, torch computes Euclidean distances by a product (ATen/native/Distance.cpp)
 
 
 @lower("aten.linear")
@@ -165,7 +165,10 @@ def cdist(op: Builder, x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int
     """The p-norm distance of every row of `x1` to every row of `x2`."""
     if p == 2 and compute_mode != 2 and (compute_mode == 1 or _many_rows(x1) or _many_rows(x2)):
         return _euclidean_by_product(op, x1, x2)
-    return _norm(op, op.Unsqueeze(x1, [-2]) - op.Unsqueeze(x2, [-3]), p)
+    difference = op.Unsqueeze(x1, [-2]) - op.Unsqueeze(x2, [-3])
+    if p == math.inf:
+        return op.ReduceMax(op.Abs(difference), [-1], keepdims=0)  # not norm_along's, which puts NaN back
+    return norm_along(op, difference, p, [-1], keepdim=False)
 
 
 def _many_rows(x: Tensor) -> bool:
@@ -179,19 +182,3 @@ def _euclidean_by_product(op: Builder, x1: Tensor, x2: Tensor) -> Tensor:
     swapped = op.Transpose(x2, perm=[*range(rank - 2), rank - 1, rank - 2])
     norms = op.ReduceSumSquare(x1, [-1]) + op.ReduceSumSquare(swapped, [-2])
     return op.Sqrt(op.Relu(norms - x1 @ swapped * 2.0))
-
-
-def _norm(op: Builder, difference: Tensor, p: float) -> Tensor:
-    """The p-norm over the last axis."""
-    match p:
-        case 0:
-            differs = cast(op, op.Not(op.Equal(difference, 0)), dtype_of(difference))
-            return op.ReduceSum(differs, [-1], keepdims=0)
-        case 1:
-            return op.ReduceL1(difference, [-1], keepdims=0)
-        case 2:
-            return op.ReduceL2(difference, [-1], keepdims=0)
-        case _ if p == float("inf"):
-            return op.ReduceMax(op.Abs(difference), [-1], keepdims=0)
-    powers = op.Abs(difference) ** number(op, p, difference)
-    return op.ReduceSum(powers, [-1], keepdims=0) ** number(op, 1.0 / p, difference)

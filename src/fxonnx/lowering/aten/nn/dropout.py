@@ -5,8 +5,6 @@ Outside training each is the identity or a fixed function. Every call draws anew
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
@@ -47,26 +45,21 @@ def feature_dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor
     return input * (kept / (1 - p))
 
 
-@lower("aten.alpha_dropout")
-def alpha_dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
-    """Dropout that keeps mean and variance after SELU. Klambauer et al. 2017."""
-    return _alpha_dropout(op, input, input.shape, p) if train and p else input
+@lower("aten.alpha_dropout", given={"by_channel": False})
+@lower("aten.feature_alpha_dropout", given={"by_channel": True}, computes="Alpha dropout of whole channels.")
+def alpha_dropout(op: Builder, input: Tensor, p: float, train: bool, by_channel: bool) -> Tensor:
+    """Dropout that keeps mean and variance after SELU. Klambauer et al. 2017.
 
-
-@lower("aten.feature_alpha_dropout")
-def feature_alpha_dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
-    """Alpha dropout of whole channels."""
-    return _alpha_dropout(op, input, _channels(input), p) if train and p else input
-
-
-def _alpha_dropout(op: Builder, x: Tensor, dims: Sequence[Dim], p: float) -> Tensor:
-    """What falls takes SELU's limit at -∞, and all is scaled and moved to mean 0 and variance 1 again."""
+    What falls takes SELU's limit at -∞, and all is scaled and moved to mean 0 and variance 1 again.
+    """
+    if not train or p == 0:
+        return input
     if p == 1:
-        return x * 0
+        return input * 0
     limit = -SELU_ALPHA * SELU_SCALE
     scale = ((limit**2 * p + 1) * (1 - p)) ** -0.5
-    kept = events(op, dims, 1 - p, dtypes.BOOL)
-    return op.Where(kept, x, limit) * scale + (-scale * limit * p)
+    kept = events(op, _channels(input) if by_channel else input.shape, 1 - p, dtypes.BOOL)
+    return op.Where(kept, input, limit) * scale + (-scale * limit * p)
 
 
 def _channels(x: Tensor) -> list[Dim]:

@@ -131,15 +131,9 @@ def bernoulli(op: Builder, self: Tensor) -> Tensor:
     return events(op, self.shape, self, dtype_of(self))
 
 
-@lower("aten.bernoulli.p")
-def bernoulli_of(op: Builder, self: Tensor, p: float = 0.5) -> Tensor:
-    """1 with probability p, else 0, in the shape and dtype of another tensor."""
-    return events(op, self.shape, float(p), dtype_of(self))
-
-
-@lower("aten.bernoulli.Tensor")
-def bernoulli_by(op: Builder, self: Tensor, p: Tensor) -> Tensor:
-    """1 with probability p, a tensor, else 0, in the shape and dtype of another tensor."""
+@lower("aten.bernoulli.p", "aten.bernoulli.Tensor")
+def bernoulli_by(op: Builder, self: Tensor, p: float | Tensor = 0.5) -> Tensor:
+    """1 with probability p, a number or a tensor, else 0, in the shape and dtype of another tensor."""
     return expand(op, events(op, self.shape, p, dtype_of(self)), self.shape)
 
 
