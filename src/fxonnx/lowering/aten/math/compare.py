@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from fxonnx import dtypes
@@ -40,11 +39,11 @@ def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 @lower("aten.isinf", given={"operator": "IsInf"}, computes="Whether x is infinite; no integer is.")
 @lower("aten.isposinf", given={"operator": "IsInf", "told": {"detect_negative": 0}}, computes="Whether x is +inf.")
 @lower("aten.isneginf", given={"operator": "IsInf", "told": {"detect_positive": 0}}, computes="Whether x is -inf.")
-def is_special(op: Builder, self: Tensor, operator: str, told: Mapping[str, int] = MappingProxyType({})) -> Tensor:
+def is_special(op: Builder, self: Tensor, operator: str, told: Mapping[str, int] | None = None) -> Tensor:
     """Whether x is NaN, or infinite with either sign or one; no integer is."""
     if not dtype_of(self).is_float:
         return full(op, self.shape, False, dtypes.BOOL)
-    return getattr(op, operator)(self, **told)
+    return getattr(op, operator)(self, **(told or {}))
 
 
 @lower("aten.isfinite")

@@ -73,9 +73,14 @@ def norm(
 
 @lower("aten.linalg_matrix_norm")
 def matrix_norm(
-    op: Builder, self: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False,
-    *, dtype: DType | None = None,
-) -> Tensor:  # fmt: skip
+    op: Builder,
+    self: Tensor,
+    ord: float | str = "fro",
+    dim: Sequence[int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
+) -> Tensor:
     """The Frobenius norm, or the largest or smallest sum of a column (±1) or a row (±∞)."""
     x, rank = self if dtype is None else cast(op, self, dtype), len(self.shape)
     rows, columns = (axis_of(axis, rank) for axis in dim)

@@ -88,9 +88,17 @@ def _transposed_further(
 @lower("aten.convolution", "aten._convolution", "aten.convolution_overrideable",
        ignore={"benchmark", "deterministic", "cudnn_enabled", "allow_tf32"})  # fmt: skip
 def convolution(
-    op: Builder, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int],
-    dilation: Sequence[int], transposed: bool, output_padding: Sequence[int], groups: int,
-) -> Tensor:  # fmt: skip
+    op: Builder,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
     """Any convolution, transposed or not."""
     if transposed:
         return conv_transpose(op, input, weight, bias, stride, padding, output_padding, groups, dilation)

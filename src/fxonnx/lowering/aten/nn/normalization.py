@@ -18,9 +18,13 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape, wi
 
 @lower("aten.layer_norm", ignore={"cudnn_enable"})
 def layer_norm(
-    op: Builder, input: Tensor, normalized_shape: Sequence[Dim], weight: Tensor | None = None,
-    bias: Tensor | None = None, eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
+    op: Builder,
+    input: Tensor,
+    normalized_shape: Sequence[Dim],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
     """(x - mean) / √(variance + ε) over the last axes, scaled and shifted. Ba et al. 2016."""
     scale = _filled(op, normalized_shape, 1, input) if weight is None else weight
     return op.LayerNormalization(input, scale, bias, axis=-len(normalized_shape), epsilon=eps, stash_type=_stash(input))
@@ -61,9 +65,15 @@ def _filled(op: Builder, dims: Sequence[Dim], value: float, like: Tensor) -> Any
 
 @lower("aten.batch_norm", ignore={"momentum", "cudnn_enabled"})
 def batch_norm(
-    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-    running_var: Tensor | None, training: bool, eps: float,
-) -> Tensor:  # fmt: skip
+    op: Builder,
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    eps: float,
+) -> Tensor:
     """(x - mean) / √(variance + ε) per channel, by running statistics or the batch's own. Ioffe and Szegedy 2015."""
     if 0 in input.shape:
         return input  # ONNX wants channels, torch takes a vector of nothing as well
@@ -110,9 +120,13 @@ def _affine(op: Builder, x: Tensor, weight: Tensor | None, bias: Tensor | None) 
 
 @lower("aten.group_norm", ignore={"cudnn_enabled"})
 def group_norm(
-    op: Builder, input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None,
+    op: Builder,
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
     eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Each group of channels normalized over itself, then scaled and shifted per channel. Wu and He 2018.
 
     InstanceNormalization of the groups is twice as fast in ONNX Runtime as GroupNormalization, for which it has no
@@ -127,9 +141,15 @@ def group_norm(
 
 @lower("aten.instance_norm", ignore={"momentum", "cudnn_enabled"})
 def instance_norm(
-    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-    running_var: Tensor | None, use_input_stats: bool, eps: float,
-) -> Tensor:  # fmt: skip
+    op: Builder,
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    eps: float,
+) -> Tensor:
     """Each channel of each sample normalized over its spatial axes, or by running statistics. Ulyanov et al. 2016."""
     if not use_input_stats:
         if running_mean is None or running_var is None:
@@ -194,9 +214,14 @@ def batch_norm_without_running_statistics(
 
 @lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update", ignore={"momentum"})
 def batch_norm_without_training(
-    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor, running_var: Tensor,
+    op: Builder,
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
     eps: float,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
+) -> tuple[Tensor | None, ...]:
     """(batch_norm by running statistics, nothing else: torch leaves the other results empty)."""
     empty = full(op, [0], 0, dtype_of(input))
     result = _by_running_statistics(op, input, weight, bias, running_mean, running_var, eps)
