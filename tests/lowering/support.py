@@ -29,6 +29,22 @@ def check(
     return compiled
 
 
+def compiled_for_draws(function: Callable[..., Any], x: torch.Tensor, **options: Any) -> fxonnx.Compiled:
+    """The function for opset 21: from 22 on ONNX Runtime has no kernel for random operators."""
+    return fxonnx.compile(function, (x,), opset=21, **options)
+
+
+def check_draws(function: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor) -> None:
+    """Compare dtype, shape, mean and deviation of thousands of draws with torch's; never the draws themselves."""
+    torch.manual_seed(0)
+    ours, theirs = compiled_for_draws(function, like)(like), function(like)
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    ours, theirs = ours.double(), theirs.double()
+    spread = max(theirs.std().item(), 1e-6)
+    assert abs(ours.mean() - theirs.mean()) < 0.15 * spread  # a standard error of the difference is 0.022 of it
+    assert abs(ours.std() - theirs.std()) < 0.2 * spread + 1e-6
+
+
 def clone(item: Any) -> Any:
     """A copy of a tensor, so that functions that write in place leave the original alone."""
     return item.clone() if isinstance(item, torch.Tensor) else item

@@ -37,6 +37,19 @@ def test_arguments_are_renamed_as_declared() -> None:
     assert lowering.named("axis1") == "dim1" and lowering.named("self") == "self"
 
 
+def test_what_a_target_gives_is_no_argument_of_its_calls() -> None:
+    (lowering,) = registry(make_lowering("aten.swap", swap, given={"dim0": 0})).lowerings["aten.swap", False]
+    assert lowering.fits(["self"]) and lowering.fits(["self", "dim1"])
+    assert not lowering.fits(["self", "dim0"])
+    assert lowering.name == "swap(dim0=0)"
+
+
+def test_only_what_is_declared_is_ignored() -> None:
+    lowering = make_lowering("aten.swap", swap, ignored=frozenset({"sparse_grad"}))
+    assert lowering.fits(["self", "dim0", "sparse_grad"])
+    assert not lowering.fits(["self", "dim0", "sparse"])
+
+
 def test_the_newest_body_that_the_target_has_serves() -> None:
     old, new = make_lowering("aten.swap", swap), make_lowering("aten.swap", swap, since=24)
     every = registry(old, new)

@@ -204,7 +204,7 @@ class Importer:
             self._pair_up(node, lowering.promote.arguments, given, bound)
         elif lowering.promote is not None:
             lowering.promote.apply(self.builder, bound)
-        return lowering.body(self.builder, **bound)
+        return lowering.body(self.builder, **bound, **lowering.given)
 
     def _pair_up(self, node: fx.Node, names: Iterable[str], given: Mapping[str, Any], bound: dict[str, Any]) -> None:
         """The named arguments in the result's precision; what is real among them gets a last axis of 1."""

@@ -25,12 +25,12 @@ ATEN = "fxonnx.lowering.aten"
 FAMILIES = (
     "control",
     "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.cumulative", "math.gamma",
-    "math.linalg", "math.matmul", "math.reduction", "math.special",
-    "nn.activation", "nn.attention", "nn.convolution", "nn.embedding", "nn.normalization", "nn.padding", "nn.pooling",
-    "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
+    "math.linalg", "math.matmul", "math.reduction", "math.sorting", "math.special",
+    "nn.activation", "nn.attention", "nn.convolution", "nn.dropout", "nn.embedding", "nn.normalization", "nn.padding",
+    "nn.pooling", "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
     "spectral.fft", "spectral.stft", "spectral.windows",
     "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random", "tensor.scatter",
-    "tensor.shape", "tensor.sorting",
+    "tensor.shape",
 )
 # fmt: on
 
@@ -49,7 +49,7 @@ class Unsupported(Exception):
 @dataclass(frozen=True, slots=True)
 class Lowering:
     """A body, the aten target it serves, the opset from which it does, and what is done to its arguments before: what
-    `lower` declares. `accepted` are the body's arguments, `required` those without a default.
+    `lower` declares. `accepted` are the body's arguments but those given, `required` those of them without a default.
 
     `complex` bodies see complex tensors as real ones with a last axis of 2, and are chosen when an argument or the
     result is complex.
@@ -65,6 +65,20 @@ class Lowering:
     rename: Mapping[str, str] = field(default_factory=dict)
     runtime: frozenset[str] = frozenset()
     layout: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    computes: str = ""
+
+    @property
+    def name(self) -> str:
+        """The body's name, with the arguments that the target gives it: `extremum(operator='ReduceMin')`."""
+        told = ", ".join(f"{name}={value!r}" for name, value in self.given.items())
+        return f"{self.body.__name__}({told})" if told else self.body.__name__
+
+    @property
+    def description(self) -> str:
+        """What the target computes: as declared, else the body's docstring."""
+        return self.computes or inspect.cleandoc(self.body.__doc__ or "")
 
     @property
     def family(self) -> str:
@@ -77,7 +91,7 @@ class Lowering:
         if arguments is None:
             return True
         names = frozenset(map(self.named, arguments) if self.rename else arguments)
-        return names - STORAGE_ARGUMENTS <= self.accepted and self.required <= names
+        return names - STORAGE_ARGUMENTS - self.ignored <= self.accepted and self.required <= names
 
     def named(self, argument: str) -> str:
         """The body's name for an argument of the schema."""
@@ -135,6 +149,9 @@ def lower(
     rename: Mapping[str, str] | None = None,
     runtime: Collection[str] = (),
     layout: bool = False,
+    given: Mapping[str, Any] | None = None,
+    ignore: Collection[str] = (),
+    computes: str = "",
 ) -> Callable[[Body], Body]:
     """Register the decorated function in the standard registry as the lowering of every target named.
 
@@ -145,9 +162,13 @@ def lower(
     runtime  the schema's numbers that may be tensors, read by the model with `.item()`, as promoted ones may; any other
              is refused unless it is known when compiling
     layout   the body takes `layout`: (strides, offset) of its first argument in torch's memory; None where it has none
+    given    arguments of the body that the target's name says, so that one body serves ops that differ in little else
+    ignore   the schema's arguments that change no value: what serves gradients, chooses kernels, or is checked by torch
+    computes what this target computes, in a line, where the body's docstring says it of several
     """
     declared: dict[str, Any] = {"promote": promote, "since": since, "complex": when == COMPLEX, "layout": layout}
     declared |= {"rename": rename or {}, "runtime": frozenset(runtime)}
+    declared |= {"given": given or {}, "ignored": frozenset(ignore), "computes": computes}
 
     def register(body: Body) -> Body:
         for target in targets:
@@ -179,8 +200,9 @@ def make_lowering(target: str, body: Body, **declared: Any) -> Lowering:
     body = _script_body(body) if is_script else body
     accepted, required = _arguments(target, body)
     declared |= {"runtime": accepted} if is_script else {}
+    given = frozenset(declared.get("given", ()))
     name = target.removesuffix(".default") if target.count(".") > 1 else target
-    return Lowering(name, body, accepted, required, **declared)
+    return Lowering(name, body, accepted - given, required - given, **declared)
 
 
 def _arguments(target: str, body: Body) -> tuple[frozenset[str], frozenset[str]]:

@@ -21,31 +21,24 @@ def _float(op: Builder, item: Any) -> Tensor:
     return as_tensor(op, item, dtypes.FLOAT64)
 
 
-def _unary(name: str) -> SymbolicFunction:
-    def function(op: Builder, item: Any) -> Tensor:
-        return getattr(op, name)(_float(op, item))
-
-    return function
-
-
-def _binary(name: str) -> SymbolicFunction:
-    def function(op: Builder, left: Any, right: Any) -> Tensor:
-        return getattr(op, name)(_float(op, left), _float(op, right))
+def _operator(name: str) -> SymbolicFunction:
+    def function(op: Builder, *items: Any) -> Tensor:
+        return getattr(op, name)(*(_float(op, item) for item in items))
 
     return function
 
 
 SYMBOLIC_FUNCTIONS: dict[Any, SymbolicFunction] = {
     torch.sym_float: _float,
-    torch.sym_sqrt: _unary("Sqrt"),
-    math.sqrt: _unary("Sqrt"),
-    operator.neg: _unary("Neg"),
-    operator.add: _binary("Add"),
-    operator.sub: _binary("Sub"),
-    operator.mul: _binary("Mul"),
-    operator.truediv: _binary("Div"),
-    operator.pow: _binary("Pow"),
-    torch.sym_max: _binary("Max"),
-    torch.sym_min: _binary("Min"),
+    torch.sym_sqrt: _operator("Sqrt"),
+    math.sqrt: _operator("Sqrt"),
+    operator.neg: _operator("Neg"),
+    operator.add: _operator("Add"),
+    operator.sub: _operator("Sub"),
+    operator.mul: _operator("Mul"),
+    operator.truediv: _operator("Div"),
+    operator.pow: _operator("Pow"),
+    torch.sym_max: _operator("Max"),
+    torch.sym_min: _operator("Min"),
 }
 """fx target -> what records it; only reached where the result is a float (integers are dims and need no node)."""

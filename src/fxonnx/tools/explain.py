@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from textwrap import dedent
 from types import CodeType, FunctionType
@@ -59,13 +60,13 @@ def lowering_lines(lowering: Lowering, schemas: list[str]) -> list[str]:
     """What there is to say about one lowering."""
     *folders, family = lowering.family.split(".")
     test = TESTS.joinpath("lowering", "aten", *folders, f"test_{family}.py")
-    body = f"{place(lowering.body)}  {lowering.body.__name__}{' for complex tensors' * lowering.complex}"
+    body = f"{place(lowering.body)}  {lowering.name}{' for complex tensors' * lowering.complex}"
     return [
         *entry("schema", *schemas),
         *entry("lowering", body),
-        *entry("computes", *inspect.cleandoc(lowering.body.__doc__ or "").splitlines()),
+        *entry("computes", *lowering.description.splitlines()),
         *entry("promotes", *promotion(lowering)),
-        *entry("ONNX", *operator_lines(recorded(lowering.body))),
+        *entry("ONNX", *operator_lines(recorded(lowering))),
         *entry("tests", *([relative(test)] if test.exists() else [])),
     ]
 
@@ -150,10 +151,12 @@ def notes(operator: str) -> str:
     return ", ".join(found)
 
 
-def recorded(body: Any) -> set[str]:
-    """The ONNX operators that a body may record, read from its code and that of what it calls in `lowering`."""
-    seen: set[Any] = set()
-    return {name for name in words(inspect.unwrap(body), seen) if schema.versions(name)}
+def recorded(lowering: Lowering) -> set[str]:
+    """The ONNX operators that a lowering may record: those it gives its body by name, and what is read from the body's
+    code and that of what it calls in `lowering`."""
+    given = (each if isinstance(each, tuple) else (each,) for each in lowering.given.values())
+    named = (each for each in chain.from_iterable(given) if isinstance(each, str))
+    return {name for name in {*words(inspect.unwrap(lowering.body), set()), *named} if schema.versions(name)}
 
 
 def words(function: Any, seen: set[Any]) -> Iterator[str]:

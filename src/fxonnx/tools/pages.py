@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 from fxonnx.errors import BY_CODE
 
@@ -11,7 +10,7 @@ from fxonnx.errors import BY_CODE
 def error_index() -> str:
     """One line for each error: code, name, what it means."""
     width = max(len(each.__name__) for each in BY_CODE.values())
-    return "\n".join(f"{code}  {each.__name__:{width}}  {summary(each)}" for code, each in BY_CODE.items())
+    return "\n".join(f"{code}  {each.__name__:{width}}  {summary(inspect.cleandoc(each.__doc__ or ''))}" for code, each in BY_CODE.items())
 
 
 def error_page(code: str) -> str | None:
@@ -20,6 +19,6 @@ def error_page(code: str) -> str | None:
     return None if found is None else f"{found.code}  {found.__name__}\n\n{inspect.cleandoc(found.__doc__ or '')}"
 
 
-def summary(described: Any) -> str:
-    """The first paragraph of a docstring, in one line."""
-    return " ".join(inspect.cleandoc(described.__doc__ or "").partition("\n\n")[0].split())
+def summary(text: str) -> str:
+    """The first paragraph, in one line."""
+    return " ".join(text.partition("\n\n")[0].split())

@@ -46,8 +46,8 @@ def family_page(family: str, rows: Iterable[Lowering]) -> str:
     about = inspect.cleandoc(sys.modules[f"{ATEN}.{family}"].__doc__ or "")
     lines = ["| aten op | computes | lowering |", "|---|---|---|"]
     for each in rows:
-        source = f"[`{each.body.__name__}`]({SOURCES}/lowering/aten/{family.replace('.', '/')}.py)"
-        lines.append(f"| {target(each)} | {cell(summary(each.body))} | {source} |")
+        source = f"[`{each.name}`]({SOURCES}/lowering/aten/{family.replace('.', '/')}.py)"
+        lines.append(f"| {target(each)} | {cell(summary(each.description))} | {source} |")
     return page(f"# {title(family)}", about, "\n".join(lines))
 
 

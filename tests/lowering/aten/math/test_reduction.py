@@ -9,7 +9,7 @@ from tests.lowering.database import check_samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
-from fxonnx.lowering.aten.math.reduction import amax, argmax, mean, std, sum_, var_mean
+from fxonnx.lowering.aten.math.reduction import extremum, mean, moments, position_of_extremum, sum_
 
 X = torch.randn(3, 4, 5)
 OTHER = torch.randn(6, 2, 5)
@@ -115,10 +115,10 @@ def test_bodies_run_eagerly():
     for found, expected in (
         (eager(sum_, x, 1), x.sum(1)),
         (eager(mean, x, [0], True), x.mean(0, keepdims=True)),
-        (eager(amax, x, [1]), x.max(1)),
-        (eager(argmax, x, 1), x.argmax(1)),
-        (eager(std, x, [1]), x.std(1, ddof=1)),
-        (eager(var_mean, x, None, correction=0)[1], x.mean()),
+        (eager(extremum, x, [1], operator="ReduceMax"), x.max(1)),
+        (eager(position_of_extremum, x, 1, largest=True), x.argmax(1)),
+        (eager(moments, x, [1], root=True, with_mean=False), x.std(1, ddof=1)),
+        (eager(moments, x, None, correction=0, root=False, with_mean=True)[1], x.mean()),
     ):
         assert np.allclose(found, expected, atol=1e-5)
 

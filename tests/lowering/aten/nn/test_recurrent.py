@@ -10,7 +10,7 @@ from torch import nn
 import fxonnx
 from fxonnx.ir.build import Builder
 from fxonnx.ir.types import parse_type
-from fxonnx.lowering.aten.nn.recurrent import lstm, packed
+from fxonnx.lowering.aten.nn.recurrent import packed, recurrent
 from fxonnx.lowering.registry import Unsupported
 from fxonnx.lowering.weights import TorchData
 
@@ -91,7 +91,7 @@ def test_any_length_and_batch(projected):
     h = op.input(parse_type(f"f32[4,b,{projected or HIDDEN}]"), "h")
     c = op.input(parse_type(f"f32[4,b,{HIDDEN}]"), "c")
     weights = [op.constant(TorchData(weight), name=key) for key, weight in layer.named_parameters()]
-    results = lstm(op, x, [h, c], weights, True, 2, 0.0, False, True, False)
+    results = recurrent(op, x, [h, c], weights, True, 2, 0.0, False, True, False, kind="LSTM")
     assert [str(result.type) for result in results[:1]] == [f"f32[t,b,{2 * (projected or HIDDEN)}]"]
     session = run(op.finish(results, ["y", "hn", "cn"]))
     for length, batch in ((1, 1), (7, 3)):

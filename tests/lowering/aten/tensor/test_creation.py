@@ -161,5 +161,5 @@ def test_one_hot() -> None:
 
 
 def test_bodies_run_eagerly() -> None:
-    np.testing.assert_array_equal(eager(creation.zeros, [2, 3]), np.zeros((2, 3), np.float32))
+    np.testing.assert_array_equal(eager(creation.full_of, [2, 3], 0.0), np.zeros((2, 3), np.float32))
     np.testing.assert_array_equal(eager(creation.to, np.array([1.5]), dtype=dtypes.INT64), [1])

@@ -9,9 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
-
-import fxonnx
+from tests.lowering.support import check_draws, compiled_for_draws
 
 LIKE = torch.linspace(0.1, 0.9, 4000).reshape(40, 100)
 
@@ -37,39 +35,22 @@ DRAWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "exponential": lambda x: x.clone().exponential_(2.0),
     "geometric": lambda x: x.clone().geometric_(0.5),
     "log_normal": lambda x: x.clone().log_normal_(0.0, 0.5),
-    "dropout": lambda x: F.dropout(x, 0.3, training=True),
-    "dropout-all": lambda x: F.dropout(x, 1.0, training=True),
-    "dropout2d": lambda x: F.dropout2d(x.reshape(100, 40, 1, 1), 0.3, training=True),
-    "alpha_dropout": lambda x: F.alpha_dropout(x, 0.3, training=True),
-    "feature_alpha_dropout": lambda x: F.feature_alpha_dropout(x.reshape(100, 40, 1), 0.3, training=True),
-    "rrelu": lambda x: F.rrelu(-x, training=True),
 }
-
-
-def compiled(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, **options: object) -> fxonnx.Compiled:
-    """The function for opset 21, in the training mode it asks for itself."""
-    return fxonnx.compile(function, (x,), opset=21, **options)
 
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_have_torch_s_distribution(name: str) -> None:
-    torch.manual_seed(0)
-    ours, theirs = compiled(DRAWS[name], LIKE)(LIKE), DRAWS[name](LIKE)
-    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-    ours, theirs = ours.double(), theirs.double()
-    spread = max(theirs.std().item(), 1e-6)
-    assert abs(ours.mean() - theirs.mean()) < 0.15 * spread  # a standard error of the difference is 0.022 of it
-    assert abs(ours.std() - theirs.std()) < 0.2 * spread + 1e-6
+    check_draws(DRAWS[name], LIKE)
 
 
-@pytest.mark.parametrize("name", ["rand", "randint", "randperm", "dropout"])
+@pytest.mark.parametrize("name", ["rand", "randint", "randperm"])
 def test_every_run_draws_anew(name: str) -> None:
-    run = compiled(DRAWS[name], LIKE)
+    run = compiled_for_draws(DRAWS[name], LIKE)
     assert not torch.equal(run(LIKE), run(LIKE))
 
 
 def test_two_draws_in_one_model_are_not_one() -> None:
-    first, second = compiled(lambda x: (torch.rand(50) + x[0, 0], torch.rand(50) + x[0, 0]), LIKE)(LIKE)
+    first, second = compiled_for_draws(lambda x: (torch.rand(50) + x[0, 0], torch.rand(50) + x[0, 0]), LIKE)(LIKE)
     assert not torch.equal(first, second)
 
 
@@ -84,26 +65,19 @@ def test_two_draws_in_one_model_are_not_one() -> None:
     ids=["rand", "randint", "randn_like", "randperm"],
 )
 def test_of_a_dynamic_size(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    run = compiled(function, torch.rand(3, 4), dynamic_shapes={"x": {0: "n"}})
+    run = compiled_for_draws(function, torch.rand(3, 4), dynamic_shapes={"x": {0: "n"}})
     assert run(torch.rand(7, 4)).shape == function(torch.rand(7, 4)).shape
 
 
 def test_a_permutation_has_each_number_once() -> None:
-    drawn = compiled(DRAWS["randperm"], LIKE)(LIKE)
+    drawn = compiled_for_draws(DRAWS["randperm"], LIKE)(LIKE)
     assert torch.equal(drawn.sort().values, torch.arange(4000))
 
 
 @pytest.mark.parametrize("replacement", [False, True])
 def test_multinomial_draws_by_weight(replacement: bool) -> None:
     weights = torch.tensor([[0.0, 1.0, 3.0, 6.0]]).repeat(3000, 1)
-    drawn = compiled(lambda x: torch.multinomial(x, 2, replacement), weights)(weights)
+    drawn = compiled_for_draws(lambda x: torch.multinomial(x, 2, replacement), weights)(weights)
     shares = torch.bincount(drawn[:, 0], minlength=4) / 3000
     torch.testing.assert_close(shares, torch.tensor([0.0, 0.1, 0.3, 0.6]), atol=0.03, rtol=0)
     assert replacement == bool((drawn[:, 0] == drawn[:, 1]).any())
-
-
-def test_dropout_is_nothing_outside_training() -> None:
-    run = fxonnx.compile(
-        torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.AlphaDropout(0.5), torch.nn.Dropout1d(0.5)), (LIKE,)
-    )
-    assert torch.equal(run(LIKE), LIKE)

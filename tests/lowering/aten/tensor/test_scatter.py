@@ -7,7 +7,7 @@ from tests.lowering.database import check_samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
-from fxonnx.lowering.aten.tensor.scatter import index_add, index_put, scatter_add, slice_scatter
+from fxonnx.lowering.aten.tensor.scatter import index_add, index_put, scatter, slice_scatter
 
 X = torch.randn(5, 6, 4)
 OTHER = torch.randn(8, 9, 4)
@@ -149,7 +149,7 @@ def test_bodies_run_eagerly():
     for found, expected in (
         (eager(index_put, x, [places], np.zeros(2, np.float32)), [[0, 0], [2, 3], [0, 0]]),
         (eager(index_add, x, 0, places, np.ones((2, 2), np.float32)), [[1, 2], [2, 3], [5, 6]]),
-        (eager(scatter_add, x, 0, places[None], np.ones((1, 2), np.float32)), [[1, 1], [2, 3], [4, 6]]),
+        (eager(scatter, x, 0, places[None], np.ones((1, 2), np.float32), "add"), [[1, 1], [2, 3], [4, 6]]),
         (eager(slice_scatter, x, np.zeros((1, 2), np.float32), 0, 1, 2), [[0, 1], [0, 0], [4, 5]]),
     ):
         assert np.array_equal(found, np.array(expected, np.float32))

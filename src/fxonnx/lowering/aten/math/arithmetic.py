@@ -16,49 +16,35 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_single, number
 
 # ── one operator of the same name ──
 
-_FLOAT_FUNCTIONS = {
-    "exp": "Exp",
-    "log": "Log",
-    "sqrt": "Sqrt",
-    "reciprocal": "Reciprocal",
-    "sin": "Sin",
-    "cos": "Cos",
-    "tan": "Tan",
-    "asin": "Asin",
-    "acos": "Acos",
-    "atan": "Atan",
-    "sinh": "Sinh",
-    "cosh": "Cosh",
-    "tanh": "Tanh",
-    "asinh": "Asinh",
-    "acosh": "Acosh",
-    "atanh": "Atanh",
-    "erf": "Erf",
-}
-
-_ROUNDINGS = {"ceil": "Ceil", "floor": "Floor", "round": "Round"}
+_FLOAT_FUNCTIONS = (
+    "Exp", "Log", "Sqrt", "Reciprocal", "Erf", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan",
+    "Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh",
+)  # fmt: skip
+_ROUNDINGS = ("Ceil", "Floor", "Round")
 
 
-def _function(name: str, operator: str) -> Body:
+def _function(operator: str) -> Body:
     def body(op: Builder, self: Tensor) -> Tensor:
         return getattr(op, operator)(self)
 
+    name = operator.lower()
     body.__name__, body.__doc__ = name, f"{name}(x), ONNX's {operator}; integers become floats first."
     return body
 
 
-def _rounding(name: str, operator: str) -> Body:
+def _rounding(operator: str) -> Body:
     def body(op: Builder, self: Tensor) -> Tensor:
         return getattr(op, operator)(self) if dtype_of(self).is_float else self
 
+    name = operator.lower()
     body.__name__, body.__doc__ = name, f"{name}(x), ONNX's {operator}; integers stay (round takes halves to even)."
     return body
 
 
-for _name, _operator in _FLOAT_FUNCTIONS.items():
-    lower(f"aten.{_name}", promote=FLOAT)(_function(_name, _operator))
-for _name, _operator in _ROUNDINGS.items():
-    lower(f"aten.{_name}.default")(_rounding(_name, _operator))
+for _operator in _FLOAT_FUNCTIONS:
+    lower(f"aten.{_operator.lower()}", promote=FLOAT)(_function(_operator))
+for _operator in _ROUNDINGS:
+    lower(f"aten.{_operator.lower()}.default")(_rounding(_operator))
 
 
 # ── sums and products ──
@@ -73,15 +59,10 @@ def add(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
 
 
 @lower("aten.sub", promote=SAME, runtime={"alpha"})
-def sub(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
+@lower("aten.rsub", promote=SAME, runtime={"alpha"}, rename={"self": "other", "other": "self"}, computes="y - α·x.")
+def sub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     """x - α·y."""
     return self - _scaled(op, other, alpha)
-
-
-@lower("aten.rsub", promote=SAME, runtime={"alpha"})
-def rsub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
-    """y - α·x."""
-    return other - _scaled(op, self, alpha)
 
 
 @lower("aten.mul", promote=SAME)
@@ -124,23 +105,15 @@ def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
     if isinstance(weight, (int, float)):
         near_start = -0.5 < weight < 0.5
         return self + way * weight if near_start else end - way * (1 - weight)
-    from_start, from_end = (
-        self + way * weight,
-        end - way * (number(op, 1, self) - weight),
-    )
+    from_start, from_end = self + way * weight, end - way * (number(op, 1, self) - weight)
     return op.Where(op.Abs(weight) < 0.5, from_start, from_end)
 
 
-@lower("aten.deg2rad", promote=FLOAT)
-def deg2rad(op: Builder, self: Tensor) -> Tensor:
-    """x·π/180."""
-    return self * (math.pi / 180)
-
-
-@lower("aten.rad2deg", promote=FLOAT)
-def rad2deg(op: Builder, self: Tensor) -> Tensor:
-    """x·180/π."""
-    return self * (180 / math.pi)
+@lower("aten.deg2rad", promote=FLOAT, given={"factor": math.pi / 180}, computes="x·π/180.")
+@lower("aten.rad2deg", promote=FLOAT, given={"factor": 180 / math.pi}, computes="x·180/π.")
+def scale(op: Builder, self: Tensor, factor: float) -> Tensor:
+    """x·factor."""
+    return self * factor
 
 
 def _scaled(op: Builder, x: Tensor, factor: Any) -> Tensor:
@@ -192,16 +165,11 @@ def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return op.Where(op.Equal(other, 0), self / other, floored)
 
 
-@lower("aten.remainder", promote=SAME)
-def remainder(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x - y·⌊x / y⌋, with the sign of y, as Python's %."""
-    return op.Mod(self, other)
-
-
-@lower("aten.fmod", promote=SAME)
-def fmod(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x - y·trunc(x / y), with the sign of x, as C's fmod."""
-    return op.Mod(self, other, fmod=1)
+@lower("aten.remainder", promote=SAME, given={"fmod": None}, computes="x - y·⌊x / y⌋, with the sign of y: Python's %.")
+@lower("aten.fmod", promote=SAME, given={"fmod": 1}, computes="x - y·trunc(x / y), with the sign of x: C's fmod.")
+def remainder(op: Builder, self: Tensor, other: Tensor, fmod: int | None) -> Tensor:
+    """What dividing leaves, with the sign of the divisor or of the dividend."""
+    return op.Mod(self, other, fmod=fmod)
 
 
 # ── powers ──
@@ -216,6 +184,7 @@ _POWERS = {
 
 
 @lower("aten.pow.Tensor_Scalar", runtime={"exponent"})
+@lower("aten.square", given={"exponent": 2}, computes="x·x; of bools, as integers.")
 def pow_scalar(op: Builder, self: Tensor, exponent: Any) -> Tensor:
     """x to a constant power."""
     common = common_dtype([self, exponent])
@@ -265,12 +234,6 @@ def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
     if not dtype_of(y).is_signed:
         return result
     return op.Where(op.And(y < 0, op.Not(op.Equal(op.Abs(x), 1))), 0, result)
-
-
-@lower("aten.square")
-def square(op: Builder, self: Tensor) -> Tensor:
-    """x·x; of bools, as integers."""
-    return pow_scalar(op, self, 2)
 
 
 @lower("aten.ldexp", promote=FLOAT)
@@ -388,33 +351,22 @@ def nan_to_num(
 # ── bounds ──
 
 
-@lower("aten.maximum", "aten.max.other", promote=SAME)
-def maximum(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The greater; NaN where either is."""
-    return op.Or(self, other) if dtype_of(self) is dtypes.BOOL else op.Max(self, other)
+@lower("aten.maximum", "aten.max.other", promote=SAME, given={"operators": ("Max", "Or")})
+@lower("aten.minimum", "aten.min.other", promote=SAME, given={"operators": ("Min", "And")})
+def extremum(op: Builder, self: Tensor, other: Tensor, operators: tuple[str, str]) -> Tensor:
+    """The greater or the lesser of both; NaN where either is."""
+    of_numbers, of_bools = operators
+    return getattr(op, of_bools if dtype_of(self) is dtypes.BOOL else of_numbers)(self, other)
 
 
-@lower("aten.minimum", "aten.min.other", promote=SAME)
-def minimum(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The lesser; NaN where either is."""
-    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else op.Min(self, other)
-
-
-@lower("aten.fmax", promote=SAME)
-def fmax(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The greater; the number where one is NaN."""
-    return _of_numbers(op, maximum, self, other)
-
-
-@lower("aten.fmin", promote=SAME)
-def fmin(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The lesser; the number where one is NaN."""
-    return _of_numbers(op, minimum, self, other)
-
-
-def _of_numbers(op: Builder, extremum: Body, x: Tensor, y: Tensor) -> Tensor:
-    result = extremum(op, x, y)
-    return op.Where(op.IsNaN(x), y, op.Where(op.IsNaN(y), x, result)) if dtype_of(x).is_float else result
+@lower("aten.fmax", promote=SAME, given={"operators": ("Max", "Or")})
+@lower("aten.fmin", promote=SAME, given={"operators": ("Min", "And")})
+def extremum_of_numbers(op: Builder, self: Tensor, other: Tensor, operators: tuple[str, str]) -> Tensor:
+    """The greater or the lesser of both; the number where one is NaN."""
+    result = extremum(op, self, other, operators)
+    if not dtype_of(self).is_float:
+        return result
+    return op.Where(op.IsNaN(self), other, op.Where(op.IsNaN(other), self, result))
 
 
 @lower("aten.clamp", "aten.clip", "aten.clamp_min", "aten.clamp_max", promote=SAME.of("self", "min", "max"))

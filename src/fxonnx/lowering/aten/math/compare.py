@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fxonnx import dtypes
@@ -15,10 +16,14 @@ INFINITY = float("inf")
 # ── two operands ──
 
 
-@lower("aten.eq", promote=SAME)
-def eq(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x = y, in their common dtype; NaN equals nothing."""
-    return op.Equal(self, other)
+@lower("aten.eq", promote=SAME, given={"operator": "Equal"}, computes="x = y, in one dtype; NaN equals nothing.")
+@lower("aten.lt", promote=SAME, given={"operator": "Less"}, computes="x < y.")
+@lower("aten.le", promote=SAME, given={"operator": "LessOrEqual"}, computes="x ≤ y.")
+@lower("aten.gt", promote=SAME, given={"operator": "Greater"}, computes="x > y.")
+@lower("aten.ge", promote=SAME, given={"operator": "GreaterOrEqual"}, computes="x ≥ y.")
+def compare(op: Builder, self: Tensor, other: Tensor, operator: str) -> Tensor:
+    """Whether x is equal to, less or greater than y, in their common dtype; false where either is NaN."""
+    return getattr(op, operator)(self, other)
 
 
 @lower("aten.ne", promote=SAME)
@@ -27,55 +32,18 @@ def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return op.Not(op.Equal(self, other))
 
 
-@lower("aten.lt", promote=SAME)
-def lt(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x < y."""
-    return self < other
-
-
-@lower("aten.le", promote=SAME)
-def le(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x ≤ y."""
-    return self <= other
-
-
-@lower("aten.gt", promote=SAME)
-def gt(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x > y."""
-    return self > other
-
-
-@lower("aten.ge", promote=SAME)
-def ge(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x ≥ y."""
-    return self >= other
-
-
 # ── one operand ──
 
 
-@lower("aten.isnan")
-def isnan(op: Builder, self: Tensor) -> Tensor:
-    """Whether x is NaN; no integer is."""
-    return op.IsNaN(self) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
-
-
-@lower("aten.isinf")
-def isinf(op: Builder, self: Tensor) -> Tensor:
-    """Whether x is infinite; no integer is."""
-    return op.IsInf(self) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
-
-
-@lower("aten.isposinf")
-def isposinf(op: Builder, self: Tensor) -> Tensor:
-    """Whether x is +inf."""
-    return op.IsInf(self, detect_negative=0) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
-
-
-@lower("aten.isneginf")
-def isneginf(op: Builder, self: Tensor) -> Tensor:
-    """Whether x is -inf."""
-    return op.IsInf(self, detect_positive=0) if dtype_of(self).is_float else full(op, self.shape, False, dtypes.BOOL)
+@lower("aten.isnan", given={"operator": "IsNaN"}, computes="Whether x is NaN; no integer is.")
+@lower("aten.isinf", given={"operator": "IsInf"}, computes="Whether x is infinite; no integer is.")
+@lower("aten.isposinf", given={"operator": "IsInf", "told": {"detect_negative": 0}}, computes="Whether x is +inf.")
+@lower("aten.isneginf", given={"operator": "IsInf", "told": {"detect_positive": 0}}, computes="Whether x is -inf.")
+def is_special(op: Builder, self: Tensor, operator: str, told: Mapping[str, int] | None = None) -> Tensor:
+    """Whether x is NaN, or infinite with either sign or one; no integer is."""
+    if not dtype_of(self).is_float:
+        return full(op, self.shape, False, dtypes.BOOL)
+    return getattr(op, operator)(self, **(told or {}))
 
 
 @lower("aten.isfinite")
@@ -102,40 +70,27 @@ def masked_fill(op: Builder, self: Tensor, mask: Tensor, value: Any) -> Tensor:
 # ── bits and logic ──
 
 
-@lower("aten.bitwise_left_shift", "aten.__lshift__", promote=SAME)
-def bitwise_left_shift(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x·2ʸ in the bits of an integer; 0 when y is negative or not below their number."""
-    return _shift(op, self, other, "LEFT")
+_LEFT = "x·2ʸ in the bits of an integer; 0 when y is negative or not below their number."
+_RIGHT = "⌊x / 2ʸ⌋ in the bits of an integer, the sign kept."
+_AND, _OR, _XOR = ("And", "BitwiseAnd"), ("Or", "BitwiseOr"), ("Xor", "BitwiseXor")  # of bools, of integers
 
 
-@lower("aten.bitwise_right_shift", "aten.__rshift__", promote=SAME)
-def bitwise_right_shift(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """⌊x / 2ʸ⌋ in the bits of an integer, the sign kept."""
-    return _shift(op, self, other, "RIGHT")
-
-
-def _shift(op: Builder, x: Tensor, y: Tensor, direction: str) -> Tensor:
-    if not dtype_of(x).is_integer:
+@lower("aten.bitwise_left_shift", "aten.__lshift__", promote=SAME, given={"direction": "LEFT"}, computes=_LEFT)
+@lower("aten.bitwise_right_shift", "aten.__rshift__", promote=SAME, given={"direction": "RIGHT"}, computes=_RIGHT)
+def shift(op: Builder, self: Tensor, other: Tensor, direction: str) -> Tensor:
+    """The bits of an integer moved to the left or to the right."""
+    if not dtype_of(self).is_integer:
         raise Unsupported("shifting the bits of floats is not defined")
-    return op.BitShift(x, y, direction=direction)
+    return op.BitShift(self, other, direction=direction)
 
 
-@lower("aten.bitwise_and", "aten.__and__", promote=SAME)
-def bitwise_and(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x & y of integers or bools."""
-    return op.And(self, other) if dtype_of(self) is dtypes.BOOL else op.BitwiseAnd(self, other)
-
-
-@lower("aten.bitwise_or", "aten.__or__", promote=SAME)
-def bitwise_or(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x | y of integers or bools."""
-    return op.Or(self, other) if dtype_of(self) is dtypes.BOOL else op.BitwiseOr(self, other)
-
-
-@lower("aten.bitwise_xor", "aten.__xor__", promote=SAME)
-def bitwise_xor(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """x ^ y of integers or bools."""
-    return op.Xor(self, other) if dtype_of(self) is dtypes.BOOL else op.BitwiseXor(self, other)
+@lower("aten.bitwise_and", "aten.__and__", promote=SAME, given={"operators": _AND}, computes="x & y, also of bools.")
+@lower("aten.bitwise_or", "aten.__or__", promote=SAME, given={"operators": _OR}, computes="x | y, also of bools.")
+@lower("aten.bitwise_xor", "aten.__xor__", promote=SAME, given={"operators": _XOR}, computes="x ^ y, also of bools.")
+def bitwise(op: Builder, self: Tensor, other: Tensor, operators: tuple[str, str]) -> Tensor:
+    """x & y, x | y or x ^ y."""
+    of_bools, of_integers = operators
+    return getattr(op, of_bools if dtype_of(self) is dtypes.BOOL else of_integers)(self, other)
 
 
 @lower("aten.bitwise_not")
@@ -144,22 +99,12 @@ def bitwise_not(op: Builder, self: Tensor) -> Tensor:
     return op.Not(self) if dtype_of(self) is dtypes.BOOL else op.BitwiseNot(self)
 
 
-@lower("aten.logical_and")
-def logical_and(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """Whether both are not 0."""
-    return op.And(cast(op, self, dtypes.BOOL), cast(op, other, dtypes.BOOL))
-
-
-@lower("aten.logical_or")
-def logical_or(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """Whether either is not 0."""
-    return op.Or(cast(op, self, dtypes.BOOL), cast(op, other, dtypes.BOOL))
-
-
-@lower("aten.logical_xor")
-def logical_xor(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """Whether just one is not 0."""
-    return op.Xor(cast(op, self, dtypes.BOOL), cast(op, other, dtypes.BOOL))
+@lower("aten.logical_and", given={"operator": "And"}, computes="Whether both are not 0.")
+@lower("aten.logical_or", given={"operator": "Or"}, computes="Whether either is not 0.")
+@lower("aten.logical_xor", given={"operator": "Xor"}, computes="Whether just one is not 0.")
+def logical(op: Builder, self: Tensor, other: Tensor, operator: str) -> Tensor:
+    """Whether both, either or just one is not 0."""
+    return getattr(op, operator)(cast(op, self, dtypes.BOOL), cast(op, other, dtypes.BOOL))
 
 
 @lower("aten.logical_not")

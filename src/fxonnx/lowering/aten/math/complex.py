@@ -45,11 +45,6 @@ def pair(op: Builder, real: Tensor, imaginary: Tensor) -> Tensor:
     return op.Concat(real, imaginary, axis=-1)
 
 
-def part(op: Builder, x: Tensor, index: int) -> Tensor:
-    """One part as a real tensor, without the last axis."""
-    return op.Gather(x, index, axis=-1)
-
-
 def product(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     """left · right: left times right's real part, and i · left times its imaginary part."""
     if is_real(left) or is_real(right):
@@ -59,11 +54,6 @@ def product(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     real, imaginary = parts(op, right)
     turned = op.Gather(left, [1, 0], axis=-1)
     return left * real + turned * (imaginary * [-1, 1])
-
-
-def conjugate(op: Builder, x: Tensor) -> Tensor:
-    """(a, b) becomes (a, -b)."""
-    return x * [1, -1]
 
 
 def squared_length(op: Builder, x: Tensor) -> Tensor:
@@ -80,13 +70,6 @@ def scaled(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
     """x over its larger part, whose squares stay in range, and that part, with a last axis of 1."""
     larger = op.ReduceMax(op.Abs(x), [-1], keepdims=1)
     return x / larger, larger
-
-
-def inverse(op: Builder, x: Tensor) -> Tensor:
-    """1 / x; (inf, NaN) for 0, as torch says."""
-    small, larger = scaled(op, x)
-    found = conjugate(op, small) / (squared_length(op, small) * larger)
-    return op.Where(op.Equal(larger, 0), op.constant([math.inf, math.nan], x.dtype), found)
 
 
 def is_zero(op: Builder, x: Tensor) -> Tensor:
@@ -115,16 +98,11 @@ def same(op: Builder, self: Tensor) -> Tensor:
     return self
 
 
-@lower("aten.real", when=COMPLEX)
-def real(op: Builder, self: Tensor) -> Tensor:
-    """The real part."""
-    return part(op, self, 0)
-
-
-@lower("aten.imag", when=COMPLEX)
-def imag(op: Builder, self: Tensor) -> Tensor:
-    """The imaginary part."""
-    return part(op, self, 1)
+@lower("aten.real", given={"index": 0}, when=COMPLEX, computes="The real part.")
+@lower("aten.imag", given={"index": 1}, when=COMPLEX, computes="The imaginary part.")
+def part(op: Builder, self: Tensor, index: int) -> Tensor:
+    """One part as a real tensor, without the last axis."""
+    return op.Gather(self, index, axis=-1)
 
 
 @lower("aten.complex", when=COMPLEX, promote=SAME.of("real", "imag"))
@@ -153,9 +131,9 @@ def angle(op: Builder, self: Tensor) -> Tensor:
 
 
 @lower("aten.conj", "aten._conj", "aten.conj_physical", "aten._conj_physical", "aten._conj_copy", when=COMPLEX)
-def conj(op: Builder, self: Tensor) -> Tensor:
-    """The mirror image at the real axis."""
-    return conjugate(op, self)
+def conjugate(op: Builder, self: Tensor) -> Tensor:
+    """The mirror image at the real axis: (a, b) becomes (a, -b)."""
+    return self * [1, -1]
 
 
 @lower("aten._neg_view", "aten._neg_view_copy", when=COMPLEX)
@@ -179,30 +157,16 @@ def to(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
 # ── arithmetic ──
 
 
-def _sum(op: Builder, left: Tensor, right: Tensor, alpha: Any, operator: str) -> Tensor:
+@lower("aten.add", promote=SAME, given={"operator": "Add"}, when=COMPLEX, computes="self + alpha · other.")
+@lower("aten.sub", promote=SAME, given={"operator": "Sub"}, when=COMPLEX, computes="self - alpha · other.")
+@lower("aten.rsub", promote=SAME, given={"operator": "Sub"}, rename={"self": "other", "other": "self"}, when=COMPLEX)
+def add(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1, *, operator: str) -> Tensor:
+    """self + alpha · other, or self - alpha · other."""
     if complex(alpha) != 1:
-        right = product(op, right, as_pair(op, alpha, right.dtype))
-    if is_real(left) != is_real(right):
-        left, right = whole(op, left), whole(op, right)
-    return getattr(op, operator)(left, right)
-
-
-@lower("aten.add", promote=SAME, when=COMPLEX)
-def add(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
-    """self + alpha · other."""
-    return whole(op, _sum(op, self, other, alpha, "Add"))
-
-
-@lower("aten.sub", promote=SAME, when=COMPLEX)
-def sub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
-    """self - alpha · other."""
-    return whole(op, _sum(op, self, other, alpha, "Sub"))
-
-
-@lower("aten.rsub", promote=SAME, when=COMPLEX)
-def rsub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
-    """other - alpha · self."""
-    return sub(op, other, self, alpha)
+        other = product(op, other, as_pair(op, alpha, other.dtype))
+    if is_real(self) != is_real(other):
+        self, other = whole(op, self), whole(op, other)
+    return whole(op, getattr(op, operator)(self, other))
 
 
 @lower("aten.mul", promote=SAME, when=COMPLEX)
@@ -222,9 +186,11 @@ def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 
 @lower("aten.reciprocal", when=COMPLEX)
-def reciprocal(op: Builder, self: Tensor) -> Tensor:
-    """1 / self."""
-    return inverse(op, self)
+def inverse(op: Builder, self: Tensor) -> Tensor:
+    """1 / self; (inf, NaN) for 0, as torch says."""
+    small, larger = scaled(op, self)
+    found = conjugate(op, small) / (squared_length(op, small) * larger)
+    return op.Where(op.Equal(larger, 0), op.constant([math.inf, math.nan], self.dtype), found)
 
 
 @lower("aten.square", when=COMPLEX)
@@ -240,19 +206,13 @@ def sgn(op: Builder, self: Tensor) -> Tensor:
     return op.Where(op.Equal(distance, 0), op.constant([0.0], self.dtype), self / distance)
 
 
-@lower("aten.sum", promote=_SELF, when=COMPLEX)
-def sum_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """Σx."""
-    return _reduced(op, "ReduceSum", whole(op, self), dim, keepdim)
-
-
-@lower("aten.mean", promote=_SELF, when=COMPLEX)
-def mean(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """Σx / n."""
-    return _reduced(op, "ReduceMean", whole(op, self), dim, keepdim)
-
-
-def _reduced(op: Builder, operator: str, x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
+@lower("aten.sum", promote=_SELF, given={"operator": "ReduceSum"}, when=COMPLEX)
+@lower("aten.mean", promote=_SELF, given={"operator": "ReduceMean"}, when=COMPLEX)
+def reduced(
+    op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None, *, operator: str
+) -> Tensor:
+    """Σx, or Σx / n."""
+    x = whole(op, self)
     axes = axes_of(dim, len(x.shape) - 1)
     return getattr(op, operator)(x, axes, keepdims=int(keepdim)) if axes else x
 
@@ -260,8 +220,13 @@ def _reduced(op: Builder, operator: str, x: Tensor, dim: Axes, keepdim: bool) ->
 # ── products of matrices ──
 
 
-def _matmul(op: Builder, left: Tensor, right: Tensor) -> Tensor:
-    """The product of matrices or vectors: (ac - bd, ad + bc)."""
+@lower("aten.matmul", promote=SAME, when=COMPLEX)
+@lower("aten.mm", "aten.bmm", rename={"mat2": "other"}, when=COMPLEX)
+@lower("aten.mv", rename={"vec": "other"}, when=COMPLEX)
+@lower("aten.dot", rename={"tensor": "other"}, when=COMPLEX)
+def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The product of matrices or vectors, of every combination of ranks: (ac - bd, ad + bc)."""
+    left, right = whole(op, self), whole(op, other)
     a, b = part(op, left, 0), part(op, left, 1)
     c, d = part(op, right, 0), part(op, right, 1)
     real = a @ c - b @ d
@@ -269,24 +234,10 @@ def _matmul(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     return pair(op, *(op.Unsqueeze(item, [-1]) for item in (real, imaginary)))
 
 
-@lower("aten.matmul", promote=SAME, when=COMPLEX)
-def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The product of matrices or vectors, of every combination of ranks."""
-    return _matmul(op, whole(op, self), whole(op, other))
-
-
-@lower("aten.mm", "aten.bmm", rename={"mat2": "other"}, when=COMPLEX)
-@lower("aten.mv", rename={"vec": "other"}, when=COMPLEX)
-@lower("aten.dot", rename={"tensor": "other"}, when=COMPLEX)
-def mm(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The product of matrices or vectors of which torch wants both complex."""
-    return _matmul(op, self, other)
-
-
 @lower("aten.vdot", "aten.linalg_vecdot", when=COMPLEX)
 def vdot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """The sum of products with the conjugates of `self`."""
-    return _matmul(op, conjugate(op, self), other)
+    return matmul(op, conjugate(op, self), other)
 
 
 @lower("aten.addmm", promote=SAME.of("self"), when=COMPLEX)
@@ -294,7 +245,7 @@ def vdot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta · self + alpha · mat1 @ mat2."""
     scaled = product(op, whole(op, self), as_pair(op, beta, self.dtype))
-    return _sum(op, scaled, _matmul(op, mat1, mat2), alpha, "Add")
+    return add(op, scaled, matmul(op, mat1, mat2), alpha, operator="Add")
 
 
 @lower("aten.t", "aten.t_copy", "aten.mT", when=COMPLEX)
@@ -322,57 +273,27 @@ def _filled(op: Builder, dims: Sequence[Dim], value: Any, dtype: DType) -> Tenso
 
 
 @lower("aten.full.default", when=COMPLEX)
+@lower("aten.ones", given={"fill_value": 1}, when=COMPLEX)
+@lower("aten.scalar_tensor", rename={"s": "fill_value"}, given={"size": ()}, when=COMPLEX)
 def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """A tensor of one value."""
     return _filled(op, size, fill_value, dtype or dtypes.COMPLEX64)
 
 
-@lower("aten.ones", when=COMPLEX)
-def ones(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """A tensor of ones."""
-    return _filled(op, size, 1, dtype or dtypes.COMPLEX64)
-
-
-@lower("aten.scalar_tensor", when=COMPLEX)
-def scalar_tensor(op: Builder, s: Any, dtype: DType | None = None) -> Tensor:
-    """A 0-dim tensor of a number."""
-    return _filled(op, [], s, dtype or dtypes.COMPLEX64)
-
-
 @lower("aten.full_like", promote=_SELF, when=COMPLEX)
+@lower("aten.ones_like", promote=_SELF, given={"fill_value": 1}, when=COMPLEX)
+@lower("aten.zeros_like", "aten.empty_like", promote=_SELF, given={"fill_value": 0}, when=COMPLEX)
 def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value in the shape of another tensor, and in its dtype unless one is given."""
     return _filled(op, self.shape[:-1], fill_value, dtype or _COMPLEX_OF[self.dtype])
 
 
-@lower("aten.ones_like", promote=_SELF, when=COMPLEX)
-def ones_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Ones in the shape of another tensor."""
-    return full_like(op, self, 1, dtype)
-
-
-@lower("aten.zeros_like", "aten.empty_like", promote=_SELF, when=COMPLEX)
-def zeros_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Zeros in the shape of another tensor."""
-    return full_like(op, self, 0, dtype)
-
-
 @lower("aten.new_full", promote=_SELF, when=COMPLEX)
+@lower("aten.new_ones", promote=_SELF, given={"fill_value": 1}, when=COMPLEX)
+@lower("aten.new_zeros", "aten.new_empty", promote=_SELF, given={"fill_value": 0}, when=COMPLEX)
 def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value, in another tensor's dtype unless one is given."""
     return _filled(op, size, fill_value, dtype or _COMPLEX_OF[self.dtype])
-
-
-@lower("aten.new_ones", promote=_SELF, when=COMPLEX)
-def new_ones(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """Ones, in another tensor's dtype unless one is given."""
-    return new_full(op, self, size, 1, dtype)
-
-
-@lower("aten.new_zeros", "aten.new_empty", promote=_SELF, when=COMPLEX)
-def new_zeros(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """Zeros, in another tensor's dtype unless one is given."""
-    return new_full(op, self, size, 0, dtype)
 
 
 # ── comparison ──
@@ -413,16 +334,11 @@ def isreal(op: Builder, self: Tensor) -> Tensor:
     return op.Equal(part(op, self, 1), 0)
 
 
-@lower("aten.isnan", when=COMPLEX)
-def isnan(op: Builder, self: Tensor) -> Tensor:
-    """Whether a part is NaN."""
-    return _any(op, op.IsNaN(self))
-
-
-@lower("aten.isinf", when=COMPLEX)
-def isinf(op: Builder, self: Tensor) -> Tensor:
-    """Whether a part is infinite."""
-    return _any(op, op.IsInf(self))
+@lower("aten.isnan", given={"operator": "IsNaN"}, when=COMPLEX)
+@lower("aten.isinf", given={"operator": "IsInf"}, when=COMPLEX)
+def has_part(op: Builder, self: Tensor, operator: str) -> Tensor:
+    """Whether a part is NaN, or infinite."""
+    return _any(op, getattr(op, operator)(self))
 
 
 @lower("aten.isfinite", when=COMPLEX)

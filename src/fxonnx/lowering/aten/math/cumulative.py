@@ -18,18 +18,12 @@ from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, po
 Step = Callable[..., Sequence[Any]]
 
 
-@lower("aten.cumsum")
-def cumsum(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """Running sums along `dim`."""
+@lower("aten.cumsum", given={"operator": "CumSum"}, computes="Running sums along `dim`.")
+@lower("aten.cumprod", since=26, given={"operator": "CumProd"}, computes="Running products along `dim`.")
+def cumulated(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, *, operator: str) -> Tensor:
+    """Running sums or products along `dim`."""
     x = summable(op, self, dtype)
-    return op.CumSum(x, axis_of(dim, len(x.shape))) if x.shape else x
-
-
-@lower("aten.cumprod", since=26)
-def cumprod(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """Running products along `dim`."""
-    x = summable(op, self, dtype)
-    return op.CumProd(x, axis_of(dim, len(x.shape))) if x.shape else x
+    return getattr(op, operator)(x, axis_of(dim, len(x.shape))) if x.shape else x
 
 
 def _in_front(x: Any, dim: int) -> list[int]:
@@ -74,43 +68,34 @@ def _log_add_exp(op: Any, a: Any, b: Any) -> Any:
     return op.Where(op.Equal(most, least), most + number(op, math.log(2), a), sum_of_unequal)
 
 
-def _running_extremum(op: Builder, x: Tensor, dim: int, comparison: str, start: float) -> tuple[Tensor, Tensor]:
-    """Running extrema and where the last of each occurs; from the first NaN on, NaN."""
-    if not x.shape or 0 in x.shape:
-        return x, full(op, x.shape, 0, dtypes.INT64)
+@lower("aten.cummax", given={"comparison": "GreaterOrEqual"})
+@lower("aten.cummin", given={"comparison": "LessOrEqual"})
+def running_extremum(op: Builder, self: Tensor, dim: int, comparison: str) -> tuple[Tensor, Tensor]:
+    """Running greatest or least elements along `dim`, and where the last of each occurs; from the first NaN on, NaN.
+
+    Bools are compared as integers.
+    """
+    if not self.shape or 0 in self.shape:
+        return self, full(op, self.shape, 0, dtypes.INT64)
+    x = cast(op, self, dtypes.INT32) if self.dtype is dtypes.BOOL else self
     order = _in_front(x, dim)
     moved = transpose(op, x, order)
     rest = moved.shape[1:]
 
     def body(inner: Builder, value: Tensor, place: Tensor, element: Tensor, here: Tensor) -> Sequence[Tensor]:
         better = getattr(inner, comparison)(element, value)
-        if element.dtype.is_float:
-            better = inner.Or(
-                inner.IsNaN(element), better
-            )  # nothing compares with NaN, so that one stays until the next
+        if element.dtype.is_float:  # nothing compares with NaN, so that one stays until the next
+            better = inner.Or(inner.IsNaN(element), better)
         value, place = inner.Where(better, element, value), inner.Where(better, here, place)
         return value, place, inner.Identity(value), inner.Identity(place)
 
-    carried = [full(op, rest, start, x.dtype), full(op, rest, 0, dtypes.INT64)]
+    carried = [full(op, rest, _start(self.dtype, comparison), x.dtype), full(op, rest, 0, dtypes.INT64)]
     _, _, values, places = record_scan(op, carried, [moved, positions(op, moved.shape[0])], body)
-    return transpose(op, values, order), transpose(op, places, order)
+    return cast(op, transpose(op, values, order), self.dtype), transpose(op, places, order)
 
 
-@lower("aten.cummax")
-def cummax(op: Builder, self: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Running greatest elements along `dim`, and where the last of each occurs."""
-    return _extrema(op, self, dim, "GreaterOrEqual", -math.inf if dtype_of(self).is_float else dtype_of(self).lowest)
-
-
-@lower("aten.cummin")
-def cummin(op: Builder, self: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Running least elements along `dim`, and where the last of each occurs."""
-    return _extrema(op, self, dim, "LessOrEqual", math.inf if dtype_of(self).is_float else dtype_of(self).highest)
-
-
-def _extrema(op: Builder, x: Tensor, dim: int, comparison: str, start: float) -> tuple[Tensor, Tensor]:
-    """Bools are compared as integers."""
-    if x.dtype is not dtypes.BOOL:
-        return _running_extremum(op, x, dim, comparison, start)
-    values, places = _running_extremum(op, cast(op, x, dtypes.INT32), dim, comparison, int(start))
-    return cast(op, values, dtypes.BOOL), places
+def _start(dtype: DType, comparison: str) -> float:
+    """What every element of a dtype is at least as great, or as small, as."""
+    if comparison == "GreaterOrEqual":
+        return -math.inf if dtype.is_float else dtype.lowest
+    return math.inf if dtype.is_float else dtype.highest

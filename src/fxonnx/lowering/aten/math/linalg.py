@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
 from fxonnx.ir.infer import broadcast
-from fxonnx.lowering.aten.math.reduction import amax, amin
+from fxonnx.lowering.aten.math.reduction import extremum
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, full, in_single, number
@@ -35,9 +36,9 @@ def norm_along(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool)
         case 2:
             return op.ReduceL2(x, axes, keepdims=keepdim)
         case math.inf:
-            return amax(op, op.Abs(x), axes, keepdim)
+            return extremum(op, op.Abs(x), axes, keepdim, operator="ReduceMax")
         case _ if p == -math.inf:
-            return amin(op, op.Abs(x), axes, keepdim)
+            return extremum(op, op.Abs(x), axes, keepdim, operator="ReduceMin")
     return _power_norm(op, x, p, axes, keepdim)
 
 
@@ -52,56 +53,22 @@ def _count_nonzero(op: Builder, x: Tensor, axes: list[int], keepdim: bool) -> Te
     return op.ReduceSum(ones, axes, keepdims=keepdim) if axes else ones
 
 
-def _as(op: Builder, x: Tensor, dtype: DType | None) -> Tensor:
-    return x if dtype is None else cast(op, x, dtype)
-
-
-@lower("aten.linalg_vector_norm")
-def vector_norm(
-    op: Builder,
-    self: Tensor,
-    ord: float = 2,
-    dim: int | Sequence[int] | None = None,
-    keepdim: bool = False,
-    *,
-    dtype: DType | None = None,
-) -> Tensor:
-    """(Σ |x|ᵖ)^(1/p) along `dim`, computed in `dtype`."""
-    return norm_along(op, _as(op, self, dtype), ord, axes_of(dim, len(self.shape)), keepdim)
-
-
-@lower("aten.norm")
-def norm(
-    op: Builder,
-    self: Tensor,
-    p: float | None = 2,
-    dim: Sequence[int] | None = None,
-    keepdim: bool = False,
-    *,
-    dtype: DType | None = None,
-) -> Tensor:
-    """The vector norm under torch's older name; no `p` is the 2-norm."""
-    return vector_norm(op, self, 2 if p is None else p, dim, keepdim, dtype=dtype)
-
-
+@lower("aten.linalg_vector_norm", given={"of_matrices": False})
+@lower("aten.norm", rename={"p": "ord"}, given={"of_matrices": False})
+@lower("aten.frobenius_norm", given={"ord": 2, "of_matrices": False})
 @lower("aten.linalg_norm")
-def linalg_norm(
-    op: Builder,
-    self: Tensor,
-    ord: float | str | None = None,
-    dim: Sequence[int] | None = None,
-    keepdim: bool = False,
-    *,
-    dtype: DType | None = None,
-) -> Tensor:
-    """The 2-norm of all elements when no order is given, else that of vectors or matrices, by the number of dims."""
-    rank = len(self.shape)
-    if ord is None:
-        return vector_norm(op, self, 2, dim, keepdim, dtype=dtype)
-    axes = axes_of(dim, rank)
-    if len(axes) == 1 and not isinstance(ord, str):
-        return vector_norm(op, self, ord, axes, keepdim, dtype=dtype)
-    return matrix_norm(op, self, ord, axes, keepdim, dtype=dtype)
+def norm(
+    op: Builder, self: Tensor, ord: Any = None, dim: int | Sequence[int] | None = None,
+    keepdim: bool = False, *, dtype: DType | None = None, of_matrices: bool = True,
+) -> Tensor:  # fmt: skip
+    """(Σ |x|ᵖ)^(1/p) along `dim`, computed in `dtype`; no order is the 2-norm of all elements.
+
+    torch.linalg.norm of several dims with an order is the norm of matrices.
+    """
+    axes = axes_of(dim, len(self.shape))
+    if of_matrices and ord is not None and (len(axes) != 1 or isinstance(ord, str)):
+        return matrix_norm(op, self, ord, axes, keepdim, dtype=dtype)
+    return norm_along(op, self if dtype is None else cast(op, self, dtype), 2 if ord is None else ord, axes, keepdim)
 
 
 @lower("aten.linalg_matrix_norm")
@@ -115,7 +82,7 @@ def matrix_norm(
     dtype: DType | None = None,
 ) -> Tensor:
     """The Frobenius norm, or the largest or smallest sum of a column (±1) or a row (±∞)."""
-    x, rank = _as(op, self, dtype), len(self.shape)
+    x, rank = self if dtype is None else cast(op, self, dtype), len(self.shape)
     rows, columns = (axis_of(axis, rank) for axis in dim)
     if ord == "fro":
         return norm_along(op, x, 2, [rows, columns], keepdim)
@@ -127,12 +94,6 @@ def matrix_norm(
     if ord > 0 and (x.shape[kept] == 0 or isinstance(x.shape[kept], Expr)):
         result = op.Relu(result)  # of no sums ReduceMax is -∞, and the norm 0
     return result if keepdim else op.Squeeze(result, [rows, columns])
-
-
-@lower("aten.frobenius_norm")
-def frobenius_norm(op: Builder, self: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
-    """The 2-norm of all elements along `dim`."""
-    return norm_along(op, self, 2, axes_of(dim, len(self.shape)), keepdim)
 
 
 # ── distances ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,14 +218,14 @@ def inverse(op: Builder, self: Tensor) -> Tensor:
     return _adjugate(op, self, size) / op.Unsqueeze(op.Det(self), [-1, -2])
 
 
-@lower("aten.linalg_inv_ex", rename={"A": "self"})
-def inverse_unchecked(op: Builder, self: Tensor, *, check_errors: bool = False) -> tuple[Tensor, Tensor]:
+@lower("aten.linalg_inv_ex", rename={"A": "self"}, ignore={"check_errors"})
+def inverse_unchecked(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
     """(the inverse, zeros: no matrix is said to be singular)."""
     return inverse(op, self), full(op, self.shape[:-2], 0, dtypes.INT32)
 
 
-@lower("aten._linalg_check_errors")
-def check_errors(op: Builder, info: Tensor, api_name: str, *, is_matrix: bool) -> None:
+@lower("aten._linalg_check_errors", ignore={"info", "api_name", "is_matrix"})
+def check_errors(op: Builder) -> None:
     """Nothing: where torch raises for a matrix that has no inverse, the model goes on with infinities."""
 
 

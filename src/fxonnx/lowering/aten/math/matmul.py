@@ -6,18 +6,18 @@ needs becomes a lazy view when constants are folded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product
 from fxonnx.lowering.aten.math.contraction import Operand, contract, contract_all, parse_equation
+from fxonnx.lowering.aten.math.linalg import norm_along
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number
 
-_MATRIX_PRODUCT_ABOVE = (
-    25  # rows; torch computes Euclidean distances of more rows by a matrix product (ATen/native/Distance.cpp)
-)
+_MATRIX_PRODUCT_ABOVE = 25  # rows; of more, torch computes Euclidean distances by a product (ATen/native/Distance.cpp)
 
 
 @lower("aten.linear")
@@ -76,22 +76,17 @@ def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float 
     return op.Gemm(mat1, mat2, addend, alpha=None if alpha == 1 else alpha, beta=None if beta in (0, 1) else beta)
 
 
-@lower("aten.baddbmm")
-def baddbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """β·self + α·(batch1 batch2), pair by pair."""
-    return _scaled_sum(op, self, batch1 @ batch2, beta, alpha)
+@lower("aten.baddbmm", rename={"batch1": "mat1", "batch2": "mat2"})
+@lower("aten.addmv", rename={"mat": "mat1", "vec": "mat2"}, computes="β·self + α·(mat vec).")
+def baddbmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β·self + α·(mat1 mat2), pair by pair."""
+    return _scaled_sum(op, self, mat1 @ mat2, beta, alpha)
 
 
 @lower("aten.addbmm")
 def addbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·Σ (batch1 batch2) over the pairs."""
     return _scaled_sum(op, self, op.ReduceSum(batch1 @ batch2, [0], keepdims=0), beta, alpha)
-
-
-@lower("aten.addmv")
-def addmv(op: Builder, self: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """β·self + α·(mat vec)."""
-    return _scaled_sum(op, self, mat @ vec, beta, alpha)
 
 
 @lower("aten.addr")
@@ -170,7 +165,10 @@ def cdist(op: Builder, x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int
     """The p-norm distance of every row of `x1` to every row of `x2`."""
     if p == 2 and compute_mode != 2 and (compute_mode == 1 or _many_rows(x1) or _many_rows(x2)):
         return _euclidean_by_product(op, x1, x2)
-    return _norm(op, op.Unsqueeze(x1, [-2]) - op.Unsqueeze(x2, [-3]), p)
+    difference = op.Unsqueeze(x1, [-2]) - op.Unsqueeze(x2, [-3])
+    if p == math.inf:
+        return op.ReduceMax(op.Abs(difference), [-1], keepdims=0)  # not norm_along's, which puts NaN back
+    return norm_along(op, difference, p, [-1], keepdim=False)
 
 
 def _many_rows(x: Tensor) -> bool:
@@ -184,19 +182,3 @@ def _euclidean_by_product(op: Builder, x1: Tensor, x2: Tensor) -> Tensor:
     swapped = op.Transpose(x2, perm=[*range(rank - 2), rank - 1, rank - 2])
     norms = op.ReduceSumSquare(x1, [-1]) + op.ReduceSumSquare(swapped, [-2])
     return op.Sqrt(op.Relu(norms - x1 @ swapped * 2.0))
-
-
-def _norm(op: Builder, difference: Tensor, p: float) -> Tensor:
-    """The p-norm over the last axis."""
-    match p:
-        case 0:
-            differs = cast(op, op.Not(op.Equal(difference, 0)), dtype_of(difference))
-            return op.ReduceSum(differs, [-1], keepdims=0)
-        case 1:
-            return op.ReduceL1(difference, [-1], keepdims=0)
-        case 2:
-            return op.ReduceL2(difference, [-1], keepdims=0)
-        case _ if p == float("inf"):
-            return op.ReduceMax(op.Abs(difference), [-1], keepdims=0)
-    powers = op.Abs(difference) ** number(op, p, difference)
-    return op.ReduceSum(powers, [-1], keepdims=0) ** number(op, 1.0 / p, difference)

@@ -47,37 +47,21 @@ def exp2(op: Builder, self: Tensor) -> Tensor:
     return number(op, 2, self) ** self
 
 
-@lower("aten.log2", promote=FLOAT)
+@lower("aten.log2", promote=FLOAT, given={"base": 2})
+@lower("aten.log10", promote=FLOAT, given={"base": 10})
 @in_single
-def log2(op: Builder, self: Tensor) -> Tensor:
-    """log(x) / log(2); a quotient, not a product, gives integers for powers of two."""
-    return op.Log(self) / math.log(2)
+def log(op: Builder, self: Tensor, base: int) -> Tensor:
+    """log(x) / log(base); a quotient, not a product, gives integers for powers of two."""
+    return op.Log(self) / math.log(base)
 
 
-@lower("aten.log10", promote=FLOAT)
+@lower("aten.logaddexp", promote=FLOAT, given={"unit": 1.0})
+@lower("aten.logaddexp2", promote=FLOAT, given={"unit": math.log(2)})
 @in_single
-def log10(op: Builder, self: Tensor) -> Tensor:
-    """log(x) / log(10)."""
-    return op.Log(self) / math.log(10)
-
-
-@lower("aten.logaddexp", promote=FLOAT)
-@in_single
-def logaddexp(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """log(exp(x) + exp(y)) = max(x, y) + log(1 + exp(-|x - y|)); equal infinities stay."""
-    return _log_of_sum(op, self, other, 1.0)
-
-
-@lower("aten.logaddexp2", promote=FLOAT)
-@in_single
-def logaddexp2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """log₂(2ˣ + 2ʸ), likewise."""
-    return _log_of_sum(op, self, other, math.log(2))
-
-
-def _log_of_sum(op: Builder, x: Tensor, y: Tensor, unit: float) -> Tensor:
-    difference = op.Where(op.Equal(x, y), 0.0, op.Abs(x - y))
-    return op.Max(x, y) + log1p(op, op.Exp(difference * -unit)) / unit
+def logaddexp(op: Builder, self: Tensor, other: Tensor, unit: float) -> Tensor:
+    """log(exp(x) + exp(y)) = max(x, y) + log(1 + exp(-|x - y|)); equal infinities stay. To base 2, by log 2 as unit."""
+    difference = op.Where(op.Equal(self, other), 0.0, op.Abs(self - other))
+    return op.Max(self, other) + log1p(op, op.Exp(difference * -unit)) / unit
 
 
 @lower("aten.xlogy", promote=FLOAT)
@@ -203,10 +187,7 @@ def erfinv(op: Builder, self: Tensor) -> Tensor:
     """The inverse of erf, in float32."""
     _needs_single(self, "erfinv")
     w = -op.Log((1.0 - self) * (self + 1.0))
-    central, tail = (
-        _polynomial(op, w - 2.5, _ERFINV_CENTRAL),
-        _polynomial(op, op.Sqrt(w) - 3.0, _ERFINV_TAIL),
-    )
+    central, tail = _polynomial(op, w - 2.5, _ERFINV_CENTRAL), _polynomial(op, op.Sqrt(w) - 3.0, _ERFINV_TAIL)
     inverse = op.Where(w < 5.0, central, tail) * self
     return op.Where(op.IsInf(w), self * math.inf, inverse)
 
@@ -321,60 +302,35 @@ def digamma(op: Builder, self: Tensor) -> Tensor:
 
 # ── modified Bessel functions ──
 
-# A&S 9.8.1 to 9.8.4: up to 3.75 in powers of (x / 3.75)², beyond, times √x·exp(-x), of 3.75 / x.
+# A&S 9.8.1 to 9.8.4, by order: up to 3.75 in powers of (x / 3.75)², beyond, times √x·exp(-x), of 3.75 / x.
 # Relative errors below 2.2e-7.
-_I0 = (1.0, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813)
-_I0_FAR = (
-    0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281, -0.02057706, 0.02635537, -0.01647633, 0.00392377,
-)  # fmt: skip
-_I1 = (0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411)
-_I1_FAR = (
-    0.39894228, -0.03988024, -0.00362018, 0.00163801, -0.01031555, 0.02282967, -0.02895312, 0.01787654, -0.00420059,
-)  # fmt: skip
 _NEAR = 3.75
+# fmt: off
+_BESSEL = (
+    ((1.0, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813),
+     (0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281, -0.02057706, 0.02635537, -0.01647633, 0.00392377)),
+    ((0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411),
+     (0.39894228, -0.03988024, -0.00362018, 0.00163801, -0.01031555, 0.02282967, -0.02895312, 0.01787654, -0.00420059)),
+)
+# fmt: on
 
 
-@lower("aten.i0", "aten.special_i0", "aten.special_modified_bessel_i0", promote=FLOAT)
+@lower("aten.i0", "aten.special_i0", "aten.special_modified_bessel_i0", promote=FLOAT, given={"order": 0})
+@lower("aten.special_i0e", promote=FLOAT, given={"order": 0, "scaled": True})
+@lower("aten.special_i1", "aten.special_modified_bessel_i1", promote=FLOAT, given={"order": 1})
+@lower("aten.special_i1e", promote=FLOAT, given={"order": 1, "scaled": True})
 @in_single
-def i0(op: Builder, self: Tensor) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, in float32."""
+def bessel(op: Builder, self: Tensor, order: int, scaled: bool = False) -> Tensor:
+    """The modified Bessel function of the first kind of an order, in float32; scaled, times exp(-|x|)."""
+    _needs_single(self, "a modified Bessel function")
     x = op.Abs(self)
-    near, far = _bessel(op, self, _I0, _I0_FAR)
-    return op.Where(x < _NEAR, near, op.Exp(x) * far)
-
-
-@lower("aten.special_i0e", promote=FLOAT)
-@in_single
-def i0e(op: Builder, self: Tensor) -> Tensor:
-    """exp(-|x|)·I₀(x)."""
-    x = op.Abs(self)
-    near, far = _bessel(op, self, _I0, _I0_FAR)
-    return op.Where(x < _NEAR, op.Exp(-x) * near, far)
-
-
-@lower("aten.special_i1", "aten.special_modified_bessel_i1", promote=FLOAT)
-@in_single
-def i1(op: Builder, self: Tensor) -> Tensor:
-    """The modified Bessel function of the first kind of order 1, in float32."""
-    x = op.Abs(self)
-    near, far = _bessel(op, self, _I1, _I1_FAR)
-    return op.Where(x < _NEAR, self * near, op.Sign(self) * (op.Exp(x) * far))
-
-
-@lower("aten.special_i1e", promote=FLOAT)
-@in_single
-def i1e(op: Builder, self: Tensor) -> Tensor:
-    """exp(-|x|)·I₁(x)."""
-    x = op.Abs(self)
-    near, far = _bessel(op, self, _I1, _I1_FAR)
-    return op.Where(x < _NEAR, op.Exp(-x) * (self * near), op.Sign(self) * far)
-
-
-def _bessel(op: Builder, x: Tensor, near: Sequence[float], far: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """The near polynomial, and the far one over √|x|."""
-    _needs_single(x, "a modified Bessel function")
-    ratio, length = x / _NEAR, op.Abs(x)
-    return _polynomial(op, ratio * ratio, near), _polynomial(op, op.Div(_NEAR, length), far) / op.Sqrt(length)
+    for_near, for_far = _BESSEL[order]
+    ratio = self / _NEAR
+    near = _polynomial(op, ratio * ratio, for_near)
+    far = _polynomial(op, op.Div(_NEAR, x), for_far) / op.Sqrt(x)
+    near = self * near if order == 1 else near
+    near, far = (op.Exp(-x) * near, far) if scaled else (near, op.Exp(x) * far)
+    return op.Where(x < _NEAR, near, op.Sign(self) * far if order == 1 else far)
 
 
 # ── divisors ──

@@ -172,18 +172,12 @@ def glu(op: Builder, self: Tensor, dim: int = -1) -> Tensor:
 # ── softmax ──
 
 
-@lower("aten.softmax.int", "aten._softmax", "aten.special_softmax")
-def softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Tensor:
-    """exp(x) / Σ exp(x) along `dim`, in `dtype` when it is given. A scalar counts as one element."""
-    return _softmax(op, "Softmax", self, dim, FLOAT32 if half_to_float else dtype)
-
-
-@lower("aten.log_softmax.int", "aten._log_softmax", "aten.special_log_softmax")
-def log_softmax(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, half_to_float: bool = False) -> Tensor:
-    """x - log Σ exp(x) along `dim`, in `dtype` when it is given. A scalar counts as one element."""
-    return _softmax(op, "LogSoftmax", self, dim, FLOAT32 if half_to_float else dtype)
-
-
-def _softmax(op: Builder, operator: str, x: Tensor, dim: int, dtype: DType | None) -> Tensor:
-    x = x if dtype is None else cast(op, x, dtype)
+@lower("aten.softmax.int", "aten._softmax", "aten.special_softmax", given={"operator": "Softmax"})
+@lower("aten.log_softmax.int", "aten._log_softmax", "aten.special_log_softmax", given={"operator": "LogSoftmax"})
+def softmax(
+    op: Builder, self: Tensor, dim: int, dtype: DType | None = None, half_to_float: bool = False, *, operator: str
+) -> Tensor:
+    """exp(x) / Σ exp(x) along `dim`, or its logarithm, in `dtype` when it is given. A scalar counts as one element."""
+    dtype = FLOAT32 if half_to_float else dtype
+    x = self if dtype is None else cast(op, self, dtype)
     return like_self(op, getattr(op, operator)(as_vector(op, x), axis=axis_of(dim, len(x.shape))), x)

@@ -17,7 +17,7 @@ def per_axis(values: int | Sequence[int], count: int) -> list[int]:
     return listed * count if len(listed) == 1 else listed
 
 
-@lower("aten.conv1d", "aten.conv2d", "aten.conv3d")
+@lower("aten.conv1d", "aten.conv2d", "aten.conv3d", "aten._convolution_mode")
 def conv(
     op: Builder,
     input: Tensor,
@@ -85,7 +85,8 @@ def _transposed_further(
     return product if bias is None else product + op.Unsqueeze(bias, list(range(1, len(behind) + 1)))
 
 
-@lower("aten.convolution", "aten._convolution", "aten.convolution_overrideable")
+@lower("aten.convolution", "aten._convolution", "aten.convolution_overrideable",
+       ignore={"benchmark", "deterministic", "cudnn_enabled", "allow_tf32"})  # fmt: skip
 def convolution(
     op: Builder,
     input: Tensor,
@@ -97,29 +98,10 @@ def convolution(
     transposed: bool,
     output_padding: Sequence[int],
     groups: int,
-    benchmark: bool = False,
-    deterministic: bool = False,
-    cudnn_enabled: bool = True,
-    allow_tf32: bool = True,
 ) -> Tensor:
     """Any convolution, transposed or not."""
     if transposed:
         return conv_transpose(op, input, weight, bias, stride, padding, output_padding, groups, dilation)
-    return conv(op, input, weight, bias, stride, padding, dilation, groups)
-
-
-@lower("aten._convolution_mode")
-def convolution_mode(
-    op: Builder,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: str,
-    dilation: Sequence[int],
-    groups: int,
-) -> Tensor:
-    """A convolution whose padding is named."""
     return conv(op, input, weight, bias, stride, padding, dilation, groups)
 
 

@@ -15,20 +15,14 @@ from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape, widened
 
+_OF_GRADIENTS = ("scale_grad_by_freq", "sparse")
 _SUM, _MEAN, _MAX = range(3)  # torch.nn.functional.embedding_bag's modes as aten numbers them
 _REDUCE = {_SUM: "ReduceSum", _MEAN: "ReduceMean", _MAX: "ReduceMax"}
 
 
-@lower("aten.embedding")
-def embedding(
-    op: Builder,
-    weight: Tensor,
-    indices: Tensor,
-    padding_idx: int = -1,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Tensor:
-    """The table's row for every index; `padding_idx` concerns gradients only."""
+@lower("aten.embedding", ignore={"padding_idx", "scale_grad_by_freq", "sparse"})
+def embedding(op: Builder, weight: Tensor, indices: Tensor) -> Tensor:
+    """The table's row for every index."""
     return op.Gather(weight, indices, axis=0)
 
 
@@ -43,55 +37,33 @@ def embedding_renorm(op: Builder, self: Tensor, indices: Tensor, max_norm: float
     return op.Where(longer, self * (max_norm / (norms + 1e-7)), self)  # torch's ε
 
 
-@lower("aten.embedding_bag")
+@lower("aten.embedding_bag", given={"counts_from_end": True}, ignore=_OF_GRADIENTS)
+@lower("aten._embedding_bag", "aten._embedding_bag_forward_only", ignore=_OF_GRADIENTS)
 def embedding_bag(
-    op: Builder,
-    weight: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    scale_grad_by_freq: bool = False,
-    mode: int = _SUM,
-    sparse: bool = False,
-    per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> tuple[Tensor | None, ...]:
-    """The same, with a padding index that may be counted from the table's end."""
-    padding = -1 if padding_idx is None else weight.shape[0] + padding_idx if padding_idx < 0 else padding_idx
-    rest = (per_sample_weights, include_last_offset, padding)
-    return embedding_bag_of(op, weight, indices, offsets, scale_grad_by_freq, mode, sparse, *rest)
-
-
-@lower("aten._embedding_bag", "aten._embedding_bag_forward_only")
-def embedding_bag_of(
-    op: Builder,
-    weight: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    scale_grad_by_freq: bool = False,
-    mode: int = _SUM,
-    sparse: bool = False,
-    per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int = -1,
-) -> tuple[Tensor | None, ...]:
+    op: Builder, weight: Tensor, indices: Tensor, offsets: Tensor, mode: int = _SUM,
+    per_sample_weights: Tensor | None = None, include_last_offset: bool = False, padding_idx: Dim | None = None,
+    *, counts_from_end: bool = False,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Rows summed, averaged or their maxima taken in bags; bag `b` holds the indices from `offsets[b]` on.
 
-    An empty bag is zeros. Only the first result exists: the others serve gradients.
+    An empty bag is zeros. Only the first result exists: the others serve gradients. A negative padding index is none,
+    or one counted from the table's end.
     """
+    padding = padding_idx
+    if isinstance(padding, int) and padding < 0:
+        padding = weight.shape[0] + padding if counts_from_end else None
     rows = op.Gather(weight, indices, axis=0)
     if per_sample_weights is not None:
         rows = rows * op.Unsqueeze(per_sample_weights, [1])
-    padded = not isinstance(padding_idx, int) or padding_idx >= 0
-    length = None if padded or include_last_offset else _length_of_equal_bags(op, indices, offsets)
+    length = None if padding is not None or include_last_offset else _length_of_equal_bags(op, indices, offsets)
     if length is not None:
         bags = reshape(op, rows, (offsets.shape[0], length, weight.shape[1]))
         return getattr(op, _REDUCE[mode])(bags, [1], keepdims=0), None, None, None
     # The rows of one more bag are dropped at the end: those behind the last offset, and those at the padding index.
     count = offsets.shape[0] - 1 if include_last_offset else offsets.shape[0]
     bag = _bag_of_each_index(op, indices, offsets)
-    if padded:
-        bag = op.Where(op.Equal(indices, cast(op, op.size(padding_idx), dtype_of(indices))), op.size(count), bag)
+    if padding is not None:
+        bag = op.Where(op.Equal(indices, cast(op, op.size(padding), dtype_of(indices))), op.size(count), bag)
     return cast(op, _reduced(op, widened(op, rows), bag, count, mode), dtype_of(rows)), None, None, None
 
 

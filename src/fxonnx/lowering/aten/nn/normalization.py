@@ -16,7 +16,7 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape, wi
 # ── by layer ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.layer_norm")
+@lower("aten.layer_norm", ignore={"cudnn_enable"})
 def layer_norm(
     op: Builder,
     input: Tensor,
@@ -24,7 +24,6 @@ def layer_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
-    cudnn_enable: bool = True,
 ) -> Tensor:
     """(x - mean) / √(variance + ε) over the last axes, scaled and shifted. Ba et al. 2016."""
     scale = _filled(op, normalized_shape, 1, input) if weight is None else weight
@@ -64,7 +63,7 @@ def _filled(op: Builder, dims: Sequence[Dim], value: float, like: Tensor) -> Any
 # ── by batch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.batch_norm")
+@lower("aten.batch_norm", ignore={"momentum", "cudnn_enabled"})
 def batch_norm(
     op: Builder,
     input: Tensor,
@@ -73,9 +72,7 @@ def batch_norm(
     running_mean: Tensor | None,
     running_var: Tensor | None,
     training: bool,
-    momentum: float,
     eps: float,
-    cudnn_enabled: bool = True,
 ) -> Tensor:
     """(x - mean) / √(variance + ε) per channel, by running statistics or the batch's own. Ioffe and Szegedy 2015."""
     if 0 in input.shape:
@@ -121,7 +118,7 @@ def _affine(op: Builder, x: Tensor, weight: Tensor | None, bias: Tensor | None) 
 # ── by group and instance ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.group_norm")
+@lower("aten.group_norm", ignore={"cudnn_enabled"})
 def group_norm(
     op: Builder,
     input: Tensor,
@@ -129,7 +126,6 @@ def group_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
-    cudnn_enabled: bool = True,
 ) -> Tensor:
     """Each group of channels normalized over itself, then scaled and shifted per channel. Wu and He 2018.
 
@@ -143,7 +139,7 @@ def group_norm(
     return _affine(op, normalized, weight, bias)
 
 
-@lower("aten.instance_norm")
+@lower("aten.instance_norm", ignore={"momentum", "cudnn_enabled"})
 def instance_norm(
     op: Builder,
     input: Tensor,
@@ -152,9 +148,7 @@ def instance_norm(
     running_mean: Tensor | None,
     running_var: Tensor | None,
     use_input_stats: bool,
-    momentum: float,
     eps: float,
-    cudnn_enabled: bool = True,
 ) -> Tensor:
     """Each channel of each sample normalized over its spatial axes, or by running statistics. Ulyanov et al. 2016."""
     if not use_input_stats:
@@ -193,17 +187,9 @@ def fused_rms_norm(
     return rms_norm(op, input, normalized_shape, weight, eps), _inverse_deviation(op, wide, axes, _epsilon(input, eps))
 
 
-@lower("aten.native_group_norm")
+@lower("aten.native_group_norm", ignore={"N", "C", "HxW"})
 def native_group_norm(
-    op: Builder,
-    input: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    N: Dim,
-    C: Dim,
-    HxW: Dim,
-    group: int,
-    eps: float,
+    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, group: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(group_norm, mean, 1 / √(variance + ε)) with the statistics [N, groups]."""
     grouped = reshape(op, input, (input.shape[0], group, product(input.shape[1:]) // group))
@@ -217,16 +203,16 @@ def _inverse_deviation(op: Builder, centred: Tensor, axes: list[int], eps: float
     return op.Reciprocal(op.Sqrt(op.ReduceMean(centred * centred, axes) + number(op, eps, centred)))
 
 
-@lower("aten._native_batch_norm_legit.no_stats")
+@lower("aten._native_batch_norm_legit.no_stats", ignore={"training", "momentum"})
 def batch_norm_without_running_statistics(
-    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
+    op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(result, mean, 1 / √(variance + ε)) by the batch's own statistics."""
     result, mean, variance = _by_batch_statistics(op, input, weight, bias, eps)
     return result, *_saved(op, input, mean, variance, eps)
 
 
-@lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update")
+@lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update", ignore={"momentum"})
 def batch_norm_without_training(
     op: Builder,
     input: Tensor,
@@ -234,7 +220,6 @@ def batch_norm_without_training(
     bias: Tensor | None,
     running_mean: Tensor,
     running_var: Tensor,
-    momentum: float,
     eps: float,
 ) -> tuple[Tensor | None, ...]:
     """(batch_norm by running statistics, nothing else: torch leaves the other results empty)."""
@@ -263,9 +248,7 @@ def batch_norm_with_statistics(
     if not training:
         if running_mean is None or running_var is None:
             raise Unsupported("a batch_norm by running statistics without any")
-        result, empty, *_ = batch_norm_without_training(
-            op, input, weight, bias, running_mean, running_var, momentum, eps
-        )
+        result, empty, *_ = batch_norm_without_training(op, input, weight, bias, running_mean, running_var, eps)
         return result, empty, empty, running_mean, running_var
     result, mean, variance = _by_batch_statistics(op, input, weight, bias, eps)
     saved_mean, deviation = _saved(op, input, mean, variance, eps)
@@ -321,7 +304,7 @@ def _unbiased(op: Builder, variance: Tensor, x: Tensor) -> Tensor:
 @lower("aten._weight_norm")
 def weight_norm(op: Builder, v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     """g · v / |v|, the norm taken over every axis but `dim`. Salimans and Kingma 2016."""
-    return v * (g / norm_except_dim(op, v, 2, dim))
+    return weight_norm_interface(op, v, g, dim)[0]
 
 
 @lower("aten._weight_norm_interface")

@@ -52,6 +52,14 @@ def _grown(op: Builder, x: Tensor, pads: Sequence[Dim], mode: str, value: float 
 
 
 @lower("aten.pad")
+@lower("aten.constant_pad_nd", given={"mode": "constant"}, computes="`self` padded with a number.")
+@lower("aten._pad_circular", given={"mode": "circular"}, computes="`self` continued periodically.")
+@lower("aten.reflection_pad1d", "aten.reflection_pad2d", "aten.reflection_pad3d",
+       rename={"padding": "pad"}, given={"mode": "reflect"},
+       computes="`self` mirrored at its border, the border element not repeated.")  # fmt: skip
+@lower("aten.replication_pad1d", "aten.replication_pad2d", "aten.replication_pad3d",
+       rename={"padding": "pad"}, given={"mode": "replicate"},
+       computes="`self` continued with its border elements.")  # fmt: skip
 def pad_(op: Builder, self: Tensor, pad: Sequence[Dim], mode: str = "constant", value: float | None = None) -> Tensor:
     """`self` padded by torch.nn.functional.pad's rules."""
     if mode not in _MODES:
@@ -59,31 +67,7 @@ def pad_(op: Builder, self: Tensor, pad: Sequence[Dim], mode: str = "constant", 
     return padded(op, self, pad, mode, value)
 
 
-@lower("aten.constant_pad_nd")
-def constant_pad(op: Builder, self: Tensor, pad: Sequence[Dim], value: float = 0) -> Tensor:
-    """`self` padded with a number."""
-    return padded(op, self, pad, "constant", value)
-
-
 @lower("aten._pad_enum")
 def pad_enum(op: Builder, self: Tensor, pad: Sequence[Dim], mode: int, value: float | None = None) -> Tensor:
     """`self` padded in a mode given by its number."""
     return padded(op, self, pad, _MODE_NAMES[mode], value)
-
-
-@lower("aten._pad_circular")
-def circular_pad(op: Builder, self: Tensor, pad: Sequence[Dim]) -> Tensor:
-    """`self` continued periodically."""
-    return padded(op, self, pad, "circular")
-
-
-@lower("aten.reflection_pad1d", "aten.reflection_pad2d", "aten.reflection_pad3d")
-def reflection_pad(op: Builder, self: Tensor, padding: Sequence[Dim]) -> Tensor:
-    """`self` mirrored at its border, the border element not repeated."""
-    return padded(op, self, padding, "reflect")
-
-
-@lower("aten.replication_pad1d", "aten.replication_pad2d", "aten.replication_pad3d")
-def replication_pad(op: Builder, self: Tensor, padding: Sequence[Dim]) -> Tensor:
-    """`self` continued with its border elements."""
-    return padded(op, self, padding, "replicate")

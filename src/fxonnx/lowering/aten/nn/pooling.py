@@ -78,34 +78,17 @@ def _attributes(axes: Sequence[Windows]) -> dict[str, Any]:
 # ── maxima ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.max_pool1d", "aten.max_pool2d", "aten.max_pool3d")
+@lower("aten.max_pool1d", "aten.max_pool2d", "aten.max_pool3d", given={"outputs": 1})
+@lower(
+    "aten.max_pool1d_with_indices", "aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices", given={"outputs": 2}
+)  # fmt: skip
 def max_pool(
-    op: Builder,
-    self: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0,),
-    dilation: Sequence[int] = (1,),
-    ceil_mode: bool = False,
-) -> Tensor:
-    """The largest element of each window."""
+    op: Builder, self: Tensor, kernel_size: Sequence[int], stride: Sequence[int] = (), padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,), ceil_mode: bool = False, *, outputs: int,
+) -> Any:  # fmt: skip
+    """The largest element of each window, and where it stands among the elements of its channel if that is asked."""
     axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs=1))
-
-
-@lower("aten.max_pool1d_with_indices", "aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices")
-def max_pool_with_indices(
-    op: Builder,
-    self: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0,),
-    dilation: Sequence[int] = (1,),
-    ceil_mode: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """The largest element of each window, and where it stands among the elements of its channel."""
-    axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs=2))
+    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs))
 
 
 def _max_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> Any:
@@ -150,31 +133,14 @@ def _lowest(x: Tensor) -> float:
     return -math.inf if dtype.is_float else int(np.iinfo(dtype.numpy).min)
 
 
-@lower("aten.max_unpool2d")
-def max_unpool2d(op: Builder, self: Tensor, indices: Tensor, output_size: Sequence[Dim]) -> Tensor:
-    """Every element put where `indices` say in a channel of zeros."""
-    return _unpooled(op, self, indices, output_size)
-
-
-@lower("aten.max_unpool3d")
-def max_unpool3d(
-    op: Builder,
-    self: Tensor,
-    indices: Tensor,
-    output_size: Sequence[Dim],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (),
-) -> Tensor:
+@lower("aten.max_unpool2d", "aten.max_unpool3d", ignore={"stride", "padding"})
+def max_unpool(op: Builder, self: Tensor, indices: Tensor, output_size: Sequence[Dim]) -> Tensor:
     """Every element put where `indices` say in a channel of zeros; stride and padding only check the size."""
-    return _unpooled(op, self, indices, output_size)
-
-
-def _unpooled(op: Builder, x: Tensor, indices: Tensor, sizes: Sequence[Dim]) -> Tensor:
-    leading = tuple(x.shape[: len(x.shape) - len(sizes)])
-    flat = (*leading, product(x.shape[len(leading) :]))
-    zeros = full(op, (*leading, product(sizes)), 0, dtype_of(x))
-    filled = op.ScatterElements(zeros, reshape(op, indices, flat), reshape(op, x, flat), axis=-1)
-    return reshape(op, filled, (*leading, *sizes))
+    leading = tuple(self.shape[: len(self.shape) - len(output_size)])
+    flat = (*leading, product(self.shape[len(leading) :]))
+    zeros = full(op, (*leading, product(output_size)), 0, dtype_of(self))
+    filled = op.ScatterElements(zeros, reshape(op, indices, flat), reshape(op, self, flat), axis=-1)
+    return reshape(op, filled, (*leading, *output_size))
 
 
 # ── averages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -262,7 +228,8 @@ def adaptive_max_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> 
         return _largest_of_all(op, self, count)
     even = _even_windows(tuple(self.shape[-count:]), output_size)
     if even is not None:
-        return max_pool_with_indices(op, self, even)
+        pooled: tuple[Tensor, Tensor] = max_pool(op, self, even, outputs=2)
+        return pooled
     return largest(op, self, output_size), indices_of_maxima(op, self, output_size)
 
 

@@ -118,47 +118,29 @@ def _values(op: Builder, steps: Tensor, grid: Grid) -> Tensor:
 # ── quantized_decomposed: what torch.export writes of a quantized model ──
 
 
+_PLURAL = {"scales": "scale", "zero_points": "zero_point"}
+
+
 @lower("quantized_decomposed.quantize_per_tensor")
-def quantize_per_tensor(
-    op: Builder, input: Tensor, scale: Any, zero_point: Any, quant_min: Any, quant_max: Any, dtype: DType
-) -> Tensor:
-    """One scale for all."""
-    return quantize(op, input, Grid(scale, zero_point, quant_min, quant_max, dtype))
+@lower("quantized_decomposed.quantize_per_channel", rename=_PLURAL)
+def quantize_with(
+    op: Builder, input: Tensor, scale: Any, zero_point: Any, quant_min: Any, quant_max: Any, dtype: DType,
+    axis: int | None = None,
+) -> Tensor:  # fmt: skip
+    """One scale for all, or one for each slice along an axis."""
+    axis = None if axis is None else axis_of(axis, len(input.shape))
+    return quantize(op, input, Grid(scale, zero_point, quant_min, quant_max, dtype, axis))
 
 
 @lower("quantized_decomposed.dequantize_per_tensor")
-def dequantize_per_tensor(
+@lower("quantized_decomposed.dequantize_per_channel", rename=_PLURAL)
+def dequantize_with(
     op: Builder, input: Tensor, scale: Any, zero_point: Any, quant_min: Any, quant_max: Any, dtype: DType,
-    *, out_dtype: DType | None = None,
+    axis: int | None = None, *, out_dtype: DType | None = None,
 ) -> Tensor:  # fmt: skip
-    """One scale for all."""
-    grid = Grid(scale, zero_point, quant_min, quant_max, dtype)
-    return dequantize(op, input, grid, out_dtype or dtypes.FLOAT32)
-
-
-@lower("quantized_decomposed.quantize_per_channel")
-def quantize_per_channel(
-    op: Builder,
-    input: Tensor,
-    scales: Tensor,
-    zero_points: Tensor,
-    axis: int,
-    quant_min: int,
-    quant_max: int,
-    dtype: DType,
-) -> Tensor:
-    """A scale for each slice along an axis."""
-    axis = axis_of(axis, len(input.shape))
-    return quantize(op, input, Grid(scales, zero_points, quant_min, quant_max, dtype, axis))
-
-
-@lower("quantized_decomposed.dequantize_per_channel")
-def dequantize_per_channel(
-    op: Builder, input: Tensor, scales: Tensor, zero_points: Tensor | None, axis: int, quant_min: int, quant_max: int,
-    dtype: DType, *, out_dtype: DType | None = None,
-) -> Tensor:  # fmt: skip
-    """A scale for each slice along an axis."""
-    grid = Grid(scales, zero_points, quant_min, quant_max, dtype, axis_of(axis, len(input.shape)))
+    """One scale for all, or one for each slice along an axis."""
+    axis = None if axis is None else axis_of(axis, len(input.shape))
+    grid = Grid(scale, zero_point, quant_min, quant_max, dtype, axis)
     return dequantize(op, input, grid, out_dtype or dtypes.FLOAT32)
 
 

@@ -154,63 +154,50 @@ def _relu_step(op: Builder, given: Tensor, kept: Tensor, hidden: Tensor) -> tupl
     return (op.Relu(given + kept),)
 
 
-LSTM = Recurrence("LSTM", _lstm_step, (0, 3, 1, 2), states=2)
-GRU = Recurrence("GRU", _gru_step, (1, 0, 2), attributes={"linear_before_reset": 1})
-RNN_TANH = Recurrence("RNN", _tanh_step, (0,))
-RNN_RELU = Recurrence("RNN", _relu_step, (0,), attributes={"activations": ["Relu"]})
+RECURRENCES = {
+    "LSTM": Recurrence("LSTM", _lstm_step, (0, 3, 1, 2), states=2),
+    "GRU": Recurrence("GRU", _gru_step, (1, 0, 2), attributes={"linear_before_reset": 1}),
+    "RNN": Recurrence("RNN", _tanh_step, (0,)),
+    "RNN_RELU": Recurrence("RNN", _relu_step, (0,), attributes={"activations": ["Relu"]}),
+}
 
 
 # ── what torch calls ──
 
 
-@lower("aten.lstm.input")
-def lstm(
-    op: Builder, input: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], has_biases: bool, num_layers: int,
-    dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+@lower("aten.lstm.input", given={"kind": "LSTM"})
+@lower("aten.gru.input", given={"kind": "GRU"})
+@lower("aten.rnn_tanh.input", given={"kind": "RNN"})
+@lower("aten.rnn_relu.input", given={"kind": "RNN_RELU"})
+def recurrent(
+    op: Builder, input: Tensor, hx: Any, params: Sequence[Tensor], has_biases: bool, num_layers: int,
+    dropout: float, train: bool, bidirectional: bool, batch_first: bool, *, kind: str,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Long short-term memory: the outputs of the last layer, every layer's last hidden and last cell state."""
-    _refuse_dropout(dropout, train, num_layers)
-    stack = Stack(LSTM, has_biases, num_layers, 1 + bidirectional, batch_first)
-    return _run(op, stack, input, hx, params)
+    """The outputs of the last layer, and every layer's last hidden state; of an LSTM its last cell state as well."""
+    if train and dropout and num_layers > 1:
+        raise Unsupported(f"dropout={dropout} between the layers is random; compile with mode='eval'")
+    stack = Stack(RECURRENCES[kind], has_biases, num_layers, 1 + bidirectional, batch_first)
+    return _run(op, stack, input, _states(hx), params)
 
 
-@lower("aten.lstm_cell")
-def lstm_cell(
-    op: Builder, input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor,
-    b_ih: Tensor | None = None, b_hh: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """One step of an LSTM: hidden and cell state, [batch, hidden]."""
-    given, kept = op.Gemm(input, w_ih, b_ih, transB=1), op.Gemm(hx[0], w_hh, b_hh, transB=1)
-    return _lstm_step(op, given, kept, *hx)
+@lower("aten.lstm_cell", given={"kind": "LSTM"})
+@lower("aten.gru_cell", given={"kind": "GRU"})
+@lower("aten.rnn_tanh_cell", given={"kind": "RNN"})
+@lower("aten.rnn_relu_cell", given={"kind": "RNN_RELU"})
+def cell(
+    op: Builder, input: Tensor, hx: Any, w_ih: Tensor, w_hh: Tensor,
+    b_ih: Tensor | None = None, b_hh: Tensor | None = None, *, kind: str,
+) -> Tensor | tuple[Tensor, ...]:  # fmt: skip
+    """One step: the hidden state, [batch, hidden]; of an LSTM the cell state as well."""
+    states = _states(hx)
+    given, kept = op.Gemm(input, w_ih, b_ih, transB=1), op.Gemm(states[0], w_hh, b_hh, transB=1)
+    after = RECURRENCES[kind].step(op, given, kept, *states)
+    return after if len(after) > 1 else after[0]
 
 
-def _single_state(name: str, recurrence: Recurrence) -> None:
-    """Register a layer and its cell that carry a hidden state alone."""
-
-    @lower(f"aten.{name}.input")
-    def layer(
-        op: Builder, input: Tensor, hx: Tensor, params: Sequence[Tensor], has_biases: bool, num_layers: int,
-        dropout: float, train: bool, bidirectional: bool, batch_first: bool,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        """The outputs of the last layer, and every layer's last hidden state."""
-        _refuse_dropout(dropout, train, num_layers)
-        stack = Stack(recurrence, has_biases, num_layers, 1 + bidirectional, batch_first)
-        return _run(op, stack, input, [hx], params)
-
-    @lower(f"aten.{name}_cell")
-    def cell(
-        op: Builder, input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor,
-        b_ih: Tensor | None = None, b_hh: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
-        """One step: the hidden state, [batch, hidden]."""
-        given, kept = op.Gemm(input, w_ih, b_ih, transB=1), op.Gemm(hx, w_hh, b_hh, transB=1)
-        (hidden,) = recurrence.step(op, given, kept, hx)
-        return hidden
-
-
-_single_state("gru", GRU)
-_single_state("rnn_tanh", RNN_TANH)
-_single_state("rnn_relu", RNN_RELU)
+def _states(hx: Any) -> Sequence[Tensor]:
+    """The hidden state alone, or with an LSTM's cell state."""
+    return [hx] if isinstance(hx, Tensor) else hx
 
 
 @lower("aten.lstm.data", "aten.gru.data", "aten.rnn_tanh.data", "aten.rnn_relu.data")
@@ -220,11 +207,6 @@ def packed(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """A PackedSequence, whose layout follows from data: nothing in ONNX steps through it."""
     raise Unsupported("a PackedSequence: give the layer the padded tensor, and mask what follows a sequence's end")
-
-
-def _refuse_dropout(dropout: float, train: bool, layers: int) -> None:
-    if train and dropout and layers > 1:
-        raise Unsupported(f"dropout={dropout} between the layers is random; compile with mode='eval'")
 
 
 # ── weights and states ──

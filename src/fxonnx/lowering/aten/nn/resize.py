@@ -9,7 +9,7 @@ One body serves both overloads of an op: `self` with a scale per axis, and `inpu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide
-from fxonnx.lowering.registry import Body, Unsupported, lower
+from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of
 
 _CUBIC = -0.75  # torch's cubic coefficient (ATen/native/UpSample.h)
@@ -101,45 +101,24 @@ def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any
 # ── nearest ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.upsample_nearest1d", "aten.upsample_nearest2d", "aten.upsample_nearest3d", rename=_NAMES)
+@lower("aten.upsample_nearest1d", "aten.upsample_nearest2d", "aten.upsample_nearest3d",
+       rename=_NAMES, given={"exact": False})  # fmt: skip
+@lower("aten._upsample_nearest_exact1d", "aten._upsample_nearest_exact2d", "aten._upsample_nearest_exact3d",
+       rename=_NAMES, given={"exact": True})  # fmt: skip
 def upsample_nearest(
-    op: Builder,
-    self: Tensor,
-    output_size: Sequence[Dim] | None,
-    scales: Factor = None,
-    scales_d: Factor = None,
-    scales_h: Factor = None,
-    scales_w: Factor = None,
-    scale_factors: Sequence[float] | None = None,
-) -> Tensor:
-    """The element at ⌊i / scale⌋."""
+    op: Builder, self: Tensor, output_size: Sequence[Dim] | None, scales: Factor = None, scales_d: Factor = None,
+    scales_h: Factor = None, scales_w: Factor = None, scale_factors: Sequence[float] | None = None, *, exact: bool,
+) -> Tensor:  # fmt: skip
+    """The element at ⌊i / scale⌋; exact, at ⌊(i + ½) / scale⌋, the one whose centre is nearest."""
     axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
-    if all(map(_reads_like_onnx, axes)):
-        attributes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if exact or all(map(_reads_like_onnx, axes)):
+        coordinates, rounding = ("half_pixel", "round_prefer_ceil") if exact else ("asymmetric", "floor")
+        attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
         return _resized(op, self, axes, mode="nearest", **attributes)
     x = self
     for number, axis in enumerate(axes, start=2):
         x = op.Gather(x, _nearest(axis), axis=number) if axis.before != axis.after else x
     return x
-
-
-@lower(
-    "aten._upsample_nearest_exact1d", "aten._upsample_nearest_exact2d", "aten._upsample_nearest_exact3d", rename=_NAMES
-)
-def upsample_nearest_exact(
-    op: Builder,
-    self: Tensor,
-    output_size: Sequence[Dim] | None,
-    scales: Factor = None,
-    scales_d: Factor = None,
-    scales_h: Factor = None,
-    scales_w: Factor = None,
-    scale_factors: Sequence[float] | None = None,
-) -> Tensor:
-    """The element at ⌊(i + ½) / scale⌋: the one whose centre is nearest."""
-    axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
-    attributes = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"}
-    return _resized(op, self, axes, mode="nearest", **attributes)
 
 
 def _reads_like_onnx(axis: Resizing) -> bool:
@@ -165,79 +144,32 @@ def _nearest(axis: Resizing) -> np.ndarray:
 # ── linear and cubic ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_trilinear3d", rename=_NAMES)
-def upsample_linear(
-    op: Builder,
-    self: Tensor,
-    output_size: Sequence[Dim] | None,
-    align_corners: bool,
-    scales: Factor = None,
-    scales_d: Factor = None,
-    scales_h: Factor = None,
-    scales_w: Factor = None,
-    scale_factors: Sequence[float] | None = None,
-) -> Tensor:
-    """Linear interpolation along each spatial axis."""
-    factors = _factors(self, scale_factors, scales, scales_d, scales_h, scales_w)
-    return _interpolated(op, self, output_size, factors, align_corners, mode="linear")
+_CUBIC_TOLD = {"mode": "cubic", "cubic_coeff_a": _CUBIC}
+_SHRINKING_LINEARLY = {"mode": "linear", "exclude_outside": 1, "antialias": 1}
+_SHRINKING_CUBICALLY = {**_SHRINKING_LINEARLY, "mode": "cubic", "cubic_coeff_a": _CUBIC_ANTIALIASED}
 
 
-_ALONG_TWO_AXES = {
-    "upsample_bicubic2d": (
-        "Cubic convolution along both spatial axes. Keys 1981.",
-        {"mode": "cubic", "cubic_coeff_a": _CUBIC},
-    ),
-    "_upsample_bilinear2d_aa": (
-        "Linear interpolation with a kernel as wide as the step when shrinking, as PIL does it.",
-        {"mode": "linear", "exclude_outside": 1, "antialias": 1},
-    ),
-    "_upsample_bicubic2d_aa": (
-        "Cubic convolution with a kernel as wide as the step when shrinking, as PIL does it.",
-        {"mode": "cubic", "cubic_coeff_a": _CUBIC_ANTIALIASED, "exclude_outside": 1, "antialias": 1},
-    ),
-}
+@lower("aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_trilinear3d",
+       rename=_NAMES, given={"attributes": {"mode": "linear"}})  # fmt: skip
+@lower("aten.upsample_bicubic2d", rename=_NAMES, given={"attributes": _CUBIC_TOLD})
+@lower("aten._upsample_bilinear2d_aa", rename=_NAMES, given={"attributes": _SHRINKING_LINEARLY})
+@lower("aten._upsample_bicubic2d_aa", rename=_NAMES, given={"attributes": _SHRINKING_CUBICALLY})
+def interpolate(
+    op: Builder, self: Tensor, output_size: Sequence[Dim] | None, align_corners: bool, scales: Factor = None,
+    scales_d: Factor = None, scales_h: Factor = None, scales_w: Factor = None,
+    scale_factors: Sequence[float] | None = None, *, attributes: Mapping[str, Any],
+) -> Tensor:  # fmt: skip
+    """Linear interpolation along each spatial axis, or cubic convolution (Keys 1981).
 
-
-def _along_two_axes(name: str, what: str, attributes: dict[str, Any]) -> Body:
-    def body(
-        op: Builder,
-        self: Tensor,
-        output_size: Sequence[Dim] | None,
-        align_corners: bool,
-        scales_h: Factor = None,
-        scales_w: Factor = None,
-        scale_factors: Sequence[float] | None = None,
-    ) -> Tensor:
-        factors = _factors(self, scale_factors, None, None, scales_h, scales_w)
-        return _interpolated(op, self, output_size, factors, align_corners, **attributes)
-
-    body.__name__, body.__doc__ = name, what
-    return body
-
-
-for _name, (_what, _attributes) in _ALONG_TWO_AXES.items():
-    lower(f"aten.{_name}", rename=_NAMES)(_along_two_axes(_name, _what, _attributes))
-
-
-def _interpolated(
-    op: Builder,
-    x: Tensor,
-    sizes: Sequence[Dim] | None,
-    factors: Sequence[Factor],
-    align_corners: bool,
-    **attributes: Any,
-) -> Tensor:
-    """Resize between the centres of the outermost elements (`align_corners`) or between their edges.
-
-    With aligned corners factors only give the sizes.
+    Antialiased, with a kernel as wide as the step when shrinking, as PIL does it. Between the centres of the outermost
+    elements (`align_corners`) or between their edges; with aligned corners factors only give the sizes.
     """
-    if not dtype_of(x).is_float:
-        raise Unsupported(f"an interpolation of {dtype_of(x)}, which torch rounds in a way of its own")
+    if not dtype_of(self).is_float:
+        raise Unsupported(f"an interpolation of {dtype_of(self)}, which torch rounds in a way of its own")
     if align_corners and "antialias" in attributes:
         raise Unsupported("an antialiased resize with aligned corners, which ONNX means differently than torch")
-    axes = plan(x, sizes, factors)
+    axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
     if align_corners:
         axes = [Resizing(axis.before, axis.after, None if axis.after is not None else axis.factor) for axis in axes]
-    return _resized(
-        op, x, axes, coordinate_transformation_mode="align_corners" if align_corners else "half_pixel", **attributes
-    )
+    coordinates = "align_corners" if align_corners else "half_pixel"
+    return _resized(op, self, axes, coordinate_transformation_mode=coordinates, **attributes)

@@ -85,29 +85,20 @@ def _register(name: str, kind: Kind, promote: Promotion, when: str | None) -> No
         """Along one axis, cut or padded with zeros to `n` points."""
         return _along(op, pairs_of(op, self), [n], [dim], norm, kind)
 
-    @lower(f"aten.fft_{name}2", promote=promote, when=when)
-    def along_two(
-        op: Builder,
-        self: Tensor,
-        s: Sequence[Dim] | None = None,
-        dim: Sequence[int] = (-2, -1),
-        norm: str | None = None,
-    ) -> Tensor:
-        """Along two axes, each cut or padded with zeros to its size in `s`."""
-        return _along(op, pairs_of(op, self), s or [None] * len(dim), dim, norm, kind)
-
+    @lower(f"aten.fft_{name}2", promote=promote, when=when, given={"usual": (-2, -1)})
     @lower(f"aten.fft_{name}n", promote=promote, when=when)
     def along_some(
-        op: Builder,
-        self: Tensor,
-        s: Sequence[Dim] | None = None,
-        dim: Sequence[int] | None = None,
-        norm: str | None = None,
-    ) -> Tensor:
-        """Along some axes; by default as many of the last ones as `s` has sizes, or all."""
+        op: Builder, self: Tensor, s: Sequence[Dim] | None = None, dim: Sequence[int] | None = None,
+        norm: str | None = None, usual: Sequence[int] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Along some axes, each cut or padded with zeros to its size in `s`.
+
+        By default along the last two, or of the op for any number as many as `s` has sizes, or all.
+        """
         x = pairs_of(op, self)
-        count = len(x.shape) - 1 if s is None else len(s)
-        dims = range(-count, 0) if dim is None else dim
+        dims = dim if dim is not None else usual
+        if dims is None:
+            dims = range(-(len(x.shape) - 1 if s is None else len(s)), 0)
         return _along(op, x, s or [None] * len(dims), dims, norm, kind)
 
 

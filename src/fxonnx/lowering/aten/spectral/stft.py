@@ -59,60 +59,31 @@ def framing(
     return Framing(n_fft, hop or n_fft // 4, window, normalized)
 
 
-@lower("aten.stft")
-def stft_real(
-    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
-    window: Tensor | None = None, normalized: bool = False, onesided: bool | None = None,
-    return_complex: bool | None = None, align_to_window: bool | None = None,
-) -> Tensor:  # fmt: skip
-    """The transform of real frames, as pairs: torch's `return_complex=False`."""
-    pairs = op.Unsqueeze(self, [-1])
-    return stft(op, pairs, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window)
-
-
-@lower("aten.stft", promote=_SELF, when=COMPLEX)
+@lower("aten.stft", ignore={"return_complex"}, given={"center": False, "of_reals": True})
+@lower("aten.stft.center", ignore={"return_complex"}, given={"of_reals": True})
+@lower("aten.stft", ignore={"return_complex"}, given={"center": False}, promote=_SELF, when=COMPLEX)
+@lower("aten.stft.center", ignore={"return_complex"}, promote=_SELF, when=COMPLEX)
 def stft(
     op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
-    window: Tensor | None = None, normalized: bool = False, onesided: bool | None = None,
-    return_complex: bool | None = None, align_to_window: bool | None = None,
+    window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
+    onesided: bool | None = None, align_to_window: bool | None = None, *, of_reals: bool = False,
 ) -> Tensor:  # fmt: skip
-    """The transform of each frame: [batch, points, frames], or without a batch."""
+    """The transform of each frame: [batch, points, frames], or without a batch, as pairs.
+
+    Centred, of a signal that is padded so that a frame's middle lies on each step. Real frames, whose transform torch
+    is asked for as pairs (`return_complex=False`), become pairs first.
+    """
+    signal = op.Unsqueeze(self, [-1]) if of_reals else self
+    signal = _centered(op, signal, n_fft, pad_mode) if center else signal
     if align_to_window:
         raise Unsupported("align_to_window=True; cut the signal before")
-    is_real = self.shape[-1] == 1
+    is_real = signal.shape[-1] == 1
     half = is_real and onesided is not False
     kind = "r2c" if half else "r2c whole" if is_real else "c2c"
-    frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
-    is_large = matrix_size(kind, n_fft) * 4 > MATRIX_BYTES or dtype_of(self) is dtypes.FLOAT64
+    frames = framing(op, n_fft, hop_length, win_length, window, normalized, signal)
+    is_large = matrix_size(kind, n_fft) * 4 > MATRIX_BYTES or dtype_of(signal) is dtypes.FLOAT64
     transformed = _by_operator if is_large else _by_convolution
-    return in_batch(op, self, 3, lambda signal: transformed(op, signal, frames, kind))
-
-
-@lower("aten.stft.center")
-def stft_center_real(
-    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
-    window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
-    onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None,
-) -> Tensor:  # fmt: skip
-    """The same, of a signal that is padded so that a frame's middle lies on each step."""
-    pairs = op.Unsqueeze(self, [-1])
-    padded = _centered(op, pairs, n_fft, pad_mode) if center else pairs
-    return stft(
-        op, padded, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window
-    )
-
-
-@lower("aten.stft.center", promote=_SELF, when=COMPLEX)
-def stft_center(
-    op: Builder, self: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
-    window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
-    onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None,
-) -> Tensor:  # fmt: skip
-    """The same, of a signal that is padded so that a frame's middle lies on each step."""
-    padded = _centered(op, self, n_fft, pad_mode) if center else self
-    return stft(
-        op, padded, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window
-    )
+    return in_batch(op, signal, 3, lambda x: transformed(op, x, frames, kind))
 
 
 def _centered(op: Builder, x: Tensor, n_fft: int, mode: str) -> Tensor:

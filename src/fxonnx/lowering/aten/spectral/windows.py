@@ -18,22 +18,13 @@ from fxonnx.ir.dims import Dim
 from fxonnx.lowering.registry import Unsupported, lower
 
 
-@lower("aten.hann_window")
-def hann_window(op: Builder, window_length: Dim, periodic: bool = True, dtype: DType | None = None) -> Tensor:
-    """sin² from 0 to π."""
-    return hamming_window(op, window_length, periodic, 0.5, 0.5, dtype)
-
-
+@lower("aten.hann_window", given={"alpha": 0.5, "beta": 0.5})
 @lower("aten.hamming_window")
 def hamming_window(
-    op: Builder,
-    window_length: Dim,
-    periodic: bool = True,
-    alpha: float = 0.54,
-    beta: float = 0.46,
+    op: Builder, window_length: Dim, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46,
     dtype: DType | None = None,
-) -> Tensor:
-    """alpha - beta · cos, over one period."""
+) -> Tensor:  # fmt: skip
+    """alpha - beta · cos, over one period; with ½ twice, sin² from 0 to π."""
     return _window(op, window_length, periodic, dtype, lambda x: alpha - beta * np.cos(2 * np.pi * x))
 
 

@@ -16,78 +16,34 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, reshape
 # ── one value everywhere ──
 
 
-@lower("aten.zeros", "aten.empty.memory_format", "aten._efficientzerotensor")
-def zeros(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """A tensor of zeros; so is an empty one, whose content nobody may rely on."""
-    return full(op, size, 0, dtype or dtypes.FLOAT32)
-
-
-@lower("aten.empty_strided", "aten.empty_permuted")
-def empty(
-    op: Builder, size: Sequence[Dim], stride: Any = None, physical_layout: Any = None, dtype: DType | None = None
-) -> Tensor:
-    """Zeros; the layout in memory does not concern values."""
-    return full(op, size, 0, dtype or dtypes.FLOAT32)
-
-
-@lower("aten.ones")
-def ones(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """A tensor of ones."""
-    return full(op, size, 1, dtype or dtypes.FLOAT32)
+# The ops whose name says the value; an empty tensor is one of zeros, as nobody may rely on its content.
+_ZEROS, _ONES = {"fill_value": 0.0}, {"fill_value": 1.0}
 
 
 @lower("aten.full.default", runtime={"fill_value"})
+@lower("aten.zeros", "aten.empty.memory_format", "aten._efficientzerotensor", given=_ZEROS, computes="Zeros.")
+@lower("aten.empty_strided", "aten.empty_permuted", given=_ZEROS, ignore={"stride", "physical_layout"})
+@lower("aten.ones", given=_ONES, computes="Ones.")
 def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """A tensor of one value, in the value's own dtype unless another is given."""
     return _filled(op, size, fill_value, dtype or _number_dtype(fill_value))
 
 
-@lower("aten.zeros_like", "aten.empty_like")
-def zeros_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Zeros in the shape of another tensor, and in its dtype unless one is given."""
-    return full(op, self.shape, 0, dtype or dtype_of(self))
-
-
-@lower("aten.ones_like")
-def ones_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Ones in the shape of another tensor, and in its dtype unless one is given."""
-    return full(op, self.shape, 1, dtype or dtype_of(self))
-
-
 @lower("aten.full_like", runtime={"fill_value"})
+@lower("aten.fill", rename={"value": "fill_value"}, runtime={"fill_value"})
+@lower("aten.zeros_like", "aten.empty_like", "aten.zero", given=_ZEROS, computes="Zeros like another tensor.")
+@lower("aten.ones_like", given=_ONES, computes="Ones like another tensor.")
 def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value in the shape of another tensor, and in its dtype unless one is given."""
     return _filled(op, self.shape, fill_value, dtype or dtype_of(self))
 
 
-@lower("aten.new_zeros", "aten.new_empty", "aten.new_empty_strided")
-def new_zeros(op: Builder, self: Tensor, size: Sequence[Dim], stride: Any = None, dtype: DType | None = None) -> Tensor:
-    """Zeros of a shape, in another tensor's dtype unless one is given."""
-    return full(op, size, 0, dtype or dtype_of(self))
-
-
-@lower("aten.new_ones")
-def new_ones(op: Builder, self: Tensor, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """Ones of a shape, in another tensor's dtype unless one is given."""
-    return full(op, size, 1, dtype or dtype_of(self))
-
-
 @lower("aten.new_full", runtime={"fill_value"})
+@lower("aten.new_zeros", "aten.new_empty", "aten.new_empty_strided", given=_ZEROS, ignore={"stride"})
+@lower("aten.new_ones", given=_ONES, computes="Ones of a shape, in another tensor's dtype by default.")
 def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value of a shape, in another tensor's dtype unless one is given."""
     return _filled(op, size, fill_value, dtype or dtype_of(self))
-
-
-@lower("aten.fill", runtime={"value"})
-def fill(op: Builder, self: Tensor, value: Any) -> Tensor:
-    """The value, in the shape and dtype of another tensor."""
-    return _filled(op, self.shape, value, dtype_of(self))
-
-
-@lower("aten.zero")
-def zero(op: Builder, self: Tensor) -> Tensor:
-    """Zeros in the shape and dtype of another tensor."""
-    return full(op, self.shape, 0, dtype_of(self))
 
 
 @lower("aten.scalar_tensor", runtime={"s"})
@@ -180,28 +136,21 @@ def eye(op: Builder, n: Dim, m: Dim | None = None, dtype: DType | None = None) -
     return op.EyeLike(full(op, [n, n if m is None else m], 0, dtype or dtypes.FLOAT32))
 
 
-@lower("aten.tril")
-def tril(op: Builder, self: Tensor, diagonal: Dim = 0) -> Tensor:
-    """The last two axes with 0 above a diagonal."""
-    return op.Trilu(self, as_tensor(op, diagonal, dtypes.INT64), upper=0)
+@lower("aten.tril", given={"upper": False}, computes="The last two axes with 0 above a diagonal.")
+@lower("aten.triu", given={"upper": True}, computes="The last two axes with 0 below a diagonal.")
+def triangle(op: Builder, self: Tensor, diagonal: Dim = 0, *, upper: bool) -> Tensor:
+    """The last two axes with 0 above a diagonal, or below it for the upper triangle."""
+    return op.Trilu(self, as_tensor(op, diagonal, dtypes.INT64), upper=int(upper))
 
 
-@lower("aten.triu")
-def triu(op: Builder, self: Tensor, diagonal: Dim = 0) -> Tensor:
-    """The last two axes with 0 below a diagonal."""
-    return op.Trilu(self, as_tensor(op, diagonal, dtypes.INT64), upper=1)
-
-
-@lower("aten.tril_indices")
-def tril_indices(op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType | None = None) -> Tensor:
-    """Rows and columns of the elements on and below a diagonal, row by row."""
-    return cast(op, op.NonZero(tril(op, full(op, [row, col], 1, dtypes.INT64), offset)), dtype or dtypes.INT64)
-
-
-@lower("aten.triu_indices")
-def triu_indices(op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType | None = None) -> Tensor:
-    """Rows and columns of the elements on and above a diagonal, row by row."""
-    return cast(op, op.NonZero(triu(op, full(op, [row, col], 1, dtypes.INT64), offset)), dtype or dtypes.INT64)
+@lower("aten.tril_indices", given={"upper": False})
+@lower("aten.triu_indices", given={"upper": True})
+def triangle_indices(
+    op: Builder, row: Dim, col: Dim, offset: Dim = 0, dtype: DType | None = None, *, upper: bool
+) -> Tensor:
+    """Rows and columns of the elements of a triangle with its diagonal, row by row."""
+    ones = full(op, [row, col], 1, dtypes.INT64)
+    return cast(op, op.NonZero(triangle(op, ones, offset, upper=upper)), dtype or dtypes.INT64)
 
 
 @lower("aten.one_hot")

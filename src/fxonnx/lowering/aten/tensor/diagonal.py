@@ -66,19 +66,16 @@ def diag_embed(op: Builder, self: Tensor, offset: int = 0, dim1: int = -2, dim2:
     return movedim(op, matrices, [-2, -1], [dim1, dim2])
 
 
-@lower("aten.diag")
-def diag(op: Builder, self: Tensor, diagonal: int = 0) -> Tensor:
+@lower("aten.diag", rename={"diagonal": "offset"})
+def diag(op: Builder, self: Tensor, offset: int = 0) -> Tensor:
     """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
-    return diag_embed(op, self, diagonal) if len(self.shape) == 1 else _diagonal_of(op, self, diagonal)
+    return diag_embed(op, self, offset) if len(self.shape) == 1 else diagonal(op, self, offset)
 
 
 @lower("aten.diagflat")
 def diagflat(op: Builder, self: Tensor, offset: int = 0) -> Tensor:
     """The matrix with all elements on its diagonal."""
     return diag_embed(op, op.Reshape(self, [-1]), offset)
-
-
-_diagonal_of = diagonal  # `diag` has an argument of that name
 
 
 @lower("aten.diagonal_scatter")

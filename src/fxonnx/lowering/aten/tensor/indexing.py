@@ -185,8 +185,8 @@ def index_select(op: Builder, self: Tensor, dim: int, index: Tensor) -> Tensor:
     return like_self(op, found, self)
 
 
-@lower("aten.gather")
-def gather(op: Builder, self: Tensor, dim: int, index: Tensor, sparse_grad: bool = False) -> Tensor:
+@lower("aten.gather", ignore={"sparse_grad"})
+def gather(op: Builder, self: Tensor, dim: int, index: Tensor) -> Tensor:
     """`self[i][index[i, j]]` along `dim`: one element per element of `index`, which may be smaller than `self`."""
     if index.shape and len(index.shape) != len(self.shape):  # torch lets an empty index have any rank
         return op.Gather(flat(op, self), index, axis=0)

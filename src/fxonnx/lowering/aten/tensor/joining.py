@@ -14,7 +14,7 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, modulo, product
-from fxonnx.lowering.aten.tensor.shape import atleast_1d, atleast_2d, atleast_3d, flatten, movedim, swap, without
+from fxonnx.lowering.aten.tensor.shape import atleast_3d, flatten, lifted, movedim, swap, without
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, positions, reshape
@@ -53,14 +53,14 @@ def stack(op: Builder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 @lower("aten.hstack", promote=_JOINED)
 def hstack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the second axis, vectors along their only one."""
-    parts = [atleast_1d(op, tensor) for tensor in tensors]
+    parts = [lifted(op, tensor, 1) for tensor in tensors]
     return joined(op, parts, min(1, len(parts[0].shape) - 1))
 
 
 @lower("aten.vstack", "aten.row_stack", promote=_JOINED)
 def vstack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the first axis; vectors are rows."""
-    return joined(op, [atleast_2d(op, tensor) for tensor in tensors], 0)
+    return joined(op, [lifted(op, tensor, 2) for tensor in tensors], 0)
 
 
 @lower("aten.dstack", promote=_JOINED)
@@ -186,26 +186,18 @@ def tensor_split_at(op: Builder, self: Tensor, indices: Sequence[Dim], dim: int 
     return [cut(op, self, axis, start, end) for start, end in zip([0, *indices], [*indices, LAST], strict=True)]
 
 
-@lower("aten.hsplit.int", "aten.hsplit.array")
-def hsplit(op: Builder, self: Tensor, sections: int = 0, indices: Sequence[Dim] = ()) -> list[Tensor]:
-    """Cut along the second axis (a vector's only one), into equal sections or between indices."""
-    return _split_along(op, self, min(1, len(self.shape) - 1), sections, indices)
+_CUT = "Cut along the {} axis (a vector along its only one), into equal sections or between indices."
 
 
-@lower("aten.vsplit.int", "aten.vsplit.array")
-def vsplit(op: Builder, self: Tensor, sections: int = 0, indices: Sequence[Dim] = ()) -> list[Tensor]:
-    """Cut along the first axis, into equal sections or between indices."""
-    return _split_along(op, self, 0, sections, indices)
-
-
-@lower("aten.dsplit.int", "aten.dsplit.array")
-def dsplit(op: Builder, self: Tensor, sections: int = 0, indices: Sequence[Dim] = ()) -> list[Tensor]:
-    """Cut along the third axis, into equal sections or between indices."""
-    return _split_along(op, self, 2, sections, indices)
-
-
-def _split_along(op: Any, x: Any, axis: int, sections: int, indices: Sequence[Dim]) -> list[Any]:
-    return even_parts(op, x, sections, axis) if sections else tensor_split_at(op, x, indices, axis)
+@lower("aten.hsplit.int", "aten.hsplit.array", given={"axis": 1}, computes=_CUT.format("second"))
+@lower("aten.vsplit.int", "aten.vsplit.array", given={"axis": 0}, computes=_CUT.format("first"))
+@lower("aten.dsplit.int", "aten.dsplit.array", given={"axis": 2}, computes=_CUT.format("third"))
+def split_along(
+    op: Builder, self: Tensor, sections: int = 0, indices: Sequence[Dim] = (), *, axis: int
+) -> list[Tensor]:
+    """Cut along an axis, at most the last one."""
+    axis = min(axis, len(self.shape) - 1)
+    return even_parts(op, self, sections, axis) if sections else tensor_split_at(op, self, indices, axis)
 
 
 @lower("aten.unbind.int", "aten.unbind_copy.int")
@@ -273,6 +265,8 @@ def _rolled(op: Any, x: Any, shift: Dim, axis: int) -> Any:
 
 
 @lower("aten.flip")
+@lower("aten.fliplr", given={"dims": (1,)}, computes="Columns in reverse order.")
+@lower("aten.flipud", given={"dims": (0,)}, computes="Rows in reverse order.")
 def flip(op: Builder, self: Tensor, dims: Sequence[int]) -> Tensor:
     """The order of elements along `dims` reversed."""
     axes = axes_of(dims, len(self.shape)) if dims and self.shape else []
@@ -280,18 +274,6 @@ def flip(op: Builder, self: Tensor, dims: Sequence[int]) -> Tensor:
         return self
     backwards = [-1] * len(axes)
     return op.Slice(self, backwards, [FIRST] * len(axes), axes, backwards)
-
-
-@lower("aten.fliplr")
-def fliplr(op: Builder, self: Tensor) -> Tensor:
-    """Columns in reverse order."""
-    return flip(op, self, [1])
-
-
-@lower("aten.flipud")
-def flipud(op: Builder, self: Tensor) -> Tensor:
-    """Rows in reverse order."""
-    return flip(op, self, [0])
 
 
 @lower("aten.rot90")

@@ -14,7 +14,6 @@ from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
-from fxonnx.lowering.aten.nn.activation import SELU_ALPHA, SELU_SCALE
 from fxonnx.lowering.promote import as_tensor
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full
@@ -22,55 +21,41 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full
 # ── the two generators ──
 
 
-def _uniform(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
+def uniform_of(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
     """Uniform in [0, 1)."""
-    return _generated(op, "RandomUniform", dims, dtype)
+    return drawn(op, dims, dtype, operator="RandomUniform")
 
 
 def _normal(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
     """Normal with mean 0 and deviation 1."""
-    return _generated(op, "RandomNormal", dims, dtype)
+    return drawn(op, dims, dtype, operator="RandomNormal")
 
 
-def _generated(op: Builder, operator: str, dims: Sequence[Dim], dtype: DType) -> Tensor:
-    """Drawn in float32 or float64, the dtypes that runtimes generate."""
-    drawn = dtype if dtype is dtypes.FLOAT64 else dtypes.FLOAT32
-    if dims and not any(isinstance(dim, Expr) for dim in dims):
-        return cast(op, getattr(op, operator)(shape=list(dims), dtype=drawn), dtype)
-    return cast(op, getattr(op, f"{operator}Like")(full(op, dims, 0, drawn)), dtype)
+@lower("aten.rand", given={"operator": "RandomUniform"}, computes="Uniform in [0, 1).")
+@lower("aten.randn", given={"operator": "RandomNormal"}, computes="Normal with mean 0 and deviation 1.")
+def drawn(op: Builder, size: Sequence[Dim], dtype: DType | None = None, *, operator: str) -> Tensor:
+    """Uniform in [0, 1), or normal with mean 0 and deviation 1.
+
+    Drawn in float32 or float64, the dtypes that runtimes generate.
+    """
+    dtype = dtype or dtypes.FLOAT32
+    wide = dtype if dtype is dtypes.FLOAT64 else dtypes.FLOAT32
+    if size and not any(isinstance(dim, Expr) for dim in size):
+        return cast(op, getattr(op, operator)(shape=list(size), dtype=wide), dtype)
+    return cast(op, getattr(op, f"{operator}Like")(full(op, size, 0, wide)), dtype)
 
 
-# ── uniform and normal ──
-
-
-@lower("aten.rand")
-def rand(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """Uniform in [0, 1)."""
-    return _uniform(op, size, dtype or dtypes.FLOAT32)
-
-
-@lower("aten.rand_like")
-def rand_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Uniform in [0, 1), in the shape of another tensor."""
-    return _uniform(op, self.shape, dtype or dtype_of(self))
-
-
-@lower("aten.randn")
-def randn(op: Builder, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
-    """Normal with mean 0 and deviation 1."""
-    return _normal(op, size, dtype or dtypes.FLOAT32)
-
-
-@lower("aten.randn_like")
-def randn_like(op: Builder, self: Tensor, dtype: DType | None = None) -> Tensor:
-    """Normal with mean 0 and deviation 1, in the shape of another tensor."""
-    return _normal(op, self.shape, dtype or dtype_of(self))
+@lower("aten.rand_like", given={"operator": "RandomUniform"})
+@lower("aten.randn_like", given={"operator": "RandomNormal"})
+def drawn_like(op: Builder, self: Tensor, dtype: DType | None = None, *, operator: str) -> Tensor:
+    """Uniform in [0, 1), or normal with mean 0 and deviation 1, in the shape of another tensor."""
+    return drawn(op, self.shape, dtype or dtype_of(self), operator=operator)
 
 
 @lower("aten.uniform", rename={"from": "start"})
 def uniform(op: Builder, self: Tensor, start: float = 0.0, to: float = 1.0) -> Tensor:
     """Uniform in [from, to), in the shape and dtype of another tensor."""
-    return _moved(op, _uniform(op, self.shape, dtype_of(self)), start, to - start)
+    return moved(op, uniform_of(op, self.shape, dtype_of(self)), start, to - start)
 
 
 @lower("aten.random", rename={"from": "start"})
@@ -84,13 +69,13 @@ def random(op: Builder, self: Tensor, start: int | None = None, to: int | None =
 @lower("aten.normal_functional", "aten.normal.out")
 def normal_like(op: Builder, self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Normal with a mean and a deviation, in the shape and dtype of another tensor."""
-    return _moved(op, _normal(op, self.shape, dtype_of(self)), mean, std)
+    return moved(op, _normal(op, self.shape, dtype_of(self)), mean, std)
 
 
 @lower("aten.normal.float_float")
 def normal_of_size(op: Builder, mean: float, std: float, size: Sequence[Dim], dtype: DType | None = None) -> Tensor:
     """Normal with a mean and a deviation, of a shape."""
-    return _moved(op, _normal(op, size, dtype or dtypes.FLOAT32), mean, std)
+    return moved(op, _normal(op, size, dtype or dtypes.FLOAT32), mean, std)
 
 
 @lower("aten.normal.Tensor_Tensor", "aten.normal.Tensor_float", "aten.normal.float_Tensor")
@@ -100,7 +85,8 @@ def normal(op: Builder, mean: Any, std: Any = 1.0) -> Tensor:
     return _normal(op, like.shape, dtype_of(like)) * std + mean
 
 
-def _moved(op: Builder, x: Tensor, start: float, scale: float) -> Tensor:
+def moved(op: Builder, x: Tensor, start: float, scale: float) -> Tensor:
+    """start + scale·x."""
     x = x if scale == 1 else x * float(scale)
     return x if start == 0 else x + float(start)
 
@@ -124,14 +110,14 @@ def _integers(op: Builder, dims: Sequence[Dim], low: Any, high: Any) -> Tensor:
     """From uniform doubles, whose 53 bits are enough for all ranges that torch's own generator serves without bias."""
     start, end = as_tensor(op, low, dtypes.INT64), as_tensor(op, high, dtypes.INT64)
     span = op.Cast(end - start, to=dtypes.FLOAT64)
-    drawn = op.Cast(_uniform(op, dims, dtypes.FLOAT64) * span, to=dtypes.INT64)
+    drawn = op.Cast(uniform_of(op, dims, dtypes.FLOAT64) * span, to=dtypes.INT64)
     return op.Min(drawn, end - start - 1) + start
 
 
 @lower("aten.randperm")
 def randperm(op: Builder, n: Dim, dtype: DType | None = None) -> Tensor:
     """0 … n - 1 in random order: the order that sorts as many random numbers."""
-    drawn = _uniform(op, [n], dtypes.FLOAT64)
+    drawn = uniform_of(op, [n], dtypes.FLOAT64)
     _, order = op.TopK(drawn, [n], axis=0)
     return cast(op, order, dtype or dtypes.INT64)
 
@@ -142,24 +128,18 @@ def randperm(op: Builder, n: Dim, dtype: DType | None = None) -> Tensor:
 @lower("aten.bernoulli.default")
 def bernoulli(op: Builder, self: Tensor) -> Tensor:
     """1 with the probability that each element gives, else 0."""
-    return _events(op, self.shape, self, dtype_of(self))
+    return events(op, self.shape, self, dtype_of(self))
 
 
-@lower("aten.bernoulli.p")
-def bernoulli_of(op: Builder, self: Tensor, p: float = 0.5) -> Tensor:
-    """1 with probability p, else 0, in the shape and dtype of another tensor."""
-    return _events(op, self.shape, float(p), dtype_of(self))
+@lower("aten.bernoulli.p", "aten.bernoulli.Tensor")
+def bernoulli_by(op: Builder, self: Tensor, p: float | Tensor = 0.5) -> Tensor:
+    """1 with probability p, a number or a tensor, else 0, in the shape and dtype of another tensor."""
+    return expand(op, events(op, self.shape, p, dtype_of(self)), self.shape)
 
 
-@lower("aten.bernoulli.Tensor")
-def bernoulli_by(op: Builder, self: Tensor, p: Tensor) -> Tensor:
-    """1 with probability p, a tensor, else 0, in the shape and dtype of another tensor."""
-    return expand(op, _events(op, self.shape, p, dtype_of(self)), self.shape)
-
-
-def _events(op: Builder, dims: Sequence[Dim], probability: Any, dtype: DType) -> Tensor:
+def events(op: Builder, dims: Sequence[Dim], probability: Any, dtype: DType) -> Tensor:
     """A uniform number in [0, 1) is below p with probability p."""
-    drawn = _uniform(op, dims, dtypes.FLOAT32)
+    drawn = uniform_of(op, dims, dtypes.FLOAT32)
     return cast(op, drawn < as_tensor(op, probability, dtypes.FLOAT32), dtype)
 
 
@@ -181,110 +161,32 @@ def multinomial(op: Builder, self: Tensor, num_samples: Dim, replacement: bool =
 
 def _gumbel(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
     """-log(-log(u)) of a uniform u; a number too small to be drawn keeps u from 0."""
-    drawn = op.Max(_uniform(op, dims, dtypes.FLOAT32), 1e-38)
+    drawn = op.Max(uniform_of(op, dims, dtypes.FLOAT32), 1e-38)
     return cast(op, -op.Log(-op.Log(drawn)), dtype)
 
 
 @lower("aten.exponential")
 def exponential(op: Builder, self: Tensor, lambd: float = 1.0) -> Tensor:
     """-log(1 - u) / λ of a uniform u, in the shape and dtype of another tensor."""
-    drawn = 1 - _uniform(op, self.shape, dtype_of(self))
+    drawn = 1 - uniform_of(op, self.shape, dtype_of(self))
     return -op.Log(drawn) / float(lambd)
 
 
 @lower("aten.geometric")
 def geometric(op: Builder, self: Tensor, p: float) -> Tensor:
     """⌈log(1 - u) / log(1 - p)⌉ of a uniform u: the first success among events of probability p."""
-    drawn = op.Log(1 - _uniform(op, self.shape, dtypes.FLOAT32))
+    drawn = op.Log(1 - uniform_of(op, self.shape, dtypes.FLOAT32))
     return cast(op, op.Max(op.Ceil(drawn / math.log1p(-p)), 1), dtype_of(self))
 
 
 @lower("aten.cauchy")
 def cauchy(op: Builder, self: Tensor, median: float = 0.0, sigma: float = 1.0) -> Tensor:
     """median + σ·tan(π(u - ½)) of a uniform u."""
-    angle = (_uniform(op, self.shape, dtypes.FLOAT32) - 0.5) * math.pi
-    return cast(op, _moved(op, op.Tan(angle), median, sigma), dtype_of(self))
+    angle = (uniform_of(op, self.shape, dtypes.FLOAT32) - 0.5) * math.pi
+    return cast(op, moved(op, op.Tan(angle), median, sigma), dtype_of(self))
 
 
 @lower("aten.log_normal")
 def log_normal(op: Builder, self: Tensor, mean: float = 1.0, std: float = 2.0) -> Tensor:
     """exp of a normal number."""
-    return op.Exp(_moved(op, _normal(op, self.shape, dtype_of(self)), mean, std))
-
-
-# ── dropout ──
-
-
-@lower("aten.dropout")
-def dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
-    """The input itself outside training; in training each element is 0 with probability p, else divided by 1 - p.
-
-    Srivastava et al. 2014.
-    """
-    return input if not train or p == 0 else native_dropout(op, input, p, train)[0]
-
-
-@lower("aten.native_dropout")
-def native_dropout(op: Builder, input: Tensor, p: float, train: bool | None = True) -> tuple[Tensor, Tensor]:
-    """Dropout, and the mask of what was kept."""
-    if train is False or p == 0:
-        return input, full(op, input.shape, True, dtypes.BOOL)
-    if p == 1:
-        return input * 0, full(op, input.shape, False, dtypes.BOOL)
-    return op.Dropout(input, as_tensor(op, float(p), dtypes.FLOAT32), as_tensor(op, True, dtypes.BOOL), _outputs=2)
-
-
-@lower("aten.feature_dropout")
-def feature_dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
-    """Dropout of whole channels: one event for each place on the first two axes. Tompson et al. 2015."""
-    if not train or p == 0:
-        return input
-    if p == 1:
-        return input * 0
-    kept = _events(op, _channels(input), 1 - p, dtype_of(input))
-    return input * (kept / (1 - p))
-
-
-@lower("aten.alpha_dropout")
-def alpha_dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
-    """Dropout that keeps mean and variance after SELU. Klambauer et al. 2017."""
-    return _alpha_dropout(op, input, input.shape, p) if train and p else input
-
-
-@lower("aten.feature_alpha_dropout")
-def feature_alpha_dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
-    """Alpha dropout of whole channels."""
-    return _alpha_dropout(op, input, _channels(input), p) if train and p else input
-
-
-def _alpha_dropout(op: Builder, x: Tensor, dims: Sequence[Dim], p: float) -> Tensor:
-    """What falls takes SELU's limit at -∞, and all is scaled and moved to mean 0 and variance 1 again."""
-    if p == 1:
-        return x * 0
-    limit = -SELU_ALPHA * SELU_SCALE
-    scale = ((limit**2 * p + 1) * (1 - p)) ** -0.5
-    kept = _events(op, dims, 1 - p, dtypes.BOOL)
-    return op.Where(kept, x, limit) * scale + (-scale * limit * p)
-
-
-def _channels(x: Tensor) -> list[Dim]:
-    return [*x.shape[:2], *[1] * (len(x.shape) - 2)]
-
-
-@lower("aten.rrelu", "aten.rrelu_with_noise")
-def rrelu(
-    op: Builder,
-    self: Tensor,
-    noise: Tensor | None = None,
-    lower: float = 1 / 8,
-    upper: float = 1 / 3,
-    training: bool = False,
-) -> Tensor:
-    """Leaky ReLU with a random slope for every element; outside training, with the mean of the slope's range.
-
-    Xu et al. 2015.
-    """
-    if not training:
-        return op.LeakyRelu(self, alpha=(lower + upper) / 2)
-    slope = _moved(op, _uniform(op, self.shape, dtype_of(self)), lower, upper - lower)
-    return op.Where(self > 0, self, self * slope)
+    return op.Exp(moved(op, _normal(op, self.shape, dtype_of(self)), mean, std))

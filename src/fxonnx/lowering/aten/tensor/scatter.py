@@ -101,6 +101,7 @@ def _updates(op: Any, self: Any, index: Any, src: Any) -> Any:
 
 
 @lower("aten.scatter.src", "aten.scatter.reduce")
+@lower("aten.scatter_add", given={"reduce": "add"})
 def scatter(op: Builder, self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str | None = None) -> Tensor:
     """`self[i][index[i, j]] = src[i, j]` along `dim`, or added to, or multiplied with what is there."""
     reduction = {None: "none", "add": "add", "multiply": "mul"}[reduce]
@@ -113,12 +114,6 @@ def scatter_value(
 ) -> Tensor:
     """As `scatter` with one number as source."""
     return scatter(op, self, dim, index, full(op, index.shape, value, dtype_of(self)), reduce)
-
-
-@lower("aten.scatter_add")
-def scatter_add(op: Builder, self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """`self[i][index[i, j]] += src[i, j]` along `dim`."""
-    return scatter(op, self, dim, index, src, "add")
 
 
 @lower("aten.scatter_reduce.two")
@@ -187,11 +182,8 @@ def _spread(op: Any, index: Any, shape: Sequence[Dim], axis: int) -> Any:
 def _slices_written(op: Any, self: Any, dim: int, index: Any, source: Any, reduction: str = "none") -> Any:
     """Slices of `source` written to, or added to, the slices of `self` at `index`."""
     axis = axis_of(dim, len(self.shape))
-    data, index, source = (
-        as_vector(op, self),
-        int64(op, as_vector(op, index)),
-        as_vector(op, cast(op, source, dtype_of(self))),
-    )
+    data, index = as_vector(op, self), int64(op, as_vector(op, index))
+    source = as_vector(op, cast(op, source, dtype_of(self)))
     if axis == 0:
         result = tuples_written(op, data, op.Unsqueeze(index, [-1]), source, reduction)
     else:
@@ -239,14 +231,9 @@ def index_reduce(
 # ── advanced indexing ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.index_put", "aten._unsafe_index_put", "aten._index_put_impl")
+@lower("aten.index_put", "aten._unsafe_index_put", "aten._index_put_impl", ignore={"unsafe"})
 def index_put(
-    op: Builder,
-    self: Tensor,
-    indices: Sequence[Tensor | None],
-    values: Tensor,
-    accumulate: bool = False,
-    unsafe: bool = False,
+    op: Builder, self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
     """`self[indices] = values`, or `+=`."""
     given = [(axis, item) for axis, item in enumerate(indices) if item is not None]

@@ -33,6 +33,7 @@ def resolved(shape: Sequence[Dim], size: Sequence[Dim]) -> tuple[Dim, ...]:
 
 @lower("aten.view", "aten._unsafe_view", "aten.view_copy", "aten._reshape_copy")
 @lower("aten.reshape", rename={"shape": "size"})
+@lower("aten._reshape_alias", ignore={"stride"})
 def view(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
     """The elements in row-major order under shape `size`, of which one dim may be -1."""
     return reshape(op, self, resolved(self.shape, size))
@@ -47,12 +48,6 @@ def resize(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
     if isinstance(before, Expr) or isinstance(after, Expr) or after > before:
         raise Unsupported(f"a resize of {before} elements to {after}, of which some are uninitialized memory")
     return reshape(op, op.Slice(reshape(op, self, (before,)), [0], [after], [0]), tuple(size))
-
-
-@lower("aten._reshape_alias")
-def reshape_alias(op: Builder, self: Tensor, size: Sequence[Dim], stride: Sequence[Dim]) -> Tensor:
-    """A view under shape `size`; the strides are those that the shape implies."""
-    return view(op, self, size)
 
 
 @lower("aten.view_as", "aten.reshape_as")
@@ -71,7 +66,7 @@ def view_dtype(op: Builder, self: Tensor, dtype: DType) -> Tensor:
     return op.BitCast(self, to=dtype.code)
 
 
-@lower("aten.flatten.using_ints")
+@lower("aten.flatten.using_ints", "aten.ravel")
 def flatten(op: Builder, self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes from `start_dim` to `end_dim` as one; a scalar becomes a vector of one element."""
     shape = tuple(self.shape)
@@ -79,12 +74,6 @@ def flatten(op: Builder, self: Tensor, start_dim: int = 0, end_dim: int = -1) ->
         return op.Reshape(self, [1])
     start, end = axis_of(start_dim, len(shape)), axis_of(end_dim, len(shape))
     return reshape(op, self, (*shape[:start], product(shape[start : end + 1]), *shape[end + 1 :]))
-
-
-@lower("aten.ravel")
-def ravel(op: Builder, self: Tensor) -> Tensor:
-    """All elements as a vector."""
-    return flatten(op, self)
 
 
 @lower("aten.unflatten.int")
@@ -159,22 +148,12 @@ def unsqueeze(op: Builder, self: Tensor, dim: int) -> Tensor:
     return op.Unsqueeze(self, [axis_of(dim, len(self.shape) + 1)])
 
 
-def lifted(op: Any, x: Any, rank: int) -> Any:
-    """`x` with axes of size 1 in front, up to `rank`."""
-    missing = rank - len(x.shape)
-    return op.Unsqueeze(x, list(range(missing))) if missing > 0 else x
-
-
-@lower("aten.atleast_1d")
-def atleast_1d(op: Builder, self: Tensor) -> Tensor:
-    """A scalar as a vector."""
-    return lifted(op, self, 1)
-
-
-@lower("aten.atleast_2d")
-def atleast_2d(op: Builder, self: Tensor) -> Tensor:
-    """A scalar or vector as a matrix of one row."""
-    return lifted(op, self, 2)
+@lower("aten.atleast_1d", given={"rank": 1})
+@lower("aten.atleast_2d", given={"rank": 2})
+def lifted(op: Any, self: Any, rank: int) -> Any:
+    """The tensor with axes of size 1 in front, up to `rank`: a scalar as a vector, a vector as a matrix of one row."""
+    missing = rank - len(self.shape)
+    return op.Unsqueeze(self, list(range(missing))) if missing > 0 else self
 
 
 @lower("aten.atleast_3d")
@@ -190,38 +169,22 @@ def atleast_3d(op: Builder, self: Tensor) -> Tensor:
     return self
 
 
-@lower("aten.atleast_1d.Sequence")
-def atleast_1d_sequence(op: Builder, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Each tensor with at least one axis."""
-    return [atleast_1d(op, tensor) for tensor in tensors]
-
-
-@lower("aten.atleast_2d.Sequence")
-def atleast_2d_sequence(op: Builder, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Each tensor with at least two axes."""
-    return [atleast_2d(op, tensor) for tensor in tensors]
-
-
-@lower("aten.atleast_3d.Sequence")
-def atleast_3d_sequence(op: Builder, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Each tensor with at least three axes."""
-    return [atleast_3d(op, tensor) for tensor in tensors]
+@lower("aten.atleast_1d.Sequence", given={"rank": 1})
+@lower("aten.atleast_2d.Sequence", given={"rank": 2})
+@lower("aten.atleast_3d.Sequence", given={"rank": 3})
+def each_at_least(op: Builder, tensors: Sequence[Tensor], rank: int) -> list[Tensor]:
+    """Each tensor with at least one, two or three axes."""
+    return [atleast_3d(op, tensor) if rank == 3 else lifted(op, tensor, rank) for tensor in tensors]
 
 
 # ── repetition ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.expand", "aten.expand_copy")
-def expand_to(op: Builder, self: Tensor, size: Sequence[Dim], implicit: bool = False) -> Tensor:
+@lower("aten.expand", "aten.expand_copy", "aten.broadcast_to", ignore={"implicit"})
+def expand_to(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
     """Axes of size 1 repeated to `size`; -1 leaves an axis alone, new axes come in front."""
     offset = len(size) - len(self.shape)
     return expand(op, self, [self.shape[axis - offset] if dim == -1 else dim for axis, dim in enumerate(size)])
-
-
-@lower("aten.broadcast_to")
-def broadcast_to(op: Builder, self: Tensor, size: Sequence[Dim]) -> Tensor:
-    """Axes of size 1 repeated to `size`."""
-    return expand_to(op, self, size)
 
 
 @lower("aten.expand_as")

@@ -33,24 +33,20 @@ def _size(x: Any, dim: int) -> Dim:
     return x.shape[axis_of(dim, len(x.shape))] if x.shape else 1
 
 
-@lower("aten.topk")
-def topk(
-    op: Builder, self: Tensor, k: Dim, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> tuple[Tensor, Tensor]:
+@lower("aten.topk", ignore={"sorted"})
+def topk(op: Builder, self: Tensor, k: Dim, dim: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The `k` greatest (or least) elements along `dim`, in order, and where they are."""
     return ordered(op, self, k, dim, largest)
 
 
-@lower("aten.sort")
-def sort(
-    op: Builder, self: Tensor, dim: int = -1, descending: bool = False, stable: bool | None = None
-) -> tuple[Tensor, Tensor]:
+@lower("aten.sort", ignore={"stable"})
+def sort(op: Builder, self: Tensor, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
     """The elements along `dim` in order, and where they were; equal ones in the order they had."""
     return ordered(op, self, _size(self, dim), dim, descending)
 
 
-@lower("aten.argsort")
-def argsort(op: Builder, self: Tensor, dim: int = -1, descending: bool = False, stable: bool | None = None) -> Tensor:
+@lower("aten.argsort", ignore={"stable"})
+def argsort(op: Builder, self: Tensor, dim: int = -1, descending: bool = False) -> Tensor:
     """Where the elements along `dim` are, in their order."""
     return sort(op, self, dim, descending)[1]
 
@@ -61,20 +57,15 @@ def msort(op: Builder, self: Tensor) -> Tensor:
     return sort(op, self, 0)[0]
 
 
-def _ranked(op: Any, x: Any, k: Dim, dim: int, keepdim: bool) -> tuple[Any, Any]:
-    """The k-th least element along an axis, counted from 1, and where it is."""
-    if not x.shape:
-        return ordered(op, x, 1, dim, False)
-    axis = axis_of(dim, len(x.shape))
-    last = [cut(op, part, axis, k - 1, k) for part in ordered(op, x, k, axis, False)]
-    first, second = last if keepdim else [without(op, part, [axis]) for part in last]
-    return first, second
-
-
 @lower("aten.kthvalue")
 def kthvalue(op: Builder, self: Tensor, k: Dim, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The k-th least element along `dim`, counted from 1, and where it is."""
-    return _ranked(op, self, k, dim, keepdim)
+    if not self.shape:
+        return ordered(op, self, 1, dim, False)
+    axis = axis_of(dim, len(self.shape))
+    last = [cut(op, part, axis, k - 1, k) for part in ordered(op, self, k, axis, False)]
+    first, second = last if keepdim else [without(op, part, [axis]) for part in last]
+    return first, second
 
 
 # ── medians ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -86,7 +77,7 @@ def median_along(op: Builder, self: Tensor, dim: int, keepdim: bool = False) -> 
     sought.
     """
     middle = floor_divide(_size(self, dim) - 1, 2) + 1
-    value, place = _ranked(op, self, middle, dim, keepdim)
+    value, place = kthvalue(op, self, middle, dim, keepdim)
     if not dtype_of(self).is_float or not self.shape:
         return value, place
     spoils = op.IsNaN(self)
@@ -140,37 +131,30 @@ def mode(op: Builder, self: Tensor, dim: int = -1, keepdim: bool = False) -> tup
 _ROUNDED = {"lower": "Floor", "higher": "Ceil", "nearest": "Round"}
 
 
-@lower("aten.quantile", runtime={"q"})
+@lower("aten.quantile", runtime={"q"}, given={"skip_nan": False})
+@lower("aten.nanquantile", runtime={"q"}, given={"skip_nan": True})
 def quantile(
-    op: Builder,
-    self: Tensor,
-    q: float | Tensor,
-    dim: int | None = None,
-    keepdim: bool = False,
-    interpolation: str = "linear",
-) -> Tensor:
-    """The elements of rank q (n - 1) along `dim`, NaN where there is one; several `q` make a first axis."""
+    op: Builder, self: Tensor, q: float | Tensor, dim: int | None = None, keepdim: bool = False,
+    interpolation: str = "linear", *, skip_nan: bool,
+) -> Tensor:  # fmt: skip
+    """The elements of rank q (n - 1) along `dim`, NaN where there is one unless it is skipped; several `q` make a
+    first axis.
+    """
     x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
-    last = op.Cast([x.shape[-1] - 1], to=dtype_of(x))
-    spoiled = any_(op, op.IsNaN(x), -1, True)  # then the last one in order is NaN
-    found = _of_rank(op, x, op.Where(spoiled, last, probabilities * last), interpolation)
-    return _quantiles(op, self, found, q, dim, keepdim)
-
-
-@lower("aten.nanquantile", runtime={"q"})
-def nanquantile(
-    op: Builder,
-    self: Tensor,
-    q: float | Tensor,
-    dim: int | None = None,
-    keepdim: bool = False,
-    interpolation: str = "linear",
-) -> Tensor:
-    """As `quantile`, of what is not NaN."""
-    x, probabilities = _in_rows(op, self, dim), _probabilities(op, self, q)
-    valid = op.ReduceSum(cast(op, op.Not(op.IsNaN(x)), dtype_of(x)), [-1], keepdims=1)
-    ranks = op.Max(probabilities * (valid - number(op, 1, x)), number(op, 0, x))
+    ranks = (_ranks_of_numbers if skip_nan else _ranks)(op, x, probabilities)
     return _quantiles(op, self, _of_rank(op, x, ranks, interpolation), q, dim, keepdim)
+
+
+def _ranks(op: Any, x: Any, probabilities: Any) -> Any:
+    """Ranks among the last axis's elements; where there is a NaN, the last one in order, which it is."""
+    last = op.Cast([x.shape[-1] - 1], to=dtype_of(x))
+    return op.Where(any_(op, op.IsNaN(x), -1, True), last, probabilities * last)
+
+
+def _ranks_of_numbers(op: Any, x: Any, probabilities: Any) -> Any:
+    """Ranks among what is not NaN."""
+    valid = op.ReduceSum(cast(op, op.Not(op.IsNaN(x)), dtype_of(x)), [-1], keepdims=1)
+    return op.Max(probabilities * (valid - number(op, 1, x)), number(op, 0, x))
 
 
 def _in_rows(op: Any, x: Any, dim: int | None) -> Any:
@@ -217,31 +201,22 @@ def _unique(op: Any, x: Any, axis: int | None, shape: Any, inverse: bool, counts
     return values, reshape(op, which, shape) if inverse else _nothing(op), often if counts else _nothing(op)
 
 
-@lower("aten._unique2")
+@lower("aten._unique2", "aten._unique", ignore={"sorted"})
 def unique(
-    op: Builder, self: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    op: Builder, self: Tensor, return_inverse: bool = False, return_counts: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The distinct elements of the flat tensor, in order."""
     return _unique(op, flat(op, self), None, self.shape, return_inverse, return_counts)
 
 
-@lower("aten._unique")
-def unique_(op: Builder, self: Tensor, sorted: bool = True, return_inverse: bool = False) -> tuple[Tensor, Tensor]:
-    """The distinct elements of the flat tensor, in order, and which of them each element is."""
-    values, which, _ = unique(op, self, sorted, return_inverse)
-    return values, which
-
-
-@lower("aten.unique_dim")
-def unique_dim(
-    op: Builder, self: Tensor, dim: int, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
+@lower("aten.unique_dim", ignore={"sorted", "return_inverse", "return_counts"})
+def unique_dim(op: Builder, self: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """The distinct slices along `dim`, in order. torch returns the inverse and the counts whether asked or not."""
     axis = axis_of(dim, len(self.shape))
     return _unique(op, self, axis, (self.shape[axis],), True, True)
 
 
-@lower("aten.unique_consecutive")
+@lower("aten.unique_consecutive", "aten.unique_dim_consecutive")
 def unique_consecutive(
     op: Builder, self: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -263,14 +238,6 @@ def unique_consecutive(
         inverse if return_inverse or along else _nothing(op),
         often if return_counts or along else _nothing(op),
     )
-
-
-@lower("aten.unique_dim_consecutive")
-def unique_dim_consecutive(
-    op: Builder, self: Tensor, dim: int, return_inverse: bool = False, return_counts: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
-    """As `unique_consecutive` along `dim`."""
-    return unique_consecutive(op, self, return_inverse, return_counts, dim)
 
 
 def _run_starts(op: Any, x: Any, axis: int) -> Any:

@@ -9,7 +9,7 @@ from tests.lowering.database import check_samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
-from fxonnx.lowering.aten.tensor.sorting import kthvalue, sort, topk
+from fxonnx.lowering.aten.math.sorting import kthvalue, sort, topk
 
 X = torch.randn(5, 8, 6)
 OTHER = torch.randn(7, 11, 6)
