@@ -10,7 +10,8 @@ from fxonnx.errors import BY_CODE
 def error_index() -> str:
     """One line for each error: code, name, what it means."""
     width = max(len(each.__name__) for each in BY_CODE.values())
-    return "\n".join(f"{code}  {each.__name__:{width}}  {summary(inspect.cleandoc(each.__doc__ or ''))}" for code, each in BY_CODE.items())
+    said = {code: summary(inspect.cleandoc(each.__doc__ or "")) for code, each in BY_CODE.items()}
+    return "\n".join(f"{code}  {each.__name__:{width}}  {said[code]}" for code, each in BY_CODE.items())
 
 
 def error_page(code: str) -> str | None:

@@ -58,25 +58,25 @@ class FakeCache:
         try:
             key = (*_context(func), self._key(args, tensors), *kwargs, self._key(tuple(kwargs.values()), tensors))
         except Uncacheable:
-            result = self._compute(func, args, kwargs)
+            result = _by_kernel(func, args, kwargs)
+            result = self._by_torch(func, args, kwargs) if result is None else result
             if is_mutable(func):
                 self.metas.clear()  # it may have changed a tensor's own metadata
             return result
-        cached = self.entries.get(key) or self.probe(func, args, kwargs)
+        cached = self.entries.get(key)
+        result = _by_kernel(func, args, kwargs) if cached is None else None
+        if cached is None and result is None:
+            cached = self.probe(func, args, kwargs)
         if cached is None:
-            result = self._compute(func, args, kwargs)
+            result = self._by_torch(func, args, kwargs) if result is None else result
             with suppress(Uncacheable):
                 self.entries[key] = self._cached(result, tensors)
             return result
         self.entries[key] = cached
         return cached.instantiate(self.mode, tensors, self.metas)
 
-    def _compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result by a meta kernel of ours, or else torch's, of the symbolic sizes."""
-        kernel = META_KERNELS.get(func)
-        result = None if kernel is None else kernel(*args, **kwargs)
-        if result is not None:
-            return result
+    def _by_torch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result by torch's meta kernel, of the symbolic sizes."""
         with self.guard_log.nested() as guards:
             result = func(*args, **kwargs)
             for key, guard in guards.items():
@@ -129,6 +129,12 @@ _PLAIN = (
 _UNCACHEABLE = frozenset({
     "set_", "resize_", "resize_as_", "as_strided", "as_strided_", "lift_fresh", "lift", "_lazy_clone",
 })  # fmt: skip
+
+
+def _by_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result by a meta kernel of ours, or None."""
+    kernel = META_KERNELS.get(func)
+    return None if kernel is None else kernel(*args, **kwargs)
 
 
 def _context(func: Any) -> Key:
