@@ -92,7 +92,9 @@ class GuardLog:
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
         low, high = self._bounds.interval(difference)
-        return certain(relation, max(low, 0) if difference in self.sizes else low, high)
+        low = max(low, 0) if difference in self.sizes else low
+        high = min(high, 0) if -difference in self.sizes else high
+        return certain(relation, low, high)
 
     def add(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
         """Keep a comparison that came out as it did for the traced sizes."""
