@@ -1,6 +1,7 @@
 """The floor plan: imports only go down, rooms on the same floor never import each other, there are no circles.
 
 Every import counts: those inside functions, and those for annotations alone, since who reads a file follows them too.
+Only files of one folder may name each other's types: an expression has terms, and a term has expressions in it.
 """
 
 import ast
@@ -44,9 +45,17 @@ def base(node, module, is_package):
     return ".".join([*parts, *filter(None, [node.module])])
 
 
-def imports(module, text, is_package=False):
+def running(node):
+    """A node and all nodes below that can run: not what is below `if TYPE_CHECKING:`."""
+    yield node
+    for_annotations = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    for child in node.orelse if for_annotations else ast.iter_child_nodes(node):
+        yield from running(child)
+
+
+def imports(module, text, is_package=False, nodes=ast.walk):
     """The modules that a text imports, our own down to the submodule."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
@@ -60,6 +69,10 @@ def imports(module, text, is_package=False):
 
 IMPORTS = {
     module: set(imports(module, path.read_text(encoding="utf-8"), path.name == "__init__.py"))
+    for module, path in FILES.items()
+}
+RUNNING = {
+    module: set(imports(module, path.read_text(encoding="utf-8"), path.name == "__init__.py", running))
     for module, path in FILES.items()
 }
 HOUSE = [module for module in FILES if module != "fxonnx"]  # fxonnx/__init__.py is the door, it has no floor
@@ -125,7 +138,9 @@ def inside(folder):
     below = [module for module in HOUSE if f"{module}.".startswith(f"{folder}.")]
     graph = {part(folder, module): set() for module in below}
     for module in below:
-        graph[part(folder, module)] |= {part(folder, each) for each in IMPORTS[module] if each in below}
+        is_file = module == folder or module.rpartition(".")[0] == folder
+        imported = RUNNING[module] if is_file else IMPORTS[module]
+        graph[part(folder, module)] |= {part(folder, each) for each in imported if each in below}
     return {name: imported - {name} for name, imported in graph.items()}
 
 
@@ -135,7 +150,7 @@ FOLDERS = [module for module, path in FILES.items() if path.name == "__init__.py
 def test_no_circles():
     """Neither between modules, nor in any folder between its files and the folders in it."""
     assert {folder: path for folder in FOLDERS if (path := circle(inside(folder)))} == {}
-    assert circle({module: IMPORTS[module] & set(HOUSE) for module in HOUSE}) is None
+    assert circle({module: RUNNING[module] & set(HOUSE) for module in HOUSE}) is None
 
 
 def test_circles_are_found():
@@ -161,5 +176,6 @@ def function():
 """
     found = set(imports("fxonnx.compiler", text))
     assert {"a", "annotated", "b", "c.d", "typing", "fxonnx.dtypes", "fxonnx.location", "fxonnx.ir.graph"} == found
+    assert found - set(imports("fxonnx.compiler", text, nodes=running)) == {"annotated"}
     assert list(imports("fxonnx.ir", "from . import nothing", is_package=True)) == ["fxonnx.ir"]
     assert list(imports("fxonnx.ir.graph", "from ..nowhere import x")) == ["fxonnx.nowhere"]
