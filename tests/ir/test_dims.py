@@ -199,6 +199,14 @@ def test_what_it_looks_like(dim, text):
     assert str(dim) == text
 
 
+@given(SIZES)
+def test_a_factor_that_may_be_negative_stays(sizes):
+    size = min(sizes["n"] - 5, 3)
+    assume(size != 0)
+    factor = minimum(n - 5, 3)
+    assert evaluate((k * factor - 1) // (2 * factor), sizes) == (sizes["k"] * size - 1) // (2 * size)
+
+
 def test_a_constant_is_an_int():
     assert type(n - n) is int
     assert type(n // n) is int

@@ -29,7 +29,7 @@ class Ranges(Algebra[Interval]):
     def call(self, atom: Call, left: Interval, right: Interval) -> Interval:
         """From the ends of both sides."""
         low, high = _interval_of(atom.function, left, right)
-        return max(low, 1) if atom in self._positive else low, high
+        return max(low, 1) if low == 0 and atom in self._positive else low, high
 
     def add(self, left: Interval, right: Interval) -> Interval:
         """End to end."""
