@@ -146,7 +146,7 @@ def _nearest(axis: Resizing) -> np.ndarray:
 
 _CUBIC_TOLD = {"mode": "cubic", "cubic_coeff_a": _CUBIC}
 _SHRINKING_LINEARLY = {"mode": "linear", "exclude_outside": 1, "antialias": 1}
-_SHRINKING_CUBICALLY = {**_SHRINKING_LINEARLY, "mode": "cubic", "cubic_coeff_a": _CUBIC_ANTIALIASED}
+_SHRINKING_CUBICALLY = {"mode": "cubic", "cubic_coeff_a": _CUBIC_ANTIALIASED, "exclude_outside": 1, "antialias": 1}
 
 
 @lower("aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_trilinear3d",
