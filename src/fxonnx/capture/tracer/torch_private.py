@@ -168,6 +168,14 @@ def uncompiled() -> AbstractContextManager[Any]:
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
+def plain_of(fake: FakeTensor) -> torch.Tensor:
+    """A plain tensor of no elements over the memory of a fake one, to take views of.
+
+    Of a view of any subclass torch asks whether it is a DTensor, and loads torch.distributed and sympy to tell.
+    """
+    return torch.empty(0, dtype=fake.dtype, device="meta").set_(fake.untyped_storage(), 0, (0,), (1,))
+
+
 @contextmanager
 def as_exporting() -> Iterator[None]:
     """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes.
@@ -210,6 +218,7 @@ __all__ = [
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",
     "no_python_dispatcher",
+    "plain_of",
     "unasked_masks",
     "uncompiled",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.sizes.nodes import dim_of
-from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager
+from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, plain_of
 
 aten = torch.ops.aten
 _NO_END = 2**62  # what torch and Python write for "to the end" is above
@@ -99,7 +99,7 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
     offset = input.storage_offset() + begin * strides[dim]
     strides[dim] = strides[dim] * step
     with in_kernel_invocation_manager(input.fake_mode):
-        view = input.as_strided(sizes, strides, offset)
+        view = plain_of(input).as_strided(sizes, strides, offset)
     return FakeTensor(input.fake_mode, view, input.device)
 
 

@@ -16,6 +16,7 @@ from fxonnx.capture.tracer.torch_private import (
     FakeTensorMode,
     in_kernel_invocation_manager,
     no_python_dispatcher,
+    plain_of,
 )
 from fxonnx.ir.dims import Dim, Shape
 
@@ -66,7 +67,10 @@ class CachedTensor:
         """
         meta = self.meta
         with in_kernel_invocation_manager(mode), no_python_dispatcher():
-            whole = torch.empty(_ROOM, dtype=meta.dtype, device="meta") if self.base is None else tensors[self.base]
+            if self.base is None:
+                whole = torch.empty(_ROOM, dtype=meta.dtype, device="meta")
+            else:
+                whole = plain_of(tensors[self.base])
             result = FakeTensor(mode, whole.as_strided(*self.layout), meta.device)
         metas[id(result)] = meta
         return result
