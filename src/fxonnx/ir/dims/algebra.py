@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import operator
 from functools import reduce
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fxonnx.ir.dims.terms import Atom, Call, Operand, Term
+from fxonnx.ir.dims.terms import Atom, Call, Term
+
+if TYPE_CHECKING:
+    from fxonnx.ir.dims.expression import Dim, Expr
 
 T = TypeVar("T")
 
@@ -15,10 +18,10 @@ class Algebra(Generic[T]):
     """What dims can be computed in. `known` has what was found of each expression and atom: sizes are made of sizes,
     and one may stand in many."""
 
-    def __init__(self, known: dict[Operand, T] | None = None) -> None:
-        self.known: dict[Operand, T] = {} if known is None else known
+    def __init__(self, known: dict[Expr | Atom, T] | None = None) -> None:
+        self.known: dict[Expr | Atom, T] = {} if known is None else known
 
-    def find(self, part: Operand) -> T | None:
+    def find(self, part: Expr | Atom) -> T | None:
         """What is known of an expression or an atom without computing it."""
         return self.known.get(part)
 
@@ -43,7 +46,7 @@ class Algebra(Generic[T]):
         return operator.mul(left, right)  # type: ignore[no-any-return]
 
 
-def fold(dim: Operand, algebra: Algebra[T]) -> T:
+def fold(dim: Dim, algebra: Algebra[T]) -> T:
     """The dim computed in an algebra, from its symbols and constants up, as it is spelled."""
     if isinstance(dim, int):
         return algebra.constant(dim)

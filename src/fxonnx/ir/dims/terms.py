@@ -5,9 +5,11 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-Operand: TypeAlias = Any  # a dim: what that is, the module above says with these terms
+if TYPE_CHECKING:
+    from fxonnx.ir.dims.expression import Dim
+
 Monomial: TypeAlias = "tuple[Atom, ...]"
 Term: TypeAlias = "tuple[Monomial, int]"
 Terms: TypeAlias = "tuple[Term, ...]"
@@ -46,7 +48,7 @@ class Call(Atom):
 
     __slots__ = ("function", "left", "right", "spelled")
 
-    def __init__(self, function: str, left: Operand, right: Operand) -> None:
+    def __init__(self, function: str, left: Dim, right: Dim) -> None:
         infix = function in ("//", "%")
         self.spelled = f"{_operand(left)} {function} {_operand(right)}" if infix else f"{function}({left}, {right})"
         super().__init__(f"({self.spelled})" if infix else self.spelled)
@@ -140,7 +142,7 @@ def _term_text(monomial: Monomial, factor: int) -> str:
     return {1: body, -1: f"-{body}"}.get(factor, f"{factor}*{body}")
 
 
-def _operand(dim: Operand) -> str:
+def _operand(dim: Dim) -> str:
     """The dim as an operand of `//` or `%`: in brackets, but for an atom, and one with a minus, which binds closer."""
     if isinstance(dim, int):
         return str(dim)
