@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -160,12 +160,15 @@ class OneThread(_Unwrapped, FakeTensorMode):
         return not isinstance(leaf, (torch.SymInt, torch.SymFloat, torch.SymBool))
 
 
-def uncompiled() -> AbstractContextManager[Any]:
+@contextmanager
+def uncompiled() -> Iterator[None]:
     """What a model calls, without torch.compile, which would compile our modes with it.
 
-    Where torch._dynamo is not loaded nothing has been compiled.
+    Where torch._dynamo is not loaded nothing has been compiled. torch takes its stance as soon as it is called: here,
+    when this is entered, so that threads which capture in turn do so one after the other.
     """
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    with torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext():
+        yield
 
 
 def plain_of(fake: FakeTensor) -> torch.Tensor:

@@ -30,6 +30,7 @@ def surroundings() -> tuple[Any, ...]:
         transformer._detect_is_causal_mask,
         torch.compiler.is_compiling(),
         torch.compiler.is_exporting(),
+        torch._dynamo.eval_frame._stance.stance,
         torch.is_grad_enabled(),
         torch.backends.mha.get_fastpath_enabled(),
         torch.get_rng_state().sum().item(),
