@@ -47,6 +47,9 @@ from torch.nested._internal import nested_tensor
 # Its `_detect_is_causal_mask` is replaced while a model runs.
 from torch.nn.modules import transformer
 
+# Computes real tensors while a mode stands.
+from torch.utils._mode_utils import no_dispatch
+
 # Tells tensors made of other tensors (quantized weights), whose dispatch we cannot stand before; what all modes are.
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
@@ -220,6 +223,7 @@ __all__ = [
     "enable_python_dispatcher",
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",
+    "no_dispatch",
     "no_python_dispatcher",
     "plain_of",
     "unasked_masks",

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fxonnx import errors
 from fxonnx.capture import capture
-from fxonnx.capture.tracer.results.probe import MetaProbe
+from fxonnx.capture.tracer.results import cache
+from fxonnx.capture.tracer.results.sample import sample
 
 
 def siblings(x: Tensor) -> Any:
@@ -113,16 +114,16 @@ def test_repeated_calls_keep_their_own_memory(model: Callable[[Tensor], Any], di
 
 
 def test_a_second_layer_is_a_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
-    probed, probe = [], MetaProbe.__call__
+    sampled = []
 
-    def noted(self: Any, func: Any, args: Any, kwargs: Any) -> Any:
-        probed.append(str(func))
-        return probe(self, func, args, kwargs)
+    def noted(func: Any, *rest: Any) -> Any:
+        sampled.append(str(func))
+        return sample(func, *rest)
 
-    monkeypatch.setattr(MetaProbe, "__call__", noted)
-    layers = [torch.nn.Softmax(-1) for _ in range(5)]
+    monkeypatch.setattr(cache, "sample", noted)
+    layers = [torch.nn.Linear(4, 4) for _ in range(5)]
     capture(torch.nn.Sequential(*layers), (torch.randn(2, 4),), strategy="trace")
-    assert probed == ["aten.softmax.int"]
+    assert sampled == ["aten.linear.default"]
 
 
 @pytest.mark.parametrize(

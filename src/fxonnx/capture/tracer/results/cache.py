@@ -26,6 +26,7 @@ from fxonnx.capture.tracer.results.meta import (
     base_of,
 )
 from fxonnx.capture.tracer.results.probe import MetaProbe
+from fxonnx.capture.tracer.results.sample import sample
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode
 
@@ -63,7 +64,7 @@ class FakeCache:
             if is_mutable(func):
                 self.metas.clear()  # it may have changed a tensor's own metadata
             return result
-        cached = self.entries.get(key)
+        cached = self.entries.get(key) or sample(func, args, kwargs, self.guard_log, self.metas)
         result = _by_kernel(func, args, kwargs) if cached is None else None
         if cached is None and result is None:
             cached = self.probe(func, args, kwargs)

@@ -1,6 +1,5 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
-step by step; of a slice they invent a size where they cannot order two; and those of what networks are made of are
-written in Python, a millisecond for each new set of sizes, of which the first loads sympy and torch._dynamo.
+step by step; of a slice they invent a size where they cannot order two.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -12,7 +11,6 @@ from typing import Any
 
 import torch
 
-from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, plain_of
 
 aten = torch.ops.aten
@@ -33,58 +31,6 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
         return (output, *(each.new_empty(each.shape) for each in last))
 
     return kernel
-
-
-def _linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """Features in, features out."""
-    fits = (
-        _are_plain(input, weight, bias)
-        and weight.dim() == 2
-        and input.dim() > 0
-        and _agree(input.shape[-1:], weight.shape[1:])
-        and (bias is None or _agree(bias.shape, weight.shape[:1]))
-    )
-    return input.new_empty((*input.shape[:-1], weight.shape[0])) if fits else None
-
-
-def _matmul(input: Any, other: Any) -> Any:
-    """Batches of matrices, as many on both sides."""
-    fits = (
-        _are_plain(input, other)
-        and input.dim() == other.dim() > 1
-        and _agree(input.shape[-1:], other.shape[-2:-1])
-        and _agree(input.shape[:-2], other.shape[:-2])
-    )
-    return input.new_empty((*input.shape[:-1], other.shape[-1])) if fits else None
-
-
-def _batch_norm(input: Any, *parameters: Any) -> Any:
-    """An image with one number of each parameter for a channel."""
-    given = [each for each in parameters[:4] if each is not None]
-    fits = _are_plain(input, *given) and input.dim() > 1
-    return (
-        input.new_empty(input.shape) if fits and all(_agree(each.shape, input.shape[1:2]) for each in given) else None
-    )
-
-
-def _layer_norm(input: Any, normalized: Any, *parameters: Any) -> Any:
-    """Features with one number of each parameter for an element."""
-    given = [each for each in parameters[:2] if each is not None]
-    shapes = [input.shape[-len(normalized) :], *(each.shape for each in given)]
-    fits = _are_plain(input, *given) and all(_agree(shape, normalized) for shape in shapes)
-    return input.new_empty(input.shape) if fits else None
-
-
-def _are_plain(input: Any, *others: Any) -> bool:
-    """Whether a result is like the input, in a row: all are floats of one kind, nothing casts, no gradient is kept."""
-    asks_for_more = torch.is_autocast_enabled("cpu") or torch.is_grad_enabled()
-    alike = all(each.dtype is input.dtype for each in others if each is not None)
-    return alike and input.is_floating_point() and input.is_contiguous() and not asks_for_more
-
-
-def _agree(one: Any, other: Any) -> bool:
-    """Whether sizes are the same for all sizes of the dims, without a guard."""
-    return list(map(dim_of, one)) == list(map(dim_of, other))
 
 
 def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
@@ -135,8 +81,4 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
-    aten.linear.default: _linear,
-    aten.matmul.default: _matmul,
-    aten.batch_norm.default: _batch_norm,
-    aten.layer_norm.default: _layer_norm,
 }
