@@ -11,7 +11,7 @@ import torch
 
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import CachedArgument, CachedTensor, CachedTuple, TensorMeta
-from fxonnx.capture.tracer.results.sample import sample
+from fxonnx.capture.tracer.results.sample import _draws, sample
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import sym_int
 from fxonnx.capture.tracer.torch_private import OneThread
@@ -85,3 +85,11 @@ def test_the_meta_kernel_is_asked_where_a_few_elements_do_not_tell(call: Call) -
     before = torch.get_rng_state()
     assert found(call) is None
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_attention_is_sampled_where_it_draws_nothing() -> None:
+    x = torch.ones(1, 2, 3, 4)
+    attention = torch.ops.aten.scaled_dot_product_attention.default
+    assert not _draws(attention, (x, x, x), {}) and not _draws(attention, (x, x, x, None, 0.0), {})
+    assert _draws(attention, (x, x, x), {"dropout_p": 0.5}) and _draws(attention, (x, x, x, None, 0.5), {})
+    assert _draws(torch.ops.aten.rrelu.default, (x,), {})

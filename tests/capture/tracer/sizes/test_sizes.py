@@ -359,3 +359,13 @@ def test_what_the_tracer_cannot_do_goes_to_export() -> None:
     assert program.strategy == "export"
     assert "higher-order op" in program.fallback
     assert capture(torch.relu, (x,)).strategy == "trace"
+
+
+@pytest.mark.parametrize("shapes", [None, {"x": {0: "n"}}])
+def test_a_row_of_a_lazy_conjugate_is_one(shapes: object) -> None:
+    def model(x: Tensor) -> Tensor:
+        return torch.view_as_real(x.conj()[:, 1:][1].resolve_conj())
+
+    x = torch.randn(3, 4, dtype=torch.complex64)
+    program = capture(model, (x,), dynamic_shapes=shapes, strategy="trace")
+    torch.testing.assert_close(run(program, (x,))[0], model(x))

@@ -1,5 +1,5 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
-step by step; of a slice they invent a size where they cannot order two.
+step by step; of a slice they invent a size where they cannot order two; to pick a row they load sympy.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -35,6 +35,8 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
 
 def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
     """`x[start:end:step]` by Python's rules: counted from the back where negative, then cut to the axis."""
+    if not _has_axis(input, dim):
+        return None
     size = input.shape[dim]
     if all(isinstance(each, int) for each in (size, 0 if start is None else start, 0 if end is None else end)):
         return None
@@ -44,6 +46,28 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
     sizes[dim] = (torch.sym_max(stop - begin, 0) + step - 1) // step
     offset = input.storage_offset() + begin * strides[dim]
     strides[dim] = strides[dim] * step
+    return _view(input, sizes, strides, offset)
+
+
+def _select(input: Any, dim: int, index: Any) -> Any:
+    """`x[index]` along an axis of plain size, by Python's rules; of others torch's kernel checks the index."""
+    if not _has_axis(input, dim):
+        return None
+    sizes, strides = list(input.shape), list(input.stride())
+    if not all(isinstance(each, int) for each in (sizes[dim], index)) or not -sizes[dim] <= index < sizes[dim]:
+        return None
+    offset = input.storage_offset() + (index % sizes[dim]) * strides[dim]
+    del sizes[dim], strides[dim]
+    return _view(input, sizes, strides, offset)
+
+
+def _has_axis(input: Any, dim: int) -> bool:
+    """Whether a tensor has an axis to take a view along, and its elements are what lies in memory."""
+    is_plain = input.layout is torch.strided and not input.is_conj() and not input.is_neg()
+    return is_plain and -input.dim() <= dim < input.dim()
+
+
+def _view(input: Any, sizes: Any, strides: Any, offset: Any) -> FakeTensor:
     with in_kernel_invocation_manager(input.fake_mode):
         view = plain_of(input).as_strided(sizes, strides, offset)
     return FakeTensor(input.fake_mode, view, input.device)
@@ -81,4 +105,5 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
+    aten.select.int: _select,
 }

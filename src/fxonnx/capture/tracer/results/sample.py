@@ -40,7 +40,12 @@ def sample(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog, metas: Mapping[int, TensorMeta]
 ) -> Cached | None:
     """The result of a call on fake tensors, whose metadata are `metas` by id; None where a few elements do not tell."""
-    if not _is_sampled(func) or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
+    if (
+        not _is_sampled(func)
+        or _draws(func, args, kwargs)
+        or torch.is_autocast_enabled("cpu")
+        or torch.is_grad_enabled()
+    ):
         return None
     call = _SampledCall(guard_log, metas)
     try:
@@ -55,11 +60,18 @@ def sample(
 
 @cache
 def _is_sampled(func: Any) -> bool:
-    """Whether an op's arguments name no sizes, its results' sizes depend on no values, and it draws no numbers."""
+    """Whether an op's arguments name no sizes, and its results' sizes depend on no values."""
     name, tags = func.overloadpacket.__name__, frozenset(func.tags)
-    if tags & {torch.Tag.nondeterministic_seeded, torch.Tag.dynamic_output_shape, torch.Tag.out}:
+    if tags & {torch.Tag.dynamic_output_shape, torch.Tag.out}:
         return False
     return bool(tags & {torch.Tag.pointwise, torch.Tag.reduction}) or name in _SIZELESS | _NORMALIZING
+
+
+def _draws(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call draws random numbers: the user's are not to be moved. Attention without dropout draws none."""
+    if func is torch.ops.aten.scaled_dot_product_attention.default:
+        return kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0) != 0
+    return torch.Tag.nondeterministic_seeded in func.tags
 
 
 @dataclass(slots=True, eq=False)
