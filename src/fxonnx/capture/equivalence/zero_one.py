@@ -66,7 +66,7 @@ class Kinds:
 
 @dataclass(slots=True, eq=False)
 class ZeroOneCheck:
-    """FakeCache, once for each combination of sizes below 2, whether a program holds for it.
+    """Answers, once for each combination of sizes below 2, whether a program holds for it.
 
     `record` and `assume` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
     that the program was captured at, by name, 2 or more.

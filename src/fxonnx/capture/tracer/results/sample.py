@@ -119,11 +119,11 @@ class _SampledCall:
         """The result with the dims that its sizes stand for. Raises _Inconclusive for a view."""
         if isinstance(result, (list, tuple)):
             return CachedTuple(list if type(result) is list else tuple, tuple(map(self.cached, result)))
-        for index, concrete in enumerate(self.concretes.values()):
-            if result is concrete:
-                return CachedArgument(index)
-            if not isinstance(result, torch.Tensor) or _storage(result) == _storage(concrete):
-                raise _Inconclusive
+        concretes = list(self.concretes.values())
+        if result is concretes[0]:  # what writes in place returns its first argument
+            return CachedArgument(0)
+        if not isinstance(result, torch.Tensor) or _storage(result) in map(_storage, concretes):
+            raise _Inconclusive
         dims = {size: dim for dim, size in self.sizes.items()}
         order = _order(result.shape, result.stride())
         if not dims.keys() >= set(result.shape) or not _is_dense(result.shape, result.stride(), order):
