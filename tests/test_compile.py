@@ -84,6 +84,18 @@ def test_graph_module_and_exported_program() -> None:
         torch.testing.assert_close(fxonnx.compile(model, (X,))(X), net(X))
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_an_exported_program_brings_its_example(known: bool) -> None:
+    net = Net().eval()
+    dynamic = {"x": {0: torch.export.Dim("batch")}, "mask": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(net, (X,), {"mask": X}, dynamic_shapes=dynamic)
+    if not known:
+        program.example_inputs = None
+    compiled = fxonnx.compile(program, verify=True)
+    x = torch.randn(7, 4)
+    torch.testing.assert_close(compiled(x, mask=x), net(x, mask=x))
+
+
 def test_names_in_the_file(tmp_path: Path) -> None:
     compiled = fxonnx.compile(
         Net(), (X,), dynamic_shapes={"x": {0: "batch"}}, input_names=["pixels"], output_names=["logits"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fxonnx.capture import Program
+from fxonnx.capture.call.dense import check_call
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.ir.data import byte_size
@@ -161,11 +162,21 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled,
         RuntimeFailed."""
-        leaves = self.program.signature.flatten(args, kwargs)
+        leaves = self._leaves(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
         self.limits.check(tensors)
         results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
         return self._deliver(leaves, results)
+
+    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+        """The tensors of a call, all plain and dense: the session reads their memory. Raises CallMismatch."""
+        signature = self.program.signature
+        leaves = signature.flatten(args, kwargs)
+        for leaf in leaves:
+            is_plain = type(leaf) is torch.Tensor and leaf.layout is torch.strided
+            if not is_plain or leaf.is_nested or leaf.is_quantized:
+                check_call(signature.names, leaves)
+        return leaves
 
     @cached_property
     def limits(self) -> Limits:

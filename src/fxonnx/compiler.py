@@ -9,9 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from fxonnx.capture import Program
+from fxonnx.capture import Program, example_call
 from fxonnx.capture import capture as capture_program
-from fxonnx.capture.call.inputs import as_arguments
 from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import Compiled
@@ -21,7 +20,7 @@ from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
-from fxonnx.passes.pipeline import Stage
+from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.rewrite import Rule
 from fxonnx.target import Target
 
@@ -50,7 +49,7 @@ def compile(
     Args:
         model: an nn.Module, a function of tensors, a torch.fx.GraphModule or an ExportedProgram.
         example_inputs: positional arguments, a tuple (a lone tensor counts as one); they may nest. Their dtypes and
-            static sizes are compiled in.
+            static sizes are compiled in. An ExportedProgram brings its own.
         example_kwargs: keyword arguments.
         dynamic_shapes: which sizes may change: `{"x": {0: "batch"}}`, torch.export's form, or "auto".
         input_names, output_names: names in the file, in the order of the flattened inputs and outputs.
@@ -70,18 +69,16 @@ def compile(
         several.
     """
     target = resolve_target(target, opset)
+    args, kwargs = example_call(model, example_inputs, example_kwargs)
     start = perf_counter()
-    program = capture_program(model, example_inputs, example_kwargs, dynamic_shapes=dynamic_shapes,
+    program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
                               input_names=input_names, mode=mode, strategy=capture)  # fmt: skip
-    captured = perf_counter() - start
+    captured, start = perf_counter() - start, perf_counter()
     program, graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
-    stages = [Stage("lower", graph, perf_counter() - start - captured, "lowered")]
-    stages += (optimizer(tuple(rules)) if optimize else CLEAN).stages(graph, target)
-    if opset is None:
-        target = newest_that_runs(stages[-1].graph, target)
-    stages += LEGALIZE.stages(stages[-1].graph, target)
-    examples = program.signature.flatten(as_arguments(example_inputs), example_kwargs or {})
-    compiled = Compiled(model, program, target, tuple(stages), examples, mode=mode, capture_seconds=captured)
+    lowered = Stage("lower", graph, perf_counter() - start, "lowered")
+    target, stages = _stages(lowered, optimizer(tuple(rules)) if optimize else CLEAN, target, opset)
+    examples = program.signature.flatten(args, kwargs)
+    compiled = Compiled(model, program, target, stages, examples, mode=mode, capture_seconds=captured)
     if dump is not None:
         compiled.dump(Path(dump))
     if verify:
@@ -112,6 +109,17 @@ def resolve_target(target: Target | None, opset: int | None) -> Target:
     """The target to compile for: the one given, at the opset given. Raises OpsetOutOfRange."""
     target = target or Target.onnxruntime()
     return target if opset is None else target.at(opset)
+
+
+def _stages(
+    lowered: Stage, optimizer: Pipeline, target: Target, opset: int | None
+) -> tuple[Target, tuple[Stage, ...]]:
+    """All stages from the lowered one on, for a target: at the newest opset that runs the graph where none is asked
+    for."""
+    stages = [lowered, *optimizer.stages(lowered.graph, target)]
+    if opset is None:
+        target = newest_that_runs(stages[-1].graph, target)
+    return target, (*stages, *LEGALIZE.stages(stages[-1].graph, target))
 
 
 def _lower(

@@ -108,10 +108,15 @@ def _expected(compiled: Subject, arguments: Arguments) -> list[Any]:
     args, kwargs = copy.deepcopy(arguments)
     with torch.no_grad(), training_mode(compiled.model, compiled.mode):
         try:
-            leaves, _, _ = flatten(compiled.model(*args, **kwargs))
+            leaves, _, _ = flatten(_callable(compiled.model)(*args, **kwargs))
         finally:
             _restore(compiled, before)
     return leaves
+
+
+def _callable(model: Any) -> Any:
+    """The model as something to call, which an ExportedProgram is not."""
+    return model.module() if isinstance(model, torch.export.ExportedProgram) else model
 
 
 def _compare(compiled: Subject, arguments: Arguments, expected: list[Any] | None = None) -> Comparison:

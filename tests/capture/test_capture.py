@@ -12,6 +12,7 @@ from tests.capture.interpret import run, writes
 from torch import Tensor, fx, nn
 from torch.export import Dim
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture import Program, capture
 
@@ -461,3 +462,16 @@ def test_lines_of_helpers() -> None:
     assert places["aten.cos.default"].code == "return torch.ones(3).cos()"
     assert places["aten.add.Tensor"].function == "forward"
     assert places["aten.sym_size.int"].file == "", "torch adds it, at no line of the model"
+
+
+# ── what torch's fake kernels refuse ────────────────────────────────────────
+
+
+@pytest.mark.filterwarnings("ignore:indexing with dtype torch.uint8")
+def test_an_index_of_uint8_is_a_mask() -> None:
+    def model(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, mask], x.index_put((mask[:2],), torch.ones(3))
+
+    mask = torch.tensor([1, 0, 1], dtype=torch.uint8)
+    for got, wanted in zip(fxonnx.compile(model, (X, mask))(X, mask), model(X, mask), strict=True):
+        torch.testing.assert_close(got, wanted)

@@ -4,6 +4,7 @@ import pytest
 from tests.repo.test_floors import inside
 
 CAPTURE = [
+    {"wrappers"},
     {"locate", "surroundings", "assumption"},
     {"failures", "retry"},
     {"call"},

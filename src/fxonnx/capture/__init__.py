@@ -21,19 +21,40 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch.export import ExportedProgram
 
 from fxonnx.capture import tracer
 from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.dense import example_errors
 from fxonnx.capture.call.dynamic import requests
 from fxonnx.capture.call.example import Example
-from fxonnx.capture.call.inputs import Flat, Signature, example_arguments, leaf_names, parameters_of, result_names
+from fxonnx.capture.call.inputs import (
+    Flat,
+    Signature,
+    as_call,
+    example_arguments,
+    leaf_names,
+    parameters_of,
+    result_names,
+)
 from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.surroundings import training_mode
+from fxonnx.capture.wrappers import unwrapped
+from fxonnx.errors import raise_all
 
-__all__ = ["Assumption", "Input", "Program", "Signature", "State", "SymbolInfo", "Weight", "Writeback", "capture"]
+__all__ = [
+    "Assumption",
+    "Input",
+    "Program",
+    "Signature",
+    "State",
+    "SymbolInfo",
+    "Weight",
+    "Writeback",
+    "capture",
+    "example_call",
+]
 
 
 def capture(
@@ -68,12 +89,14 @@ def capture(
         from fxonnx.capture.export.exported import take
 
         return take(model, dynamic_shapes, input_names)
-    args = (args,) if isinstance(args, torch.Tensor) else tuple(args)
+    model = unwrapped(model)
+    args, kwargs = as_call(args, kwargs)
     parameters = parameters_of(model)
-    arguments = example_arguments(parameters, args, kwargs or {})
+    arguments = example_arguments(parameters, args, kwargs)
     leaves, paths, tree = flatten(arguments.values)
     assert isinstance(tree, Branch)
     names = leaf_names(paths, input_names)
+    raise_all(example_errors(names, leaves))
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
     flat = Flat(model, arguments.without_values(), tree)
     example = Example(flat, names, leaves, requests(dynamic_shapes, inputs, names, leaves))
@@ -84,6 +107,19 @@ def capture(
 
     with training_mode(flat.model, mode):
         return _CAPTURES[strategy](example, signature, mode)
+
+
+def example_call(model: Any, inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The example to compile a model for, as positional and keyword arguments; an ExportedProgram brings its own.
+
+    Raises InputMismatch for what are no arguments.
+    """
+    args, kwargs = as_call(inputs, kwargs)
+    if args or kwargs or not isinstance(model, ExportedProgram):
+        return args, kwargs
+    from fxonnx.capture.export.exported import own_example
+
+    return own_example(model)
 
 
 def _by_tracer(example: Example, signature: Callable[[], Signature], mode: str) -> Program:

@@ -176,11 +176,12 @@ _DECIDING = frozenset(
         "overrides.py",
         "proxy_tensor.py",
         "recording.py",
+        "surroundings.py",
         "sym_node.py",
         "symbolic_shapes.py",
     }
 )
-"""Files of torch that stand between a decision in the user's Python and the refusal."""
+"""Files of torch, and one of ours, that stand between a decision in the user's Python and the refusal."""
 
 
 def innermost(error: BaseException) -> tuple[Location, list[traceback.FrameSummary]]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import fx
 
+from fxonnx.capture.wrappers import without_wrappers
 from fxonnx.location import Location
 
 WRAPPER = "model"  # the name under which `Flat` holds the user's model
@@ -66,8 +67,8 @@ class Locator:
 
 def strip(path: str, wrapper: str = WRAPPER) -> str:
     """A path in `Flat` as a path in the user's model; a module's second call in a trace is marked `@1`, which is no
-    part of its path."""
-    path = path.partition("@")[0]
+    part of its path, nor is what torch.compile wraps a module in."""
+    path = without_wrappers(path.partition("@")[0])
     if not wrapper:
         return path
     return "" if path == wrapper else path.removeprefix(f"{wrapper}.")

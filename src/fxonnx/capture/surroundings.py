@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 MODES = ("eval", "train", "keep")
 
@@ -40,6 +42,45 @@ def no_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """What a model calls, without torch.compile, which would compile our modes with it.
+
+    Where torch._dynamo is not loaded nothing has been compiled. torch takes its stance as soon as it is called: here,
+    when this is entered, so that threads which capture in turn do so one after the other.
+    """
+    with torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext():
+        yield
+
+
+class ByteMasks(TorchFunctionMode):
+    """Indices of uint8 as the masks that they are in eager; torch's fake kernels refuse them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """One function."""
+        if func in _INDEXED:
+            args = (args[0], _masks(args[1]), *args[2:])
+        return func(*args, **(kwargs or {}))
+
+
+_INDEXED = frozenset(
+    {
+        torch.Tensor.__getitem__,
+        torch.Tensor.index_put,
+        torch.Tensor.index_put_,
+        torch.index_put,
+        torch.index_put_,
+    }
+)
+
+
+def _masks(index: Any) -> Any:
+    """An index, whose tensors of uint8 are masks now."""
+    if isinstance(index, torch.Tensor):
+        return index.bool() if index.dtype is torch.uint8 else index
+    return type(index)(map(_masks, index)) if type(index) in (tuple, list) else index
 
 
 _TALKATIVE = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes")

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 from torch.fx.experimental.sym_node import SymNode
 
+from fxonnx.capture.surroundings import uncompiled
 from fxonnx.capture.tracer import torch_private
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode
 
@@ -180,7 +181,7 @@ def test_nothing_is_compiled_with_a_model() -> None:
     def double(x: torch.Tensor) -> torch.Tensor:
         return x + x
 
-    with torch_private.uncompiled():
+    with uncompiled():
         double(torch.ones(2))
     assert not compiled
     torch.compiler.reset()  # of what other tests compiled, and how often

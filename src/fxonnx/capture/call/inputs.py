@@ -117,9 +117,27 @@ class Signature:
         return []
 
 
-def as_arguments(inputs: Any) -> tuple[Any, ...]:
-    """Example inputs as positional arguments: a lone tensor counts as one, a list as a tuple."""
-    return (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+def as_call(inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """An example as positional and keyword arguments: a lone tensor counts as one, a list as a tuple.
+
+    Raises InputMismatch for what is neither.
+    """
+    if isinstance(inputs, torch.Tensor):
+        inputs = (inputs,)
+    if not isinstance(inputs, (tuple, list)):
+        by_name = isinstance(inputs, Mapping) or hasattr(inputs, "keys")
+        raise InputMismatch(
+            f"example_inputs is a {type(inputs).__name__}",
+            cause="the example is a tuple with the positional arguments of the model's forward",
+            cure="arguments by name are example_kwargs={…}" if by_name else "fxonnx.compile(model, (x,))",
+        )
+    if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
+        raise InputMismatch(
+            f"example_kwargs is {'no dict of names' if isinstance(kwargs, Mapping) else f'a {type(kwargs).__name__}'}",
+            cause="keyword arguments are a dict from the names of forward's arguments to values",
+            cure='example_kwargs={"mask": mask}',
+        )
+    return tuple(inputs), dict(kwargs or {})
 
 
 def parameters_of(model: Any) -> inspect.Signature:

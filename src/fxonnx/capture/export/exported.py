@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, ExportGraphSignature
@@ -16,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.dynamic import requests
 from fxonnx.capture.call.inputs import Arguments, Signature, leaf_names, result_names
-from fxonnx.capture.call.tree import Branch, flatten
+from fxonnx.capture.call.tree import Branch, flatten, unflatten
 from fxonnx.capture.export.assemble import assemble, read_ports
 from fxonnx.capture.export.freeze import name_symbols
 from fxonnx.capture.program import Program
@@ -44,6 +45,24 @@ def take(exported: ExportedProgram, dynamic_shapes: Any, input_names: Iterable[s
     result, result_paths = _result(exported)
     signature = Signature(parameters, arguments, inputs, names, result, result_names(result_paths))
     return assemble(own, signature, naming, wrapped=False)
+
+
+def own_example(exported: ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments that a program was exported for; zeros of their dtypes and sizes where it has only those."""
+    if exported.example_inputs is not None:
+        args, kwargs = exported.example_inputs
+        return tuple(args), dict(kwargs)
+    values, _, arguments = _arguments(exported)
+    leaves, _, tree = flatten(values)
+    zeros = [torch.zeros([_size(each) for each in leaf.shape], dtype=leaf.dtype) for leaf in leaves]
+    return arguments.split(unflatten(tree, zeros))
+
+
+def _size(size: int | torch.SymInt) -> int:
+    """The size that an axis had in the example, without making it static."""
+    hint = size if isinstance(size, int) else size.node.hint
+    assert isinstance(hint, int)
+    return hint
 
 
 def _frozen(name: str, axis: int, size: Any) -> Error:

@@ -39,12 +39,13 @@ _READS_DATA = frozenset({"aten.item.default", "aten._local_scalar_dense.default"
 
 
 def clean(graph: fx.Graph) -> None:
-    """Drop assertions and what only they read, and inline regions. Values stay as they are; linear time."""
+    """Drop assertions and what only they read, marks for the profiler, and inline regions. Values stay as they are;
+    linear time."""
     for node in list(graph.nodes):
         if node.op == "call_function" and str(node.target) in _REGIONS:
             _inline(graph, node)
     for node in reversed(list(graph.nodes)):
-        if str(node.target) in _ASSERTIONS or (not node.users and _is_effortless(node)):
+        if str(node.target) in _ASSERTIONS or _is_mark(node) or (not node.users and _is_effortless(node)):
             graph.erase_node(node)
 
 
@@ -60,6 +61,11 @@ def pass_aliases(graph: fx.Graph, mutations: dict[fx.Node, fx.Node]) -> None:
             graph.erase_node(node)
             if node in results:
                 mutations[results[node]] = node.args[0]
+
+
+def _is_mark(node: fx.Node) -> bool:
+    """Whether a node only tells a profiler where it is, as `torch.profiler.record_function` does."""
+    return getattr(node.target, "namespace", "") == "profiler"
 
 
 def _is_effortless(node: fx.Node) -> bool:

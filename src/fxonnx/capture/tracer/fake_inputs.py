@@ -146,8 +146,6 @@ class FakeWeights:
 
     def __call__(self, weight: torch.Tensor) -> FakeTensor:
         """One weight's; the caller keeps the weight alive."""
-        if weight.layout is not torch.strided or weight.is_quantized:
-            return self.mode.from_tensor(weight, static_shapes=True)
         storage = weight.untyped_storage()
         shared = self._storages.get(storage._cdata)
         if shared is None and storage.nbytes() != weight.numel() * weight.element_size():

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxonnx.capture.call.dense import not_dense
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
@@ -82,6 +83,8 @@ class Tape:
         result = self._result(func, args, kwargs)
         if func is torch.ops.prim.device.default:
             return result
+        if isinstance(result, torch.Tensor) and result.layout is not torch.strided:
+            self._refuse_not_dense(result, f"what {func} returns")
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
         node = self.graph.call_function(func)
         if torch.get_default_dtype() is not torch.float32:
@@ -132,11 +135,23 @@ class Tape:
                 cure="give the model plain tensors for weights: dequantized, or packed with calls that unpack them",
                 final=True,
             )
+        key = self.keys.get(id(tensor)) or self._lifted_key()
+        self._refuse_not_dense(tensor, f"the weight {key}")
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
-        key = self.keys.get(id(tensor)) or self._lifted_key()
         self.weights[self.placeholder(key, fake)] = Weight(key, tensor)
         return fake
+
+    def _refuse_not_dense(self, tensor: torch.Tensor, name: str) -> None:
+        wrong = not_dense(tensor)
+        if wrong is None:
+            return
+        raise self.refuse(
+            f"{name} is {wrong.what}",
+            cause="a graph of ONNX has dense arrays of numbers only",
+            cure=f"compute with a dense one: {wrong.cure}",
+            final=True,
+        )
 
     def _lifted_key(self) -> str:
         """A key for a constant of the code: where it was met, and a number."""

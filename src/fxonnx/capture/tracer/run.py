@@ -25,7 +25,7 @@ from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
-from fxonnx.capture.surroundings import no_fast_path, quiet, unadvised
+from fxonnx.capture.surroundings import ByteMasks, no_fast_path, quiet, unadvised, uncompiled
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals
 from fxonnx.capture.tracer.locations import Locations
@@ -41,8 +41,8 @@ from fxonnx.capture.tracer.torch_private import (
     as_exporting,
     enable_python_dispatcher,
     unasked_masks,
-    uncompiled,
 )
+from fxonnx.capture.wrappers import without_wrappers
 from fxonnx.errors import CaptureRefused
 
 _ONE_AT_A_TIME = RLock()  # flags that belong to the process are set for as long as a model runs
@@ -104,7 +104,7 @@ class Run:
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
-            Recorder(self.tape), FunctionMode(self.tape.refuse, self.guard_log),
+            Recorder(self.tape), FunctionMode(self.tape.refuse, self.guard_log), ByteMasks(),
         )  # fmt: skip
         with _ONE_AT_A_TIME, preserved(self.example.flat, self._functions()) as self.changes, ExitStack() as stack:
             for each in surroundings:
@@ -181,11 +181,11 @@ def _keys(flat: Flat) -> dict[int, str]:
         return {}
     keys: dict[int, str] = {}
     for name, tensor in (*flat.model.named_parameters(), *flat.model.named_buffers()):
-        keys.setdefault(id(tensor), name)
+        keys.setdefault(id(tensor), without_wrappers(name))
     for path, module in flat.model.named_modules():
         for name, value in vars(module).items():
             if isinstance(value, torch.Tensor):
-                keys.setdefault(id(value), f"{path}.{name}" if path else name)
+                keys.setdefault(id(value), without_wrappers(f"{path}.{name}" if path else name))
     return keys
 
 

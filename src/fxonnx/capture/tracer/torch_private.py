@@ -8,10 +8,9 @@ torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a n
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -63,7 +62,7 @@ class _Unwrapped(TorchDispatchMode):
 
     By default torch wraps it in `torch._dynamo.disable`, so that torch.compile does not compile it with a model, and
     the first call loads torch._dynamo, which takes longer than all the rest of a compile. While a model is recorded
-    nothing is compiled: see `uncompiled`.
+    nothing is compiled: see `surroundings.uncompiled`.
     """
 
     @classmethod
@@ -163,17 +162,6 @@ class OneThread(_Unwrapped, FakeTensorMode):
         return not isinstance(leaf, (torch.SymInt, torch.SymFloat, torch.SymBool))
 
 
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """What a model calls, without torch.compile, which would compile our modes with it.
-
-    Where torch._dynamo is not loaded nothing has been compiled. torch takes its stance as soon as it is called: here,
-    when this is entered, so that threads which capture in turn do so one after the other.
-    """
-    with torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext():
-        yield
-
-
 def plain_of(fake: FakeTensor) -> torch.Tensor:
     """A plain tensor of no elements over the memory of a fake one, to take views of.
 
@@ -227,5 +215,4 @@ __all__ = [
     "no_python_dispatcher",
     "plain_of",
     "unasked_masks",
-    "uncompiled",
 ]
