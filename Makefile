@@ -1,5 +1,6 @@
 # make demo        a ResNet-50 on its way to ONNX, step by step
 # make test        lint, types and all tests
+# make fuzz        random programs beside PyTorch: SECONDS=60 of them, from seed SEED=0 on
 # make reference   the generated pages of docs/, and what the documents there print
 # All set up .venv first; the second time that takes no time.
 
@@ -12,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two test workers share the cores; threads of their own would only get in each other's way.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test reference clean
+.PHONY: demo test fuzz reference clean
 
 demo: $(INSTALLED)
 	$(RUN) examples/demo.py
@@ -21,6 +22,9 @@ test: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -n 2
+
+fuzz: $(INSTALLED)
+	$(RUN) -m tests.fuzz $(or $(SECONDS),60) $(or $(SEED),0)
 
 reference: $(INSTALLED)
 	$(RUN) -m fxonnx.tools.reference docs/reference

@@ -1,0 +1,73 @@
+"""How much of a difference is rounding: the same program, run again with every float result off by an ulp or two.
+
+Monte Carlo arithmetic (Parker 1997). What such runs scatter by says how well conditioned each element is, whatever
+amplifies it: cancellation, a pole, a comparison, a floor of something that is nearly whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+RUNS, ULPS, MARGIN = 4, 4, 8
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# These only move values, or choose among them.
+EXACT = _names(
+    """alias as_strided cat clone copy detach diagonal expand fill flip gather index index_select masked_fill max min
+    amax amin neg abs permute relu repeat reshape roll select slice sort split squeeze stack t topk transpose unbind
+    unfold unsqueeze view where zero zeros ones full arange lift_fresh lift_fresh_copy eye tril triu constant_pad_nd
+    maximum minimum clamp sign floor ceil round trunc scalar_tensor full_like zeros_like ones_like new_zeros new_ones
+    empty randn _unsafe_view split_with_sizes scatter index_put max_pool2d_with_indices cummax cummin"""
+)
+
+
+class Rounding(TorchDispatchMode):
+    """In here, every float result of an op that computes is wrong by some units in the last place."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the op, then shake what it returns."""
+        result = func(*args, **(kwargs or {}))
+        if func._schema.name.removeprefix("aten::").rstrip("_") not in EXACT:
+            pytree.tree_map_only(Tensor, self.shake, result)
+        return result
+
+    def shake(self, value: Tensor) -> None:
+        """Change a tensor in its last places."""
+        if not value.dtype.is_floating_point or not value.numel() or 0 in value.stride():
+            return
+        noise = torch.rand(value.shape, generator=self.generator, dtype=torch.float64) * 2 - 1
+        value.copy_((value.double() * (1 + noise * ULPS * torch.finfo(value.dtype).eps)).to(value.dtype))
+
+
+def explained(actual: Tensor, expected: Tensor, spread: Tensor) -> bool:
+    """Whether all elements differ by no more than the tolerance and some times their spread."""
+    one, other = actual.double(), expected.double()
+    same = (one == other) | (one.isnan() & other.isnan()) | spread.isnan()
+    limit = 1e-4 * (1 + other.abs()) if expected.dtype.is_floating_point else 0
+    return bool((same | ((one - other).abs() <= limit + MARGIN * spread)).all())
+
+
+def scatter(values: Sequence[Any]) -> Tensor:
+    """By how much each element differs among runs; NaN where it is not finite in all, or the shapes differ."""
+    first = values[0]
+    if not isinstance(first, Tensor):
+        return torch.tensor(0.0)
+    if any(each.shape != first.shape for each in values):
+        return torch.full(first.shape, torch.nan)
+    stacked = torch.stack([each.double() for each in values])
+    always = (stacked == stacked[0]).all(0) | stacked.isnan().all(0)
+    return torch.where(always, 0.0, stacked.amax(0) - stacked.amin(0))
