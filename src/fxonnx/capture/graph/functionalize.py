@@ -30,7 +30,7 @@ from fxonnx.capture.graph.functional_form import (
     written_arguments,
 )
 from fxonnx.capture.graph.running_statistics import update, updated_statistics
-from fxonnx.capture.graph.views import Emit, NotInvertible, geometry, replay, storage, write_back
+from fxonnx.capture.graph.views import Emit, NotInvertible, View, geometry, replay, storage, write_back
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
@@ -72,7 +72,7 @@ class Alias:
 
     memory: Memory
     value: fx.Node
-    view: fx.Node | None = None
+    view: View | None = None
     parent: Alias | None = None
     version: int = 0
 
@@ -85,8 +85,8 @@ class _Functionalizer:
     locate: Callable[[fx.Node], Location]
     aliases: dict[fx.Node, Alias] = field(default_factory=dict)
     owners: dict[int, Alias] = field(default_factory=dict)  # storage -> the owner's alias
-    # call with several results -> its arguments before they were refreshed
-    sources: dict[fx.Node, list[fx.Node]] = field(default_factory=dict)
+    # call with several results -> its arguments, and what it read of each
+    sources: dict[fx.Node, dict[fx.Node, fx.Node]] = field(default_factory=dict)
     # (op, kinds of arguments) -> whether the result has the dtype of what is written
     preserves: dict[Any, bool] = field(default_factory=dict)
     dead: list[fx.Node] = field(default_factory=list)
@@ -133,16 +133,29 @@ class _Functionalizer:
         )
         statistics = updated_statistics(node)
         self._refresh(node)
+        read = {each: self.aliases[each].value if each in self.aliases else each for each in sources}
         if statistics:
             self._update_statistics(node, statistics)
         elif places and _RESHAPES_ITSELF in node.target.tags:
-            self._reshape_itself(node, sources)
+            self._reshape_itself(node, read)
         elif places:
             self._write(node, places)
+        elif node.target is operator.getitem:
+            self._alias(node, self._sources_of_result(node))
         elif isinstance(node.meta.get("val"), torch.Tensor):
-            self._alias(node, self.sources.get(sources[0], sources) if node.target is operator.getitem else sources)
+            self._alias(node, read)
         else:
-            self.sources[node] = sources
+            self.sources[node] = read
+
+    def _sources_of_result(self, node: fx.Node) -> dict[fx.Node, fx.Node]:
+        """What one of several results may be a view of: an argument of the call; where that takes a list of tensors
+        and gives one for each, the one in its place."""
+        call, index = node.args
+        sources = self.sources.get(call, {})
+        many = call.args[0] if call.args else None
+        if isinstance(many, (list, tuple)):
+            return {each: value for each, value in sources.items() if value is many[index]}
+        return sources
 
     def _refresh(self, node: fx.Node) -> None:
         """Let the node read what its arguments are now."""
@@ -171,11 +184,12 @@ class _Functionalizer:
             owner.memory.unknown = True
             self.aliases[node] = Alias(owner.memory, node)
 
-    def _alias(self, node: fx.Node, sources: list[fx.Node]) -> None:
-        """Note what a new tensor shares memory with: an argument (it is a view of it), or nothing (it is an owner)."""
+    def _alias(self, node: fx.Node, sources: dict[fx.Node, fx.Node]) -> None:
+        """Note what a new tensor shares memory with: an argument (it is a view of it), or nothing (it is an owner).
+        `sources` are the arguments, and what was read of each."""
         key = storage(node.meta["val"])
         if node.target in _HIDDEN_ALIASES and _HIDDEN_ALIASES[node.target](*node.args):
-            self.owners[key] = self.aliases[node] = self.aliases[sources[0]]
+            self.owners[key] = self.aliases[node] = self.aliases[next(iter(sources))]
             return
         if key not in self.owners:
             self.owners[key] = self.aliases[node] = Alias(Memory(), node)
@@ -189,7 +203,8 @@ class _Functionalizer:
         base = self.aliases[parent]
         self.views.add(node)
         same = geometry(parent.meta["val"]) == geometry(node.meta["val"])
-        self.aliases[node] = base if same else Alias(base.memory, node, node, base, base.memory.version)
+        view = View(node, sources[parent])
+        self.aliases[node] = base if same else Alias(base.memory, node, view, base, base.memory.version)
 
     # ── reading and writing ──
 
@@ -212,7 +227,7 @@ class _Functionalizer:
             self._store(alias.parent, self._written_back(alias.view, whole, value, writer), writer)
         alias.value, alias.version = value, alias.memory.version
 
-    def _written_back(self, view: fx.Node, whole: fx.Node, part: fx.Node, writer: fx.Node) -> fx.Node:
+    def _written_back(self, view: View, whole: fx.Node, part: fx.Node, writer: fx.Node) -> fx.Node:
         try:
             return write_back(Emit(self.graph, writer), view, whole, part)
         except NotInvertible as error:
@@ -271,7 +286,7 @@ class _Functionalizer:
             if fresh and isinstance(name.meta.get("val"), torch.Tensor):
                 self.owners[storage(name.meta["val"])] = alias
 
-    def _reshape_itself(self, node: fx.Node, sources: list[fx.Node]) -> None:
+    def _reshape_itself(self, node: fx.Node, sources: dict[fx.Node, fx.Node]) -> None:
         """squeeze_ and the like: the tensor becomes a view of itself."""
         form = functional_form(node.target)
         if form is None:

@@ -2,14 +2,16 @@
 reaches the whole.
 
 A view is undone by geometry: what keeps the order of elements by a reshape, what permutes axes by the inverse
-permutation, what picks a part by the scatter that puts it back. A view that shares memory with itself (`expand`,
-overlapping `as_strided`) cannot be written to in torch either.
+permutation, what picks a part by the scatter that puts it back. Any other is undone by positions: the same view, taken
+of 0, 1, 2, …, tells where its elements come from. A view that shares memory with itself (`expand`, overlapping
+`as_strided`) cannot be written to.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -84,33 +86,93 @@ class Emit:
             return left + right
         return self(operator.add, (left, right), {}, _number(left) + _number(right))
 
+    def product(self, sizes: Sequence[Any]) -> Any:
+        """The product of sizes, each a number or a node."""
+        result: Any = 1
+        for size in sizes:
+            both_known = isinstance(result, int) and isinstance(size, int)
+            value = _number(result) * _number(size)
+            result = value if both_known else self(operator.mul, (result, size), {}, value)
+        return result
+
 
 def _number(size: Any) -> Any:
     return size.meta["val"] if isinstance(size, fx.Node) else size
 
 
-WriteBack: TypeAlias = Callable[[Emit, fx.Node, fx.Node, fx.Node], fx.Node]
-"""(emit, view, whole, part) -> the whole with the part in the view's place."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """A call that takes a view (of several results `node` is one), and what it is a view of, among its arguments."""
+
+    node: fx.Node
+    source: fx.Node
+
+    @property
+    def call(self) -> fx.Node:
+        """The call whose result, or one of whose results, the view is."""
+        return self.node.args[0] if self.node.target is operator.getitem else self.node
 
 
-def write_back(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
+WriteBack: TypeAlias = Callable[[Emit, fx.Node, fx.Node, fx.Node], fx.Node | None]
+"""(emit, view, whole, part) -> the whole with the part in the view's place, or None where positions must tell."""
+
+
+def write_back(emit: Emit, view: View, whole: fx.Node, part: fx.Node) -> fx.Node:
     """The base's new value after `part` was written into `view` of it. Raises NotInvertible."""
-    source = view.args[0] if view.target is operator.getitem else view
-    inverse = _INVERSES.get(
-        source.target._overloadpacket if isinstance(source.target, torch._ops.OpOverload) else source.target
-    )
-    if inverse is None:
-        raise NotInvertible(str(source.target))
-    return inverse(emit, view, whole, part)
+    target = view.call.target
+    inverse = _INVERSES.get(target._overloadpacket if isinstance(target, torch._ops.OpOverload) else target)
+    written = None if inverse is None else inverse(emit, view.node, whole, part)
+    return _by_positions(emit, view, whole, part) if written is None else written
 
 
-def replay(emit: Emit, view: fx.Node, whole: fx.Node) -> fx.Node:
-    """The same view of another value of its base."""
-    if view.target is not operator.getitem:
-        return emit(view.target, (whole, *view.args[1:]), dict(view.kwargs), view.meta["val"])
-    many, index = view.args
-    again = emit(many.target, (whole, *many.args[1:]), dict(many.kwargs), many.meta["val"])
-    return emit(operator.getitem, (again, index), {}, view.meta["val"])
+def replay(emit: Emit, view: View, whole: fx.Node, like: Callable[[Any], Any] = lambda value: value) -> fx.Node:
+    """The same view of another value of its base; `like` makes of a fake tensor of the view one of the new view."""
+    call = view.call
+    args, kwargs = fx.map_arg((call.args, dict(call.kwargs)), lambda each: whole if each is view.source else each)
+    if call is view.node:
+        return emit(call.target, args, kwargs, like(call.meta["val"]))
+    results = emit(call.target, args, kwargs, [like(each) for each in call.meta["val"]])
+    return emit(operator.getitem, (results, view.node.args[1]), {}, like(view.node.meta["val"]))
+
+
+def _by_positions(emit: Emit, view: View, whole: fx.Node, part: fx.Node) -> fx.Node:
+    """Each element of the part put where the view finds the element's number. Raises NotInvertible."""
+    before, after = whole.meta["val"], view.node.meta["val"]
+    if before.dtype is not after.dtype or _overlaps_itself(after):
+        raise NotInvertible(str(view.call.target))
+    places = replay(emit, view, _numbered(emit, whole), _in_int64)
+    return emit(aten.put.default, (whole, places, part), {}, before)
+
+
+def _numbered(emit: Emit, whole: fx.Node) -> fx.Node:
+    """0, 1, 2, … in the shape, and for those who ask, in the memory layout of a tensor."""
+    value, sizes = whole.meta["val"], emit.sizes(whole)
+    count = emit.product(sizes)
+    with value.fake_mode, torch.no_grad():
+        flat = torch.arange(_number(count))
+    row = emit(aten.arange.default, (count,), {}, flat)
+    return emit(aten.reshape.default, (row, sizes), {}, _in_int64(value))
+
+
+def _in_int64(value: Any) -> Any:
+    """A fake tensor in the layout of another one."""
+    with value.fake_mode, torch.no_grad():
+        return torch.empty_strided(value.shape, value.stride(), dtype=torch.int64)
+
+
+def _overlaps_itself(value: torch.Tensor) -> bool:
+    """Whether elements may share memory, at the sizes of this run."""
+    extents = sorted((_hint(stride), _hint(size)) for size, stride in zip(value.shape, value.stride(), strict=True))
+    last = 0  # the farthest element of the axes so far
+    for stride, size in extents:
+        if size > 1 and stride <= last:
+            return True
+        last += stride * max(size - 1, 0)
+    return False
+
+
+def _hint(size: Any) -> int:
+    return size if isinstance(size, int) else int(size.node.hint)
 
 
 def argument(node: fx.Node, name: str, default: Any = None) -> Any:
@@ -144,13 +206,12 @@ def _slice(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
     return emit(aten.slice_scatter.default, (whole, part, dim, start, end, step), {}, _like(whole))
 
 
-def _narrow(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
+def _narrow(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node | None:
     dim, start, length = view.args[1:4]
-    if not isinstance(start, (int, fx.Node)) or (
-        isinstance(start, fx.Node) and isinstance(start.meta["val"], torch.Tensor)
-    ):
-        raise NotInvertible(str(view.target))
-    return emit(aten.slice_scatter.default, (whole, part, dim, start, emit.total(start, length), 1), {}, _like(whole))
+    if isinstance(_number(start), torch.Tensor):
+        return None
+    first = emit.total(emit.size(whole, dim), start) if _number(start) < 0 else start
+    return emit(aten.slice_scatter.default, (whole, part, dim, first, emit.total(first, length), 1), {}, _like(whole))
 
 
 def _select(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
@@ -169,9 +230,12 @@ def _unbind(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node
     return emit(aten.select_scatter.default, (whole, part, argument(many, "dim", 0), index), {}, _like(whole))
 
 
-def _split(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
-    """One of several consecutive parts: it begins where the parts before it end."""
+def _split(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node | None:
+    """One of several consecutive parts: it begins where the parts before it end. Those between the cutting points of
+    tensor_split need not be consecutive."""
     many, index = view.args
+    if many.target is aten.tensor_split.indices:
+        return None
     dim = argument(many, "dim", 0)
     before = [value.shape[dim] for value in many.meta["val"][:index]]
     start: Any = sum(before) if all(isinstance(size, int) for size in before) else _begin(emit, many, index, dim)
@@ -243,11 +307,9 @@ def _by(target: Any) -> WriteBack:
     return inverse
 
 
-def _expand(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node:
+def _expand(emit: Emit, view: fx.Node, whole: fx.Node, part: fx.Node) -> fx.Node | None:
     """An expand that repeats nothing only adds axes of size 1."""
-    if _extents(part) != _extents(whole):
-        raise NotInvertible(str(view.target))
-    return _reshape(emit, view, whole, part)
+    return _reshape(emit, view, whole, part) if _extents(part) == _extents(whole) else None
 
 
 def _extents(node: fx.Node) -> list[Any]:

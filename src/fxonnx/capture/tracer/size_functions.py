@@ -15,7 +15,7 @@ def _indexed(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _part(x: torch.Tensor, index: Any) -> torch.Tensor | None:
-    """x[n, :] where n is a size, of which torch would take a plain number: as x[n : n + 1, :] without that axis.
+    """x[n, :] where n is a size, of which torch would take a plain number: as x[:, :], of which row n is selected.
 
     None for other indices, which torch understands.
     """
@@ -28,11 +28,11 @@ def _part(x: torch.Tensor, index: Any) -> torch.Tensor | None:
     axis, found = 0, []
     for each in parts:
         if isinstance(each, torch.SymInt):
-            found.append(axis)
+            found.append((axis, each))
         axis += x.dim() - known if each is ... else not isinstance(each, int)
-    view = x[tuple(slice(each, each + 1) if isinstance(each, torch.SymInt) else each for each in parts)]
-    for axis in reversed(found):
-        view = view.select(axis, 0)
+    view = x[tuple(slice(None) if isinstance(each, torch.SymInt) else each for each in parts)]
+    for axis, each in reversed(found):
+        view = view.select(axis, each)
     return view
 
 

@@ -1,5 +1,6 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
-step by step; of a slice they invent a size where they cannot order two; to pick a row they load sympy.
+step by step; of a slice they invent a size where they cannot order two; to pick a row they load sympy; of a copy they
+decide whether it is empty.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, plain_of
 
 aten = torch.ops.aten
@@ -49,6 +51,21 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
     return _view(input, sizes, strides, offset)
 
 
+def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
+    """`length` elements from `start` on; what reaches beyond the axis is torch's to refuse."""
+    if not _has_axis(input, dim) or isinstance(start, torch.Tensor):
+        return None
+    size = input.shape[dim]
+    if all(isinstance(each, int) for each in (size, start, length)):
+        return None
+    begin = start + size if _assume(start < 0) else start
+    if begin < 0 or begin + length > size:
+        return None
+    sizes = list(input.shape)
+    sizes[dim] = length
+    return _view(input, sizes, input.stride(), input.storage_offset() + begin * input.stride()[dim])
+
+
 def _select(input: Any, dim: int, index: Any) -> Any:
     """`x[index]` along an axis of plain size, by Python's rules; of others torch's kernel checks the index."""
     if not _has_axis(input, dim):
@@ -59,6 +76,13 @@ def _select(input: Any, dim: int, index: Any) -> Any:
     offset = input.storage_offset() + (index % sizes[dim]) * strides[dim]
     del sizes[dim], strides[dim]
     return _view(input, sizes, strides, offset)
+
+
+def _copy(self: Any, src: Any, non_blocking: bool = False) -> Any:
+    """`self`, where `src` has its shape; to see whether it overlaps itself, torch's kernel asks whether it is empty."""
+    repeats = any(isinstance(stride, int) and stride == 0 for stride in self.stride())
+    is_fit = src.dim() == 0 or list(map(dim_of, self.shape)) == list(map(dim_of, src.shape))
+    return self if is_fit and not repeats else None
 
 
 def _has_axis(input: Any, dim: int) -> bool:
@@ -105,5 +129,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
     aten.slice.Tensor: _slice,
+    aten.narrow.default: _narrow,
     aten.select.int: _select,
+    aten.copy_.default: _copy,
 }

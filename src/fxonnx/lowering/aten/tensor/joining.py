@@ -13,7 +13,7 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, modulo, product
+from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo, product
 from fxonnx.lowering.aten.tensor.shape import atleast_3d, flatten, lifted, movedim, swap, without
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
@@ -91,6 +91,12 @@ def cut(op: Any, x: Any, axis: int, start: Dim, end: Dim, step: int = 1) -> Any:
     return op.Slice(x, *bounds) if step == 1 else op.Slice(x, *bounds, [step])
 
 
+def from_front(index: Dim, size: Dim) -> Dim:
+    """An index along an axis as it counts from the front: a negative one counts from the back."""
+    is_negative = minimum(maximum(-1 * index, 0), 1)
+    return index + size * is_negative
+
+
 @lower("aten.slice.Tensor", "aten.slice_copy.Tensor")
 def slice_(
     op: Builder, self: Tensor, dim: int = 0, start: Dim | None = None, end: Dim | None = None, step: int = 1
@@ -107,7 +113,7 @@ def narrow(op: Builder, self: Tensor, dim: int, start: Dim | Tensor, length: Dim
     if isinstance(start, Tensor):
         first = op.Reshape(start, [1])
         return op.Slice(self, first, op.Add(first, [length]), [axis])
-    first = start + self.shape[axis] if isinstance(start, int) and start < 0 else start
+    first = from_front(start, self.shape[axis])
     return cut(op, self, axis, first, first + length)
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr, minimum
+from fxonnx.ir.dims import Dim, maximum, minimum
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.aten.tensor.indexing import MASKS, clamped, index_of, int64, without_scalar_masks
-from fxonnx.lowering.aten.tensor.joining import LAST, cut, joined
+from fxonnx.lowering.aten.tensor.joining import LAST, cut, from_front, joined
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import (
     as_vector,
@@ -312,49 +312,34 @@ def masked_scatter(op: Builder, self: Tensor, mask: Tensor, source: Tensor) -> T
 def select_scatter(op: Builder, self: Tensor, src: Tensor, dim: int, index: Dim) -> Tensor:
     """`self` with the slice at `index` along `dim` replaced."""
     axis = axis_of(dim, len(self.shape))
-    first = index + self.shape[axis] if isinstance(index, int) and index < 0 else index
-    return _replaced(op, self, op.Unsqueeze(cast(op, src, dtype_of(self)), [axis]), axis, first, first + 1)
+    first = from_front(index, self.shape[axis])
+    return _replaced(op, self, op.Unsqueeze(cast(op, src, dtype_of(self)), [axis]), axis, first)
 
 
-def _replaced(op: Any, x: Any, piece: Any, axis: int, start: Dim, end: Dim) -> Any:
-    """`x` with [start, end) along an axis replaced by `piece`: what is before, the piece, what is after."""
-    size = x.shape[axis]
+def _replaced(op: Any, x: Any, piece: Any, axis: int, start: Dim) -> Any:
+    """`x` with a piece along an axis replaced, from `start` on: what is before, the piece, what is after."""
+    end = start + piece.shape[axis]
     before = [] if start == 0 else [cut(op, x, axis, 0, start)]
-    after = [] if end == size else [cut(op, x, axis, end, LAST)]
+    after = [] if end == x.shape[axis] else [cut(op, x, axis, end, LAST)]
     return joined(op, [*before, piece, *after], axis)
 
 
-@lower("aten.slice_scatter")
+@lower("aten.slice_scatter", ignore={"end"})
 def slice_scatter(
-    op: Builder,
-    self: Tensor,
-    src: Tensor,
-    dim: int = 0,
-    start: Dim | None = None,
-    end: Dim | None = None,
-    step: int = 1,
+    op: Builder, self: Tensor, src: Tensor, dim: int = 0, start: Dim | None = None, step: int = 1
 ) -> Tensor:
-    """`self` with `self[start:end:step]` along `dim` replaced."""
+    """`self` with `self[start:end:step]` along `dim` replaced, of which `src` has the shape: it says where the end
+    is.
+    """
     axis = axis_of(dim, len(self.shape))
-    size = self.shape[axis]
-    first, last = _bound(0 if start is None else start, size), _bound(LAST if end is None else end, size)
-    source = cast(op, src, dtype_of(self))
-    if step != 1:
-        places = op.Add(positions(op, source.shape[axis]) * step, [first])
-        return _slices_written(op, self, axis, places, source)
-    if isinstance(first, int) and isinstance(last, int) and last <= first:
+    size, source = self.shape[axis], cast(op, src, dtype_of(self))
+    if source.shape[axis] == 0:
         return self
-    return _replaced(op, self, source, axis, first, last)
-
-
-def _bound(bound: Dim, size: Dim) -> Dim:
-    """A slice's bound counted from the front and clamped to the size; a symbolic one is taken to lie within."""
-    if isinstance(bound, Expr):
-        return bound
-    if bound < 0:
-        bound = bound + size
-        return max(bound, 0) if isinstance(bound, int) else bound
-    return size if bound >= LAST else minimum(bound, size)
+    first = minimum(maximum(from_front(start or 0, size), 0), size)
+    if step == 1:
+        return _replaced(op, self, source, axis, first)
+    places = op.Add(positions(op, source.shape[axis]) * step, [first])
+    return _slices_written(op, self, axis, places, source)
 
 
 # ── counting ─────────────────────────────────────────────────────────────────────────────────────────────────────────

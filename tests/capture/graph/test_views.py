@@ -1,0 +1,63 @@
+"""Writes through views: whatever takes the view, the whole has the written part in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.capture.interpret import run, writes
+from torch import Tensor
+
+from fxonnx.capture import capture
+
+X = torch.arange(24.0).reshape(2, 3, 4) + 1
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "einsum permutes": lambda y: torch.einsum("ijk->kij", y),
+    "einsum takes a diagonal": lambda y: torch.einsum("iij->ij", y[:, :2]),
+    "one of broadcast tensors": lambda y: torch.broadcast_tensors(y, y[0])[0],
+    "another of broadcast tensors": lambda y: torch.broadcast_tensors(y[0], y[1])[1],
+    "one of several": lambda y: torch.atleast_2d([y[0, 0], y[1, 0]])[1],
+    "meshgrid of one": lambda y: torch.meshgrid(y[0, 0], indexing="ij")[0],
+    "diagonal": lambda y: y.diagonal(1, 1, 2),
+    "linalg.diagonal": lambda y: torch.linalg.diagonal(y),
+    "unfold": lambda y: y.unfold(2, 2, 2),
+    "unfold with gaps": lambda y: y.unfold(2, 1, 3),
+    "as_strided": lambda y: y.as_strided((2, 2), (4, 2), 3),
+    "unbind": lambda y: y.unbind(1)[1],
+    "split": lambda y: y.split(2, 1)[1],
+    "chunk": lambda y: y.chunk(2, 2)[1],
+    "tensor_split": lambda y: y.tensor_split(2, 1)[1],
+    "tensor_split at points that descend": lambda y: y.tensor_split((3, 1), 2)[2],
+    "hsplit": lambda y: y.hsplit(3)[1],
+    "vsplit": lambda y: y.vsplit([1])[1],
+    "dsplit": lambda y: y.dsplit([1, 3])[1],
+    "squeeze": lambda y: y[:1].squeeze(),
+    "movedim": lambda y: y.movedim((0, 1), (1, 2)),
+    "expand that repeats nothing": lambda y: y.expand(1, 2, 3, 4),
+    "narrow at a negative place": lambda y: y.narrow(2, -2, 2),
+    "narrow at a tensor": lambda y: y.narrow(1, torch.tensor(1), 2),
+    "adjoint": lambda y: y.adjoint(),
+    "real": lambda y: torch.view_as_complex(y.unflatten(2, (2, 2))).real,
+    "view_as_real": lambda y: torch.view_as_real(torch.view_as_complex(y.unflatten(2, (2, 2))))[..., 1],
+    "view.dtype": lambda y: y.view(torch.int32),
+    "a view of views": lambda y: y.unfold(2, 2, 2).diagonal(0, 1, 3).transpose(0, 1)[1:],
+    "flatten": lambda y: y.flatten(),
+    "a copy": lambda y: y.mT.ravel(),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_write_reaches_the_whole(view: Callable[[Tensor], Tensor]) -> None:
+    def function(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x.clone()
+        part = view(y)
+        part.mul_(3)
+        part[..., :1] += 1
+        y.sub_(2)
+        return y, part
+
+    program = capture(function, (X,))
+    assert not writes(program.graph)
+    torch.testing.assert_close(run(program, (X,))[0], function(X), rtol=0, atol=0)
