@@ -13,6 +13,7 @@ import torch
 
 from fxonnx.capture import Program
 from fxonnx.capture.call.dense import check_call
+from fxonnx.capture.versions import Versions
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.ir.data import byte_size
@@ -44,6 +45,7 @@ class Compiled:
         stages: tuple[Stage, ...],
         examples: Sequence[torch.Tensor],
         *,
+        versions: Versions,
         mode: str,
         capture_seconds: float,
     ) -> None:
@@ -52,6 +54,7 @@ class Compiled:
         self.target = target
         self.stages = stages
         self.examples = tuple(examples)
+        self.versions = versions
         self.mode = mode
         self.capture_seconds = capture_seconds
         self.options: dict[str, Any] = {}
@@ -74,16 +77,21 @@ class Compiled:
         return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
     def model_proto(self) -> onnx.ModelProto:
-        """The whole model in memory, weights included (copied); for files, `save` does without the copy."""
+        """The whole model in memory, weights included (copied); for files, `save` does without the copy.
+
+        Raises ModelChanged.
+        """
+        self.versions.check()
         return inline_model(self.emitted)
 
     def save(self, path: str | os.PathLike[str], weights: str = "auto") -> tuple[Path, ...]:
         """Write the model and return the files made.
 
         weights: "inline" (one file, up to 2 GB), "external" (beside it) or "auto" (inline where it fits). Raises
-            CannotWrite, TooLarge.
+            CannotWrite, TooLarge, InvalidOption, ModelChanged.
         """
-        return write_model(self.emitted, Path(path), weights)
+        self.versions.check()
+        return write_model(self.emitted, path, weights)
 
     def show(self, stage: str | int = -1) -> str:
         """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
@@ -161,7 +169,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled,
-        RuntimeFailed."""
+        ModelChanged, RuntimeFailed."""
+        self.versions.check()
         leaves = self._leaves(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
         self.limits.check(tensors)
@@ -213,8 +222,9 @@ class Compiled:
 
         Give arguments to compare on these instead. Parameters and buffers are left as they were. The report holds the
         largest absolute and relative error of every output; its `check()` raises VerificationFailed where one is beyond
-        the tolerance of its dtype.
+        the tolerance of its dtype. Raises ModelChanged.
         """
         from fxonnx.verification import verify, verify_on
 
+        self.versions.check()
         return verify_on(self, args, kwargs) if args or kwargs else verify(self, seed)

@@ -12,6 +12,7 @@ from typing import Any
 from fxonnx.capture import Program, example_call
 from fxonnx.capture import capture as capture_program
 from fxonnx.capture.graph.decompose import Decomposer
+from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import Compiled
 from fxonnx.errors import CaptureRefused
@@ -74,11 +75,13 @@ def compile(
     program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
                               input_names=input_names, mode=mode, strategy=capture)  # fmt: skip
     captured, start = perf_counter() - start, perf_counter()
+    versions = Versions(model, program.weights.values())
     program, graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
     lowered = Stage("lower", graph, perf_counter() - start, "lowered")
     target, stages = _stages(lowered, optimizer(tuple(rules)) if optimize else CLEAN, target, opset)
     examples = program.signature.flatten(args, kwargs)
-    compiled = Compiled(model, program, target, stages, examples, mode=mode, capture_seconds=captured)
+    compiled = Compiled(model, program, target, stages, examples, versions=versions, mode=mode,
+                        capture_seconds=captured)  # fmt: skip
     if dump is not None:
         compiled.dump(Path(dump))
     if verify:

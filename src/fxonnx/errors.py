@@ -168,6 +168,23 @@ class InvalidDynamicShapes(Error):
     code = "FX007"
 
 
+class InvalidOption(Error):
+    """An option of compile, save or configure has a value that it does not take.
+
+    Example: `mode="evaluate"`, `opset="17"`, `target="onnxruntime"`, `save(path, weights="both")`.
+
+    What to do: take one of the values that the message names.
+    """
+
+    code = "FX008"
+
+    @classmethod
+    def among(cls, name: str, given: object, known: Iterable[str]) -> InvalidOption:
+        """The error for an option that takes one of a few words."""
+        words = ", ".join(map(repr, known))
+        return cls(f"{name}={given!r} is none of its values", cause=f"it is one of {words}", cure=f"{name} in {words}")
+
+
 # ---- FX01x: operators and opsets ------------------------------------------------------------------------------------
 
 
@@ -299,6 +316,18 @@ class RuntimeFailed(Error):
     """
 
     code = "FX031"
+
+
+class ModelChanged(Error):
+    """The model is another one than it was when it was compiled: its weights were written to, moved or exchanged.
+
+    Example: an optimizer's step, `load_state_dict` or `model.half()` between `compile` and `save` or a call.
+
+    What to do: compile again. What is compiled holds the model of the moment it was compiled; it reads the model's own
+    tensors, without a copy, so it would be neither that model nor the new one.
+    """
+
+    code = "FX032"
 
 
 # ---- FX04x, FX05x: numbers and dtypes -------------------------------------------------------------------------------

@@ -87,9 +87,9 @@ def test_keyboard_interrupt_passes() -> None:
 
 
 def test_unknown_words_are_refused() -> None:
-    with pytest.raises(ValueError, match="mode"):
+    with pytest.raises(errors.InvalidOption, match="mode"):
         capture(Net(), X, mode="evaluate")
-    with pytest.raises(ValueError, match="capture"):
+    with pytest.raises(errors.InvalidOption, match="capture"):
         capture(Net(), X, strategy="magic")
 
 

@@ -10,6 +10,7 @@ CAPTURE = [
     {"call"},
     {"graph"},
     {"program"},
+    {"versions"},
     {"constraints", "equivalence"},
     {"export", "tracer"},
     {"__init__"},

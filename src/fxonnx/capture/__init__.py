@@ -41,7 +41,7 @@ from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.capture.wrappers import unwrapped
-from fxonnx.errors import raise_all
+from fxonnx.errors import InvalidOption, raise_all
 
 __all__ = [
     "Assumption",
@@ -83,8 +83,8 @@ def capture(
     CaptureRefused with the user's line; and FrozenDimension for dims that were asked for and came out constant,
     several at once as Failures.
     """
-    if strategy not in _CAPTURES:
-        raise ValueError(f"capture={strategy!r} is no strategy; it is one of {', '.join(map(repr, _CAPTURES))}")
+    if not isinstance(strategy, str) or strategy not in _CAPTURES:
+        raise InvalidOption.among("capture", strategy, _CAPTURES)
     if isinstance(model, ExportedProgram):
         from fxonnx.capture.export.exported import take
 

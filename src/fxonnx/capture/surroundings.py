@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from fxonnx.errors import InvalidOption
+
 MODES = ("eval", "train", "keep")
 
 
@@ -20,7 +22,7 @@ MODES = ("eval", "train", "keep")
 def training_mode(model: Any, mode: str) -> Iterator[None]:
     """The model in eval or train mode, and every submodule's own flag restored after, whatever happens."""
     if mode not in MODES:
-        raise ValueError(f"mode={mode!r}: it is one of {', '.join(MODES)}")
+        raise InvalidOption.among("mode", mode, MODES)
     modules = list(model.modules()) if isinstance(model, nn.Module) and mode != "keep" else []
     before = [module.training for module in modules]
     try:

@@ -10,16 +10,14 @@ Source: https://protobuf.dev/programming-guides/encoding/, onnx.proto (ModelProt
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import onnx
 
 from fxonnx import errors
+from fxonnx.emit.files import checked_path, commit, data_name, draft, saying_what
 from fxonnx.emit.onnx import Emitted
 from fxonnx.ir.data import Data, byte_size
 
@@ -27,36 +25,46 @@ LIMIT = 2**31 - 1  # bytes that a protobuf message may have
 PIECE = 2**20  # bytes; what is made when asked for (a transposed, cast or scaled weight) is made in pieces of this size
 ALIGNMENT = 64  # bytes; external tensors start on a cache line, so that runtimes may map them
 
+WEIGHTS = ("auto", "inline", "external")
+
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 
 
-def write_model(emitted: Emitted, path: Path, weights: str = "auto") -> tuple[Path, ...]:
+def write_model(emitted: Emitted, path: str | os.PathLike[str], weights: str = "auto") -> tuple[Path, ...]:
     """Write the model and return the files made.
 
-    weights: "inline" (one file, at most 2 GB), "external" (`<name>.data` beside it) or "auto" (inline where it
-        fits). Files appear under temporary
-    names and are renamed when complete. Raises CannotWrite, TooLarge.
+    weights: "inline" (one file, at most 2 GB), "external" (`<name>.<hash>.data` beside it) or "auto" (inline where it
+        fits). Files appear when they are complete, the model last. Raises CannotWrite, TooLarge, InvalidOption.
     """
-    size = emitted.proto.ByteSize() + emitted.weight_bytes + 64 * len(emitted.weights)
-    if weights == "inline" and size > LIMIT:
-        raise errors.TooLarge(
-            f"{path.name} would have {size:,} bytes",
-            cause="a protobuf message has at most 2 GB", cure='compiled.save(path, weights="external")',
-        )  # fmt: skip
-    if weights not in ("auto", "inline", "external"):
-        raise ValueError(f'weights must be "auto", "inline" or "external", not {weights!r}')
-    external = weights == "external" or (weights == "auto" and size > LIMIT)
-    try:
-        return _write_external(emitted, path) if external else _write_inline(emitted, path)
-    except OSError as error:
-        raise errors.CannotWrite(
-            f"{path} cannot be written",
-            cause=error.strerror or str(error), cure="give a path that exists, is writable and has room",
-        ) from error  # fmt: skip
+    if weights not in WEIGHTS:
+        raise errors.InvalidOption.among("weights", weights, WEIGHTS)
+    place = checked_path(path)
+    fits = _size(emitted) <= LIMIT
+    if weights == "inline" and not fits:
+        raise _too_large(emitted, place.name)
+    with saying_what(place):
+        if weights == "external" or not fits:
+            return _write_external(emitted, place)
+        return _write_inline(emitted, place)
+
+
+def _size(emitted: Emitted) -> int:
+    """Bytes that the model would have in one piece."""
+    return emitted.proto.ByteSize() + emitted.weight_bytes + 64 * len(emitted.weights)
+
+
+def _too_large(emitted: Emitted, name: str) -> errors.TooLarge:
+    return errors.TooLarge(
+        f"{name} would have {_size(emitted):,} bytes",
+        cause="a protobuf message has at most 2 GB",
+        cure='compiled.save(path, weights="external")',
+    )
 
 
 def inline_model(emitted: Emitted) -> onnx.ModelProto:
-    """The whole model in memory, weights copied into it."""
+    """The whole model in memory, weights copied into it. Raises TooLarge."""
+    if _size(emitted) > LIMIT:
+        raise _too_large(emitted, "the model")
     model = onnx.ModelProto()
     model.CopyFrom(emitted.proto)
     for name, data in emitted.weights.items():
@@ -90,26 +98,34 @@ def reference(name: str, data: Data, file: str, offset: int) -> onnx.TensorProto
     return header
 
 
-def with_references(emitted: Emitted, file: str) -> tuple[onnx.ModelProto, dict[str, int]]:
-    """The model with every large weight in `file`, and where each lies."""
-    model, offsets, end = onnx.ModelProto(), {}, 0
+def _with_references(emitted: Emitted, file: str) -> onnx.ModelProto:
+    """The model with every large weight in `file`, in the order in which `_laid_out` writes them."""
+    model, end = onnx.ModelProto(), 0
     model.CopyFrom(emitted.proto)
     for name, data in emitted.weights.items():
-        offsets[name] = end
         model.graph.initializer.append(reference(name, data, file, end))
-        end += -(-byte_size(data) // ALIGNMENT) * ALIGNMENT
-    return model, offsets
+        end += byte_size(data) + _padding(data)
+    return model
+
+
+def _padding(data: Data) -> int:
+    """Bytes between a weight and the next one."""
+    return -byte_size(data) % ALIGNMENT
+
+
+def _laid_out(emitted: Emitted) -> Iterator[bytes | memoryview]:
+    """The bytes of a data file."""
+    for data in emitted.weights.values():
+        yield from raw_data(data)
+        yield bytes(_padding(data))
 
 
 def _write_external(emitted: Emitted, path: Path) -> tuple[Path, ...]:
-    data_path = path.with_name(path.name + ".data")
-    model, offsets = with_references(emitted, data_path.name)
-    with _replacing(data_path) as data_file, _replacing(path) as model_file:
-        for name, data in emitted.weights.items():
-            data_file.seek(offsets[name])
-            data_file.writelines(raw_data(data))
-        model_file.write(model.SerializeToString(deterministic=True))
-    return path, data_path
+    with draft(path) as data, draft(path) as model:
+        data.write(_laid_out(emitted))
+        proto = _with_references(emitted, data_name(path, data.digest))
+        model.write([proto.SerializeToString(deterministic=True)])
+        return commit(path, model, data)
 
 
 def _write_inline(emitted: Emitted, path: Path) -> tuple[Path, ...]:
@@ -120,18 +136,12 @@ def _write_inline(emitted: Emitted, path: Path) -> tuple[Path, ...]:
     headers = {name: _tensor_head(name, data) for name, data in emitted.weights.items()}
     entries = {name: len(head) + byte_size(emitted.weights[name]) for name, head in headers.items()}
     total = len(graph) + sum(len(_tag(_INITIALIZER, size)) + size for size in entries.values())
-    with _replacing(path) as file:
-        file.write(shell.SerializeToString(deterministic=True) + _tag(_GRAPH, total) + graph)
-        _stream(file, emitted.weights, headers, entries)
-    return (path,)
-
-
-def _stream(
-    file: BinaryIO, weights: Mapping[str, Data], headers: Mapping[str, bytes], entries: Mapping[str, int]
-) -> None:
-    for name, data in weights.items():
-        file.write(_tag(_INITIALIZER, entries[name]) + headers[name])
-        file.writelines(raw_data(data))
+    with draft(path) as model:
+        model.write([shell.SerializeToString(deterministic=True), _tag(_GRAPH, total), graph])
+        for name, data in emitted.weights.items():
+            model.write([_tag(_INITIALIZER, entries[name]), headers[name]])
+            model.write(raw_data(data))
+        return commit(path, model)
 
 
 def _tensor_head(name: str, data: Data) -> bytes:
@@ -150,15 +160,3 @@ def _varint(number: int) -> bytes:
         encoded.append(number & 127 | 128)
         number >>= 7
     return bytes((*encoded, number))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name beside `path`, renamed to it when all went well and removed when not."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from fxonnx import errors
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile
+from fxonnx.emit.files import checked_path
 from fxonnx.tools.load import load
 from fxonnx.tools.outcome import Usage
 from fxonnx.tools.stages import stage_table
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    check_place(options.output)
+    checked_path(options.output)  # before a long compile
     with step(console, "load", options.model):
         model, arguments, keywords = load(options.model)
     with step(console, "compile", "capture, lower, optimize, legalize"):
@@ -50,20 +50,6 @@ def step(console: Console, name: str, what: str) -> Iterator[None]:
     with console.status(f"{name}  {what}"):
         yield
     console.print(f"✓ {name:8} {what}  {perf_counter() - start:.2f} s", markup=False, soft_wrap=True)
-
-
-def check_place(path: Path) -> None:
-    """Say before a long compile that its file could not be written. Raises CannotWrite."""
-    directory = path.absolute().parent
-    if path.is_dir():
-        cause = "it is a directory"
-    elif not directory.is_dir():
-        cause = f"there is no directory {directory.name!r}"
-    elif not os.access(directory, os.W_OK):
-        cause = "its directory may not be written to"
-    else:
-        return
-    raise errors.CannotWrite(f"{path} cannot be written", cause=cause, cure="give another path: -o model.onnx")
 
 
 def show(compiled: Compiled, stage: str) -> str:

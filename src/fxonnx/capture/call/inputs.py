@@ -222,7 +222,7 @@ class Flat(nn.Module):
     def __init__(self, model: Callable[..., Any], arguments: Arguments, tree: Tree) -> None:
         super().__init__()
         # weights and module paths are found below the name "model", see `locate`
-        self.model, self._method = _owner(model)
+        self.model, self._method = owner(model)
         self._arguments, self._tree = arguments, tree
         self.training = isinstance(self.model, nn.Module) and self.model.training
         # an object of its own: torch.export puts a module's attributes back to what they were
@@ -238,7 +238,7 @@ class Flat(nn.Module):
         return results
 
 
-def _owner(model: Callable[..., Any]) -> tuple[Any, str]:
+def owner(model: Callable[..., Any]) -> tuple[Any, str]:
     """A module's method (`model.encode`) as the module, so that its weights are found, and the method's name."""
     module = getattr(model, "__self__", None)
     return (module, model.__name__) if isinstance(module, nn.Module) else (model, "")
@@ -252,6 +252,7 @@ __all__ = [
     "bind",
     "example_arguments",
     "leaf_names",
+    "owner",
     "parameters_of",
     "result_names",
 ]
