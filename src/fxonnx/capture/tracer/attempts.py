@@ -6,6 +6,7 @@ example's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +23,7 @@ from fxonnx.capture.tracer.fake_inputs import allocate
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised
-from fxonnx.ir.dims import Dim, Expr, symbol, symbols_of
+from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,17 @@ class Attempt:
     given_up: int = 0  # kinds of small dims
     at_primes: tuple[Failure, ...] = ()
 
+    @property
+    def unnamed_axes(self) -> list[Axis]:
+        """The dims that may vary and that the user gave no name."""
+        requests = self.original.requests
+        return [axis for axis in self.example.requests if requests[axis].dim is None]
+
+    def unnamed(self, done: Run) -> list[str]:
+        """What those are called in a run, as far as they vary on their own; in the order of the inputs."""
+        dims = (done.symbols.axes[axis] for axis in sorted(self.unnamed_axes))
+        return list(dict.fromkeys(dim.name for dim in dims if isinstance(dim, Expr) and dim.name is not None))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
@@ -71,20 +83,21 @@ def run(attempt: Attempt) -> Outcome:
     done = Run.prepare(example, allocate(example, at_example=attempt.at_example or not example.requests))
     failures = _failures(done)
     if not failures:
-        return _holding_for_the_example(done, example)
+        return _holding_for_the_example(done, attempt)
     specialized = bool(done.guard_log.specializations)
     if attempt.at_primes and not specialized and isinstance(attempt.at_primes[0].error, FrozenDimension):
         failures = attempt.at_primes
     return Outcome(done, failures, is_final=specialized)
 
 
-def _holding_for_the_example(done: Run, example: Example) -> Outcome:
+def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
     """The run, if what it assumed holds for the example's own sizes; else one at those.
 
     Where both leave the same graph, what they decided differently did not matter. Where a size of the example takes a
-    way of its own that others do not, there is no graph for both, and a failure; two sizes that are equal in the
-    example are so by accident.
+    way of its own that others do not, there is no graph for both, and a failure; two sizes of different names that are
+    equal in the example are so by accident.
     """
+    example = attempt.example
     given = allocate(example, at_example=True)
     if done.constraints.holds(given.hints):
         return Outcome(done)
@@ -93,7 +106,8 @@ def _holding_for_the_example(done: Run, example: Example) -> Outcome:
     if not failures:
         return Outcome(done if done.forgets(second) else second)
     if all(failure.is_tie for failure in failures):
-        return Outcome(done)
+        is_same = done.forgets(second)
+        return Outcome(done) if is_same or not _ties(failures, attempt.unnamed(second)) else Outcome(second, failures)
     labels = second.symbols.labels(example.names)
     special = (
         replace(each, error=special_error(each.equality, labels)) if each.equality else each for each in failures
@@ -111,17 +125,28 @@ def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 
 def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """With one dim for an unnamed one that is always another, and that one, whose names it keeps."""
+    """With one dim for unnamed ones that are always others: all that the run ties. They keep the others' names."""
+    ties = _ties(outcome.failures, attempt.unnamed(outcome.run))
+    if not ties:
+        return None
     requests, axes = attempt.example.requests, outcome.run.symbols.axes
-    unnamed = [axis for axis, request in requests.items() if request.dim is None]
-    for equality in (failure.equality for failure in outcome.failures if failure.is_tie):
-        assert equality is not None
-        for one, other in ((equality.left, equality.right), (equality.right, equality.left)):
-            if any(axes[axis] == one for axis in unnamed):
-                said: dict[Dim, Dim] = {one: other} | {symbol(name): symbol(name) for name in symbols_of([other])}
-                tied = {axis: replace(requests[axis], dim=said[axes[axis]]) for axis in unnamed if axes[axis] in said}
-                return _at_primes(attempt, attempt.example.asking({**requests, **tied}))
-    return None
+    tied = {axis: substitute(axes[axis], ties) for axis in attempt.unnamed_axes}
+    said = tuple(f"{attempt.example.label(axis)}: always {dim}" for axis, dim in tied.items() if dim != axes[axis])
+    asked = {axis: replace(request, dim=tied.get(axis, request.dim)) for axis, request in requests.items()}
+    return replace(_at_primes(attempt, attempt.example.asking(asked)), frozen=(*attempt.frozen, *said))
+
+
+def _ties(failures: Iterable[Failure], names: Sequence[str]) -> dict[str, Dim]:
+    """The dims that unnamed ones always are, by the names that those have in the run; of two the first stays."""
+    ties: dict[str, Dim] = {}
+    for equality in (failure.equality for failure in failures if failure.equality and failure.is_tie):
+        one, other = substitute(equality.left, ties), substitute(equality.right, ties)
+        pairs = ((a.name, b) for a, b in ((one, other), (other, one)) if isinstance(a, Expr) and a.name in names)
+        free = [(name, dim) for name, dim in pairs if name and name not in symbols_of([dim])]
+        if free:
+            name, dim = max(free, key=lambda pair: names.index(pair[0]))
+            ties = {each: substitute(known, {name: dim}) for each, known in ties.items()} | {name: dim}
+    return ties
 
 
 def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:

@@ -50,18 +50,15 @@ class SymbolTable:
 
 
 def allocate(example: Example, *, at_example: bool) -> SymbolTable:
-    """Symbols for the dims that were asked for; dims without a name that have one size in the example share one.
+    """Symbols for the dims that were asked for: one for each name, and one for each dim without a name.
 
     Sizes are the example's if `at_example`; else they are distinct primes about as large, so that no comparison and no
     division comes out right by accident, and a table of 77 positions still has room.
     """
     chosen = SymbolTable()
     fresh = _fresh(example.requests)
-    shared: dict[int, str] = {}
     for axis, request in sorted(example.requests.items()):
-        dim, given = request.dim, example.size(axis)
-        if dim is None:
-            dim = symbol(shared[given] if given in shared else shared.setdefault(given, next(fresh)))
+        dim = symbol(next(fresh)) if request.dim is None else request.dim
         chosen.axes[axis] = dim
         if isinstance(dim, Expr) and dim.name is not None:
             chosen.lows[dim.name] = max(request.minimum, 2)

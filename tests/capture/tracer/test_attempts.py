@@ -1,0 +1,79 @@
+"""Unnamed dims are one each, whatever sizes the example has; those that the run ties become one, which is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+import fxonnx
+
+FREE: dict[str, tuple[Callable[..., Any], Any, list[tuple[tuple[int, ...], ...]]]] = {
+    "image": (lambda x: x.flatten(1) + x.shape[2], {"x": {1: Dim.AUTO, 2: Dim.AUTO}}, [((1, 4, 4),), ((1, 5, 3),)]),
+    "dynamic": (lambda x: x.mT.contiguous(), {"x": {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}}, [((4, 4),), ((2, 5),)]),
+    "batch and channels": (lambda x: x * x.shape[1], "auto", [((3, 3, 4),), ((5, 2, 4),)]),
+    "two inputs": (lambda a, b: a.sum() + b.sum(), "auto", [((3,), (3,)), ((4,), (7,))]),
+    "multiples": (lambda x: x.view(x.shape[0] // 2, 2, x.shape[1]), "auto", [((4, 4),), ((6, 5),)]),
+}  # fmt: skip
+TIED: dict[str, tuple[Callable[..., Any], tuple[str, ...], list[tuple[tuple[int, ...], ...]]]] = {
+    "sum": (lambda a, b: a + b, ("b, axis 0: always d0", "b, axis 1: always d1"), [((4, 4), (4, 4)), ((2, 5), (2, 5))]),
+    "product": (lambda a, b: a @ b, ("b, axis 0: always d1",), [((4, 4), (4, 4)), ((2, 5), (5, 3))]),
+    "joined": (lambda a, b: torch.cat([a, b], 1), ("b, axis 0: always d0",), [((4, 4), (4, 4)), ((2, 5), (2, 3))]),
+    "chain": (
+        lambda a, b, c: a @ b @ c + a,
+        ("b, axis 0: always d1", "c, axis 0: always d3", "c, axis 1: always d1"),
+        [((4, 4), (4, 4), (4, 4)), ((2, 5), (5, 3), (3, 5))],
+    ),
+    "a way of its own": (
+        lambda x: x * 2 if x.shape[0] == x.shape[1] else x * 3,
+        ("x, axis 1: always d0",),
+        [((4, 4),), ((7, 7),)],
+    ),
+}
+
+
+def agrees(model: Callable[..., Any], compiled: fxonnx.Compiled, shapes: list[tuple[tuple[int, ...], ...]]) -> None:
+    for each in shapes:
+        inputs = [torch.rand(shape) for shape in each]
+        torch.testing.assert_close(compiled(*inputs), model(*inputs))
+
+
+def examples(shapes: list[tuple[tuple[int, ...], ...]]) -> tuple[Tensor, ...]:
+    return tuple(torch.rand(shape) for shape in shapes[0])
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_equal_sizes_are_not_one_dim(name: str) -> None:
+    model, dynamic, shapes = FREE[name]
+    compiled = fxonnx.compile(model, examples(shapes), dynamic_shapes=dynamic)
+    assert not compiled.program.frozen
+    agrees(model, compiled, shapes)
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_what_the_run_ties_is_one_dim_and_is_said(name: str) -> None:
+    model, said, shapes = TIED[name]
+    compiled = fxonnx.compile(model, examples(shapes), dynamic_shapes="auto")
+    assert compiled.program.frozen == said
+    assert all(sentence in compiled.report() for sentence in said)
+    agrees(model, compiled, shapes)
+
+
+def test_a_tie_with_a_named_dim_has_its_name() -> None:
+    dynamic = {"a": {0: "n", 1: "k"}, "b": {0: Dim.DYNAMIC, 1: Dim.AUTO}}
+    compiled = fxonnx.compile(lambda a, b: a @ b, examples([((4, 4), (4, 4))]), dynamic_shapes=dynamic)
+    assert [str(value.type) for value in compiled.graph.inputs] == ["f32[n,k]", "f32[k,d1]"]
+
+
+def test_all_ties_of_a_run_are_tied_at_once() -> None:
+    class Encoder(nn.Module):
+        def forward(self, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+            return a + b + c + d
+
+    compiled = fxonnx.compile(Encoder(), examples([((4, 5),) * 4]), dynamic_shapes="auto")
+    assert len(compiled.program.attempts) == 3
+    assert {str(value.type) for value in compiled.graph.inputs} == {"f32[d0,d1]"}
