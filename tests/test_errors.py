@@ -33,6 +33,7 @@ CODES = {
     "FX030": errors.CallMismatch,
     "FX031": errors.RuntimeFailed,
     "FX032": errors.ModelChanged,
+    "FX033": errors.CheckFailed,
     "FX040": errors.VerificationFailed,
     "FX050": errors.UnsupportedDtype,
     "FX099": errors.InternalError,

@@ -16,6 +16,7 @@ from fxonnx.capture.call.dense import check_call
 from fxonnx.capture.versions import Versions
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
+from fxonnx.errors import CheckFailed
 from fxonnx.ir.data import byte_size
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from fxonnx.runtime.session import Session
     from fxonnx.verification import Report
 
+MUST_BE_TRUE = "must_be_true."
+"""How the names of those outputs begin that tell whether the model's own checks hold."""
 _CAPTURERS = {"trace": "fxonnx's tracer", "export": "torch.export"}
 
 
@@ -74,6 +77,7 @@ class Compiled:
     def _metadata(self) -> dict[str, str]:
         """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
         said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.zero_one_assumptions))}
+        said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(self.program.checks)}
         return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
     def model_proto(self) -> onnx.ModelProto:
@@ -169,13 +173,26 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled,
-        ModelChanged, RuntimeFailed."""
+        CheckFailed where the model itself refuses them, ModelChanged, RuntimeFailed."""
         self.versions.check()
         leaves = self._leaves(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
         self.limits.check(tensors)
         results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
-        return self._deliver(leaves, results)
+        count = len(results) - len(self.program.checks)
+        self._refuse_failed(results[count:])
+        return self._deliver(leaves, results[:count])
+
+    def _refuse_failed(self, truths: Sequence[torch.Tensor]) -> None:
+        """Raise CheckFailed for the first check of the model's that does not hold."""
+        for check, truth in zip(self.program.checks, truths, strict=True):
+            if not truth:
+                raise CheckFailed(
+                    f"the model refuses its inputs: {check.text or check.location.code}",
+                    cause="it checks this itself, and raises",
+                    cure="give inputs that meet it",
+                    location=check.location,
+                )
 
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
         """The tensors of a call, all plain and dense: the session reads their memory. Raises CallMismatch."""

@@ -14,7 +14,7 @@ from fxonnx.capture import capture as capture_program
 from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
-from fxonnx.compiled import Compiled
+from fxonnx.compiled import MUST_BE_TRUE, Compiled
 from fxonnx.errors import CaptureRefused
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
@@ -140,4 +140,5 @@ def _lower(
     names = [*program.signature.output_names(output_names)]
     names += [f"{program.inputs[writeback.input].name}.after" for writeback in program.writebacks]
     names += [f"{state.key}.after" for state in program.states]
+    names += [f"{MUST_BE_TRUE}{number}" for number, _ in enumerate(program.checks)]
     return program.assuming(decomposer.assumptions), replace(graph, output_names=tuple(names))

@@ -330,6 +330,19 @@ class ModelChanged(Error):
     code = "FX032"
 
 
+class CheckFailed(Error):
+    """The model checks its inputs, or what it computes of them, and the check fails: PyTorch would raise as well.
+
+    Example: `assert (x >= 0).all(), "negative"` in forward, and a call with a negative number. The text is the model's
+    own; what it would compute for the message stands in braces.
+
+    What to do: give inputs that meet it. A file tells by outputs called `must_be_true.0`, …; its metadata says what
+    each stands for.
+    """
+
+    code = "FX033"
+
+
 # ---- FX04x, FX05x: numbers and dtypes -------------------------------------------------------------------------------
 
 

@@ -5,8 +5,8 @@ from tests.repo.test_floors import inside
 
 CAPTURE = [
     {"wrappers"},
-    {"locate", "surroundings", "assumption"},
-    {"failures", "retry"},
+    {"locate", "surroundings", "assumption", "syntax"},
+    {"failures", "retry", "assertions"},
     {"call"},
     {"graph"},
     {"program"},

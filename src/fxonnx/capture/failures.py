@@ -171,6 +171,7 @@ _DECIDING = frozenset(
         "__init__.py",
         "_stats.py",
         "_tensor.py",
+        "checks.py",
         "contextlib.py",
         "non_strict_utils.py",
         "overrides.py",

@@ -11,6 +11,7 @@ from torch import fx
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.inputs import Signature
+from fxonnx.capture.graph.checks import Check
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim
@@ -95,7 +96,7 @@ class Program:
     model's Python code that a call must answer as the example did; `zero_one_assumptions` are those that come out so
     for all sizes from 2 up, and about which `mismatch` knows more. `strategy` tells who captured, and `fallback` why
     torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
-    location)` records a function of the graph's fake values.
+    location)` records a function of the graph's fake values. `checks` are the model's own of its data.
     """
 
     graph: fx.Graph
@@ -114,6 +115,7 @@ class Program:
     assumptions: Sequence[Assumption] = ()
     zero_one_assumptions: tuple[Assumption, ...] = ()
     attempts: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
     strategy: str = "export"
     fallback: str = ""
     zero_one: Callable[[Mapping[str, int]], CallMismatch | None] | None = None

@@ -60,6 +60,10 @@ class Program(Protocol):
         """The leaves of the result."""
 
     @property
+    def checks(self) -> tuple[Any, ...]:
+        """What the model checks of its data."""
+
+    @property
     def subgraphs(self) -> Mapping[fx.Node, fx.GraphModule]:
         """Bodies of higher-order ops."""
 
@@ -145,9 +149,9 @@ class Importer:
             return self.read(node.args[0])[node.args[1]]
         if node.target in READS_OF_DATA:
             return self.builder.Reshape(self.read(node.args[0]), [])
-        if node.target in SYMBOLIC_FUNCTIONS:
-            return SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args))
         try:
+            if node.target in SYMBOLIC_FUNCTIONS:
+                return SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args))
             return self._lower(node)
         except Unsupported as reason:
             return self._failed(node, errors.UnsupportedArguments, str(reason))
@@ -303,7 +307,8 @@ class Importer:
 def import_program(program: Program, registry: Registry, decompose: Decompose, opset: int) -> Graph:
     """The IR graph of a captured program, in the newest operator set.
 
-    Inputs come first, then the states the model keeps; outputs likewise, with the inputs the model wrote to in between.
+    Inputs come first, then the states the model keeps; outputs likewise, with the inputs the model wrote to in between,
+    and at the end a bool for each of its checks.
     Raises the errors of every op that could not be lowered, at once (`errors.Failures` when there are several).
     """
     builder = Builder()
@@ -316,6 +321,7 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
         importer.values[node] = builder.constant(TorchData(weight.tensor), name=weight.key)
     importer.run(program.graph.nodes)
     results = [*program.outputs, *(w.result for w in program.writebacks), *(s.result for s in program.states)]
+    results += [check.node for check in program.checks]
     finished = [result_tensor(importer, item) for item in results if item is not None]
     errors.raise_all(importer.failures)
     return builder.finish(finished)

@@ -1,5 +1,5 @@
 """Python arithmetic on sizes that leaves the integers: what fx records of `1 / math.sqrt(x.shape[-1])`, as float64
-scalars."""
+scalars, and of comparisons, as bools."""
 
 from __future__ import annotations
 
@@ -28,6 +28,26 @@ def _operator(name: str) -> SymbolicFunction:
     return function
 
 
+def _comparison(name: str) -> SymbolicFunction:
+    def function(op: Builder, *items: Any) -> Tensor:
+        tensors = [item if isinstance(item, Tensor) else as_tensor(op, item, dtypes.INT64) for item in items]
+        common = dtypes.result_type(*tensors)
+        return getattr(op, name)(*(as_tensor(op, each, common) for each in tensors))
+
+    return function
+
+
+def _differs(op: Builder, left: Any, right: Any) -> Tensor:
+    return op.Not(SYMBOLIC_FUNCTIONS[operator.eq](op, left, right))
+
+
+def _truths(name: str) -> SymbolicFunction:
+    def function(op: Builder, *items: Any) -> Tensor:
+        return getattr(op, name)(*(as_tensor(op, item, dtypes.BOOL) for item in items))
+
+    return function
+
+
 SYMBOLIC_FUNCTIONS: dict[Any, SymbolicFunction] = {
     torch.sym_float: _float,
     torch.sym_sqrt: _operator("Sqrt"),
@@ -40,5 +60,14 @@ SYMBOLIC_FUNCTIONS: dict[Any, SymbolicFunction] = {
     operator.pow: _operator("Pow"),
     torch.sym_max: _operator("Max"),
     torch.sym_min: _operator("Min"),
+    operator.eq: _comparison("Equal"),
+    operator.ne: _differs,
+    operator.lt: _comparison("Less"),
+    operator.le: _comparison("LessOrEqual"),
+    operator.gt: _comparison("Greater"),
+    operator.ge: _comparison("GreaterOrEqual"),
+    operator.and_: _truths("And"),
+    operator.or_: _truths("Or"),
+    torch.sym_not: _truths("Not"),
 }
-"""fx target -> what records it; only reached where the result is a float (integers are dims and need no node)."""
+"""fx target -> what records it; only reached where the result is no integer: those are dims and need no node."""

@@ -13,7 +13,10 @@ from torch.export.graph_signature import ConstantArgument, ExportGraphSignature,
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.call.inputs import Signature
+from fxonnx.capture.export.checks import keep_asked
 from fxonnx.capture.export.freeze import Naming
+from fxonnx.capture.export.guards import assertions
+from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.locate import WRAPPER, Locator, strip
@@ -52,12 +55,17 @@ class Ports:
     constants: list[fx.Node] = field(default_factory=list)  # Python arguments of an ExportedProgram; nothing reads them
 
 
-def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrapped: bool = True) -> Program:
-    """The Program of an ExportedProgram, whose graph it takes over and changes."""
+def assemble(
+    exported: Exported, signature: Signature, naming: Naming, *, wrapped: bool = True, environment: Any = None
+) -> Program:
+    """The Program of an ExportedProgram, whose graph it takes over and changes. `environment` is torch's record of the
+    sizes in it, where that is of this capture."""
     graph, locator = exported.graph, Locator(WRAPPER if wrapped else "")
+    sizes = naming.sizes()
+    keep_asked(graph, sizes, None if environment is None else assertions(environment, sizes))
     ports = read_ports(exported, wrapped)
     _share_tied(graph, ports)
-    mutations = make_functional(graph, locator)
+    mutations = make_functional(graph, locator, keep_checks=True)
     _add_declared(exported, ports, mutations)
     _drop_unused(graph, ports, mutations)
     return Program(
@@ -75,9 +83,10 @@ def assemble(exported: Exported, signature: Signature, naming: Naming, *, wrappe
         outputs=user_outputs(exported, wrapped),
         symbols={},
         signature=signature,
-        sizes=naming.sizes(),
+        sizes=sizes,
         locator=locator,
         retrace=make_graph,
+        checks=checks_of(graph, locator),
         subgraphs={node: getattr(graph.owning_module, str(node.target)) for node in graph.find_nodes(op="get_attr")},
     )
 

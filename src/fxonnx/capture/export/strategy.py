@@ -48,7 +48,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
     frozen += [f"{example.label(each.axis)}: always {each.fixed}" for each in done.naming.frozen]
     lows, highs = asked_bounds(done.naming, done.example.requests)
     program = replace(
-        assemble(done.exported, signature(), done.naming),
+        assemble(done.exported, signature(), done.naming, environment=shape_env(done.exported.graph.nodes)),
         symbols=done.constraints.infos(symbols_of(done.naming.dims.values()), lows, {**done.highs, **highs}),
         assumptions=tuple(done.constraints.assumptions),
         frozen=tuple(frozen),

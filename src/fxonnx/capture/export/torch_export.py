@@ -8,6 +8,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from fxonnx.capture.call.example import Example
+from fxonnx.capture.export.checks import Asserting
 from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.surroundings import ByteMasks, no_fast_path, quiet, unadvised, uncompiled
 
@@ -19,7 +20,7 @@ def export(example: Example) -> ExportedProgram:
     """
     leaves = tuple(example.leaves)
     shapes = (_torch_shapes(example),) if leaves else None
-    with torch.no_grad(), quiet(), unadvised(), no_fast_path(), uncompiled(), ByteMasks():
+    with torch.no_grad(), quiet(), unadvised(), no_fast_path(), uncompiled(), ByteMasks(), Asserting():
         exported = torch.export.export(example.flat, leaves, dynamic_shapes=shapes, strict=False)
     insert_casts(exported.graph, torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu"))
     return exported

@@ -1,5 +1,5 @@
-"""What torch.export leaves in a graph for its own use, taken out: assertions, range constraints, regions of no_grad
-and autocast."""
+"""What torch.export leaves in a graph for its own use, taken out: range constraints, regions of no_grad and autocast;
+and assertions on data, where nobody can be told of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import torch
 from torch import fx
 
 from fxonnx.capture.graph.autocast import insert_casts
+from fxonnx.capture.graph.checks import is_check
 
-_ASSERTIONS = frozenset(
+_CONSTRAINTS = frozenset(
     {
-        "aten._assert_async.default",
-        "aten._assert_async.msg",
-        "aten._assert_scalar.default",
         "aten._assert_tensor_metadata.default",
-        "aten._functional_assert_async.msg",
         "aten.sym_constrain_range.default",
         "aten.sym_constrain_range_for_size.default",
         "aten._functional_sym_constrain_range.default",
@@ -38,14 +35,18 @@ ALIASES = frozenset(
 _READS_DATA = frozenset({"aten.item.default", "aten._local_scalar_dense.default"})
 
 
-def clean(graph: fx.Graph) -> None:
+def clean(graph: fx.Graph, *, keep_checks: bool = False) -> None:
     """Drop assertions and what only they read, marks for the profiler, and inline regions. Values stay as they are;
-    linear time."""
+    linear time.
+
+    With `keep_checks`, assertions on data stay.
+    """
     for node in list(graph.nodes):
         if node.op == "call_function" and str(node.target) in _REGIONS:
-            _inline(graph, node)
+            _inline(graph, node, keep_checks)
     for node in reversed(list(graph.nodes)):
-        if str(node.target) in _ASSERTIONS or _is_mark(node) or (not node.users and _is_effortless(node)):
+        is_idle = (is_check(node) and not keep_checks) or _is_mark(node)
+        if str(node.target) in _CONSTRAINTS or is_idle or (not node.users and _is_effortless(node)):
             graph.erase_node(node)
 
 
@@ -78,14 +79,14 @@ def _is_effortless(node: fx.Node) -> bool:
     return node.op == "call_function" and number and str(node.target) not in _READS_DATA
 
 
-def _inline(graph: fx.Graph, node: fx.Node) -> None:
+def _inline(graph: fx.Graph, node: fx.Node, keep_checks: bool) -> None:
     """A region's body in place of its call.
 
     Whether gradients are on makes no difference to values; autocast becomes casts.
     """
     position = _REGIONS[str(node.target)]
     body = _owned(graph, node.args[position])
-    clean(body.graph)
+    clean(body.graph, keep_checks=keep_checks)
     if str(node.target) == "wrap_with_autocast":
         insert_casts(body.graph, node.args[1], enabled=bool(node.args[2]))
     operands = node.args[position + 1 :]

@@ -10,12 +10,13 @@ from fxonnx.capture.locate import Locator
 from fxonnx.errors import CaptureRefused
 
 
-def make_functional(graph: fx.Graph, locator: Locator) -> Mutations:
-    """Clean a graph and the bodies of its higher-order ops, and make them functional.
+def make_functional(graph: fx.Graph, locator: Locator, *, keep_checks: bool = False) -> Mutations:
+    """Clean a graph and the bodies of its higher-order ops, and make them functional; with `keep_checks`, its
+    assertions on data stay.
 
     Returns what the graph writes to its placeholders.
     """
-    clean(graph)
+    clean(graph, keep_checks=keep_checks)
     for node in graph.find_nodes(op="get_attr"):
         body = getattr(graph.owning_module, node.target)
         if isinstance(body, fx.GraphModule) and make_functional(body.graph, locator):

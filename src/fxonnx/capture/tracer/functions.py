@@ -7,6 +7,7 @@ the model's only way.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
@@ -58,14 +60,15 @@ class Refusals:
 
 
 class FunctionMode(TorchFunctionMode):
-    """Stands before every torch function while a model runs."""
+    """Stands before every torch function while a model runs. `check` records what the model checks of its data."""
 
-    def __init__(self, refuse: Refusals, guard_log: GuardLog) -> None:
+    def __init__(self, refuse: Refusals, guard_log: GuardLog, check: Record) -> None:
         super().__init__()
-        self._refuse, self._guard_log = refuse, guard_log
+        self._refuse, self._guard_log, self._check = refuse, guard_log, check
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused."""
+        """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
+        a check."""
         if func in SIZE_FUNCTIONS:
             return SIZE_FUNCTIONS[func](func, args, kwargs or {})
         if func is torch.Tensor.contiguous:
@@ -94,7 +97,8 @@ class FunctionMode(TorchFunctionMode):
                 "__init__",
                 final=True,
             )
-        return func(*args, **(kwargs or {}))
+        checked = answer(func, args, sys._getframe(1), self._check)
+        return func(*args, **(kwargs or {})) if checked is NotImplemented else checked
 
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""

@@ -13,6 +13,7 @@ import torch
 from torch import fx
 
 from fxonnx.capture.call.dense import not_dense
+from fxonnx.capture.graph.checks import ASSERTION
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
@@ -237,6 +238,11 @@ class Tape:
             self._reals[id(number)] = known
             self._kept.append(number)
         return known
+
+    def check(self, condition: torch.Tensor, text: str) -> None:
+        """Record that the model raises, with this text, where a condition is false."""
+        node = self.graph.call_function(ASSERTION, (self.operand(self.read(condition)), text))
+        node.meta = {**self.place(), "val": None}
 
     # ── results ──
 

@@ -20,6 +20,7 @@ from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.graph.autocast import insert_casts
+from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
@@ -104,7 +105,7 @@ class Run:
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
-            Recorder(self.tape), FunctionMode(self.tape.refuse, self.guard_log), ByteMasks(),
+            Recorder(self.tape), FunctionMode(self.tape.refuse, self.guard_log, self.tape.check), ByteMasks(),
         )  # fmt: skip
         with _ONE_AT_A_TIME, preserved(self.example.flat, self._functions()) as self.changes, ExitStack() as stack:
             for each in surroundings:
@@ -137,8 +138,8 @@ class Run:
     def captured_graph(self) -> CapturedGraph:
         """What the run left, to be compared with another; the graph is cleaned."""
         graph = self.tape.graph
-        clean(graph)
-        outputs = tuple(graph.output_node().args[0])
+        clean(graph, keep_checks=True)
+        outputs = (*graph.output_node().args[0], *(each.node for each in checks_of(graph, Locator())))
         return CapturedGraph(
             graph, tuple(self.inputs), self.tape.weights, outputs, self.returned.tree, Locator()
         )  # fmt: skip
@@ -194,7 +195,7 @@ def program_of(run: Run, signature: Signature) -> Program:
     graph, locator = run.tape.graph, Locator()
     for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
-    mutations = make_functional(graph, locator)
+    mutations = make_functional(graph, locator, keep_checks=True)
     outputs = _replaced_states(run, mutations)
     weights = _used_weights(run, mutations)
     return Program(
@@ -215,6 +216,7 @@ def program_of(run: Run, signature: Signature) -> Program:
         assumptions=run.constraints.assumptions,
         zero_one_assumptions=tuple(each for each in run.guard_log.zero_one.values() if each is not None),
         retrace=_retrace(run),
+        checks=checks_of(graph, locator),
         strategy="trace",
     )
 

@@ -1,4 +1,4 @@
-"""Control flow over tensors: torch's higher-order ops as If, Loop and Scan.
+"""Control flow over tensors: torch's higher-order ops as If, Loop and Scan; and the model's own checks.
 
 Branches and bodies come as functions of a builder and their arguments (`Importer._region`); whatever they read is among
 those. Source: torch.cond and torch's higher-order ops; ONNX operators If, Loop and Scan.
@@ -16,6 +16,13 @@ from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, reshape
 
 Region = Callable[..., list[Tensor]]
+
+
+@lower("aten._assert_async", "aten._assert_scalar", "aten._functional_assert_async", "aten._functional_assert_scalar",
+       runtime={"self"}, ignore={"assert_msg", "dep_token"})  # fmt: skip
+def _assert(op: Builder, self: Any) -> Tensor:
+    """Whether what the model checks holds, as a bool of rank 0: nothing stops in a graph, its caller has to look."""
+    return _scalar(op, self if isinstance(self, Tensor) else op.constant(bool(self)))
 
 
 @lower("higher_order.cond")

@@ -8,15 +8,12 @@ self.blocks[f"{n}"]                          a plain number, in letters
 from __future__ import annotations
 
 import ast
-import linecache
 import sys
-from collections.abc import Iterator
-from functools import lru_cache
 from itertools import pairwise
 from types import FrameType
-from typing import Any
 
 from fxonnx.capture.locate import _LIBRARIES, is_users
+from fxonnx.capture.syntax import around
 
 _SAYERS = frozenset({
     "print", "pprint", "warn", "warn_once", "debug", "info", "warning", "warning_once", "error", "exception",
@@ -45,10 +42,7 @@ def is_said() -> bool:
 
 def _says(frame: FrameType) -> bool:
     """Whether what a frame is at now is part of a message."""
-    file = frame.f_code.co_filename
-    positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-    tree = _tree(file) if None not in positions else None
-    return tree is not None and _is_message(list(_around(tree, *positions)))  # type: ignore[arg-type]
+    return _is_message(around(frame))
 
 
 def _is_message(path: list[ast.AST]) -> bool:
@@ -60,38 +54,3 @@ def _is_message(path: list[ast.AST]) -> bool:
             name = inner.func.attr if isinstance(inner.func, ast.Attribute) else getattr(inner.func, "id", "")
             return name in _SAYERS
     return False
-
-
-def _around(node: ast.AST, line: int, end: int, column: int, end_column: int) -> Iterator[ast.AST]:
-    """The nodes that a stretch of source lies in, from the outermost."""
-    start, stop = (line, column), (end, end_column)
-    found: ast.AST | None = node
-    while found is not None:
-        yield found
-        found = next((each for each in _parts(found) if _first(each) <= start and stop <= _last(each)), None)
-
-
-def _parts(node: ast.AST) -> Iterator[Any]:
-    """The nodes right below one that have a place in the source: `comprehension` and the like have none."""
-    for each in ast.iter_child_nodes(node):
-        if hasattr(each, "lineno"):
-            yield each
-        else:
-            yield from _parts(each)
-
-
-def _first(node: Any) -> tuple[int, int]:
-    return node.lineno, node.col_offset
-
-
-def _last(node: Any) -> tuple[int, int]:
-    return node.end_lineno, node.end_col_offset
-
-
-@lru_cache(maxsize=64)
-def _tree(file: str) -> ast.Module | None:
-    """A file's syntax; None where there is no source, or it is another version of Python's."""
-    try:
-        return ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return None

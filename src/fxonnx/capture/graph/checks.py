@@ -1,0 +1,44 @@
+"""Assertions on data in a graph: calls that return nothing, and raise where their condition is false."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import fx
+
+from fxonnx.location import Location
+
+aten = torch.ops.aten
+ASSERTION = aten._assert_async.msg
+_TARGETS = frozenset(
+    {
+        ASSERTION,
+        aten._assert_async.default,
+        aten._assert_scalar.default,
+        aten._functional_assert_async.msg,
+        aten._functional_assert_scalar.default,
+    }
+)
+
+
+def is_check(node: fx.Node) -> bool:
+    """Whether a node is an assertion on data."""
+    return node.op == "call_function" and node.target in _TARGETS
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a model checks of its data: the call of the assertion, what it says where its condition is false, and its
+    place."""
+
+    node: fx.Node
+    text: str
+    location: Location
+
+
+def checks_of(graph: fx.Graph, locate: Callable[[fx.Node], Location]) -> tuple[Check, ...]:
+    """The assertions of a graph."""
+    found = (node for node in graph.nodes if is_check(node))
+    return tuple(Check(node, str(next(iter(node.args[1:2]), "")), locate(node)) for node in found)

@@ -1,0 +1,57 @@
+"""The syntax that a frame is at: the nodes of its source around the instruction that it executes."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterator
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import Any
+
+
+def around(frame: FrameType) -> list[ast.AST]:
+    """The nodes around what a frame does now, from the outermost; none where there is no source."""
+    return around_instruction(frame.f_code, frame.f_lasti)
+
+
+def around_instruction(code: CodeType, offset: int) -> list[ast.AST]:
+    """The nodes around an instruction, by its offset in the code."""
+    positions = list(code.co_positions())[offset // 2]
+    tree = _tree(code.co_filename) if None not in positions else None
+    return [] if tree is None else list(_around(tree, *positions))  # type: ignore[arg-type]
+
+
+def _around(node: ast.AST, line: int, end: int, column: int, end_column: int) -> Iterator[ast.AST]:
+    """The nodes that a stretch of source lies in, from the outermost."""
+    start, stop = (line, column), (end, end_column)
+    found: ast.AST | None = node
+    while found is not None:
+        yield found
+        found = next((each for each in _parts(found) if _first(each) <= start and stop <= _last(each)), None)
+
+
+def _parts(node: ast.AST) -> Iterator[Any]:
+    """The nodes right below one that have a place in the source: `comprehension` and the like have none."""
+    for each in ast.iter_child_nodes(node):
+        if hasattr(each, "lineno"):
+            yield each
+        else:
+            yield from _parts(each)
+
+
+def _first(node: Any) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _last(node: Any) -> tuple[int, int]:
+    return node.end_lineno, node.end_col_offset
+
+
+@lru_cache(maxsize=64)
+def _tree(file: str) -> ast.Module | None:
+    """A file's syntax; None where there is no source, or it is another version of Python's."""
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return None
