@@ -20,7 +20,7 @@ _SAYERS = frozenset({
     "critical", "log", "fatal", "_assert", "_check", "_check_index", "_check_type", "_check_value",
 })  # fmt: skip
 # a model's question comes through these
-_DOORS = ("sizes/node.py", "tracer/functions.py", "torch/__init__.py", "_tensor.py", "overrides.py")
+_DOORS = ("sizes/node.py", "torch/__init__.py", "_tensor.py", "overrides.py")
 _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose text goes to somebody
 
 
@@ -34,7 +34,8 @@ def is_said() -> bool:
             return True
         if is_users(file):
             return False
-        if file.startswith(_LIBRARIES) and not file.endswith(_DOORS):
+        is_door = file.endswith(_DOORS) or frame.f_code.co_name == "__torch_function__"
+        if file.startswith(_LIBRARIES) and not is_door:
             return True
         frame = frame.f_back
     return True
