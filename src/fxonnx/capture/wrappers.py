@@ -23,7 +23,7 @@ def _inner(model: Any) -> Any:
         return getattr(model, "_torchdynamo_orig_callable", None)  # of a function, or a module's method
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return model.module
-    return model._modules[COMPILED] if COMPILED in model._modules else None
+    return getattr(model, COMPILED, None) if COMPILED in model._modules else None
 
 
 def without_wrappers(path: str) -> str:
