@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,3 +302,47 @@ def test_call_with_other_inputs_than_compiled() -> None:
     for wrong in ((X.double(),), (X[0],), (torch.randn(3, 4),), ()):
         with pytest.raises(errors.CallMismatch):
             compiled(*wrong)
+
+
+# ── names of ours beside names given ────────────────────────────────────────
+
+
+class Counter(nn.Module):
+    """Counts its calls in a buffer that is called like an argument, and writes to its argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("x", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.x.add_(1)
+        x.mul_(2)
+        return x + self.x
+
+
+NAMED: dict[str, tuple[Any, tuple[torch.Tensor, ...], dict[str, Any], list[str]]] = {
+    "an argument called output": (lambda output: output + 1, (X,), {}, ["output", "output.out"]),
+    "an input named output": (lambda x: x + 1, (X,), {"input_names": ["output"]}, ["output", "output.out"]),
+    "an input named like a weight": (nn.Linear(4, 2), (X,), {"input_names": ["weight"]}, ["weight", "output"]),
+    "an output named like a weight": (nn.Linear(4, 2), (X,), {"output_names": ["bias"]}, ["input", "bias"]),
+    "a state like an argument": (Counter(), (X,), {}, ["x", "x_1", "output", "x.after", "x_1.after"]),
+    "an output like a state": (Counter(), (X,), {"output_names": ["x.after"]},
+                               ["x", "x_1", "x.after", "x.after_1", "x_1.after"]),
+    "two ways with one name": (
+        lambda p: p["a.b"] - p["a"]["b"], ({"a.b": X, "a": {"b": X}},), {}, ["p.a.b", "p.a.b_1", "output"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_names_of_ours_step_aside(case: str, tmp_path: Path) -> None:
+    model, arguments, options, names = NAMED[case]
+    compiled = fxonnx.compile(model, arguments, **options)
+    compiled.save(tmp_path / "m.onnx")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert [each.name for each in (*graph.input, *graph.output)] == names
+    onnx.checker.check_model(tmp_path / "m.onnx")
+    mine, theirs = copy.deepcopy(arguments), copy.deepcopy(arguments)
+    expected = copy.deepcopy(model)(*theirs)
+    torch.testing.assert_close(compiled(*mine), expected)
+    torch.testing.assert_close(mine, theirs)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fxonnx import errors
 from fxonnx.capture import Program
 from fxonnx.capture.call.dense import check_call
 from fxonnx.capture.versions import Versions
+from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.errors import CheckFailed
@@ -21,6 +23,7 @@ from fxonnx.ir.data import byte_size
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import METADATA_PREFIX, Location
+from fxonnx.options import check_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.target import Target
 
@@ -71,8 +74,13 @@ class Compiled:
 
     @cached_property
     def emitted(self) -> Emitted:
-        """The final graph as ONNX, its large weights by reference."""
+        """The final graph as ONNX, its large weights by reference, without the model's source lines."""
         return emit(self.graph, self._metadata())
+
+    def _emitted(self, source_lines: bool) -> Emitted:
+        check_options(source_lines=source_lines)
+        self.versions.check()
+        return emit(self.graph, self._metadata(), source_lines=True) if source_lines else self.emitted
 
     def _metadata(self) -> dict[str, str]:
         """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
@@ -80,22 +88,27 @@ class Compiled:
         said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(self.program.checks)}
         return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
-    def model_proto(self) -> onnx.ModelProto:
+    def model_proto(self, *, source_lines: bool = False) -> onnx.ModelProto:
         """The whole model in memory, weights included (copied); for files, `save` does without the copy.
 
-        Raises ModelChanged.
+        Raises TooLarge, InvalidOption, ModelChanged.
         """
-        self.versions.check()
-        return inline_model(self.emitted)
+        return inline_model(self._emitted(source_lines))
 
-    def save(self, path: str | os.PathLike[str], weights: str = "auto") -> tuple[Path, ...]:
+    def save(
+        self, path: str | os.PathLike[str], weights: str = "auto", *, source_lines: bool = False
+    ) -> tuple[Path, ...]:
         """Write the model and return the files made.
 
-        weights: "inline" (one file, up to 2 GB), "external" (beside it) or "auto" (inline where it fits). Raises
-            CannotWrite, TooLarge, InvalidOption, ModelChanged.
+        Args:
+            path: of the model; an earlier one is replaced when the new one is complete.
+            weights: "inline" (one file, up to 2 GB), "external" (beside it) or "auto" (inline where it fits).
+            source_lines: whether nodes tell the text of the line that they come from, with the strings in it. File
+                name and number of the line are always told.
+
+        Raises CannotWrite, TooLarge, InvalidOption, ModelChanged.
         """
-        self.versions.check()
-        return write_model(self.emitted, path, weights)
+        return write_model(self._emitted(source_lines), path, weights)
 
     def show(self, stage: str | int = -1) -> str:
         """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
@@ -139,11 +152,12 @@ class Compiled:
         raise KeyError(node_name)
 
     def dump(self, directory: Path) -> None:
-        """Write the print-out of every stage into a directory: `00-lower.ir`, `01-…`."""
-        directory.mkdir(parents=True, exist_ok=True)
-        for index, stage in enumerate(self.stages):
-            name = f"{index:02}-{stage.name.replace('+', '-')}.ir"
-            (directory / name).write_text(print_graph(stage.graph, stage=stage.name), encoding="utf-8")
+        """Write the print-out of every stage into a directory: `00-lower.ir`, `01-…`. Raises CannotWrite."""
+        with saying_what(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            for index, stage in enumerate(self.stages):
+                name = f"{index:02}-{stage.name.replace('+', '-')}.ir"
+                (directory / name).write_text(print_graph(stage.graph, stage=stage.name), encoding="utf-8")
 
     def _stage(self, name: str) -> Stage:
         for stage in reversed(self.stages):
@@ -156,7 +170,8 @@ class Compiled:
 
     def configure(self, *, threads: int | None = None, prepack: bool = True) -> Compiled:
         """Choose how the session runs: its threads, and whether ONNX Runtime keeps packed copies of the weights for
-        speed."""
+        speed. Raises InvalidOption."""
+        check_options(threads=threads, prepack=prepack)
         self.options = {"threads": threads, "prepack": prepack}
         self.__dict__.pop("session", None)
         return self
@@ -169,7 +184,10 @@ class Compiled:
         weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
         inputs = [value.type for value in self.graph.inputs]
         outputs = [value.type for value in self.graph.outputs]
-        return Session(self.emitted.proto, weights, inputs=inputs, outputs=outputs, **self.options)
+        places = {name: node.location for node, name in self.emitted.names.nodes.items()}
+        return Session(
+            self.emitted.proto, weights, inputs=inputs, outputs=outputs, locate=places.get, **self.options
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled,
@@ -232,6 +250,14 @@ class Compiled:
             return torch.view_as_complex(result) if fake.is_complex() else result
         return result.item()
 
+    def __reduce__(self) -> str:
+        """Neither pickle nor copy take a compiled model: it holds a session, and the model's own tensors."""
+        raise errors.CannotWrite(
+            "a compiled model cannot be pickled or copied",
+            cause="it holds a session of ONNX Runtime, and the model's own tensors, not copies of them",
+            cure="compiled.save(path) writes it for onnxruntime.InferenceSession(path); or copy and compile the model",
+        )
+
     # ── checking ──
 
     def verify(self, *args: Any, seed: int = 0, **kwargs: Any) -> Report:
@@ -243,5 +269,6 @@ class Compiled:
         """
         from fxonnx.verification import verify, verify_on
 
+        check_options(seed=seed)
         self.versions.check()
         return verify_on(self, args, kwargs) if args or kwargs else verify(self, seed)

@@ -15,10 +15,12 @@ from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import MUST_BE_TRUE, Compiled
+from fxonnx.emit.names import Names
 from fxonnx.errors import CaptureRefused
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard
+from fxonnx.options import check_options
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.passes.pipeline import Pipeline, Stage
@@ -65,10 +67,10 @@ def compile(
         verify: compare with the model on fresh inputs before returning.
         dump: a directory that receives the print-out of every stage.
 
-    Raises:
-        fxonnx.errors.Error: with a code, the place in the model, the cause and the cure; `Failures` when there are
-        several.
+    Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
+    check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
+                  dump=dump, input_names=input_names, output_names=output_names)  # fmt: skip
     target = resolve_target(target, opset)
     args, kwargs = example_call(model, example_inputs, example_kwargs)
     start = perf_counter()
@@ -129,6 +131,9 @@ def _lower(
     program: Program, registry: Registry, target: Target, output_names: Sequence[str] | None
 ) -> tuple[Program, Graph]:
     """The IR of a program, and the program with what the decompositions on the way assumed."""
+    outputs = program.signature.output_names(output_names)
+    names = Names(taken={*program.signature.names, *outputs})
+    program = replace(program, states=tuple(replace(each, key=names.unique(each.key)) for each in program.states))
     decomposer = Decomposer(program)
     graph = import_program(program, registry, decomposer, target.opset)
     if not graph.outputs:
@@ -137,8 +142,7 @@ def _lower(
             cause="it returns Python values that do not depend on its inputs, and writes to nothing",
             cure="return the tensors that are to be computed",
         )
-    names = [*program.signature.output_names(output_names)]
-    names += [f"{program.inputs[writeback.input].name}.after" for writeback in program.writebacks]
-    names += [f"{state.key}.after" for state in program.states]
-    names += [f"{MUST_BE_TRUE}{number}" for number, _ in enumerate(program.checks)]
-    return program.assuming(decomposer.assumptions), replace(graph, output_names=tuple(names))
+    written = [*(program.inputs[each.input].name for each in program.writebacks), *(s.key for s in program.states)]
+    checks = (f"{MUST_BE_TRUE}{number}" for number, _ in enumerate(program.checks))
+    outputs = (*outputs, *map(names.unique, (*(f"{name}.after" for name in written), *checks)))
+    return program.assuming(decomposer.assumptions), replace(graph, output_names=outputs)

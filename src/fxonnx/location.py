@@ -57,9 +57,10 @@ class Location:
     def __str__(self) -> str:
         return "  ".join(filter(None, (self.module, self.kind, self.source)))
 
-    def to_metadata(self) -> dict[str, str]:
-        """What is known, as strings for ONNX's `metadata_props`; without the directory, so that models are portable."""
-        known = {each.name: getattr(self, each.name) for each in fields(self)}
+    def to_metadata(self, *, code: bool = False) -> dict[str, str]:
+        """What is known, as strings for ONNX's `metadata_props`; without the directory, so that models are portable,
+        and without the text of the line, in which there may be secrets, unless `code` is asked for."""
+        known = {each.name: getattr(self, each.name) for each in fields(self) if code or each.name != "code"}
         known |= {"file": PurePath(self.file).name, "rules": "+".join(self.rules)}
         return {METADATA_PREFIX + name: str(value) for name, value in known.items() if value}
 

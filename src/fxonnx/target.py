@@ -44,6 +44,10 @@ class Target:
     kernels: KernelTable | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.opset, int):
+            raise errors.InvalidOption(
+                f"opset is {self.opset!r}", cause="it is an int", cure=f"opset={STANDARD_OPSET}, or leave it out"
+            )
         newest = min(NEWEST_OPSET, self.kernels.opset) if self.kernels else NEWEST_OPSET
         if not OLDEST_OPSET <= self.opset <= newest:
             who = f"onnx {onnx.__version__}" if newest == NEWEST_OPSET else f"{self.kernels}"
@@ -115,6 +119,10 @@ class Target:
 
     def opsets_with_kernel(self, op: str, dtypes: Mapping[str, DType]) -> tuple[int, ...]:
         """The opsets at which ONNX's operator `op` loads with these dtypes, ascending: what a cure may advise."""
+        if not isinstance(self.opset, int):
+            raise errors.InvalidOption(
+                f"opset is {self.opset!r}", cause="it is an int", cure=f"opset={STANDARD_OPSET}, or leave it out"
+            )
         newest = min(NEWEST_OPSET, self.kernels.opset) if self.kernels else NEWEST_OPSET
         versions = {opset: _since(op, opset) for opset in range(OLDEST_OPSET, newest + 1)}
         return tuple(

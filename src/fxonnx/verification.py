@@ -12,7 +12,9 @@ import torch
 
 from fxonnx.capture import Program
 from fxonnx.capture.call.tree import flatten
+from fxonnx.capture.failures import ModelStopped, Stopping, innermost
 from fxonnx.capture.surroundings import training_mode
+from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Expr, Shape, evaluate
 from fxonnx.ir.graph import Graph
 from fxonnx.runtime.compare import Comparison, compare, fresh_like
@@ -66,8 +68,25 @@ class Report:
 
 
 def verify_on(compiled: Subject, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Report:
-    """Compare on these arguments."""
-    return Report((_compare(compiled, (args, dict(kwargs))),))
+    """Compare on these arguments. Raises CallMismatch where they do not fit, ModelRaised."""
+    arguments = args, dict(kwargs)
+    actual = _actual(compiled, arguments)
+    try:
+        with Stopping():
+            expected = _expected(compiled, arguments)
+    except ModelStopped as stopped:
+        raise _model_raised(stopped.__cause__ or stopped) from stopped.__cause__
+    return Report((_comparison(compiled, actual, expected),))
+
+
+def _model_raised(error: BaseException) -> ModelRaised:
+    place, _ = innermost(error)
+    return ModelRaised(
+        f"the model raised {type(error).__name__}: {error}",
+        cause="it was run on the arguments that were given to compare on",
+        cure="give arguments for which model(*args) works",
+        location=place,
+    )
 
 
 def verify(compiled: Subject, seed: int = 0) -> Report:
@@ -122,11 +141,20 @@ def _callable(model: Any) -> Any:
 def _compare(compiled: Subject, arguments: Arguments, expected: list[Any] | None = None) -> Comparison:
     """One call of both on the same arguments and the same state."""
     expected = _expected(compiled, arguments) if expected is None else expected
+    return _comparison(compiled, _actual(compiled, arguments), expected)
+
+
+def _actual(compiled: Subject, arguments: Arguments) -> list[Any]:
+    """The leaves of what the compiled model returns; the model's buffers are as before afterwards."""
     before = [state.tensor.clone() for state in compiled.program.states]
     args, kwargs = copy.deepcopy(arguments)
     with torch.no_grad():
         actual, _, _ = flatten(compiled(*args, **kwargs))
         _restore(compiled, before)
+    return actual
+
+
+def _comparison(compiled: Subject, actual: list[Any], expected: list[Any]) -> Comparison:
     return compare(actual, expected, names=compiled.program.signature.output_names()[: len(expected)])
 
 

@@ -15,7 +15,7 @@ FLOORS = [
     {"collection", "errors", "location", "dtypes", "version"},
     {"ir", "target", "kernels"},
     {"lowering", "passes", "emit"},
-    {"capture", "runtime"},
+    {"capture", "runtime", "options"},
     {"compiler", "compiled", "verification"},
     {"tools", "__main__"},
 ]

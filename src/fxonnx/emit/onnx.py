@@ -39,12 +39,13 @@ class Emitted:
         return sum(byte_size(data) for data in self.weights.values())
 
 
-def emit(graph: Graph, metadata: Mapping[str, str] | None = None) -> Emitted:
-    """The graph as a ModelProto in the lowest IR version that its opset allows. Raises NameClash."""
+def emit(graph: Graph, metadata: Mapping[str, str] | None = None, *, source_lines: bool = False) -> Emitted:
+    """The graph as a ModelProto in the lowest IR version that its opset allows; with the text of the lines that its
+    nodes come from, if asked for. Raises NameClash."""
     import onnx_ir as ir
 
     names = name_graph(graph)
-    writer = _Writer(ir, names, {})
+    writer = _Writer(ir, names, {}, source_lines)
     large = {
         names.values[value]: value.data
         for value in graph.constants()
@@ -81,6 +82,7 @@ class _Writer:
     ir: Any
     names: Names
     made: dict[Value, onnx_ir.Value]
+    source_lines: bool
 
     def graph(self, graph: Graph, opsets: dict[str, int] | None = None) -> onnx_ir.Graph:
         is_outermost = opsets is not None
@@ -122,7 +124,7 @@ class _Writer:
             attributes=[self.attribute(name, item) for name, item in node.attributes.items()],
             outputs=[self.value(value) for value in node.outputs],
             name=self.names.nodes[node],
-            metadata_props=node.location.to_metadata(),
+            metadata_props=node.location.to_metadata(code=self.source_lines),
         )
 
     def attribute(self, name: str, item: Any) -> onnx_ir.Attr:

@@ -9,16 +9,19 @@ are imported once, at the first compile.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from fxonnx import errors
 from fxonnx.lowering.promote import Promotion
 
 Body: TypeAlias = Callable[..., Any]
 
+_TARGET = re.compile(r"\w+(\.|::)\w+(\.\w+)?")
 ATEN = "fxonnx.lowering.aten"
 
 # fmt: off
@@ -196,6 +199,13 @@ def register_lowering(target: str, body: Body | None = None, *, since: int = 1, 
 def make_lowering(target: str, body: Body, **declared: Any) -> Lowering:
     """A lowering whose accepted and required arguments are read from the body's signature. An onnxscript function takes
     every number as a tensor."""
+    if not (isinstance(target, str) and callable(body) and _TARGET.fullmatch(target)):
+        raise errors.InvalidOption(
+            f"{target!r}: {body!r} is no lowering of an op",
+            cause="a lowering is a function, registered for an op by its namespace, name and overload",
+            cure='@fxonnx.register_lowering("mylib.swoosh") over def swoosh(op, x, *, alpha): …',
+        )
+    target = target.replace("::", ".")
     is_script = hasattr(body, "to_function_proto")
     body = _script_body(body) if is_script else body
     accepted, required = _arguments(target, body)
@@ -216,7 +226,11 @@ def _arguments(target: str, body: Body) -> tuple[frozenset[str], frozenset[str]]
             return frozenset(names[1:]), frozenset(names[1:]) - optional
     parameters = list(inspect.signature(body).parameters.values())[1:]
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-        raise TypeError(f"the lowering of {target} must name its arguments as the op's schema does")
+        raise errors.InvalidOption(
+            f"the lowering of {target} takes *args or **kwargs",
+            cause="what it is given is found by the names of its arguments, those of the op's schema",
+            cure=f"name them: def {target.split('.')[1]}(op, self, other)",
+        )
     return frozenset(p.name for p in parameters), frozenset(p.name for p in parameters if p.default is p.empty)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from fxonnx import errors
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile
 from fxonnx.emit.files import checked_path
@@ -67,21 +66,10 @@ def write(console: Console, compiled: Compiled, options: argparse.Namespace) -> 
     """Write the print-outs and the model. Raises CannotWrite, TooLarge, and then neither is there."""
     with removed_on_failure(options.dump), step(console, "save", str(options.output)):
         if options.dump is not None:
-            dump(compiled, options.dump)
+            compiled.dump(options.dump)
         files = compiled.save(options.output, weights="external" if options.external else "auto")
     for file in files:
         console.print(f"  {file}  {file.stat().st_size / 1e6:,.1f} MB", markup=False, soft_wrap=True)
-
-
-def dump(compiled: Compiled, directory: Path) -> None:
-    """Write the print-out of every stage. Raises CannotWrite."""
-    try:
-        compiled.dump(directory)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        raise errors.CannotWrite(
-            f"{directory} cannot be written", cause=cause, cure="give another directory"
-        ) from error
 
 
 @contextmanager

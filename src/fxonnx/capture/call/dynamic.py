@@ -37,6 +37,7 @@ class Request:
 Axis: TypeAlias = "tuple[int, int]"  # leaf, axis
 Requests: TypeAlias = "dict[Axis, Request]"
 
+_FORMS = "it is a dict by name, or a tuple with an entry for each argument; for a tensor a dict from axes to dims"
 _FORM = 'write it as {"x": {0: "batch", 1: "time"}}, with names of arguments or inputs as keys'
 
 
@@ -54,7 +55,7 @@ def requests(
     elif isinstance(shapes, (tuple, list)):
         _by_position(shapes, arguments, spread)
     else:
-        raise InvalidDynamicShapes(f"dynamic_shapes is a {type(shapes).__name__}", cure=_FORM)
+        raise InvalidDynamicShapes(f"dynamic_shapes is a {type(shapes).__name__}", cause=_FORMS, cure=_FORM)
     return spread.table
 
 
@@ -87,7 +88,7 @@ def _by_name(
 def _by_position(shapes: Sequence[Any], arguments: Sequence[tuple[str, Tree]], spread: _Spread) -> None:
     if len(shapes) != len(arguments):
         raise InvalidDynamicShapes(
-            f"dynamic_shapes has {len(shapes)} entries for {len(arguments)} arguments", cure=_FORM
+            f"dynamic_shapes has {len(shapes)} entries for {len(arguments)} arguments", cause=_FORMS, cure=_FORM
         )
     for (name, tree, indices), spec in zip(_numbered(arguments), shapes, strict=True):
         spread.tree(tree, spec, iter(indices), name)
@@ -155,11 +156,17 @@ class _Spread:
             spec = dict(enumerate(spec))
         if not isinstance(spec, Mapping):
             raise InvalidDynamicShapes(
-                f"dynamic_shapes for {place} is {spec!r}, for a tensor of rank {rank}", cure=_FORM
+                f"dynamic_shapes for {place} is {spec!r}, for a tensor of rank {rank}", cause=_FORMS, cure=_FORM
             )
         for axis, wanted in spec.items():
-            if not isinstance(axis, int) or not -rank <= axis < rank:
+            if not isinstance(axis, int) or isinstance(axis, bool) or not -rank <= axis < rank:
                 raise InvalidDynamicShapes(f"{place} has no axis {axis!r}", cause=f"its rank is {rank}", cure=_FORM)
+            if isinstance(wanted, int) and (isinstance(wanted, bool) or wanted != self._leaves[index].shape[axis]):
+                raise InvalidDynamicShapes(
+                    f"dynamic_shapes for {place}, axis {axis} is {wanted!r}",
+                    cause=f"a number is a static size, which is {self._leaves[index].shape[axis]} in the example",
+                    cure=_FORM,
+                )
             request = _request(wanted, f"{place}, axis {axis}")
             if request is not None:
                 self.table[index, axis % rank] = request
@@ -213,8 +220,11 @@ def _parsed(text: str, place: str) -> Dim:
     except ValueError as error:
         raise InvalidDynamicShapes(
             f"{text!r} is no name for a dim ({place})",
+            cause="it is neither an identifier nor an expression of identifiers and numbers",
             cure='a name is an identifier, "batch"; an expression like "2*n" is fine',
         ) from error
     if isinstance(dim, int):
-        raise InvalidDynamicShapes(f"{text!r} is no name for a dim ({place})", cure="leave static dims out")
+        raise InvalidDynamicShapes(
+            f"{text!r} is no name for a dim ({place})", cause="it is a number", cure="leave static dims out"
+        )
     return dim

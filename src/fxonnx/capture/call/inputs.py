@@ -17,6 +17,7 @@ from torch import nn
 
 from fxonnx.capture.call.tree import SLOT, SYMBOLIC, Constant, Mismatch, Path, Tree, flatten, match, unflatten
 from fxonnx.capture.failures import Stopping
+from fxonnx.emit.names import Names
 from fxonnx.errors import CallMismatch, InputMismatch, NameClash, NotAModel
 
 _ANYTHING = inspect.Signature(
@@ -67,7 +68,9 @@ class Signature:
             given = bind(self.parameters, args, kwargs).values
         except TypeError as error:
             raise CallMismatch(
-                f"the call does not fit the model: {error}", cure=f"call it like forward{self.parameters}"
+                f"the call does not fit the model: {error}",
+                cause="it takes the arguments of the model's forward",
+                cure=f"call it like forward{self.parameters}",
             ) from error
         try:
             return [
@@ -91,7 +94,7 @@ class Signature:
         Raises NameClash.
         """
         own = [f"{name}.out" if name in self.names else name for name in self.result_names]
-        return _named(own, given, "output")
+        return _named(own, given, "output", self.names)
 
     def unflatten(self, leaves: Iterable[Any]) -> Any:
         """The model's own return value around these leaves: one for each tensor (or symbolic number) in it, in
@@ -145,6 +148,7 @@ def parameters_of(model: Any) -> inspect.Signature:
     if not callable(model) or isinstance(model, type):
         raise NotAModel(
             f"{'the class ' + model.__name__ if isinstance(model, type) else type(model).__name__} is not a model",
+            cause="it is nothing that can be called with tensors",
             cure="give an nn.Module, a function of tensors, an fx.GraphModule or an ExportedProgram",
         )
     target = model.forward if isinstance(model, nn.Module) else model
@@ -183,20 +187,28 @@ def leaf_names(paths: list[Path], input_names: Iterable[str] | None) -> tuple[st
     return _named([".".join(filter(None, path)) for path in paths], input_names, "input")
 
 
-def _named(own: list[str], given: Iterable[str] | None, kind: str) -> tuple[str, ...]:
-    """The user's names in place of the first ones of our own."""
-    names = list(given or ())
-    if len(names) > len(own):
+def _named(
+    own: list[str], given: Iterable[str] | None, kind: str, others: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The user's names in place of the first ones of our own, of which the rest steps aside for those of `others`."""
+    given = list(given or ())
+    if len(given) > len(own):
         raise NameClash(
-            f"{len(names)} {kind}_names for {len(own)} {kind} tensors",
+            f"{len(given)} {kind}_names for {len(own)} {kind} tensors",
             cause=f"the tensors are {', '.join(own)}",
             cure=f"one name for each tensor, in this order, in {kind}_names",
         )
-    names += own[len(names) :]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    rest = own[len(given) :]
+    taken = {*others, *rest}
+    twice = [name for index, name in enumerate(given) if name in given[:index] or name in taken]
     if twice:
-        raise NameClash(f"two {kind}s are called {twice[0]!r}", cure=f"give each {kind} its own name in {kind}_names")
-    return tuple(names)
+        raise NameClash(
+            f"{twice[0]!r} in {kind}_names is the name of another tensor too",
+            cause="a file has one name for each of its inputs and outputs",
+            cure=f"give each a name of its own in {kind}_names",
+        )
+    names = Names(taken={*given, *others})
+    return (*given, *map(names.unique, rest))
 
 
 def result_names(paths: list[Path]) -> tuple[str, ...]:

@@ -1,0 +1,101 @@
+"""What a user may ask for besides a model and its example: each option's values, checked before anything is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fxonnx.errors import InvalidOption, raise_all
+from fxonnx.passes.rewrite import Rule
+from fxonnx.target import Target
+
+_THREADS = 1024  # more than any machine has; the runtime allocates for each
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """The values that an option takes: a test, the words for it, and an example as code."""
+
+    admits: Callable[[Any], bool]
+    words: str
+    example: str
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value can be a name in a file, whose strings are UTF-8."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)  # halves of pairs, which UTF-8 does not have
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_names(value: object) -> bool:
+    return value is None or (isinstance(value, (list, tuple)) and all(map(_is_name, value)))
+
+
+def _are_rules(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, Rule) for each in value)
+
+
+def _are_lowerings(value: object) -> bool:
+    return value is None or (
+        isinstance(value, Mapping) and all(isinstance(name, str) and callable(body) for name, body in value.items())
+    )
+
+
+_FLAG = Option(lambda value: isinstance(value, bool), "True or False", "")
+_NAMES = Option(_are_names, "a list of strings that are not empty, one for each tensor", '["x", "mask"]')
+
+OPTIONS: Mapping[str, Option] = {
+    "input_names": _NAMES,
+    "output_names": _NAMES,
+    "target": Option(
+        lambda value: value is None or isinstance(value, Target),
+        "a fxonnx.Target, or None for the installed ONNX Runtime",
+        "fxonnx.Target.onnx()",
+    ),
+    "opset": Option(lambda value: value is None or _is_int(value), "an int, or None for the target's own", "17"),
+    "optimize": _FLAG,
+    "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.passes.rewrite.rule", "[my_rule]"),
+    "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
+    "verify": _FLAG,
+    "dump": Option(
+        lambda value: value is None or (isinstance(value, (str, os.PathLike)) and "\0" not in os.fspath(value)),
+        "the path of a folder",
+        '"stages"',
+    ),
+    "threads": Option(
+        lambda value: value is None or (_is_int(value) and 1 <= value <= _THREADS),
+        f"an int from 1 to {_THREADS}, or None for as many as torch uses",
+        "2",
+    ),
+    "prepack": _FLAG,
+    "source_lines": _FLAG,
+    "seed": Option(lambda value: _is_int(value) and -(2**63) <= value < 2**64, "an int of 64 bits", "0"),
+}
+
+
+def check_options(**given: Any) -> None:
+    """Raises InvalidOption for what an option does not take; several at once as Failures."""
+    raise_all(
+        [
+            InvalidOption(
+                f"{name} is {_said(value)}",
+                cause=f"it is {OPTIONS[name].words}",
+                cure=f"{name}={OPTIONS[name].example or bool(value)}",
+            )
+            for name, value in given.items()
+            if not OPTIONS[name].admits(value)
+        ]
+    )
+
+
+def _said(value: object) -> str:
+    """A value as a message shows it, by its type where it is long."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"a {type(value).__name__}"
