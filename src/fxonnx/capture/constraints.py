@@ -19,6 +19,7 @@ from fxonnx.ir.dims import (
     floor_divide,
     lone_atom,
     modulo,
+    of_atom,
     substitute,
     symbol,
 )
@@ -144,18 +145,44 @@ def _is_layout(each: Guard) -> bool:
     return each.inside and each.relation != "=="
 
 
+_MIRRORED = {"<=": ">=", ">=": "<="}
+
+
 def _without_extremum(each: Guard, facts: dict[Dim, Dim]) -> Guard:
     """n == min(n, 512), which is what comes of slicing, as n <= 512; where it holds, the one is the other."""
     if each.relation == "==":
+        each = _solved(each, facts)
         for one, other in ((each.left, each.right), (each.right, each.left)):
             atom = lone_atom(other)
             if isinstance(atom, Call) and atom.function in ("min", "max") and one in (atom.left, atom.right):
                 rest = atom.right if one == atom.left else atom.left
                 facts[other] = one
-                return replace(
-                    each, left=one, relation="<=" if atom.function == "min" else ">=", right=rest, inside=False
-                )
+                relation = "<=" if atom.function == "min" else ">="
+                left, right = (one, rest) if isinstance(one, Expr) else (rest, one)
+                relation = relation if left is one else _MIRRORED[relation]
+                return replace(each, left=left, relation=relation, right=right, inside=False)
     return each
+
+
+def _solved(each: Guard, facts: dict[Dim, Dim]) -> Guard:
+    """An equality that says what the only call in it is, of that: max(0, min(3, n) - 2) == 1 as min(3, n) == 3."""
+    match getattr(each.left - each.right, "terms", ()):
+        case (((Call() as call,), slope),):
+            offset = 0
+        case (((Call() as call,), slope), ((), offset)):
+            pass
+        case _:
+            return each
+    if offset % slope:
+        return each
+    value = -offset // slope
+    facts[of_atom(call)] = value
+    solved = replace(each, left=of_atom(call), right=value)
+    sides = [side for side in (call.left, call.right) if not isinstance(side, int)]
+    others = [side for side in (call.left, call.right) if isinstance(side, int)]
+    if call.function in ("min", "max") and len(sides) == 1 and others[0] != value:
+        return _solved(replace(solved, left=sides[0]), facts)  # a number that is not the extremum
+    return solved
 
 
 def _first_causes(equalities: list[Assumption]) -> list[Assumption]:
@@ -223,6 +250,19 @@ def special_error(each: Assumption, labels: Mapping[str, str]) -> Error:
         cure="give an example of other sizes: those are captured then, and a call with these is refused; "
         "or leave the dim static",
         location=each.location,
+    )
+
+
+def small_error(small: Mapping[str, int], difference: str, location: Location, labels: Mapping[str, str]) -> Error:
+    """The error for sizes of 0 or 1 that the example has, and for which the model does what it does for no others."""
+    dims = ", ".join(describe(symbol(name), labels) for name in small)
+    sizes = ", ".join(f"{name} = {size}" for name, size in small.items())
+    return FrozenDimension(
+        f"{dims} freezes: the example has {sizes}",
+        cause=f"with this size the model takes another way: {difference}",
+        cure="give an example of larger sizes: they are captured then, and a call with these is run by a program of its "
+        "own; or leave the dim static",
+        location=location,
     )
 
 

@@ -176,7 +176,7 @@ def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was(strateg
     first = len(calls)
     for sizes in ({"n": 3, "m": 2}, {"n": 1, "m": 9}, {"n": 1, "m": 8}, {"n": 0, "m": 8}, {"n": 0, "m": 7}):
         assert program.mismatch(sizes) is None
-    assert len(calls) - first == (5 if strategy == "auto" else 3)  # with any size, n = 1, n = 0; twice with m free
+    assert len(calls) - first == 3  # with any size, n = 1, n = 0
     assert not any(calls)
     assert model.training
 

@@ -44,13 +44,22 @@ class Example:
         gone = set(axes)
         return self.asking({axis: request for axis, request in self.requests.items() if axis not in gone})
 
+    def with_sizes_of(self, other: Example, axes: Iterable[Axis]) -> Example:
+        """The same with these axes at the sizes that they have in another example."""
+        shapes = [list(leaf.shape) for leaf in self.leaves]
+        for leaf, axis in axes:
+            shapes[leaf][axis] = other.size((leaf, axis))
+        return self._shaped(shapes)
+
     def resized(self, *, distinct: bool = False) -> Example:
         """The same at sizes of 2 or more in all dims that may vary: torch takes 0 and 1 for constants, asked or not.
 
         With `distinct`, no two dims of different names share a size, so that no comparison of sizes comes out true by
         accident. Raises InvalidDynamicShapes where two dims of one name differ.
         """
-        shapes = _resized_shapes(self, distinct)
+        return self._shaped(_resized_shapes(self, distinct))
+
+    def _shaped(self, shapes: Sequence[list[int]]) -> Example:
         leaves = [
             leaf if list(leaf.shape) == shape else empty_like(leaf, shape, leaf.device)
             for leaf, shape in zip(self.leaves, shapes, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,13 @@ from torch import fx
 from fxonnx.capture.call.tree import Tree
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Weight
+from fxonnx.ir.dims import Dim
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CapturedGraph:
-    """The calls of a model in order, its inputs, weights and results."""
+    """The calls of a model in order, its inputs, weights and results. `dim` says its sizes as dims of the user's
+    `symbols`, and of others where they come from data."""
 
     graph: fx.Graph
     inputs: tuple[fx.Node, ...]
@@ -23,3 +25,5 @@ class CapturedGraph:
     outputs: tuple[Any, ...]
     result: Tree
     locator: Locator
+    dim: Callable[[Any], Dim]
+    symbols: frozenset[str] = frozenset()

@@ -1,12 +1,12 @@
 """Whether two captures of one model say the same: with dynamic dims and for fixed sizes, or at two sets of sizes.
 
 Both are numbered together (`value_numbers`). What the dynamic graph computes on sizes (`sym_size`, arithmetic) the
-fixed one has as numbers: it is computed here, from the sizes in the fixed graph.
+fixed one has as numbers: a dim is compared by what it is at the fixed sizes, in the shape of a value as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import fx
@@ -19,32 +19,31 @@ from fxonnx.location import Location
 
 
 class Difference(Exception):
-    """Where the two part: what each does, and the place in the model."""
+    """Where the two part: what the model does, in words, and the place in it."""
 
-    def __init__(self, general: str, fixed: str, location: Location) -> None:
-        super().__init__(f"{fixed}, where the captured graph has {general}")
+    def __init__(self, what: str, location: Location) -> None:
+        super().__init__(what)
         self.location = location
 
 
 def is_same(one: CapturedGraph, other: CapturedGraph) -> bool:
     """Whether two captures with the same dims compute the same, on tensors of the same sizes. Linear time."""
-    shared = ValueNumbers(with_shapes=True)
+    shared = ValueNumbers(one.symbols)
     return _say_the_same(one, _numbered(one, shared), other, _numbered(other, shared))
 
 
-def compare(general: CapturedGraph, fixed: CapturedGraph) -> None:
-    """Raises Difference where `fixed` is not `general` at fixed sizes. Linear time."""
-    shared = ValueNumbers()
-    theirs = _numbered(fixed, shared)  # first: its sizes are known
-    mine = _numbered(general, shared)
+def compare(general: CapturedGraph, fixed: CapturedGraph, sizes: Mapping[str, int]) -> None:
+    """Raises Difference where `fixed` is not `general` with some of its symbols at these sizes. Linear time."""
+    shared = ValueNumbers(general.symbols, sizes)
+    theirs, mine = _numbered(fixed, shared), _numbered(general, shared)
     if not _say_the_same(general, mine, fixed, theirs):
         missing, extra = _first_of_its_own(mine, theirs), _first_of_its_own(theirs, mine)
         where = fixed.locator(extra) if extra else general.locator(missing) if missing else Location()
-        raise Difference(_say(missing), _say(extra), where)
+        raise Difference(_difference(missing, mine, extra, theirs), where)
 
 
 def _numbered(captured: CapturedGraph, shared: ValueNumbers) -> NumberedGraph:
-    numbered = NumberedGraph(shared, captured.weights)
+    numbered = NumberedGraph(shared, captured.weights, captured.dim)
     numbered.add(captured.graph.nodes)
     return numbered
 
@@ -83,6 +82,19 @@ def _first_of_its_own(numbered: NumberedGraph, other: NumberedGraph) -> fx.Node 
     known = set(other.numbers.values())
     calls = ((node, number) for node, number in numbered.numbers.items() if node.op == "call_function")
     return next((node for node, number in calls if isinstance(number, Number) and number not in known), None)
+
+
+def _difference(missing: fx.Node | None, mine: NumberedGraph, extra: fx.Node | None, theirs: NumberedGraph) -> str:
+    """What one graph calls and the other does not."""
+    if missing is None and extra is None:
+        return "it returns other values, or writes to others"
+    if extra is None:
+        return f"it does not call {_say(missing)}, as the captured graph does"
+    if missing is None or _say(missing) != _say(extra):
+        return f"it calls {_say(extra)}, where the captured graph has {_say(missing)}"
+    sizes, others = theirs.sizes(extra), mine.sizes(missing)
+    differing = f"with a result of {sizes}, where the captured graph has {others}" if sizes != others else "on others"
+    return f"it calls {_say(extra)} {differing}"
 
 
 def _say(node: fx.Node | None) -> str:

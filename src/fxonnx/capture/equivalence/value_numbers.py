@@ -2,14 +2,14 @@
 programs"), for graphs that write in place and compute on sizes.
 
 What a call returns is numbered by its op, the numbers of its arguments, and what was written to their memory last. A
-size that is known is its own number. Several graphs may be numbered together: a node of one then has the number of a
-node of another where both compute the same.
+size is its own number: a plain one, or a dim in normal form. Several graphs may be numbered together, at fixed sizes of
+some dims: a node of one then has the number of a node of another where both compute the same.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,12 +18,15 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.equivalence.constants import computed, key_of
 from fxonnx.capture.graph.clean import ALIASES
 from fxonnx.capture.graph.functional_form import is_mutable, written_arguments
-from fxonnx.capture.graph.views import storage
+from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.program import LIFTED, Weight
+from fxonnx.ir.dims import Dim, substitute
 
 _SLICE, _CONTIGUOUS = torch.ops.aten.slice.Tensor, torch.ops.aten.contiguous.default
+_DETACH_IN_PLACE = torch.ops.aten.detach_.default  # writes nothing
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _SHAPED = frozenset({torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten.reshape.default})
 _END = 2**63 - 1  # how torch writes "to the end"
@@ -32,42 +35,63 @@ _SIZES = (*_PLAIN, torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
 class Number(NamedTuple):
-    """The number of a value that is no known size."""
+    """The number of a value that is no size."""
 
     position: int
 
 
 @dataclass(slots=True, eq=False)
 class ValueNumbers:
-    """The numbers that graphs share. The first node of each number speaks for the sizes of all: where one graph has
-    fixed sizes, it is numbered first."""
+    """The numbers that graphs over the same `symbols` share, with those `fixed` that have one size.
 
-    with_shapes: bool = False  # whether values of other sizes are others; else of another dtype or rank
+    Symbols of others, which stand for what comes from data, are each graph's own.
+    """
+
+    symbols: frozenset[str] = frozenset()
+    fixed: Mapping[str, int] = field(default_factory=dict)
     _numbers: dict[Any, Number] = field(default_factory=dict)
-    _first: dict[Number, Any] = field(default_factory=dict)  # number -> the fake value of its first node
+    _dims: dict[Dim, Dim | None] = field(default_factory=dict)
     _weights: dict[Any, list[tuple[torch.Tensor, Number]]] = field(default_factory=dict)
+    _constants: dict[Number, torch.Tensor] = field(default_factory=dict)
 
-    def intern(self, key: Any, value: Any = None) -> Number:
+    def intern(self, key: Any) -> Number:
         """The number of what has this key."""
-        number = self._numbers.setdefault(key, Number(len(self._numbers)))
-        self._first.setdefault(number, value)
-        return number
+        return self._numbers.setdefault(key, Number(len(self._numbers)))
 
-    def value(self, number: Any) -> Any:
-        """The fake value that a number stands for; a known size as itself."""
-        return self._first[number] if isinstance(number, Number) else number
+    def dim(self, dim: Dim) -> Dim | None:
+        """A dim at the fixed sizes; None where it is of other symbols."""
+        if isinstance(dim, int):
+            return dim
+        if dim not in self._dims:
+            self._dims[dim] = substitute(dim, self.fixed) if dim.symbols <= self.symbols else None
+        return self._dims[dim]
 
-    def weight(self, weight: Weight, value: Any) -> Number:
+    def weight(self, weight: Weight) -> Number:
         """A weight's number. Those of the model are known by identity; constants of its code are made anew by each
         capture and each call, and are known by what is in them."""
         tensor = weight.tensor
         is_constant = LIFTED in weight.key
+        if is_constant and (constant := self.constant(tensor)) is not None:
+            return constant
         alike = self._weights.setdefault((tensor.dtype, tensor.shape) if is_constant else id(tensor), [])
         for known, number in alike:
             if known is tensor or same_tensor(known, tensor):
                 return number
-        alike.append((tensor, self.intern(("weight", id(tensor)), value)))
+        alike.append((tensor, self.intern(("weight", id(tensor)))))
         return alike[-1][1]
+
+    def constant(self, tensor: torch.Tensor) -> Number | None:
+        """The number of a constant by what is in it, where sizes are fixed. None for a large one."""
+        key = key_of(tensor) if self.fixed else None
+        if key is None:
+            return None
+        number = self.intern(key)
+        self._constants.setdefault(number, tensor)
+        return number
+
+    def value(self, number: Any) -> Any:
+        """The plain number or the constant that a number stands for, or None."""
+        return self._constants.get(number) if isinstance(number, Number) else number if _is_plain(number) else None
 
 
 def same_tensor(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -81,6 +105,7 @@ class NumberedGraph:
 
     shared: ValueNumbers
     weights: Mapping[fx.Node, Weight]
+    dim: Callable[[Any], Dim]  # of a size
     numbers: dict[fx.Node, Any] = field(default_factory=dict)
     written: frozenset[int] = frozenset()  # memories that something writes to
     _versions: dict[int, Number] = field(default_factory=dict)  # memory -> what was written to it last
@@ -94,9 +119,9 @@ class NumberedGraph:
         inputs = 0
         for node in nodes:
             if node in self.weights:
-                self.numbers[node] = self.shared.weight(self.weights[node], node.meta["val"])
+                self.numbers[node] = self.shared.weight(self.weights[node])
             elif node.op == "placeholder":
-                self.numbers[node] = self.shared.intern((name, inputs), node.meta.get("val"))
+                self.numbers[node] = self.shared.intern((name, inputs))
                 inputs += 1
             elif node.op == "get_attr":
                 self.numbers[node] = self._body(node)
@@ -123,6 +148,10 @@ class NumberedGraph:
             return self.of((value.start, value.stop, value.step))
         return constant_number(value)
 
+    def sizes(self, node: fx.Node) -> str:
+        """The sizes of what a call returns, to be read: "[n, 4]"."""
+        return ", ".join(f"[{', '.join(map(str, sizes))}]" for _, sizes in self._kinds(node))
+
     def writes(self) -> list[Any]:
         """What was written last to the placeholders that something writes to."""
         found = ((self.numbers[node], self._version(node)) for node in self._placeholders())
@@ -145,42 +174,63 @@ class NumberedGraph:
             return size
         if self._returns_its_argument(node):
             return self.numbers[node.args[0]]
+        constant = self._constant(node)
+        if constant is not None:
+            return constant
         key: tuple[Any, ...] = node.target, self.of(self._arguments(node)), self._kinds(node)
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             self._drawn[key] += 1
             key = (*key, self._drawn[key])
-        number = self.shared.intern(key, node.meta.get("val"))
-        for each in _places(node):
+        number = self.shared.intern(key)
+        places = _places(node)
+        for each in places:
             self._versions[storage(each.meta["val"])] = number
-        return number
+        return self.numbers[places[0]] if _is_returned(places, node) else number
 
     def _size(self, node: fx.Node) -> Any:
-        """A number computed from sizes, where those are known."""
+        """A number computed from sizes: as a dim, or a float or a truth where it is a plain one."""
         reads_data = isinstance(node.target, torch._ops.OpOverload) and not str(node.target).startswith("aten.sym_")
-        if reads_data or not callable(node.target) or not isinstance(node.meta.get("val"), _SIZES):
+        value = node.meta.get("val")
+        if reads_data or not callable(node.target) or not isinstance(value, _SIZES):
             return None
-        args = fx.map_arg(node.args, lambda each: self.shared.value(self.numbers[each]))
-        with suppress(ZeroDivisionError, ValueError, OverflowError, TypeError):
-            value = node.target(*args, **node.kwargs)
-            return value if isinstance(value, _PLAIN) else None
+        if isinstance(value, torch.SymInt):
+            return self.shared.dim(self.dim(value))
+        if not all(_is_plain(self.numbers[each]) for each in node.all_input_nodes):
+            return None
+        args = fx.map_arg(node.args, self.numbers.__getitem__)
+        with suppress(ZeroDivisionError, ValueError, OverflowError):
+            return node.target(*args, **node.kwargs)
         return None
 
-    def _fake(self, node: Any) -> Any:
-        """The value of a node at the sizes that are known."""
-        return self.shared.value(self.numbers[node])
+    def _constant(self, node: fx.Node) -> Number | None:
+        """The number of a constant that is computed of constants, where sizes are fixed."""
+        if not self.shared.fixed or not isinstance(node.meta.get("val"), torch.Tensor):
+            return None
+        known = {each: self.shared.value(self.numbers[each]) for each in node.all_input_nodes}
+        if any(value is None or self._version(each) is not None for each, value in known.items()):
+            return None
+        tensor = computed(node, self._shape(node), known)
+        return None if tensor is None else self.shared.constant(tensor)
+
+    def _shape(self, node: Any) -> tuple[Dim | None, ...]:
+        """A tensor's sizes, as far as they are known."""
+        return self._known(node.meta["val"].shape)
+
+    def _known(self, shape: Iterable[Any]) -> tuple[Dim | None, ...]:
+        return tuple(self.shared.dim(self.dim(size)) for size in shape)
 
     def _returns_its_argument(self, node: fx.Node) -> bool:
         """Whether a call returns the tensor that it is given: x[:], contiguous(), or a view of the sizes that it has.
 
         Of those torch or the model makes a call or none, by the sizes. A copy of what is written to is none.
         """
-        if str(node.target) in ALIASES:
+        if str(node.target) in ALIASES or node.target is _DETACH_IN_PLACE:
             return True
         if node.target is _CONTIGUOUS:
             return not self.written & {storage(each.meta["val"]) for each in (node, node.args[0])}
         if node.target not in _SHAPED and node.target is not _SLICE:
             return False
-        shape = self._fake(node.args[0]).shape
+        shape = self._shape(node.args[0])
         args = fx.map_arg(node.args[1:], lambda each: self.numbers[each])
         return _same_sizes(args[0], shape) if node.target in _SHAPED else _is_whole(shape, *args)
 
@@ -195,24 +245,27 @@ class NumberedGraph:
             given["start"] = 0 if given["start"] is None else given["start"]
             given["end"] = _END if given["end"] is None else given["end"]
         # one query sees its one key, causal or not: transformers asks for a causal mask where there are several
-        if node.target is _ATTENTION and all(self._fake(given[name]).shape[-2] == 1 for name in ("query", "key")):
+        if node.target is _ATTENTION and all(self._shape(given[name])[-2] == 1 for name in ("query", "key")):
             del given["is_causal"]
         return given
 
     def _kinds(self, node: fx.Node) -> Any:
         leaves = pytree.tree_leaves(node.meta.get("val"))
         tensors = [each for each in leaves if isinstance(each, torch.Tensor)]
-        sizes = [tuple(map(str, each.shape)) if self.shared.with_shapes else each.dim() for each in tensors]
-        return tuple((each.dtype, size) for each, size in zip(tensors, sizes, strict=True))
+        return tuple((each.dtype, self._known(each.shape)) for each in tensors)
 
     def _body(self, node: fx.Node) -> Number:
         """The body of a higher-order op, by what it returns for arguments of its own."""
         graph = getattr(node.graph.owning_module, str(node.target)).graph
-        body = NumberedGraph(self.shared, {})
+        body = NumberedGraph(self.shared, {}, self.dim)
         self._bodies += 1
         body.add(graph.nodes, f"argument of body {self._bodies}")
         self.numbers |= body.numbers
         return self.shared.intern(("body", body.of(graph.output_node().args)))
+
+
+def _is_plain(number: Any) -> bool:
+    return isinstance(number, _PLAIN)
 
 
 def constant_number(value: Any) -> Any:
@@ -229,7 +282,7 @@ def _written(nodes: Iterable[fx.Node]) -> frozenset[int]:
 
 def _places(node: fx.Node) -> list[fx.Node]:
     """The arguments that a call writes to."""
-    if not is_mutable(node.target):
+    if not is_mutable(node.target) or node.target is _DETACH_IN_PLACE:
         return []
     places = [
         node.kwargs.get(name, node.args[at] if at < len(node.args) else None)
@@ -239,14 +292,18 @@ def _places(node: fx.Node) -> list[fx.Node]:
     return [each for each in leaves if isinstance(each.meta["val"], torch.Tensor)]
 
 
-def _same_sizes(asked: Any, given: torch.Size) -> bool:
+def _is_returned(places: list[fx.Node], node: fx.Node) -> bool:
+    """Whether a call returns what it writes to: in place, y.add_(1) is y."""
+    value = node.meta.get("val")
+    return len(places) == 1 and isinstance(value, torch.Tensor) and geometry(value) == geometry(places[0].meta["val"])
+
+
+def _same_sizes(asked: Any, given: tuple[Dim | None, ...]) -> bool:
     """Whether a tensor of the given sizes has those that are asked for; -1 is the rest."""
-    return len(asked) == len(given) and all(
-        isinstance(size, int) and (size == -1 or size == known) for size, known in zip(asked, given, strict=True)
-    )
+    return len(asked) == len(given) and all(size in (-1, known) for size, known in zip(asked, given, strict=True))
 
 
-def _is_whole(shape: torch.Size, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> bool:
+def _is_whole(shape: tuple[Dim | None, ...], dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> bool:
     """Whether a slice is the whole axis."""
     size = shape[dim]
     reaches_end = end in (None, _END) or (isinstance(end, int) and isinstance(size, int) and end >= size)

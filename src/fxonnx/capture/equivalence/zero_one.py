@@ -29,23 +29,25 @@ from fxonnx.location import Location
 _CURE = "call it with larger sizes, or compile it for this one: leave the dim out of dynamic_shapes"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """A capture with some dims at `fixed` sizes, and what it decides by the sizes of the others."""
+
+    graph: CapturedGraph
+    fixed: Mapping[str, int]
+    assumptions: Sequence[Assumption] = ()
+
+    def assumed_by(self, general: CapturedGraph) -> Sequence[Assumption]:
+        """What the general capture has to ask of the other sizes. Raises Difference where it is another graph."""
+        compare(general, self.graph, self.fixed)
+        return self.assumptions
+
+
 class Record(Protocol):
-    """Captures a model once more, with the dims that the first capture had, or with none."""
+    """Captures a model once more."""
 
-    def __call__(self, leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
-        """The recording for inputs like these."""
-
-
-class Assume(Protocol):
-    """Captures a model once more with some of its dims at fixed sizes."""
-
-    def __call__(self, leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
-        """What it decides by the sizes of the others then."""
-
-
-def nothing(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
-    """For a capture that cannot tell."""
-    return ()
+    def __call__(self, leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
+        """The capture for inputs like these, with these dims at fixed sizes; or more of them, where only all can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,11 @@ class Kinds:
 class ZeroOneCheck:
     """Answers, once for each combination of sizes below 2, whether a program holds for it.
 
-    `record` and `assume` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
-    that the program was captured at, by name, 2 or more.
+    `record` captures the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those that the
+    program was captured at, by name, 2 or more.
     """
 
     record: Record
-    assume: Assume
     model: Any
     mode: str
     axes: Mapping[Axis, Dim]
@@ -94,21 +95,24 @@ class ZeroOneCheck:
             return answer
         return next((_outside(each, sizes) for each in answer if not each.holds(sizes)), None)
 
+    def note(self, small: Mapping[str, int], assumed: Sequence[Assumption]) -> None:
+        """What is known already: that it holds for these sizes, and what they ask of the others."""
+        if small:
+            self.answers[tuple(sorted(small.items()))] = assumed
+
     def _ask(self, small: Mapping[str, int]) -> CallMismatch | Sequence[Assumption]:
         """Why these sizes do not go with any others, or what the others must be."""
         given = ", ".join(f"{name} = {size}" for name, size in small.items())
         try:
             with self._prepared():
-                self.general = self.general or self.record(self._leaves({}), dynamic=True)
-                fixed = self.record(self._leaves(small), dynamic=False)
-                assumed = self.assume(self._leaves(small), small)
-            compare(self.general, fixed)
+                self.general = self.general or self.record(self._leaves({}), {}).graph
+                fixed = self.record(self._leaves(small), small)
+            return fixed.assumed_by(self.general)
         except Difference as difference:
-            cause = f"with this size its Python code takes another way: it calls {difference}"
+            cause = f"with this size its Python code takes another way: {difference}"
             return _mismatch(given, cause, difference.location)
         except Error as error:
             return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
-        return assumed
 
     def _leaves(self, small: Mapping[str, int]) -> list[torch.Tensor]:
         """Inputs of the captured sizes, but for these."""

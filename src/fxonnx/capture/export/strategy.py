@@ -3,7 +3,7 @@ the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,7 +16,7 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Signature
 from fxonnx.capture.constraints import Constraints, classify, frozen_at, tied
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
-from fxonnx.capture.equivalence.zero_one import Kinds, ZeroOneCheck, nothing
+from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.export.annotate_frames import annotate_frames
 from fxonnx.capture.export.assemble import assemble, read_ports, user_outputs
 from fxonnx.capture.export.exported import copied
@@ -217,13 +217,16 @@ def _refuse_made_of_others(program: Program) -> None:
 
 def _zero_one_check(done: _Exported, mode: str) -> ZeroOneCheck:
     """The judge of sizes that torch.export left out; it does not keep the graph, nor the example's tensors."""
-    flat, names, requests = done.example.flat, done.example.names, done.example.requests
+    flat, names, requests, sizes = done.example.flat, done.example.names, done.example.requests, done.sizes
 
-    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
-        exported = copied(export(Example(flat, names, leaves, requests if dynamic else {})))
+    def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
+        asked = {} if fixed else requests
+        exported = copied(export(Example(flat, names, leaves, asked)))
         clean(exported.graph)
         ports, outputs = read_ports(exported, wrapped=True), user_outputs(exported, wrapped=True)
-        result = flat.returned.tree
-        return CapturedGraph(exported.graph, tuple(ports.inputs), ports.weights, outputs, result, Locator())
+        dim = name_symbols(exported.range_constraints, ports.inputs, asked).sizes().dim
+        inputs, result, symbols = tuple(ports.inputs), flat.returned.tree, frozenset(sizes)
+        graph = CapturedGraph(exported.graph, inputs, ports.weights, outputs, result, Locator(), dim, symbols)
+        return Recording(graph, {**sizes, **fixed} if fixed else {})
 
-    return ZeroOneCheck(record, nothing, flat.model, mode, done.naming.axes, done.sizes, Kinds.of(done.example.leaves))
+    return ZeroOneCheck(record, flat.model, mode, done.naming.axes, done.sizes, Kinds.of(done.example.leaves))

@@ -6,8 +6,8 @@ example's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -15,7 +15,8 @@ from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat
-from fxonnx.capture.constraints import pinned_error, special_error
+from fxonnx.capture.constraints import pinned_error, small_error, special_error
+from fxonnx.capture.equivalence.same_graph import Difference
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
 from fxonnx.capture.retry import Remedy, RetryPlan
@@ -23,7 +24,7 @@ from fxonnx.capture.tracer.fake_inputs import allocate
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised
-from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
+from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,22 @@ class Outcome:
     run: Run
     failures: tuple[Failure, ...] = ()
     is_final: bool = False
+    small: Mapping[str, int] = field(default_factory=dict)  # sizes of 0 and 1 of the example, for which it holds
+    assumed: Sequence[Assumption] = ()  # what those ask of the others
 
 
 def run(attempt: Attempt) -> Outcome:
-    """The model, once, or twice where the run decides against the example."""
+    """The model, once; again where the run decides against the example, and where that has sizes of 0 or 1."""
     example = attempt.example
     done = Run.prepare(example, allocate(example, at_example=attempt.at_example or not example.requests))
     failures = _failures(done)
     if not failures:
-        return _holding_for_the_example(done, attempt)
+        outcome = _holding_for_the_example(done, attempt)
+        return outcome if outcome.failures else _holding_for_small_sizes(outcome, attempt)
     specialized = bool(done.guard_log.specializations)
     if attempt.at_primes and not specialized and isinstance(attempt.at_primes[0].error, FrozenDimension):
         failures = attempt.at_primes
-    return Outcome(done, failures, is_final=specialized)
+    return Outcome(done, failures)
 
 
 def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
@@ -113,6 +117,53 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
         replace(each, error=special_error(each.equality, labels)) if each.equality else each for each in failures
     )
     return Outcome(second, tuple(special), is_final=True)
+
+
+def _holding_for_small_sizes(outcome: Outcome, attempt: Attempt) -> Outcome:
+    """The outcome, if its graph is right for the example's sizes of 0 and 1 too, which the run left out."""
+    done = outcome.run
+    sizes = done.symbols.in_example(attempt.original.leaves)
+    small = {name: size for name, size in sizes.items() if size < 2}
+    if not small:
+        return outcome
+    try:
+        assumed = _assumed_at(small, done, attempt)
+        broken = [each for each in assumed if each.symbols <= sizes.keys() and not each.holds(sizes)]
+        if broken:
+            raise Difference(f"it holds where {broken[0]}", broken[0].location)
+    except Difference as difference:
+        return Outcome(done, tuple(_small_failures(small, difference, done, attempt)), is_final=True)
+    except Error as error:
+        return Outcome(done, (Failure(error, frozenset(small)),), is_final=True)
+    return replace(outcome, small=small, assumed=assumed)
+
+
+def _assumed_at(small: Mapping[str, int], done: Run, attempt: Attempt) -> Sequence[Assumption]:
+    """What a run assumes of other sizes where these are small. Raises Difference where it is wrong for these, and Error
+    where the model cannot be captured with them."""
+    example = replace(attempt.example, leaves=attempt.original.leaves)
+    with Translating():
+        fixed = Run.prepare(example, done.symbols.fixed_at(small)).recording(small)
+    return fixed.assumed_by(done.captured_graph())
+
+
+def _small_failures(
+    small: Mapping[str, int], difference: Difference, done: Run, attempt: Attempt
+) -> Iterator[Failure]:
+    """A failure for each small size that is one by itself, or for all together."""
+    alone = {name: size for name, size in small.items() if len(small) == 1 or _differs({name: size}, done, attempt)}
+    guilty, labels = alone or small, done.symbols.labels(attempt.example.names)
+    error = small_error(guilty, str(difference), difference.location, labels)
+    for name, size in guilty.items():
+        yield Failure(error, frozenset({name}), Assumption(symbol(name), "==", size, difference.location))
+
+
+def _differs(small: Mapping[str, int], done: Run, attempt: Attempt) -> bool:
+    try:
+        _assumed_at(small, done, attempt)
+    except (Difference, Error):
+        return True
+    return False
 
 
 # ── remedies ────────────────────────────────────────
@@ -157,7 +208,8 @@ def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     if not gone:
         return None
     reasons = (f"{attempt.example.label(axis)}: {_reason(axis, outcome)}" for axis in gone)
-    return replace(_at_primes(attempt, attempt.example.without(gone)), frozen=(*attempt.frozen, *reasons))
+    fewer = attempt.example.without(gone).with_sizes_of(attempt.original, gone)
+    return replace(_at_primes(attempt, fewer), frozen=(*attempt.frozen, *reasons))
 
 
 def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:

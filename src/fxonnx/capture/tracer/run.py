@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ from fxonnx.capture.call.inputs import Flat, Returned, Signature
 from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
+from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
@@ -34,6 +35,7 @@ from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.retrace import Retrace
 from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.traced import TracedSizes
 from fxonnx.capture.tracer.state.python_state import StateChanges, preserved
 from fxonnx.capture.tracer.state.replay import Replay
@@ -140,9 +142,16 @@ class Run:
         graph = self.tape.graph
         clean(graph, keep_checks=True)
         outputs = (*graph.output_node().args[0], *(each.node for each in checks_of(graph, Locator())))
+        tree, symbols = self.returned.tree, frozenset(self.symbols.hints)
         return CapturedGraph(
-            graph, tuple(self.inputs), self.tape.weights, outputs, self.returned.tree, Locator()
+            graph, tuple(self.inputs), self.tape.weights, outputs, tree, Locator(), dim_of, symbols
         )  # fmt: skip
+
+    def recording(self, fixed: Mapping[str, int]) -> Recording:
+        """The model's calls, with some dims at fixed sizes, and what they decide by the sizes of the others."""
+        self()
+        assumed = [*self.constraints.equalities, *self.constraints.assumptions]
+        return Recording(self.captured_graph(), fixed, assumed)
 
     def forgets(self, other: Run) -> bool:
         """Drop the guard that the other run, which left the same graph, took the other way: it does not matter.

@@ -42,11 +42,12 @@ def _spaced(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torch.Tensor:
-    """torch.linspace, whose op takes a plain number of steps: counted from both ends, as its kernel does."""
+    """torch.linspace, whose op takes a plain number of steps: counted from both ends, as its kernel does; a lone one is
+    the start."""
     dtype = options.get("dtype") or torch.get_default_dtype()
     index = torch.arange(steps, dtype=dtype, device=options.get("device"))
-    step = (end - start) / (steps - 1)
-    return torch.where(index < steps // 2, start + step * index, end - step * (steps - 1 - index))
+    step = (end - start) / torch.sym_max(steps - 1, 1)
+    return torch.where(index < torch.sym_max(steps // 2, 1), start + step * index, end - step * (steps - 1 - index))
 
 
 def _made(func: Any, args: Any, kwargs: Any) -> Any:

@@ -7,16 +7,13 @@ from dataclasses import replace
 
 import torch
 
-from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Signature
-from fxonnx.capture.equivalence.captured_graph import CapturedGraph
-from fxonnx.capture.equivalence.zero_one import Kinds, ZeroOneCheck
+from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Program
 from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
-from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, Error, raise_all
 
@@ -41,14 +38,18 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
         if failure.is_beyond:
             raise Beyond(failure.error) from failure.error.__cause__
     raise_all(
-        [failure.error for failure in outcome.failures]
+        list(dict.fromkeys(failure.error for failure in outcome.failures))
         or done.constraints.narrowed(done.symbols.lows, done.symbols.highs)
     )
     if done.changes.others:
         _check_next_call(done, attempt.example)
     example.flat.returned = done.returned
     program = replace(program_of(done, signature()), frozen=attempt.frozen, attempts=tried)
-    return replace(program, zero_one=_zero_one_check(done, mode, attempt.example)) if done.symbols.axes else program
+    if not done.symbols.axes:
+        return program
+    check = _zero_one_check(done, mode, attempt.example)
+    check.note(outcome.small, outcome.assumed)
+    return replace(program, zero_one=check)
 
 
 def _check_next_call(done: Run, example: Example) -> None:
@@ -70,16 +71,7 @@ def _zero_one_check(done: Run, mode: str, example: Example) -> ZeroOneCheck:
     """The judge of sizes that the run left out; it does not keep the run, nor the example's tensors."""
     flat, names, symbols = example.flat, example.names, done.symbols
 
-    def again(leaves: Sequence[torch.Tensor], symbols: SymbolTable) -> Run:
-        repeated = Run.prepare(Example(flat, names, leaves, {}), symbols)
-        repeated()
-        return repeated
+    def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
+        return Run.prepare(Example(flat, names, leaves, {}), symbols.fixed_at(fixed)).recording(fixed)
 
-    def record(leaves: Sequence[torch.Tensor], *, dynamic: bool) -> CapturedGraph:
-        return again(leaves, symbols if dynamic else SymbolTable()).captured_graph()
-
-    def assume(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Sequence[Assumption]:
-        constraints = again(leaves, symbols.fixed_at(fixed)).constraints
-        return [*constraints.equalities, *constraints.assumptions]
-
-    return ZeroOneCheck(record, assume, flat.model, mode, symbols.axes, symbols.hints, Kinds.of(example.leaves))
+    return ZeroOneCheck(record, flat.model, mode, symbols.axes, symbols.hints, Kinds.of(example.leaves))

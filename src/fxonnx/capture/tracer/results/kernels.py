@@ -45,7 +45,7 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
     begin = 0 if start is None else _place(start, size)
     stop = size if end is None else _place(end, size)
     sizes, strides = list(input.shape), list(input.stride())
-    sizes[dim] = (torch.sym_max(stop - begin, 0) + step - 1) // step
+    sizes[dim] = (_length(start, begin, stop, size) + step - 1) // step
     offset = input.storage_offset() + begin * strides[dim]
     strides[dim] = strides[dim] * step
     return _view(input, sizes, strides, offset)
@@ -95,6 +95,16 @@ def _view(input: Any, sizes: Any, strides: Any, offset: Any) -> FakeTensor:
     with in_kernel_invocation_manager(input.fake_mode):
         view = plain_of(input).as_strided(sizes, strides, offset)
     return FakeTensor(input.fake_mode, view, input.device)
+
+
+def _length(start: Any, begin: Any, stop: Any, size: Any) -> Any:
+    """How many elements there are from `begin`, which is `start` within the axis, to `stop`: so that x[2:] and x[:-2]
+    are seen to be of one size."""
+    if isinstance(start, int) and start >= 0:
+        return torch.sym_max(stop - start, 0)  # where the start is beyond the axis, so is it beyond the stop
+    if isinstance(start, int) and stop is size:
+        return torch.sym_min(-start, size)
+    return torch.sym_max(stop - begin, 0)
 
 
 def _place(index: Any, size: Any) -> Any:

@@ -75,6 +75,8 @@ class MetaProbe:
         """The result of the call, or None where the probe is inconclusive."""
         if not _is_probed(func) or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
             return None
+        if func.overloadpacket.__name__ == "squeeze" and any(map(self._may_be_one, self.metas[id(args[0])].shape)):
+            return None
         call = _ConcreteCall(self)
         try:
             concrete = call.concrete(args), call.concrete(kwargs)
@@ -86,6 +88,9 @@ class MetaProbe:
             return call.cached(result)
         except (_Inconclusive, Uncacheable, *REFUSALS):
             return None
+
+    def _may_be_one(self, dim: Dim) -> bool:
+        return not isinstance(dim, int) and self.guard_log.statically_known("!=", dim, 1) is not True
 
     def size(self, dim: Dim) -> int:
         """A dim's concrete size. Raises _Inconclusive for one of 0 or 1."""

@@ -83,11 +83,20 @@ class BoolNode(Node):
         """Whether it holds for all sizes."""
         return self.statically_known() is True
 
-    guard_or_false = statically_known_true
+    def guard_or_false(self, file: str, line: int) -> bool:
+        """Whether it holds for all sizes; whether a size that may be 1 is 1 is a decision."""
+        return self.guard_bool() if self.asks_for_one() else self.statically_known() is True
 
     def guard_or_true(self, file: str, line: int) -> bool:
-        """Whether it fails for no size we know of."""
-        return self.statically_known() is not False
+        """Whether it fails for no size we know of; whether a size that may be 1 is 1 is a decision."""
+        return self.guard_bool() if self.asks_for_one() else self.statically_known() is not False
+
+    def asks_for_one(self) -> bool:
+        """Whether this asks if a size that is computed of others is 1: such an axis is squeezed, or broadcasts."""
+        match self.tree:
+            case ("==" | "!=", size, 1) | ("==" | "!=", 1, size):
+                return not self.guard_log.is_opaque(size) and self.statically_known() is None
+        return False
 
     def guard_int(self, file: str, line: int) -> int:
         """`int(n > 4)`"""

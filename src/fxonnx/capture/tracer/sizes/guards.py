@@ -76,9 +76,13 @@ class GuardLog:
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
     _bounds: Bounds = field(init=False)
+    _lows_from_one: dict[str, int] = field(init=False)
+    _bounds_from_one: Bounds = field(init=False)
 
     def __post_init__(self) -> None:
+        self._lows_from_one = {name: low if low > _LEAST else 1 for name, low in self.lows.items()}
         self._bounds = Bounds(self.lows, self.highs, _LEAST)
+        self._bounds_from_one = Bounds(self._lows_from_one, self.highs, 1)
 
     def statically_known(self, relation: str, left: Dim, right: Dim) -> bool | None:
         """What a comparison is for all sizes alike, or None."""
@@ -89,6 +93,12 @@ class GuardLog:
         if key not in self._known:
             self._known[key] = self._for_all(relation, difference)
         return self._known[key]
+
+    def known_from_one(self, relation: str, left: Dim, right: Dim) -> bool | None:
+        """What a comparison is for all sizes from 1 up alike, or None: min(2, n) stays what it is. Nothing checks that
+        a size is 2 or more where only the size of a result depends on it."""
+        difference = left - right
+        return certain(relation, *self._bounds_from_one.interval(difference))
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
         low, high = self._bounds.interval(difference)
@@ -145,6 +155,10 @@ class GuardLog:
         noted. Raises Specialized where it varies."""
         if isinstance(dim, int):
             return dim
+        low, high = self._bounds.interval(dim)
+        if low == high == hint:
+            self.add_zero_one("==", dim, hint)
+            return hint
         names = sorted(dim.symbols)
         if self.op and all(
             evaluate(dim, {name: size + at for at, name in enumerate(names)}) == hint for size in _TRIED
@@ -157,7 +171,8 @@ class GuardLog:
         """A symbol for a whole number that no dim can say, the same one wherever it stands; it comes from `origin`."""
         if number not in self.opaque:
             name = f"size{len(self.opaque)}"
-            self.opaque[number], self.lows[name] = symbol(name), _ANY
+            self.opaque[number] = symbol(name)
+            self.lows[name] = self._lows_from_one[name] = _ANY
             self.origins[symbol(name)] = origin
         return self.opaque[number]
 
@@ -179,6 +194,8 @@ class GuardLog:
             return known
         if self._is_agreed(node.tree):
             return True
+        if node.asks_for_one():
+            return bool(node.guard_bool())
         return bool(node.guard_bool()) if fallback_value is None else fallback_value
 
     def _is_agreed(self, comparison: tuple[Any, ...]) -> bool:

@@ -121,7 +121,7 @@ class IntNode(Node):
 
     def _first_that_is(self, relation: str, other: IntNode) -> IntNode | None:
         pairs = ((self, other), (other, self))
-        return next((a for a, b in pairs if self.guard_log.statically_known(relation, a.dim, b.dim)), None)
+        return next((a for a, b in pairs if self.guard_log.known_from_one(relation, a.dim, b.dim)), None)
 
     def sym_sum(self, terms: list[IntNode]) -> IntNode:
         """sum(terms)"""

@@ -12,6 +12,7 @@ from typing import Any
 from fxonnx.capture.call.inputs import Flat
 from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers
 from fxonnx.capture.tracer.record import Tape
+from fxonnx.capture.tracer.sizes.nodes import dim_of
 
 
 class Replay:
@@ -19,7 +20,8 @@ class Replay:
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        self._numbered = NumberedGraph(ValueNumbers(), tape.weights)
+        hints = tape.cache.guard_log.hints
+        self._numbered = NumberedGraph(ValueNumbers(frozenset(hints)), tape.weights, dim_of)
 
     def call(self, flat: Flat, fakes: Sequence[Any]) -> Any:
         """What the model returns and writes, called now: equal for calls that do the same."""

@@ -1,0 +1,44 @@
+"""Small tensors that a graph computes of nothing but numbers, known by what is in them.
+
+Where a size is fixed a model makes them in another way: torch.tensor([n, 2]) of a plain n is one constant, and of a
+symbolic one it is two, that are stacked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxonnx.capture.graph.functional_form import is_mutable
+
+_MOST = 1024  # elements
+_REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError)
+
+
+def key_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
+    """What a small tensor is known by: equal for tensors of one dtype and shape that hold the same. None for others."""
+    if tensor.numel() > _MOST or tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return None
+    content = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    return "constant", tensor.dtype, tensor.shape, bytes(content.view(torch.uint8).tolist())
+
+
+def computed(node: fx.Node, shape: tuple[Any, ...], known: Mapping[fx.Node, Any]) -> torch.Tensor | None:
+    """What a call of aten returns, a tensor of this shape, where all its arguments are `known`. None where that is much
+    or random, or the call writes to something, or cannot be made."""
+    if not isinstance(node.target, torch._ops.OpOverload) or node.target.namespace != "aten" or is_mutable(node.target):
+        return None
+    if torch.Tag.nondeterministic_seeded in node.target.tags or node.meta["val"].device.type != "cpu":
+        return None
+    if not all(isinstance(size, int) for size in shape) or math.prod(shape) > _MOST:
+        return None
+    args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+    try:
+        result = node.target(*args, **kwargs)
+    except _REFUSALS:
+        return None
+    return result if isinstance(result, torch.Tensor) and result.shape == shape else None
