@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,6 +55,7 @@ class Compiled:
         versions: Versions,
         mode: str,
         capture_seconds: float,
+        compile_variant: Callable[[Program], Compiled],
     ) -> None:
         self.model = model
         self.program = program
@@ -64,6 +66,9 @@ class Compiled:
         self.mode = mode
         self.capture_seconds = capture_seconds
         self.options: dict[str, Any] = {}
+        self._compile_variant = compile_variant
+        self._variants: dict[int, Compiled] = {}  # by the id of their program, which they hold
+        self._lock = Lock()
 
     # ── the graph ──
 
@@ -174,6 +179,8 @@ class Compiled:
         check_options(threads=threads, prepack=prepack)
         self.options = {"threads": threads, "prepack": prepack}
         self.__dict__.pop("session", None)
+        for variant in self._variants.values():
+            variant.configure(threads=threads, prepack=prepack)
         return self
 
     @cached_property
@@ -195,11 +202,23 @@ class Compiled:
         self.versions.check()
         leaves = self._leaves(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
-        self.limits.check(tensors)
+        variant = self.limits.check(tensors)
+        if variant is not None:
+            return self._variant(variant)(*args, **kwargs)
         results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
         count = len(results) - len(self.program.checks)
         self._refuse_failed(results[count:])
         return self._deliver(leaves, results[:count])
+
+    def _variant(self, program: Program) -> Compiled:
+        """The model compiled once more, for sizes of 0 or 1 with which it takes a way of its own; it shares weights and
+        states."""
+        with self._lock:
+            if id(program) not in self._variants:
+                variant = self._compile_variant(program.beside(self.program))
+                variant.options = self.options
+                self._variants[id(program)] = variant
+            return self._variants[id(program)]
 
     def _refuse_failed(self, truths: Sequence[torch.Tensor]) -> None:
         """Raise CheckFailed for the first check of the model's that does not hold."""
@@ -228,7 +247,7 @@ class Compiled:
         from fxonnx.runtime.limits import limits
 
         program = self.program
-        return limits(self.graph.inputs, program.symbols.values(), program.assumptions, program.mismatch)
+        return limits(self.graph.inputs, program.symbols.values(), program.assumptions, program.variant)
 
     def _deliver(self, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Any:
         """Results in the model's structure; what the model writes in place is written back."""

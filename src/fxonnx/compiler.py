@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -76,14 +76,10 @@ def compile(
     start = perf_counter()
     program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
                               input_names=input_names, mode=mode, strategy=capture)  # fmt: skip
-    captured, start = perf_counter() - start, perf_counter()
-    versions = Versions(model, program.weights.values())
-    program, graph = _lower(program, standard().layer(lowerings or {}), target, output_names)
-    lowered = Stage("lower", graph, perf_counter() - start, "lowered")
-    target, stages = _stages(lowered, optimizer(tuple(rules)) if optimize else CLEAN, target, opset)
-    examples = program.signature.flatten(args, kwargs)
-    compiled = Compiled(model, program, target, stages, examples, versions=versions, mode=mode,
-                        capture_seconds=captured)  # fmt: skip
+    captured = perf_counter() - start
+    registry, pipeline = standard().layer(lowerings or {}), optimizer(tuple(rules)) if optimize else CLEAN
+    build = _Build(model, mode, registry, pipeline, target, opset, output_names)
+    compiled = build(program, program.signature.flatten(args, kwargs), captured)
     if dump is not None:
         compiled.dump(Path(dump))
     if verify:
@@ -114,6 +110,29 @@ def resolve_target(target: Target | None, opset: int | None) -> Target:
     """The target to compile for: the one given, at the opset given. Raises OpsetOutOfRange."""
     target = target or Target.onnxruntime()
     return target if opset is None else target.at(opset)
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """How the programs of a model are compiled: the one that was captured, and its variants."""
+
+    model: Any
+    mode: str
+    registry: Registry
+    pipeline: Pipeline
+    target: Target
+    opset: int | None
+    output_names: Sequence[str] | None
+
+    def __call__(self, program: Program, examples: Sequence[Any] = (), captured: float = 0.0) -> Compiled:
+        """A program, compiled; `captured` says in how many seconds it was captured."""
+        start = perf_counter()
+        versions = Versions(self.model, program.weights.values())
+        program, graph = _lower(program, self.registry, self.target, self.output_names)
+        lowered = Stage("lower", graph, perf_counter() - start, "lowered")
+        target, stages = _stages(lowered, self.pipeline, self.target, self.opset)
+        return Compiled(self.model, program, target, stages, examples, versions=versions, mode=self.mode,
+                        capture_seconds=captured, compile_variant=self)  # fmt: skip
 
 
 def _stages(

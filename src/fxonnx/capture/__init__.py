@@ -92,18 +92,19 @@ def capture(
     model = unwrapped(model)
     args, kwargs = as_call(args, kwargs)
     parameters = parameters_of(model)
-    arguments = example_arguments(parameters, args, kwargs)
-    leaves, paths, tree = flatten(arguments.values)
+    given = example_arguments(parameters, args, kwargs)
+    leaves, paths, tree = flatten(given.values)
     assert isinstance(tree, Branch)
     names = leaf_names(paths, input_names)
     raise_all(example_errors(names, leaves))
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
-    flat = Flat(model, arguments.without_values(), tree)
+    arguments = given.without_values()
+    flat = Flat(model, arguments, tree)
     example = Example(flat, names, leaves, requests(dynamic_shapes, inputs, names, leaves))
 
     def signature() -> Signature:  # once the model has run
         result = flat.returned
-        return Signature(parameters, arguments.without_values(), inputs, names, result.tree, result_names(result.paths))
+        return Signature(parameters, arguments, inputs, names, result.tree, result_names(result.paths))
 
     with training_mode(flat.model, mode):
         return _CAPTURES[strategy](example, signature, mode)

@@ -260,8 +260,8 @@ def small_error(small: Mapping[str, int], difference: str, location: Location, l
     return FrozenDimension(
         f"{dims} freezes: the example has {sizes}",
         cause=f"with this size the model takes another way: {difference}",
-        cure="give an example of larger sizes: they are captured then, and a call with these is run by a program of its "
-        "own; or leave the dim static",
+        cure="give an example of larger sizes: those are captured then, and a call with these is run by a program of "
+        "its own; or leave the dim static",
         location=location,
     )
 

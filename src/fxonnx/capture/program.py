@@ -94,7 +94,7 @@ class Program:
     return value: nodes, or Python numbers that the capture found to be constant. `frozen` tells which dims were
     asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
     model's Python code that a call must answer as the example did; `zero_one_assumptions` are those that come out so
-    for all sizes from 2 up, and about which `mismatch` knows more. `strategy` tells who captured, and `fallback` why
+    for all sizes from 2 up, and about which `variant` knows more. `strategy` tells who captured, and `fallback` why
     torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
     location)` records a function of the graph's fake values. `checks` are the model's own of its data.
     """
@@ -118,18 +118,39 @@ class Program:
     checks: tuple[Check, ...] = ()
     strategy: str = "export"
     fallback: str = ""
-    zero_one: Callable[[Mapping[str, int]], CallMismatch | None] | None = None
+    zero_one: Callable[[Mapping[str, int]], Program | None] | None = None
 
     def assuming(self, more: Iterable[Assumption]) -> Program:
         """The same with further assumptions."""
         return replace(self, assumptions=tuple(dict.fromkeys((*self.assumptions, *more))))
 
-    def mismatch(self, sizes: Mapping[str, int]) -> CallMismatch | None:
-        """Why the program does not hold where some of these sizes, by name of the dim, are 0 or 1; None where it does.
+    def variant(self, sizes: Mapping[str, int]) -> Program | None:
+        """The program that is needed where some of these sizes, by name of the dim, are 0 or 1: None where it is this
+        one.
 
-        The first question about such sizes takes about twice as long as capturing did.
+        The first question about such sizes takes about twice as long as capturing did. Raises CallMismatch where the
+        model cannot be captured for them.
         """
         return None if self.zero_one is None else self.zero_one(sizes)
+
+    def beside(self, general: Program) -> Program:
+        """The same with the states of another program of the model: what that writes to is no constant here.
+
+        Raises CallMismatch where this one writes to what is a constant there.
+        """
+        constant = {id(weight.tensor) for weight in general.weights.values()}
+        written = {id(state.tensor) for state in general.states}
+        for state in self.states:
+            if id(state.tensor) in constant:
+                raise CallMismatch(
+                    f"with this size the model writes to {state.key}",
+                    cause="with other sizes it does not, and the file holds it as a constant",
+                    cure="compile the model for this size: leave the dim out of dynamic_shapes",
+                )
+        shared = {node: weight for node, weight in self.weights.items() if id(weight.tensor) in written}
+        kept = {node: weight for node, weight in self.weights.items() if node not in shared}
+        more = (State(weight.key, weight.tensor, node, node) for node, weight in shared.items())
+        return replace(self, weights=kept, states=(*self.states, *more))
 
     def dim(self, size: int | torch.SymInt) -> Dim:
         """A size found in the graph as a dim over the user's names."""

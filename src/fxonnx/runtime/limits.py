@@ -38,24 +38,37 @@ class Range:
 class Limits:
     """Ranges of single sizes, and comparisons of sizes that came out one way while the model was captured.
 
-    `sources` tells where each named size is read: the index of an input and its axis. `mismatch` is asked about sizes
-    of 0 and 1: it knows why the model does not hold for them, or None.
+    `sources` tells where each named size is read: the index of an input and its axis. `variant` is asked about sizes
+    of 0 and 1: it knows the program of their own that they need, or None; it raises CallMismatch where there is none.
     """
 
     sources: Mapping[str, tuple[int, int]]
     ranges: tuple[Range, ...]
     assumptions: tuple[Any, ...]
-    mismatch: Callable[[Mapping[str, int]], errors.CallMismatch | None]
-    seen: set[tuple[torch.Size, ...]] = field(default_factory=set)
+    variant: Callable[[Mapping[str, int]], Any]
+    seen: dict[tuple[torch.Size, ...], Any] = field(default_factory=dict)
 
-    def check(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Raises CallMismatch where the call's sizes are outside of what was captured."""
+    def check(self, tensors: Sequence[torch.Tensor]) -> Any:
+        """The program of their own that the call's sizes need, or None. Raises CallMismatch where they are outside of
+        what was captured."""
         if not self.sources:
-            return
+            return None
         shapes = tuple([tensor.shape for tensor in tensors])
         if shapes in self.seen:
-            return
+            return self.seen[shapes]
         sizes = {name: shapes[index][axis] for name, (index, axis) in self.sources.items() if axis < len(shapes[index])}
+        variant = self._variant(sizes)
+        if variant is None:
+            self._check(sizes)
+        if len(self.seen) < _REMEMBERED:
+            self.seen[shapes] = variant
+        return variant
+
+    def _variant(self, sizes: Mapping[str, int]) -> Any:
+        return self.variant(sizes) if min(sizes.values(), default=2) < 2 else None
+
+    def _check(self, sizes: Mapping[str, int]) -> None:
+        """Raises CallMismatch where these sizes are outside of what was captured."""
         for each in self.ranges:
             if each.name in sizes and not each.admits(sizes[each.name]):
                 raise _outside(f"{each.name} = {sizes[each.name]}", str(each), None)
@@ -63,19 +76,15 @@ class Limits:
             if each.symbols <= sizes.keys() and not each.holds(sizes):
                 given = ", ".join(f"{name} = {sizes[name]}" for name in sorted(each.symbols))
                 raise _outside(given, str(each), each.location)
-        if min(sizes.values(), default=2) < 2 and (mismatch := self.mismatch(sizes)) is not None:
-            raise mismatch
-        if len(self.seen) < _REMEMBERED:
-            self.seen.add(shapes)
 
     def admit(self, sizes: Mapping[str, int]) -> bool:
-        """Whether these sizes, by name, are within what was captured."""
-        known = [each for each in self.assumptions if each.symbols <= sizes.keys()]
-        return (
-            all(each.admits(sizes.get(each.name, each.minimum)) for each in self.ranges)
-            and all(each.holds(sizes) for each in known)
-            and (min(sizes.values(), default=2) > 1 or self.mismatch(sizes) is None)
-        )
+        """Whether a call of these sizes, by name, is run."""
+        try:
+            if self._variant(sizes) is None:
+                self._check(sizes)
+        except errors.CallMismatch:
+            return False
+        return True
 
     def __str__(self) -> str:
         return "; ".join(dict.fromkeys(map(str, (*self.ranges, *self.assumptions))))
@@ -85,7 +94,7 @@ def limits(
     inputs: Sequence[Value],
     symbols: Iterable[Any],
     assumptions: Iterable[Any],
-    mismatch: Callable[[Mapping[str, int]], errors.CallMismatch | None] = lambda sizes: None,
+    variant: Callable[[Mapping[str, int]], Any] = lambda sizes: None,
 ) -> Limits:
     """The limits of a program: `symbols` have a name, a minimum and a maximum (several may share a name, all of them
     count)."""
@@ -100,7 +109,7 @@ def limits(
         for each in dict.fromkeys(ranges)
         if each.name in sources and (each.minimum > 0 or each.maximum is not None)
     )
-    return Limits(sources, bounded, tuple(assumptions), mismatch)
+    return Limits(sources, bounded, tuple(assumptions), variant)
 
 
 def _outside(given: str, wanted: str, location: Any) -> errors.CallMismatch:

@@ -83,7 +83,7 @@ def test_a_model_that_does_not_decide_by_them_holds(
     model: Callable[..., object], sizes: tuple[int, int], strategy: str
 ) -> None:
     program = captured(model, strategy, (4, 5))
-    assert program.mismatch(dict(zip("nm", sizes, strict=True))) is None
+    assert program.variant(dict(zip("nm", sizes, strict=True))) is None
     x = torch.rand(sizes) + 0.1
     with torch.no_grad():
         torch.testing.assert_close(run(program, (x,))[0], model(x))
@@ -132,18 +132,26 @@ class Chooses(nn.Module):
         return x + (self.one if x.shape[0] == 1 else self.many) + self.one
 
 
-DECIDING = [branches, scales, chooses_a_number, squeezes, returns_a_flag, raises, Chooses()]
+DECIDING = [branches, scales, chooses_a_number, squeezes, returns_a_flag, Chooses()]
 
 
 @pytest.mark.parametrize("model", DECIDING, ids=lambda each: getattr(each, "__name__", "chooses_a_weight"))
-def test_a_model_that_decides_by_them_is_refused(model: Callable[..., object], strategy: str) -> None:
+def test_a_model_that_decides_by_them_has_another_program(model: Callable[..., object], strategy: str) -> None:
     program = captured(model, strategy, (4, 5))
-    assert program.mismatch({"n": 7, "m": 1}) is None
-    mismatch = program.mismatch({"n": 1, "m": 5})
-    assert isinstance(mismatch, errors.CallMismatch)
-    assert "n = 1" in mismatch.what and "m" not in mismatch.what.rpartition(" for ")[2]
-    if model is not returns_a_flag:
-        assert mismatch.locations[0].file == __file__
+    assert program.variant({"n": 7, "m": 1}) is None
+    variant = program.variant({"n": 1, "m": 5})
+    assert variant is not None and set(variant.symbols) == {"m"}
+    x = torch.rand(1, 7)
+    with torch.no_grad():
+        torch.testing.assert_close(run(variant, (x,))[0], model(x))
+
+
+def test_a_size_that_the_model_refuses_is_refused(strategy: str) -> None:
+    program = captured(raises, strategy, (4, 5))
+    with pytest.raises(errors.CallMismatch, match="one row is too few") as caught:
+        program.variant({"n": 1, "m": 5})
+    assert "n = 1" in caught.value.what and "m" not in caught.value.what.rpartition(" for ")[2]
+    assert caught.value.locations[0].file == __file__
 
 
 def test_other_sizes_are_asked_what_they_are_beside_a_size_of_1() -> None:
@@ -153,14 +161,14 @@ def test_other_sizes_are_asked_what_they_are_beside_a_size_of_1() -> None:
         return x * 2 if x.shape[0] * x.shape[1] > 2 else x
 
     program = captured(model, "auto", (4, 5))
-    assert program.mismatch({"n": 1, "m": 3}) is None
-    mismatch = program.mismatch({"n": 1, "m": 2})
-    assert mismatch is not None and "m > 2" in mismatch.cause
+    assert program.variant({"n": 1, "m": 3}) is None
+    with pytest.raises(errors.CallMismatch, match="m > 2"):
+        program.variant({"n": 1, "m": 2})
 
 
 def test_a_copy_that_is_written_to_is_no_view(strategy: str) -> None:
     """At n = 1 contiguous() returns its argument, and the write reaches y."""
-    assert captured(writes_to_a_copy, strategy, (4, 5)).mismatch({"n": 1, "m": 5}) is not None
+    assert captured(writes_to_a_copy, strategy, (4, 5)).variant({"n": 1, "m": 5}) is not None
 
 
 def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was(strategy: str) -> None:
@@ -175,7 +183,7 @@ def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was(strateg
     program = captured(model, strategy, (4, 5))
     first = len(calls)
     for sizes in ({"n": 3, "m": 2}, {"n": 1, "m": 9}, {"n": 1, "m": 8}, {"n": 0, "m": 8}, {"n": 0, "m": 7}):
-        assert program.mismatch(sizes) is None
+        assert program.variant(sizes) is None
     assert len(calls) - first == 3  # with any size, n = 1, n = 0
     assert not any(calls)
     assert model.training
@@ -185,11 +193,18 @@ def test_a_call_of_the_compiled_model_is_checked(strategy: str) -> None:
     x = torch.rand(1, 5)
     good = fxonnx.compile(lambda x: x.softmax(0), (x,), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
     torch.testing.assert_close(good(x), torch.ones(1, 5))
-    bad = fxonnx.compile(branches, (x,), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
-    torch.testing.assert_close(bad(torch.ones(3, 5)), torch.full((3, 5), 2.0))
-    with pytest.raises(errors.CallMismatch, match="n = 1") as caught:
-        bad(x)
-    assert caught.value.cure
+    deciding = fxonnx.compile(branches, (torch.rand(3, 5),), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
+    for rows in (3, 1, 4, 1):
+        torch.testing.assert_close(deciding(torch.ones(rows, 5)), branches(torch.ones(rows, 5)))
+
+
+def test_the_example_is_asked_when_it_is_compiled() -> None:
+    with pytest.raises(errors.FrozenDimension, match="the example has n = 1") as caught:
+        fxonnx.compile(branches, (torch.rand(1, 5),), dynamic_shapes={"x": {0: "n"}})
+    assert caught.value.locations[0].file == __file__
+    automatic = fxonnx.compile(branches, (torch.rand(1, 5),), dynamic_shapes="auto")
+    assert "x, axis 0: always 1" in automatic.report()
+    torch.testing.assert_close(automatic(torch.ones(1, 7)), torch.ones(1, 7))
 
 
 def test_channels_last_examples_stay_so(strategy: str) -> None:
@@ -201,5 +216,5 @@ def test_channels_last_examples_stay_so(strategy: str) -> None:
 
     x = torch.ones(1, 3, 4, 4).contiguous(memory_format=torch.channels_last)
     program = capture(model, x, dynamic_shapes={"x": {0: "n"}}, strategy=strategy)
-    assert program.mismatch({"n": 1}) is None
+    assert program.variant({"n": 1}) is None
     assert set(seen) == {True}

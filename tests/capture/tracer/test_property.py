@@ -184,7 +184,10 @@ def holds(program: Program, sizes: dict[str, int]) -> bool:
         for info in program.symbols.values()
     )
     known = all(ranges) and all(each.holds(sizes) for each in program.assumptions)
-    return known and (min(sizes.values()) > 1 or program.mismatch(sizes) is None)
+    try:
+        return known and (min(sizes.values()) > 1 or program.variant(sizes) is None)
+    except errors.CallMismatch:
+        return False
 
 
 def traced(model: Step, example: tuple[int, int]) -> Program | None:

@@ -21,7 +21,8 @@ _REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError)
 
 def key_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
     """What a small tensor is known by: equal for tensors of one dtype and shape that hold the same. None for others."""
-    if tensor.numel() > _MOST or tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+    is_plain = tensor.layout is torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
+    if not is_plain or tensor.numel() > _MOST:
         return None
     content = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return "constant", tensor.dtype, tensor.shape, bytes(content.view(torch.uint8).tolist())

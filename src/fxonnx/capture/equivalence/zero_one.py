@@ -2,7 +2,8 @@
 empty.
 
 So that they need not be refused, nor taken on trust, the model is captured once more when such a size is first asked
-for, at exactly that size: where the same graph comes out, the one with dynamic dims holds.
+for, at exactly that size: where the same graph comes out, the one with dynamic dims holds. Where another one does, a
+program of its own is captured for it, in which the other dims are dynamic.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
@@ -21,6 +22,7 @@ from fxonnx.capture.call.example import empty_like
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import Difference, compare
 from fxonnx.capture.failures import Translating
+from fxonnx.capture.program import Program
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import CallMismatch, Error
 from fxonnx.ir.dims import Dim, evaluate
@@ -50,6 +52,13 @@ class Record(Protocol):
         """The capture for inputs like these, with these dims at fixed sizes; or more of them, where only all can be."""
 
 
+class CaptureVariant(Protocol):
+    """Captures a model as a program, with some dims at fixed sizes."""
+
+    def __call__(self, leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
+        """The program for inputs like these, in which the other dims vary. Raises Error."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """Of example inputs what a capture needs to be repeated, not the tensors; and the autocast that is on around it."""
@@ -66,51 +75,63 @@ class Kinds:
         return Kinds(sketches, tuple(x.device for x in leaves), autocast)
 
 
+Answer: TypeAlias = "CallMismatch | Program | Sequence[Assumption]"
+
+
 @dataclass(slots=True, eq=False)
 class ZeroOneCheck:
-    """Answers, once for each combination of sizes below 2, whether a program holds for it.
+    """Answers, once for each combination of sizes below 2, whether a program holds for it, or which one does.
 
-    `record` captures the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those that the
-    program was captured at, by name, 2 or more.
+    `record` and `variant` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
+    that the program was captured at, by name, 2 or more.
     """
 
     record: Record
+    variant: CaptureVariant
     model: Any
     mode: str
     axes: Mapping[Axis, Dim]
     sizes: Mapping[str, int]
     kinds: Kinds
     general: CapturedGraph | None = None
-    answers: dict[tuple[tuple[str, int], ...], CallMismatch | Sequence[Assumption]] = field(default_factory=dict)
+    answers: dict[tuple[tuple[str, int], ...], Answer] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
 
-    def __call__(self, sizes: Mapping[str, int]) -> CallMismatch | None:
-        """Why the capture does not hold for these sizes (those of 0 or 1 count), or None where it does."""
+    def __call__(self, sizes: Mapping[str, int]) -> Program | None:
+        """The program of their own that these sizes need (those of 0 or 1 count), or None where the captured one holds.
+
+        Raises CallMismatch where there is none.
+        """
         key = tuple(sorted((name, size) for name, size in sizes.items() if size < 2 and name in self.sizes))
         with self.lock:
             if key and key not in self.answers:
                 self.answers[key] = self._ask(dict(key))
         answer = self.answers.get(key, ())
         if isinstance(answer, CallMismatch):
+            raise answer
+        if isinstance(answer, Program):
             return answer
-        return next((_outside(each, sizes) for each in answer if not each.holds(sizes)), None)
+        for each in answer:
+            if not each.holds(sizes):
+                raise _outside(each, sizes)
+        return None
 
     def note(self, small: Mapping[str, int], assumed: Sequence[Assumption]) -> None:
         """What is known already: that it holds for these sizes, and what they ask of the others."""
         if small:
             self.answers[tuple(sorted(small.items()))] = assumed
 
-    def _ask(self, small: Mapping[str, int]) -> CallMismatch | Sequence[Assumption]:
-        """Why these sizes do not go with any others, or what the others must be."""
+    def _ask(self, small: Mapping[str, int]) -> Answer:
+        """What the others must be, or the program that these sizes need, or why there is none."""
         given = ", ".join(f"{name} = {size}" for name, size in small.items())
         try:
             with self._prepared():
                 self.general = self.general or self.record(self._leaves({}), {}).graph
                 fixed = self.record(self._leaves(small), small)
-            return fixed.assumed_by(self.general)
-        except Difference as difference:
-            cause = f"with this size its Python code takes another way: {difference}"
-            return _mismatch(given, cause, difference.location)
+                try:
+                    return fixed.assumed_by(self.general)
+                except Difference:
+                    return self.variant(self._leaves(small), small)
         except Error as error:
             return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
 

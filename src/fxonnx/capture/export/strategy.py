@@ -29,7 +29,7 @@ from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Program
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, raise_all
-from fxonnx.ir.dims import symbol, symbols_of
+from fxonnx.ir.dims import Dim, substitute, symbol, symbols_of
 from fxonnx.location import Location
 
 
@@ -55,7 +55,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
         attempts=tried,
     )
     _refuse_made_of_others(program)
-    return replace(program, zero_one=_zero_one_check(done, mode)) if done.sizes else program
+    return replace(program, zero_one=_zero_one_check(done, mode, signature)) if done.sizes else program
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,9 +215,10 @@ def _refuse_made_of_others(program: Program) -> None:
 # ── sizes of 0 and 1 ────────────────────────────────────────
 
 
-def _zero_one_check(done: _Exported, mode: str) -> ZeroOneCheck:
+def _zero_one_check(done: _Exported, mode: str, signature: Callable[[], Signature]) -> ZeroOneCheck:
     """The judge of sizes that torch.export left out; it does not keep the graph, nor the example's tensors."""
-    flat, names, requests, sizes = done.example.flat, done.example.names, done.example.requests, done.sizes
+    flat, names, requests = done.example.flat, done.example.names, done.example.requests
+    sizes, axes = done.sizes, dict[Axis, Dim](done.naming.axes)
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
         asked = {} if fixed else requests
@@ -229,4 +230,9 @@ def _zero_one_check(done: _Exported, mode: str) -> ZeroOneCheck:
         graph = CapturedGraph(exported.graph, inputs, ports.weights, outputs, result, Locator(), dim, symbols)
         return Recording(graph, {**sizes, **fixed} if fixed else {})
 
-    return ZeroOneCheck(record, flat.model, mode, done.naming.axes, done.sizes, Kinds.of(done.example.leaves))
+    def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
+        dims = {axis: substitute(dim, fixed) for axis, dim in axes.items()}
+        asked = {axis: replace(requests[axis], dim=dim) for axis, dim in dims.items() if not isinstance(dim, int)}
+        return capture(Example(flat, names, leaves, asked), signature, mode)
+
+    return ZeroOneCheck(record, variant, flat.model, mode, axes, sizes, Kinds.of(done.example.leaves))

@@ -47,7 +47,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
     program = replace(program_of(done, signature()), frozen=attempt.frozen, attempts=tried)
     if not done.symbols.axes:
         return program
-    check = _zero_one_check(done, mode, attempt.example)
+    check = _zero_one_check(done, mode, attempt.example, signature)
     check.note(outcome.small, outcome.assumed)
     return replace(program, zero_one=check)
 
@@ -67,11 +67,18 @@ def _check_next_call(done: Run, example: Example) -> None:
     )
 
 
-def _zero_one_check(done: Run, mode: str, example: Example) -> ZeroOneCheck:
+def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[[], Signature]) -> ZeroOneCheck:
     """The judge of sizes that the run left out; it does not keep the run, nor the example's tensors."""
-    flat, names, symbols = example.flat, example.names, done.symbols
+    flat, names, requests, symbols = example.flat, example.names, example.requests, done.symbols
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
         return Run.prepare(Example(flat, names, leaves, {}), symbols.fixed_at(fixed)).recording(fixed)
 
-    return ZeroOneCheck(record, flat.model, mode, symbols.axes, symbols.hints, Kinds.of(example.leaves))
+    def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
+        asked = {axis: replace(requests[axis], dim=dim) for axis, dim in symbols.fixed_at(fixed).axes.items()}
+        try:
+            return capture(Example(flat, names, leaves, asked), signature, mode)
+        except Beyond as beyond:
+            raise beyond.error from beyond.__cause__
+
+    return ZeroOneCheck(record, variant, flat.model, mode, symbols.axes, symbols.hints, Kinds.of(example.leaves))
