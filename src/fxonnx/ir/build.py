@@ -30,7 +30,7 @@ from fxonnx.ir.calls import (
     tensor_array,
 )
 from fxonnx.ir.data import ArrayData, Data, array_of
-from fxonnx.ir.dims import Algebra, Atom, Dim, Expr, Shape, fold, non_negative, symbol
+from fxonnx.ir.dims import Algebra, Atom, Bounds, Dim, Expr, Shape, fold, non_negative, symbol
 from fxonnx.ir.dims import Call as SizeCall
 from fxonnx.ir.graph import NOWHERE, Graph, Node, Value
 from fxonnx.ir.infer import Call, CannotInfer, infer, known_elements
@@ -43,8 +43,8 @@ from fxonnx.location import Location
 class Builder:
     """Records a graph in the newest operator set.
 
-    `location` is where in the user's model the next nodes come from. Small constants are shared, and sizes are
-    materialized once.
+    `location` is where in the user's model the next nodes come from, `bounds` what the model's sizes may be. Small
+    constants are shared, and sizes are materialized once.
     """
 
     def __init__(self, opset: int = schema.NEWEST, parent: Builder | None = None) -> None:
@@ -58,6 +58,7 @@ class Builder:
         self.sizes_made: dict[Expr | Atom, Tensor] = dict(parent.sizes_made) if parent else {}
         self.sources: dict[str, tuple[Value, int | None]] = dict(parent.sources) if parent else {}
         self.numbers: Iterator[int] = parent.numbers if parent else count()
+        self.bounds: Bounds = parent.bounds if parent else Bounds({}, {})
         self._recorders: dict[str, Callable[..., Any]] = {}
 
     # ── what a graph begins and ends with ──
@@ -154,6 +155,10 @@ class Builder:
         for axis, dim in enumerate(value.type.shape):
             if isinstance(dim, Expr) and dim.name is not None and dim.name not in self.sources:
                 self.sources[dim.name] = (value, axis)
+
+    def may_be_zero(self, dim: Dim) -> bool:
+        """Whether a size is 0, or can be when the model runs."""
+        return self.bounds.interval(dim)[0] <= 0
 
     def new_dim(self) -> Expr:
         """A size that nobody knows before the model runs."""

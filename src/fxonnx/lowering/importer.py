@@ -21,12 +21,12 @@ from fxonnx import dtypes, errors
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.calls import UnknownSize
-from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.dims import Bounds, Dim, Expr
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.types import TensorType, compatible
 from fxonnx.location import Location
 from fxonnx.lowering.complex_shape import as_real
-from fxonnx.lowering.promote import as_pair, as_tensor
+from fxonnx.lowering.promote import as_pair, as_tensor, in_opmath, out_of_opmath
 from fxonnx.lowering.registry import Lowering, Registry, Unsupported
 from fxonnx.lowering.symbolic import SYMBOLIC_FUNCTIONS
 from fxonnx.lowering.weights import TorchData
@@ -62,6 +62,10 @@ class Program(Protocol):
     @property
     def checks(self) -> tuple[Any, ...]:
         """What the model checks of its data."""
+
+    @property
+    def symbols(self) -> Mapping[str, Any]:
+        """Dynamic sizes by name, with the least one that the program was captured for."""
 
     @property
     def subgraphs(self) -> Mapping[fx.Node, fx.GraphModule]:
@@ -208,7 +212,15 @@ class Importer:
             self._pair_up(node, lowering.promote.arguments, given, bound)
         elif lowering.promote is not None:
             lowering.promote.apply(self.builder, bound)
+        if lowering.opmath is True or lowering.opmath in bound:
+            return self._in_opmath(node, lowering, bound)
         return lowering.body(self.builder, **bound, **lowering.given)
+
+    def _in_opmath(self, node: fx.Node, lowering: Lowering, bound: Mapping[str, Any]) -> Any:
+        """What the body returns for narrow floats as float32, rounded once to the dtypes that torch gives."""
+        wide = {name: in_opmath(self.builder, item) for name, item in bound.items()}
+        result = lowering.body(self.builder, **wide, **lowering.given)
+        return out_of_opmath(self.builder, result, _dtypes_of(node.meta.get("val")))
 
     def _pair_up(self, node: fx.Node, names: Iterable[str], given: Mapping[str, Any], bound: dict[str, Any]) -> None:
         """The named arguments in the result's precision; what is real among them gets a last axis of 1."""
@@ -312,6 +324,7 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
     Raises the errors of every op that could not be lowered, at once (`errors.Failures` when there are several).
     """
     builder = Builder()
+    builder.bounds = Bounds({name: info.minimum for name, info in program.symbols.items()}, {})
     importer = Importer(program, registry, decompose, opset, builder, {}, [])
     for item in program.inputs:
         importer.values[item.node] = builder.input(tensor_type(item.node.meta["val"], program.dim), item.name)
@@ -401,6 +414,13 @@ def part_dtype(node: fx.Node) -> DType:
     if _is_complex(fakes[0]):
         flat = flat[:1]
     return max((dtypes.to_real(dtypes.dtype(fake.dtype)) for fake in flat), key=lambda dtype: dtype.bits)
+
+
+def _dtypes_of(fake: Any) -> Any:
+    """The dtypes of a fake result, or of each of several; None of what is no tensor."""
+    if isinstance(fake, (list, tuple)):
+        return [_dtypes_of(item) for item in fake]
+    return dtypes.dtype(fake.dtype) if isinstance(fake, torch.Tensor) else None
 
 
 def _is_complex(fake: Any) -> bool:

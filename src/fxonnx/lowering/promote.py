@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fxonnx import dtypes
-from fxonnx.dtypes import DType
+from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Expr
 
@@ -42,6 +42,28 @@ class Promotion:
 
 SAME = Promotion()
 FLOAT = Promotion(to_float=True)
+
+
+def in_opmath(op: Builder, item: Any) -> Any:
+    """An argument as torch's kernels compute with it: floats narrower than float32, and a dtype that is one, in
+    float32."""
+    if isinstance(item, (list, tuple)):
+        return [in_opmath(op, element) for element in item]
+    if isinstance(item, DType):
+        return FLOAT32 if _is_narrow(item) else item
+    return op.Cast(item, to=FLOAT32) if isinstance(item, Tensor) and _is_narrow(item.dtype) else item
+
+
+def out_of_opmath(op: Builder, result: Any, wanted: Any) -> Any:
+    """A result rounded to the dtype `wanted` where that is narrower than float32; of several, each to its own."""
+    if isinstance(result, (list, tuple)):
+        return [out_of_opmath(op, *pair) for pair in zip(result, wanted, strict=False)]
+    is_wide = isinstance(result, Tensor) and result.dtype is FLOAT32
+    return op.Cast(result, to=wanted) if is_wide and wanted is not None and _is_narrow(wanted) else result
+
+
+def _is_narrow(dtype: DType) -> bool:
+    return dtype in (dtypes.FLOAT16, dtypes.BFLOAT16)
 
 
 def common_dtype(operands: Sequence[Any]) -> DType:

@@ -68,6 +68,7 @@ class Lowering:
     rename: Mapping[str, str] = field(default_factory=dict)
     runtime: frozenset[str] = frozenset()
     layout: bool = False
+    opmath: bool | str = False
     given: Mapping[str, Any] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
     computes: str = ""
@@ -152,6 +153,7 @@ def lower(
     rename: Mapping[str, str] | None = None,
     runtime: Collection[str] = (),
     layout: bool = False,
+    opmath: bool | str = False,
     given: Mapping[str, Any] | None = None,
     ignore: Collection[str] = (),
     computes: str = "",
@@ -165,12 +167,14 @@ def lower(
     runtime  the schema's numbers that may be tensors, read by the model with `.item()`, as promoted ones may; any other
              is refused unless it is known when compiling
     layout   the body takes `layout`: (strides, offset) of its first argument in torch's memory; None where it has none
+    opmath   float16 and bfloat16 come in float32, and results are rounded once, to torch's dtype, as its kernels do
+             (c10/core/OpMathType.h): for bodies of several operators; by the name of an argument, where it is given
     given    arguments of the body that the target's name says, so that one body serves ops that differ in little else
     ignore   the schema's arguments that change no value: what serves gradients, chooses kernels, or is checked by torch
     computes what this target computes, in a line, where the body's docstring says it of several
     """
     declared: dict[str, Any] = {"promote": promote, "since": since, "complex": when == COMPLEX, "layout": layout}
-    declared |= {"rename": rename or {}, "runtime": frozenset(runtime)}
+    declared |= {"rename": rename or {}, "runtime": frozenset(runtime), "opmath": opmath}
     declared |= {"given": given or {}, "ignored": frozenset(ignore), "computes": computes}
 
     def register(body: Body) -> Body:

@@ -7,7 +7,6 @@ recording one a symbolic dim becomes shape arithmetic, and only where no cheaper
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -98,6 +97,11 @@ def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
     return [-1 if isinstance(dim, Expr) else dim for dim in copied]
 
 
+def may_be_zero(op: Any, dim: Dim) -> bool:
+    """Whether a size is 0, or can be when the model runs."""
+    return op.may_be_zero(dim) if isinstance(dim, Expr) else dim == 0
+
+
 def expand(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
     """`x` broadcast to shape `dims`; `x` itself where it has it. A dim that stays is asked for as 1, which leaves it,
     and costs no shape arithmetic."""
@@ -124,35 +128,9 @@ def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
     return x if list(order) == list(range(len(x.shape))) else op.Transpose(x, perm=list(order))
 
 
-def widened(op: Any, x: Any) -> Any:
-    """A float narrower than float32 in float32, in which torch computes what it sums; any other number as it is."""
-    dtype = dtype_of(x)
-    return cast(op, x, dtypes.FLOAT32) if dtype.is_float and dtype.bits < 32 else x
-
-
 def in_batch(op: Any, x: Any, rank: int, body: Callable[[Any], Any]) -> Any:
     """`body` of `x` with `rank` axes: one without a batch axis gets one for as long."""
     if len(x.shape) == rank:
         return body(x)
     results = body(op.Unsqueeze(x, [0]))
     return tuple(op.Squeeze(item, [0]) for item in results) if isinstance(results, tuple) else op.Squeeze(results, [0])
-
-
-def in_single(body: Callable[..., Any]) -> Callable[..., Any]:
-    """A body that computes float16 and bfloat16 in float32 and rounds once, as torch does: for formulas of several
-    steps."""
-
-    @wraps(body)
-    def rounded_once(op: Any, self: Any, *rest: Any, **named: Any) -> Any:
-        narrow = dtype_of(self)
-        if not narrow.is_float or narrow.bits >= 32:
-            return body(op, self, *rest, **named)
-        wide = [_in_float32(op, item) for item in (self, *rest)]
-        named = {name: _in_float32(op, item) for name, item in named.items()}
-        return cast(op, body(op, *wide, **named), narrow)
-
-    return rounded_once
-
-
-def _in_float32(op: Any, item: Any) -> Any:
-    return cast(op, item, dtypes.FLOAT32) if hasattr(item, "dtype") else item

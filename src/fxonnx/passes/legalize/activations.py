@@ -9,7 +9,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.passes.legalize.registry import expands
 
 
-@expands("Gelu")
+@expands("Gelu", opmath=True)
 def gelu(op: Builder, x: Tensor, *, approximate: str) -> Tensor:
     """½x(1 + erf(x/√2)), or ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Hendrycks & Gimpel 2016."""
     if approximate == "tanh":
@@ -18,19 +18,19 @@ def gelu(op: Builder, x: Tensor, *, approximate: str) -> Tensor:
     return x * 0.5 * (op.Erf(x / math.sqrt(2)) + 1.0)
 
 
-@expands("Swish")
+@expands("Swish", opmath=True)
 def swish(op: Builder, x: Tensor, *, alpha: float) -> Tensor:
     """x · sigmoid(αx)."""
     return x * op.Sigmoid(x if alpha == 1.0 else x * alpha)
 
 
-@expands("HardSwish")
+@expands("HardSwish", opmath=True)
 def hard_swish(op: Builder, x: Tensor) -> Tensor:
     """x · hard_sigmoid(x)."""
     return x * op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
 
 
-@expands("Mish")
+@expands("Mish", opmath=True)
 def mish(op: Builder, x: Tensor) -> Tensor:
     """x · tanh(softplus(x)) = x·n/(n + 2) with n = eˣ(eˣ + 2); beyond 20 the quotient is 1 in every float dtype up to
     64 bits."""
@@ -39,7 +39,7 @@ def mish(op: Builder, x: Tensor) -> Tensor:
     return x * (n / (n + 2.0))
 
 
-@expands("Celu")
+@expands("Celu", opmath=True)
 def celu(op: Builder, x: Tensor, *, alpha: float) -> Tensor:
     """α·elu(x/α)."""
     return op.Elu(x / alpha, alpha=1.0) * alpha if alpha != 1.0 else op.Elu(x, alpha=1.0)

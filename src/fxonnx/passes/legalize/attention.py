@@ -13,7 +13,7 @@ from fxonnx.ir.dims import Dim
 from fxonnx.passes.legalize.registry import expands
 
 
-@expands("Attention")
+@expands("Attention", opmath=True)
 def attention(
     op: Builder,
     query: Tensor,
@@ -45,9 +45,9 @@ def attention(
         key, value = op.Concat(past_key, key, axis=2), op.Concat(past_value, value, axis=2)
     present_key, present_value = key, value
     key, value = _repeat_heads(op, key, query), _repeat_heads(op, value, query)
-    scale = 1 / math.sqrt(_static(query.shape[3])) if scale is None else scale
-    root = math.sqrt(abs(scale))  # half of the scale on each side keeps products small in float16
-    scores = op.MatMul(query * math.copysign(root, scale), op.Transpose(key, perm=[0, 1, 3, 2]) * root)
+    root = _root_of_scale(op, query, scale)  # half of the scale on each side keeps products small
+    queries = query * (-root if scale is not None and scale < 0 else root)
+    scores = op.MatMul(queries, op.Transpose(key, perm=[0, 1, 3, 2]) * root)
     if softcap:
         scores = op.Tanh(scores / softcap) * softcap
     bias = _bias(op, scores, mask, bool(is_causal), offset)
@@ -57,24 +57,29 @@ def attention(
         result = _safe_product(op, scores, bias, value)
     if flat:
         result = op.Transpose(result, perm=[0, 2, 1, 3])
-        result = op.Reshape(result, [0, 0, -1])
+        result = op.Reshape(result, [0, 0, query.shape[1] * value.shape[3]])
     return [result, present_key, present_value, None]
 
 
-def _static(dim: Dim) -> int:
-    assert isinstance(dim, int), "a head size is static"
-    return dim
+def _root_of_scale(op: Builder, query: Tensor, scale: float | None) -> Any:
+    """√|scale|; the scale is 1/√size of a head by default."""
+    if scale is not None:
+        return math.sqrt(abs(scale))
+    size = query.shape[3]
+    if isinstance(size, int):
+        return max(size, 1) ** -0.25
+    return op.Reciprocal(op.Sqrt(op.Sqrt(op.Cast(op.size(size), to=query.dtype))))
 
 
 def _split_heads(op: Builder, x: Tensor, heads: int | None) -> Tensor:
     """[batch, sequence, heads * size] as [batch, heads, sequence, size]."""
     assert heads is not None
-    return op.Transpose(op.Reshape(x, [0, 0, heads, -1]), perm=[0, 2, 1, 3])
+    return op.Transpose(op.Reshape(x, [0, 0, heads, x.shape[2] // heads]), perm=[0, 2, 1, 3])
 
 
 def _repeat_heads(op: Builder, x: Tensor, query: Tensor) -> Tensor:
     """Key or value heads shared by a group of query heads, repeated for each of them."""
-    heads, shared = _static(query.shape[1]), _static(x.shape[1])
+    heads, shared = query.shape[1], x.shape[1]
     if heads == shared:
         return x
     wide = op.Expand(op.Unsqueeze(x, [2]), [x.shape[0], shared, heads // shared, *x.shape[2:]])
@@ -106,7 +111,7 @@ def _safe_product(op: Builder, scores: Tensor, bias: Tensor, value: Tensor) -> T
     return op.MatMul(weights, value) * op.Cast(sees, to=value.dtype)
 
 
-@expands("RotaryEmbedding")
+@expands("RotaryEmbedding", opmath=True)
 def rotary_embedding(
     op: Builder,
     x: Tensor,
@@ -125,7 +130,8 @@ def rotary_embedding(
         x = _split_heads(op, x, num_heads)
     if positions is not None:
         cos, sin = op.Gather(cos, positions, axis=0), op.Gather(sin, positions, axis=0)
-    size = _static(x.shape[3])
+    size = x.shape[3]
+    assert isinstance(size, int), "a head that is turned has a static size"
     turned = rotary_embedding_dim or size
     part, left = (op.Split(x, [turned, size - turned], axis=3, _outputs=2)) if turned < size else (x, None)
     first, second = _pairs(op, part, turned, bool(interleaved))

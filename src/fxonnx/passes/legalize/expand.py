@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.inline import inline
-from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
+from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, IN_OPMATH, ROUNDING_INSIDE, load
 from fxonnx.passes.legalize.support import bindings, input_variables, runs, widened
+from fxonnx.passes.legalize.widen import between_casts
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
@@ -34,13 +36,24 @@ def expand(graph: Graph, target: Target) -> Graph:
         form = FORMS.get(node.op)
         if form is not None and target.opset < form.since and form.applies(node):
             return call(form.body, op, node)
+        if node.op in ROUNDING_INSIDE and (narrow := _narrow_variables(node)):
+            return between_casts(op, node, narrow)
         if is_known(node, target):
             return None
+        if node.op in IN_OPMATH and (narrow := _narrow_variables(node)):
+            return between_casts(op, node, narrow)
         if node.op in EXPANSIONS:
             return call(EXPANSIONS[node.op], op, node)
         return by_function_body(op, node)
 
     return replace_nodes(graph, replace, rule="expand")
+
+
+def _narrow_variables(node: Node) -> dict[str, DType]:
+    """The type variables of a node that are floats narrower than float32, and that they are to be computed in it."""
+    facts = schema.facts(node.op)
+    assert facts is not None
+    return {variable: FLOAT32 for variable, dtype in bindings(node, facts) if dtype in (FLOAT16, BFLOAT16)}
 
 
 def is_known(node: Node, target: Target) -> bool:

@@ -19,7 +19,7 @@ def _back(op: Builder, x: Tensor, like: Tensor) -> Tensor:
     return x if x.dtype is like.dtype else op.Cast(x, to=like.dtype)
 
 
-@expands("LayerNormalization")
+@expands("LayerNormalization", opmath=True)
 def layer_normalization(
     op: Builder, x: Tensor, scale: Tensor, bias: Tensor | None, *, axis: int, epsilon: float, stash_type: int
 ) -> Any:
@@ -32,7 +32,7 @@ def layer_normalization(
     return result if bias is None else result + bias
 
 
-@expands("RMSNormalization")
+@expands("RMSNormalization", opmath=True)
 def rms_normalization(op: Builder, x: Tensor, scale: Tensor, *, axis: int, epsilon: float, stash_type: int) -> Tensor:
     """x / √(mean(x²) + ε) · scale: the form that ONNX Runtime fuses into SimplifiedLayerNormalization. Zhang & Sennrich
     2019."""
@@ -42,8 +42,19 @@ def rms_normalization(op: Builder, x: Tensor, scale: Tensor, *, axis: int, epsil
     return _back(op, wide / op.Sqrt(mean + epsilon), x) * scale
 
 
+@expands("InstanceNormalization", opmath=True)
+def instance_normalization(op: Builder, x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float) -> Tensor:
+    """(x - mean) / √(var + ε) · scale + bias over the axes behind the channels: for dtypes without a kernel. Ulyanov et
+    al. 2016."""
+    axes, shaped = list(range(2, x.rank)), [-1, *[1] * (x.rank - 2)]
+    centered = x - op.ReduceMean(x, axes, keepdims=1)
+    variance = op.ReduceMean(centered * centered, axes, keepdims=1)
+    normal = centered / op.Sqrt(variance + epsilon)
+    return normal * op.Reshape(scale, shaped) + op.Reshape(bias, shaped)
+
+
 @form("GroupNormalization", since=21, applies=lambda node: True)  # at 18 its scale and bias were the groups'
-@expands("GroupNormalization")
+@expands("GroupNormalization", opmath=True)
 def group_normalization(
     op: Builder, x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float, stash_type: int
 ) -> Tensor:

@@ -28,12 +28,22 @@ NEVER = 2**31  # the opset since which a form may be written that no target can 
 EXPANSIONS: dict[str, Body] = {}
 FORMS: dict[str, Form] = {}
 
+# Expanded for float16 and bfloat16 in float32, to round once as a kernel would.
+IN_OPMATH: set[str] = set()
 
-def expands(*operators: str) -> Callable[[Body], Body]:
-    """Register the expansion of operators: `body(op, *inputs, **attributes)` records the same in older ones."""
+# ONNX Runtime's kernels of narrow floats round between their steps: Attention its scores before the softmax.
+ROUNDING_INSIDE = frozenset({"Attention"})
+
+
+def expands(*operators: str, opmath: bool = False) -> Callable[[Body], Body]:
+    """Register the expansion of operators: `body(op, *inputs, **attributes)` records the same in older ones.
+
+    With `opmath`, floats narrower than float32 come in float32, and the results are rounded to them.
+    """
 
     def register(body: Body) -> Body:
         EXPANSIONS.update(dict.fromkeys(operators, body))
+        IN_OPMATH.update(operators if opmath else ())
         return body
 
     return register

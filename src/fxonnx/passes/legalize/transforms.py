@@ -23,7 +23,7 @@ def trilu(op: Builder, x: Tensor, k: Tensor | None, *, upper: int) -> Tensor:
     return op.And(x, keep) if x.dtype is dtypes.BOOL else op.Where(keep, x, op.constant(0, x.dtype))
 
 
-@expands("AffineGrid")
+@expands("AffineGrid", opmath=True)
 def affine_grid(op: Builder, theta: Tensor, size: Tensor, *, align_corners: int) -> Tensor:
     """The grid of [-1, 1] coordinates, last axis x before y (before z), times each affine matrix. Jaderberg et al.
     2015.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fxonnx.dtypes import DType
 from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
@@ -30,13 +32,13 @@ def widen(graph: Graph, target: Target) -> Graph:
         if admitted(node.op, target.opset, bound) and runs_or_inlines(node.op, target, bound):
             return None
         wide = widened(node.op, target, bound, input_variables(node, facts))
-        return None if wide is None or wide == dict(bound) else _between_casts(op, node, wide)
+        return None if wide is None or wide == dict(bound) else between_casts(op, node, wide)
 
     return replace_nodes(graph, replace, rule="widen")
 
 
-def _between_casts(op: Builder, node: Node, wide: dict[str, DType] | object) -> list[Tensor]:
-    assert isinstance(wide, dict)
+def between_casts(op: Builder, node: Node, wide: Mapping[str, DType]) -> list[Tensor]:
+    """The node with the dtypes of its type variables changed to `wide`: its inputs cast, and its results cast back."""
     facts = schema.facts(node.op, op.version)
     assert facts is not None
     inputs = [

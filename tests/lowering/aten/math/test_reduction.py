@@ -105,9 +105,38 @@ def test_nothing_to_reduce():
 
 def test_a_sum_is_one_operator():
     assert operators(check(lambda x: x.sum(-1), X, dynamic=DYNAMIC, again=(OTHER,))) == ["ReduceSum"]
-    assert operators(check(lambda x: x.mean((1, 2), keepdim=True), X, dynamic=DYNAMIC, again=(OTHER,))) == [
-        "ReduceMean"
-    ]
+    assert operators(check(lambda x: x.mean(-1, keepdim=True), X, dynamic=DYNAMIC, again=(OTHER,))) == ["ReduceMean"]
+
+
+EMPTY = {
+    "mean": lambda x: x.mean(0),
+    "mean of all": lambda x: x.mean(),
+    "var": lambda x: x.var(0),
+    "biased var": lambda x: x.var(0, unbiased=False),
+    "std": lambda x: x.std(),
+    "var and mean": lambda x: torch.var_mean(x, 0, correction=0),
+    "nanmean": lambda x: x.nanmean(0),
+    "logsumexp": lambda x: x.logsumexp(0),
+    "sum and prod": lambda x: (x.sum(0), x.prod(0), x.norm(dim=0)),
+    "mean where there is no hit": lambda x: x[x[:, 0] > 2].mean(0),
+    "mse_loss": lambda x: torch.nn.functional.mse_loss(x, x * 2),
+    "l1_loss": lambda x: torch.nn.functional.l1_loss(x, x * 2),
+    "mean of complex": lambda x: torch.view_as_real(torch.view_as_complex(torch.stack((x, x), -1)).mean(0)),
+    "mean in float16": lambda x: x.half().mean(0),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_of_nothing_at_run_time(name):
+    check(EMPTY[name], torch.rand(4, 3), dynamic={"x": {0: "n"}}, again=(torch.zeros(0, 3),))
+
+
+def test_a_size_that_is_never_0_costs_nothing():
+    def function(x):
+        assert x.shape[0] > 3
+        return x.mean(0)
+
+    assert operators(check(function, torch.rand(5, 3), dynamic={"x": {0: "n"}})) == ["ReduceMean"]
 
 
 def test_bodies_run_eagerly():

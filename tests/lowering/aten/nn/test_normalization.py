@@ -125,3 +125,10 @@ def test_bodies_run_eagerly():
     result, *_ = eager(layer_norm, x, [6], bias=np.zeros(6, np.float32))
     np.testing.assert_allclose(result, F.layer_norm(given, [6]), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(eager(rms_norm, x, [6]), F.rms_norm(given, [6]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("opset", [None, 13])
+def test_in_float64(opset):
+    image, weight = torch.randn(2, 4, 5, 6).double(), torch.randn(4).double()
+    check(lambda x, w: F.group_norm(x, 2, w, w), image, weight, opset=opset)
+    check(lambda x, w: F.instance_norm(x, None, None, w, w), image, weight, opset=opset)

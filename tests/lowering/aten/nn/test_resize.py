@@ -68,6 +68,57 @@ def test_nearest_reads_what_torch_reads(size):
     check(lambda x: F.interpolate(x, size=size), x)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_nearest_reads_what_torch_reads_at_sizes_of_run_time(mode):
+    def to_other(x, y):
+        return F.interpolate(x, size=y.shape[-2:], mode=mode)
+
+    def by_shape(x):
+        return F.interpolate(x, size=(x.shape[2] // 7, x.shape[3] * 3), mode=mode)
+
+    sizes = {"x": {2: "h", 3: "w"}}
+    compiled = fxonnx.compile(to_other, _pair(5, 7, 9, 4), dynamic_shapes=sizes | {"y": {2: "H", 3: "W"}})
+    for before in range(1, 42, 2):
+        for after in range(1, 42):
+            pair = _pair(before, after, after, before)
+            torch.testing.assert_close(compiled(*pair), to_other(*pair), rtol=0, atol=0)
+    for size in (14, 21, 35, 70):
+        check(by_shape, _pair(28, 5)[0], dynamic=sizes, again=(_pair(size, size)[0],), rtol=0, atol=0)
+
+
+def _pair(height, width, *other):
+    return torch.arange(1.0 * height * width).reshape(1, 1, height, width), torch.zeros(1, 1, *(other or (1, 1)))
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.5, 0.7, 1.3, 1.5, 2.0, 2.1, 2.3, 7.0])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_nearest_by_a_factor_at_sizes_of_run_time(mode, factor):
+    def function(x):
+        return F.interpolate(x, scale_factor=factor, mode=mode)
+
+    compiled = fxonnx.compile(function, _pair(20, 1)[0], dynamic_shapes={"x": {2: "h", 3: "w"}})
+    for size in (4, 5, 9, 10, 15, 18, 30, 33, 36, 50, 66, 90, 110):
+        image = _pair(size, size)[0]
+        torch.testing.assert_close(compiled(image), function(image), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.4, 2.3])
+def test_sizes_are_products_in_double(factor):
+    def function(x):
+        return F.interpolate(x, scale_factor=factor, mode="linear")
+
+    compiled = fxonnx.compile(function, torch.rand(1, 1, 20), dynamic_shapes={"x": {2: "n"}})
+    for size in (45, 50, 90, 100, 110, 170, 180):
+        row = torch.rand(1, 1, size)
+        torch.testing.assert_close(compiled(row), function(row), rtol=1e-4, atol=1e-5)
+
+
+def test_a_known_ratio_is_one_operator():
+    image = torch.rand(1, 1, 6, 4)
+    for function in (lambda x: F.interpolate(x, scale_factor=2), lambda x: F.interpolate(x, size=(x.shape[2] * 3, 8))):
+        assert "If" not in operators(check(function, image, dynamic={"x": {2: "h"}}, again=(torch.rand(1, 1, 9, 4),)))
+
+
 def test_area_is_an_adaptive_pool():
     check(lambda x: F.interpolate(x, size=(3, 4), mode="area"), torch.randn(2, 3, 5, 6))
 

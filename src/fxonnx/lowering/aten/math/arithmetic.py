@@ -12,7 +12,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_single, number
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, number
 
 # ── one operator of the same name ──
 
@@ -50,7 +50,7 @@ for _operator in _ROUNDINGS:
 # ── sums and products ──
 
 
-@lower("aten.add", promote=SAME, runtime={"alpha"})
+@lower("aten.add", promote=SAME, runtime={"alpha"}, opmath="alpha")
 def add(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
     """x + α·y; of bools, or."""
     if dtype_of(self) is dtypes.BOOL:
@@ -58,8 +58,9 @@ def add(op: Builder, self: Tensor, other: Tensor, *, alpha: Any = 1) -> Tensor:
     return self + _scaled(op, other, alpha)
 
 
-@lower("aten.sub", promote=SAME, runtime={"alpha"})
-@lower("aten.rsub", promote=SAME, runtime={"alpha"}, rename={"self": "other", "other": "self"}, computes="y - α·x.")
+@lower("aten.sub", promote=SAME, runtime={"alpha"}, opmath="alpha")
+@lower("aten.rsub", promote=SAME, runtime={"alpha"}, opmath="alpha",
+       rename={"self": "other", "other": "self"}, computes="y - α·x.")  # fmt: skip
 def sub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     """x - α·y."""
     return self - _scaled(op, other, alpha)
@@ -77,28 +78,25 @@ def neg(op: Builder, self: Tensor) -> Tensor:
     return 0 - self if dtype_of(self).kind == "uint" else -self
 
 
-@lower("aten.rsqrt", promote=FLOAT)
+@lower("aten.rsqrt", promote=FLOAT, opmath=True)
 def rsqrt(op: Builder, self: Tensor) -> Tensor:
     """1 / √x."""
     return op.Reciprocal(op.Sqrt(self))
 
 
-@lower("aten.addcmul", promote=SAME.of("self", "tensor1", "tensor2"), runtime={"value"})
-@in_single
+@lower("aten.addcmul", promote=SAME.of("self", "tensor1", "tensor2"), runtime={"value"}, opmath=True)
 def addcmul(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y·z."""
     return self + _scaled(op, tensor1, value) * tensor2
 
 
-@lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"), runtime={"value"})
-@in_single
+@lower("aten.addcdiv", promote=FLOAT.of("self", "tensor1", "tensor2"), runtime={"value"}, opmath=True)
 def addcdiv(op: Builder, self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """x + value·y/z."""
     return self + _scaled(op, tensor1, value) / tensor2
 
 
-@lower("aten.lerp", promote=SAME.of("self", "end"), runtime={"weight"})
-@in_single
+@lower("aten.lerp", promote=SAME.of("self", "end"), runtime={"weight"}, opmath=True)
 def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
     """self + w·(end - self), computed from the nearer end, so that it is exact at both (ATen/native/Lerp.h)."""
     way = end - self
@@ -131,7 +129,7 @@ def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return self / other
 
 
-@lower("aten.div.Tensor_mode", "aten.div.Scalar_mode", runtime={"other"})
+@lower("aten.div.Tensor_mode", "aten.div.Scalar_mode", runtime={"other"}, opmath=True)
 def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """x / y, rounded towards zero ("trunc") or down ("floor"); not rounded, integers divide as floats."""
     operands = {"self": self, "other": other}
@@ -140,15 +138,13 @@ def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None
     return body(op, **operands)
 
 
-@in_single
 def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded towards zero: what ONNX's Div does to integers."""
     quotient = self / other
     return trunc(op, quotient) if dtype_of(self).is_float else quotient
 
 
-@lower("aten.floor_divide", promote=SAME)
-@in_single
+@lower("aten.floor_divide", promote=SAME, opmath=True)
 def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded down.
 
@@ -236,7 +232,7 @@ def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
     return op.Where(op.And(y < 0, op.Not(op.Equal(op.Abs(x), 1))), 0, result)
 
 
-@lower("aten.ldexp", promote=FLOAT)
+@lower("aten.ldexp", promote=FLOAT, opmath=True)
 def ldexp(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x·2ʸ."""
     return self * number(op, 2, self) ** other
@@ -308,7 +304,7 @@ def frac(op: Builder, self: Tensor) -> Tensor:
     return op.Mod(self, 1, fmod=1)
 
 
-@lower("aten.round.decimals")
+@lower("aten.round.decimals", opmath=True)
 def round_decimals(op: Builder, self: Tensor, *, decimals: int = 0) -> Tensor:
     """x rounded to so many decimals, halves to even: scaled, rounded and scaled back, as torch does. Integers stay."""
     if not dtype_of(self).is_float:

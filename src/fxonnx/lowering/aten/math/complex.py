@@ -18,6 +18,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.infer import broadcast
+from fxonnx.lowering.aten.math.reduction import mean
 from fxonnx.lowering.aten.math.special import atan2
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
@@ -214,6 +215,8 @@ def reduced(
     """Σx, or Σx / n."""
     x = whole(op, self)
     axes = axes_of(dim, len(x.shape) - 1)
+    if operator == "ReduceMean" and axes:
+        return mean(op, x, axes, keepdim)
     return getattr(op, operator)(x, axes, keepdims=int(keepdim)) if axes else x
 
 

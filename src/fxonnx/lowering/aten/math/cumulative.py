@@ -48,14 +48,14 @@ def _scanned(op: Builder, x: Tensor, dim: int, start: float, step: Callable[...,
     return transpose(op, values, order)
 
 
-@lower("aten.cumprod")
+@lower("aten.cumprod", opmath=True)
 def cumprod_scanned(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """Running products along `dim`, before ONNX had an operator for them."""
     x = summable(op, self, dtype)
     return _scanned(op, x, dim, 1, lambda inner, so_far, element: so_far * element) if x.shape else x
 
 
-@lower("aten.logcumsumexp", promote=FLOAT.of("self"))
+@lower("aten.logcumsumexp", promote=FLOAT.of("self"), opmath=True)
 def logcumsumexp(op: Builder, self: Tensor, dim: int) -> Tensor:
     """log of the running sums of exp(x) along `dim`."""
     return _scanned(op, self, dim, -math.inf, _log_add_exp) if self.shape else self

@@ -16,7 +16,7 @@ from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import extremum
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, full, in_single, number
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, full, number
 
 _LARGEST_ADJUGATE = 3  # rows; longer formulas are neither short nor accurate
 _NEXT, _PREVIOUS = [1, 2, 0], [2, 0, 1]  # of three places, in a circle
@@ -42,7 +42,6 @@ def norm_along(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool)
     return _power_norm(op, x, p, axes, keepdim)
 
 
-@in_single
 def _power_norm(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool) -> Tensor:
     powers = op.ReduceSum(op.Abs(x) ** number(op, p, x), axes, keepdims=keepdim)
     return powers ** number(op, 1.0 / p, x)
@@ -53,10 +52,10 @@ def _count_nonzero(op: Builder, x: Tensor, axes: list[int], keepdim: bool) -> Te
     return op.ReduceSum(ones, axes, keepdims=keepdim) if axes else ones
 
 
-@lower("aten.linalg_vector_norm", given={"of_matrices": False})
-@lower("aten.norm", rename={"p": "ord"}, given={"of_matrices": False})
-@lower("aten.frobenius_norm", given={"ord": 2, "of_matrices": False})
-@lower("aten.linalg_norm")
+@lower("aten.linalg_vector_norm", given={"of_matrices": False}, opmath=True)
+@lower("aten.norm", rename={"p": "ord"}, given={"of_matrices": False}, opmath=True)
+@lower("aten.frobenius_norm", given={"ord": 2, "of_matrices": False}, opmath=True)
+@lower("aten.linalg_norm", opmath=True)
 def norm(
     op: Builder, self: Tensor, ord: Any = None, dim: int | Sequence[int] | None = None,
     keepdim: bool = False, *, dtype: DType | None = None, of_matrices: bool = True,
@@ -71,7 +70,7 @@ def norm(
     return norm_along(op, self if dtype is None else cast(op, self, dtype), 2 if ord is None else ord, axes, keepdim)
 
 
-@lower("aten.linalg_matrix_norm")
+@lower("aten.linalg_matrix_norm", opmath=True)
 def matrix_norm(
     op: Builder,
     self: Tensor,
@@ -99,14 +98,14 @@ def matrix_norm(
 # ── distances ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.dist", promote=FLOAT)
+@lower("aten.dist", promote=FLOAT, opmath=True)
 def dist(op: Builder, self: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of a difference."""
     difference = self - other
     return norm_along(op, difference, p, list(range(len(difference.shape))), keepdim=False)
 
 
-@lower("aten.pairwise_distance", promote=SAME.of("x1", "x2"))
+@lower("aten.pairwise_distance", promote=SAME.of("x1", "x2"), opmath=True)
 def pairwise_distance(
     op: Builder, x1: Tensor, x2: Tensor, p: float = 2, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -116,7 +115,7 @@ def pairwise_distance(
     return norm_along(op, difference + number(op, eps, difference), p, [len(difference.shape) - 1], keepdim)
 
 
-@lower("aten.cosine_similarity", promote=FLOAT.of("x1", "x2"))
+@lower("aten.cosine_similarity", promote=FLOAT.of("x1", "x2"), opmath=True)
 def cosine_similarity(op: Builder, x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Σ (x1 / max(|x1|, ε)) (x2 / max(|x2|, ε)) along `dim`."""
     shape = broadcast(x1.shape, x2.shape)
@@ -134,7 +133,7 @@ def _size_along(x: Tensor, axis: int) -> Dim:
     return x.shape[axis] if -axis <= len(x.shape) else 1
 
 
-@lower("aten.pdist", "aten._pdist_forward")
+@lower("aten.pdist", "aten._pdist_forward", opmath=True)
 def pdist(op: Builder, self: Tensor, p: float = 2) -> Tensor:
     """The p-norm distance of every pair of rows."""
     count = self.shape[0]
@@ -153,13 +152,13 @@ def det(op: Builder, self: Tensor) -> Tensor:
     return op.Det(self)
 
 
-@lower("aten.logdet")
+@lower("aten.logdet", opmath=True)
 def logdet(op: Builder, self: Tensor) -> Tensor:
     """The logarithm of each determinant: NaN where that is negative."""
     return op.Log(op.Det(self))
 
 
-@lower("aten.slogdet", "aten.linalg_slogdet", rename={"A": "self"})
+@lower("aten.slogdet", "aten.linalg_slogdet", rename={"A": "self"}, opmath=True)
 def slogdet(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
     """The sign of each determinant, and the logarithm of its absolute value."""
     value = op.Det(self)
@@ -174,9 +173,11 @@ def trace(op: Builder, self: Tensor) -> Tensor:
     return op.ReduceSum(op.Where(diagonal, wide, number(op, 0, wide)), keepdims=0)
 
 
-@lower("aten.linalg_cross", promote=SAME)
+@lower("aten.linalg_cross", opmath=True)
 def linalg_cross(op: Builder, self: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three along `dim`."""
+    if dtype_of(self) is not dtype_of(other):
+        raise Unsupported(f"a cross product of {dtype_of(self)} and {dtype_of(other)}: torch's kernel refuses it, too")
     rank = max(len(self.shape), len(other.shape))
     axis = axis_of(dim, rank) - rank
 
@@ -186,7 +187,7 @@ def linalg_cross(op: Builder, self: Tensor, other: Tensor, *, dim: int = -1) -> 
     return turned(self, _NEXT) * turned(other, _PREVIOUS) - turned(self, _PREVIOUS) * turned(other, _NEXT)
 
 
-@lower("aten.cross", promote=SAME)
+@lower("aten.cross", opmath=True)
 def cross(op: Builder, self: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product along `dim`, by default the first axis of size 3."""
     axis = self.shape.index(3) if dim is None else dim
@@ -207,7 +208,7 @@ def matrix_power(op: Builder, self: Tensor, n: int) -> Tensor:
     return square @ self if n % 2 else square
 
 
-@lower("aten.inverse", "aten.linalg_inv", rename={"A": "self"})
+@lower("aten.inverse", "aten.linalg_inv", rename={"A": "self"}, opmath=True)
 def inverse(op: Builder, self: Tensor) -> Tensor:
     """The inverse of each matrix of up to 3 rows: its adjugate over its determinant."""
     size = self.shape[-1]
@@ -218,7 +219,7 @@ def inverse(op: Builder, self: Tensor) -> Tensor:
     return _adjugate(op, self, size) / op.Unsqueeze(op.Det(self), [-1, -2])
 
 
-@lower("aten.linalg_inv_ex", rename={"A": "self"}, ignore={"check_errors"})
+@lower("aten.linalg_inv_ex", rename={"A": "self"}, ignore={"check_errors"}, opmath=True)
 def inverse_unchecked(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
     """(the inverse, zeros: no matrix is said to be singular)."""
     return inverse(op, self), full(op, self.shape[:-2], 0, dtypes.INT32)

@@ -14,17 +14,25 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product
 from fxonnx.lowering.aten.math.contraction import Operand, contract, contract_all, parse_equation
 from fxonnx.lowering.aten.math.linalg import norm_along
+from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number, reshape
 
 _MATRIX_PRODUCT_ABOVE = 25  # rows; of more, torch computes Euclidean distances by a product (ATen/native/Distance.cpp)
 
 
 @lower("aten.linear")
 def linear(op: Builder, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b: one Gemm for a matrix, MatMul over the last axis for any other rank."""
-    if len(input.shape) == 2 and len(weight.shape) == 2 and dtype_of(input).is_float:
+    """x Wᵀ + b: one Gemm for a matrix, MatMul over the last axis for any other rank.
+
+    Of narrow floats with a bias one Gemm of all rows, too: it rounds once, as torch does.
+    """
+    is_matrix, dtype = len(weight.shape) == 2, dtype_of(input)
+    if len(input.shape) == 2 and is_matrix and dtype.is_float:
         return op.Gemm(input, weight, bias, transB=1)
+    if bias is not None and is_matrix and dtype.is_float and dtype.bits < 32:
+        rows = reshape(op, input, (product(input.shape[:-1]), input.shape[-1]))
+        return reshape(op, op.Gemm(rows, weight, bias, transB=1), (*input.shape[:-1], weight.shape[0]))
     result = input @ (op.Transpose(weight, perm=[1, 0]) if len(weight.shape) == 2 else weight)
     return result if bias is None else result + bias
 
@@ -38,7 +46,7 @@ def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return self @ other
 
 
-@lower("aten.vdot", "aten.inner")
+@lower("aten.vdot", "aten.inner", promote=SAME)
 def vdot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """The inner product over the last axis of both; of two real vectors their dot product."""
     if not self.shape or not other.shape:
@@ -51,14 +59,14 @@ def vdot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return contract(op, Operand(self, left + letters[-1]), Operand(other, right + letters[-1]), left + right).tensor
 
 
-@lower("aten.linalg_vecdot")
+@lower("aten.linalg_vecdot", opmath=True)
 def linalg_vecdot(op: Builder, x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """sum(x * y) along `dim`, the other axes broadcast."""
     rank = max(len(x.shape), len(y.shape))
     return op.ReduceSum(x * y, [axis_of(dim, rank)], keepdims=0)
 
 
-@lower("aten.outer", "aten.ger")
+@lower("aten.outer", "aten.ger", promote=SAME.of("self", "vec2"))
 def outer(op: Builder, self: Tensor, vec2: Tensor) -> Tensor:
     """Every product of an element of one vector and one of the other."""
     return op.Unsqueeze(self, [1]) * vec2
@@ -76,20 +84,20 @@ def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float 
     return op.Gemm(mat1, mat2, addend, alpha=None if alpha == 1 else alpha, beta=None if beta in (0, 1) else beta)
 
 
-@lower("aten.baddbmm", rename={"batch1": "mat1", "batch2": "mat2"})
-@lower("aten.addmv", rename={"mat": "mat1", "vec": "mat2"}, computes="β·self + α·(mat vec).")
+@lower("aten.baddbmm", rename={"batch1": "mat1", "batch2": "mat2"}, opmath=True)
+@lower("aten.addmv", rename={"mat": "mat1", "vec": "mat2"}, computes="β·self + α·(mat vec).", opmath=True)
 def baddbmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·(mat1 mat2), pair by pair."""
     return _scaled_sum(op, self, mat1 @ mat2, beta, alpha)
 
 
-@lower("aten.addbmm")
+@lower("aten.addbmm", opmath=True)
 def addbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·Σ (batch1 batch2) over the pairs."""
     return _scaled_sum(op, self, op.ReduceSum(batch1 @ batch2, [0], keepdims=0), beta, alpha)
 
 
-@lower("aten.addr")
+@lower("aten.addr", promote=SAME.of("self", "vec1", "vec2"), opmath=True)
 def addr(op: Builder, self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β·self + α·(vec1 ⊗ vec2)."""
     return _scaled_sum(op, self, outer(op, vec1, vec2), beta, alpha)
@@ -125,7 +133,7 @@ def tensordot(op: Builder, self: Tensor, other: Tensor, dims_self: Sequence[int]
     return cast(op, product, dtype_of(self))  # where einsum sums integers in int64
 
 
-@lower("aten.bilinear")
+@lower("aten.bilinear", opmath=True)
 def bilinear(op: Builder, input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1ᵀ W_k x2 + b_k for every k, over the last axes."""
     leading = _letters(len(input1.shape) - 1)
@@ -160,7 +168,7 @@ def _letters(count: int) -> str:
 # ── distances ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.cdist", "aten._cdist_forward")
+@lower("aten.cdist", "aten._cdist_forward", opmath=True)
 def cdist(op: Builder, x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
     """The p-norm distance of every row of `x1` to every row of `x2`."""
     if p == 2 and compute_mode != 2 and (compute_mode == 1 or _many_rows(x1) or _many_rows(x2)):

@@ -18,7 +18,7 @@ from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.aten.tensor.shape import without
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, full, number, widened
+from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, full, may_be_zero, number
 
 Axes = int | Sequence[int] | None
 
@@ -57,12 +57,15 @@ def sum_(
     return reduced(op, operator, summable(op, self, dtype), dim, keepdim)
 
 
-@lower("aten.mean")
-def mean(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """Σx / n; NaN of nothing."""
+@lower("aten.mean", opmath=True)
+def mean(op: Any, self: Any, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Any:
+    """Σx / n; NaN of nothing, of which ONNX Runtime's ReduceMean is 0: where a size may be 0 it is written out."""
     x = summable(op, self, dtype)
-    result = reduced(op, "ReduceMean", x, dim, keepdim)
-    return result if count(x, dim) != 0 else result / number(op, 0, x)
+    size = count(x, dim)
+    if not may_be_zero(op, size):
+        return reduced(op, "ReduceMean", x, dim, keepdim)
+    divisor = number(op, size, x) if isinstance(size, int) else cast(op, op.size(size), dtype_of(x))
+    return reduced(op, "ReduceSum", x, dim, keepdim) / divisor
 
 
 @lower("aten.nansum")
@@ -72,7 +75,7 @@ def nansum(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, d
     return sum_(op, x, dim, keepdim, dtype)
 
 
-@lower("aten.nanmean")
+@lower("aten.nanmean", opmath=True)
 def nanmean(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """Σx / n over what is not NaN."""
     valid = cast(op, op.Not(op.IsNaN(self)), dtype or dtype_of(self))
@@ -176,31 +179,26 @@ def _mean_over(op: Any, x: Any, dim: Axes, correction: float, keepdim: bool) -> 
     return reduced(op, "ReduceSum", x, dim, keepdim) / free
 
 
-@lower("aten.var", given={"root": False, "with_mean": False})
-@lower("aten.std", given={"root": True, "with_mean": False})
-@lower("aten.var_mean", given={"root": False, "with_mean": True})
-@lower("aten.std_mean", given={"root": True, "with_mean": True})
+@lower("aten.var", given={"root": False, "with_mean": False}, opmath=True)
+@lower("aten.std", given={"root": True, "with_mean": False}, opmath=True)
+@lower("aten.var_mean", given={"root": False, "with_mean": True}, opmath=True)
+@lower("aten.std_mean", given={"root": True, "with_mean": True}, opmath=True)
 def moments(
     op: Builder, self: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False,
     correction: float | None = None, *, root: bool, with_mean: bool,
 ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
-    """Σ(x - mean)² / max(n - correction, 0), or its root, and the mean; the correction is 1 unless biased.
-
-    Narrow floats are computed in float32 and rounded once, as in torch.
-    """
-    kind, x = dtype_of(self), widened(op, self)
-    center = mean(op, x, dim, True)
-    deviation = x - center
+    """Σ(x - mean)² / max(n - correction, 0), or its root, and the mean; the correction is 1 unless biased."""
+    center = mean(op, self, dim, True)
+    deviation = self - center
     free = float(unbiased) if correction is None else correction
     variance = _mean_over(op, deviation * deviation, dim, free, keepdim)
-    spread = cast(op, op.Sqrt(variance) if root else variance, kind)
+    spread = op.Sqrt(variance) if root else variance
     if not with_mean:
         return spread
-    center = cast(op, center, kind)
     return spread, center if keepdim or not center.shape else without(op, center, axes_of(dim, len(center.shape)))
 
 
-@lower("aten.logsumexp", promote=FLOAT)
+@lower("aten.logsumexp", promote=FLOAT, opmath=True)
 def logsumexp(op: Builder, self: Tensor, dim: Axes, keepdim: bool = False) -> Tensor:
     """log(Σ exp(x))."""
     return reduced(op, "ReduceLogSumExp", self, dim, keepdim)

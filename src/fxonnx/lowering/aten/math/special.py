@@ -16,20 +16,18 @@ from fxonnx.ir.control import record_loop
 from fxonnx.lowering.aten.math.arithmetic import direction, is_negative
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, in_single, number
+from fxonnx.lowering.vocabulary import cast, dtype_of, number
 
 # ── exponentials and logarithms ──
 
 
-@lower("aten.expm1", promote=FLOAT)
-@in_single
+@lower("aten.expm1", promote=FLOAT, opmath=True)
 def expm1(op: Builder, self: Tensor) -> Tensor:
     """exp(x) - 1 = tanh(x/2)·(exp(x) + 1), which keeps small x."""
     return op.Tanh(self * 0.5) * (op.Exp(self) + 1.0)
 
 
-@lower("aten.log1p", promote=FLOAT)
-@in_single
+@lower("aten.log1p", promote=FLOAT, opmath=True)
 def log1p(op: Builder, self: Tensor) -> Tensor:
     """log(1 + x) + (x - ((1 + x) - 1)) / (1 + x): the second term is what rounding 1 + x lost.
 
@@ -41,38 +39,34 @@ def log1p(op: Builder, self: Tensor) -> Tensor:
     return op.Where(op.Equal(kept, self), logarithm, logarithm + (self - kept) / total)
 
 
-@lower("aten.exp2", promote=FLOAT)
+@lower("aten.exp2", promote=FLOAT, opmath=True)
 def exp2(op: Builder, self: Tensor) -> Tensor:
     """2ˣ."""
     return number(op, 2, self) ** self
 
 
-@lower("aten.log2", promote=FLOAT, given={"base": 2})
-@lower("aten.log10", promote=FLOAT, given={"base": 10})
-@in_single
+@lower("aten.log2", promote=FLOAT, given={"base": 2}, opmath=True)
+@lower("aten.log10", promote=FLOAT, given={"base": 10}, opmath=True)
 def log(op: Builder, self: Tensor, base: int) -> Tensor:
     """log(x) / log(base); a quotient, not a product, gives integers for powers of two."""
     return op.Log(self) / math.log(base)
 
 
-@lower("aten.logaddexp", promote=FLOAT, given={"unit": 1.0})
-@lower("aten.logaddexp2", promote=FLOAT, given={"unit": math.log(2)})
-@in_single
+@lower("aten.logaddexp", promote=FLOAT, given={"unit": 1.0}, opmath=True)
+@lower("aten.logaddexp2", promote=FLOAT, given={"unit": math.log(2)}, opmath=True)
 def logaddexp(op: Builder, self: Tensor, other: Tensor, unit: float) -> Tensor:
     """log(exp(x) + exp(y)) = max(x, y) + log(1 + exp(-|x - y|)); equal infinities stay. To base 2, by log 2 as unit."""
     difference = op.Where(op.Equal(self, other), 0.0, op.Abs(self - other))
     return op.Max(self, other) + log1p(op, op.Exp(difference * -unit)) / unit
 
 
-@lower("aten.xlogy", promote=FLOAT)
-@in_single
+@lower("aten.xlogy", promote=FLOAT, opmath=True)
 def xlogy(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x·log(y), and 0 where x is 0 unless y is NaN."""
     return _times(op, self, op.Log(other), other)
 
 
-@lower("aten.special_xlog1py", promote=FLOAT)
-@in_single
+@lower("aten.special_xlog1py", promote=FLOAT, opmath=True)
 def xlog1py(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x·log(1 + y), and 0 where x is 0 unless y is NaN."""
     return _times(op, self, log1p(op, other), other)
@@ -82,15 +76,13 @@ def _times(op: Builder, x: Tensor, logarithm: Tensor, y: Tensor) -> Tensor:
     return op.Where(op.And(op.Equal(x, 0.0), op.Not(op.IsNaN(y))), 0.0, x * logarithm)
 
 
-@lower("aten.special_entr", promote=FLOAT)
-@in_single
+@lower("aten.special_entr", promote=FLOAT, opmath=True)
 def entr(op: Builder, self: Tensor) -> Tensor:
     """-x·log(x); 0 at 0, -inf below."""
     return op.Where(op.Equal(self, 0.0), 0.0, op.Where(self < 0.0, -math.inf, -(self * op.Log(self))))
 
 
-@lower("aten.logit", promote=FLOAT.of("self"))
-@in_single
+@lower("aten.logit", promote=FLOAT.of("self"), opmath=True)
 def logit(op: Builder, self: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), x first bounded to [eps, 1 - eps] when eps is given."""
     bounded = self if eps is None else op.Clip(self, float(eps), 1 - float(eps))
@@ -100,8 +92,7 @@ def logit(op: Builder, self: Tensor, eps: float | None = None) -> Tensor:
 # ── lengths and angles ──
 
 
-@lower("aten.hypot", promote=FLOAT)
-@in_single
+@lower("aten.hypot", promote=FLOAT, opmath=True)
 def hypot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """√(x² + y²) without overflow: the longer side times √(1 + (shorter / longer)²).
 
@@ -114,8 +105,7 @@ def hypot(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return op.Where(op.Or(op.IsInf(self), op.IsInf(other)), math.inf, length)
 
 
-@lower("aten.atan2", "aten.arctan2", promote=FLOAT)
-@in_single
+@lower("aten.atan2", "aten.arctan2", promote=FLOAT, opmath=True)
 def atan2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """The angle of the point (other, self), from -π to π, in all quadrants.
 
@@ -128,8 +118,7 @@ def atan2(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return angle * direction(op, self)
 
 
-@lower("aten.sinc", "aten.special_sinc", promote=FLOAT)
-@in_single
+@lower("aten.sinc", "aten.special_sinc", promote=FLOAT, opmath=True)
 def sinc(op: Builder, self: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0."""
     angle = self * math.pi
@@ -144,8 +133,7 @@ _ERFC = (
 )  # fmt: skip
 
 
-@lower("aten.erfc", "aten.special_erfc", promote=FLOAT)
-@in_single
+@lower("aten.erfc", "aten.special_erfc", promote=FLOAT, opmath=True)
 def erfc(op: Builder, self: Tensor) -> Tensor:
     """1 - erf(x); in float32 by a formula that keeps the tail, where the difference would be 0."""
     if dtype_of(self) is dtypes.FLOAT64:
@@ -154,8 +142,7 @@ def erfc(op: Builder, self: Tensor) -> Tensor:
     return op.Where(self < 0.0, 2.0 - tail, tail)
 
 
-@lower("aten.special_erfcx", promote=FLOAT)
-@in_single
+@lower("aten.special_erfcx", promote=FLOAT, opmath=True)
 def erfcx(op: Builder, self: Tensor) -> Tensor:
     """exp(x²)·erfc(x)."""
     _needs_single(self, "erfcx")
@@ -181,8 +168,7 @@ _ERFINV_TAIL = (
 )  # fmt: skip
 
 
-@lower("aten.erfinv", "aten.special_erfinv", promote=FLOAT)
-@in_single
+@lower("aten.erfinv", "aten.special_erfinv", promote=FLOAT, opmath=True)
 def erfinv(op: Builder, self: Tensor) -> Tensor:
     """The inverse of erf, in float32."""
     _needs_single(self, "erfinv")
@@ -315,11 +301,10 @@ _BESSEL = (
 # fmt: on
 
 
-@lower("aten.i0", "aten.special_i0", "aten.special_modified_bessel_i0", promote=FLOAT, given={"order": 0})
-@lower("aten.special_i0e", promote=FLOAT, given={"order": 0, "scaled": True})
-@lower("aten.special_i1", "aten.special_modified_bessel_i1", promote=FLOAT, given={"order": 1})
-@lower("aten.special_i1e", promote=FLOAT, given={"order": 1, "scaled": True})
-@in_single
+@lower("aten.i0", "aten.special_i0", "aten.special_modified_bessel_i0", promote=FLOAT, given={"order": 0}, opmath=True)
+@lower("aten.special_i0e", promote=FLOAT, given={"order": 0, "scaled": True}, opmath=True)
+@lower("aten.special_i1", "aten.special_modified_bessel_i1", promote=FLOAT, given={"order": 1}, opmath=True)
+@lower("aten.special_i1e", promote=FLOAT, given={"order": 1, "scaled": True}, opmath=True)
 def bessel(op: Builder, self: Tensor, order: int, scaled: bool = False) -> Tensor:
     """The modified Bessel function of the first kind of an order, in float32; scaled, times exp(-|x|)."""
     _needs_single(self, "a modified Bessel function")

@@ -6,7 +6,7 @@ from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, in_single, like_self, number, reshape
+from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, like_self, number, reshape
 
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -26,21 +26,19 @@ def sigmoid(op: Builder, self: Tensor) -> Tensor:
     return op.Sigmoid(self)
 
 
-@lower("aten.log_sigmoid", promote=FLOAT)
-@in_single
+@lower("aten.log_sigmoid", promote=FLOAT, opmath=True)
 def log_sigmoid(op: Builder, self: Tensor) -> Tensor:
     """log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|)), which does not overflow."""
     return op.Min(self, number(op, 0, self)) - op.Log(op.Exp(-op.Abs(self)) + 1.0)
 
 
-@lower("aten.silu", promote=FLOAT)
+@lower("aten.silu", promote=FLOAT, opmath=True)
 def silu(op: Builder, self: Tensor) -> Tensor:
     """x·sigmoid(x), also called swish. Elfwing et al. 2017. Runtimes fuse the pair; few have a Swish kernel."""
     return self * op.Sigmoid(self)
 
 
-@lower("aten.mish", promote=FLOAT)
-@in_single
+@lower("aten.mish", promote=FLOAT, opmath=True)
 def mish(op: Builder, self: Tensor) -> Tensor:
     """x·tanh(softplus(x)). Misra 2019.
 
@@ -53,8 +51,7 @@ def mish(op: Builder, self: Tensor) -> Tensor:
     return self * (numerator / (numerator + 2.0))
 
 
-@lower("aten.softplus", promote=FLOAT)
-@in_single
+@lower("aten.softplus", promote=FLOAT, opmath=True)
 def softplus(op: Builder, self: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(βx)) / β, the identity where βx is above the threshold.
 
@@ -69,7 +66,7 @@ def softplus(op: Builder, self: Tensor, beta: float = 1.0, threshold: float = 20
     return op.Where(scaled > float(threshold), self, smooth)
 
 
-@lower("aten.elu", promote=FLOAT.of("self"))
+@lower("aten.elu", promote=FLOAT.of("self"), opmath=True)
 def elu(op: Builder, self: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
     """scale·(x if x > 0 else α(exp(x·input_scale) - 1)). Clevert et al. 2015."""
     if input_scale == 1:
@@ -118,7 +115,7 @@ def leaky_relu(op: Builder, self: Tensor, negative_slope: float = 0.01) -> Tenso
     return op.LeakyRelu(self, alpha=float(negative_slope))
 
 
-@lower("aten.prelu", "aten._prelu_kernel")
+@lower("aten.prelu", "aten._prelu_kernel", opmath=True)
 def prelu(op: Builder, self: Tensor, weight: Tensor) -> Tensor:
     """max(x, 0) + w·min(x, 0), w one number or one per channel (axis 1). He et al. 2015.
 
@@ -138,13 +135,13 @@ def hardsigmoid(op: Builder, self: Tensor) -> Tensor:
     return op.HardSigmoid(self, alpha=1 / 6, beta=0.5)
 
 
-@lower("aten.hardswish", promote=FLOAT)
+@lower("aten.hardswish", promote=FLOAT, opmath=True)
 def hardswish(op: Builder, self: Tensor) -> Tensor:
     """x·hardsigmoid(x). Howard et al. 2019. Runtimes have a kernel for the product, not for HardSwish."""
     return self * op.HardSigmoid(self, alpha=1 / 6, beta=0.5)
 
 
-@lower("aten.softshrink")
+@lower("aten.softshrink", opmath=True)
 def softshrink(op: Builder, self: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by λ, 0 within λ of it. ONNX's Shrink would turn NaN into 0."""
     return self - op.Clip(self, -float(lambd), float(lambd))
@@ -162,7 +159,7 @@ def threshold(op: Builder, self: Tensor, threshold: float, value: float) -> Tens
     return op.Where(self <= threshold, value, self)
 
 
-@lower("aten.glu")
+@lower("aten.glu", opmath=True)
 def glu(op: Builder, self: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim`, gated by the sigmoid of the second. Dauphin et al. 2016."""
     left, right = op.Split(self, axis=axis_of(dim, len(self.shape)), num_outputs=2)

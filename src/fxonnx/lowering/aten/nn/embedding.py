@@ -13,7 +13,7 @@ from fxonnx.ir.graph import constant_ints
 from fxonnx.lowering.aten.math.linalg import norm_along
 from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape, widened
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape
 
 _OF_GRADIENTS = ("scale_grad_by_freq", "sparse")
 _SUM, _MEAN, _MAX = range(3)  # torch.nn.functional.embedding_bag's modes as aten numbers them
@@ -37,8 +37,8 @@ def embedding_renorm(op: Builder, self: Tensor, indices: Tensor, max_norm: float
     return op.Where(longer, self * (max_norm / (norms + 1e-7)), self)  # torch's ε
 
 
-@lower("aten.embedding_bag", given={"counts_from_end": True}, ignore=_OF_GRADIENTS)
-@lower("aten._embedding_bag", "aten._embedding_bag_forward_only", ignore=_OF_GRADIENTS)
+@lower("aten.embedding_bag", given={"counts_from_end": True}, ignore=_OF_GRADIENTS, opmath=True)
+@lower("aten._embedding_bag", "aten._embedding_bag_forward_only", ignore=_OF_GRADIENTS, opmath=True)
 def embedding_bag(
     op: Builder, weight: Tensor, indices: Tensor, offsets: Tensor, mode: int = _SUM,
     per_sample_weights: Tensor | None = None, include_last_offset: bool = False, padding_idx: Dim | None = None,
@@ -64,7 +64,7 @@ def embedding_bag(
     bag = _bag_of_each_index(op, indices, offsets)
     if padding is not None:
         bag = op.Where(op.Equal(indices, cast(op, op.size(padding), dtype_of(indices))), op.size(count), bag)
-    return cast(op, _reduced(op, widened(op, rows), bag, count, mode), dtype_of(rows)), None, None, None
+    return _reduced(op, rows, bag, count, mode), None, None, None
 
 
 def _length_of_equal_bags(op: Builder, indices: Tensor, offsets: Tensor) -> int | None:

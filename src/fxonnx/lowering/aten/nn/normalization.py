@@ -10,13 +10,14 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, product
+from fxonnx.lowering.aten.math.reduction import mean
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape, widened
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape
 
 # ── by layer ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.layer_norm", ignore={"cudnn_enable"})
+@lower("aten.layer_norm", ignore={"cudnn_enable"}, opmath=True)
 def layer_norm(
     op: Builder,
     input: Tensor,
@@ -30,16 +31,14 @@ def layer_norm(
     return op.LayerNormalization(input, scale, bias, axis=-len(normalized_shape), epsilon=eps, stash_type=_stash(input))
 
 
-@lower("aten.rms_norm")
+@lower("aten.rms_norm", opmath=True)
 def rms_norm(
     op: Builder, input: Tensor, normalized_shape: Sequence[Dim], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """x / √(mean(x²) + ε) over the last axes, scaled. Zhang and Sennrich 2019."""
-    scale = _filled(op, normalized_shape, 1, input) if weight is None else weight
-    result = op.RMSNormalization(
-        input, scale, axis=-len(normalized_shape), epsilon=_epsilon(input, eps), stash_type=_stash(input)
-    )
-    return cast(op, result, dtype_of(input))
+    """x / √(mean(x²) + ε) over the last axes, scaled, in the dtype of x. Zhang and Sennrich 2019."""
+    scale = _filled(op, normalized_shape, 1, input) if weight is None else cast(op, weight, dtype_of(input))
+    attributes = {"axis": -len(normalized_shape), "epsilon": _epsilon(input, eps), "stash_type": _stash(input)}
+    return op.RMSNormalization(input, scale, **attributes)
 
 
 def _epsilon(x: Tensor, eps: float | None) -> float:
@@ -63,7 +62,7 @@ def _filled(op: Builder, dims: Sequence[Dim], value: float, like: Tensor) -> Any
 # ── by batch ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.batch_norm", ignore={"momentum", "cudnn_enabled"})
+@lower("aten.batch_norm", ignore={"momentum", "cudnn_enabled"}, opmath=True)
 def batch_norm(
     op: Builder,
     input: Tensor,
@@ -95,13 +94,12 @@ def _by_batch_statistics(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(result, mean, biased variance) of every channel over the batch and the spatial axes; the latter as vectors."""
     axes = [0, *range(2, len(x.shape))]
-    wide = widened(op, x)  # as torch keeps the statistics, too
-    mean = op.ReduceMean(wide, axes)
-    centred = wide - mean
-    variance = op.ReduceMean(centred * centred, axes)
-    normalized = centred / op.Sqrt(variance + number(op, eps, wide))
-    result = cast(op, _affine(op, normalized, weight, bias), dtype_of(x))
-    return result, op.Squeeze(mean, axes), op.Squeeze(variance, axes)
+    average = mean(op, x, axes, keepdim=True)
+    centred = x - average
+    variance = mean(op, centred * centred, axes, keepdim=True)
+    normalized = centred / op.Sqrt(variance + number(op, eps, x))
+    result = _affine(op, normalized, weight, bias)
+    return result, op.Squeeze(average, axes), op.Squeeze(variance, axes)
 
 
 def _affine(op: Builder, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -118,7 +116,7 @@ def _affine(op: Builder, x: Tensor, weight: Tensor | None, bias: Tensor | None) 
 # ── by group and instance ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.group_norm", ignore={"cudnn_enabled"})
+@lower("aten.group_norm", ignore={"cudnn_enabled"}, opmath=True)
 def group_norm(
     op: Builder,
     input: Tensor,
@@ -139,7 +137,7 @@ def group_norm(
     return _affine(op, normalized, weight, bias)
 
 
-@lower("aten.instance_norm", ignore={"momentum", "cudnn_enabled"})
+@lower("aten.instance_norm", ignore={"momentum", "cudnn_enabled"}, opmath=True)
 def instance_norm(
     op: Builder,
     input: Tensor,
@@ -164,46 +162,44 @@ def instance_norm(
 # ── the same with their statistics, as training and decompositions ask for them ──────────────────────────────────────
 
 
-@lower("aten.native_layer_norm")
+@lower("aten.native_layer_norm", opmath=True)
 def native_layer_norm(
     op: Builder, input: Tensor, normalized_shape: Sequence[Dim], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(layer_norm, mean, 1 / √(variance + ε)); the statistics keep the normalized axes with size 1."""
     axes = list(range(-len(normalized_shape), 0))
-    wide = widened(op, input)
-    mean = op.ReduceMean(wide, axes)
-    deviation = _inverse_deviation(op, wide - mean, axes, eps)
-    result, dtype = layer_norm(op, input, normalized_shape, weight, bias, eps), dtype_of(input)
-    return result, cast(op, mean, dtype), cast(op, deviation, dtype)
+    average = mean(op, input, axes, keepdim=True)
+    deviation = _inverse_deviation(op, input - average, axes, eps)
+    return layer_norm(op, input, normalized_shape, weight, bias, eps), average, deviation
 
 
-@lower("aten._fused_rms_norm")
+@lower("aten._fused_rms_norm", opmath=True)
 def fused_rms_norm(
     op: Builder, input: Tensor, normalized_shape: Sequence[Dim], weight: Tensor | None, eps: float | None
 ) -> tuple[Tensor, Tensor]:
     """(rms_norm, 1 / √(mean(x²) + ε))."""
     axes = list(range(-len(normalized_shape), 0))
-    wide = widened(op, input)
-    return rms_norm(op, input, normalized_shape, weight, eps), _inverse_deviation(op, wide, axes, _epsilon(input, eps))
+    return rms_norm(op, input, normalized_shape, weight, eps), _inverse_deviation(op, input, axes, _epsilon(input, eps))
 
 
-@lower("aten.native_group_norm", ignore={"N", "C", "HxW"})
+@lower("aten.native_group_norm", ignore={"N", "C", "HxW"}, opmath=True)
 def native_group_norm(
     op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, group: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(group_norm, mean, 1 / √(variance + ε)) with the statistics [N, groups]."""
     grouped = reshape(op, input, (input.shape[0], group, product(input.shape[1:]) // group))
-    mean = op.ReduceMean(grouped, [2])
-    deviation = op.Squeeze(_inverse_deviation(op, grouped - mean, [2], eps), [2])
-    return group_norm(op, input, group, weight, bias, eps), op.Squeeze(mean, [2]), deviation
+    average = mean(op, grouped, [2], keepdim=True)
+    deviation = op.Squeeze(_inverse_deviation(op, grouped - average, [2], eps), [2])
+    return group_norm(op, input, group, weight, bias, eps), op.Squeeze(average, [2]), deviation
 
 
 def _inverse_deviation(op: Builder, centred: Tensor, axes: list[int], eps: float) -> Tensor:
     """1 / √(mean(x²) + ε) along `axes`, which stay with size 1."""
-    return op.Reciprocal(op.Sqrt(op.ReduceMean(centred * centred, axes) + number(op, eps, centred)))
+    variance = mean(op, centred * centred, axes, keepdim=True)
+    return op.Reciprocal(op.Sqrt(variance + number(op, eps, centred)))
 
 
-@lower("aten._native_batch_norm_legit.no_stats", ignore={"training", "momentum"})
+@lower("aten._native_batch_norm_legit.no_stats", ignore={"training", "momentum"}, opmath=True)
 def batch_norm_without_running_statistics(
     op: Builder, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -212,7 +208,7 @@ def batch_norm_without_running_statistics(
     return result, *_saved(op, input, mean, variance, eps)
 
 
-@lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update", ignore={"momentum"})
+@lower("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update", ignore={"momentum"}, opmath=True)
 def batch_norm_without_training(
     op: Builder,
     input: Tensor,
@@ -228,7 +224,9 @@ def batch_norm_without_training(
     return result, empty, empty, full(op, [0], 0, dtypes.UINT8)
 
 
-@lower("aten._native_batch_norm_legit_functional", "aten.native_batch_norm", "aten._native_batch_norm_legit")
+@lower(
+    "aten._native_batch_norm_legit_functional", "aten.native_batch_norm", "aten._native_batch_norm_legit", opmath=True
+)
 def batch_norm_with_statistics(
     op: Builder,
     input: Tensor,
@@ -265,7 +263,7 @@ def _saved(op: Builder, x: Tensor, mean: Tensor, variance: Tensor, eps: float) -
     return cast(op, mean, dtype_of(x)), cast(op, deviation, dtype_of(x))
 
 
-@lower("aten._batch_norm_with_update_functional")
+@lower("aten._batch_norm_with_update_functional", opmath=True)
 def batch_norm_with_update(
     op: Builder,
     input: Tensor,
@@ -301,20 +299,20 @@ def _unbiased(op: Builder, variance: Tensor, x: Tensor) -> Tensor:
 # ── of weights ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten._weight_norm")
+@lower("aten._weight_norm", opmath=True)
 def weight_norm(op: Builder, v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     """g · v / |v|, the norm taken over every axis but `dim`. Salimans and Kingma 2016."""
     return weight_norm_interface(op, v, g, dim)[0]
 
 
-@lower("aten._weight_norm_interface")
+@lower("aten._weight_norm_interface", opmath=True)
 def weight_norm_interface(op: Builder, v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     """(weight norm, |v|)."""
     norm = norm_except_dim(op, v, 2, dim)
     return v * (g / norm), norm
 
 
-@lower("aten.norm_except_dim")
+@lower("aten.norm_except_dim", opmath=True)
 def norm_except_dim(op: Builder, v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     """The norm over every axis but `dim`, which stay with size 1; over all of them, to a scalar, when `dim` is -1."""
     if pow != 2:

@@ -146,7 +146,7 @@ def max_unpool(op: Builder, self: Tensor, indices: Tensor, output_size: Sequence
 # ── averages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.avg_pool1d", "aten.avg_pool2d", "aten.avg_pool3d")
+@lower("aten.avg_pool1d", "aten.avg_pool2d", "aten.avg_pool3d", opmath="divisor_override")
 def avg_pool(
     op: Builder,
     self: Tensor,
@@ -203,6 +203,7 @@ def _window_sums(op: Builder, x: Tensor, axes: Sequence[Windows], divisor: int) 
     "aten.adaptive_avg_pool3d",
     "aten._adaptive_avg_pool2d",
     "aten._adaptive_avg_pool3d",
+    opmath=True,
 )
 def adaptive_avg_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> Tensor:
     """The mean of each of `output_size` windows that cover the input, overlapping where they must."""

@@ -165,10 +165,10 @@ RECURRENCES = {
 # ── what torch calls ──
 
 
-@lower("aten.lstm.input", given={"kind": "LSTM"})
-@lower("aten.gru.input", given={"kind": "GRU"})
-@lower("aten.rnn_tanh.input", given={"kind": "RNN"})
-@lower("aten.rnn_relu.input", given={"kind": "RNN_RELU"})
+@lower("aten.lstm.input", given={"kind": "LSTM"}, opmath=True)
+@lower("aten.gru.input", given={"kind": "GRU"}, opmath=True)
+@lower("aten.rnn_tanh.input", given={"kind": "RNN"}, opmath=True)
+@lower("aten.rnn_relu.input", given={"kind": "RNN_RELU"}, opmath=True)
 def recurrent(
     op: Builder, input: Tensor, hx: Any, params: Sequence[Tensor], has_biases: bool, num_layers: int,
     dropout: float, train: bool, bidirectional: bool, batch_first: bool, *, kind: str,
@@ -180,10 +180,10 @@ def recurrent(
     return _run(op, stack, input, _states(hx), params)
 
 
-@lower("aten.lstm_cell", given={"kind": "LSTM"})
-@lower("aten.gru_cell", given={"kind": "GRU"})
-@lower("aten.rnn_tanh_cell", given={"kind": "RNN"})
-@lower("aten.rnn_relu_cell", given={"kind": "RNN_RELU"})
+@lower("aten.lstm_cell", given={"kind": "LSTM"}, opmath=True)
+@lower("aten.gru_cell", given={"kind": "GRU"}, opmath=True)
+@lower("aten.rnn_tanh_cell", given={"kind": "RNN"}, opmath=True)
+@lower("aten.rnn_relu_cell", given={"kind": "RNN_RELU"}, opmath=True)
 def cell(
     op: Builder, input: Tensor, hx: Any, w_ih: Tensor, w_hh: Tensor,
     b_ih: Tensor | None = None, b_hh: Tensor | None = None, *, kind: str,

@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from fxonnx.dtypes import BOOL, FLOAT32, FLOAT64, INT64, UINT8
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of
@@ -36,21 +39,19 @@ class Resizing:
     factor: Factor
 
     @property
-    def scale(self) -> float:
-        """How many elements one becomes."""
-        return self.factor if self.factor is not None else float(self.after / self.before)
-
-    @property
     def is_static(self) -> bool:
         """Whether both sizes are known when compiling."""
         return isinstance(self.before, int) and isinstance(self.after, int)
 
     @property
-    def by_scale(self) -> bool:
-        """Whether ⌊size · factor⌋ in float32, as ONNX computes it, is the wanted size."""
+    def scale(self) -> float | None:
+        """The float32 that ONNX's Resize is told for the factor; None where there is none that gives torch's size."""
         if self.factor is None:
-            return False
-        return not self.is_static or int(np.float32(self.before) * np.float32(self.factor)) == self.after
+            return None
+        if not self.is_static:
+            return scale_for(self.factor)
+        scale = np.float32(self.factor)
+        return float(scale) if int(np.float32(self.before) * scale) == self.after else None
 
     @property
     def by_size(self) -> bool:
@@ -58,6 +59,46 @@ class Resizing:
         return self.after is not None and (
             self.factor is None or (self.is_static and self.before * self.factor == self.after)
         )
+
+    @property
+    def ratio(self) -> float | None:
+        """How many elements one becomes, where that is known when compiling."""
+        if self.factor is not None:
+            return self.factor
+        if self.is_static:
+            return float(self.after / self.before)
+        for whole in range(1, _LARGEST_RATIO):
+            if self.after == self.before * whole:
+                return float(whole)
+            if self.before == self.after * whole:
+                return 1 / whole
+        return None
+
+
+_LARGEST_RATIO = 65
+_SIZES = np.arange(1, 2**13)  # for which a scale is tried that any size may meet
+_POSITIONS = np.arange(2**16)
+
+
+@cache
+def scale_for(factor: float) -> float | None:
+    """A float32 s next to the factor with ⌊size · s⌋ in float32, as ONNX computes it, always ⌊size · factor⌋ in double,
+    as torch does (90 · 0.7 is 63 in double, and less than 63 in float32)."""
+    nearest = np.float32(factor)
+    wanted = np.floor(_SIZES * factor)
+    for scale in (nearest, np.nextafter(nearest, np.float32(np.inf)), np.nextafter(nearest, np.float32(0))):
+        if np.array_equal(np.floor(_SIZES.astype(np.float32) * scale), wanted):
+            return float(scale)
+    return None
+
+
+@cache
+def enclosing_scale(factor: float) -> float:
+    """A float32 next to the factor by which no size of ONNX's is less than torch's: what is more can be cut off."""
+    scale, wanted = np.float32(factor), np.floor(_SIZES * factor)
+    while np.any(np.floor(_SIZES.astype(np.float32) * scale) < wanted):
+        scale = np.nextafter(scale, np.float32(np.inf))
+    return float(scale)
 
 
 def plan(x: Tensor, sizes: Sequence[Dim] | None, factors: Sequence[Factor]) -> list[Resizing]:
@@ -91,11 +132,17 @@ def _factors(x: Tensor, factors: Sequence[float] | None, *named: Factor) -> list
 
 def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any) -> Tensor:
     """Resize of the spatial axes: by constant scales where the factors were given, by sizes otherwise."""
-    if all(axis.by_scale for axis in axes):
-        return op.Resize(x, None, [1.0, 1.0, *(axis.factor for axis in axes)], **attributes)
+    if all(axis.scale for axis in axes):
+        return op.Resize(x, None, [1.0, 1.0, *(axis.scale for axis in axes)], **attributes)
     if all(axis.by_size for axis in axes):
         return op.Resize(x, None, None, (*x.shape[:2], *(axis.after for axis in axes)), **attributes)
-    raise Unsupported(f"a resize by the factors {[axis.factor for axis in axes]} to sizes that are not their products")
+    if any(axis.factor is None for axis in axes):
+        raise Unsupported("a resize of some axes by factors, and of others to sizes that are known when the model runs")
+    result = op.Resize(x, None, [1.0, 1.0, *(enclosing_scale(axis.factor) for axis in axes)], **attributes)
+    for number, axis in enumerate(axes, start=2):
+        _, after = _sizes(op, axis)
+        result = op.Slice(result, [0], op.Reshape(after, [1]), [number])
+    return result
 
 
 # ── nearest ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -109,36 +156,141 @@ def upsample_nearest(
     op: Builder, self: Tensor, output_size: Sequence[Dim] | None, scales: Factor = None, scales_d: Factor = None,
     scales_h: Factor = None, scales_w: Factor = None, scale_factors: Sequence[float] | None = None, *, exact: bool,
 ) -> Tensor:  # fmt: skip
-    """The element at ⌊i / scale⌋; exact, at ⌊(i + ½) / scale⌋, the one whose centre is nearest."""
+    """The element at ⌊i / scale⌋; exact, at ⌊(i + ½) / scale⌋, the one whose centre is nearest.
+
+    Resize where it reads the elements that torch does; where it does not, they are gathered, several times as slow.
+    Which of both is asked when the model runs, where the sizes are known only then and have no known ratio.
+    """
     axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
-    if exact or all(map(_reads_like_onnx, axes)):
-        coordinates, rounding = ("half_pixel", "round_prefer_ceil") if exact else ("asymmetric", "floor")
-        attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
-        return _resized(op, self, axes, mode="nearest", **attributes)
-    x = self
-    for number, axis in enumerate(axes, start=2):
-        x = op.Gather(x, _nearest(axis), axis=number) if axis.before != axis.after else x
+    is_said = all(axis.scale for axis in axes) or all(axis.by_size for axis in axes)
+    unsure = [axis for axis in axes if not _reads_like_onnx(axis, exact)]
+    if is_said and not unsure:
+        return _resized_to_nearest(op, self, axes, exact)
+    changed = {number: axis for number, axis in enumerate(axes, start=2) if axis.before != axis.after}
+    read = {number: _nearest(op, axis, exact) for number, axis in changed.items()}
+    if not is_said or any(axis.is_static for axis in unsure):
+        return _gathered(op, self, read)
+    return record_if(
+        op,
+        _reads_alike(op, axes, read, exact),
+        lambda inner: [_resized_to_nearest(inner, inner.use(self.value), axes, exact)],
+        lambda inner: [_gathered(inner, inner.use(self.value), read)],
+    )[0]
+
+
+def _resized_to_nearest(op: Builder, x: Tensor, axes: Sequence[Resizing], exact: bool) -> Tensor:
+    coordinates, rounding = ("half_pixel", "round_prefer_ceil") if exact else ("asymmetric", "floor")
+    attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
+    return _resized(op, x, axes, mode="nearest", **attributes)
+
+
+def _gathered(op: Builder, x: Tensor, read: Mapping[int, Tensor]) -> Tensor:
+    """The elements named along some axes."""
+    for number, indices in read.items():
+        x = op.Gather(x, indices, axis=number)
     return x
 
 
-def _reads_like_onnx(axis: Resizing) -> bool:
-    """Whether rounding in float32 leads Resize to the elements that torch reads; assumed where sizes are not known."""
-    if not axis.is_static:
-        return True
-    positions = np.arange(axis.after, dtype=np.float32)
-    by_onnx = np.minimum(np.floor(positions / np.float32(axis.scale)).astype(np.int64), axis.before - 1)
-    return np.array_equal(by_onnx, _nearest(axis))
+def _reads_alike(op: Builder, axes: Sequence[Resizing], read: Mapping[int, Tensor], exact: bool) -> Tensor:
+    """Whether Resize would read the same elements along all axes, of sizes that are known when the model runs."""
+    flags = [op.Cast(_is_read_by_resize(op, axes[number - 2], read[number], exact), to=UINT8) for number in read]
+    return op.Cast(op.ReduceMin(flags[0] if len(flags) == 1 else op.Concat(*flags, axis=0), keepdims=0), to=BOOL)
 
 
-def _nearest(axis: Resizing) -> np.ndarray:
-    """The elements that torch reads (ATen/native/UpSample.h, `nearest_idx`)."""
+def _reads_like_onnx(axis: Resizing, exact: bool) -> bool:
+    """Whether rounding in float32 leads Resize to the elements that torch reads, at every size that the axis may have.
+
+    Of sizes that are not known when compiling that takes a known ratio: 14 to 2 is read by a step of 7 in torch, and
+    by 1 / (1 / 7), a little less, in ONNX. (ONNX Runtime copies a tensor that keeps all sizes, whatever the factor.)
+    """
+    if axis.is_static:
+        scale = axis.scale or float(np.float32(axis.after) / np.float32(axis.before))
+        wanted = _nearest_of_static(axis, exact)
+        read = np.clip(_read_by_onnx(np.arange(axis.after), scale, exact), 0, axis.before - 1)
+        is_copied = axis.before != axis.after or np.array_equal(wanted, np.arange(axis.after))
+        return is_copied and np.array_equal(read, wanted)
+    return axis.ratio is not None and _always_reads_like_onnx(axis.ratio, axis.factor is not None, exact)
+
+
+@cache
+def _always_reads_like_onnx(ratio: float, is_factor: bool, exact: bool) -> bool:
+    """The same for all sizes in a ratio, or by a factor: by positions in an endless axis, and at small sizes, where
+    torch takes those that stay or double for a case of their own."""
+    scale = (scale_for(ratio) if is_factor else float(np.float32(ratio))) or 1.0
+    endless = np.array_equal(_read_by_onnx(_POSITIONS, scale, exact), _read_by_torch(_POSITIONS, 1 / ratio, exact))
+    small = (Resizing(size, math.floor(size * ratio), ratio) for size in range(1, 65) if is_factor)
+    return endless and all(_reads_like_onnx(axis, exact) for axis in small if axis.after and axis.scale == scale)
+
+
+def _read_by_onnx(positions: np.ndarray, scale: float, exact: bool) -> np.ndarray:
+    """The elements that ONNX Runtime's Resize reads (GetOriginalCoordinate, GetNearestPixel), not bounded."""
+    places = positions.astype(np.float32)
+    if not exact:
+        return np.floor(places / np.float32(scale)).astype(np.int64)
+    places = (places + np.float32(0.5)) / np.float32(scale) - np.float32(0.5)
+    return np.floor(places.astype(np.float64) + 0.5).astype(np.int64)
+
+
+def _read_by_torch(positions: np.ndarray, step: float, exact: bool) -> np.ndarray:
+    """The elements that torch reads (ATen/native/UpSample.h, `nearest_idx`), not bounded."""
+    places = positions.astype(np.float32) + np.float32(0.5 if exact else 0)
+    return np.floor(places * np.float32(step)).astype(np.int64)
+
+
+def _nearest_of_static(axis: Resizing, exact: bool) -> np.ndarray:
+    """The elements that torch reads of an axis; one that stays or doubles is read without rounding."""
     positions = np.arange(axis.after, dtype=np.int64)
-    if axis.after == axis.before:
+    if axis.after == axis.before and not exact:
         return positions
-    if axis.after == 2 * axis.before:
+    if axis.after == 2 * axis.before and not exact:
         return positions >> 1
-    step = np.float32(axis.before) / np.float32(axis.after) if axis.factor is None else np.float32(1 / axis.factor)
-    return np.minimum(np.floor(positions.astype(np.float32) * step).astype(np.int64), axis.before - 1)
+    ratio = float(np.float32(axis.before) / np.float32(axis.after))
+    step = ratio if axis.factor is None else 1 / axis.factor
+    return np.minimum(_read_by_torch(positions, step, exact), axis.before - 1)
+
+
+def _nearest(op: Builder, axis: Resizing, exact: bool) -> Tensor:
+    """The same, computed when the model runs where the sizes are known only then."""
+    if axis.is_static:
+        return op.constant(_nearest_of_static(axis, exact))
+    before, after = _sizes(op, axis)
+    if axis.factor is None:
+        step = _ratio(op, before, after)
+    else:
+        step = op.constant(1 / axis.factor, FLOAT32)
+        if not exact:
+            step = op.Where(op.Equal(after, before * 2), 0.5, op.Where(op.Equal(after, before), 1.0, step))
+    places = op.Cast(op.Range(0, after, 1), to=FLOAT32)
+    read = op.Cast(op.Floor((places + 0.5 if exact else places) * step), to=INT64)
+    return op.Min(read, before - 1)
+
+
+def _is_read_by_resize(op: Builder, axis: Resizing, indices: Tensor, exact: bool) -> Tensor:
+    """Which of the indices ONNX Runtime reads (`_read_by_onnx`), computed when the model runs."""
+    before, after = _sizes(op, axis)
+    scale = _ratio(op, after, before) if axis.scale is None else op.constant(axis.scale, FLOAT32)
+    positions = op.Range(0, after, 1)
+    places = op.Cast(positions, to=FLOAT32)
+    if exact:
+        places = op.Cast((places + 0.5) / scale - 0.5, to=FLOAT64) + 0.5
+    else:
+        places = places / scale
+    read = op.Clip(op.Cast(op.Floor(places), to=INT64), 0, before - 1)
+    is_copied = op.Or(op.Not(op.Equal(before, after)), op.Equal(indices, positions))
+    return op.And(is_copied, op.Equal(indices, read))
+
+
+def _sizes(op: Builder, axis: Resizing) -> tuple[Tensor, Tensor]:
+    """The sizes before and after as scalars: ⌊size · factor⌋ in double, as torch computes it, where no dim says it."""
+    before = op.size(axis.before)
+    if axis.after is not None:
+        return before, op.size(axis.after)
+    assert axis.factor is not None, "a size that no dim says comes from a factor"
+    return before, op.Cast(op.Floor(op.Cast(before, to=FLOAT64) * axis.factor), to=INT64)
+
+
+def _ratio(op: Builder, numerator: Tensor, denominator: Tensor) -> Tensor:
+    return op.Cast(numerator, to=FLOAT32) / op.Cast(denominator, to=FLOAT32)
 
 
 # ── linear and cubic ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,7 +28,7 @@ def grid_sampler(
     return op.GridSample(input, grid, mode=mode, padding_mode=padding, align_corners=align_corners)
 
 
-@lower("aten.affine_grid_generator")
+@lower("aten.affine_grid_generator", opmath=True)
 def affine_grid_generator(op: Builder, theta: Tensor, size: Sequence[Dim], align_corners: bool) -> Tensor:
     """The places that an affine map of each sample reads, for an output of `size`."""
     if align_corners and any(dim == 1 or isinstance(dim, Expr) for dim in size[2:]):
