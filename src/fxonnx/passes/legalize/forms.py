@@ -9,7 +9,7 @@ import numpy as np
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Node, constant_ints
-from fxonnx.passes.legalize.registry import NEVER, form
+from fxonnx.passes.legalize.registry import form
 
 
 @form("Shape", since=15, applies=lambda node: "start" in node.attributes or "end" in node.attributes)
@@ -28,16 +28,14 @@ def split(op: Builder, x: Tensor, sizes: Tensor | None, *, axis: int, num_output
     return op.Split(x, [*[part] * (num_outputs - 1), last], axis=axis, _outputs=num_outputs)
 
 
-def _has_axes(node: Node) -> bool:
+def has_axes(node: Node) -> bool:
+    """Whether a Pad names the axes that it pads."""
     return len(node.inputs) > 3 and node.inputs[3] is not None
 
 
-@form("Pad", since=NEVER, applies=_has_axes)
+@form("Pad", since=18, applies=has_axes)
 def pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor, *, mode: str) -> Tensor:
-    """Pads for every axis, zero where none was named.
-
-    Opset 18 has named axes, and ONNX Runtime 1.32 forgets them where it moves a Transpose past the Pad.
-    """
+    """Pads for every axis, zero where none was named."""
     named = constant_ints(axes.value)
     given = pads.value.known or constant_ints(pads.value)
     assert named is not None and given is not None, "the axes of a Pad are constant"

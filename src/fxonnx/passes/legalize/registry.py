@@ -23,8 +23,6 @@ class Form:
     body: Body
 
 
-NEVER = 2**31  # the opset since which a form may be written that no target can be trusted with
-
 EXPANSIONS: dict[str, Body] = {}
 FORMS: dict[str, Form] = {}
 

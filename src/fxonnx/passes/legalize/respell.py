@@ -1,0 +1,77 @@
+"""Legal forms that an optimizer of ONNX Runtime misreads, in a form that it reads right.
+
+A file is run with all of the runtime's optimizers on, by whoever opens it, so every target gets the safe form. Measured
+with 1.32; `tests/passes/legalize/test_respell.py` shows each mistake in a bare session, and fails once it is mended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.passes.legalize.expand import call
+from fxonnx.passes.legalize.forms import has_axes, pad
+from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.replace import replace_nodes
+from fxonnx.target import Target
+
+Producers: TypeAlias = Mapping[Value | None, Node]
+"""the operator that makes a value"""
+
+
+@dataclass(frozen=True, slots=True)
+class Misread:
+    """A form of an operator that one of the runtime's optimizers takes for another, and the body that says the same
+    otherwise."""
+
+    optimizer: str
+    op: str
+    applies: Callable[[Node, Producers], bool]
+    body: Callable[..., Any]
+
+
+def _is_by_vector(node: Node, producers: Producers) -> bool:
+    left, right = (len(value.shape) for value in node.inputs if value is not None)
+    return right == 1 and left > 1
+
+
+def column(op: Builder, x: Tensor, vector: Tensor) -> Tensor:
+    """The vector as a matrix of one column: a transpose that is drawn into a product with a vector gets lost."""
+    return op.Squeeze(op.MatMul(x, op.Unsqueeze(vector, [-1])), [-1])
+
+
+def _is_of_range(node: Node, producers: Producers) -> bool:
+    indices = producers.get(node.inputs[1])
+    return indices is not None and indices.op == "Range"
+
+
+def reshaped_indices(op: Builder, x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
+    """Indices that are no Range: of one the runtime makes a slice, for which -1 is not before the first element but
+    the last, and nothing is out of bounds."""
+    return op.Gather(x, op.Reshape(indices, [-1]), axis=axis)
+
+
+def _has_axes(node: Node, producers: Producers) -> bool:
+    return has_axes(node)
+
+
+MISREAD = (
+    Misread("MatmulTransposeFusion", "MatMul", _is_by_vector, column),
+    Misread("GatherToSliceFusion", "Gather", _is_of_range, reshaped_indices),
+    Misread("TransposeOptimizer", "Pad", _has_axes, pad),  # moves a Transpose past it, and forgets the axes
+)
+
+
+@graph_pass
+def respell(graph: Graph, target: Target) -> Graph:
+    """Write what the runtime's optimizers misread in forms that they read right."""
+    producers: Producers = {output: node for node in graph.all_nodes() for output in node.outputs}
+
+    def replace(op: Builder, node: Node) -> Tensor | None:
+        found = next((each for each in MISREAD if each.op == node.op and each.applies(node, producers)), None)
+        return None if found is None else call(found.body, op, node)
+
+    return replace_nodes(graph, replace, rule="respell")

@@ -1,0 +1,96 @@
+"""Each form that the runtime misreads is wrong as it stands, in a bare session, and right as it is written instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from fxonnx import dtypes
+from fxonnx.emit.onnx import emit
+from fxonnx.emit.weights import inline_model
+from fxonnx.ir.build import Builder
+from fxonnx.ir.dims import symbol
+from fxonnx.ir.graph import Graph
+from fxonnx.ir.types import TensorType
+from fxonnx.passes.legalize import LEGALIZE
+from fxonnx.passes.legalize.inputs_to_attributes import inputs_to_attributes
+from fxonnx.passes.legalize.respell import MISREAD
+from fxonnx.runtime.failures import runtime_errors
+from fxonnx.target import Target
+
+TARGET = Target.onnx(21)
+
+FORMS: dict[str, tuple[str, Callable[..., Any], list[tuple[int, ...]]]] = {
+    # name: (the optimizer, what is recorded of inputs, their shapes)
+    "a transposed matrix times a vector": (
+        "MatmulTransposeFusion",
+        lambda op, x, v: op.MatMul(op.Transpose(x, perm=[1, 0]), v),
+        [(3, 4), (3,)],
+    ),
+    "a batch of them, scaled": (
+        "MatmulTransposeFusion",
+        lambda op, x, v: op.MatMul(op.Transpose(x, perm=[0, 2, 1]) * 2.0, v),
+        [(2, 3, 4), (3,)],
+    ),
+    "rows backwards": (
+        "GatherToSliceFusion",
+        lambda op, x: op.Gather(x, op.Range(op.size(x.shape[0]) - 1, np.array(-1), np.array(-1)), axis=0),
+        [(5, 2)],
+    ),
+    "columns counted from the back": (
+        "GatherToSliceFusion",
+        lambda op, x: op.Gather(x, op.Range(np.array(-2), op.size(x.shape[0]) - 4, np.array(1)), axis=1),
+        [(5, 3)],
+    ),
+    "an axis padded after a transpose": (
+        "TransposeOptimizer",
+        lambda op, x: op.Transpose(op.Pad(op.Transpose(x, perm=[1, 0, 2]), [1, 2], None, [1]), perm=[1, 0, 2]),
+        [(2, 3, 4)],
+    ),
+}
+
+
+def recorded(body: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Graph:
+    """The form as it stands, of inputs with sizes that nobody knows."""
+    op = Builder()
+    types = [TensorType(dtypes.FLOAT32, tuple(symbol(f"s{size}") for size in shape)) for shape in shapes]
+    inputs = [op.input(each, f"x{index}") for index, each in enumerate(types)]
+    return op.finish([body(op, *inputs)], ["y"])
+
+
+def run(graph: Graph, arrays: list[np.ndarray], *, optimize: bool = True) -> np.ndarray:
+    """What a bare session computes."""
+    levels = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    model = inline_model(emit(graph)).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {f"x{index}": array for index, array in enumerate(arrays)})[0]
+
+
+def is_right(graph: Graph, arrays: list[np.ndarray], right: np.ndarray) -> bool:
+    """Whether a session with all optimizers computes the right values."""
+    try:
+        found = run(graph, arrays)
+    except runtime_errors():  # some mistakes end so
+        return False
+    return found.shape == right.shape and np.allclose(found, right)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_form(name: str) -> None:
+    optimizer, body, shapes = FORMS[name]
+    arrays = [np.random.default_rng(0).normal(size=shape).astype(np.float32) for shape in shapes]
+    as_it_stands = inputs_to_attributes(recorded(body, shapes), TARGET)
+    right = run(as_it_stands, arrays, optimize=False)
+    assert not is_right(as_it_stands, arrays, right), f"{optimizer} is mended: take the form from the table"
+    np.testing.assert_allclose(run(LEGALIZE(recorded(body, shapes), TARGET), arrays), right, rtol=1e-6)
+
+
+def test_every_misread_form_is_shown() -> None:
+    assert {each.optimizer for each in MISREAD} == {optimizer for optimizer, _, _ in FORMS.values()}
