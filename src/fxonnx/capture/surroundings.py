@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -37,13 +38,56 @@ def training_mode(model: Any, mode: str) -> Iterator[None]:
 @contextmanager
 def no_fast_path() -> Iterator[None]:
     """nn.MultiheadAttention and nn.TransformerEncoder spelled out, instead of their fused inference ops, which
-    nobody can lower."""
-    before = torch.backends.mha.get_fastpath_enabled()
+    nobody can lower; and what these return at padded positions."""
+    before, encode = torch.backends.mha.get_fastpath_enabled(), nn.TransformerEncoder.forward
     torch.backends.mha.set_fastpath_enabled(False)
+    if before:
+        nn.TransformerEncoder.forward = _with_zeros_for_padding(encode)  # type: ignore[method-assign]
     try:
         yield
     finally:
+        nn.TransformerEncoder.forward = encode  # type: ignore[method-assign]
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _with_zeros_for_padding(encode: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """nn.TransformerEncoder.forward as the fast path does it in inference: layers see a nested tensor without the
+    padded positions, which are zeros before the last norm.
+
+    It is taken where the padding follows the elements in every row, which the model asks when it runs.
+    """
+
+    def forward(
+        self: nn.TransformerEncoder, src: torch.Tensor, mask: torch.Tensor | None = None,
+        src_key_padding_mask: torch.Tensor | None = None, is_causal: bool | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        if src_key_padding_mask is None or mask is not None or not _nests(self, src):
+            return encode(self, src, mask, src_key_padding_mask, is_causal)
+        without_norm = copy.copy(self)
+        without_norm._modules = self._modules | {"norm": None}
+        output = encode(without_norm, src, mask, src_key_padding_mask, is_causal)
+        present = src_key_padding_mask.logical_not()
+        kept = present.unsqueeze(-1)
+        if getattr(self, "mask_check", True):
+            places = torch.arange(src.shape[1], device=src.device)
+            kept = kept | (present != (places < present.sum(1, keepdim=True))).any()
+        output = torch.where(kept, output, 0.0)
+        return output if self.norm is None else self.norm(output)
+
+    return forward
+
+
+def _nests(encoder: nn.TransformerEncoder, src: torch.Tensor) -> bool:
+    """Whether the encoder takes the fast path of a padded batch, whatever the padding (nn.TransformerEncoder.forward).
+
+    Inference is meant: a call outside of torch.no_grad() of weights that ask for gradients takes the other path.
+    """
+    is_training = encoder.layers[0].training
+    return getattr(encoder, "use_nested_tensor", False) and not is_training and src.dim() == 3 and not _autocasts()
+
+
+def _autocasts() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
 
 @contextmanager
