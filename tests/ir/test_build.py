@@ -16,6 +16,7 @@ from fxonnx.ir.data import ArrayData, array_of
 from fxonnx.ir.dims import evaluate as size_of
 from fxonnx.ir.dims import symbol
 from fxonnx.ir.graph import Substitution, constant_ints
+from fxonnx.ir.tensor import Number
 from fxonnx.ir.text import print_graph
 from fxonnx.ir.types import parse_type
 from fxonnx.ir.verify import verify
@@ -32,6 +33,15 @@ def op():
 @pytest.fixture
 def x(op):
     return op.input(parse_type("f32[n,4]"), "x")
+
+
+def test_a_number_takes_the_dtype_of_the_tensor_beside_it(op, x):
+    number = Number(op, op.input(parse_type("f64[]"), "number").value)
+    rest = 1 - number
+    assert isinstance(rest, Number) and rest.dtype is dtypes.FLOAT64, "nothing but numbers"
+    assert type(x * rest) is Tensor and (x * rest).dtype is dtypes.FLOAT32
+    assert op.Where(x > number, x, number).dtype is dtypes.FLOAT32
+    assert type(op.Cast(number, to=dtypes.INT64)) is Tensor
 
 
 def lines(op, *outputs):

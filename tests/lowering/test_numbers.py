@@ -55,6 +55,34 @@ def test_floats(name: str) -> None:
     check(FLOATS[name], torch.tensor(-7.5), again=(torch.tensor(0.25),))
 
 
+# a float made of the sizes n and m, beside tensors of any dtype
+OF_SIZES = {
+    "sum": lambda x, f: (x + f, f - x),
+    "product": lambda x, f: (x * f, (x * 1.0).mul_(f)),
+    "quotient": lambda x, f: (x / f, f / (x + 1), x // f, x % f),
+    "power": lambda x, f: ((x + 1) ** f, f ** (x / 2)),
+    "comparison": lambda x, f: (x > f, x <= f, x == f, x != f),
+    "choice": lambda x, f: (torch.where(x > 1, x, f), torch.where(x > 1, f, x), torch.where(x > 1, f, 2 * f)),
+    "limits": lambda x, f: (x.clamp(min=f), x.clamp(max=f), x.clamp(f / 2, f)),
+    "filled": lambda x, f: (torch.full((2, 3), f), torch.full_like(x, f), x.new_full((2,), f), x.masked_fill(x > 1, f)),
+    "interpolated": lambda x, f: x.float().lerp(2.0 * x.float(), f / 9),
+    "factor": lambda x, f: (torch.add(x * 1.0, x * 1.0, alpha=f), torch.addcmul(x * 1.0, x * 1.0, x * 1.0, value=f)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.uint8, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", OF_SIZES)
+def test_a_float_made_of_sizes_is_a_number(name: str, dtype: torch.dtype) -> None:
+    if dtype is torch.bool and name in ("sum", "limits", "quotient", "power"):
+        pytest.skip("torch has no such op for bools, or refuses it")
+
+    def model(x: torch.Tensor) -> Any:
+        return OF_SIZES[name](x, x.shape[1] / 2 + x.shape[0] ** 0.5)
+
+    x, other = (torch.randint(0, 4, shape).to(dtype) for shape in ((4, 5), (2, 3)))
+    check(model, x, dynamic={"x": {0: "n", 1: "m"}}, again=(other,))
+
+
 def test_bools() -> None:
     check(lambda x: x.item(), torch.tensor(True), again=(torch.tensor(False),))
 

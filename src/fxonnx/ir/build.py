@@ -35,7 +35,7 @@ from fxonnx.ir.dims import Call as SizeCall
 from fxonnx.ir.graph import NOWHERE, Graph, Node, Value
 from fxonnx.ir.infer import Call, CannotInfer, infer, known_elements
 from fxonnx.ir.schema import OpFacts
-from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.tensor import Number, Tensor
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
 
@@ -231,16 +231,21 @@ class Builder:
         for value in results:
             self.note_sizes(value)
         self.nodes.append(Node(op, values, results, given, self.location))
-        return tuple(Tensor(self, value) for value in results)
+        kind = _kind(op, inputs)
+        return tuple(kind(self, value) for value in results)
 
     def _input_values(self, op: str, facts: OpFacts | None, inputs: Sequence[Any]) -> tuple[Value | None, ...]:
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
-        values: list[Value | None] = [item.value if isinstance(item, Tensor) else None for item in inputs]
+        numbers_only = _kind(op, inputs) is Number
+        is_tensor = [isinstance(item, Tensor) and (numbers_only or not isinstance(item, Number)) for item in inputs]
+        values: list[Value | None] = [
+            item.value if known else None for item, known in zip(inputs, is_tensor, strict=True)
+        ]
         if facts is not None:
             check_arity(op, facts, inputs)
         for index, item in enumerate(inputs):
-            if item is not None and not isinstance(item, Tensor):
+            if item is not None and not is_tensor[index]:
                 values[index] = self._input_constant(facts, index, item, values).value
         if facts is not None:
             check_dtypes(op, facts, values)
@@ -248,6 +253,8 @@ class Builder:
 
     def _input_constant(self, facts: OpFacts | None, index: int, item: Any, values: Sequence[Value | None]) -> Tensor:
         """A number or list takes the dtype of a tensor under the same type variable, or the only one admitted."""
+        if isinstance(item, Number):
+            return self._cast(item, sibling_dtype(facts, index, values))
         if isinstance(item, (Data, np.ndarray)):
             return self.constant(item)
         if isinstance(item, Value):
@@ -257,6 +264,18 @@ class Builder:
         if isinstance(item, Expr):
             return self.size(item)
         return self.constant(item, sibling_dtype(facts, index, values))
+
+
+    def _cast(self, number: Number, dtype: DType | None) -> Tensor:
+        tensor = self.use(number.value)
+        return tensor if dtype in (None, number.dtype) else self.call("Cast", (tensor,), {"to": dtype})[0]
+
+
+def _kind(op: str, inputs: Sequence[Any]) -> type[Tensor]:
+    """What a call's results are: of numbers only, numbers."""
+    tensors = [item for item in inputs if isinstance(item, Tensor)]
+    is_number = bool(tensors) and op != "Cast" and all(isinstance(item, Number) for item in tensors)
+    return Number if is_number else Tensor
 
 
 class _Sizes(Algebra[Tensor]):

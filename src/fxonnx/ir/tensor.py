@@ -88,3 +88,12 @@ class Tensor(Operators):
 
     def __invert__(self) -> Tensor:
         return self.record("Not" if self.dtype is dtypes.BOOL else "BitwiseNot", self)
+
+
+class Number(Tensor):
+    """A Python number that is known when the model runs: a float made of sizes, or what is read from a tensor.
+
+    It has rank 0 where it is made, and takes the dtype of the tensor beside it, as numbers do that are known before.
+    """
+
+    __slots__ = ()

@@ -23,6 +23,7 @@ from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.calls import UnknownSize
 from fxonnx.ir.dims import Bounds, Dim, Expr
 from fxonnx.ir.graph import Graph, Value
+from fxonnx.ir.tensor import Number
 from fxonnx.ir.types import TensorType, compatible
 from fxonnx.location import Location
 from fxonnx.lowering.complex_shape import as_real
@@ -133,7 +134,7 @@ class Importer:
         module = self.program.subgraphs.get(node) or getattr(node.graph.owning_module, str(node.target))
 
         def region(builder: Builder, *arguments: Any) -> list[Tensor]:
-            given = [builder.use(item.value) if isinstance(item, Tensor) else item for item in arguments]
+            given = [type(item)(builder, item.value) if isinstance(item, Tensor) else item for item in arguments]
             inner = replace(self, builder=builder, values={})
             inner.values.update(zip(module.graph.find_nodes(op="placeholder"), given, strict=True))
             inner.run(module.graph.nodes)
@@ -152,10 +153,10 @@ class Importer:
         if node.target is operator.getitem:
             return self.read(node.args[0])[node.args[1]]
         if node.target in READS_OF_DATA:
-            return self.builder.Reshape(self.read(node.args[0]), [])
+            return self._number(self.builder.Reshape(self.read(node.args[0]), []))
         try:
             if node.target in SYMBOLIC_FUNCTIONS:
-                return SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args))
+                return self._number(SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args)))
             return self._lower(node)
         except Unsupported as reason:
             return self._failed(node, errors.UnsupportedArguments, str(reason))
@@ -172,6 +173,9 @@ class Importer:
         if node.target in READS_OF_DATA and isinstance(dim, Expr):
             self.builder.define_number(dim, as_int64(self.builder, self.read(node.args[0])))
         return dim
+
+    def _number(self, scalar: Tensor) -> Number:
+        return Number(self.builder, scalar.value)
 
     def _lower(self, node: fx.Node) -> Any:
         if isinstance(node.target, torch._ops.HigherOrderOperator):
@@ -386,13 +390,14 @@ def arguments(node: fx.Node, lowering: Lowering) -> dict[str, Any]:
 
 
 def _refuse_read_numbers(node: fx.Node, lowering: Lowering, bound: Mapping[str, Any]) -> None:
-    """A number that the model reads from a tensor (`x.item()`) is a tensor: for bodies that promote it, or say that
-    they take one."""
+    """A number that is known when the model runs (`x.item()`, `n / 2`) is a tensor: for bodies that promote it, or say
+    that they take one."""
     promoted = lowering.promote.arguments if lowering.promote else ()
     for argument in arguments_of(node.target).numbers:
         name = lowering.named(argument)
         if isinstance(bound.get(name), Tensor) and name not in promoted and name not in lowering.runtime:
-            raise Unsupported(f"{argument} is read from a tensor, and has to be known when the model is compiled")
+            cause = "is read from a tensor or made of sizes, and has to be known when the model is compiled"
+            raise Unsupported(f"{argument} {cause}")
 
 
 def fx_inputs(node: fx.Node) -> list[fx.Node]:

@@ -16,6 +16,7 @@ from fxonnx import dtypes
 from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Expr
+from fxonnx.ir.tensor import Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,16 @@ def _is_narrow(dtype: DType) -> bool:
 
 def common_dtype(operands: Sequence[Any]) -> DType:
     """torch.result_type over tensors (0-dim ones count less), sizes and Python numbers."""
-    return dtypes.result_type(*(0 if isinstance(item, Expr) else item for item in _flat(operands)))
+    return dtypes.result_type(*map(_operand, _flat(operands)))
+
+
+def _operand(item: Any) -> Any:
+    """What an operand counts as: a size or a number that is not known yet as one that is."""
+    if isinstance(item, Expr):
+        return 0
+    if not isinstance(item, Number):
+        return item
+    return 0.0 if item.dtype.is_float else (item.dtype is not dtypes.BOOL and 0)
 
 
 def _flat(operands: Sequence[Any]) -> Iterator[Any]:

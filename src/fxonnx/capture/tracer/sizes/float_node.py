@@ -189,12 +189,13 @@ class FloatNode(Node):
 
     def _compare(self, relation: str, other: FloatNode) -> Any:
         both = self.roundings and other.roundings and self.roundings + other.roundings > 2
+        value = RELATIONS[relation](self.hint, other.hint)
         if self.quotient is None or other.quotient is None or both:
+            if self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
+                return self.kinds.bool_node((CONSTANT, value), value, self.guard_log)
             raise self.guard_log.specialize((other if self.is_constant() else self).any_dim())
         (a, b), (c, d) = self.quotient, other.quotient
-        return self.kinds.bool_node(
-            (relation, a * d, c * b), RELATIONS[relation](self.hint, other.hint), self.guard_log
-        )
+        return self.kinds.bool_node((relation, a * d, c * b), value, self.guard_log)
 
 
 def _product(left: Any, right: Any) -> tuple[Dim, Dim]:
