@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from types import FrameType
@@ -29,15 +30,16 @@ _ORDERED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _CHECK_ALL: Any = torch._check_tensor_all_with
 
 
-def answer(func: Any, args: Any, frame: FrameType, record: Record) -> Any:
+def answer(func: Any, args: Any, record: Record) -> Any:
     """What a function that reads data gives in a check, which is recorded; NotImplemented for any other.
 
-    `frame` is where it is called, modes that stand before it apart.
+    Whoever asks this stands in for the function: the check is where that is called, by others that stand in or not.
     """
     if func is torch._assert:
         return _asserted(args[0], str(args[1]), record)
     if (func is not torch.Tensor.__bool__ and func not in _READS) or args[0].numel() != 1:
         return _NO_ANSWER
+    frame = sys._getframe(2)
     while frame.f_code.co_name == "__torch_function__" and frame.f_back is not None:
         frame = frame.f_back
     return _read(func, args[0], frame, record)

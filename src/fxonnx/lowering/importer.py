@@ -195,7 +195,8 @@ class Importer:
                 node, errors.UnsupportedOperator, f"fxonnx has no lowering for torch.ops.higher_order.{node.target}"
             )
         named = {name: self.read(item) for name, item in node.kwargs.items()}
-        return self._checked(lowering.body(self.builder, *self.read(node.args), **named), node.meta.get("val"))
+        results, expected = lowering.body(self.builder, *self.read(node.args), **named), node.meta.get("val")
+        return self._checked(results[0] if isinstance(expected, torch.Tensor) else results, expected)
 
     def _find(self, target: str, names: Iterable[str], is_complex: bool) -> Lowering | None:
         """The lowering of an overload; for complex tensors one of their own, else the real one told about their last

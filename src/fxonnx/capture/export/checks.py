@@ -6,14 +6,13 @@ torch writes every range that it knows of a size from data as an assertion too: 
 from __future__ import annotations
 
 import operator
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.assertions import answer
 from fxonnx.capture.export.guards import Comparison, compared
@@ -24,14 +23,29 @@ from fxonnx.location import Location
 Asked = Mapping[Comparison, tuple[str, Location]]
 
 
-class Asserting(TorchFunctionMode):
-    """Stands before every torch function while torch.export runs a model: Python's checks of data are torch's."""
+@contextmanager
+def asserting() -> Iterator[None]:
+    """Python's checks of data as torch's assertions, for as long as torch.export runs a model.
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One function."""
-        is_traced = bool(args) and isinstance(args[0], FakeTensor)
-        checked = answer(func, args, sys._getframe(1), torch._assert_async) if is_traced else NotImplemented
-        return func(*args, **(kwargs or {})) if checked is NotImplemented else checked
+    The questions are FakeTensor's own methods for that long. A mode that stood before them would be compiled with the
+    branches of torch.cond.
+    """
+    questions = {"__bool__": torch.Tensor.__bool__, "item": torch.Tensor.item}
+    for name, question in questions.items():
+        setattr(FakeTensor, name, _asserting(question))
+    try:
+        yield
+    finally:
+        for name in questions:
+            delattr(FakeTensor, name)
+
+
+def _asserting(question: Any) -> Callable[[FakeTensor], Any]:
+    def asked(self: FakeTensor) -> Any:
+        checked = answer(question, (self,), torch._assert_async)
+        return question(self) if checked is NotImplemented else checked
+
+    return asked
 
 
 def keep_asked(graph: fx.Graph, sizes: Sizes, asked: Asked | None) -> None:

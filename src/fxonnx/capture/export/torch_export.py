@@ -8,9 +8,9 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from fxonnx.capture.call.example import Example
-from fxonnx.capture.export.checks import Asserting
+from fxonnx.capture.export.checks import asserting
 from fxonnx.capture.graph.autocast import insert_casts
-from fxonnx.capture.surroundings import ByteMasks, no_fast_path, quiet, unadvised, uncompiled
+from fxonnx.capture.surroundings import ByteMasks, no_fast_path, quiet, unadvised
 
 
 def export(example: Example) -> ExportedProgram:
@@ -20,7 +20,7 @@ def export(example: Example) -> ExportedProgram:
     """
     leaves = tuple(example.leaves)
     shapes = (_torch_shapes(example),) if leaves else None
-    with torch.no_grad(), quiet(), unadvised(), no_fast_path(), uncompiled(), ByteMasks(), Asserting():
+    with torch.no_grad(), quiet(), unadvised(), no_fast_path(), ByteMasks(), asserting():
         exported = torch.export.export(example.flat, leaves, dynamic_shapes=shapes, strict=False)
     insert_casts(exported.graph, torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu"))
     return exported

@@ -7,7 +7,6 @@ the model's only way.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,7 +96,7 @@ class FunctionMode(TorchFunctionMode):
                 "__init__",
                 final=True,
             )
-        checked = answer(func, args, sys._getframe(1), self._check)
+        checked = answer(func, args, self._check)
         return func(*args, **(kwargs or {})) if checked is NotImplemented else checked
 
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
