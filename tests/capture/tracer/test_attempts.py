@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
 
 import fxonnx
+from fxonnx import errors
 
 FREE: dict[str, tuple[Callable[..., Any], Any, list[tuple[tuple[int, ...], ...]]]] = {
     "image": (lambda x: x.flatten(1) + x.shape[2], {"x": {1: Dim.AUTO, 2: Dim.AUTO}}, [((1, 4, 4),), ((1, 5, 3),)]),
@@ -77,3 +79,30 @@ def test_all_ties_of_a_run_are_tied_at_once() -> None:
     compiled = fxonnx.compile(Encoder(), examples([((4, 5),) * 4]), dynamic_shapes="auto")
     assert len(compiled.program.attempts) == 3
     assert {str(value.type) for value in compiled.graph.inputs} == {"f32[d0,d1]"}
+
+
+# ── truths of sizes ────────────────────────────────────────
+
+# what takes a bool, and what it assumes then
+TRUTHS: dict[str, tuple[Callable[[Tensor], Any], list[str]]] = {
+    "descending": (lambda x: x.sort(descending=x.shape[0] > 3)[0], ["n > 3"]),
+    "is_causal": (lambda x: F.scaled_dot_product_attention(*[x[None, :, None]] * 3, is_causal=x.shape[0] > 1), []),
+    "keepdim": (lambda x: x.sum(0, keepdim=not x.shape[0] % 2), ["n % 2 != 0"]),
+    "largest": (lambda x: x.topk(2, largest=(x.shape[0] > 3) & (x.shape[0] < 20))[0], ["n > 3", "n < 20"]),
+    "ceil_mode": (lambda x: F.avg_pool1d(x[None, None], 2, ceil_mode=x.shape[0] / 2 > 1.5), ["2*n > 6"]),
+    "unbiased": (lambda x: x.var(0, unbiased=x.shape[0] >= 2), []),
+    "factor": (lambda x: x * (x.shape[0] > 3), ["n > 3"]),
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_a_comparison_of_sizes_where_a_bool_is_taken(name: str) -> None:
+    model, assumed = TRUTHS[name]
+    compiled = fxonnx.compile(model, (torch.rand(5),), dynamic_shapes={"x": {0: "n"}})
+    assert [str(each) for each in compiled.program.assumptions] == assumed
+    for size in (5, 9, 15):
+        x = torch.rand(size)
+        torch.testing.assert_close(compiled(x), model(x))
+    if "n > 3" in assumed:
+        with pytest.raises(errors.CallMismatch):
+            compiled(torch.rand(3))

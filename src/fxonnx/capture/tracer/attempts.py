@@ -20,7 +20,7 @@ from fxonnx.capture.equivalence.same_graph import Difference
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
 from fxonnx.capture.retry import Remedy, RetryPlan
-from fxonnx.capture.tracer.fake_inputs import allocate
+from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised
@@ -47,12 +47,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """What a run is made of: an example, at its own sizes or at primes. `frozen` says which optional dims of the
-    `original` are static by now, and why; `at_primes` is what was wrong with the run at those."""
+    """What a run is made of: an example, at its own sizes or at primes, and whether comparisons of sizes are decided
+    `at_once`. `frozen` says which optional dims of the `original` are static by now, and why; `at_primes` is what was
+    wrong with the run at those."""
 
     example: Example
     original: Example
     at_example: bool = False
+    at_once: bool = False
     frozen: tuple[str, ...] = ()
     given_up: int = 0  # kinds of small dims
     at_primes: tuple[Failure, ...] = ()
@@ -83,7 +85,7 @@ class Outcome:
 def run(attempt: Attempt) -> Outcome:
     """The model, once; again where the run decides against the example, and where that has sizes of 0 or 1."""
     example = attempt.example
-    done = Run.prepare(example, allocate(example, at_example=attempt.at_example or not example.requests))
+    done = Run.prepare(example, _allocate(attempt, at_example=attempt.at_example))
     failures = _failures(done)
     if not failures:
         outcome = _holding_for_the_example(done, attempt)
@@ -102,7 +104,7 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
     equal in the example are so by accident.
     """
     example = attempt.example
-    given = allocate(example, at_example=True)
+    given = _allocate(attempt, at_example=True)
     if done.constraints.holds(given.hints):
         return Outcome(done)
     second = Run.prepare(example, given)
@@ -166,7 +168,19 @@ def _differs(small: Mapping[str, int], done: Run, attempt: Attempt) -> bool:
     return False
 
 
+def _allocate(attempt: Attempt, *, at_example: bool) -> SymbolTable:
+    example = attempt.example
+    return allocate(example, at_example=at_example or not example.requests, at_once=attempt.at_once)
+
+
 # ── remedies ────────────────────────────────────────
+
+
+def _at_once(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With comparisons of sizes as plain truths, where something takes nothing else: `descending=n > 3`."""
+    causes = (failure.error.__cause__ for failure in outcome.failures)
+    wants_truth = any(isinstance(each, TypeError) and "SymBool" in str(each) for each in causes)
+    return replace(attempt, at_once=True) if wants_truth and not attempt.at_once else None
 
 
 def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -244,6 +258,7 @@ def _reason(axis: Axis, outcome: Outcome) -> str:
 PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     "at primes",
     (
+        Remedy("with comparisons of sizes decided where they are made", _at_once),
         Remedy("at the example's sizes", _at_the_example),
         Remedy("with one name for unnamed dims that always agree", _with_tied),
         Remedy("without optional dims that are not free", _without_frozen),

@@ -21,12 +21,14 @@ _LEAST = 11  # smaller ones are what models are made of: three channels, seven t
 
 @dataclass(slots=True)
 class SymbolTable:
-    """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds."""
+    """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds; and
+    whether comparisons are decided `at_once`, where they are made."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
     lows: dict[str, int] = field(default_factory=dict)
     highs: dict[str, int] = field(default_factory=dict)
+    at_once: bool = False
 
     def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Where each dim is first found among the inputs: "x, axis 0"."""
@@ -46,16 +48,16 @@ class SymbolTable:
         given: dict[str, Dim] = dict(sizes)
         axes = {axis: substitute(dim, given) for axis, dim in self.axes.items()}
         free: dict[tuple[int, int], Dim] = {axis: dim for axis, dim in axes.items() if not isinstance(dim, int)}
-        return SymbolTable(free, others(self.hints), others(self.lows), others(self.highs))
+        return SymbolTable(free, others(self.hints), others(self.lows), others(self.highs), self.at_once)
 
 
-def allocate(example: Example, *, at_example: bool) -> SymbolTable:
+def allocate(example: Example, *, at_example: bool, at_once: bool = False) -> SymbolTable:
     """Symbols for the dims that were asked for: one for each name, and one for each dim without a name.
 
     Sizes are the example's if `at_example`; else they are distinct primes about as large, so that no comparison and no
     division comes out right by accident, and a table of 77 positions still has room.
     """
-    chosen = SymbolTable()
+    chosen = SymbolTable(at_once=at_once)
     fresh = _fresh(example.requests)
     for axis, request in sorted(example.requests.items()):
         dim = symbol(next(fresh)) if request.dim is None else request.dim

@@ -37,8 +37,8 @@ class BoolNode(Node):
         return str(self.guard_bool())
 
     def is_constant(self) -> bool:
-        """Whether it is a plain truth."""
-        return self.tree[0] == CONSTANT
+        """Whether it is a plain truth: torch asks of each that it makes, and takes the answer of `guard_bool` then."""
+        return self.tree[0] == CONSTANT or self.guard_log.decides
 
     def maybe_as_bool(self) -> bool | None:
         """The truth, where it is the same for all sizes."""

@@ -64,6 +64,7 @@ class GuardLog:
     highs: Mapping[str, int]
     hints: Mapping[str, int]  # the sizes in this run
     locate: Callable[[], Location]
+    at_once: bool = False  # whether comparisons in the model's own Python are decided where they are made
     in_model: bool = False  # whether the model runs
     op: str = ""  # what runs now; empty in the model's own Python
     entries: dict[tuple[str, Dim], Guard] = field(default_factory=dict)
@@ -83,6 +84,11 @@ class GuardLog:
         self._lows_from_one = {name: low if low > _LEAST else 1 for name, low in self.lows.items()}
         self._bounds = Bounds(self.lows, self.highs, _LEAST)
         self._bounds_from_one = Bounds(self._lows_from_one, self.highs, 1)
+
+    @property
+    def decides(self) -> bool:
+        """Whether a comparison that is made now is a plain truth."""
+        return self.at_once and self.in_model and not self.op
 
     def statically_known(self, relation: str, left: Dim, right: Dim) -> bool | None:
         """What a comparison is for all sizes alike, or None."""
