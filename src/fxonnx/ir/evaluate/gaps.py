@@ -20,6 +20,15 @@ def power(x: Array, y: Array) -> Array | None:
     return np.asarray(x.astype(np.float64) ** y.astype(np.float64)).astype(x.dtype)
 
 
+def remainder(x: Array, y: Array, *, fmod: int = 0) -> Array | None:
+    """What dividing floats leaves, with the sign of y. Of nothing left the reference gives the zero of y's sign, the
+    runtime, as torch, that of x."""
+    if fmod or x.dtype.kind in "iu":
+        return None
+    rest = np.fmod(x, y)
+    return np.asarray(np.where((rest != 0) & (np.signbit(rest) != np.signbit(y)), rest + y, rest))
+
+
 def gather_elements(x: Array, indices: Array, *, axis: int = 0) -> Array:
     """One element for each index, along an axis. The reference refuses indices shorter than the data along another."""
     picked: list[Array] = list(np.indices(indices.shape, sparse=True))
@@ -62,6 +71,6 @@ def _axes(axes: Array | None, noop: int) -> tuple[int, ...] | None:
 
 
 GAPS: dict[str, Function] = {
-    "Pow": power, "GatherElements": gather_elements, "Pad": pad,
+    "Pow": power, "Mod": remainder, "GatherElements": gather_elements, "Pad": pad,
     "ReduceSumSquare": reduce_sum_square, "ReduceLogSumExp": reduce_log_sum_exp,
 }  # fmt: skip

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import AttributeProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
+from fxonnx import dtypes
 from fxonnx.ir import schema
 from fxonnx.ir.evaluate.direct import Array
 from fxonnx.ir.graph import Node
+from fxonnx.ir.schema import OpFacts
 
 # The reference does not know every operator, nor every form of those it knows; there it raises any of these.
 _REFUSALS = (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError)
+
+
+_HALF = (dtypes.FLOAT16.numpy, dtypes.BFLOAT16.numpy)
 
 
 class CannotEvaluate(Exception):
@@ -33,11 +39,30 @@ def compute_by_reference(node: Node, arrays: Sequence[Array | None]) -> list[Arr
         proto.attribute.append(_attribute(key, value, facts.attributes[key].kind))
     graph = helper.make_graph([proto], "node", [_info(name) for name in names if name], list(map(_info, outputs)))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", schema.NEWEST)])
-    feeds = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
+    narrow = _half_variables(facts, arrays)
+    feeds = {
+        name: array.astype(np.float32) if narrow and array.dtype in _HALF else array
+        for name, array in zip(names, arrays, strict=True)
+        if array is not None
+    }
     try:
-        return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
+        results = [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
     except _REFUSALS as error:
         raise CannotEvaluate(f"the reference does not compute this {node.op}: {error}") from error
+    return [
+        result.astype(narrow.get(parameter.type, result.dtype)) for parameter, result in facts.filled((), results)
+    ]
+
+
+def _half_variables(facts: OpFacts, arrays: Sequence[Array | None]) -> Mapping[str, np.dtype[Any]]:
+    """The type variables of inputs in half precision that results have, too: computed in float32 and rounded once,
+    where runtimes round."""
+    results = {parameter.type for parameter in facts.outputs}
+    return {
+        parameter.type: array.dtype
+        for parameter, array in facts.filled(arrays)
+        if array.dtype in _HALF and parameter.type in results
+    }
 
 
 def _attribute(name: str, value: object, kind: str) -> AttributeProto:

@@ -153,10 +153,10 @@ def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """
     if dtype_of(self).kind == "uint":
         return self / other
-    if dtype_of(self).is_integer:
-        return (self - op.Mod(self, other)) / other
     rest = op.Mod(self, other, fmod=1)
     below = cast(op, op.Sign(rest) * op.Sign(other) < 0, dtype_of(self))
+    if dtype_of(self).is_integer:
+        return self / other - below
     floored = op.Round((self - rest) / other - below)
     return op.Where(op.Equal(other, 0), self / other, floored)
 
