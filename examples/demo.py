@@ -21,7 +21,7 @@ ROUNDS = 15
 
 def main(name: str = "resnet50") -> None:
     """Compile, verify, save, look inside, measure."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     case = find(name)
     model, args, kwargs = case.build()
 

@@ -269,3 +269,20 @@ def test_the_module_is_the_command_and_what_needs_no_torch_is_quick():
     program += "except SystemExit as stop: print(stop.code, *sorted({'torch', 'onnx', 'rich'} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "0"
+
+
+@pytest.mark.parametrize("output", ["[bold]m.onnx", "[0].onnx", "[link=y].onnx"])
+def test_brackets_in_names_are_brackets(here, capsys, output):
+    assert cli.main(["compile", "toymodels:case", "-o", output, "--verify"]) == DONE
+    assert output in capsys.readouterr().err and (here / output).exists()
+
+
+def test_a_spinner_shows_brackets_as_they_are():
+    from rich.console import Console
+
+    from fxonnx.tools.compile import step
+
+    console = Console(force_terminal=True, width=100, record=True, markup=False)
+    with step(console, "load", "models:[/x].net"):
+        pass
+    assert "models:[/x].net" in console.export_text()

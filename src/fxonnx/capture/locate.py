@@ -18,6 +18,7 @@ WRAPPER = "model"  # the name under which `Flat` holds the user's model
 _OURS = str(Path(__file__).parent)
 _TORCH = str(Path(torch.__file__).parent)
 _LIBRARIES = (_TORCH, _OURS, "torch/fx/")  # the last one is how torch signs nodes that it adds itself
+_GENERATED = "<eval_with_key>"  # code that fx made of a graph: it is in no file, and its name has a counter in it
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _TORCH_MODULES = str(Path(_TORCH, "nn"))
 
@@ -81,6 +82,9 @@ def user_line(trace: str) -> Line:
     innermost, end = NO_LINE, len(trace)
     while (start := trace.rfind('File "', 0, end)) >= 0:
         line = _parse(trace[start:end])
+        if line.file.startswith(_GENERATED):
+            end = start
+            continue
         if line.file.startswith(_OURS):  # what called the model is no part of it
             return innermost
         if not line.file.startswith(_LIBRARIES):

@@ -151,10 +151,10 @@ class Importer:
         if isinstance(symbolic, tuple) and symbolic and all(isinstance(size, (int, torch.SymInt)) for size in symbolic):
             return [self.program.dim(size) for size in symbolic]
         if node.target is operator.getitem:
-            return self.read(node.args[0])[node.args[1]]
-        if node.target in READS_OF_DATA:
-            return self._number(self.builder.Reshape(self.read(node.args[0]), []))
+            return self._part(node, self.read(node.args[0]))
         try:
+            if node.target in READS_OF_DATA:
+                return self._number(self.builder.Reshape(self.read(node.args[0]), []))
             if node.target in SYMBOLIC_FUNCTIONS:
                 return self._number(SYMBOLIC_FUNCTIONS[node.target](self.builder, *self.read(node.args)))
             return self._lower(node)
@@ -165,6 +165,16 @@ class Importer:
             return self._failed(node, errors.UnsupportedArguments, cause)
         except (InvalidCall, dtypes.DTypeError) as reason:
             return self._failed(node, errors.WrongLowering, str(reason))
+
+    def _part(self, node: fx.Node, results: Any) -> Any:
+        """One result of several. A lowering leaves out those that inference has no use for; who reads one is told."""
+        whole, index = node.args
+        assert isinstance(whole, fx.Node) and isinstance(index, int)
+        found = results[index] if index < len(results) else None
+        if found is None and node.users and isinstance(node.meta.get("val"), torch.Tensor):
+            cause = f"its lowering does not compute result {index}, which the model uses"
+            return self._failed(whole, errors.UnsupportedArguments, cause)[index]
+        return found
 
     def _size(self, node: fx.Node, size: Any) -> Dim:
         """A size is an expression; it is materialized where it is used. One that comes from data is defined by its

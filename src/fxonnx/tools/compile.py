@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     """The command. Progress goes to stderr, `--show` to stdout; the file appears last, when all else went well."""
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False)  # names may have brackets in them
     checked_path(options.output)  # before a long compile
     with step(console, "load", options.model):
         model, arguments, keywords = load(options.model)
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     if options.verify:
         with step(console, "verify", "against the model, on fresh inputs"):
             report = compiled.verify().check()
-        console.print(str(report), markup=False, soft_wrap=True)
+        console.print(str(report), soft_wrap=True)
     write(console, compiled, options)
     if shown is not None:
         print(shown)
@@ -45,10 +45,12 @@ def run(options: argparse.Namespace) -> None:
 @contextmanager
 def step(console: Console, name: str, what: str) -> Iterator[None]:
     """A spinner while it runs, a line with its seconds when it is done; no line when it fails."""
+    from rich.text import Text
+
     start = perf_counter()
-    with console.status(f"{name}  {what}"):
+    with console.status(Text(f"{name}  {what}")):
         yield
-    console.print(f"✓ {name:8} {what}  {perf_counter() - start:.2f} s", markup=False, soft_wrap=True)
+    console.print(f"✓ {name:8} {what}  {perf_counter() - start:.2f} s", soft_wrap=True)
 
 
 def show(compiled: Compiled, stage: str) -> str:
@@ -69,7 +71,7 @@ def write(console: Console, compiled: Compiled, options: argparse.Namespace) -> 
             compiled.dump(options.dump)
         files = compiled.save(options.output, weights="external" if options.external else "auto")
     for file in files:
-        console.print(f"  {file}  {file.stat().st_size / 1e6:,.1f} MB", markup=False, soft_wrap=True)
+        console.print(f"  {file}  {file.stat().st_size / 1e6:,.1f} MB", soft_wrap=True)
 
 
 @contextmanager

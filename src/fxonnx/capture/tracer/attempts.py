@@ -302,7 +302,7 @@ def _failure(error: Error, done: Run) -> Failure:
             cure='capture="export" captures it; or select with a mask, torch.where, which keeps the size',
             location=error.locations,
         )
-    elif "Recorder" in str(cause):
+    elif "Recorder" in str(cause) or type(cause).__name__ == "UncapturedHigherOrderOpError":
         error = CaptureRefused(
             "a higher-order op (torch.cond, while_loop, scan, …) cannot be recorded",
             cause="its branches are not run as calls",

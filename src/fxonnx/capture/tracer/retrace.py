@@ -50,7 +50,10 @@ class Retrace:
                     result = body(*values)
             except Specialized as error:
                 raise error.specialization.error({}) from error
-        tape.graph.output(tape.operand(result))
+        try:
+            tape.graph.output(tape.operand(tape.read(result)))
+        except CaptureRefused as error:
+            raise NotImplementedError("a decomposition whose result no call returned") from error
         return tape.graph, self._assumptions(guards.values())
 
     def _assumptions(self, guards: Iterable[Guard]) -> Sequence[Assumption]:
