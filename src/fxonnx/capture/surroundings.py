@@ -42,11 +42,11 @@ def no_fast_path() -> Iterator[None]:
     before, encode = torch.backends.mha.get_fastpath_enabled(), nn.TransformerEncoder.forward
     torch.backends.mha.set_fastpath_enabled(False)
     if before:
-        nn.TransformerEncoder.forward = _with_zeros_for_padding(encode)  # type: ignore[method-assign]
+        nn.TransformerEncoder.forward = _with_zeros_for_padding(encode)
     try:
         yield
     finally:
-        nn.TransformerEncoder.forward = encode  # type: ignore[method-assign]
+        nn.TransformerEncoder.forward = encode
         torch.backends.mha.set_fastpath_enabled(before)
 
 
