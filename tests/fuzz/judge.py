@@ -93,7 +93,7 @@ def judge(program: Program, configurations: Sequence[Configuration] = ALL) -> Ju
 
         sizes = list({program.call(each): each for each in program.sizes}.values())
         cases = [Case(program, make, each) for each in sizes]
-        worst = Judgement(Verdict.RIGHT)
+        worst = Judgement(Verdict.RIGHT if cases[0].left else Verdict.EAGER_RAISES)
         for found in (each for configuration in configurations for each in _judged(cases, configuration)):
             worst = max(worst, found, key=lambda each: each.verdict)
             if worst.verdict.fails:
@@ -114,7 +114,6 @@ def compiled_at(cases: Sequence[Case], configuration: Configuration) -> Iterator
     """Compile at the first sizes, then run at all of them."""
     first, where = cases[0], f"compile at {cases[0].sizes}"
     if not first.left:
-        yield Judgement(Verdict.EAGER_RAISES, configuration, where)
         return
     model = first.make()
     dynamic_shapes = first.program.dynamic_shapes if configuration.dynamic else None
@@ -201,10 +200,10 @@ def failure(error: BaseException, configuration: Configuration, run: str) -> Jud
     if isinstance(error, errors.Failures):
         return max((failure(each, configuration, run) for each in error.errors), key=lambda each: each.verdict)
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, errors.InternalError | errors.WrongLowering) or "please report" in text:
-        verdict = Verdict.INTERNAL
-    elif isinstance(error, errors.RuntimeFailed):
+    if isinstance(error, errors.RuntimeFailed):
         verdict = Verdict.STOPPED
+    elif isinstance(error, errors.InternalError | errors.WrongLowering) or "please report" in text:
+        verdict = Verdict.INTERNAL
     elif isinstance(error, errors.Error):
         verdict = Verdict.REFUSED
     else:
