@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 
-from tests.fuzz.hunt import hunt
+from tests.fuzz.hunt import Tally, hunt
 from tests.fuzz.worker import Worker
 
 
@@ -19,12 +19,14 @@ def seeds(first: int, seconds: float) -> Iterator[int]:
 
 
 def main(seconds: float = 60, seed: int = 0) -> int:
-    """Print the failures, smallest form, and the tally; 1 where there are failures."""
-    worker = Worker()
-    tally = hunt(seeds(seed, seconds), worker)
+    """Print failures as they are found, in their smallest form, then the tally; 1 where there are any."""
+    worker, tally, failures = Worker(), Tally(), 0
+    for failure in hunt(seeds(seed, seconds), worker, tally):
+        failures += 1
+        print(failure, flush=True)
     worker.close()
-    print(*tally.failures, tally, sep="\n")
-    return bool(tally.failures)
+    print(tally)
+    return bool(failures)
 
 
 if __name__ == "__main__":

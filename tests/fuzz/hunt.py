@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -28,22 +28,20 @@ class Enough(BaseException):
     """Shrinking has taken long enough. Hypothesis lets it through."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tally:
-    """How many programs got which verdict, what refusals said, and the shrunk programs that fail."""
+    """How many programs got which verdict, and what was said of them."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        counts = [f"{count:6} {name}" for name, count in self.verdicts.most_common()]
-        return "\n".join([*counts, *(f"{count:6} {kind}" for kind, count in self.kinds.most_common())])
+        counts = [*self.verdicts.most_common(), *self.kinds.most_common()]
+        return "\n".join(f"{count:6} {name}" for name, count in counts)
 
 
-def hunt(seeds: Iterable[int], judge: Judge, *, shrinks: bool = True) -> Tally:
-    """Judge the program of each seed; of failures of one kind the first is shrunk."""
-    tally = Tally()
+def hunt(seeds: Iterable[int], judge: Judge, tally: Tally, *, shrinks: bool = True) -> Iterator[str]:
+    """Judge the program of each seed, and count; the failures, shrunk, as they are found."""
     for seed in seeds:
         program = program_of(seed)
         judgement = judge(program)
@@ -53,8 +51,7 @@ def hunt(seeds: Iterable[int], judge: Judge, *, shrinks: bool = True) -> Tally:
         if judgement.verdict.fails and not known:
             if shrinks:
                 program, judgement = shrunk(seed, judgement, judge)
-            tally.failures.append(f"# seed {seed}, {judgement}\n\n{program}")
-    return tally
+            yield f"# seed {seed}, {judgement}\n\n{program}"
 
 
 def program_of(seed: int) -> Program:
@@ -70,7 +67,7 @@ def program_of(seed: int) -> Program:
     return drawn[0]
 
 
-def shrunk(seed: int, judgement: Judgement, judge: Judge, attempts: int = 300) -> tuple[Program, Judgement]:
+def shrunk(seed: int, judgement: Judgement, judge: Judge, attempts: int = 600) -> tuple[Program, Judgement]:
     """The smallest program found that fails as the seed's does, of as many as `attempts`, and its judgement."""
     configurations = ALL if judgement.verdict is Verdict.CRASH else (judgement.configuration,)
     failing: list[tuple[Program, Judgement]] = []

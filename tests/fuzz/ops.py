@@ -344,9 +344,7 @@ SIZE = _family("size", """
     -{n:size} // 2
     {n:size} ** 0.5
     {n:size} / {k:= 2 3 4}
-    int({n:size} * {k:= 0.5 1.5})
     {x:any}.numel()
-    len({x:any>=1})
     abs({n:size} - {k:= 3 5})
     {x:any}.size({d:dim x})
 """)
