@@ -15,11 +15,12 @@ import torch
 from fxonnx import errors
 from fxonnx.capture import Program
 from fxonnx.capture.call.dense import check_call
+from fxonnx.capture.graph.checks import ONE_LEFT
 from fxonnx.capture.versions import Versions
 from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
-from fxonnx.errors import CheckFailed
+from fxonnx.errors import CallMismatch, CheckFailed
 from fxonnx.ir.data import byte_size
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
@@ -223,6 +224,13 @@ class Compiled:
     def _refuse_failed(self, truths: Sequence[torch.Tensor]) -> None:
         """Raise CheckFailed for the first check of the model's that does not hold."""
         for check, truth in zip(self.program.checks, truths, strict=True):
+            if not truth and check.text == ONE_LEFT:
+                raise CallMismatch(
+                    f"the model does not hold for this data: {ONE_LEFT}",
+                    cause="the file has one rank for each value",
+                    cure="say which axis to squeeze: .squeeze(-1) keeps the one that the data fills",
+                    location=check.location,
+                )
             if not truth:
                 raise CheckFailed(
                     f"the model refuses its inputs: {check.text or check.location.code}",

@@ -19,6 +19,7 @@ from fxonnx.capture.export.guards import assertions
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
+from fxonnx.capture.graph.squeezes import keep_squeezes
 from fxonnx.capture.locate import WRAPPER, Locator, strip
 from fxonnx.capture.program import Input, Program, Retraced, State, Weight, Writeback
 from fxonnx.location import Location
@@ -66,6 +67,7 @@ def assemble(
     ports = read_ports(exported, wrapped)
     _share_tied(graph, ports)
     mutations = make_functional(graph, locator, keep_checks=True)
+    keep_squeezes(graph)
     _add_declared(exported, ports, mutations)
     _drop_unused(graph, ports, mutations)
     return Program(

@@ -23,6 +23,10 @@ _TARGETS = frozenset(
 )
 
 
+ONE_LEFT = "one element is left, and squeeze drops its axis"
+"""What an assertion of ours says, where the rank of a value would come from data."""
+
+
 def is_check(node: fx.Node) -> bool:
     """Whether a node is an assertion on data."""
     return node.op == "call_function" and node.target in _TARGETS

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from fxonnx.ir.dims import Dim, Shape, product
+from fxonnx.ir.dims import Dim, Shape, ceil_divide, product
 
 Options: TypeAlias = Sequence[int]
 
@@ -63,10 +63,8 @@ def _avg_pool(rank: int) -> Callable[..., Shape]:
 def _pooled(
     rank: int, input: Shape, kernel: Options, stride: Options, padding: Options, dilation: Options, ceil_mode: bool
 ) -> Shape:  # fmt: skip
-    if ceil_mode:
-        raise NotImplementedError("torch leaves out windows that begin in the padding")
-    sizes = _windows(input, _each(kernel, rank), stride or kernel, padding, dilation)
-    return (*input[:-rank], *sizes)
+    count = _windows_in_part if ceil_mode else _windows
+    return (*input[:-rank], *count(input, _each(kernel, rank), stride or kernel, padding, dilation))
 
 
 def _windows(
@@ -77,6 +75,17 @@ def _windows(
     options = (_each(option, rank) for option in (stride, padding, dilation))
     for size, k, s, p, d in zip(input[-rank:], kernel, *options, strict=True):
         yield (size + 2 * p - d * (int(k) - 1) - 1) // s + 1
+
+
+def _windows_in_part(
+    input: Shape, kernel: Sequence[Dim], stride: Options, padding: Options, dilation: Options
+) -> Iterator[Dim]:  # fmt: skip
+    """The same with windows that reach beyond the end, as long as they do not begin in the padding there."""
+    rank = len(kernel)
+    options = (_each(option, rank) for option in (stride, padding, dilation))
+    for size, k, s, p, d in zip(input[-rank:], kernel, *options, strict=True):
+        reach = d * (int(k) - 1) + 1
+        yield ceil_divide(size + 2 * p - reach, s) + 1 if reach >= p + s else ceil_divide(size + p, s)
 
 
 def _columns(input: Shape, kernel: Options, dilation: Options, padding: Options, stride: Options) -> Shape:

@@ -13,7 +13,7 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr, floor_divide, product
+from fxonnx.ir.dims import Dim, Expr, floor_divide, product, symbols_of
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.aten.tensor.creation import meshgrid
 from fxonnx.lowering.registry import Unsupported, lower
@@ -136,10 +136,23 @@ def without(op: Any, x: Any, axes: Sequence[int]) -> Any:
 
 @lower("aten.squeeze", "aten.squeeze_copy")
 def squeeze(op: Builder, self: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without the axes of size 1, all of them or those in `dim`. A symbolic size is not 1: torch's guard said so."""
+    """Without the axes of size 1, all of them or those in `dim`. A symbolic size is not 1: torch's guard said so.
+
+    One that comes from data may be: where capture has left that to the runtime, all axes are asked for.
+    """
     rank = len(self.shape)
+    if dim is None and any(_comes_from_data(op, size) for size in self.shape):
+        return op.Squeeze(self)
     axes = list(range(rank)) if dim is None else axes_of(dim, rank) if dim != [] else []
     return without(op, self, [axis for axis in axes if axis < rank and self.shape[axis] == 1])
+
+
+def _comes_from_data(op: Builder, size: Dim) -> bool:
+    """Whether a size is none that the inputs have."""
+    while op.parent is not None:
+        op = op.parent
+    given = symbols_of(dim for value in op.inputs for dim in value.shape)
+    return not symbols_of([size]) <= given
 
 
 @lower("aten.unsqueeze", "aten.unsqueeze_copy")

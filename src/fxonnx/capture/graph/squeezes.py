@@ -1,0 +1,97 @@
+"""Squeezes of axes whose size comes from data: with one element left, torch drops the axis.
+
+    nonzero(m).squeeze()      2 hits: [2]      1 hit: []      no hit: [0]
+
+A graph has one rank for each value. Where nothing but pointwise calls, picked rows and the result come after it,
+the runtime squeezes whatever is of size 1 and the rank is what it is; elsewhere an assertion refuses the one element.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from fxonnx.capture.graph.checks import ONE_LEFT
+
+aten = torch.ops.aten
+_CONVERSIONS = frozenset({aten.to, aten._to_copy, aten.clone, aten.detach, aten.alias})
+
+
+def keep_squeezes(graph: fx.Graph) -> None:
+    """Let squeezes of sizes from data be as torch has them, or be refused where they drop such an axis. Linear time."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and getattr(node.target, "overloadpacket", None) is aten.squeeze:
+            _keep(graph, node)
+
+
+def _keep(graph: fx.Graph, node: fx.Node) -> None:
+    source = node.args[0]
+    shape = source.meta["val"].shape
+    axes = _axes(node, len(shape))
+    open_axes = [axis for axis in axes if _may_be_one(shape[axis])]
+    if not open_axes:
+        return
+    others = [size for axis, size in enumerate(shape) if axis not in axes]
+    if not any(_may_be_one(size) or _is_one(size) for size in others) and _takes_either_rank(node):
+        node.target, node.args = aten.squeeze.default, (source,)
+        return
+    with graph.inserting_before(node):
+        for axis in open_axes:
+            size = _call(graph, aten.sym_size.int, (source, axis), shape[axis])
+            differs = _call(graph, operator.ne, (size, 1), shape[axis] != 1)
+            check = graph.call_function(aten._assert_scalar.default, (differs, ONE_LEFT))
+            check.meta = {name: value for name, value in node.meta.items() if name != "val"}
+    node.target, node.args = aten.squeeze.dims, (source, [axis for axis in axes if _is_one(shape[axis])])
+
+
+def _axes(node: fx.Node, rank: int) -> list[int]:
+    """The axes that are asked for."""
+    if len(node.args) == 1 and not node.kwargs:
+        return list(range(rank))
+    asked: Any = node.args[1] if len(node.args) > 1 else node.kwargs["dim"]
+    return [axis % rank for axis in (asked if isinstance(asked, (list, tuple)) else [asked])]
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
+
+
+def _may_be_one(size: Any) -> bool:
+    """Whether a size comes from data and may be 1."""
+    return isinstance(size, torch.SymInt) and not size.node.has_hint() and not statically_known_true(size != 1)
+
+
+def _takes_either_rank(node: fx.Node) -> bool:
+    """Whether a value of either rank goes through pointwise calls, picks rows, or is broadcast to more axes, and
+    nothing else, on its way to the results."""
+    waiting, seen = [node], {node}
+    while waiting:
+        for user in waiting.pop().users:
+            if user.op == "output" or user in seen:
+                continue
+            picks = user.target is aten.index.Tensor and user.args[0] not in seen and len(user.args[1]) == 1
+            if not picks and not _is_pointwise(user.target):
+                return False
+            seen.add(user)
+            if picks or not any(_rank(each) > 0 for each in user.all_input_nodes if each not in seen):
+                waiting.append(user)
+    return True
+
+
+def _is_pointwise(target: Any) -> bool:
+    return torch.Tag.pointwise in getattr(target, "tags", ()) or getattr(target, "overloadpacket", None) in _CONVERSIONS
+
+
+def _rank(node: fx.Node) -> int:
+    value = node.meta.get("val")
+    return value.dim() if isinstance(value, torch.Tensor) else 0
+
+
+def _call(graph: fx.Graph, target: Any, args: tuple[Any, ...], value: Any) -> fx.Node:
+    node = graph.call_function(target, args)
+    node.meta["val"] = value
+    return node
