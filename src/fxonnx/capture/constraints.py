@@ -253,7 +253,9 @@ def special_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     )
 
 
-def small_error(small: Mapping[str, int], difference: str, location: Location, labels: Mapping[str, str]) -> Error:
+def small_error(
+    small: Mapping[str, int], difference: str, location: Location, labels: Mapping[str, str]
+) -> FrozenDimension:
     """The error for sizes of 0 or 1 that the example has, and for which the model does what it does for no others."""
     dims = ", ".join(describe(symbol(name), labels) for name in small)
     sizes = ", ".join(f"{name} = {size}" for name, size in small.items())

@@ -121,19 +121,28 @@ class ZeroOneCheck:
         if small:
             self.answers[tuple(sorted(small.items()))] = assumed
 
+    def assumptions(self, small: Mapping[str, int]) -> Sequence[Assumption]:
+        """What the captured program asks of the others where these sizes are small. Raises Difference where it is wrong
+        for them, and Error where the model cannot be captured with them."""
+        with self._prepared():
+            self.general = self.general or self.record(self._leaves({}), {}).graph
+            fixed = self.record(self._leaves(small), small)
+        return fixed.assumed_by(self.general)
+
     def _ask(self, small: Mapping[str, int]) -> Answer:
         """What the others must be, or the program that these sizes need, or why there is none."""
         given = ", ".join(f"{name} = {size}" for name, size in small.items())
         try:
-            with self._prepared():
-                self.general = self.general or self.record(self._leaves({}), {}).graph
-                fixed = self.record(self._leaves(small), small)
-                try:
-                    return fixed.assumed_by(self.general)
-                except Difference:
-                    return self.variant(self._leaves(small), small)
+            return self._assumptions_or_variant(small)
         except Error as error:
             return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
+
+    def _assumptions_or_variant(self, small: Mapping[str, int]) -> Program | Sequence[Assumption]:
+        try:
+            return self.assumptions(small)
+        except Difference:
+            with self._prepared():
+                return self.variant(self._leaves(small), small)
 
     def _leaves(self, small: Mapping[str, int]) -> list[torch.Tensor]:
         """Inputs of the captured sizes, but for these."""

@@ -14,12 +14,13 @@ from fxonnx.capture.assumption import Assumption, Guard
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Signature
-from fxonnx.capture.constraints import Constraints, classify, frozen_at, tied
+from fxonnx.capture.constraints import Constraints, classify, frozen_at, small_error, tied
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
+from fxonnx.capture.equivalence.same_graph import Difference
 from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.export.annotate_frames import annotate_frames
 from fxonnx.capture.export.assemble import assemble, read_ports, user_outputs
-from fxonnx.capture.export.exported import copied
+from fxonnx.capture.export.exported import Copied, copied
 from fxonnx.capture.export.freeze import Freeze, Naming, asked_bounds, example_sizes, name_symbols, upper_bounds
 from fxonnx.capture.export.guards import guards, inexact, place_of_freeze, shape_env, user_lines
 from fxonnx.capture.export.torch_export import export
@@ -29,7 +30,7 @@ from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Program
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, raise_all
-from fxonnx.ir.dims import Dim, substitute, symbol, symbols_of
+from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
 from fxonnx.location import Location
 
 
@@ -47,6 +48,11 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
     frozen = [f"{example.label(axis)}: {reason}" for axis, reason in attempt.frozen.items()]
     frozen += [f"{example.label(each.axis)}: always {each.fixed}" for each in done.naming.frozen]
     lows, highs = asked_bounds(done.naming, done.example.requests)
+    check = _zero_one_check(done, mode, signature)
+    small = _small(done, example)
+    failure = _small_failure(small, check, done, example) if small else None
+    if failure is not None:
+        return _without_small_ones(small, failure, done, example, signature, mode)
     program = replace(
         assemble(done.exported, signature(), done.naming, environment=shape_env(done.exported.graph.nodes)),
         symbols=done.constraints.infos(symbols_of(done.naming.dims.values()), lows, {**done.highs, **highs}),
@@ -55,7 +61,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
         attempts=tried,
     )
     _refuse_made_of_others(program)
-    return replace(program, zero_one=_zero_one_check(done, mode, signature)) if done.sizes else program
+    return replace(program, zero_one=check) if done.sizes else program
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,19 +221,55 @@ def _refuse_made_of_others(program: Program) -> None:
 # ── sizes of 0 and 1 ────────────────────────────────────────
 
 
+def _small(done: _Exported, original: Example) -> dict[str, int]:
+    """The sizes of 0 and 1 that the example has in dims that are free."""
+    named = {dim.name: original.size(axis) for axis, dim in done.naming.axes.items() if isinstance(dim, Expr)}
+    return {name: size for name, size in named.items() if name is not None and size < 2}
+
+
+def _small_failure(
+    small: Mapping[str, int], check: ZeroOneCheck, done: _Exported, original: Example
+) -> FrozenDimension | None:
+    """What is wrong with the graph at these sizes."""
+    check.general = _captured_graph(copied(done.exported), done.example, done.sizes)
+    labels = {str(dim): original.label(axis) for axis, dim in reversed(done.naming.axes.items())}
+    try:
+        check.note(small, check.assumptions(small))
+    except Difference as difference:
+        return small_error(small, str(difference), difference.location, labels)
+    return None
+
+
+def _without_small_ones(
+    small: Mapping[str, int], failure: Error, done: _Exported, original: Example, signature: Callable[[], Signature],
+    mode: str,
+) -> Program:  # fmt: skip
+    """Captured without the dims of these sizes, where they are optional. Raises the failure where they are not."""
+    gone = [axis for axis, dim in done.naming.axes.items() if symbols_of([dim]) & small.keys()]
+    if any(original.requests[axis].required for axis in gone):
+        raise failure
+    program = capture(original.without(gone), signature, mode)
+    reasons = (f"{original.label(axis)}: always {original.size(axis)}" for axis in gone)
+    return replace(program, frozen=(*reasons, *program.frozen))
+
+
+def _captured_graph(exported: Copied, example: Example, sizes: Mapping[str, int]) -> CapturedGraph:
+    """A graph of torch.export, to be compared with others over the dims of these sizes; it is cleaned."""
+    clean(exported.graph)
+    ports, outputs = read_ports(exported, wrapped=True), user_outputs(exported, wrapped=True)
+    dim = name_symbols(exported.range_constraints, ports.inputs, example.requests).sizes().dim
+    inputs, result, symbols = tuple(ports.inputs), example.flat.returned.tree, frozenset(sizes)
+    return CapturedGraph(exported.graph, inputs, ports.weights, outputs, result, Locator(), dim, symbols)
+
+
 def _zero_one_check(done: _Exported, mode: str, signature: Callable[[], Signature]) -> ZeroOneCheck:
     """The judge of sizes that torch.export left out; it does not keep the graph, nor the example's tensors."""
     flat, names, requests = done.example.flat, done.example.names, done.example.requests
     sizes, axes = done.sizes, dict[Axis, Dim](done.naming.axes)
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
-        asked = {} if fixed else requests
-        exported = copied(export(Example(flat, names, leaves, asked)))
-        clean(exported.graph)
-        ports, outputs = read_ports(exported, wrapped=True), user_outputs(exported, wrapped=True)
-        dim = name_symbols(exported.range_constraints, ports.inputs, asked).sizes().dim
-        inputs, result, symbols = tuple(ports.inputs), flat.returned.tree, frozenset(sizes)
-        graph = CapturedGraph(exported.graph, inputs, ports.weights, outputs, result, Locator(), dim, symbols)
+        example = Example(flat, names, leaves, {} if fixed else requests)
+        graph = _captured_graph(copied(export(example)), example, sizes)
         return Recording(graph, {**sizes, **fixed} if fixed else {})
 
     def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
