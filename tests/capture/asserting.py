@@ -70,7 +70,7 @@ def of_torch(x: Tensor) -> Tensor:
 
 
 def of_a_distribution(x: Tensor) -> Tensor:
-    return torch.distributions.Normal(x, x).log_prob(x)
+    return torch.distributions.Normal(x, x, validate_args=True).log_prob(x)
 
 
 def selected(x: Tensor) -> Tensor:
