@@ -13,8 +13,8 @@ def collection_paused() -> Iterator[None]:
     it takes longer than any stage of ours. The collector is left as it was found.
     """
     was_on = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if was_on:

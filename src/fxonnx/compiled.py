@@ -209,7 +209,7 @@ class Compiled:
         results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
         count = len(results) - len(self.program.checks)
         self._refuse_failed(results[count:])
-        return self._deliver(leaves, results[:count])
+        return self._deliver(args, kwargs, leaves, results[:count])
 
     def _variant(self, program: Program) -> Compiled:
         """The model compiled once more, for sizes of 0 or 1 with which it takes a way of its own; it shares weights and
@@ -257,16 +257,24 @@ class Compiled:
         program = self.program
         return limits(self.graph.inputs, program.symbols.values(), program.assumptions, program.variant)
 
-    def _deliver(self, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Any:
-        """Results in the model's structure; what the model writes in place is written back."""
-        remaining = iter(results)
-        outputs = [self._output(leaf, remaining) for leaf in self.program.outputs]
+    def _deliver(
+        self, args: tuple[Any, ...], kwargs: Any, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]
+    ) -> Any:
+        """Results in the model's structure; what the model writes in place, or into objects that it is given, is
+        written there."""
+        program, remaining = self.program, iter(results)
+        outputs = [self._output(leaf, remaining) for leaf in program.results]
         with torch.no_grad():
             for writeback, result in zip(self.program.writebacks, remaining, strict=False):
                 leaves[writeback.input].copy_(result)
             for state, result in zip(self.program.states, remaining, strict=False):
                 state.tensor.copy_(result)
-        return self.program.signature.unflatten(outputs)
+        signature = program.signature
+        if program.signature.effects.edits:
+            computed = dict(zip(program.results, outputs, strict=True))
+            new = [computed[leaf] if isinstance(leaf, torch.fx.Node) else leaf for leaf in program.rebound]
+            signature.effects.apply(signature.bind(args, kwargs), new)
+        return signature.unflatten(outputs[: len(program.outputs)])
 
     def _output(self, leaf: Any, results: Any) -> Any:
         if leaf is None:

@@ -12,6 +12,7 @@ from typing import Any
 from fxonnx.capture import Program, example_call
 from fxonnx.capture import capture as capture_program
 from fxonnx.capture.graph.decompose import Decomposer
+from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import MUST_BE_TRUE, Compiled
@@ -28,7 +29,6 @@ from fxonnx.passes.rewrite import Rule
 from fxonnx.target import Target
 
 
-@collection_paused()
 def compile(
     model: Any,
     example_inputs: Any = (),
@@ -69,22 +69,23 @@ def compile(
 
     Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
-    check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
-                  dump=dump, input_names=input_names, output_names=output_names)  # fmt: skip
-    target = resolve_target(target, opset)
-    args, kwargs = example_call(model, example_inputs, example_kwargs)
-    start = perf_counter()
-    program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
-                              input_names=input_names, mode=mode, strategy=capture)  # fmt: skip
-    captured = perf_counter() - start
-    registry, pipeline = standard().layer(lowerings or {}), optimizer(tuple(rules)) if optimize else CLEAN
-    build = _Build(model, mode, registry, pipeline, target, opset, output_names)
-    compiled = build(program, program.signature.flatten(args, kwargs), captured)
-    if dump is not None:
-        compiled.dump(Path(dump))
-    if verify:
-        compiled.verify().check()
-    return compiled
+    with (found := AsFound()), found, collection_paused():
+        check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
+                      dump=dump, input_names=input_names, output_names=output_names)  # fmt: skip
+        target = resolve_target(target, opset)
+        args, kwargs = example_call(model, example_inputs, example_kwargs)
+        start = perf_counter()
+        program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
+                                  input_names=input_names, mode=mode, strategy=capture)  # fmt: skip
+        captured = perf_counter() - start
+        registry, pipeline = standard().layer(lowerings or {}), optimizer(tuple(rules)) if optimize else CLEAN
+        build = _Build(model, mode, registry, pipeline, target, opset, output_names)
+        compiled = build(program, program.signature.flatten(args, kwargs), captured)
+        if dump is not None:
+            compiled.dump(Path(dump))
+        if verify:
+            compiled.verify().check()
+        return compiled
 
 
 def export(
@@ -161,7 +162,7 @@ def _lower(
             cause="it returns Python values that do not depend on its inputs, and writes to nothing",
             cure="return the tensors that are to be computed",
         )
-    written = [*(program.inputs[each.input].name for each in program.writebacks), *(s.key for s in program.states)]
+    written = program.names_written()
     checks = (f"{MUST_BE_TRUE}{number}" for number, _ in enumerate(program.checks))
     outputs = (*outputs, *map(names.unique, (*(f"{name}.after" for name in written), *checks)))
     return program.assuming(decomposer.assumptions), replace(graph, output_names=outputs)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fxonnx import errors
 from fxonnx.capture import capture
-from fxonnx.capture.surroundings import _TALKATIVE
+from fxonnx.capture.state.as_found import TALKATIVE
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
@@ -148,8 +148,8 @@ def test_an_interrupt_passes_and_everything_is_restored() -> None:
             torch.backends.mha.get_fastpath_enabled(),
             torch._C._len_torch_dispatch_stack(),
             torch._C._len_torch_function_stack(),
-            [list(logging.getLogger(name).filters) for name in _TALKATIVE],
-            [logging.getLogger(name).level for name in _TALKATIVE],
+            [list(logging.getLogger(name).filters) for name in TALKATIVE],
+            [logging.getLogger(name).level for name in TALKATIVE],
         )
 
     model = Model().train()

@@ -5,7 +5,8 @@ from tests.repo.test_floors import inside
 
 CAPTURE = [
     {"wrappers"},
-    {"locate", "surroundings", "assumption", "syntax"},
+    {"locate", "assumption", "syntax", "state"},
+    {"surroundings"},
     {"failures", "retry", "assertions"},
     {"call"},
     {"graph"},
@@ -21,7 +22,7 @@ TRACER = [
     {"functions"},
     {"results"},
     {"record"},
-    {"retrace", "state"},
+    {"retrace", "replay"},
     {"run"},
     {"attempts"},
     {"strategy"},

@@ -32,6 +32,7 @@ from fxonnx.capture.call.inputs import (
     Flat,
     Signature,
     as_call,
+    check_opened,
     example_arguments,
     leaf_names,
     parameters_of,
@@ -95,6 +96,7 @@ def capture(
     given = example_arguments(parameters, args, kwargs)
     leaves, paths, tree = flatten(given.values)
     assert isinstance(tree, Branch)
+    check_opened(tree)
     names = leaf_names(paths, input_names)
     raise_all(example_errors(names, leaves))
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
@@ -103,8 +105,9 @@ def capture(
     example = Example(flat, names, leaves, requests(dynamic_shapes, inputs, names, leaves))
 
     def signature() -> Signature:  # once the model has run
-        result = flat.returned
-        return Signature(parameters, arguments, inputs, names, result.tree, result_names(result.paths))
+        returned = flat.returned
+        results = returned.tree, result_names(returned.paths)
+        return Signature(parameters, arguments, inputs, names, *results, returned.effects)
 
     with training_mode(flat.model, mode):
         return _CAPTURES[strategy](example, signature, mode)

@@ -91,8 +91,9 @@ class Program:
     `graph` has placeholders, call_function nodes (aten overloads, `operator.getitem`, arithmetic on symbolic ints,
     higher-order ops), get_attr nodes for the bodies of higher-order ops (`subgraphs`), and an output. It writes
     nothing in place. Every tensor node has its fake tensor in `meta["val"]`. `outputs` are the leaves of the model's
-    return value: nodes, or Python numbers that the capture found to be constant. `frozen` tells which dims were
-    asked for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
+    return value: nodes, or Python numbers that the capture found to be constant; `rebound` are the new values that
+    forward puts into objects among its arguments (`signature.effects`). `frozen` tells which dims were asked
+    for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
     model's Python code that a call must answer as the example did; `zero_one_assumptions` are those that come out so
     for all sizes from 2 up, and about which `variant` knows more. `strategy` tells who captured, and `fallback` why
     torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
@@ -105,6 +106,7 @@ class Program:
     states: tuple[State, ...]
     writebacks: tuple[Writeback, ...]
     outputs: tuple[Any, ...]
+    rebound: tuple[Any, ...]
     symbols: Mapping[str, SymbolInfo]
     signature: Signature
     sizes: Sizes
@@ -119,6 +121,20 @@ class Program:
     strategy: str = "export"
     fallback: str = ""
     zero_one: Callable[[Mapping[str, int]], Program | None] | None = None
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """What a call computes for the caller: the outputs, and the nodes of `rebound` that are none of them."""
+        nodes = dict.fromkeys(leaf for leaf in self.rebound if isinstance(leaf, fx.Node))
+        returned = {leaf for leaf in self.outputs if isinstance(leaf, fx.Node)}
+        return (*self.outputs, *(node for node in nodes if node not in returned))
+
+    def names_written(self) -> list[str]:
+        """The names of what is written behind the outputs: in objects among the arguments, in inputs, in states."""
+        own = dict(zip(self.rebound, self.signature.effects.names, strict=True))
+        names = [own[node] for node in self.results[len(self.outputs) :]]
+        names += [self.inputs[writeback.input].name for writeback in self.writebacks]
+        return names + [state.key for state in self.states]
 
     def assuming(self, more: Iterable[Assumption]) -> Program:
         """The same with further assumptions."""
@@ -159,3 +175,4 @@ class Program:
     def location(self, node: fx.Node) -> Location:
         """The node's place in the user's model."""
         return self.locator(node)
+

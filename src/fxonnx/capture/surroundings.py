@@ -8,15 +8,20 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from threading import RLock
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from fxonnx.capture.state.as_found import TALKATIVE, AsFound
 from fxonnx.errors import InvalidOption
 
 MODES = ("eval", "train", "keep")
+ONE_AT_A_TIME = RLock()
+"""Flags of the process and of modules are set for as long as a model runs, and torch keeps modes that are all threads':
+whoever captures, or calls a model in another training mode, has this."""
 
 
 @contextmanager
@@ -25,14 +30,10 @@ def training_mode(model: Any, mode: str) -> Iterator[None]:
     if mode not in MODES:
         raise InvalidOption.among("mode", mode, MODES)
     modules = list(model.modules()) if isinstance(model, nn.Module) and mode != "keep" else []
-    before = [module.training for module in modules]
-    try:
+    with ONE_AT_A_TIME, (found := AsFound(model)), found:
         for module in modules:
             module.training = mode == "train"
         yield
-    finally:
-        for module, training in zip(modules, before, strict=True):
-            module.training = training
 
 
 @contextmanager
@@ -40,10 +41,10 @@ def no_fast_path() -> Iterator[None]:
     """nn.MultiheadAttention and nn.TransformerEncoder spelled out, instead of their fused inference ops, which
     nobody can lower; and what these return at padded positions."""
     before, encode = torch.backends.mha.get_fastpath_enabled(), nn.TransformerEncoder.forward
-    torch.backends.mha.set_fastpath_enabled(False)
-    if before:
-        nn.TransformerEncoder.forward = _with_zeros_for_padding(encode)
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        if before:
+            nn.TransformerEncoder.forward = _with_zeros_for_padding(encode)
         yield
     finally:
         nn.TransformerEncoder.forward = encode
@@ -129,16 +130,13 @@ def _masks(index: Any) -> Any:
     return type(index)(map(_masks, index)) if type(index) in (tuple, list) else index
 
 
-_TALKATIVE = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes")
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what torch prints of failures that we report ourselves."""
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
-    for logger in loggers:
-        logger.addFilter(_drop)
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
     try:
+        for logger in loggers:
+            logger.addFilter(_drop)
         yield
     finally:
         for logger in loggers:

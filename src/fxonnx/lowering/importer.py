@@ -57,8 +57,8 @@ class Program(Protocol):
         """Inputs that the model changes."""
 
     @property
-    def outputs(self) -> tuple[Any, ...]:
-        """The leaves of the result."""
+    def results(self) -> tuple[Any, ...]:
+        """What a call computes for the caller."""
 
     @property
     def checks(self) -> tuple[Any, ...]:
@@ -348,7 +348,7 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
     for node, weight in program.weights.items():
         importer.values[node] = builder.constant(TorchData(weight.tensor), name=weight.key)
     importer.run(program.graph.nodes)
-    results = [*program.outputs, *(w.result for w in program.writebacks), *(s.result for s in program.states)]
+    results = [*program.results, *(w.result for w in program.writebacks), *(s.result for s in program.states)]
     results += [check.node for check in program.checks]
     finished = [result_tensor(importer, item) for item in results if item is not None]
     errors.raise_all(importer.failures)

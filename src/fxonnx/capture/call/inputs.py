@@ -8,17 +8,21 @@ Python scalars need no registration with torch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import nn
 
-from fxonnx.capture.call.tree import SLOT, SYMBOLIC, Constant, Mismatch, Path, Tree, flatten, match, unflatten
+from fxonnx.capture.call.effects import NO_EFFECTS, ArgumentsBefore, Effects
+from fxonnx.capture.call.tree import SLOT, SYMBOLIC, Constant, Mismatch, Path, Tree, flatten, match, unflatten, unopened
 from fxonnx.capture.failures import Stopping
 from fxonnx.emit.names import Names
-from fxonnx.errors import CallMismatch, InputMismatch, NameClash, NotAModel
+from fxonnx.errors import CallMismatch, CaptureRefused, InputMismatch, NameClash, NotAModel, raise_all
+from fxonnx.location import Location
 
 _ANYTHING = inspect.Signature(
     [
@@ -58,23 +62,17 @@ class Signature:
     names: tuple[str, ...]  # one for each leaf of the inputs
     result: Tree
     result_names: tuple[str, ...]  # one for each leaf of the result
+    effects: Effects = NO_EFFECTS  # what a call leaves in the arguments themselves
 
     def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
         """The tensors of a call, in the order of `names`.
 
         Raises CallMismatch when the call is not built like the captured one.
         """
-        try:
-            given = bind(self.parameters, args, kwargs).values
-        except TypeError as error:
-            raise CallMismatch(
-                f"the call does not fit the model: {error}",
-                cause="it takes the arguments of the model's forward",
-                cure=f"call it like forward{self.parameters}",
-            ) from error
+        given, known = self.bind(args, kwargs), list[Any]()
         try:
             return [
-                leaf for name, tree in self.inputs for _, leaf in match(tree, self._value(given, name), (name,))
+                leaf for name, tree in self.inputs for _, leaf in match(tree, self._value(given, name), (name,), known)
             ] + self._rest(given)
         except Mismatch as error:
             raise CallMismatch(
@@ -83,10 +81,21 @@ class Signature:
                 cure="call it with the same structure, or compile it again for this one",
             ) from error
 
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name. Raises CallMismatch where they do not fit."""
+        try:
+            return bind(self.parameters, args, kwargs).values
+        except TypeError as error:
+            raise CallMismatch(
+                f"the call does not fit the model: {error}",
+                cause="it takes the arguments of the model's forward",
+                cure=f"call it like forward{self.parameters}",
+            ) from error
+
     def arguments_for(self, leaves: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The args and kwargs of a call with these tensors, in the order of `names`: what `flatten` takes apart."""
-        remaining = iter(leaves)
-        return self.arguments.split({name: unflatten(tree, remaining) for name, tree in self.inputs})
+        remaining, known = iter(leaves), list[Any]()
+        return self.arguments.split({name: unflatten(tree, remaining, known) for name, tree in self.inputs})
 
     def output_names(self, given: Iterable[str] | None = None) -> tuple[str, ...]:
         """A name for each tensor of the result: the user's, as far as given, else its own, kept apart from the inputs'.
@@ -182,6 +191,22 @@ def example_arguments(parameters: inspect.Signature, args: tuple[Any, ...], kwar
         ) from error
 
 
+def check_opened(tree: Tree) -> None:
+    """Raise InputMismatch for arguments that hold tensors and cannot be taken apart: those of the example would be
+    computed with at every call."""
+    raise_all(
+        [
+            InputMismatch(
+                f"a {type(value).__name__} is given that holds tensors ({'.'.join(filter(None, path))})",
+                cause="it cannot be taken apart, nor made again around other tensors",
+                cure="give tensors in tuples, lists, dicts, dataclasses or objects of a class of your own",
+            )
+            for path, value in unopened(tree)
+            if not isinstance(value, (nn.Module, FunctionType, MethodType))  # the model's own, as far as one can tell
+        ]
+    )
+
+
 def leaf_names(paths: list[Path], input_names: Iterable[str] | None) -> tuple[str, ...]:
     """A name for each tensor: the user's, or the argument's name and the way into it ("x", "past.0.key")."""
     return _named([".".join(filter(None, path)) for path in paths], input_names, "input")
@@ -221,10 +246,11 @@ def result_names(paths: list[Path]) -> tuple[str, ...]:
 @dataclass(slots=True)
 class Returned:
     """What a model returned: the structure of the result, with a slot for each tensor and the other leaves in it,
-    and the way to each tensor."""
+    and the way to each tensor; and what it left in its arguments."""
 
     tree: Tree = SLOT
     paths: list[Path] = field(default_factory=list)
+    effects: Effects = NO_EFFECTS
 
 
 class Flat(nn.Module):
@@ -237,17 +263,42 @@ class Flat(nn.Module):
         self.model, self._method = owner(model)
         self._arguments, self._tree = arguments, tree
         self.training = isinstance(self.model, nn.Module) and self.model.training
+        self.functions = [model] if isinstance(model, FunctionType) else []
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # of each call of the model
         # an object of its own: torch.export puts a module's attributes back to what they were
         self.returned = Returned()
 
     def forward(self, *leaves: torch.Tensor) -> list[Any]:
-        """Call the model with its own arguments made of the leaves."""
-        args, kwargs = self._arguments.split(unflatten(self._tree, leaves))
+        """Call the model with its own arguments made of the leaves: the tensors of the result, and after them the new
+        ones that it left in its arguments. Raises CaptureRefused where it returns tensors in what cannot be opened."""
+        arguments = unflatten(self._tree, leaves)
+        before = ArgumentsBefore.of(arguments)
+        args, kwargs = self._arguments.split(arguments)
         call = getattr(self.model, self._method) if self._method else self.model
-        with Stopping():
+        with Stopping(), self.around():
             returned = call(*args, **kwargs)
         results, self.returned.paths, self.returned.tree = flatten(returned)
-        return results
+        left, self.returned.effects = before.effects()
+        self._check_opened((*unopened(self.returned.tree), *unopened(self.returned.effects.tree)), call)
+        return [*results, *left]
+
+    def _check_opened(self, closed: Sequence[tuple[Path, Any]], call: Callable[..., Any]) -> None:
+        for path, value in closed:
+            raise CaptureRefused(
+                f"the model returns a tensor in a {type(value).__name__} ({'.'.join(filter(None, path)) or 'result'})",
+                cause="it cannot be taken apart, nor made again around the tensors of another call",
+                cure="return tensors in tuples, lists, dicts, dataclasses or objects of a class of your own",
+                location=_definition(call),
+            )
+
+
+def _definition(call: Callable[..., Any]) -> Location:
+    """Where what is called is written."""
+    function = call.forward if isinstance(call, nn.Module) else call
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return Location()
+    return Location(file=code.co_filename, line=code.co_firstlineno, function=code.co_name)
 
 
 def owner(model: Callable[..., Any]) -> tuple[Any, str]:
@@ -262,6 +313,7 @@ __all__ = [
     "Flat",
     "Signature",
     "bind",
+    "check_opened",
     "example_arguments",
     "leaf_names",
     "owner",

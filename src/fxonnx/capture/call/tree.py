@@ -1,22 +1,20 @@
 """Nested arguments and results as flat leaves, and back.
 
-Tuples, lists, dicts, dataclasses, whatever is registered with `torch.utils._pytree` (transformers' ModelOutput), and
-plain objects that hold tensors (transformers' caches) are opened; nothing is registered anywhere on the user's
-behalf. A tensor leaf is a value; every other leaf is a constant that belongs to the structure.
+Whatever is a container (`containers`) is opened. A tensor leaf is a value; every other leaf is a constant that belongs
+to the structure. A container that is met a second time is that one again, so that what is written to it is seen in
+both places.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from types import FunctionType
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
-# the face of torch's pytrees that other libraries register with; torch.export takes the same registry
-from torch.utils import _pytree as pytree
+from fxonnx.capture.call.containers import VIEWS, Rebuild, holds_tensor, parts
 
 Path: TypeAlias = "tuple[str, ...]"
 SYMBOLIC = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -27,7 +25,7 @@ class Slot:
     """Where the next value goes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Constant:
     """A leaf that is no tensor: it is part of what was captured, and a later call must bring an equal one."""
 
@@ -36,90 +34,122 @@ class Constant:
     def matches(self, other: Any) -> bool:
         """Whether `other` may stand in for the captured constant."""
         mine = self.value
-        if mine is other:
-            return True
-        return (
-            type(mine) is type(other)
-            and isinstance(mine, _COMPARABLE)
-            and (mine == other or (mine != mine and other != other))
-        )
+        if type(mine) is not type(other):
+            return False
+        if isinstance(mine, np.ndarray):
+            return bool(mine.dtype == other.dtype and mine.shape == other.shape and mine.tobytes() == other.tobytes())
+        if isinstance(mine, _COMPARABLE):
+            return bool(mine == other or (mine != mine and other != other))
+        return mine is other
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and self.matches(other.value)
+
+    def __hash__(self) -> int:
+        return hash(type(self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A container that was met before: the `number`-th of those that are written to where they stand."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A container: its type, the names of its parts, the parts, and how to put it together again.
+    """A container: its type, the names of its parts, the parts, and what else it is known by.
 
-    `rebuild` follows from the other fields.
+    `rebuild`, which puts it together again, follows from the other fields.
     """
 
     type: type
     keys: tuple[Any, ...]
     parts: tuple[Tree, ...]
-    rebuild: Callable[[list[Any]], Any] = dataclasses.field(compare=False, repr=False)
+    about: Tree
+    rebuild: Rebuild = field(compare=False, repr=False)
 
 
-Tree: TypeAlias = Slot | Constant | Branch
+Tree: TypeAlias = Slot | Constant | Again | Branch
 
 SLOT = Slot()
+_COPIED: dict[type, Callable[[Any], Any]] = {set: set, bytearray: bytearray, np.ndarray: np.copy}  # may be written to
 _COMPARABLE = (
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    torch.dtype,
-    torch.device,
-    torch.layout,
-    torch.memory_format,
-    tuple,
-    frozenset,
-    slice,
-)
-_CLOSED = (torch.nn.Module, FunctionType, type, torch.Generator)
+    bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device, torch.layout, torch.memory_format,
+    tuple, set, frozenset, slice, range,
+)  # fmt: skip
 
 
 def flatten(value: Any) -> tuple[list[Any], list[Path], Tree]:
     """Take `value` apart: its tensor (and symbolic) leaves, the path to each, and the structure that `unflatten`
     fills again."""
-    leaves: list[Any] = []
-    paths: list[Path] = []
-    tree = _open(value, (), leaves, paths, frozenset())
-    return leaves, paths, tree
+    opening = _Opening()
+    tree = opening(value, (), frozenset())
+    return opening.leaves, opening.paths, tree
 
 
-def unflatten(tree: Tree, leaves: Iterable[Any]) -> Any:
-    """Put a structure together again, taking one leaf for every slot, in order."""
-    return _fill(tree, iter(leaves))
+def unflatten(tree: Tree, leaves: Iterable[Any], known: list[Any] | None = None) -> Any:
+    """Put a structure together again, taking one leaf for every slot, in order.
+
+    `known` are the containers of what was put together before, where this is a part of the same structure.
+    """
+    return _fill(tree, iter(leaves), [] if known is None else known)
 
 
-def _fill(tree: Tree, leaves: Iterator[Any]) -> Any:
+def _fill(tree: Tree, leaves: Iterator[Any], known: list[Any]) -> Any:
     if isinstance(tree, Slot):
         return next(leaves)
     if isinstance(tree, Constant):
-        return tree.value
-    return tree.rebuild([_fill(part, leaves) for part in tree.parts])
+        return _own(tree.value)
+    if isinstance(tree, Again):
+        return known[tree.number]
+    made = tree.rebuild([_fill(part, leaves, known) for part in tree.parts])
+    if _is_shared(made):
+        known.append(made)
+    return made
 
 
-def match(tree: Tree, value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def match(tree: Tree, value: Any, path: Path = (), known: list[Any] | None = None) -> Iterator[tuple[Path, Any]]:
     """The leaves of `value` in the order of `tree`'s slots, with their paths.
 
-    Raises Mismatch where `value` is not built alike.
+    `known` are the containers of what was matched before, where this is a part of the same structure. Raises Mismatch
+    where `value` is not built alike.
     """
+    known = [] if known is None else known
     if isinstance(tree, Slot):
         if not isinstance(value, SYMBOLIC):
             raise Mismatch(path, "a tensor", _describe(value))
         yield path, value
-        return
-    if isinstance(tree, Constant):
+    elif isinstance(tree, Constant):
         if not tree.matches(value):
             raise Mismatch(path, repr(tree.value), _describe(value))
-        return
-    parts = _parts(value)
-    if parts is None or parts[0] is not tree.type or parts[1] != tree.keys:
+    elif isinstance(tree, Again):
+        if known[tree.number] is not value:
+            raise Mismatch(path, "the same object as before", f"another {_describe(value)}")
+    else:
+        yield from _match_parts(tree, value, path, known)
+
+
+def _match_parts(tree: Branch, value: Any, path: Path, known: list[Any]) -> Iterator[tuple[Path, Any]]:
+    found = parts(value)
+    if found is None or found.kind is not tree.type or found.keys != tree.keys:
         raise Mismatch(path, _describe_branch(tree), _describe(value))
-    for key, part, child in zip(tree.keys, tree.parts, parts[2], strict=True):
-        yield from match(part, child, (*path, _segment(tree.type, key)))
+    list(match(tree.about, found.about, path))
+    for key, part, child in zip(tree.keys, tree.parts, found.children, strict=True):
+        yield from match(part, child, (*path, segment(tree.type, key)), known)
+    if _is_shared(value):
+        known.append(value)
+
+
+def unopened(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The constants that hold tensors, with their paths: what cannot be opened would keep those of one call."""
+    if isinstance(tree, Constant):
+        if holds_tensor(tree.value) or isinstance(tree.value, Iterator):
+            yield path, tree.value
+    elif isinstance(tree, Branch):
+        yield from unopened(tree.about, path)
+        for key, part in zip(tree.keys, tree.parts, strict=True):
+            yield from unopened(part, (*path, segment(tree.type, key)))
 
 
 class Mismatch(Exception):
@@ -133,103 +163,52 @@ class Mismatch(Exception):
         self.path, self.wanted, self.got = path, wanted, got
 
 
-def _open(value: Any, path: Path, leaves: list[Any], paths: list[Path], parents: frozenset[int]) -> Tree:
-    if isinstance(value, SYMBOLIC):
-        leaves.append(value)
-        paths.append(path)
-        return SLOT
-    parts = _parts(value) if id(value) not in parents else None
-    if parts is None:
-        return Constant(value)
-    kind, keys, children, rebuild = parts
-    inside = parents | {id(value)}
-    opened = tuple(
-        _open(child, (*path, _segment(kind, key)), leaves, paths, inside)
-        for key, child in zip(keys, children, strict=True)
-    )
-    return Branch(kind, keys, opened, rebuild)
+@dataclass(slots=True, eq=False)
+class _Opening:
+    """One value, being taken apart. Containers that were met are kept, since a freed one's id may be another's."""
+
+    leaves: list[Any] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    met: dict[int, tuple[Any, int]] = field(default_factory=dict)  # id -> the container, its number
+
+    def __call__(self, value: Any, path: Path, parents: frozenset[int]) -> Tree:
+        if isinstance(value, SYMBOLIC):
+            self.leaves.append(value)
+            self.paths.append(path)
+            return SLOT
+        if id(value) in self.met:
+            return Again(self.met[id(value)][1])
+        found = parts(value) if id(value) not in parents else None
+        if found is None:
+            return Constant(_own(value))
+        inside = parents | {id(value)}
+        opened = tuple(
+            self(child, (*path, segment(found.kind, key)), inside)
+            for key, child in zip(found.keys, found.children, strict=True)
+        )
+        if _is_shared(value):
+            self.met[id(value)] = value, len(self.met)
+        return Branch(found.kind, found.keys, opened, flatten(found.about)[2], found.rebuild)
 
 
-Parts: TypeAlias = "tuple[type, tuple[Any, ...], list[Any], Callable[[list[Any]], Any]]"
+def _is_shared(container: Any) -> bool:
+    """Whether it matters that a container is the same one in two places: it may be written to."""
+    return not isinstance(container, (tuple, *VIEWS))
 
 
-def _parts(value: Any) -> Parts | None:
-    """A container's type, keys, children and rebuilder; None for a leaf."""
-    kind = type(value)
-    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor, torch.dtype, torch.device)):
-        return None
-    if kind is tuple or kind is list:
-        return kind, tuple(range(len(value))), list(value), kind
-    if kind is dict:
-        keys = tuple(value)
-        return kind, keys, list(value.values()), lambda children: dict(zip(keys, children, strict=True))
-    return _registered(value) or _dataclass(value) or _object(value)
+def _own(value: Any) -> Any:
+    """A constant that may be written to, as a copy."""
+    return _COPIED.get(type(value), _itself)(value)
 
 
-def _registered(value: Any) -> Parts | None:
-    """One level of a type that torch's pytree registry knows."""
-    children, spec = pytree.tree_flatten(value, is_leaf=lambda node: node is not value)
-    if len(children) == 1 and children[0] is value:
-        return None
-    return (
-        type(value),
-        _registered_keys(value, len(children)),
-        children,
-        lambda parts: pytree.tree_unflatten(parts, spec),
-    )
-
-
-def _registered_keys(value: Any, count: int) -> tuple[Any, ...]:
-    """Names for the children of a registered type, as far as it tells them."""
-    keys = tuple(value) if isinstance(value, Mapping) else getattr(value, "_fields", ())
-    return keys if len(keys) == count else tuple(range(count))
-
-
-def _dataclass(value: Any) -> Parts | None:
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return None
-    names = tuple(field.name for field in dataclasses.fields(value))
-    return _attributes(value, names)
-
-
-def _object(value: Any) -> Parts | None:
-    """A plain object, opened when it holds a tensor, or is a cache (the model writes into it, so it must be ours to
-    give away)."""
-    if isinstance(value, _CLOSED) or callable(value) or not hasattr(value, "__dict__"):
-        return None
-    if not type(value).__name__.endswith("Cache") and not _holds_tensor(vars(value), 3):
-        return None
-    return _attributes(value, tuple(vars(value)))
-
-
-def _attributes(value: Any, names: tuple[str, ...]) -> Parts:
-    kind = type(value)
-
-    def rebuild(children: list[Any]) -> Any:
-        made = object.__new__(kind)
-        for name, child in zip(names, children, strict=True):
-            object.__setattr__(made, name, child)  # a frozen dataclass refuses plain assignment
-        return made
-
-    return kind, names, [getattr(value, name) for name in names], rebuild
-
-
-def _holds_tensor(value: Any, depth: int) -> bool:
-    if isinstance(value, torch.Tensor):
-        return True
-    if depth == 0 or isinstance(value, _CLOSED):
-        return False
-    if isinstance(value, dict):
-        return any(_holds_tensor(item, depth - 1) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return any(_holds_tensor(item, depth - 1) for item in value)
-    return hasattr(value, "__dict__") and _holds_tensor(vars(value), depth - 1)
+def _itself(value: Any) -> Any:
+    return value
 
 
 _CACHE_WORDS = {"layers": "", "keys": "key", "values": "value"}
 
 
-def _segment(kind: type, key: Any) -> str:
+def segment(kind: type, key: Any) -> str:
     """A key as a part of a leaf's name. A cache's `layers.0.keys` reads `0.key`."""
     if kind.__module__.startswith("transformers.cache_utils"):
         return _CACHE_WORDS.get(key, str(key))

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx
 
+from fxonnx.capture.call.effects import Effects
 from fxonnx.capture.call.tree import Tree
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Weight
@@ -16,14 +17,16 @@ from fxonnx.ir.dims import Dim
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CapturedGraph:
-    """The calls of a model in order, its inputs, weights and results. `dim` says its sizes as dims of the user's
-    `symbols`, and of others where they come from data."""
+    """The calls of a model in order, its inputs, weights and results, and what it leaves in its arguments, whose
+    tensors are the outputs behind those of the result. `dim` says its sizes as dims of the user's `symbols`, and of
+    others where they come from data."""
 
     graph: fx.Graph
     inputs: tuple[fx.Node, ...]
     weights: Mapping[fx.Node, Weight]
     outputs: tuple[Any, ...]
     result: Tree
+    effects: Effects
     locator: Locator
     dim: Callable[[Any], Dim]
     symbols: frozenset[str] = frozenset()

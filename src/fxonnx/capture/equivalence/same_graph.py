@@ -52,6 +52,8 @@ def _say_the_same(one: CapturedGraph, mine: NumberedGraph, other: CapturedGraph,
     """Whether results, the structure around them, the new values behind them and what is written are the same."""
     results, other_results = map(mine.of, one.outputs), map(theirs.of, other.outputs)
     same = _same_structure(one.result, other.result, results, other_results)
+    same = same and one.effects.edits == other.effects.edits
+    same = same and _same_structure(one.effects.tree, other.effects.tree, results, other_results)
     return same and list(results) == list(other_results) and mine.writes() == theirs.writes()
 
 
@@ -60,6 +62,7 @@ def _same_structure(one: Tree, other: Tree, results: Iterator[Any], other_result
         return (
             one.type is other.type
             and one.keys == other.keys
+            and one.about == other.about
             and all(
                 _same_structure(part, other_part, results, other_results)
                 for part, other_part in zip(one.parts, other.parts, strict=True)

@@ -11,13 +11,14 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from torch import nn
 from torch.fx.traceback import annotate_fn
 
 from fxonnx.capture.locate import is_users
+from fxonnx.capture.state.snapshot import namespace_of
 
 
 def annotate_frames(model: Any) -> None:
@@ -54,7 +55,9 @@ def _enclosed(function: FunctionType) -> Iterator[Any]:
 def _among(values: Iterable[Any]) -> Iterator[FunctionType]:
     """The functions among attributes, methods and properties taken for what they are made of."""
     for value in list(values):
-        inner = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
-        function = getattr(inner, "__wrapped__", inner)
-        if isinstance(function, FunctionType):
+        kind = type(value)  # the object is not asked for attributes: one that is loaded when it is used stays as it is
+        inner = value.__func__ if kind in (staticmethod, classmethod, MethodType) else value
+        inner = value.fget if kind is property else inner
+        function = (namespace_of(inner) or {}).get("__wrapped__", inner)
+        if type(function) is FunctionType:
             yield function

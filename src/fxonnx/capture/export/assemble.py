@@ -70,6 +70,8 @@ def assemble(
     keep_squeezes(graph)
     _add_declared(exported, ports, mutations)
     _drop_unused(graph, ports, mutations)
+    outputs, rebound = user_outputs(exported, wrapped), len(signature.effects.names)
+    count = len(outputs) - rebound
     return Program(
         graph=graph,
         inputs=tuple(Input(node, name) for node, name in zip(ports.inputs, signature.names, strict=True)),
@@ -82,7 +84,8 @@ def assemble(
         writebacks=tuple(
             Writeback(index, mutations[node]) for index, node in enumerate(ports.inputs) if node in mutations
         ),
-        outputs=user_outputs(exported, wrapped),
+        outputs=outputs[:count],
+        rebound=outputs[count:],
         symbols={},
         signature=signature,
         sizes=sizes,

@@ -23,12 +23,14 @@ from fxonnx.capture.export.assemble import assemble, read_ports, user_outputs
 from fxonnx.capture.export.exported import Copied, copied
 from fxonnx.capture.export.freeze import Freeze, Naming, asked_bounds, example_sizes, name_symbols, upper_bounds
 from fxonnx.capture.export.guards import guards, inexact, place_of_freeze, shape_env, user_lines
+from fxonnx.capture.export.next_call import check_next_call
 from fxonnx.capture.export.torch_export import export
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Program
 from fxonnx.capture.retry import Remedy, RetryPlan
+from fxonnx.capture.state.python_state import StateChanges
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, raise_all
 from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
 from fxonnx.location import Location
@@ -45,6 +47,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
     if isinstance(done, Error):
         raise attempt.failure or done
     _require_free(done)
+    check_next_call(example, done.changes)
     frozen = [f"{example.label(axis)}: {reason}" for axis, reason in attempt.frozen.items()]
     frozen += [f"{example.label(each.axis)}: always {each.fixed}" for each in done.naming.frozen]
     lows, highs = asked_bounds(done.naming, done.example.requests)
@@ -89,6 +92,7 @@ class _Exported:
     constraints: Constraints
     inexact: list[Assumption]
     highs: dict[str, int]  # the greatest sizes that torch found
+    changes: StateChanges
 
 
 def _run(attempt: _Attempt) -> _Exported | Error:
@@ -100,7 +104,7 @@ def _run(attempt: _Attempt) -> _Exported | Error:
 
 def _export(example: Example) -> _Exported:
     with Translating(), user_lines():
-        exported = export(example)
+        exported, changes = export(example)
     inputs = read_ports(exported, wrapped=True).inputs
     naming = name_symbols(exported.range_constraints, inputs, example.requests)
     sizes = example_sizes(naming, inputs, example.leaves)
@@ -113,7 +117,7 @@ def _export(example: Example) -> _Exported:
         *(Guard(symbol(name), "<=", high, Location()) for name, high in narrower.items()),
     ]
     pins = [*inexact(environment, naming.sizes(), sizes)]
-    return _Exported(exported, example, naming, sizes, classify(found, sizes), pins, highs)
+    return _Exported(exported, example, naming, sizes, classify(found, sizes), pins, highs, changes)
 
 
 # ── remedies ────────────────────────────────────────
@@ -258,8 +262,10 @@ def _captured_graph(exported: Copied, example: Example, sizes: Mapping[str, int]
     clean(exported.graph)
     ports, outputs = read_ports(exported, wrapped=True), user_outputs(exported, wrapped=True)
     dim = name_symbols(exported.range_constraints, ports.inputs, example.requests).sizes().dim
-    inputs, result, symbols = tuple(ports.inputs), example.flat.returned.tree, frozenset(sizes)
-    return CapturedGraph(exported.graph, inputs, ports.weights, outputs, result, Locator(), dim, symbols)
+    inputs, returned, symbols = tuple(ports.inputs), example.flat.returned, frozenset(sizes)
+    return CapturedGraph(
+        exported.graph, inputs, ports.weights, outputs, returned.tree, returned.effects, Locator(), dim, symbols
+    )
 
 
 def _zero_one_check(done: _Exported, mode: str, signature: Callable[[], Signature]) -> ZeroOneCheck:
@@ -269,7 +275,7 @@ def _zero_one_check(done: _Exported, mode: str, signature: Callable[[], Signatur
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
         example = Example(flat, names, leaves, {} if fixed else requests)
-        graph = _captured_graph(copied(export(example)), example, sizes)
+        graph = _captured_graph(copied(export(example)[0]), example, sizes)
         return Recording(graph, {**sizes, **fixed} if fixed else {})
 
     def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:

@@ -39,6 +39,8 @@ Mutations: TypeAlias = "dict[fx.Node, fx.Node]"
 
 # returns its input, where torch's fake tensors say a copy
 _HIDDEN_ALIASES = {torch.ops.aten.dropout.default: lambda input, p, train: not train or p == 0}
+# the code makes a literal anew at each call, whatever torch's fake tensors say of its memory
+_COPIES = frozenset({torch.ops.aten.lift_fresh_copy.default})
 # squeeze_ and the like: the tensor becomes a view of itself, nothing is written
 _RESHAPES_ITSELF = torch.Tag.inplace_view
 
@@ -191,7 +193,7 @@ class _Functionalizer:
         if node.target in _HIDDEN_ALIASES and _HIDDEN_ALIASES[node.target](*node.args):
             self.owners[key] = self.aliases[node] = self.aliases[next(iter(sources))]
             return
-        if key not in self.owners:
+        if key not in self.owners or node.target in _COPIES:
             self.owners[key] = self.aliases[node] = Alias(Memory(), node)
             return
         parent = next((each for each in sources if each in self.aliases and storage(each.meta["val"]) == key), None)

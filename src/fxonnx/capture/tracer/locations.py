@@ -7,7 +7,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import CodeType, FrameType
 from typing import Any
@@ -34,13 +34,10 @@ class Locations:
     @contextmanager
     def followed(self) -> Iterator[None]:
         """Hooks for as long as the model runs. They are global: calls in other threads pass by."""
-        before = register_module_forward_pre_hook(self._enter)
-        after = register_module_forward_hook(self._leave, always_call=True)
-        try:
+        with ExitStack() as hooks:
+            hooks.callback(register_module_forward_pre_hook(self._enter).remove)
+            hooks.callback(register_module_forward_hook(self._leave, always_call=True).remove)
             yield
-        finally:
-            before.remove()
-            after.remove()
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if threading.get_ident() == self._thread:

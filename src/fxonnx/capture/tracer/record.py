@@ -32,6 +32,7 @@ from fxonnx.capture.tracer.torch_private import (
 )
 
 _NOWHERE = {"": ("", "")}
+_LITERAL, _LITERAL_COPY = torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
@@ -64,6 +65,7 @@ class Tape:
     weights: dict[fx.Node, Weight] = field(default_factory=dict)
     autocast: list[tuple[fx.Node, torch.dtype]] = field(default_factory=list)
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
+    borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
     _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
     _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
@@ -77,6 +79,9 @@ class Tape:
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
+        is_borrowed = func is _LITERAL and not args[0].untyped_storage().resizable()
+        if func is _LITERAL and not is_borrowed:
+            func = _LITERAL_COPY  # the code makes the tensor anew at each call: what is written to it is gone then
         args = tuple(map(self.read, args))
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
         if torch.Tag.inplace_view in getattr(func, "tags", ()):
@@ -94,13 +99,15 @@ class Tape:
         node.meta = self.place()
         node.meta["val"] = result
         self._note(node, result)
+        if is_borrowed:
+            self.borrowed[node.args[0]] = node
         if torch.is_autocast_enabled("cpu"):
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))
         return result
 
     def _result(self, func: Any, args: Any, kwargs: Any) -> Any:
         try:
-            return self.cache(func, args, kwargs)
+            return self.cache(torch.ops.aten.clone.default if func is _LITERAL_COPY else func, args, kwargs)
         except _NO_RESULT as error:
             self.refuse.met.append(error)
             raise

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from threading import RLock
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -25,20 +23,22 @@ from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
+from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
-from fxonnx.capture.surroundings import ByteMasks, no_fast_path, quiet, unadvised, uncompiled
+from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
+from fxonnx.capture.state.scripted import script_attributes
+from fxonnx.capture.surroundings import ONE_AT_A_TIME, ByteMasks, no_fast_path, quiet, unadvised, uncompiled
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals
 from fxonnx.capture.tracer.locations import Locations
 from fxonnx.capture.tracer.record import Recorder, Tape
+from fxonnx.capture.tracer.replay import Replay
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.retrace import Retrace
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.traced import TracedSizes
-from fxonnx.capture.tracer.state.python_state import StateChanges, preserved
-from fxonnx.capture.tracer.state.replay import Replay
 from fxonnx.capture.tracer.torch_private import (
     OneThread,
     as_exporting,
@@ -46,9 +46,8 @@ from fxonnx.capture.tracer.torch_private import (
     unasked_masks,
 )
 from fxonnx.capture.wrappers import without_wrappers
-from fxonnx.errors import CaptureRefused
-
-_ONE_AT_A_TIME = RLock()  # flags that belong to the process are set for as long as a model runs
+from fxonnx.errors import CaptureRefused, raise_all
+from fxonnx.location import Location
 
 
 @dataclass(eq=False)
@@ -95,7 +94,7 @@ class Run:
         with self._running():
             first = replay.call(self.example.flat, self.fakes)
             self.changes.look()
-            self.changes.put_back_tensors()
+            self.changes.put_back(self._states())
             self.tape.rewind()
             second = replay.call(self.example.flat, self.fakes)
         self.tape.refuse.raise_swallowed()
@@ -109,25 +108,33 @@ class Run:
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
             Recorder(self.tape), FunctionMode(self.tape.refuse, self.guard_log, self.tape.check), ByteMasks(),
         )  # fmt: skip
-        with _ONE_AT_A_TIME, preserved(self.example.flat, self._functions()) as self.changes, ExitStack() as stack:
+        flat = self.example.flat
+        with ONE_AT_A_TIME, unwritten(flat), preserved(flat, flat.functions) as self.changes, ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
             stack.callback(setattr, self.guard_log, "in_model", False)
             self.guard_log.in_model = True
             yield
 
-    def _functions(self) -> list[Any]:
-        """The model, where it is a function."""
-        return [self.example.flat.model] if isinstance(self.example.flat.model, FunctionType) else []
-
     def _keep_states(self) -> None:
         """Note the tensors that forward replaced as the states that they are: buffers, and other attributes that it
         reads too. An attribute that is only written tells of the last call, and nothing depends on it."""
-        read = {id(weight.tensor) for weight in self.tape.weights.values()}
-        for key, before, after, is_buffer in self.changes.tensors:
-            if is_buffer or id(before) in read:
+        states = self._states()
+        for key, before, after, _ in self.changes.tensors:
+            if id(after) in states and not self._is_itself(before, after):
                 self._check_state(key, self.tape.read(before), after)
                 self.states.append((key, before, after))
+
+    def _states(self) -> set[int]:
+        """The ids of the tensors that forward put in the place of buffers, or of attributes that it reads."""
+        read = {id(weight.tensor) for weight in self.tape.weights.values()}
+        return {id(after) for _, before, after, is_buffer in self.changes.tensors if is_buffer or id(before) in read}
+
+    def _is_itself(self, before: torch.Tensor, after: torch.Tensor) -> bool:
+        """Whether a tensor was replaced by what torch returned for it as it was, as `self.mean.type_as(x)` does."""
+        one, other = self.tape.read(before), self.tape.read(after)
+        strided = one.layout is other.layout is torch.strided
+        return strided and storage(one) == storage(other) and geometry(one) == geometry(other)
 
     def _check_state(self, key: str, before: Any, after: Any) -> None:
         if before.shape != after.shape or before.dtype is not after.dtype:
@@ -144,7 +151,7 @@ class Run:
         outputs = (*graph.output_node().args[0], *(each.node for each in checks_of(graph, Locator())))
         tree, symbols = self.returned.tree, frozenset(self.symbols.hints)
         return CapturedGraph(
-            graph, tuple(self.inputs), self.tape.weights, outputs, tree, Locator(), dim_of, symbols
+            graph, tuple(self.inputs), self.tape.weights, outputs, tree, self.returned.effects, Locator(), dim_of, symbols
         )  # fmt: skip
 
     def recording(self, fixed: Mapping[str, int]) -> Recording:
@@ -193,7 +200,7 @@ def _keys(flat: Flat) -> dict[int, str]:
     for name, tensor in (*flat.model.named_parameters(), *flat.model.named_buffers()):
         keys.setdefault(id(tensor), without_wrappers(name))
     for path, module in flat.model.named_modules():
-        for name, value in vars(module).items():
+        for name, value in (*vars(module).items(), *script_attributes(module).items()):
             if isinstance(value, torch.Tensor):
                 keys.setdefault(id(value), without_wrappers(f"{path}.{name}" if path else name))
     return keys
@@ -204,8 +211,11 @@ def program_of(run: Run, signature: Signature) -> Program:
     graph, locator = run.tape.graph, Locator()
     for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
+    borrowed = {node: locator(call) for node, call in run.tape.borrowed.items()}
     mutations = make_functional(graph, locator, keep_checks=True)
+    _refuse_borrowed(borrowed, mutations)
     outputs = _replaced_states(run, mutations)
+    count = len(outputs) - len(signature.effects.names)
     weights = _used_weights(run, mutations)
     return Program(
         graph=graph,
@@ -215,7 +225,8 @@ def program_of(run: Run, signature: Signature) -> Program:
             State(each.key, each.tensor, node, mutations[node]) for node, each in weights.items() if node in mutations
         ),
         writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
-        outputs=outputs,
+        outputs=outputs[:count],
+        rebound=outputs[count:],
         symbols=run.constraints.infos(run.symbols.hints, run.symbols.lows, run.symbols.highs),
         signature=signature,
         sizes=TracedSizes(
@@ -245,6 +256,22 @@ def _replaced_states(run: Run, mutations: Mutations) -> tuple[Any, ...]:
         mutations[placeholders[id(before)]] = value
     output.args = (results[:count],)
     return tuple(results[:count])
+
+
+def _refuse_borrowed(borrowed: Mapping[fx.Node, Location], mutations: Mutations) -> None:
+    """Raise CaptureRefused for writes into memory of NumPy's: who else has the array, and until when, is not known."""
+    raise_all(
+        [
+            CaptureRefused(
+                "forward writes into the memory of a NumPy array",
+                cause="whether the array is there at the next call cannot be told",
+                cure="copy it, torch.tensor(array), or keep it in a buffer",
+                location=location,
+            )
+            for node, location in borrowed.items()
+            if node in mutations
+        ]
+    )
 
 
 def _used_weights(run: Run, mutations: Mutations) -> dict[fx.Node, Weight]:

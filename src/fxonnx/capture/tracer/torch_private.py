@@ -177,8 +177,8 @@ def as_exporting() -> Iterator[None]:
     torch has no public way to say it; torch.export sets the same two flags.
     """
     before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
-    torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
     try:
+        torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
         yield
     finally:
         torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
@@ -191,8 +191,8 @@ def unasked_masks() -> Iterator[None]:
     The answer only chooses between two kernels for the same numbers; no is right for every mask.
     """
     before = transformer._detect_is_causal_mask
-    transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: is_causal is True
     try:
+        transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: is_causal is True
         yield
     finally:
         transformer._detect_is_causal_mask = before

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fxonnx import errors
 from fxonnx.capture import capture
-from fxonnx.capture.tracer.state.generators import generators
+from fxonnx.capture.state.generators import generators
 
 CALLS = 0
 TABLES: dict[str, Any] = {}

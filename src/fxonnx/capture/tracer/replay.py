@@ -29,7 +29,7 @@ class Replay:
         self._numbered.start_anew()
         results = [self._tape.operand(self._tape.read(each)) for each in flat(*fakes)]
         self._number_new()
-        return flat.returned.tree, self._numbered.of(results), self._numbered.writes()
+        return (flat.returned.tree, flat.returned.effects), self._numbered.of(results), self._numbered.writes()
 
     def _number_new(self) -> None:
         self._numbered.add(node for node in self._tape.graph.nodes if node not in self._numbered.numbers)

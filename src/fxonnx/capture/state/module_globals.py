@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from fxonnx.capture.tracer.state.snapshot import CONTAINERS, ContainerSnapshot
+from fxonnx.capture.state.snapshot import CONTAINERS, ContainerSnapshot
 
 _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _PLAIN = (*CONTAINERS, defaultdict)  # not what is derived of them, which may do anything
@@ -24,7 +24,8 @@ _LARGE = 1000  # elements; a container of more is data
 @dataclass(slots=True)
 class ModuleGlobals:
     """The namespaces of some modules as they were: each class, and the source file that it is in; torch's are not
-    looked at. Names of code, which an import adds, are no matter."""
+    looked at. Names of code, which an import adds, are no matter. Values are known by their types, and not asked for
+    anything: some are loaded when they are asked."""
 
     owners: dict[Any, dict[str, Any]] = field(default_factory=dict)
     contents: list[ContainerSnapshot] = field(default_factory=list)
@@ -39,7 +40,7 @@ class ModuleGlobals:
             for name, value in names.items():
                 if type(value) in _PLAIN and len(value) <= _LARGE and not name.startswith("__"):
                     found.contents.append(ContainerSnapshot.of(value, f"{owner.__name__}.{name}"))
-                elif isinstance(value, _CACHED):
+                elif type(value) is _CACHED:
                     found.caches.append((value, value.cache_info().misses))
         return found
 
@@ -62,7 +63,8 @@ class ModuleGlobals:
         """What is another object now: its owner, its name, and what it was."""
         for owner, names in self.owners.items():
             for name, value in list(vars(owner).items()):
-                if names.get(name, names) is not value and not isinstance(value, _CODE) and not name.startswith("__"):
+                is_code = issubclass(type(value), _CODE) or name.startswith("__")
+                if names.get(name, names) is not value and not is_code:
                     yield owner, name, names.get(name)
 
 

@@ -1,0 +1,152 @@
+"""A model's modules as they were, whatever forward does to their attributes; what it assigns to tensors is told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from fxonnx.capture.state.generators import Generator, generators
+from fxonnx.capture.state.module_globals import ModuleGlobals
+from fxonnx.capture.state.scripted import ScriptSnapshot, script_attributes
+from fxonnx.capture.state.snapshot import CONTAINERS, Container, ContainerSnapshot, namespace_of
+
+_CLOSED = (torch.Tensor, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, str, int, float, type(None))
+_LARGE = 1000  # elements; a container of more is data, and what is in its elements is not looked at
+
+
+@dataclass(slots=True)
+class StateChanges:
+    """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
+    buffer), and the names of `others`: attributes that are no tensors or had been none, globals, and generators of
+    random numbers that torch does not know."""
+
+    modules: dict[str, nn.Module]
+    kept: Snapshot
+    namespaces: ModuleGlobals
+    generators: list[Generator]
+    tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def of(model: nn.Module, functions: Iterable[Any]) -> StateChanges:
+        """A model as it is now, nothing of which has changed."""
+        modules = dict(model.named_modules())
+        namespaces = ModuleGlobals.of(modules.values(), functions)
+        return StateChanges(modules, Snapshot(modules), namespaces, generators())
+
+    def restore(self) -> None:
+        """Put everything back."""
+        self.kept.restore()
+        self.namespaces.restore()
+        for generator in self.generators:
+            generator.restore()
+
+    def look(self) -> None:
+        """Take note of what has changed by now."""
+        self.tensors, states = [], set()
+        for path, name, each, before, after, is_buffer in self._replaced():
+            self.tensors.append((f"{path}.{name}" if path else name, before, after, is_buffer))
+            states.add((id(each.owner), name))
+        self.others = [name for owner, key, name in self.kept.changed() if (id(owner), key) not in states]
+        self.others += self.namespaces.changed()
+        self.others += [each.name for each in self.generators if each.has_moved()]
+
+    def put_back(self, states: Collection[int]) -> None:
+        """Exchange the tensors with these ids for those before: where they are states, the next call is told of their
+        values."""
+        for _, name, each, _, after, _ in list(self._replaced()):
+            if id(after) in states:
+                each.put_back(name)
+
+    def _replaced(self) -> Iterator[tuple[str, str, ContainerSnapshot, torch.Tensor, torch.Tensor, bool]]:
+        """The tensors that are others now: the module's path, the name, who has it, both, and whether it is a
+        buffer."""
+        for path, module in self.modules.items():
+            for each in self.kept.of(module):
+                of_buffers = each.owner is vars(module).get("_buffers")
+                named = dict(module.named_buffers(recurse=False)) if isinstance(each, ScriptSnapshot) else {}
+                for name, before, after in each.replaced_tensors():
+                    yield path, name, each, before, after, of_buffers or name in named
+
+
+@contextmanager
+def preserved(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[StateChanges]:
+    """Put back the attributes of every module, and what the containers and plain objects among them hold: hooks,
+    caches, flags and counters alike, so that what belongs together stays together. Their classes, the globals of their
+    source files and the generators of random numbers too. `functions` are parts of the model that are no
+    modules."""
+    changes = StateChanges.of(model, functions)
+    try:
+        with torch.random.fork_rng(devices=()):
+            yield changes
+    finally:
+        changes.restore()
+
+
+@contextmanager
+def unwritten(model: nn.Module) -> Iterator[None]:
+    """Raises RuntimeError where a tensor of the model was really written to by the end."""
+    owned = [each for each in (*model.parameters(), *model.buffers()) if not each.is_inference()]
+    versions = [(tensor, tensor._version) for tensor in owned]
+    yield
+    if any(tensor._version != version for tensor, version in versions):
+        raise RuntimeError("a parameter or buffer was written to in another thread while the model was captured")
+
+
+class Snapshot:
+    """The attributes of modules, and the contents of the containers and objects among them; each with a name."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        self._contents: dict[int, ContainerSnapshot] = {}
+        waiting: list[tuple[Container, str]] = [(vars(module), path) for path, module in modules.items()]
+        self._roots = {id(owner) for owner, _ in waiting} | {id(module) for module in modules.values()}
+        while waiting:
+            owner, name = waiting.pop()
+            if id(owner) in self._contents:
+                continue
+            self._contents[id(owner)] = ContainerSnapshot.of(owner, name)
+            if len(owner) <= _LARGE:
+                waiting.extend((inner, self._name(owner, name, key)) for key, inner in _inner(owner))
+        for path, module in modules.items():
+            if script_attributes(module):
+                self._contents[id(module)] = ScriptSnapshot.of(module, path)
+
+    def _name(self, owner: Any, name: str, key: Any) -> str:
+        """What is called "path.attribute" and holds others gives them its name."""
+        return name if id(owner) not in self._roots else f"{name}.{key}" if name else str(key)
+
+    def of(self, module: nn.Module) -> Iterator[ContainerSnapshot]:
+        """Where a module has tensors of its own that are no parameters."""
+        owners = (vars(module), vars(module).get("_buffers"), module)
+        yield from (self._contents[id(owner)] for owner in owners if id(owner) in self._contents)
+
+    def changed(self) -> Iterator[tuple[Any, Any, str]]:
+        """What is another now: the container, the key if it is a dict, a name."""
+        for each in self._contents.values():
+            for key in each.changed_keys() if each.has_changed() else ():
+                yield each.owner, key, self._name(each.owner, each.name, key)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for each in self._contents.values():
+            each.restore()
+
+
+def _inner(owner: Container) -> Iterator[tuple[Any, Container]]:
+    """The containers among what a container holds, and the attributes of objects, with their keys."""
+    values = list(owner.items() if isinstance(owner, dict) else enumerate(owner))
+    while values:
+        key, value = values.pop()
+        kind = type(value)  # the object is not asked: one that is loaded when it is used stays as it is
+        if issubclass(kind, CONTAINERS):
+            yield key, value
+        elif issubclass(kind, tuple):
+            values.extend((key, each) for each in value)
+        elif not issubclass(kind, _CLOSED) and isinstance(attributes := namespace_of(value), dict):
+            yield key, attributes

@@ -1,0 +1,96 @@
+"""What a container holds, to tell whether it holds something else later, and to put it back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import is_
+from types import MemberDescriptorType
+from typing import Any, TypeAlias
+
+import torch
+
+Container: TypeAlias = "dict[Any, Any] | list[Any] | set[Any] | deque[Any]"
+CONTAINERS = (dict, list, set, deque)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSnapshot:
+    """A container, the objects that were in it, and a name for it."""
+
+    owner: Any
+    before: Any  # a dict, or a list
+    name: str
+
+    @staticmethod
+    def of(owner: Container, name: str) -> ContainerSnapshot:
+        """What it holds now."""
+        return ContainerSnapshot(owner, dict(owner) if isinstance(owner, dict) else list(owner), name)
+
+    def now(self) -> Any:
+        """What it holds now, a dict or a sequence."""
+        return self.owner
+
+    def has_changed(self) -> bool:
+        """Whether it holds other objects, or in another order."""
+        now, before = self.now(), self.before
+        if len(now) != len(before) or not all(map(is_, now, before)):
+            return True
+        return isinstance(now, dict) and not all(map(is_, now.values(), before.values()))
+
+    def changed_keys(self) -> Iterator[Any]:
+        """The keys of a dict that are new, gone, or of another object; None, once, of what is no dict."""
+        now = self.now()
+        if not isinstance(now, dict):
+            yield None
+            return
+        for key in now.keys() | self.before.keys():
+            if now.get(key, self) is not self.before.get(key, self):
+                yield key
+
+    def replaced_tensors(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        """What was a tensor and is another one, by its key."""
+        now = self.now()
+        for key in sorted(self.changed_keys(), key=str) if isinstance(now, dict) and self.has_changed() else ():
+            before, after = self.before.get(key), now.get(key)
+            if isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor):
+                yield key, before, after
+
+    def put_back(self, key: str) -> None:
+        """One entry of a dict, as it was."""
+        self.owner[key] = self.before[key]
+
+    def restore(self) -> None:
+        """Put it back; what is as it was is not touched."""
+        if self.has_changed():
+            owner = self.owner
+            owner.clear()
+            owner.update(self.before) if isinstance(owner, (dict, set)) else owner.extend(self.before)
+
+
+def namespace_of(value: Any) -> dict[str, Any] | None:
+    """The dict of an object's attributes, if it has one, without asking the object: that may import or compute."""
+    return object.__getattribute__(value, "__dict__") if type(value).__dictoffset__ else None
+
+
+def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes that an object has of its own, those in slots too, without asking it."""
+    yield from (namespace_of(value) or {}).items()
+    for kind in type(value).__mro__:
+        for name, member in vars(kind).items():
+            if isinstance(member, MemberDescriptorType) and is_written_in_python(kind):
+                try:
+                    yield name, member.__get__(value)
+                except AttributeError:  # a slot that nothing is in
+                    continue
+
+
+def is_written_in_python(kind: type) -> bool:
+    """Whether a class was made by a class statement, so that what its objects are is in their attributes."""
+    return bool(kind.__flags__ & _HEAP_TYPE)
+
+
+_HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
+
+__all__ = ["CONTAINERS", "Container", "ContainerSnapshot", "attributes_of", "is_written_in_python", "namespace_of"]
