@@ -66,7 +66,7 @@ class Versions:
         )
 
     def _contents(self) -> list[Any]:
-        return [holder.get(name) for holder, name, _ in self._slots]
+        return [_held(holder, name) for holder, name, _ in self._slots]
 
     def _changed(self) -> ModelChanged:
         """The error, with the names of all that has changed."""
@@ -84,6 +84,14 @@ class Versions:
             cure="compile again after the change: fxonnx.compile(model, args)",
             location=[Location(module=path) for path in dict.fromkeys(name.rpartition(".")[0] for name in names)],
         )
+
+
+def _held(holder: Any, name: str) -> Any:
+    """What is there; TorchScript has wrappers for these dicts, which have no `get`."""
+    try:
+        return holder[name]
+    except KeyError:
+        return None
 
 
 def _has_memory(tensor: torch.Tensor) -> bool:

@@ -149,9 +149,10 @@ class Run:
         graph = self.tape.graph
         clean(graph, keep_checks=True)
         outputs = (*graph.output_node().args[0], *(each.node for each in checks_of(graph, Locator())))
-        tree, symbols = self.returned.tree, frozenset(self.symbols.hints)
+        returned, symbols = self.returned, frozenset(self.symbols.hints)
         return CapturedGraph(
-            graph, tuple(self.inputs), self.tape.weights, outputs, tree, self.returned.effects, Locator(), dim_of, symbols
+            graph, tuple(self.inputs), self.tape.weights, outputs, returned.tree, returned.effects, Locator(), dim_of,
+            symbols,
         )  # fmt: skip
 
     def recording(self, fixed: Mapping[str, int]) -> Recording:
