@@ -121,13 +121,17 @@ def fake_input(
 
 
 def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[int | torch.SymInt]:
-    """Strides in the order of the example's, without gaps; its own where it has gaps or repeats."""
+    """Strides in the order of the example's, without gaps, and 0 where it repeats; its own where no size is
+    symbolic."""
     order = sorted(range(leaf.dim()), key=lambda axis: (leaf.stride(axis), -axis))
     if all(isinstance(each, int) for each in sizes):
         return list(leaf.stride())
     strides: list[int | torch.SymInt] = [1] * leaf.dim()
     step: int | torch.SymInt = 1
     for axis in order:
+        if leaf.stride(axis) == 0:
+            strides[axis] = 0
+            continue
         strides[axis] = step
         step = step * sizes[axis]
     return strides

@@ -16,6 +16,7 @@ import torch
 from fxonnx.capture.graph.functional_form import is_mutable
 from fxonnx.capture.tracer.results.branches import branch_matters
 from fxonnx.capture.tracer.results.kernels import META_KERNELS
+from fxonnx.capture.tracer.results.layouts import laid_out
 from fxonnx.capture.tracer.results.meta import (
     Cached,
     CachedArgument,
@@ -79,7 +80,7 @@ class FakeCache:
     def _by_torch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result by torch's meta kernel, of the symbolic sizes."""
         with self.guard_log.nested() as guards:
-            result = func(*args, **kwargs)
+            result = laid_out(func, args, kwargs, func(*args, **kwargs))
             for key, guard in guards.items():
                 if branch_matters(guard, func, (args, kwargs), result, self.mode, self.guard_log.hints):
                     guards[key] = replace(guard, inside=False)

@@ -20,7 +20,8 @@ _NO_END = 2**62  # what torch and Python write for "to the end" is above
 
 
 def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
-    """The kernel of a stack of recurrent layers: features of both directions, then the last states."""
+    """The kernel of a stack of recurrent layers: features of both directions, step by step in memory, then the last
+    states."""
 
     def kernel(
         input: Any, initial: Any, weights: Any, has_biases: bool, layers: int, dropout: float, train: bool,
@@ -28,7 +29,8 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
     ) -> tuple[Any, ...]:  # fmt: skip
         first = initial if states == 1 else initial[0]
         features = first.shape[-1] * (2 if bidirectional else 1)
-        output = input.new_empty((*input.shape[:-1], features))
+        steps, batch = (1, 0) if batch_first else (0, 1)
+        output = input.new_empty((input.shape[steps], input.shape[batch], features)).transpose(0, steps)
         last = [initial] if states == 1 else list(initial)
         return (output, *(each.new_empty(each.shape) for each in last))
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.fake_inputs import is_prime
+from fxonnx.capture.tracer.results.layouts import laid_out
 from fxonnx.capture.tracer.results.meta import (
     Cached,
     CachedArgument,
@@ -81,7 +82,7 @@ class MetaProbe:
         try:
             concrete = call.concrete(args), call.concrete(kwargs)
             with in_kernel_invocation_manager(self.mode), no_python_dispatcher():
-                result = func(*concrete[0], **concrete[1])
+                result = laid_out(func, *concrete, func(*concrete[0], **concrete[1]))
             shape_function = SHAPE_FUNCTIONS.get(func.overloadpacket.__name__)
             if shape_function is not None:
                 call.expect(shape_function(*call.shapes(args), **call.shapes(kwargs)))
