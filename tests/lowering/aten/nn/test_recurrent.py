@@ -140,3 +140,12 @@ def test_dropout_between_layers_is_refused_in_training():
     layer = nn.GRU(FEATURES, HIDDEN, 2, dropout=0.5)
     with pytest.raises(fxonnx.errors.UnsupportedArguments, match="dropout"):
         fxonnx.compile(layer, (torch.randn(LENGTH, BATCH, FEATURES),), mode="train")
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("is_bidirectional", [False, True])
+def test_a_batch_of_nothing(layer, is_bidirectional):
+    model = layer(4, 5, 2, batch_first=True, bidirectional=is_bidirectional).eval()
+    sizes = {"input": {0: "batch", 1: "length"}}
+    check(model, torch.randn(3, 6, 4), dynamic=sizes, again=(torch.randn(0, 2, 4),))
+    assert "If" not in operators(check(model, torch.randn(3, 6, 4)))

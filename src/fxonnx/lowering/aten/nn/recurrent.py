@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.control import record_scan
+from fxonnx.ir.control import record_if, record_scan
+from fxonnx.ir.dims import Dim
 from fxonnx.lowering.aten.tensor import joining
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of
+from fxonnx.lowering.vocabulary import dtype_of, full, may_be_zero, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +83,39 @@ def _layer(
     attributes = dict(recurrence.attributes)
     if "activations" in attributes:
         attributes["activations"] = attributes["activations"] * stack.directions
-    y, *last = op.call(
-        recurrence.operator,
-        [x, input_weight, hidden_weight, bias, None, *initial],
-        {
-            "hidden_size": cells[0][1].shape[1],
-            "direction": "bidirectional" if stack.directions == 2 else None,
-            **attributes,
-        },
-        1 + recurrence.states,
-    )
-    if stack.directions == 1:
-        return (op.Squeeze(y, [1]), *last)
-    return (op.Reshape(op.Transpose(y, perm=[0, 2, 1, 3]), [0, 0, -1]), *last)
+    hidden = cells[0][1].shape[1]
+    attributes |= {"hidden_size": hidden, "direction": "bidirectional" if stack.directions == 2 else None}
+    inputs = [x, input_weight, hidden_weight, bias, None, *initial]
+
+    def run(inner: Builder) -> tuple[Tensor, ...]:
+        given = [None if item is None else inner.use(item.value) for item in inputs]
+        y, *last = inner.call(recurrence.operator, given, attributes, 1 + recurrence.states)
+        if stack.directions == 1:
+            return (inner.Squeeze(y, [1]), *last)
+        joined = inner.Transpose(y, perm=[0, 2, 1, 3])
+        return (reshape(inner, joined, (*x.shape[:2], stack.directions * hidden)), *last)
+
+    return _unless_empty(op, x, initial, run, stack.directions * hidden)
+
+
+def _unless_empty(
+    op: Builder,
+    x: Tensor,
+    initial: Sequence[Tensor],
+    run: Callable[[Builder], tuple[Tensor, ...]],
+    features: Dim,
+) -> tuple[Tensor, ...]:
+    """What `run` returns, of a sequence or a batch of nothing zeros and the initial states: ONNX Runtime's operators
+    end the process there."""
+    length, batch = x.shape[:2]
+    if not may_be_zero(op, length * batch):
+        return run(op)
+
+    def empty(inner: Builder) -> tuple[Tensor, ...]:
+        zeros = full(inner, (length, batch, features), 0, dtype_of(x))
+        return (zeros, *(inner.Identity(inner.use(state.value)) for state in initial))
+
+    return record_if(op, op.Equal(op.size(length * batch), 0), empty, run)
 
 
 def _scan_layer(
