@@ -132,3 +132,9 @@ def test_in_float64(opset):
     image, weight = torch.randn(2, 4, 5, 6).double(), torch.randn(4).double()
     check(lambda x, w: F.group_norm(x, 2, w, w), image, weight, opset=opset)
     check(lambda x, w: F.instance_norm(x, None, None, w, w), image, weight, opset=opset)
+
+
+@pytest.mark.parametrize("norm", [lambda x: F.group_norm(x * 2, 2), lambda x: F.instance_norm(x * 2)])
+def test_over_nothing(norm):
+    sizes = {"x": {0: "batch", 2: "height"}}
+    check(lambda x: norm(x).sum((2, 3)), torch.randn(2, 4, 5, 6), dynamic=sizes, again=(torch.randn(3, 4, 0, 6),))

@@ -9,10 +9,11 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.aten.math.reduction import mean
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, number, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, may_be_zero, number, reshape
 
 # ── by layer ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -133,8 +134,20 @@ def group_norm(
     shape = tuple(input.shape)
     groups = reshape(op, input, (shape[0], num_groups, product(shape[1:]) // num_groups))
     ones, zeros = _filled(op, [num_groups], 1, input), _filled(op, [num_groups], 0, input)
-    normalized = reshape(op, op.InstanceNormalization(groups, ones, zeros, epsilon=eps), shape)
-    return _affine(op, normalized, weight, bias)
+    return _affine(op, reshape(op, _by_instance(op, groups, ones, zeros, eps), shape), weight, bias)
+
+
+def _by_instance(op: Builder, x: Tensor, scale: Any, shift: Any, eps: float) -> Tensor:
+    """InstanceNormalization, but of no elements nothing: ONNX Runtime's ends the process there."""
+    size = product(x.shape[2:])
+    if not may_be_zero(op, size):
+        return op.InstanceNormalization(x, scale, shift, epsilon=eps)
+    return record_if(
+        op,
+        op.size(size) < 1,
+        lambda inner: [inner.Identity(inner.use(x.value))],
+        lambda inner: [inner.InstanceNormalization(inner.use(x.value), scale, shift, epsilon=eps)],
+    )[0]
 
 
 @lower("aten.instance_norm", ignore={"momentum", "cudnn_enabled"}, opmath=True)
@@ -156,7 +169,7 @@ def instance_norm(
     channels = [input.shape[1]]
     scale = _filled(op, channels, 1, input) if weight is None else weight
     shift = _filled(op, channels, 0, input) if bias is None else bias
-    return op.InstanceNormalization(input, scale, shift, epsilon=eps)
+    return _by_instance(op, input, scale, shift, eps)
 
 
 # ── the same with their statistics, as training and decompositions ask for them ──────────────────────────────────────
