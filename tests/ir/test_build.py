@@ -1,5 +1,7 @@
 """The recording opset: what is recorded, what is refused, and that both ways of running a body agree."""
 
+import re
+
 import numpy as np
 import onnx
 import onnxscript
@@ -12,6 +14,7 @@ from tests.ir.test_dims import EXPRESSIONS
 from fxonnx import dtypes
 from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.calls import SymbolicAttribute
 from fxonnx.ir.data import ArrayData, array_of
 from fxonnx.ir.dims import evaluate as size_of
 from fxonnx.ir.dims import symbol
@@ -33,6 +36,16 @@ def op():
 @pytest.fixture
 def x(op):
     return op.input(parse_type("f32[n,4]"), "x")
+
+
+@pytest.mark.parametrize("group", [n, 2 * n + 1])
+def test_an_attribute_is_a_number_that_is_known(op, x, group):
+    with pytest.raises(SymbolicAttribute, match=re.escape(f"'group' fixed, and here it is {group}")):
+        op.Conv(x, x, group=group)
+    with pytest.raises(SymbolicAttribute, match=re.escape(f"[0, {n}]")):
+        op.Conv(x, x, pads=[0, n])
+    with pytest.raises(SymbolicAttribute):
+        op.LeakyRelu(x, alpha=Number(op, op.input(parse_type("f64[]"), "number").value))
 
 
 def test_a_number_takes_the_dtype_of_the_tensor_beside_it(op, x):

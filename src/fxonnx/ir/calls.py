@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from fxonnx.dtypes import DType
+from fxonnx.ir.dims import Expr
 from fxonnx.ir.graph import Attribute, Value
 from fxonnx.ir.schema import OpFacts
+from fxonnx.ir.tensor import Tensor
 
 
 class InvalidCall(Exception):
@@ -18,6 +20,10 @@ class InvalidCall(Exception):
 
 class UnknownSize(InvalidCall):
     """A size is needed that no value of the graph has."""
+
+
+class SymbolicAttribute(InvalidCall):
+    """An attribute, which is written into the graph, is wanted of a number that is known only when the model runs."""
 
 
 def sibling_dtype(facts: OpFacts | None, index: int, values: Sequence[Value | None]) -> DType | None:
@@ -59,11 +65,21 @@ def attribute_values(op: str, facts: OpFacts | None, attributes: dict[str, Any])
         fact = facts.attributes.get(name) if facts else None
         if facts is not None and fact is None:
             raise InvalidCall(f"{op} has no attribute {name!r}")
+        if any(map(_is_symbolic, item if isinstance(item, (list, tuple)) else [item])):
+            raise SymbolicAttribute(f"ONNX's {op} has its attribute {name!r} fixed, and here it is {_said(item)}")
         given[name] = attribute_value(item, fact.kind if fact else None)
     for name, fact in (facts.attributes if facts else {}).items():
         if fact.required and name not in given:
             raise InvalidCall(f"{op} needs its attribute {name!r}")
     return given
+
+
+def _is_symbolic(item: Any) -> bool:
+    return isinstance(item, (Expr, Tensor))
+
+
+def _said(item: Any) -> str:
+    return f"[{', '.join(map(_said, item))}]" if isinstance(item, (list, tuple)) else str(item)
 
 
 def attribute_value(item: Any, kind: str | None) -> Attribute:

@@ -20,8 +20,8 @@ from torch import fx
 from fxonnx import dtypes, errors
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
-from fxonnx.ir.calls import UnknownSize
-from fxonnx.ir.dims import Bounds, Dim, Expr
+from fxonnx.ir.calls import SymbolicAttribute, UnknownSize
+from fxonnx.ir.dims import Bounds, Dim, Expr, Undecided
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.tensor import Number
 from fxonnx.ir.types import TensorType, compatible
@@ -163,6 +163,8 @@ class Importer:
         except UnknownSize as reason:
             cause = f"{reason}: it is computed in a way that only Python can say"
             return self._failed(node, errors.UnsupportedArguments, cause)
+        except (SymbolicAttribute, Undecided) as reason:
+            return self._failed(node, errors.UnsupportedArguments, str(reason), f"leave the dim static, or {_OTHERS}")
         except (InvalidCall, dtypes.DTypeError) as reason:
             return self._failed(node, errors.WrongLowering, str(reason))
 
@@ -319,10 +321,10 @@ class Importer:
         """The IR type of a fake tensor; a complex one is real with a last axis of 2."""
         return tensor_type(fake, self.program.dim)
 
-    def _failed(self, node: fx.Node, kind: type[errors.Error], cause: str) -> Any:
+    def _failed(self, node: fx.Node, kind: type[errors.Error], cause: str, cure: str = "") -> Any:
         """Note the failure and go on with values of the right type, so that every failure is found in one run."""
         location = self.program.location(node) or self.builder.location
-        self.failures.append(failure(kind, node, cause, location))
+        self.failures.append(failure(kind, node, cause, location, cure))
         return self._stand_in(node.meta.get("val"))
 
     def _stand_in(self, fake: Any) -> Any:
@@ -355,17 +357,21 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
     return builder.finish(finished)
 
 
-def failure(kind: type[errors.Error], node: fx.Node, cause: str, location: Location) -> errors.Error:
+_OTHERS = "change the arguments, or register a lowering that can say them"
+
+
+def failure(kind: type[errors.Error], node: fx.Node, cause: str, location: Location, cure: str = "") -> errors.Error:
     """The error about one op: what it is, why it cannot be lowered, and what the user can do."""
     is_op = isinstance(node.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
     name = str(node.target).removesuffix(".default") if is_op else getattr(node.target, "__name__", str(node.target))
     lowering = f'write a lowering: @fxonnx.register_lowering("{name}")'
     cures = {
         errors.UnsupportedOperator: lowering if is_op else "compute the same with plain torch operations",
-        errors.UnsupportedArguments: "change the arguments, or register a lowering that can say them",
+        errors.UnsupportedArguments: _OTHERS,
         errors.WrongLowering: "correct the lowering; if it is fxonnx's own, please report it with this message",
     }
-    return kind(f"{node.target if is_op else name} cannot be lowered", cause=cause, cure=cures[kind], location=location)
+    what = f"{node.target if is_op else name} cannot be lowered"
+    return kind(what, cause=cause, cure=cure or cures[kind], location=location)
 
 
 def result_tensor(importer: Importer, item: Any) -> Tensor:

@@ -29,6 +29,10 @@ from fxonnx.ir.dims.terms import (
 _ONE: Term = ((), 1)
 
 
+class Undecided(TypeError):
+    """Something depends on which of two dims is greater, and a graph holds for all sizes."""
+
+
 class Expr:
     """An integer polynomial over atoms, in normal form: sorted terms, no zero coefficient, and no `%`, for n % 4 is
     n - 4*(n // 4).
@@ -69,6 +73,12 @@ class Expr:
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Expr) and self.terms == other.terms)
+
+    def __lt__(self, other: object) -> bool:
+        """Raises Undecided: see `Bounds` for what is known of a dim, `maximum` and `minimum` for the greater one."""
+        raise Undecided(f"whether {self} or {other} is greater is known only when the model runs")
+
+    __le__ = __gt__ = __ge__ = __lt__
 
     def __add__(self, other: Dim) -> Dim:
         return _sum(self, other)

@@ -68,6 +68,42 @@ def test_kernels_of_unknown_sizes_are_refused(function):
         check(lambda x, weight: function(x, weight), torch.rand(1, 2, 9), torch.rand(2, 2, 3), dynamic=dynamic)
 
 
+WEIGHT = torch.randn(3, 3, 3)
+
+
+@pytest.mark.parametrize("padding", [lambda n: n // 4, lambda n: 3 * n, lambda n: n % 4])
+def test_padding_made_of_a_size(padding):
+    def model(x):
+        return F.conv1d(x, WEIGHT, padding=padding(x.shape[2])), F.conv1d(x[0], WEIGHT, padding=padding(x.shape[2]))
+
+    check(model, torch.randn(2, 3, 8), dynamic={"x": {2: "n"}}, again=(torch.randn(2, 3, 13),))
+
+
+def grouped(x):
+    weight = torch.ones(1, 1, 3).expand(3 * x.shape[0], 1, 3)
+    return F.conv1d(x.reshape(1, 3 * x.shape[0], 8), weight, groups=3 * x.shape[0])
+
+
+# what is said where a size stands for what ONNX writes into the graph
+FIXED = {
+    "'strides'": lambda x: F.conv1d(x, WEIGHT, stride=x.shape[2] // 4),
+    "'dilations'": lambda x: F.conv1d(x, WEIGHT, dilation=x.shape[2] // 4),
+    "'group'": grouped,
+    "'pads'": lambda x: F.conv_transpose1d(x, WEIGHT, padding=x.shape[2] // 8),
+    "is greater": lambda x: F.conv_transpose1d(x, WEIGHT, stride=x.shape[2], output_padding=x.shape[2] // 8),
+}
+
+
+@pytest.mark.parametrize("said", FIXED)
+def test_a_size_where_an_attribute_is_wanted_is_refused_and_may_be_static(said):
+    x, dynamic = torch.randn(2, 3, 8), {0: "b"} if FIXED[said] is grouped else {2: "n"}
+    with pytest.raises(errors.UnsupportedArguments, match=said) as caught:
+        fxonnx.compile(FIXED[said], (x,), dynamic_shapes={"x": dynamic})
+    assert caught.value.locations[0].file == __file__
+    assert "leave the dim static" in caught.value.cure
+    check(FIXED[said], x)
+
+
 def test_ints_are_refused():
     with pytest.raises(errors.UnsupportedArguments, match="integer"):
         fxonnx.compile(F.conv1d, (torch.ones(1, 2, 5, dtype=torch.int64), torch.ones(3, 2, 3, dtype=torch.int64)))

@@ -33,6 +33,8 @@ def conv(
     dilation = per_axis(dilation, count)
     _check_operands(input, weight)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
+    if any(isinstance(pad, Expr) for pad in pads):  # an attribute of Conv, and an input of Pad
+        input, pads = op.Pad(input, pads, number(op, 0, input), list(range(-count, 0))), [0] * 2 * count
     told = _told({"strides": per_axis(stride, count), "pads": pads, "dilations": dilation, "group": groups})
     return in_batch(op, input, len(weight.shape), lambda x: op.Conv(x, weight, bias, **told))
 
