@@ -253,3 +253,23 @@ def test_bfloat16_between_casts_does_not_end_the_process():
 
     layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation="gelu").bfloat16().eval()
     assert fxonnx.compile(layer, (torch.randn(2, 5, 32).bfloat16(),)).verify().ok
+
+
+@pytest.mark.parametrize("dims", [("n", 3), (2, 3)])
+def test_memory_is_planned_for_sizes_that_do_not_vary(dims, monkeypatch):
+    import onnxruntime
+
+    planned = []
+    plain = onnxruntime.InferenceSession
+
+    def noting(model, options, **more):
+        planned.append(options.enable_mem_pattern)
+        return plain(model, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noting)
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value("x", 1, dims)], [value("y", 1, dims)]
+    )
+    Session(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), {})
+    assert planned == [all(isinstance(dim, int) for dim in dims)]

@@ -116,7 +116,7 @@ class Session:
               share: bool) -> tuple[Any, list[Any]]:  # fmt: skip
         import onnxruntime
 
-        options = _options(threads, prepack)
+        options = _options(threads, prepack, self.inputs)
         attached = attach(model, weights, options, share=share)
         session = onnxruntime.InferenceSession(
             attached.model, options, providers=["CPUExecutionProvider"], disabled_optimizers=_unsafe_optimizers(model)
@@ -250,12 +250,19 @@ def _unsafe_optimizers(model: onnx.ModelProto) -> list[str]:
     return ["NchwcTransformer"] if found else []
 
 
-def _options(threads: int | None, prepack: bool) -> onnxruntime.SessionOptions:
+def _options(threads: int | None, prepack: bool, inputs: Sequence[Slot]) -> onnxruntime.SessionOptions:
+    """How the session runs.
+
+    The runtime keeps a plan of its memory for every combination of sizes it meets, and never drops one: of a model
+    whose sizes vary it makes none, which costs no time (measured with ONNX Runtime 1.32, see
+    docs/decisions/0010-what-is-compiled-is-one-model.md).
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = _FATAL
+    options.enable_mem_pattern = all(isinstance(dim, int) for slot in inputs for dim in slot.shape or (None,))
     if not prepack:
         options.add_session_config_entry("session.disable_prepacking", "1")
     return options

@@ -67,6 +67,7 @@ class Tape:
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
+    _returning: dict[int, list[fx.Node]] = field(default_factory=dict)  # id of a fake tensor -> nodes that return it
     _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
     _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
     _reals: dict[int, fx.Node] = field(default_factory=dict)
@@ -116,9 +117,8 @@ class Tape:
         """Let the nodes of a tensor that is about to become a view of itself keep what it was."""
         before = alias(self.cache.mode, tensor)
         self._kept.append(tensor)
-        for node in self.graph.nodes:
-            if node.meta.get("val") is tensor:
-                node.meta["val"] = before
+        for node in self._returning.pop(id(tensor), ()):
+            node.meta["val"] = before
 
     # ── arguments ──
 
@@ -227,6 +227,7 @@ class Tape:
             node = self.graph.call_function(operator.getitem, (many, index))
         node.meta = {**many.meta, "val": tensor}
         self._nodes[id(tensor)] = node
+        self._returning.setdefault(id(tensor), []).append(node)
         return node
 
     def _real(self, number: Any) -> Any:
@@ -256,6 +257,7 @@ class Tape:
     def _note(self, node: fx.Node, result: Any) -> None:
         self._kept.append(result)
         if isinstance(result, torch.Tensor):
+            self._returning.setdefault(id(result), []).append(node)
             self._known(result, node)
         elif isinstance(result, (list, tuple)):
             for index, each in enumerate(result):

@@ -391,12 +391,18 @@ class _Equation(NamedTuple):
 
 
 _UNNAMED = Atom("")
+_TRIED = 8  # floors; what models compute of sizes has four at most
 
 
 def _spelled(terms: Terms) -> Terms:
     """The sum with as few terms as it takes, where a floor may be said by a rest or by another floor: n - 4*(n // 4) is
-    n % 4, n - (n + 3) // 4 is (3*n) // 4."""
+    n % 4, n - (n + 3) // 4 is (3*n) // 4.
+
+    A sum of many floors is spelled as it stands: every floor is tried with every other one.
+    """
     shortest = terms
+    if len(floors(terms)) > _TRIED:
+        return terms
     while len(shortest) > 1:
         shorter = next((way for way in sorted(_shorter(shortest), key=len) if _is_read_as(way, terms)), None)
         if shorter is None:
