@@ -1,5 +1,7 @@
 """Pools: every rounding of windows that torch has, for sizes known and unknown."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch.nn.functional as F
 from tests.lowering.database import samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
+from torch import nn
 
 import fxonnx
 from fxonnx import errors
@@ -133,3 +136,36 @@ def test_bodies_run_eagerly():
     x = RANDOM.random((1, 2, 7), dtype=np.float32)
     expected = F.avg_pool1d(torch.from_numpy(x), 3, 2, 1, ceil_mode=True).numpy()
     np.testing.assert_allclose(eager(avg_pool, x, [3], [2], [1], ceil_mode=True, opset=22), expected, rtol=1e-5)
+
+
+def _specials(*shape):
+    """Numbers among which are NaN, infinities, and windows of nothing but -∞."""
+    chosen = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(shape).masked_fill(chosen < 0.1, math.nan)
+    x = x.masked_fill((chosen > 0.1) & (chosen < 0.25), -math.inf).masked_fill(chosen > 0.95, math.inf)
+    x.flatten()[: x.numel() // 3] = -math.inf
+    return x
+
+
+MAXIMA = {
+    "1d": (lambda x: F.max_pool1d(x, 3, 2, 1, return_indices=True), (2, 3, 17)),
+    "2d": (lambda x: F.max_pool2d(x, 3, 2, 1), (2, 3, 9, 11)),
+    "2d with indices": (lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True), (2, 3, 9, 11)),
+    "3d in float16": (lambda x: F.max_pool3d(x.half(), 2, ceil_mode=True), (2, 3, 5, 4, 3)),
+    "adaptive": (lambda x: F.adaptive_max_pool2d(x, (3, 2), return_indices=True), (2, 3, 7, 5)),
+    "adaptive to one": (lambda x: F.adaptive_max_pool2d(x, 1, return_indices=True), (2, 3, 7, 5)),
+}
+
+
+@pytest.mark.parametrize("name", MAXIMA)
+def test_maxima_of_nan_and_infinities(name):
+    function, shape = MAXIMA[name]
+    compiled = check(function, torch.randn(shape), again=(_specials(*shape),))
+    for value in (-math.inf, math.nan):
+        x = torch.full(shape, value)
+        torch.testing.assert_close(compiled(x), function(x), equal_nan=True)
+
+
+def test_a_pool_behind_a_convolution_is_one_operator():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    assert "If" not in operators(check(model, torch.randn(2, 3, 9, 9), rtol=1e-4, atol=1e-5))

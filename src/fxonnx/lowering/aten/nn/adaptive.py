@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from fxonnx.dtypes import FLOAT32
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, ceil_divide, product
+from fxonnx.lowering.aten.math.reduction import extremum
 from fxonnx.lowering.registry import Unsupported
 from fxonnx.lowering.vocabulary import cast, constant, dtype_of, positions, reshape
 
@@ -49,18 +51,29 @@ def largest(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
     for axis, number in enumerate(wanted, start=rank - count):
         if x.shape[axis] != number:
             elements = _elements(op, x.shape[axis], _static_count(number))
-            x = op.ReduceMax(op.Gather(x, elements, axis=axis), [axis + 1], keepdims=0)
+            x = extremum(op, op.Gather(x, elements, axis=axis), [axis + 1], operator="ReduceMax")
     return x
 
 
 def indices_of_maxima(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
-    """Where the maximum of every window stands among the elements of the last axes: the first, as in torch."""
+    """Where the maximum of every window stands among the elements of the last axes, as in torch: the first, or the
+    last NaN."""
     rank, count = len(x.shape), len(wanted)
     sizes, leading = tuple(x.shape[rank - count :]), tuple(x.shape[: rank - count])
     table = _flat_elements(op, sizes, [_static_count(number) for number in wanted])
     gathered = op.Gather(reshape(op, x, (*leading, product(sizes))), table, axis=-1)
-    first = op.ArgMax(gathered, axis=-1, keepdims=1)
-    return op.Squeeze(op.GatherElements(op.Expand(table, op.Shape(gathered)), first, axis=-1), [-1])
+    place = place_of_maximum(op, gathered)
+    return op.Squeeze(op.GatherElements(op.Expand(table, op.Shape(gathered)), place, axis=-1), [-1])
+
+
+def place_of_maximum(op: Builder, x: Tensor) -> Tensor:
+    """Where the greatest element along the last axis, which stays, stands first; where there is a NaN, the last one."""
+    place = op.ArgMax(x, axis=-1, keepdims=1)
+    if not dtype_of(x).is_float:
+        return place
+    is_nan = cast(op, op.IsNaN(x), FLOAT32)
+    last = op.ArgMax(is_nan, axis=-1, keepdims=1, select_last_index=1)
+    return op.Where(op.ReduceMax(is_nan, [-1]) > 0.0, last, place)
 
 
 def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[int]) -> Any:

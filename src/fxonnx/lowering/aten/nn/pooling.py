@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from fxonnx.dtypes import BOOL, FLOAT32, FLOAT64, INT64
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, Expr, product
-from fxonnx.lowering.aten.nn.adaptive import averaged, indices_of_maxima, largest
+from fxonnx.lowering.aten.math.reduction import extremum
+from fxonnx.lowering.aten.nn.adaptive import averaged, indices_of_maxima, largest, place_of_maximum
 from fxonnx.lowering.aten.nn.convolution import per_axis
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, full, in_batch, number, reshape
+from fxonnx.lowering.vocabulary import dtype_of, expand, full, in_batch, number, positions, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,74 @@ def max_pool(
 ) -> Any:  # fmt: skip
     """The largest element of each window, and where it stands among the elements of its channel if that is asked."""
     axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-    return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs))
+    if not dtype_of(self).is_float or (outputs == 1 and _comes_from_convolution(op, self)):
+        return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs))
+    return in_batch(op, self, len(axes) + 2, lambda x: _special_pooled(op, x, axes, outputs))
+
+
+# What ONNX Runtime computes in its blocked layout, between convolutions.
+_BLOCKED = frozenset({"Add", "BatchNormalization", "Clip", "Concat", "HardSigmoid", "LeakyRelu", "MaxPool", "Relu"})
+_BLOCKED_BEFORE = 16
+
+
+def _comes_from_convolution(op: Builder, x: Tensor) -> bool:
+    """Whether the runtime holds x in the blocked layout of its convolutions, as far as the last few operators tell.
+
+    There a pool stays what the runtime makes of it: to look for NaN takes a copy in the plain layout, 6 % of a ResNet
+    (docs/decisions/0011).
+    """
+    value = x.value
+    for node in reversed(op.nodes[-_BLOCKED_BEFORE:]):
+        if value in node.outputs:
+            if node.op == "Conv":
+                return True
+            first = node.inputs[0]
+            if node.op not in _BLOCKED or first is None:
+                return False
+            value = first
+    return False
+
+
+def _special_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> Any:
+    """MaxPool, and where x has a NaN or an infinity what torch makes of those: ONNX Runtime's MaxPool skips NaN, and of
+    -∞ alone it gives the dtype's lowest number.
+
+    That there is one shows in the sum of all elements, for a few percent of the pool itself.
+    """
+    total = op.ReduceSum(op.Cast(x, to=FLOAT32) if dtype_of(x).bits < 32 else x, keepdims=0)
+    results = record_if(
+        op,
+        op.IsNaN(total - total),
+        lambda inner: _with_specials(inner, inner.use(x.value), axes, outputs),
+        lambda inner: _as_list(_max_pooled(inner, inner.use(x.value), axes, outputs)),
+    )
+    return results if outputs > 1 else results[0]
+
+
+def _with_specials(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> list[Tensor]:
+    """NaN, at the last one, in windows that have one; -∞, at the first, in those of nothing else."""
+
+    def found(elements: Tensor) -> Tensor:
+        """Which windows have one of the elements."""
+        return op.Cast(_max_pooled(op, op.Cast(elements, to=FLOAT32), axes, 1), to=BOOL)
+
+    def last(positions: Tensor) -> Tensor:
+        return op.Cast(_max_pooled(op, op.Cast(positions, to=FLOAT64), axes, 1), to=INT64)
+
+    is_nan = op.IsNaN(x)
+    spoiled, blank = found(is_nan), op.Not(found(op.Not(op.Equal(x, number(op, -math.inf, x)))))
+    value, *position = _as_list(_max_pooled(op, x, axes, outputs))
+    value = op.Where(spoiled, math.nan, op.Where(blank, -math.inf, value))
+    if not position:
+        return [value]
+    spatial = tuple(x.shape[2:])
+    places = expand(op, reshape(op, positions(op, product(spatial)), spatial), tuple(x.shape))
+    of_blank = op.Where(blank, -last(-places), position[0])
+    return [value, op.Where(spoiled, last(op.Where(is_nan, places, -1)), of_blank)]
+
+
+def _as_list(results: Any) -> list[Tensor]:
+    return list(results) if isinstance(results, tuple) else [results]
 
 
 def _max_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> Any:
@@ -238,8 +308,9 @@ def _largest_of_all(op: Builder, x: Tensor, count: int) -> tuple[Tensor, Tensor]
     """The largest element of each channel, and where it stands."""
     axes = list(range(-count, 0))
     flat = reshape(op, x, (*x.shape[:-count], product(x.shape[-count:])))
-    position = op.ArgMax(flat, axis=-1, keepdims=1)
-    return op.ReduceMax(x, axes), op.Unsqueeze(position, axes[1:]) if count > 1 else position
+    place = place_of_maximum(op, flat)
+    value = extremum(op, x, axes, True, operator="ReduceMax")
+    return value, op.Unsqueeze(place, axes[1:]) if count > 1 else place
 
 
 def _even_windows(sizes: Sequence[Dim], wanted: Sequence[Dim]) -> list[int] | None:
