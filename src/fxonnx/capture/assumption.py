@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fxonnx.ir.dims import Dim, evaluate, symbols_of
+from fxonnx.ir.dims import Call, Dim, evaluate, symbols_of
 from fxonnx.location import Location
 
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -39,17 +39,14 @@ class Assumption:
             return undefined
 
     def leaves_free(self, sizes: Mapping[str, int]) -> bool:
-        """Whether it leaves every one of its dims some larger size, alone or together with the others."""
-        together = len(self.symbols) == 1 and self._holds_for_multiples(sizes, self.symbols)
-        return together or all(self._holds_for_multiples(sizes, {name}) for name in self.symbols)
+        """Whether it leaves every one of its dims some larger size, or where it clamps one beside."""
+        return all(self._leaves_free(sizes, name) for name in self.symbols)
 
-    def _holds_for_multiples(self, sizes: Mapping[str, int], names: Set[str]) -> bool:
-        return any(
-            self.holds(
-                {name: size * multiple if name in names else size for name, size in sizes.items()}, undefined=True
-            )
-            for multiple in _MULTIPLES
-        )
+    def _leaves_free(self, sizes: Mapping[str, int], name: str) -> bool:
+        others = [sizes[name] * multiple for multiple in _MULTIPLES]
+        if any(map(_clamps, (self.left, self.right))):
+            others += sizes[name] + 1, sizes[name] - 1
+        return any(self.holds({**sizes, name: other}, undefined=True) for other in others)
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -58,6 +55,12 @@ class Assumption:
 
     def __str__(self) -> str:
         return self.text or f"{self.left} {self.relation} {self.right}"
+
+
+def _clamps(dim: Dim) -> bool:
+    """Whether the lesser or the greater of two dims is in a dim."""
+    atoms = [atom for monomial, _ in getattr(dim, "terms", ()) for atom in monomial if isinstance(atom, Call)]
+    return any(atom.function in ("min", "max") or _clamps(atom.left) or _clamps(atom.right) for atom in atoms)
 
 
 @dataclass(frozen=True, slots=True)

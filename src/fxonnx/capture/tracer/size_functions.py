@@ -9,21 +9,32 @@ from typing import Any
 import torch
 
 
-def _indexed(func: Any, args: Any, kwargs: Any) -> Any:
-    view = _part(args[0], args[1])
-    return func(*args, **kwargs) if view is None else func(view, ..., *args[2:])
+def _read(func: Any, args: Any, kwargs: Any) -> Any:
+    x, index = args
+    return func(_part(x, index), ...) if _is_basic(index) and _has_size(index) else func(x, index)
 
 
-def _part(x: torch.Tensor, index: Any) -> torch.Tensor | None:
-    """x[n, :] where n is a size, of which torch would take a plain number: as x[:, :], of which row n is selected.
+def _written(func: Any, args: Any, kwargs: Any) -> None:
+    """x[a:b] = y as a copy into the slice: torch would first decide whether their sizes are the same."""
+    x, index, value = args
+    part = _part(x, index) if _is_basic(index) else None
+    if part is None:
+        func(x, index, value)
+    elif isinstance(value, torch.Tensor) and _has_size(part.shape):
+        part.copy_(value.flatten(0, value.dim() - part.dim()) if value.dim() > part.dim() > 0 else value)
+    else:
+        func(part, ..., value)
 
-    None for other indices, which torch understands.
-    """
+
+def _is_basic(index: Any) -> bool:
+    """Whether an index takes a view: numbers, sizes and slices."""
     parts = index if isinstance(index, tuple) else (index,)
-    if not any(isinstance(each, torch.SymInt) for each in parts):
-        return None
-    if not all(each is None or each is ... or type(each) in (int, slice, torch.SymInt) for each in parts):
-        return None
+    return all(each is None or each is ... or type(each) in (int, slice, torch.SymInt) for each in parts)
+
+
+def _part(x: torch.Tensor, index: Any) -> torch.Tensor:
+    """x[n, :] where n is a size, of which torch would take a plain number: as x[:, :], of which row n is selected."""
+    parts = index if isinstance(index, tuple) else (index,)
     known = sum(each is not None and each is not ... for each in parts)
     axis, found = 0, []
     for each in parts:
@@ -91,7 +102,8 @@ def _dtype_of(value: Any) -> torch.dtype:
 
 SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     **dict.fromkeys((torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor), _made),
-    **dict.fromkeys((torch.Tensor.__getitem__, torch.Tensor.__setitem__), _indexed),
+    torch.Tensor.__getitem__: _read,
+    torch.Tensor.__setitem__: _written,
     torch.linspace: _spaced,
 }
 """function -> (function, args, kwargs) -> its result"""

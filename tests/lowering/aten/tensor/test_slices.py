@@ -10,7 +10,7 @@ from torch import Tensor
 import fxonnx
 
 BOUNDS = (None, -9, -3, -1, 0, 1, 2, 3, 9)
-SIZES = (7, 5, 4, 3, 2)
+SIZES = (7, 5, 4, 3, 2, 1, 0)
 
 
 def rows(size: int) -> Tensor:
@@ -103,3 +103,64 @@ def test_a_write_through_a_view_of_permuted_memory() -> None:
         return y
 
     check(function, torch.arange(24.0).reshape(2, 3, 4))
+
+
+def token_cache(x: Tensor, past: Tensor) -> list[Tensor]:
+    """New columns put behind those that are there."""
+    cache = torch.ones(2, 16)
+    before, after = past.shape[1], past.shape[1] + x.shape[1]
+    cache[:, before:after] = x
+    return [cache, cache[:, :after]]
+
+
+def assigned(function):
+    """Makes a function that writes into its argument return it."""
+
+    def written(x: Tensor, like: Tensor) -> Tensor:
+        y = x.clone()
+        function(y, like)
+        return y
+
+    return written
+
+
+def prefix(y: Tensor, like: Tensor) -> None:
+    """Columns written by those of another size."""
+    y[:, : like.shape[1]] = like
+
+
+def suffix(y: Tensor, like: Tensor) -> None:
+    """Columns written by those of another size, counted from the back."""
+    y[:, -like.shape[1] :] = like
+
+
+def one_column(y: Tensor, like: Tensor) -> None:
+    """A column at a size, by a value of one column."""
+    y[:, like.shape[1] - 1 : like.shape[1]] = torch.ones(1, 2, 1)
+
+
+def spread(y: Tensor, like: Tensor) -> None:
+    """Slices filled with what broadcasts to them."""
+    y[..., : like.shape[1]] = torch.arange(like.shape[1])
+    y[0, 1 : like.shape[1]] = y[1, 0]
+    y[None, :, : like.shape[1]] = torch.ones(1, 1, 2, 1)
+
+
+WRITES = {
+    "a token cache": token_cache,
+    "a prefix": assigned(prefix),
+    "a suffix": assigned(suffix),
+    "one column": assigned(one_column),
+    "what broadcasts": assigned(spread),
+}
+
+
+@pytest.mark.parametrize("function", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("example", ((7, 4), (8, 5)), ids=str)
+def test_writes_between_sizes(function, example) -> None:
+    def args(size: int, length: int) -> tuple[Tensor, Tensor]:
+        return rows(size), -rows(length)
+
+    compiled = fxonnx.compile(function, args(*example), dynamic_shapes=({1: "n"}, {1: "k"}))
+    for sizes in (example, (7, 5), (6, 2), (4, 4), (5, 1), (1, 1)):
+        torch.testing.assert_close(compiled(*args(*sizes)), function(*args(*sizes)))

@@ -81,10 +81,13 @@ def _select(input: Any, dim: int, index: Any) -> Any:
 
 
 def _copy(self: Any, src: Any, non_blocking: bool = False) -> Any:
-    """`self`, where `src` has its shape; to see whether it overlaps itself, torch's kernel asks whether it is empty."""
+    """`self`, where `src` surely broadcasts to it; to see whether `self` overlaps itself, torch's kernel asks whether
+    it is empty."""
     repeats = any(isinstance(stride, int) and stride == 0 for stride in self.stride())
-    is_fit = src.dim() == 0 or list(map(dim_of, self.shape)) == list(map(dim_of, src.shape))
-    return self if is_fit and not repeats else None
+    if repeats or src.dim() > self.dim():
+        return None
+    places, given = (list(map(dim_of, sizes)) for sizes in (self.shape[self.dim() - src.dim() :], src.shape))
+    return self if all(size in (1, place) for size, place in zip(given, places, strict=True)) else None
 
 
 def _has_axis(input: Any, dim: int) -> bool:

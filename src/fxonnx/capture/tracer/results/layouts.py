@@ -80,8 +80,8 @@ LAYOUTS: dict[str, Callable[..., Sequence[int]]] = {
         ("conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d", "convolution", "_convolution"), _convolved
     ),
     **dict.fromkeys(
-        ("group_norm", "channel_shuffle", "reflection_pad2d", "reflection_pad3d", "replication_pad2d",
-        "replication_pad3d"),
+        ("group_norm", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "reflection_pad2d", "reflection_pad3d",
+        "replication_pad2d", "replication_pad3d"),
         _as_input,
     ),
     **dict.fromkeys(("one_hot", "max_pool1d"), _contiguous),
