@@ -202,6 +202,16 @@ def test_the_report_and_the_file_say_for_which_sizes_they_hold_and_who_captured(
     assert "captured by fxonnx's tracer" in compiled.report()
     said = {each.key: each.value for each in compiled.model_proto().metadata_props}
     assert said == {"fxonnx.holds_for": "n <= 8", "fxonnx.captured_with": "n > 1"}
+    assert compiled.model_proto().doc_string == (
+        "Made for n of 2 or more. Holds for n <= 8. "
+        "Captured with n > 1: with a size of 1 the model may take another way."
+    )
+
+
+def test_a_file_that_is_asked_for_a_size_of_1_says_so() -> None:
+    of_one = fxonnx.compile(lambda x: x * 2, torch.randn(1, 3), dynamic_shapes={"x": {0: "n"}})
+    assert of_one.model_proto().doc_string == "Made for n of 2 or more. Holds for n = 1 as well."
+    assert not fxonnx.compile(lambda x: x * 2, torch.randn(1, 3)).model_proto().doc_string
 
 
 def test_the_report_says_why_torch_export_captured() -> None:

@@ -81,12 +81,27 @@ class Compiled:
     @cached_property
     def emitted(self) -> Emitted:
         """The final graph as ONNX, its large weights by reference, without the model's source lines."""
-        return emit(self.graph, self._metadata())
+        return self._emit(source_lines=False)
 
     def _emitted(self, source_lines: bool) -> Emitted:
         check_options(source_lines=source_lines)
         self.versions.check()
-        return emit(self.graph, self._metadata(), source_lines=True) if source_lines else self.emitted
+        return self._emit(source_lines=True) if source_lines else self.emitted
+
+    def _emit(self, *, source_lines: bool) -> Emitted:
+        return emit(self.graph, self._metadata(), description=self._description(), source_lines=source_lines)
+
+    def _description(self) -> str:
+        """What the file takes for granted, in words: viewers show it first. Empty where all sizes are fixed."""
+        if not self.limits.sources:
+            return ""
+        said = [f"Made for {' and '.join(sorted(self.limits.sources))} of 2 or more."]
+        said += [f"Holds for {self.limits}."] if str(self.limits) else []
+        decided = "; ".join(map(str, self.program.zero_one_assumptions))
+        said += [f"Captured with {decided}: with a size of 1 the model may take another way."] if decided else []
+        held = getattr(self.program.zero_one, "held", ())
+        said += [f"Holds for {', '.join(held)} as well."] if held else []
+        return " ".join(said)
 
     def _metadata(self) -> dict[str, str]:
         """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""

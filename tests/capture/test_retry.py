@@ -29,7 +29,7 @@ def test_the_first_remedy_that_applies_is_taken_until_none_does() -> None:
 
 def test_the_plans_read_as_sentences() -> None:
     assert str(PLAN).startswith("at primes; else with comparisons of sizes decided where they are made; else at")
-    assert "; else at the example's sizes; else with one name for unnamed dims" in str(PLAN)
+    assert "; else at the example's sizes; else at twice the example's sizes; else with one name for dims" in str(PLAN)
     assert str(EXPORT_PLAN).startswith("at the example's sizes; else without optional dims")
 
 
@@ -45,6 +45,6 @@ def test_a_program_tells_what_was_tried() -> None:
 
 def test_an_unnamed_dim_that_is_always_another_is_said_by_that() -> None:
     program = capture(lambda x, y: x.repeat(2, 1) + y, (torch.ones(4, 3), torch.ones(8, 3)), dynamic_shapes="auto")
-    assert "with one name for unnamed dims that always agree" in program.attempts
+    assert "with one name for dims that always agree" in program.attempts
     shapes = [[str(program.dim(size)) for size in each.node.meta["val"].shape] for each in program.inputs]
     assert shapes == [["d0", "d1"], ["2*d0", "d1"]]

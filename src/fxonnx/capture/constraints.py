@@ -233,10 +233,12 @@ def frozen_at(dim: str, size: int, location: Location) -> Error:
 
 def tied(dim: str, other: Dim, location: Location) -> Error:
     """The error for a dim, in words, that is always another one."""
+    is_named = isinstance(other, Expr) and other.name is not None
+    name = "give both dims one name" if is_named else f'write it as "{other}"'
     return FrozenDimension(
         f"{dim} is always {other}",
         cause="the model only works where the two agree",
-        cure="give both dims one name in dynamic_shapes, or make the model work for sizes that differ",
+        cure=f"{name} in dynamic_shapes, or make the model work for sizes that differ",
         location=location,
     )
 

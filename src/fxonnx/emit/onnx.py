@@ -39,9 +39,11 @@ class Emitted:
         return sum(byte_size(data) for data in self.weights.values())
 
 
-def emit(graph: Graph, metadata: Mapping[str, str] | None = None, *, source_lines: bool = False) -> Emitted:
-    """The graph as a ModelProto in the lowest IR version that its opset allows; with the text of the lines that its
-    nodes come from, if asked for. Raises NameClash."""
+def emit(
+    graph: Graph, metadata: Mapping[str, str] | None = None, *, description: str = "", source_lines: bool = False
+) -> Emitted:
+    """The graph as a ModelProto in the lowest IR version that its opset allows; with a description for whoever reads
+    it, and the text of the lines that its nodes come from, if asked for. Raises NameClash."""
     import onnx_ir as ir
 
     names = name_graph(graph)
@@ -57,6 +59,7 @@ def emit(graph: Graph, metadata: Mapping[str, str] | None = None, *, source_line
         ir_version=minimum_ir_version(graph),
         producer_name="fxonnx",
         producer_version=__version__,
+        doc_string=description or None,
         metadata_props=dict(metadata or {}),
     )
     return Emitted(ir.to_proto(model), large, names)

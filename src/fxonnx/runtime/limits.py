@@ -69,13 +69,13 @@ class Limits:
 
     def _check(self, sizes: Mapping[str, int]) -> None:
         """Raises CallMismatch where these sizes are outside of what was captured."""
-        for each in self.ranges:
-            if each.name in sizes and not each.admits(sizes[each.name]):
-                raise _outside(f"{each.name} = {sizes[each.name]}", str(each), None)
-        for each in self.assumptions:
+        for each in self.assumptions:  # first: they know the place
             if each.symbols <= sizes.keys() and not each.holds(sizes):
                 given = ", ".join(f"{name} = {sizes[name]}" for name in sorted(each.symbols))
                 raise _outside(given, str(each), each.location)
+        for each in self.ranges:
+            if each.name in sizes and not each.admits(sizes[each.name]):
+                raise _outside(f"{each.name} = {sizes[each.name]}", str(each), None)
 
     def admit(self, sizes: Mapping[str, int]) -> bool:
         """Whether a call of these sizes, by name, is run."""

@@ -274,8 +274,10 @@ def test_the_model_is_traced_once_where_nothing_is_wrong() -> None:
         calls.append(1)
         return x + 1
 
-    capture(model, ones(1, 3), dynamic_shapes={"x": {0: "n"}})
+    capture(model, ones(2, 3), dynamic_shapes={"x": {0: "n"}})
     assert len(calls) == 1
+    capture(model, ones(1, 3), dynamic_shapes={"x": {0: "n"}})  # once more: is it the same at 1
+    assert len(calls) == 3
 
 
 # ── what every call must keep ────────────────────────────────────────

@@ -51,6 +51,17 @@ class Example:
             shapes[leaf][axis] = other.size((leaf, axis))
         return self._shaped(shapes)
 
+    def doubled(self) -> Example:
+        """The same at twice the sizes in all dims that may vary: those that are sums of others still are."""
+        sizes = {name: max(2 * size, 2) for name, size in _named_sizes(self).items()}
+        shapes = [list(leaf.shape) for leaf in self.leaves]
+        for (leaf, axis), request in self.requests.items():
+            if request.dim is not None and symbols_of([request.dim]) <= sizes.keys():
+                shapes[leaf][axis] = evaluate(request.dim, sizes)
+            else:
+                shapes[leaf][axis] = max(2 * shapes[leaf][axis], 2)
+        return self._shaped(shapes)
+
     def resized(self, *, distinct: bool = False) -> Example:
         """The same at sizes of 2 or more in all dims that may vary: torch takes 0 and 1 for constants, asked or not.
 

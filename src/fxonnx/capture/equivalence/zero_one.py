@@ -116,6 +116,15 @@ class ZeroOneCheck:
                 raise _outside(each, sizes)
         return None
 
+    @property
+    def held(self) -> list[str]:
+        """The sizes of 0 and 1 that are known to leave the same graph: "n = 1"."""
+        return [
+            ", ".join(f"{name} = {size}" for name, size in key)
+            for key, answer in self.answers.items()
+            if key and not isinstance(answer, (CallMismatch, Program)) and not answer
+        ]
+
     def note(self, small: Mapping[str, int], assumed: Sequence[Assumption]) -> None:
         """What is known already: that it holds for these sizes, and what they ask of the others."""
         if small:

@@ -58,6 +58,7 @@ class Attempt:
     frozen: tuple[str, ...] = ()
     given_up: int = 0  # kinds of small dims
     at_primes: tuple[Failure, ...] = ()
+    is_doubled: bool = False
 
     @property
     def unnamed_axes(self) -> list[Axis]:
@@ -189,14 +190,27 @@ def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     return replace(attempt, at_example=True, at_primes=outcome.failures)
 
 
+def _at_twice_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """At sizes that are sums of each other where the example's are: of 1, 3 and 4 those of 2, 3 and 4 are not."""
+    raised = any(isinstance(failure.error, ModelRaised) for failure in outcome.failures)
+    original = attempt.original
+    if not raised or attempt.is_doubled or all(original.size(axis) > 1 for axis in original.requests):
+        return None
+    doubled = original.asking(attempt.example.requests).doubled()
+    return replace(attempt, example=doubled, at_example=True, is_doubled=True)
+
+
 def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """With one dim for unnamed ones that are always others: all that the run ties. They keep the others' names."""
-    ties = _ties(outcome.failures, attempt.unnamed(outcome.run))
+    """With one dim for unnamed ones that are always others, and for named ones that always are a sum, say, of others:
+    all that the run ties. They keep the others' names."""
+    requests, axes = attempt.example.requests, outcome.run.symbols.axes
+    ties = _ties(outcome.failures, attempt.unnamed(outcome.run)) or _computed(outcome.failures)
     if not ties:
         return None
-    requests, axes = attempt.example.requests, outcome.run.symbols.axes
-    tied = {axis: substitute(axes[axis], ties) for axis in attempt.unnamed_axes}
-    said = tuple(f"{attempt.example.label(axis)}: always {dim}" for axis, dim in tied.items() if dim != axes[axis])
+    concerned = {axis for axis, dim in axes.items() if symbols_of([dim]) & ties.keys()}
+    tied = {axis: substitute(axes[axis], ties) for axis in {*attempt.unnamed_axes, *concerned}}
+    changed = [axis for axis, dim in sorted(tied.items()) if dim != axes[axis]]
+    said = tuple(f"{attempt.example.label(axis)}: always {tied[axis]}" for axis in changed)
     asked = {axis: replace(request, dim=tied.get(axis, request.dim)) for axis, request in requests.items()}
     return replace(_at_primes(attempt, attempt.example.asking(asked)), frozen=(*attempt.frozen, *said))
 
@@ -212,6 +226,18 @@ def _ties(failures: Iterable[Failure], names: Sequence[str]) -> dict[str, Dim]:
             name, dim = max(free, key=lambda pair: names.index(pair[0]))
             ties = {each: substitute(known, {name: dim}) for each, known in ties.items()} | {name: dim}
     return ties
+
+
+def _computed(failures: Iterable[Failure]) -> dict[str, Dim]:
+    """The first dim that an op wants to be an expression of others, which are free: a mask as long as past and new
+    tokens."""
+    for equality in (failure.equality for failure in failures if failure.equality and failure.is_tie):
+        for one, other in ((equality.left, equality.right), (equality.right, equality.left)):
+            if not isinstance(one, Expr) or not isinstance(other, Expr) or one.name is None or other.name is not None:
+                continue
+            if one.name not in symbols_of([other]) and getattr(equality, "inside", False):
+                return {one.name: other}
+    return {}
 
 
 def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -260,7 +286,8 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     (
         Remedy("with comparisons of sizes decided where they are made", _at_once),
         Remedy("at the example's sizes", _at_the_example),
-        Remedy("with one name for unnamed dims that always agree", _with_tied),
+        Remedy("at twice the example's sizes", _at_twice_the_example),
+        Remedy("with one name for dims that always agree", _with_tied),
         Remedy("without optional dims that are not free", _without_frozen),
         Remedy("without optional dims of size 0 or 1", _without_small),
     ),
