@@ -183,3 +183,40 @@ def test_a_state_of_another_kind_is_refused() -> None:
 def test_a_scripted_module_is_refused_in_words() -> None:
     with pytest.raises(errors.CaptureRefused, match="scripted module"):
         capture(torch.jit.script(nn.Linear(4, 4)), (X,))
+
+
+# ── seeds ────────────────────────────────────────
+
+
+def seeds(x: Tensor) -> Tensor:
+    torch.manual_seed(0)
+    return x + torch.rand(4)
+
+
+def seeds_aside(x: Tensor) -> Tensor:
+    with torch.random.fork_rng():
+        torch.random.manual_seed(0)
+        return x + torch.rand(4)
+
+
+@pytest.mark.parametrize("model", [seeds, seeds_aside])
+def test_a_seed_in_forward_is_refused_with_its_line(model: Any) -> None:
+    seed, state = torch.manual_seed, torch.get_rng_state()
+    with pytest.raises(errors.CaptureRefused, match="seeds") as caught:
+        capture(model, (torch.ones(4),))
+    (place,) = caught.value.locations
+    assert place.file == __file__ and "manual_seed(0)" in place.code
+    assert torch.manual_seed is torch.random.manual_seed is seed
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_numbers_of_a_seed_may_be_kept() -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("noise", torch.rand(4, generator=torch.Generator().manual_seed(0)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.noise
+
+    assert capture(Noisy(), (torch.ones(4),)).strategy == "trace"

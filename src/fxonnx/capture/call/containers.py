@@ -52,7 +52,7 @@ def parts(value: Any) -> Parts | None:
     kind = type(value)
     if isinstance(value, _LEAVES):
         return None
-    if kind is tuple or kind is list:
+    if kind in (tuple, list, torch.Size):  # pytrees make a tuple of a Size
         return Parts(kind, tuple(range(len(value))), list(value), kind)
     if kind is dict:
         return _plain_dict(value) if _nameable(value) else None

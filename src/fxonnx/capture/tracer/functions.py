@@ -7,8 +7,10 @@ the model's only way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -56,6 +58,28 @@ class Refusals:
         if self.met:
             self.final = True
             raise self.met[0]
+
+
+@contextmanager
+def unseeded(refuse: Refusals) -> Iterator[None]:
+    """torch.manual_seed() refused where this thread calls it: a file draws other numbers at each call."""
+    thread, seed = get_ident(), torch.manual_seed
+
+    def seed_elsewhere(value: Any) -> torch.Generator:
+        if get_ident() != thread:
+            return seed(value)
+        raise refuse(
+            "forward seeds torch's random numbers",
+            cause="eager draws the same numbers at each call then, and ONNX's operators draw others",
+            cure="draw them once, in __init__, and keep them in a buffer; or seed before the call, not in forward",
+            final=True,
+        )
+
+    torch.manual_seed = torch.random.manual_seed = seed_elsewhere
+    try:
+        yield
+    finally:
+        torch.manual_seed = torch.random.manual_seed = seed
 
 
 class FunctionMode(TorchFunctionMode):

@@ -30,7 +30,7 @@ from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.state.scripted import script_attributes
 from fxonnx.capture.surroundings import ONE_AT_A_TIME, ByteMasks, no_fast_path, quiet, unadvised, uncompiled
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
-from fxonnx.capture.tracer.functions import FunctionMode, Refusals
+from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
 from fxonnx.capture.tracer.locations import Locations
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.replay import Replay
@@ -106,7 +106,8 @@ class Run:
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
-            Recorder(self.tape), FunctionMode(self.tape.refuse, self.guard_log, self.tape.check), ByteMasks(),
+            unseeded(self.tape.refuse), Recorder(self.tape),
+            FunctionMode(self.tape.refuse, self.guard_log, self.tape.check), ByteMasks(),
         )  # fmt: skip
         flat = self.example.flat
         with ONE_AT_A_TIME, unwritten(flat), preserved(flat, flat.functions) as self.changes, ExitStack() as stack:
