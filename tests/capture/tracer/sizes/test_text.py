@@ -57,7 +57,27 @@ def raised_and_caught(x: Tensor) -> Tensor:
         return x * 2
 
 
-SAID: list[Callable[[Tensor], Any]] = [printed, logged, warned, asserted, raised_and_caught]
+def check_rows(condition: Any, message: str = "") -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def checked(x: Tensor) -> Tensor:
+    check_rows(x.shape[0] > 1, f"{x.shape[0]} rows: {x}")
+    check_rows(condition=x.dim() == 2, message=f"of {x.shape}")
+    return x * 2
+
+
+def named(x: Tensor) -> Tensor:
+    message = f"{x.shape[0]} rows"
+    LOG.warning(message)
+    if x.dim() == 3:
+        raise ValueError("not " + message)
+    assert x.dim() == 2, message
+    return x * 2
+
+
+SAID: list[Callable[[Tensor], Any]] = [printed, logged, warned, asserted, raised_and_caught, checked, named]
 
 
 @pytest.mark.parametrize("model", SAID, ids=lambda model: model.__name__)
@@ -75,6 +95,16 @@ GONE_ON_WITH: dict[str, Callable[[Tensor], Any]] = {
     "a product": lambda x: x * TABLE.get(str(2 * x.shape[0]), 5.0),
     "a float": lambda x: x * TABLE.get(str(x.shape[0] / 2), 5.0),
 }
+
+
+def named_and_compared(x: Tensor) -> Tensor:
+    text = f"{x.shape[0]}"
+    print(text)
+    return x * 2 if text == "3" else x
+
+
+GONE_ON_WITH["named"] = named_and_compared
+GONE_ON_WITH["a condition"] = lambda x: check_rows(f"{x.shape[0]}" != "5") or x
 
 
 @pytest.mark.parametrize("name", GONE_ON_WITH)

@@ -1,7 +1,7 @@
 """Text made of a size or a tensor: free where it is said to somebody, a specialization where the model goes on with it.
 
 logger.info(f"{x.shape}")                    free
-raise ValueError(f"at most 8, not {n}")      free, as is the message of an assert
+raise ValueError(f"at most 8, not {n}")      free, as is the message of an assert, or of check(condition, message)
 self.blocks[f"{n}"]                          a plain number, in letters
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from types import FrameType
 
@@ -19,6 +20,7 @@ _SAYERS = frozenset({
     "print", "pprint", "warn", "warn_once", "debug", "info", "warning", "warning_once", "error", "exception",
     "critical", "log", "fatal", "_assert", "_check", "_check_index", "_check_type", "_check_value",
 })  # fmt: skip
+_CHECKERS = ("check", "assert", "ensure", "require", "validate")  # in the name of what takes a condition and a message
 # a model's question comes through these
 _DOORS = ("sizes/node.py", "torch/__init__.py", "_tensor.py", "overrides.py")
 _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose text goes to somebody
@@ -46,12 +48,34 @@ def _says(frame: FrameType) -> bool:
     return _is_message(around(frame))
 
 
-def _is_message(path: list[ast.AST]) -> bool:
-    """Whether the innermost of these nodes, each of which is in the one before, is part of a message."""
-    for outer, inner in pairwise(path):
+def _is_message(path: Sequence[ast.AST], *, by_name: bool = True) -> bool:
+    """Whether the innermost of these nodes, each of which is in the one before, is part of a message: itself, or
+    `by_name` wherever its function reads the name that it is given."""
+    for depth, (outer, inner) in enumerate(pairwise(path), start=2):
+        if by_name and isinstance(outer, ast.Assign) and inner is outer.value:
+            return _is_only_said(outer.targets, path[:depth])
         if isinstance(outer, ast.Raise) or (isinstance(outer, ast.Assert) and inner is outer.msg):
             return True
         if isinstance(outer, ast.Expr) and isinstance(inner, ast.Call):  # a statement: nothing is made of its value
             name = inner.func.attr if isinstance(inner.func, ast.Attribute) else getattr(inner.func, "id", "")
-            return name in _SAYERS
+            is_condition = inner.args[:1] == list(path[depth : depth + 1])
+            return name in _SAYERS or (not is_condition and any(word in name for word in _CHECKERS))
     return False
+
+
+def _is_only_said(targets: list[ast.expr], path: Sequence[ast.AST]) -> bool:
+    """Whether a name that is assigned in the innermost function of a path is read in messages only."""
+    functions = [each for each in path if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    match targets:
+        case [ast.Name(id=name)] if functions:
+            return all(_is_message(found, by_name=False) for found in _reads(name, functions[-1], ()))
+    return False
+
+
+def _reads(name: str, node: ast.AST, above: tuple[ast.AST, ...]) -> Iterator[tuple[ast.AST, ...]]:
+    """Where a name is read: the nodes around it, from the outermost, and it."""
+    path = (*above, node)
+    if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
+        yield path
+    for each in ast.iter_child_nodes(node):
+        yield from _reads(name, each, path)
