@@ -240,6 +240,16 @@ def squeezed_in_place(x):
     return y
 
 
+def one_of_several_squeezed_in_place(x):
+    y, places = x.sort(0)
+    y.unsqueeze_(0)
+    y.add_(1)
+    parts = (x * 1).split(1)
+    parts[1].squeeze_(0)
+    parts[1].mul_(3)
+    return y, places, parts
+
+
 def writes_an_input(x):
     x[0] = 5
     x.mul_(2)

@@ -115,10 +115,14 @@ class Tape:
 
     def _keep_layout(self, tensor: Any) -> None:
         """Let the nodes of a tensor that is about to become a view of itself keep what it was."""
+        self._node(tensor)  # which makes one for what is one of several results
         before = alias(self.cache.mode, tensor)
         self._kept.append(tensor)
         for node in self._returning.pop(id(tensor), ()):
-            node.meta["val"] = before
+            value = node.meta["val"]
+            many = value if isinstance(value, tuple | list) else [value]
+            kept = [before if each is tensor else each for each in many]
+            node.meta["val"] = kept if many is value else before
 
     # ── arguments ──
 
@@ -262,6 +266,7 @@ class Tape:
         elif isinstance(result, (list, tuple)):
             for index, each in enumerate(result):
                 if isinstance(each, torch.Tensor):
+                    self._returning.setdefault(id(each), []).append(node)
                     self._known(each, (node, index))
 
     def _known(self, tensor: torch.Tensor, source: fx.Node | tuple[fx.Node, int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -191,6 +193,17 @@ def test_division_that_rounding_the_quotient_gets_wrong() -> None:
         torch.tensor([1.0, -1.0, 5.0, 6.0]),
         torch.tensor([0.1, 0.1, -0.2, 0.3]),
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+@pytest.mark.parametrize("shape", [(3, 2), (0, 2), (3, 0)], ids=str)
+def test_nothing_is_divided_by_a_size_that_is_zero(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    def model(x: torch.Tensor) -> Any:
+        n, m = x.shape
+        return x // n, x % m, torch.fmod(x, n), torch.div(x, m, rounding_mode="trunc"), x % 3
+
+    example, other = torch.arange(20).reshape(4, 5).to(dtype), torch.arange(6).to(dtype).reshape(3, 2)
+    check(model, example, dynamic={"x": {0: "n", 1: "m"}}, again=(other[: shape[0], : shape[1]],))
 
 
 def test_quotients_of_halves_are_rounded_once() -> None:

@@ -45,6 +45,14 @@ def test_scalars_and_nothing():
     check(lambda x: (x.cumsum(1), x.cumprod(1), *x.cummax(0)), torch.zeros(2, 0))
 
 
+@pytest.mark.parametrize("empty", (torch.randn(0, 3, 5), torch.randn(2, 0, 5)), ids=("rows", "columns"))
+def test_nothing_at_a_call(empty):
+    def model(x):
+        return x.cumprod(0), *x.cummax(1), *x.long().cummin(0), x.logcumsumexp(1)
+
+    check(model, X, dynamic=DYNAMIC, again=(empty,))
+
+
 def test_products_where_onnx_has_an_operator_for_them():
     check(lambda x: x.cumprod(1), X, opset=26)
 

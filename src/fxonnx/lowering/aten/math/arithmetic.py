@@ -10,9 +10,10 @@ from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.data import ArrayData
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, number
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, may_be_zero, number
 
 # ── one operator of the same name ──
 
@@ -138,9 +139,20 @@ def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None
     return body(op, **operands)
 
 
+def _divisor(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """What integers are divided by. The runtime refuses a lone 0 even where there is nothing to divide: then it is as
+    many as the dividend."""
+    if not isinstance(op, Builder) or not other.dtype.is_integer or any(dim != 1 for dim in other.shape):
+        return other
+    literal = other.value.data
+    if isinstance(literal, ArrayData) and literal.array().all():
+        return other
+    return expand(op, other, self.shape) if any(may_be_zero(op, dim) for dim in self.shape) else other
+
+
 def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded towards zero: what ONNX's Div does to integers."""
-    quotient = self / other
+    quotient = self / _divisor(op, self, other)
     return trunc(op, quotient) if dtype_of(self).is_float else quotient
 
 
@@ -151,6 +163,7 @@ def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     Floats as Python does it, by the remainder (1.0 // 0.1 is 9: the rounded quotient would be 10), and x / 0 is not
     rounded (div_floor_floating, c10/util/BFloat16-math.h).
     """
+    other = _divisor(op, self, other)
     if dtype_of(self).kind == "uint":
         return self / other
     rest = op.Mod(self, other, fmod=1)
@@ -165,7 +178,7 @@ def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 @lower("aten.fmod", promote=SAME, given={"fmod": 1}, computes="x - y·trunc(x / y), with the sign of x: C's fmod.")
 def remainder(op: Builder, self: Tensor, other: Tensor, fmod: int | None) -> Tensor:
     """What dividing leaves, with the sign of the divisor or of the dividend."""
-    return op.Mod(self, other, fmod=fmod)
+    return op.Mod(self, _divisor(op, self, other), fmod=fmod)
 
 
 # ── powers ──

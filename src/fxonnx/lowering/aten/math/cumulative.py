@@ -13,7 +13,7 @@ from fxonnx.ir.control import record_scan
 from fxonnx.lowering.aten.math.reduction import summable
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, transpose
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, may_be_zero, number, positions, transpose
 
 Step = Callable[..., Sequence[Any]]
 
@@ -44,8 +44,19 @@ def _scanned(op: Builder, x: Tensor, dim: int, start: float, step: Callable[...,
         return x
     order = _in_front(x, dim)
     moved = transpose(op, x, order)
-    _, values = record_scan(op, [full(op, moved.shape[1:], start, dtype_of(x))], [moved], body)
+    first = full(op, moved.shape[1:], start, dtype_of(x))
+    (values,) = _scan(op, [first], [moved], [op.Unsqueeze(first, [0])], body)
     return transpose(op, values, order)
+
+
+def _scan(op: Builder, carried: Sequence[Tensor], rows: Sequence[Tensor], first: Sequence[Tensor], body: Step) -> Any:
+    """What the body stacks. A Scan needs a row: where there may be none, those of `first` stand before them, elements
+    that leave what they meet as it is."""
+    if not may_be_zero(op, rows[0].shape[0]):
+        return record_scan(op, carried, rows, body)[len(carried) :]
+    longer = [op.Concat(one, others, axis=0) for one, others in zip(first, rows, strict=True)]
+    stacked = record_scan(op, carried, longer, body)[len(carried) :]
+    return [op.Slice(each, [1], [dtypes.INT64.highest], [0]) for each in stacked]
 
 
 @lower("aten.cumprod", opmath=True)
@@ -90,7 +101,8 @@ def running_extremum(op: Builder, self: Tensor, dim: int, comparison: str) -> tu
         return value, place, inner.Identity(value), inner.Identity(place)
 
     carried = [full(op, rest, _start(self.dtype, comparison), x.dtype), full(op, rest, 0, dtypes.INT64)]
-    _, _, values, places = record_scan(op, carried, [moved, positions(op, moved.shape[0])], body)
+    first = [op.Unsqueeze(each, [0]) for each in (carried[0], full(op, (), 0, dtypes.INT64))]
+    values, places = _scan(op, carried, [moved, positions(op, moved.shape[0])], first, body)
     return cast(op, transpose(op, values, order), self.dtype), transpose(op, places, order)
 
 
