@@ -210,6 +210,8 @@ CASES = [
     case("Range", 8, 1, -3),
     case("Range", 3, 1, 1),
     case("Range", 0.0, 1.0, 0.3),
+    case("AffineGrid", "f32[2,2,3]", [2, 1, 3, 4]),
+    case("AffineGrid", "f32[2,3,4]", [2, 1, 3, 4, 2], align_corners=1),
     case("Pad", G, [1, 0, 2, 0]),
     case("Pad", G, [1, 1], 7.0, [1]),
     case("Pad", G, [0, 2, 0, 1], mode="reflect"),

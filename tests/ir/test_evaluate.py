@@ -76,6 +76,8 @@ GAP_CALLS = {  # operator -> inputs, attributes, result
         {},
         np.array([-0.0, 0.0, -0.0, 0.0, 1.0], np.float32),
     ),
+    "AffineGrid": ([np.array([[[2.0, 0, 0], [0, 1, 0.5]]]), np.array([1, 1, 1, 2])], {},
+                   np.array([[[[-1.0, 0.5], [1.0, 0.5]]]])),
     "Pow": ([np.array([1, 2]), np.array([-1, -1])], {}, np.array([1, 0])),
     "GatherElements": ([np.arange(6).reshape(2, 3), np.array([[1, 0]])], {"axis": 0}, np.array([[3, 1]])),
     "Pad": ([ROWS[0, 0], np.array([-1, 2])], {}, np.array([1, 2, 0, 0], np.float32)),

@@ -48,6 +48,17 @@ def pad(x: Array, pads: Array, value: Array | None = None, axes: Array | None = 
     return np.pad(left, np.maximum(widths, 0), constant_values=0 if value is None else value.reshape(()))
 
 
+def affine_grid(theta: Array, size: Array, *, align_corners: int = 0) -> Array:
+    """The places that affine maps read, in the dtype of theta, that of one element being 0. The reference makes
+    float32 of float64."""
+    spatial = [int(dim) for dim in size[2:]]
+    steps = [np.arange(dim) * 2.0 - (dim - 1) for dim in spatial]
+    axes = [step / max(len(step) - 1 if align_corners else len(step), 1) for step in steps]
+    points = np.stack([*np.meshgrid(*axes, indexing="ij")[::-1], np.ones(spatial)], -1)
+    moved = points.reshape(-1, len(spatial) + 1) @ theta.astype(np.float64).transpose(0, 2, 1)
+    return np.asarray(moved.reshape(len(theta), *spatial, len(spatial))).astype(theta.dtype)
+
+
 def reduce_sum_square(
     x: Array, axes: Array | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Array:
@@ -71,6 +82,6 @@ def _axes(axes: Array | None, noop: int) -> tuple[int, ...] | None:
 
 
 GAPS: dict[str, Function] = {
-    "Pow": power, "Mod": remainder, "GatherElements": gather_elements, "Pad": pad,
+    "AffineGrid": affine_grid, "Pow": power, "Mod": remainder, "GatherElements": gather_elements, "Pad": pad,
     "ReduceSumSquare": reduce_sum_square, "ReduceLogSumExp": reduce_log_sum_exp,
 }  # fmt: skip

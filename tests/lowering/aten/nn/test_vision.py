@@ -64,3 +64,12 @@ def test_channel_shuffle():
 def test_unfold_after_a_transpose():
     """ONNX Runtime moves the Transpose past the Pad, and forgets the axes of one that names them."""
     check(lambda x: F.unfold(x.transpose(1, 2).unsqueeze(-1), [3, 1], padding=[1, 0]), torch.randn(2, 5, 6))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_a_grid_of_a_constant_map(dtype, align_corners):
+    places = torch.tensor([[[1.0, 0.2, 0.0], [0.1, 1.0, 0.3]]], dtype=dtype)
+    tolerance = {"rtol": 1e-3, "atol": 1e-3} if dtype is torch.float16 else {}
+    x = torch.zeros(2, dtype=dtype)
+    check(lambda x: x + F.affine_grid(places, (1, 1, 5, 6), align_corners=align_corners), x, **tolerance)
