@@ -153,3 +153,33 @@ def test_a_dim_that_always_is_a_sum_of_others_is_that(sizes: tuple[int, int]) ->
         torch.testing.assert_close(compiled(*given), model(*given))
     with pytest.raises(errors.CallMismatch):
         compiled(torch.rand(2, 2), torch.rand(2, 3), torch.rand(2, 6) > 0.5)
+
+
+@pytest.mark.parametrize("strategy", ["auto", "export"])
+def test_an_optional_dim_that_freezes_has_the_size_of_the_example(strategy: str) -> None:
+    """The capture ran at 2 or more, where the loop would be another one."""
+
+    def model(x: Tensor) -> Tensor:
+        return sum((x[row] for row in range(x.shape[0])), torch.zeros(()))
+
+    compiled = fxonnx.compile(model, (torch.rand(1, 4),), dynamic_shapes="auto", capture=strategy)
+    assert str(compiled.graph.inputs[0].type) == "f32[1,d0]"
+    torch.testing.assert_close(compiled(torch.ones(1, 6)), torch.ones(6))
+
+
+def test_a_size_that_only_other_sizes_lose_is_no_matter_for_the_example() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x[: int(x.shape[0] ** 0.5)] if x.shape[0] % 8 else x * 2
+
+    compiled = fxonnx.compile(model, (torch.rand(8, 5),), dynamic_shapes={"x": {0: "n"}})
+    assert str(compiled.limits) == "n % 8 == 0"
+    torch.testing.assert_close(compiled(torch.ones(16, 5)), torch.full((16, 5), 2.0))
+
+
+def test_what_holds_for_all_sizes_is_not_said() -> None:
+    def model(x: Tensor) -> Tensor:
+        always = x.shape[0] % 2 <= 1 and x.shape[0] % 8 < 8 and x.shape[0] // 2 * 2 <= x.shape[0]
+        return x * 2 if always else x
+
+    compiled = fxonnx.compile(model, (torch.rand(4, 5),), dynamic_shapes={"x": {0: "n"}})
+    assert not str(compiled.limits) and not compiled.program.zero_one_assumptions

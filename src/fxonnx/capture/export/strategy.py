@@ -154,9 +154,15 @@ def _without_frozen(attempt: _Attempt, done: _Exported | Error) -> _Attempt | No
         for axis, dim in done.naming.axes.items()
         if symbols_of([dim]) & pins.keys() and not done.example.requests[axis].required
     }
+    original = attempt.original
+    found |= {
+        each.axis: f"always {original.size(each.axis)}"
+        for each in done.naming.frozen
+        if not each.request.required and isinstance(each.fixed, int) and each.fixed != original.size(each.axis)
+    }
     if not found:
         return None
-    fewer = done.example.without(found)
+    fewer = done.example.without(found).with_sizes_of(original, found)
     return replace(attempt, example=fewer, is_distinct=True, frozen={**attempt.frozen, **found}, fallback=None)
 
 
