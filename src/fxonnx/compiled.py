@@ -15,6 +15,7 @@ import torch
 from fxonnx import errors
 from fxonnx.capture import Program
 from fxonnx.capture.call.dense import check_call
+from fxonnx.capture.call.memory import check_memory
 from fxonnx.capture.graph.checks import ONE_LEFT
 from fxonnx.capture.versions import Versions
 from fxonnx.emit.files import saying_what
@@ -262,6 +263,7 @@ class Compiled:
             is_plain = type(leaf) is torch.Tensor and leaf.layout is torch.strided
             if not is_plain or leaf.is_nested or leaf.is_quantized:
                 check_call(signature.names, leaves)
+        check_memory(signature.names, leaves, [each.input for each in self.program.writebacks])
         return leaves
 
     @cached_property

@@ -11,6 +11,7 @@ from typing import Any
 
 from fxonnx.capture import Program, example_call
 from fxonnx.capture import capture as capture_program
+from fxonnx.capture.call.memory import check_memory
 from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.versions import Versions
@@ -80,7 +81,9 @@ def compile(
         captured = perf_counter() - start
         registry, pipeline = standard().layer(lowerings or {}), optimizer(tuple(rules)) if optimize else CLEAN
         build = _Build(model, mode, registry, pipeline, target, opset, output_names)
-        compiled = build(program, program.signature.flatten(args, kwargs), captured)
+        examples = program.signature.flatten(args, kwargs)
+        check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
+        compiled = build(program, examples, captured)
         if dump is not None:
             compiled.dump(Path(dump))
         if verify:
