@@ -116,7 +116,8 @@ class ModelRaised(Error):
 
     Example: an input of 10 features for a `Linear(12, 4)`. The model's own exception is the `__cause__`.
 
-    What to do: make `model(*example_inputs)` work in plain PyTorch; then compile.
+    What to do: make `model(*example_inputs)` work in plain PyTorch; then compile. Where it does work there, the line
+    asks something of a size that varies, such as `isinstance(n, int)`: leave that dim static.
     """
 
     code = "FX003"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.capture.interpret import run
@@ -162,3 +164,25 @@ def test_an_interrupt_passes_and_everything_is_restored() -> None:
     assert [id(each) for each in (*model.parameters(), *model.buffers())] == held
     torch.testing.assert_close(list(model.state_dict().values()), contents)
     assert all(module.training for module in model.modules())
+
+
+def wants_an_int(x: Tensor) -> Tensor:
+    if not isinstance(x.shape[0], int):
+        raise TypeError("an int is wanted")
+    return x * 2
+
+
+WANTS_A_PLAIN_NUMBER = [
+    wants_an_int,
+    lambda x: x * {3: 2.0}[x.shape[0]],
+    lambda x: x * float(np.sqrt(x.shape[0])),
+]
+
+
+@pytest.mark.parametrize("model", WANTS_A_PLAIN_NUMBER)
+def test_the_cure_for_what_wants_a_plain_number_works(model: Callable[[Tensor], Tensor]) -> None:
+    x = torch.ones(3)
+    with pytest.raises((errors.ModelRaised, errors.CaptureRefused)) as caught:
+        capture(model, (x,), dynamic_shapes={"x": {0: "n"}})
+    assert "static" in caught.value.cure
+    torch.testing.assert_close(run(capture(model, (x,)), (x,))[0], model(x))

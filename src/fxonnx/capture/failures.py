@@ -79,7 +79,8 @@ def translate(error: BaseException, *, in_model: bool, place: Callable[[], Locat
     return errors.ModelRaised(
         f"the model raised {name}: {_first_line(error)}",
         cause="it was run on fake tensors with the dtypes and sizes of the example inputs",
-        cure="make model(*example_inputs) work in plain PyTorch first",
+        cure="where model(*example_inputs) raises the same in plain PyTorch, mend that first; where it does not, the "
+        "line asks something of a size that varies: leave that dim static",
         location=location,
     )
 
@@ -230,6 +231,8 @@ def _cure(error: BaseException) -> str:
     text = str(error)
     if "numpy" in text or "data pointer" in text or "data_ptr" in text:
         return "compute with torch instead of numpy in forward; what does not depend on the inputs belongs in __init__"
+    if any(kind in text for kind in ("SymInt", "SymFloat", "SymBool")):
+        return "the line wants a plain number of a size that varies: compute with torch, or leave the dim static"
     if type(error).__name__ == "UnsupportedOperatorException":
         return "register a fake implementation of the op with torch.library.register_fake"
     return 'see the cause; capture="export" and torch.export.draft_export(model, args) tell more'
