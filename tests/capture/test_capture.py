@@ -468,6 +468,18 @@ def test_lines_of_helpers() -> None:
 # ── what torch's fake kernels refuse ────────────────────────────────────────
 
 
+@pytest.mark.filterwarnings("ignore:where received a uint8 condition")
+def test_conditions_and_classes_of_uint8() -> None:
+    rows, bytes_ = torch.randn(3, 3), torch.tensor([0, 2, 1], dtype=torch.uint8)
+    for function in (
+        lambda x, y: torch.where(y, x, 0.0),
+        lambda x, y: x.where(y, torch.zeros(3)),
+        lambda x, y: nn.functional.nll_loss(x, y),
+        lambda x, y: nn.functional.cross_entropy(x, y),
+    ):
+        torch.testing.assert_close(fxonnx.compile(function, (rows, bytes_))(rows, bytes_), function(rows, bytes_))
+
+
 @pytest.mark.filterwarnings("ignore:indexing with dtype torch.uint8")
 def test_an_index_of_uint8_is_a_mask() -> None:
     def model(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -103,31 +103,36 @@ def uncompiled() -> Iterator[None]:
 
 
 class ByteMasks(TorchFunctionMode):
-    """Indices of uint8 as the masks that they are in eager; torch's fake kernels refuse them."""
+    """Masks and classes of uint8 as what they are in eager; torch's fake kernels refuse them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function."""
-        if func in _INDEXED:
-            args = (args[0], _masks(args[1]), *args[2:])
+        if func in _BYTES:
+            place, dtype = _BYTES[func]
+            args = tuple(_out_of_bytes(each, dtype) if at == place else each for at, each in enumerate(args))
         return func(*args, **(kwargs or {}))
 
 
-_INDEXED = frozenset(
-    {
-        torch.Tensor.__getitem__,
-        torch.Tensor.index_put,
-        torch.Tensor.index_put_,
-        torch.index_put,
-        torch.index_put_,
-    }
-)
+# function -> the argument that eager takes in uint8, and what its elements are
+_BYTES = {
+    torch.Tensor.__getitem__: (1, torch.bool),
+    torch.Tensor.index_put: (1, torch.bool),
+    torch.Tensor.index_put_: (1, torch.bool),
+    torch.index_put: (1, torch.bool),
+    torch.index_put_: (1, torch.bool),
+    torch.where: (0, torch.bool),
+    torch.Tensor.where: (1, torch.bool),
+    nn.functional.nll_loss: (1, torch.int64),
+    nn.functional.cross_entropy: (1, torch.int64),
+}
 
 
-def _masks(index: Any) -> Any:
-    """An index, whose tensors of uint8 are masks now."""
-    if isinstance(index, torch.Tensor):
-        return index.bool() if index.dtype is torch.uint8 else index
-    return type(index)(map(_masks, index)) if type(index) in (tuple, list) else index
+def _out_of_bytes(argument: Any, dtype: torch.dtype) -> Any:
+    """An argument, whose tensors of uint8 have that dtype now."""
+    if isinstance(argument, torch.Tensor):
+        return argument.to(dtype) if argument.dtype is torch.uint8 else argument
+    is_list = type(argument) in (tuple, list)
+    return type(argument)(_out_of_bytes(each, dtype) for each in argument) if is_list else argument
 
 
 @contextmanager
