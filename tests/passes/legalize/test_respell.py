@@ -46,6 +46,11 @@ FORMS: dict[str, tuple[str, Callable[..., Any], list[tuple[int, ...]]]] = {
         lambda op, x: op.Gather(x, op.Range(np.array(-2), op.size(x.shape[0]) - 4, np.array(1)), axis=1),
         [(5, 3)],
     ),
+    "what one size leaves of 1": (
+        "DivMulFusion",
+        lambda op, x: op.Cast(op.Div(np.array([1]), op.Shape(x)) * op.Shape(x), to=dtypes.FLOAT32),
+        [(2, 3)],
+    ),
     "an axis padded after a transpose": (
         "TransposeOptimizer",
         lambda op, x: op.Transpose(op.Pad(op.Transpose(x, perm=[1, 0, 2]), [1, 2], None, [1]), perm=[1, 0, 2]),

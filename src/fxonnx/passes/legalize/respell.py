@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.passes.legalize.expand import call
 from fxonnx.passes.legalize.forms import has_axes, pad
 from fxonnx.passes.pipeline import graph_pass
@@ -54,6 +54,18 @@ def reshaped_indices(op: Builder, x: Tensor, indices: Tensor, *, axis: int) -> T
     return op.Gather(x, op.Reshape(indices, [-1]), axis=axis)
 
 
+def _is_one_by_integer(node: Node, producers: Producers) -> bool:
+    one, divisor = node.inputs
+    if one is None or divisor is None or divisor.dtype.is_float or len(one.shape) > len(divisor.shape):
+        return False
+    return constant_ints(one) == (1,)
+
+
+def one_by_integer(op: Builder, one: Tensor, divisor: Tensor) -> Tensor:
+    """1 / x of integers, which is x itself or 0: times y the runtime makes y / x of it, as if they were reals."""
+    return op.Where(op.Equal(op.Abs(divisor), 1), divisor, 0)
+
+
 def _has_axes(node: Node, producers: Producers) -> bool:
     return has_axes(node)
 
@@ -61,6 +73,7 @@ def _has_axes(node: Node, producers: Producers) -> bool:
 MISREAD = (
     Misread("MatmulTransposeFusion", "MatMul", _is_by_vector, column),
     Misread("GatherToSliceFusion", "Gather", _is_of_range, reshaped_indices),
+    Misread("DivMulFusion", "Div", _is_one_by_integer, one_by_integer),
     Misread("TransposeOptimizer", "Pad", _has_axes, pad),  # moves a Transpose past it, and forgets the axes
 )
 
