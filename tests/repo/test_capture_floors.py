@@ -24,6 +24,7 @@ TRACER = [
     {"record"},
     {"retrace", "replay"},
     {"run"},
+    {"earlier_call"},
     {"attempts"},
     {"strategy"},
     {"__init__"},

@@ -157,6 +157,10 @@ class NumberedGraph:
         found = ((self.numbers[node], self._version(node)) for node in self._placeholders())
         return sorted(each for each in found if each[1] is not None)
 
+    def draws(self) -> dict[Any, int]:
+        """How often each random op was called since it was started anew."""
+        return dict(self._drawn)
+
     def _placeholders(self) -> list[fx.Node]:
         return [
             node for node in self.numbers if node.op == "placeholder" and isinstance(node.meta.get("val"), torch.Tensor)

@@ -20,6 +20,7 @@ from fxonnx.capture.equivalence.same_graph import Difference
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
 from fxonnx.capture.retry import Remedy, RetryPlan
+from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
@@ -88,6 +89,10 @@ def run(attempt: Attempt) -> Outcome:
     example = attempt.example
     done = Run.prepare(example, _allocate(attempt, at_example=attempt.at_example))
     failures = _failures(done)
+    if _may_read_a_cache(done, failures):
+        alone = after_a_call_at_other_sizes(done, attempt.original.leaves)
+        if alone is not None and not _pinned(alone):
+            done, failures = alone, ()
     if not failures:
         outcome = _holding_for_the_example(done, attempt)
         return outcome if outcome.failures else _holding_for_small_sizes(outcome, attempt)
@@ -95,6 +100,13 @@ def run(attempt: Attempt) -> Outcome:
     if attempt.at_primes and not specialized and isinstance(attempt.at_primes[0].error, FrozenDimension):
         failures = attempt.at_primes
     return Outcome(done, failures)
+
+
+def _may_read_a_cache(done: Run, failures: Sequence[Failure]) -> bool:
+    """Whether what the run says of sizes may be about what an earlier call has left in the model."""
+    if failures or not done.symbols.hints:
+        return all(failure.symbols for failure in failures) and bool(done.symbols.hints)
+    return bool(done.constraints.assumptions) and done.leaves_caches()
 
 
 def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
@@ -146,7 +158,7 @@ def _assumed_at(small: Mapping[str, int], done: Run, attempt: Attempt) -> Sequen
     where the model cannot be captured with them."""
     example = replace(attempt.example, leaves=attempt.original.leaves)
     with Translating():
-        fixed = Run.prepare(example, done.symbols.fixed_at(small)).recording(small)
+        fixed = recording_at(small, example, done.symbols, done.earlier is not None)
     return fixed.assumed_by(done.captured_graph())
 
 
@@ -310,6 +322,12 @@ def _failures(done: Run) -> tuple[Failure, ...]:
     specializations = {(each.dim, each.location, each.op): each for each in log.specializations}
     if specializations:
         return tuple(Failure(each.error(labels), symbols_of([each.dim])) for each in specializations.values())
+    return _pinned(done)
+
+
+def _pinned(done: Run) -> tuple[Failure, ...]:
+    """A failure for each equality that pins a dim."""
+    labels = done.symbols.labels(done.example.names)
     return tuple(Failure(pinned_error(each, labels), each.symbols, each) for each in done.constraints.equalities)
 
 

@@ -24,12 +24,13 @@ class Replay:
         self._numbered = NumberedGraph(ValueNumbers(frozenset(hints)), tape.weights, dim_of)
 
     def call(self, flat: Flat, fakes: Sequence[Any]) -> Any:
-        """What the model returns and writes, called now: equal for calls that do the same."""
+        """What the model returns, writes and draws, called now: equal for calls that do the same."""
         self._number_new()
         self._numbered.start_anew()
         results = [self._tape.operand(self._tape.read(each)) for each in flat(*fakes)]
         self._number_new()
-        return (flat.returned.tree, flat.returned.effects), self._numbered.of(results), self._numbered.writes()
+        returned, numbered = flat.returned, self._numbered
+        return (returned.tree, returned.effects), numbered.of(results), numbered.writes(), numbered.draws()
 
     def _number_new(self) -> None:
         self._numbered.add(node for node in self._tape.graph.nodes if node not in self._numbered.numbers)

@@ -64,6 +64,7 @@ class Run:
     changes: StateChanges = field(init=False)
     returned: Returned = field(default_factory=Returned)
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
+    earlier: Run | None = None  # a call that comes before this one
 
     @staticmethod
     def prepare(example: Example, symbols: SymbolTable) -> Run:
@@ -79,8 +80,11 @@ class Run:
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
-        with self._running():
-            results = self.example.flat(*self.fakes)
+        with self._preserved():
+            if self.earlier is not None:
+                self._call_earlier(self.earlier)
+            with self._recorded():
+                results = self.example.flat(*self.fakes)
             self.returned = replace(self.example.flat.returned)
             self.changes.look()
         self.tape.refuse.raise_swallowed()
@@ -91,7 +95,7 @@ class Run:
         """Whether the model, called twice, does the same both times: nothing depends on what the first call left in
         attributes. The graph is of no use afterwards."""
         replay = Replay(self.tape)
-        with self._running():
+        with self._preserved(), self._recorded():
             first = replay.call(self.example.flat, self.fakes)
             self.changes.look()
             self.changes.put_back(self._states())
@@ -100,17 +104,36 @@ class Run:
         self.tape.refuse.raise_swallowed()
         return bool(first == second)
 
+    def _call_earlier(self, earlier: Run) -> None:
+        """Another call, which leaves what it leaves, but for states: those are as they were."""
+        earlier.changes = self.changes
+        with earlier._recorded():
+            earlier.example.flat(*earlier.fakes)
+        self.changes.look()
+        self.changes.put_back(earlier._states())
+
+    def leaves_caches(self) -> bool:
+        """Whether forward has changed more in the model than its states."""
+        states = self._states()
+        return bool(self.changes.others) or any(id(after) not in states for _, _, after, _ in self.changes.tensors)
+
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        """What surrounds a call of the model; it is left as it was found."""
+    def _preserved(self) -> Iterator[None]:
+        """The model is left as it was found."""
+        flat = self.example.flat
+        with ONE_AT_A_TIME, unwritten(flat), preserved(flat, flat.functions) as self.changes:
+            yield
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """What surrounds a call of the model."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
             unseeded(self.tape.refuse), Recorder(self.tape),
             FunctionMode(self.tape.refuse, self.guard_log, self.tape.check), ByteMasks(),
         )  # fmt: skip
-        flat = self.example.flat
-        with ONE_AT_A_TIME, unwritten(flat), preserved(flat, flat.functions) as self.changes, ExitStack() as stack:
+        with ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
             stack.callback(setattr, self.guard_log, "in_model", False)
@@ -157,8 +180,7 @@ class Run:
         )  # fmt: skip
 
     def recording(self, fixed: Mapping[str, int]) -> Recording:
-        """The model's calls, with some dims at fixed sizes, and what they decide by the sizes of the others."""
-        self()
+        """What the run has left, with some dims at fixed sizes, and what it decided by the sizes of the others."""
         assumed = [*self.constraints.equalities, *self.constraints.assumptions]
         return Recording(self.captured_graph(), fixed, assumed)
 

@@ -14,6 +14,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Program
 from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
+from fxonnx.capture.tracer.earlier_call import recording_at
 from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, Error, raise_all
 
@@ -70,9 +71,10 @@ def _check_next_call(done: Run, example: Example) -> None:
 def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[[], Signature]) -> ZeroOneCheck:
     """The judge of sizes that the run left out; it does not keep the run, nor the example's tensors."""
     flat, names, requests, symbols = example.flat, example.names, example.requests, done.symbols
+    is_after_a_call = done.earlier is not None
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
-        return Run.prepare(Example(flat, names, leaves, {}), symbols.fixed_at(fixed)).recording(fixed)
+        return recording_at(fixed, Example(flat, names, leaves, {}), symbols, is_after_a_call)
 
     def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
         asked = {axis: replace(requests[axis], dim=dim) for axis, dim in symbols.fixed_at(fixed).axes.items()}
