@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -71,6 +72,8 @@ class Compiled:
         self._compile_variant = compile_variant
         self._variants: dict[int, Compiled] = {}  # by the id of their program, which they hold
         self._lock = Lock()
+        # calls that write go one after the other: the next one reads what this one has written
+        self._in_turn: AbstractContextManager[Any] = RLock() if program.writes else nullcontext()
 
     # ── the graph ──
 
@@ -220,12 +223,13 @@ class Compiled:
         leaves = self._leaves(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
         variant = self.limits.check(tensors)
-        if variant is not None:
-            return self._variant(variant)(*args, **kwargs)
-        results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
-        count = len(results) - len(self.program.checks)
-        self._refuse_failed(results[count:])
-        return self._deliver(args, kwargs, leaves, results[:count])
+        with self._in_turn:
+            if variant is not None:
+                return self._variant(variant)(*args, **kwargs)
+            results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
+            count = len(results) - len(self.program.checks)
+            self._refuse_failed(results[count:])
+            return self._deliver(args, kwargs, leaves, results[:count])
 
     def _variant(self, program: Program) -> Compiled:
         """The model compiled once more, for sizes of 0 or 1 with which it takes a way of its own; it shares weights and

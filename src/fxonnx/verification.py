@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -17,13 +17,14 @@ from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Expr, Shape, evaluate
 from fxonnx.ir.graph import Graph
-from fxonnx.runtime.compare import Comparison, compare, fresh_like
+from fxonnx.runtime.compare import Comparison, Difference, compare, fresh_like
 from fxonnx.runtime.limits import Limits
 
 Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
 # What models raise for inputs that are well typed and mean nothing, such as offsets that are not sorted.
 _REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
+_CALLS = 2  # what a model keeps from one call to the next shows at the second
 
 
 class Subject(Protocol):
@@ -121,16 +122,49 @@ def _arguments(compiled: Subject, leaves: Sequence[torch.Tensor]) -> Arguments:
     return compiled.program.signature.arguments_for(leaves)
 
 
-def _expected(compiled: Subject, arguments: Arguments) -> list[Any]:
-    """The leaves of what the model returns, in the mode it was captured in; its buffers are as before afterwards."""
-    before = [state.tensor.clone() for state in compiled.program.states]
-    args, kwargs = copy.deepcopy(arguments)
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one call returns, and the tensors in its arguments after it."""
+
+    results: list[Any]
+    arguments: list[Any]
+
+
+def _calls(subject: Any, arguments: Arguments, owned: Sequence[torch.Tensor]) -> list[_Call]:
+    """Two calls on equal arguments, the second from the state that the first has left; the tensors that belong to the
+    model are as before afterwards."""
+    before = [(each, each.clone(), _version(each)) for each in owned]
+    calls: list[_Call] = []
+    try:
+        for _ in range(_CALLS):
+            args, kwargs = copy.deepcopy(arguments)
+            results, _, _ = flatten(subject(*args, **kwargs))
+            given, _, _ = flatten((args, kwargs))
+            # what a later call writes to is what an earlier one has returned, where the model returns its own state
+            calls.append(_Call(copy.deepcopy(results), given))
+    finally:
+        for tensor, content, version in before:
+            if version is None or version != _version(tensor):
+                tensor.copy_(content)
+    return calls
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    """How often a tensor was written to; None where torch does not count."""
+    return None if tensor.is_inference() else tensor._version
+
+
+def _owned(compiled: Subject) -> list[torch.Tensor]:
+    """The tensors that a call may write to: states, and buffers."""
+    buffers = compiled.model.buffers() if isinstance(compiled.model, torch.nn.Module) else ()
+    states = {id(state.tensor) for state in compiled.program.states}
+    return [*(state.tensor for state in compiled.program.states), *(each for each in buffers if id(each) not in states)]
+
+
+def _expected(compiled: Subject, arguments: Arguments) -> list[_Call]:
+    """Calls of the model, in the mode it was captured in."""
     with torch.no_grad(), training_mode(compiled.model, compiled.mode):
-        try:
-            leaves, _, _ = flatten(_callable(compiled.model)(*args, **kwargs))
-        finally:
-            _restore(compiled, before)
-    return leaves
+        return _calls(_callable(compiled.model), arguments, _owned(compiled))
 
 
 def _callable(model: Any) -> Any:
@@ -138,29 +172,29 @@ def _callable(model: Any) -> Any:
     return model.module() if isinstance(model, torch.export.ExportedProgram) else model
 
 
-def _compare(compiled: Subject, arguments: Arguments, expected: list[Any] | None = None) -> Comparison:
-    """One call of both on the same arguments and the same state."""
+def _compare(compiled: Subject, arguments: Arguments, expected: list[_Call] | None = None) -> Comparison:
+    """Calls of both on the same arguments, from the same state."""
     expected = _expected(compiled, arguments) if expected is None else expected
     return _comparison(compiled, _actual(compiled, arguments), expected)
 
 
-def _actual(compiled: Subject, arguments: Arguments) -> list[Any]:
-    """The leaves of what the compiled model returns; the model's buffers are as before afterwards."""
-    before = [state.tensor.clone() for state in compiled.program.states]
-    args, kwargs = copy.deepcopy(arguments)
+def _actual(compiled: Subject, arguments: Arguments) -> list[_Call]:
+    """Calls of the compiled model."""
     with torch.no_grad():
-        actual, _, _ = flatten(compiled(*args, **kwargs))
-        _restore(compiled, before)
-    return actual
+        return _calls(compiled, arguments, _owned(compiled))
 
 
-def _comparison(compiled: Subject, actual: list[Any], expected: list[Any]) -> Comparison:
-    return compare(actual, expected, names=compiled.program.signature.output_names()[: len(expected)])
-
-
-def _restore(compiled: Subject, before: Sequence[torch.Tensor]) -> None:
-    for state, content in zip(compiled.program.states, before, strict=True):
-        state.tensor.copy_(content)
+def _comparison(compiled: Subject, actual: list[_Call], expected: list[_Call]) -> Comparison:
+    """The outputs of the first call, and whatever else is wrong: what arguments hold after it, the next call."""
+    names = compiled.program.signature.output_names()[: len(expected[0].results)]
+    first = compare(actual[0].results, expected[0].results, names=names)
+    more: list[Difference] = []
+    for number, (one, other) in enumerate(zip(actual, expected, strict=True), start=1):
+        again = compare(one.results, other.results).outputs if number > 1 else ()
+        after = compare(one.arguments, other.arguments).outputs
+        more += [replace(each, name=f"{each.name} of call {number}") for each in again if not each.ok]
+        more += [replace(each, name=f"an argument after call {number}") for each in after if not each.ok]
+    return Comparison((*first.outputs, *more))
 
 
 # ── sizes ──

@@ -129,6 +129,11 @@ class Program:
         returned = {leaf for leaf in self.outputs if isinstance(leaf, fx.Node)}
         return (*self.outputs, *(node for node in nodes if node not in returned))
 
+    @property
+    def writes(self) -> bool:
+        """Whether a call writes to anything: states, inputs, objects among its arguments."""
+        return bool(self.states or self.writebacks or self.signature.effects.edits)
+
     def names_written(self) -> list[str]:
         """The names of what is written behind the outputs: in objects among the arguments, in inputs, in states."""
         own = dict(zip(self.rebound, self.signature.effects.names, strict=True))

@@ -1,0 +1,140 @@
+"""A Ctrl-C at any step of a compile leaves the model, the process and the thread as they were."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.nn.modules import transformer
+
+import fxonnx
+
+POINTS = 12
+
+
+def surroundings() -> tuple[Any, ...]:
+    """What a compile sets for its length, or torch for it."""
+    return (
+        torch._C._len_torch_dispatch_stack(),
+        torch._C._len_torch_function_stack(),
+        torch._ops._len_torch_dispatch_stack_pre_dispatch(),
+        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch),
+        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PythonDispatcher),
+        torch._C._meta_in_tls_dispatch_include(),
+        len(hooks._global_forward_hooks),
+        len(hooks._global_forward_pre_hooks),
+        transformer._detect_is_causal_mask,
+        nn.TransformerEncoder.forward,
+        torch.compiler.is_compiling(),
+        torch.compiler.is_exporting(),
+        torch.is_grad_enabled(),
+        torch.backends.mha.get_fastpath_enabled(),
+        torch.get_rng_state().sum().item(),
+        len(warnings.filters),
+        gc.isenabled(),
+    )
+
+
+class Keeping(nn.Module):
+    """Writes to all that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.drop = nn.Linear(4, 4), nn.Dropout()
+        self.size, self.table, self.seen = 0, None, []
+        self.register_buffer("steps", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.size != x.shape[0]:
+            self.size, self.table = x.shape[0], torch.arange(4.0) * 2
+            self.seen.append(1)
+        self.steps = self.steps + 1
+        return self.drop(self.linear(x)) + self.table + self.steps
+
+
+def contents(model: nn.Module) -> list[Any]:
+    """Every attribute of every module, by identity, and what is in containers."""
+    return [
+        (path, module.training, name, id(value), list(value) if isinstance(value, (list, dict)) else None)
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+    ] + [(name, id(value)) for name, value in model.named_buffers()]
+
+
+@contextmanager
+def profiled(function: Callable[..., None]) -> Iterator[None]:
+    sys.setprofile(function)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def interrupted(run: Callable[[], Any], at: int) -> bool:
+    """Whether a run that is interrupted at its n-th call or return ended by that."""
+    left = at
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    try:
+        with profiled(count):
+            run()
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def steps(run: Callable[[], Any]) -> int:
+    found = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal found
+        found += 1
+
+    with profiled(count):
+        run()
+    return found
+
+
+@pytest.mark.parametrize("capture", ["trace", "export"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_anywhere_leaves_nothing(capture: str) -> None:
+    model, x = Keeping().train(), torch.ones(3, 4)
+
+    def run() -> None:
+        fxonnx.compile(model, (x,), capture=capture)
+
+    run()
+    total = steps(run)
+    before, attributes = surroundings(), contents(model)
+    # spread over the run, dense at both ends, where things are set and put back
+    spread = range(1, total, max(total // POINTS, 1))
+    for at in (*range(1, POINTS), *spread, *range(total - POINTS, total)):
+        interrupted(run, at)
+        assert surroundings() == before, f"at step {at} of {total}"
+        assert contents(model) == attributes, f"at step {at} of {total}"
+    assert interrupted(run, total // 2)
+    run()
+
+
+def test_what_an_interrupt_became_on_its_way_is_an_interrupt() -> None:
+    from fxonnx.capture.state.as_found import AsFound
+
+    with pytest.raises(KeyboardInterrupt), AsFound():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise RuntimeError("no mode to leave") from interrupt

@@ -1,0 +1,233 @@
+"""A compiled model that keeps something, called again and again, from one thread and from several, is the model."""
+
+import copy
+import io
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx.verification import verify
+
+CALLS = 8
+SHARED = torch.zeros(3)
+
+
+class Keeps(nn.Module):
+    """State of every kind, for the bodies below."""
+
+    def __init__(self, body: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(3))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.mean, self.size, self.table, self.body = torch.ones(3), -1, None, body
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.body(self, x)
+
+
+def writes_a_buffer(self: Any, x: Tensor) -> Tensor:
+    self.seen.add_(x.sum(0))
+    return x + self.seen
+
+
+def replaces_a_buffer(self: Any, x: Tensor) -> Tensor:
+    self.seen = self.seen * 0.5 + x.mean(0)
+    return x - self.seen
+
+
+def counts_in_a_buffer(self: Any, x: Tensor) -> Tensor:
+    self.count += 1
+    return x * self.count
+
+
+def writes_a_part(self: Any, x: Tensor) -> Tensor:
+    self.seen[1:] += x[0, 1:]
+    return x * self.seen
+
+
+def replaces_an_attribute(self: Any, x: Tensor) -> Tensor:
+    self.mean = self.mean * 2 - x.mean(0)
+    return x + self.mean
+
+
+def exchanges_two(self: Any, x: Tensor) -> Tensor:
+    self.mean, self.seen = self.seen, self.mean
+    return x + self.mean - 2 * self.seen
+
+
+def casts_to_itself(self: Any, x: Tensor) -> Tensor:
+    self.mean = self.mean.type_as(x)
+    return x - self.mean
+
+
+def caches_a_table(self: Any, x: Tensor) -> Tensor:
+    if self.size != x.shape[0]:
+        self.size, self.table = x.shape[0], torch.arange(x.shape[0], dtype=x.dtype)[:, None]
+    return x * self.table
+
+
+def writes_a_literal(self: Any, x: Tensor) -> Tensor:
+    total = torch.tensor([0.0, 1.0, 2.0])
+    for row in x:
+        total += row
+    return total + self.seen
+
+
+def writes_what_others_share(self: Any, x: Tensor) -> Tensor:
+    SHARED.add_(1)
+    return x * SHARED
+
+
+def normalizes(self: Any, x: Tensor) -> Tensor:
+    return self.norm(x)
+
+
+BODIES = [
+    writes_a_buffer, replaces_a_buffer, counts_in_a_buffer, writes_a_part, replaces_an_attribute, exchanges_two,
+    casts_to_itself, caches_a_table, writes_a_literal, writes_what_others_share, normalizes,
+]  # fmt: skip
+
+
+class Scripted(nn.Module):
+    """Keeps a plain attribute, which TorchScript has where Python does not see it."""
+
+    state: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.state = nn.Linear(3, 3), torch.zeros(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.state = torch.tanh(self.linear(x).mean(0) + self.state)
+        return self.state * 2
+
+
+def loaded() -> nn.Module:
+    torch.manual_seed(0)
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.script(Scripted()), stream)
+    stream.seek(0)
+    return torch.jit.load(stream)
+
+
+def pair(name: str) -> tuple[nn.Module, nn.Module]:
+    """Two models alike that share nothing."""
+    if name == "scripted":
+        return loaded(), loaded()
+    model = Keeps(next(body for body in BODIES if body.__name__ == name))
+    return model, copy.deepcopy(model)
+
+
+def results(model: Any, x: Tensor, threads: int) -> list[Any]:
+    """What calls return, as lists of numbers."""
+    found: list[Any] = []
+
+    def call() -> None:
+        with torch.no_grad():
+            found.append([round(value, 4) for value in model(x).flatten().tolist()])
+
+    if threads == 1:
+        for _ in range(CALLS):
+            call()
+        return found
+    workers = [threading.Thread(target=call) for _ in range(CALLS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return found
+
+
+NAMES = [*(body.__name__ for body in BODIES), "scripted"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_called_again_and_again(name: str) -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0], [0.5, -1.0, 4.0]])
+    for threads in (1, CALLS):
+        SHARED.zero_()
+        mine, theirs = pair(name)
+        compiled = fxonnx.compile(mine, (x,), mode="train" if name == "normalizes" else "eval")
+        theirs.train(name == "normalizes")
+        got = results(compiled, x, threads)
+        SHARED.zero_()
+        want = results(theirs, x, 1)
+        assert Counter(map(str, got)) == Counter(map(str, want))
+        assert threads > 1 or got == want
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_verify_calls_more_than_once_and_leaves_the_model(name: str) -> None:
+    SHARED.zero_()
+    model, _ = pair(name)
+    compiled = fxonnx.compile(model, (torch.ones(2, 3),))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    attributes = dict(vars(model))
+    assert compiled.verify().ok
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(vars(model)[key] is value for key, value in attributes.items())
+
+
+def test_verify_sees_what_a_second_call_makes_of_it() -> None:
+    model = Keeps(writes_a_buffer)
+    compiled = fxonnx.compile(model, (torch.ones(2, 3),))
+
+    class Forgetful:
+        """The compiled model, which does not write back."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(compiled, name)
+
+        def __call__(self, x: Tensor) -> Any:
+            seen = model.seen.clone()
+            result = compiled(x)
+            model.seen.copy_(seen)
+            return result
+
+    report = verify(Forgetful())  # type: ignore[arg-type]
+    assert not report.ok and "of call 2" in str(report)
+
+
+@pytest.mark.parametrize("capture", ["trace", "export"])
+@pytest.mark.parametrize("make", [dict, lambda: [torch.zeros(3)], lambda: Box()], ids=["dict", "list", "object"])
+def test_what_is_given_keeps_what_forward_puts_there(make: Callable[[], Any], capture: str) -> None:
+    def forward(x: Tensor, given: Any) -> Tensor:
+        if isinstance(given, dict):
+            given["last"] = x * 2
+        elif isinstance(given, list):
+            given[0] = given[0] + x
+        else:
+            given.total = given.total + x
+            given.total.mul_(2)
+        return x + 1
+
+    x = torch.tensor([1.0, 2.0, 3.0])
+    compiled = fxonnx.compile(forward, (x, make()), capture=capture)
+    mine, theirs = make(), make()
+    for _ in range(CALLS):
+        forward(x, theirs)
+        try:
+            compiled(x, mine)
+        except fxonnx.errors.CallMismatch:  # a dict that has grown is another one
+            assert isinstance(mine, dict)
+            break
+        for one, other in zip(held(mine), held(theirs), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+class Box:
+    """Holds a tensor."""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(3)
+
+
+def held(given: Any) -> list[Tensor]:
+    return list(given.values()) if isinstance(given, dict) else given if isinstance(given, list) else [given.total]
