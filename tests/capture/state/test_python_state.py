@@ -156,3 +156,19 @@ def test_a_capture_within_a_capture() -> None:
     except errors.Error:
         return
     assert [str(node.target) for node in program.graph.nodes if node.op == "call_function"] == ["aten.add.Tensor"]
+
+
+def test_what_is_loaded_when_it_is_used_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a lazy module nor a lazy object among the globals of a model's file is asked for anything."""
+
+    class Lazy:
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError(f"{name} was asked for")
+
+    class Reading(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 1
+
+    monkeypatch.setitem(globals(), "LAZY", Lazy())
+    for strategy in ("trace", "export"):
+        capture(Reading(), (torch.randn(3),), strategy=strategy)

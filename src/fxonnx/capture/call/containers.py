@@ -54,6 +54,8 @@ def parts(value: Any) -> Parts | None:
         return None
     if kind in (tuple, list, torch.Size):  # pytrees make a tuple of a Size
         return Parts(kind, tuple(range(len(value))), list(value), kind)
+    if kind is torch.Size:  # which torch's registry makes a tuple of
+        return _derived(value)
     if kind is dict:
         return _plain_dict(value) if _nameable(value) else None
     for opened in (_registered, _view, _derived, _dataclass, _object):
@@ -247,29 +249,33 @@ def holds_tensor(value: Any) -> bool:
     waiting, seen = [value], set[int]()
     while waiting:
         each = waiting.pop()
-        if isinstance(each, torch.Tensor):
+        kind = type(each)  # what is loaded when it is used is not asked, not even for its class
+        if issubclass(kind, torch.Tensor):
             return True
-        if id(each) in seen or isinstance(each, (torch.nn.Module, type, ModuleType)):
+        if id(each) in seen or issubclass(kind, (torch.nn.Module, type, ModuleType)):
             continue
         seen.add(id(each))
-        waiting.extend(_held(each))
+        waiting.extend(_held(each, kind))
     return False
 
 
-def _held(value: Any) -> Iterator[Any]:
-    if isinstance(value, (dict, MappingProxyType)):
+def _held(value: Any, kind: type) -> Iterator[Any]:
+    if issubclass(kind, (dict, MappingProxyType)):
         yield from value
         yield from value.values()
-    elif isinstance(value, (list, tuple, set, frozenset, deque)):
+    elif issubclass(kind, (list, tuple, set, frozenset, deque, *_DICT_VIEWS)):
         yield from value
-    elif isinstance(value, FunctionType):
+    elif kind is FunctionType:
         yield from (cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell))
         yield from value.__defaults__ or ()
-    elif isinstance(value, functools.partial):
+    elif kind is functools.partial:
         yield from (value.func, *value.args, *value.keywords.values())
-    elif isinstance(value, MethodType):
+    elif kind is MethodType:
         yield value.__self__
     yield from (each for _, each in attributes_of(value))
+
+
+_DICT_VIEWS = (type({}.keys()), type(OrderedDict[Any, Any]().keys()), *_VALUES, *_ITEMS)
 
 
 def _is_filled(cell: Any) -> bool:
