@@ -40,6 +40,7 @@ from fxonnx.capture.call.inputs import (
 )
 from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
+from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.capture.wrappers import unwrapped
 from fxonnx.errors import InvalidOption, raise_all
@@ -136,7 +137,8 @@ def _by_tracer(example: Example, signature: Callable[[], Signature], mode: str) 
 def _by_export(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
     from fxonnx.capture import export  # loads what the tracer does without, sympy among it
 
-    return export.capture(example, signature, mode)
+    with (found := AsFound()), found:  # once more, for what torch has loaded only now
+        return export.capture(example, signature, mode)
 
 
 def _by_either(example: Example, signature: Callable[[], Signature], mode: str) -> Program:

@@ -54,8 +54,6 @@ def parts(value: Any) -> Parts | None:
         return None
     if kind in (tuple, list, torch.Size):  # pytrees make a tuple of a Size
         return Parts(kind, tuple(range(len(value))), list(value), kind)
-    if kind is torch.Size:  # which torch's registry makes a tuple of
-        return _derived(value)
     if kind is dict:
         return _plain_dict(value) if _nameable(value) else None
     for opened in (_registered, _view, _derived, _dataclass, _object):

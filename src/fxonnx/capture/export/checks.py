@@ -31,12 +31,12 @@ def asserting() -> Iterator[None]:
     branches of torch.cond.
     """
     questions = {"__bool__": torch.Tensor.__bool__, "item": torch.Tensor.item}
-    for name, question in questions.items():
-        setattr(FakeTensor, name, _asserting(question))
     try:
+        for name, question in questions.items():
+            setattr(FakeTensor, name, _asserting(question))
         yield
     finally:
-        for name in questions:
+        for name in questions.keys() & vars(FakeTensor).keys():
             delattr(FakeTensor, name)
 
 

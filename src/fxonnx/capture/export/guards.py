@@ -110,8 +110,8 @@ def user_lines() -> Iterator[None]:
         frame = _users_frame(sys._getframe(1))
         return assertion(self, expression, message if frame is None else _Placed.at(frame), fx_node)
 
-    ShapeEnv._get_sloc, ShapeEnv.guard_or_defer_runtime_assert = with_line, with_place
     try:
+        ShapeEnv._get_sloc, ShapeEnv.guard_or_defer_runtime_assert = with_line, with_place
         yield
     finally:
         ShapeEnv._get_sloc, ShapeEnv.guard_or_defer_runtime_assert = before, assertion

@@ -114,8 +114,13 @@ class OneThread(_Unwrapped, FakeTensorMode):
         """One call."""
         if threading.get_ident() != self._thread:
             raise self._elsewhere()
-        result = self._of_plain_sizes(func, args, kwargs or {})
-        return self.dispatch(func, types, args, kwargs or {}) if result is NotImplemented else result
+        try:
+            result = self._of_plain_sizes(func, args, kwargs or {})
+            return self.dispatch(func, types, args, kwargs or {}) if result is NotImplemented else result
+        finally:
+            # torch has taken the mode away for this call and puts it back; where a Ctrl-C has left it there, from a
+            # `with self` inside, torch ends the process
+            torch._C._unset_dispatch_mode(self._mode_key)
 
     def _of_plain_sizes(self, func: Any, args: Any, kwargs: Any) -> Any:
         """The result of an aten call on fake tensors of plain sizes, or NotImplemented where torch is to be asked.
