@@ -223,13 +223,6 @@ class Compiled:
         leaves = self._leaves(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
         variant = self.limits.check(tensors)
-        overlap = self.program.overlapping(leaves) if self.program.writebacks else None
-        if overlap is not None:
-            raise CallMismatch(
-                f"input {overlap[0]}, which the model writes to, shares memory with {overlap[1]}",
-                cause="the model is compiled for tensors that lie apart",
-                cure="give a clone() of one of them",
-            )
         with self._in_turn:
             if variant is not None:
                 return self._variant(variant)(*args, **kwargs)

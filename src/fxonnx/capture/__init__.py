@@ -17,11 +17,10 @@ the places of `locate`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch.export import ExportedProgram
 
 from fxonnx.capture import tracer
@@ -44,7 +43,7 @@ from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Wr
 from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.capture.wrappers import unwrapped
-from fxonnx.errors import CaptureRefused, InvalidOption, raise_all
+from fxonnx.errors import InvalidOption, raise_all
 
 __all__ = [
     "Assumption",
@@ -112,9 +111,7 @@ def capture(
         return Signature(parameters, arguments, inputs, names, *results, returned.effects)
 
     with training_mode(flat.model, mode):
-        program = _CAPTURES[strategy](example, signature, mode)
-    _refuse_overlaps(program, leaves)
-    return program
+        return _CAPTURES[strategy](example, signature, mode)
 
 
 def example_call(model: Any, inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -128,20 +125,6 @@ def example_call(model: Any, inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...],
     from fxonnx.capture.export.exported import own_example
 
     return own_example(model)
-
-
-def _refuse_overlaps(program: Program, leaves: Sequence[torch.Tensor]) -> None:
-    """Raise CaptureRefused where forward writes to an input that shares memory with another, or with a state."""
-    found = program.overlapping(leaves)
-    if found is not None:
-        one, other = found
-        result = next(each.result for each in program.writebacks if program.inputs[each.input].name == one)
-        raise CaptureRefused(
-            f"forward writes to {one}, which shares memory with {other}",
-            cause="a file has them as two, and what is written to one is not seen in the other",
-            cure="give tensors that lie apart: a clone() of one of them",
-            location=program.location(result),
-        )
 
 
 def _by_tracer(example: Example, signature: Callable[[], Signature], mode: str) -> Program:

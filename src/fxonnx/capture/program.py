@@ -11,7 +11,6 @@ from torch import fx
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.inputs import Signature
-from fxonnx.capture.call.overlaps import overlapping
 from fxonnx.capture.graph.checks import Check
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
@@ -134,13 +133,6 @@ class Program:
     def writes(self) -> bool:
         """Whether a call writes to anything: states, inputs, objects among its arguments."""
         return bool(self.states or self.writebacks or self.signature.effects.edits)
-
-    def overlapping(self, leaves: Sequence[torch.Tensor]) -> tuple[str, str] | None:
-        """The names of an input that is written to and of another, or of a state, that lies in the same memory."""
-        tensors = [*leaves, *(state.tensor for state in self.states)]
-        found = overlapping((each.input for each in self.writebacks), tensors)
-        names = [*(each.name for each in self.inputs), *(state.key for state in self.states)]
-        return None if found is None else (names[found[0]], names[found[1]])
 
     def names_written(self) -> list[str]:
         """The names of what is written behind the outputs: in objects among the arguments, in inputs, in states."""
