@@ -106,13 +106,16 @@ CALL: dict[str, Callable[[], object]] = {
 }  # fmt: skip
 
 
+_ALL = COMPILE | CALL
+
+
 def _without_address(name: str) -> str:
     """A test's name that is one in all processes."""
     return re.sub(r" at 0x[0-9a-f]+", "", name)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("ask", [pytest.param(ask, id=_without_address(name)) for name, ask in (COMPILE | CALL).items()])
+@pytest.mark.parametrize("ask", [pytest.param(ask, id=_without_address(name)) for name, ask in _ALL.items()])
 def test_bad_input_is_an_error_with_cause_and_cure(
     ask: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
