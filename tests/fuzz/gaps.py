@@ -18,7 +18,13 @@ class Gap:
     reason: str
 
 
-GAPS: tuple[Gap, ...] = ()
+GAPS = (
+    Gap(
+        Verdict.WRONG,
+        r"\b([xyz]|self\.w[0-9])\.squeeze_\(",
+        "squeeze_ changes the shape of the caller's own tensor, or of a buffer; a file can only write its elements",
+    ),
+)
 
 
 def gap(program: Program, judgement: Judgement) -> str | None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tests.fuzz import judge as judging
-from tests.fuzz.hunt import program_of, shrunk
+from tests.fuzz.hunt import Tally, hunt, program_of, shrunk
 from tests.fuzz.judge import ALL, Judgement, Verdict, judge
 from tests.fuzz.kinds import FIXED, MEMBERS, OF_TENSOR, RELATIONS
 from tests.fuzz.ops import FAMILIES
@@ -13,6 +13,7 @@ from tests.fuzz.worker import Worker
 import fxonnx
 
 X = TensorSpec("x", torch.float32, ("n", 3))
+SHARE = 60  # programs, half a second each; `make fuzz` takes others
 SIZES = ({"n": 4, "m": 4}, {"n": 1, "m": 5})
 
 
@@ -90,3 +91,10 @@ def test_a_failure_shrinks_to_the_line_that_fails():
     seed = next(seed for seed in range(200) if failing(program_of(seed)).verdict.fails)
     smallest, _ = shrunk(seed, failing(program_of(seed)), failing, attempts=200)
     assert len(smallest.statements) < 4 < len(program_of(seed).statements)
+
+
+def test_random_programs_are_right():
+    worker = Worker()
+    failures = list(hunt(range(SHARE), worker, Tally()))
+    worker.close()
+    assert not failures, "\n\n".join(failures)

@@ -47,12 +47,8 @@ def emit(
     import onnx_ir as ir
 
     names = name_graph(graph)
-    writer = _Writer(ir, names, {}, source_lines)
-    large = {
-        names.values[value]: value.data
-        for value in graph.constants()
-        if value.data is not None and not _is_small(value.data)
-    }
+    large = _large(graph)
+    writer = _Writer(ir, names, {}, source_lines, frozenset(large))
     opsets = {"": graph.opset} | {domain: 1 for node in graph.all_nodes() if (domain := split_name(node.op)[0])}
     model = ir.Model(
         writer.graph(graph, opsets),
@@ -62,7 +58,7 @@ def emit(
         doc_string=description or None,
         metadata_props=dict(metadata or {}),
     )
-    return Emitted(ir.to_proto(model), large, names)
+    return Emitted(ir.to_proto(model), {names.values[value]: data for value, data in large.items()}, names)
 
 
 def minimum_ir_version(graph: Graph) -> int:
@@ -74,8 +70,12 @@ def minimum_ir_version(graph: Graph) -> int:
     return int(onnx.helper.find_min_ir_version_for([opset], ignore_unknown=True))
 
 
-def _is_small(data: Data) -> bool:
-    return byte_size(data) <= INLINE_BYTES
+def _large(graph: Graph) -> dict[Value, Data]:
+    """The constants that stand outside the model. The sizes of a Split never do: shape inference reads them, and looks
+    nowhere else (the axes and shapes that it reads of other operators are as short as a rank)."""
+    read = {node.inputs[1] for node in graph.all_nodes() if node.op == "Split" and node.inputs[1:]}
+    constants = [(value, value.data) for value in graph.constants() if value.data is not None and value not in read]
+    return {value: data for value, data in constants if byte_size(data) > INLINE_BYTES}
 
 
 @dataclass(slots=True)
@@ -86,6 +86,7 @@ class _Writer:
     names: Names
     made: dict[Value, onnx_ir.Value]
     source_lines: bool
+    large: frozenset[Value]
 
     def graph(self, graph: Graph, opsets: dict[str, int] | None = None) -> onnx_ir.Graph:
         is_outermost = opsets is not None
@@ -113,7 +114,7 @@ class _Writer:
     def initializer(self, value: Value) -> onnx_ir.Value:
         """A small constant has its content; a large one only a name, and its tensor is written or bound later."""
         made = self.value(value)
-        if value.data is not None and _is_small(value.data):
+        if value.data is not None and value not in self.large:
             array = np.asarray(value.data.array(), order="C")
             made.const_value = self.ir.tensor(array, dtype=self.ir.DataType(value.dtype.code), name=made.name)
         return made
