@@ -162,8 +162,9 @@ def test_other_sizes_are_asked_what_they_are_beside_a_size_of_1() -> None:
 
     program = captured(model, "auto", (4, 5))
     assert program.variant({"n": 1, "m": 3}) is None
-    with pytest.raises(errors.CallMismatch, match="m > 2"):
+    with pytest.raises(errors.CallMismatch, match="m > 2") as caught:
         program.variant({"n": 1, "m": 2})
+    assert "n = 1, m = 2" in caught.value.what  # not that of 1 alone, with which others run
 
 
 def test_a_copy_that_is_written_to_is_no_view(strategy: str) -> None:

@@ -26,9 +26,6 @@ from fxonnx.capture.program import Program
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import CallMismatch, Error
 from fxonnx.ir.dims import Dim, evaluate
-from fxonnx.location import Location
-
-_CURE = "call it with larger sizes, or compile it for this one: leave the dim out of dynamic_shapes"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,11 +137,15 @@ class ZeroOneCheck:
 
     def _ask(self, small: Mapping[str, int]) -> Answer:
         """What the others must be, or the program that these sizes need, or why there is none."""
-        given = ", ".join(f"{name} = {size}" for name, size in small.items())
         try:
             return self._assumptions_or_variant(small)
         except Error as error:
-            return _mismatch(given, f"with this size it cannot be captured: {error.what}", *error.locations)
+            return CallMismatch(
+                f"the model does not hold for {_said(small)}",
+                cause=f"with this size it cannot be captured: {error.what}",
+                cure="call it with larger sizes, or compile it for this one: leave the dim out of dynamic_shapes",
+                location=error.locations,
+            )
 
     def _assumptions_or_variant(self, small: Mapping[str, int]) -> Program | Sequence[Assumption]:
         try:
@@ -171,9 +172,16 @@ class ZeroOneCheck:
 
 
 def _outside(each: Assumption, sizes: Mapping[str, int]) -> CallMismatch:
-    given = ", ".join(f"{name} = {size}" for name, size in sizes.items() if size < 2)
-    return _mismatch(given, f"with this size it holds where {each}", each.location)
+    """For a size that is too small for these others, or these for it."""
+    small = {name: size for name, size in sizes.items() if size < 2}
+    concerned = {name: sizes[name] for name in sorted(each.symbols) if name in sizes}
+    return CallMismatch(
+        f"the model does not hold for {_said(small | concerned)}",
+        cause=f"with {_said(small)} it holds where {each}: with other sizes its Python code takes another way, or stops",
+        cure="call it with sizes in that range, or compile it for these",
+        location=each.location,
+    )
 
 
-def _mismatch(given: str, cause: str, *places: Location) -> CallMismatch:
-    return CallMismatch(f"the model does not hold for {given}", cause=cause, cure=_CURE, location=places)
+def _said(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} = {size}" for name, size in sizes.items())
