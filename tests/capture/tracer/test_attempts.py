@@ -106,3 +106,32 @@ def test_a_comparison_of_sizes_where_a_bool_is_taken(name: str) -> None:
     if "n > 3" in assumed:
         with pytest.raises(errors.CallMismatch):
             compiled(torch.rand(3))
+
+
+def asked_on_the_other_way(x: Tensor) -> Tensor:
+    """Multiples of 4 do what others do, but for what is asked of them alone."""
+    if x.shape[0] % 4:
+        return x + 1
+    return x * 5 if x.shape[1] % 4 else x + 1
+
+
+def asked_within_a_range(x: Tensor) -> Tensor:
+    if x.shape[0] < 30 and x.shape[0] % 2:
+        return x + 1
+    return x * 5 if x.shape[1] > 9 else x + 1
+
+
+def a_number_chosen(x: Tensor) -> Tensor:
+    factor = 1
+    if x.shape[0] % 4 == 0:
+        factor = 1 if x.shape[1] < 9 else 5
+    return x * factor
+
+
+@pytest.mark.parametrize("model", [asked_on_the_other_way, asked_within_a_range, a_number_chosen])
+def test_what_the_other_way_asks_is_kept(model: Callable[..., Any]) -> None:
+    """Both ways leave one graph at the sizes tried; at others, the second leads on to another one."""
+    compiled = fxonnx.compile(model, (torch.rand(8, 8),), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    agrees(model, compiled, [((8, 8),), ((4, 8),)])
+    with pytest.raises(errors.CallMismatch):
+        compiled(torch.rand(8, 33))

@@ -187,15 +187,18 @@ class Run:
     def forgets(self, other: Run) -> bool:
         """Drop the guard that the other run, which left the same graph, took the other way: it does not matter.
 
-        Of several such guards each may matter while all together do not; none is dropped then, nor where the rest does
-        not hold for the other run's sizes.
+        What the other run asked on that way holds from then on: further ways may begin there. Of several such guards
+        each may matter while all together do not; none is dropped then, nor where the rest does not hold for the sizes
+        of both runs.
         """
-        entries = self.guard_log.entries
-        idle = [key for key in entries if (OPPOSITE[key[0]], key[1]) in other.guard_log.entries]
-        rest = {key: each for key, each in entries.items() if key not in idle}
+        mine, theirs = self.guard_log.entries, other.guard_log.entries
+        idle = {(relation, dim) for relation, dim in mine if (OPPOSITE[relation], dim) in theirs}
         if len(idle) > 1 or not is_same(self.captured_graph(), other.captured_graph()):
             return False
-        if not classify(rest.values(), self.symbols.hints).holds(other.symbols.hints):
+        taken = idle | {(OPPOSITE[relation], dim) for relation, dim in idle}
+        rest = {key: guard for key, guard in (theirs | mine).items() if key not in taken}
+        constraints = classify(rest.values(), self.symbols.hints)
+        if not constraints.holds(other.symbols.hints) or not constraints.holds(self.symbols.hints):
             return False
         self.guard_log.entries = rest
         self.__dict__.pop("constraints", None)
