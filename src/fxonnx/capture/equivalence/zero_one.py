@@ -177,7 +177,7 @@ def _outside(each: Assumption, sizes: Mapping[str, int]) -> CallMismatch:
     concerned = {name: sizes[name] for name in sorted(each.symbols) if name in sizes}
     return CallMismatch(
         f"the model does not hold for {_said(small | concerned)}",
-        cause=f"with {_said(small)} it holds where {each}: with other sizes its Python code takes another way, or stops",
+        cause=f"with {_said(small)} it holds where {each}: else its Python code takes another way, or stops",
         cure="call it with sizes in that range, or compile it for these",
         location=each.location,
     )
