@@ -14,6 +14,7 @@ from fxonnx.capture import capture as capture_program
 from fxonnx.capture.call.memory import check_memory
 from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.capture.state.as_found import AsFound
+from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import MUST_BE_TRUE, Compiled
@@ -70,7 +71,7 @@ def compile(
 
     Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
-    with (found := AsFound()), found, collection_paused():
+    with ONE_AT_A_TIME, (found := AsFound()), found, collection_paused():
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
                       dump=dump, input_names=input_names, output_names=output_names)  # fmt: skip
         target = resolve_target(target, opset)
@@ -132,7 +133,8 @@ class _Build:
         """A program, compiled; `captured` says in how many seconds it was captured."""
         start = perf_counter()
         versions = Versions(self.model, program.weights.values())
-        program, graph = _lower(program, self.registry, self.target, self.output_names)
+        with ONE_AT_A_TIME, (found := AsFound()), found:  # decompositions are recorded
+            program, graph = _lower(program, self.registry, self.target, self.output_names)
         lowered = Stage("lower", graph, perf_counter() - start, "lowered")
         target, stages = _stages(lowered, self.pipeline, self.target, self.opset)
         return Compiled(self.model, program, target, stages, examples, versions=versions, mode=self.mode,

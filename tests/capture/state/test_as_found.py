@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -138,3 +139,28 @@ def test_what_an_interrupt_became_on_its_way_is_an_interrupt() -> None:
             raise KeyboardInterrupt
         except KeyboardInterrupt as interrupt:
             raise RuntimeError("no mode to leave") from interrupt
+
+
+def test_threads_compile_one_after_the_other() -> None:
+    """Half of them with torch.export, whose modes and flags are all threads'."""
+    failures: list[BaseException] = []
+
+    def compile_one(number: int) -> None:
+        model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 4)).train()
+        x = torch.ones(2, 4)
+        try:
+            compiled = fxonnx.compile(model, (x,), capture="export" if number % 2 else "trace")
+            assert model.training
+            torch.testing.assert_close(compiled(x), model.eval()(x).detach())
+        except (fxonnx.errors.Error, AssertionError, AttributeError, RuntimeError) as failure:
+            failures.append(failure)
+
+    before = surroundings()
+    threads = [threading.Thread(target=compile_one, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    # weights are drawn by the threads
+    assert surroundings()[:14] == before[:14]

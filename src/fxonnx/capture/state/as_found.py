@@ -49,8 +49,9 @@ _METHODS = {
 
 def _methods() -> Iterator[Setting]:
     for module, (kind, names) in _METHODS.items():
-        if module in sys.modules:
-            yield from (_method(getattr(sys.modules[module], kind), name) for name in names)
+        owner = getattr(sys.modules.get(module), kind, None)  # None too while another thread loads the module
+        if owner is not None:
+            yield from (_method(owner, name) for name in names)
 
 
 def _method(owner: type, name: str) -> Setting:
@@ -147,6 +148,7 @@ class AsFound:
     _settings: list[tuple[Setting, Any]]
     _training: list[tuple[nn.Module, bool]]
     _kept: StateChanges
+    _is_restored: bool
     _random: torch.Tensor
     _keys: list[Any]  # guards that, when they are left, put back the thread's dispatch keys and Python dispatcher
 
@@ -157,6 +159,7 @@ class AsFound:
         functions = [model] if isinstance(model, FunctionType) else []
         self._kept = StateChanges.of(model if isinstance(model, nn.Module) else nn.Module(), functions)
         self._random = torch.get_rng_state()
+        self._is_restored = False
         is_on = torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PythonDispatcher)
         as_it_is = torch._C._EnablePythonDispatcher if is_on else torch._C._DisablePythonDispatcher
         self._keys = [make() for make in (as_it_is, torch._C._PreserveDispatchKeyGuard) * 2]
@@ -174,7 +177,9 @@ class AsFound:
             traceback.clear_frames(interrupt.__traceback__)  # guards of torch's among their variables act when they go
         for _ in range(2):
             self._keys.pop().__exit__(None, None, None)
-        self._restore()
+        if not self._is_restored:
+            self._restore()
+        self._is_restored = True  # nothing has interrupted it
         if interrupt is not None and interrupt is not error:
             raise interrupt  # what it has interrupted raised something else on its way
 

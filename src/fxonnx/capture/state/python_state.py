@@ -111,7 +111,7 @@ class Snapshot:
             if id(owner) in self._contents:
                 continue
             self._contents[id(owner)] = ContainerSnapshot.of(owner, name)
-            if len(owner) <= _LARGE:
+            if owner and len(owner) <= _LARGE:
                 waiting.extend((inner, self._name(owner, name, key)) for key, inner in _inner(owner))
         for path, module in modules.items():
             if script_attributes(module):
@@ -135,7 +135,8 @@ class Snapshot:
     def restore(self) -> None:
         """Put everything back."""
         for each in self._contents.values():
-            each.restore()
+            if each.before or each.owner:  # most are empty: hooks
+                each.restore()
 
 
 def _inner(owner: Container) -> Iterator[tuple[Any, Container]]:
