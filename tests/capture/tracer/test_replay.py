@@ -176,8 +176,15 @@ def writes_a_state(self: Any, x: Tensor) -> Tensor:
     return x.mul_(2).positive() + self.state
 
 
+def keeps_what_it_computes_with_literals(self: Any, x: Tensor) -> Tensor:
+    """As hooks on attention do, and pyramids of correlations; literals are compared by what is in them."""
+    one, other = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([1.0, 2.0, 3.0, 5.0])
+    self.seen = [x * one, x * other]
+    return self.seen[0] + self.seen[1] * one
+
+
 HARMLESS = [
-    writes_a_state,
+    writes_a_state, keeps_what_it_computes_with_literals,
     caches_in_a_global, caches_in_a_function, warns_once, caches, caches_by_size, passes_on, keeps_a_state,
     draws_in_vain,
 ]  # fmt: skip

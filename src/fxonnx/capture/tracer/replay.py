@@ -7,30 +7,54 @@ holds what would be computed again makes no difference; a counter does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from torch import fx
+
+from fxonnx.capture.call.effects import Effects
 from fxonnx.capture.call.inputs import Flat
+from fxonnx.capture.call.tree import Tree
 from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The nodes on the tape before and after a call, the nodes of its results, and what is around those."""
+
+    before: tuple[fx.Node, ...]
+    after: tuple[fx.Node, ...]
+    results: tuple[Any, ...]
+    returned: tuple[Tree, Effects]
+
+
 class Replay:
-    """Calls of a model, numbered together."""
+    """Calls of a model, numbered together once nothing is recorded any more: that compares tensors."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        hints = tape.cache.guard_log.hints
-        self._numbered = NumberedGraph(ValueNumbers(frozenset(hints)), tape.weights, dim_of)
+        self._calls: list[_Call] = []
 
-    def call(self, flat: Flat, fakes: Sequence[Any]) -> Any:
-        """What the model returns, writes and draws, called now: equal for calls that do the same."""
-        self._number_new()
-        self._numbered.start_anew()
-        results = [self._tape.operand(self._tape.read(each)) for each in flat(*fakes)]
-        self._number_new()
-        returned, numbered = flat.returned, self._numbered
-        return (returned.tree, returned.effects), numbered.of(results), numbered.writes(), numbered.draws()
+    def call(self, flat: Flat, fakes: Sequence[Any]) -> None:
+        """Call the model."""
+        before = tuple(self._tape.graph.nodes)
+        results = tuple([self._tape.operand(self._tape.read(each)) for each in flat(*fakes)])
+        returned = flat.returned.tree, flat.returned.effects
+        self._calls.append(_Call(before, tuple(self._tape.graph.nodes), results, returned))
 
-    def _number_new(self) -> None:
-        self._numbered.add(node for node in self._tape.graph.nodes if node not in self._numbered.numbers)
+    def is_one(self) -> bool:
+        """Whether all calls return, write and draw the same."""
+        hints = self._tape.cache.guard_log.hints
+        numbered = NumberedGraph(ValueNumbers(frozenset(hints)), self._tape.weights, dim_of)
+        first, *others = [_done(each, numbered) for each in self._calls]
+        return all(each == first for each in others)
+
+
+def _done(call: _Call, numbered: NumberedGraph) -> Any:
+    """What a call does, in numbers."""
+    numbered.add(node for node in call.before if node not in numbered.numbers)
+    numbered.start_anew()
+    numbered.add(node for node in call.after if node not in numbered.numbers)
+    return call.returned, numbered.of(call.results), numbered.writes(), numbered.draws()
