@@ -79,7 +79,7 @@ def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
     wanted = reshape_target(tuple(x.shape), dims)
     if wanted is not None:
         return op.Reshape(x, wanted)
-    return op.Reshape(x, dims, allowzero=1 if 0 in dims else None)
+    return op.Reshape(x, dims, allowzero=1 if any(may_be_zero(op, dim) for dim in dims) else None)
 
 
 def reshape_target(source: Shape, dims: Shape) -> list[int] | None:

@@ -68,6 +68,8 @@ def blind(op: Any, q: Any, k: Any, v: Any, mask: Any) -> Any:
 QKV = [(2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 8)]
 CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int, ...]], int]] = {
     # name: (body, recorded shapes, actual shapes, opset in which the operator stands whole)
+    "Reshape": (lambda op, x: op.Reshape(x, [x.shape[1] * 4, x.shape[0]], allowzero=1), [(N, symbol("m"), 4)],
+                [(3, 5, 4)], 14),
     "Gelu-exact": (lambda op, x: op.Gelu(x), [(N, 4)], [(3, 4)], 20),
     "Gelu-tanh": (lambda op, x: op.Gelu(x, approximate="tanh"), [(N, 4)], [(3, 4)], 20),
     "HardSwish": (lambda op, x: op.HardSwish(x), [(N, 4)], [(3, 4)], 14),

@@ -20,6 +20,16 @@ def shape(op: Builder, x: Tensor, *, start: int, end: int | None) -> Tensor:
     return op.Slice(whole, [first], [last], [0])
 
 
+def _is_computed_shape(node: Node) -> bool:
+    return bool(node.attributes.get("allowzero", 0)) and 0 not in node.output.shape
+
+
+@form("Reshape", since=14, applies=_is_computed_shape)
+def reshape(op: Builder, x: Tensor, shape: Tensor, *, allowzero: int) -> Tensor:
+    """Without the word that a 0 is no copy: where a size is 0 at a call, the runtime may stop."""
+    return op.Reshape(x, shape)
+
+
 @form("Split", since=18, applies=lambda node: "num_outputs" in node.attributes)
 def split(op: Builder, x: Tensor, sizes: Tensor | None, *, axis: int, num_outputs: int) -> tuple[Tensor, ...]:
     """Explicit sizes: all alike but the last, which takes what is left."""

@@ -37,12 +37,12 @@ class view_of_nothing:
 @rule
 class view_and_back:
     """x: T ── Unsqueeze ── Squeeze ─▶ T        becomes        x ─▶"""
-    def before(op, x, first, second, **rest):
-        def views(it, to):
-            return op.Reshape(it, to), op.Squeeze(it, to), op.Unsqueeze(it, to)
+    def before(op, x, first, second, *, zeros, allowzero, **rest):
+        def views(it, to, zeros):
+            return op.Reshape(it, to, allowzero=zeros), op.Squeeze(it, to), op.Unsqueeze(it, to)
 
-        inner = op.any_of(*views(x, first), op.Flatten(x, **rest))
-        return op.any_of(*views(inner, second))
+        inner = op.any_of(*views(x, first, zeros), op.Flatten(x, **rest))
+        return op.any_of(*views(inner, second, allowzero))
     def after(x): return x
     def where(x, result): return x.type == result.type
 
@@ -50,8 +50,9 @@ class view_and_back:
 @rule
 class double_reshape:
     """x ── Reshape ── Reshape ─▶        becomes        x ── Reshape ─▶        where no size is copied from the first"""
-    def before(op, x, first, to, **rest):
-        inner = op.any_of(op.Reshape(x, first), op.Squeeze(x, first), op.Unsqueeze(x, first), op.Flatten(x))
+    def before(op, x, first, to, *, zeros, **rest):
+        views = op.Reshape(x, first, allowzero=zeros), op.Squeeze(x, first), op.Unsqueeze(x, first), op.Flatten(x)
+        inner = op.any_of(*views)
         return op.Reshape(op.bind("view", inner), to, **rest)
     def after(op, x, to, **rest): return op.Reshape(x, to, **rest)
     def where(x, view, to, allowzero): return _copies_nothing(x, view, to, allowzero)

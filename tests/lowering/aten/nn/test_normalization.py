@@ -117,6 +117,7 @@ def test_samples(name):
 def test_a_batch_of_nothing():
     nothing = torch.ones(0)
     check(lambda x, mean, variance: F.batch_norm(x, mean, variance), nothing, nothing, nothing)
+    check(lambda x: (F.layer_norm(x, (0,)), F.rms_norm(x, (0,))), torch.ones(3, 0))
 
 
 def test_bodies_run_eagerly():

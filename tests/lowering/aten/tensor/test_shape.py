@@ -71,6 +71,13 @@ def test_scalars_and_nothing():
     )
 
 
+@pytest.mark.parametrize("opset", [None, 14, 13])
+def test_a_shape_that_is_computed_may_have_zeros(opset):
+    again = torch.randn(3, 0, 3) if opset != 13 else torch.randn(3, 2, 3)  # before 14, a 0 copied a dim
+    sizes = {"x": {0: "n", 1: "m", 2: "n"}}
+    check(lambda x: x.reshape(-1, x.shape[-1]), torch.randn(4, 5, 4), dynamic=sizes, again=(again,), opset=opset)
+
+
 def test_bits_under_another_dtype():
     check(lambda x: x.view(torch.int32), X, opset=26)
 

@@ -28,6 +28,8 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / √(variance + ε) over the last axes, scaled and shifted. Ba et al. 2016."""
+    if 0 in input.shape:
+        return input
     scale = _filled(op, normalized_shape, 1, input) if weight is None else weight
     return op.LayerNormalization(input, scale, bias, axis=-len(normalized_shape), epsilon=eps, stash_type=_stash(input))
 
@@ -37,6 +39,8 @@ def rms_norm(
     op: Builder, input: Tensor, normalized_shape: Sequence[Dim], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """x / √(mean(x²) + ε) over the last axes, scaled, in the dtype of x. Zhang and Sennrich 2019."""
+    if 0 in input.shape:
+        return input
     scale = _filled(op, normalized_shape, 1, input) if weight is None else cast(op, weight, dtype_of(input))
     attributes = {"axis": -len(normalized_shape), "epsilon": _epsilon(input, eps), "stash_type": _stash(input)}
     return op.RMSNormalization(input, scale, **attributes)
