@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fxonnx.ir import dims
 from fxonnx.ir.dims import (
     Expr,
+    Undecided,
     ceil_divide,
     evaluate,
     floor_divide,
@@ -23,6 +24,7 @@ from fxonnx.ir.dims import (
     substitute,
     symbol,
     symbols_of,
+    without_common_factor,
 )
 from fxonnx.ir.types import TensorType, parse_type
 
@@ -234,6 +236,29 @@ def test_a_name_must_be_an_identifier(name):
 def test_what_is_no_dim(text):
     with pytest.raises(ValueError, match=r".+"):
         parse_dim(text)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "sides"),
+    [
+        (4 * n * m, 4 * k * m, (n, k)),
+        (4 * n, 8, (n, 2)),
+        (n * m - k * m, 0, (n - k, 0)),
+        (n, m, (n, m)),
+        (n * (m // 2), k * (m // 2), (n * (m // 2), k * (m // 2))),
+        (3, 3, (3, 3)),
+    ],
+    ids=str,
+)
+def test_an_equality_without_what_multiplies_both_sides(left, right, sides):
+    """m // 2 may be 0 where m is not."""
+    assert without_common_factor(left, right) == sides
+
+
+@pytest.mark.parametrize("plain", [int, float])
+def test_no_plain_number_is_made_of_a_dim(plain):
+    with pytest.raises(Undecided, match="of n, which is known only when the model runs"):
+        plain(n)
 
 
 def test_a_size_without_a_value_is_named():

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from tests.lowering.support import check
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.promote import as_tensor
@@ -107,3 +108,16 @@ def test_a_size_that_only_python_computes_is_refused() -> None:
 
     with pytest.raises(errors.UnsupportedArguments, match="no value in this graph has the size"):
         check(resize, torch.rand(1, 1, 10), dynamic={"x": {2: "n"}})
+
+
+PLAIN = {
+    "steepness": lambda x: F.softplus(x, beta=x.shape[0]),
+    "order of a norm": lambda x: x.norm(p=x.shape[0], dim=1),
+    "correction": lambda x: x.var(1, correction=x.shape[0] - 1),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_size_that_has_to_be_known_is_refused_at_its_op(name: str) -> None:
+    with pytest.raises(errors.UnsupportedArguments, match=r"(?s)known only when the model runs.*leave the dim static"):
+        fxonnx.compile(PLAIN[name], (torch.ones(3, 4),), dynamic_shapes={"x": {0: "n"}})

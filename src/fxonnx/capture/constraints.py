@@ -22,6 +22,7 @@ from fxonnx.ir.dims import (
     of_atom,
     substitute,
     symbol,
+    without_common_factor,
 )
 from fxonnx.location import Location
 
@@ -149,9 +150,11 @@ _MIRRORED = {"<=": ">=", ">=": "<="}
 
 
 def _without_extremum(each: Guard, facts: dict[Dim, Dim]) -> Guard:
-    """n == min(n, 512), which is what comes of slicing, as n <= 512; where it holds, the one is the other."""
+    """n == min(n, 512), which is what comes of slicing, as n <= 512; where it holds, the one is the other. And of an
+    equality what is left without the sizes on both sides: of 2 and more here, those of 0 have captures of their own."""
     if each.relation == "==":
-        each = _solved(each, facts)
+        left, right = without_common_factor(each.left, each.right)
+        each = _solved(replace(each, left=left, right=right), facts)
         for one, other in ((each.left, each.right), (each.right, each.left)):
             atom = lone_atom(other)
             if isinstance(atom, Call) and atom.function in ("min", "max") and one in (atom.left, atom.right):

@@ -24,6 +24,11 @@ FREE: dict[str, tuple[Callable[..., Any], Any, list[tuple[tuple[int, ...], ...]]
 TIED: dict[str, tuple[Callable[..., Any], tuple[str, ...], list[tuple[tuple[int, ...], ...]]]] = {
     "sum": (lambda a, b: a + b, ("b, axis 0: always d0", "b, axis 1: always d1"), [((4, 4), (4, 4)), ((2, 5), (2, 5))]),
     "product": (lambda a, b: a @ b, ("b, axis 0: always d1",), [((4, 4), (4, 4)), ((2, 5), (5, 3))]),
+    "factors": (
+        lambda a, b: a.view(b.shape[0], a.shape[1], 4),
+        ("b, axis 0: always d0", "a, axis 2: always 4"),
+        [((4, 4, 4), (4,)), ((2, 5, 4), (2,))],
+    ),
     "joined": (lambda a, b: torch.cat([a, b], 1), ("b, axis 0: always d0",), [((4, 4), (4, 4)), ((2, 5), (2, 3))]),
     "chain": (
         lambda a, b, c: a @ b @ c + a,

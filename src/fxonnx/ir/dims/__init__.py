@@ -32,7 +32,7 @@ from fxonnx.ir.dims.expression import (
     symbols_of,
 )
 from fxonnx.ir.dims.parse import parse_dim, parse_shape
-from fxonnx.ir.dims.solve import bound, linear
+from fxonnx.ir.dims.solve import bound, linear, without_common_factor
 from fxonnx.ir.dims.substitute import Substitution, evaluate, substitute
 from fxonnx.ir.dims.terms import Atom, Call
 
@@ -66,4 +66,5 @@ __all__ = [
     "substitute",
     "symbol",
     "symbols_of",
+    "without_common_factor",
 ]

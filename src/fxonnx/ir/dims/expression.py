@@ -30,7 +30,7 @@ _ONE: Term = ((), 1)
 
 
 class Undecided(TypeError):
-    """Something depends on which of two dims is greater, and a graph holds for all sizes."""
+    """Something depends on how great a dim is, and a graph holds for all sizes."""
 
 
 class Expr:
@@ -79,6 +79,14 @@ class Expr:
         raise Undecided(f"whether {self} or {other} is greater is known only when the model runs")
 
     __le__ = __gt__ = __ge__ = __lt__
+
+    def __int__(self) -> int:
+        """Raises Undecided: no plain number is all of a dim's sizes."""
+        raise Undecided(f"a plain number is wanted of {self}, which is known only when the model runs")
+
+    def __float__(self) -> float:
+        """Raises Undecided, like `int()`."""
+        return float(int(self))
 
     def __add__(self, other: Dim) -> Dim:
         return _sum(self, other)
@@ -150,17 +158,17 @@ _remembered = lru_cache(maxsize=1 << 14)
 
 @_remembered
 def _sum(left: Dim, right: Dim) -> Dim:
-    return _polynomial((*_terms(left), *_terms(right)))
+    return _polynomial((*terms_of(left), *terms_of(right)))
 
 
 @_remembered
 def _difference(left: Dim, right: Dim) -> Dim:
-    return _polynomial((*_terms(left), *((monomial, -factor) for monomial, factor in _terms(right))))
+    return _polynomial((*terms_of(left), *((monomial, -factor) for monomial, factor in terms_of(right))))
 
 
 @_remembered
 def _product(left: Dim, right: Dim) -> Dim:
-    return _polynomial(times(_terms(left), _terms(right)))
+    return _polynomial(times(terms_of(left), terms_of(right)))
 
 
 # ── division ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,14 +203,14 @@ def ceil_divide(left: Dim, right: Dim) -> Dim:
 
 
 def _divided(left: Dim, right: Dim) -> tuple[Dim, Dim]:
-    quotient, rest = divide(_terms(left), _terms(right))
+    quotient, rest = divide(terms_of(left), terms_of(right))
     return _polynomial(quotient), _polynomial(rest)
 
 
 def _reduced(left: Dim, right: Dim) -> tuple[Dim, Dim]:
     """(quotient, rest), and not by a sum where it makes more of it: n*m // (n + 1) is not m + -m // (n + 1)."""
     whole, rest = _divided(left, right)
-    reduces = isinstance(whole, int) or len(_terms(right)) == 1 or len(_terms(rest)) < len(_terms(left))
+    reduces = isinstance(whole, int) or len(terms_of(right)) == 1 or len(terms_of(rest)) < len(terms_of(left))
     return (whole, rest) if reduces else (0, left)
 
 
@@ -213,7 +221,7 @@ def _certain_quotient(left: Dim, right: Dim) -> int | None:
     if isinstance(right, int):
         low, high = fold(left, Ranges())
         return int(low // right) if low > -math.inf and low // right == high // right else None
-    sizes = Ranges(common_atoms(_terms(right)))  # that are not 0 where the divisor is not
+    sizes = Ranges(common_atoms(terms_of(right)))  # that are not 0 where the divisor is not
     for quotient in (0, -1):
         least = left - quotient * right
         if fold(least, sizes)[0] >= 0 and fold(right - 1 - least, sizes)[0] >= 0:
@@ -245,15 +253,15 @@ def _reduced_quotient(left: Dim, right: Dim) -> Dim:
 
 def _sign_and_factors(dim: Dim) -> tuple[bool, tuple[int, ...], Terms]:
     """By what a quotient and its mirror image are told apart."""
-    terms = _terms(dim)
+    terms = terms_of(dim)
     return terms[0][1] < 0, tuple(factor for _, factor in terms), terms
 
 
 def _without_common_factor(left: Dim, right: Dim) -> tuple[Dim, Dim] | None:
     """(2n + 1) // 4 as n // 2: both sides without what divides all terms, but for a constant that is rounded down."""
-    varying = [term for term in _terms(left) if term[0]]
+    varying = [term for term in terms_of(left) if term[0]]
     offset = left - _polynomial(varying)
-    both = (*varying, *_terms(right))
+    both = (*varying, *terms_of(right))
     number = math.gcd(*(factor for _, factor in both))
     for atoms in dict.fromkeys((common_atoms(both) if varying else (), ())):
         factor = _polynomial([(atoms, number)])
@@ -269,13 +277,13 @@ def _without_common_factor(left: Dim, right: Dim) -> tuple[Dim, Dim] | None:
 def _merged_floors(left: Dim, right: int) -> Dim | None:
     """(a // b + c) // d as (a + b*c) // (b*d): two strided windows as one; and (c - a // b) // d as one, for -(a // b)
     is (b - 1 - a) // b. None where `left` has not one such floor."""
-    inner = floors(_terms(left))
+    inner = floors(terms_of(left))
     if len(inner) != 1:
         return None
     (floor,) = inner
-    step, factor = floor.right, dict(_terms(left)).get((floor,), 0)
+    step, factor = floor.right, dict(terms_of(left)).get((floor,), 0)
     others = left - factor * of_atom(floor)
-    if not isinstance(step, int) or floors(_terms(others)):
+    if not isinstance(step, int) or floors(terms_of(others)):
         return None
     divisor, found = step * right, list[tuple[Dim, Dim]]()
     if factor == 1:
@@ -340,7 +348,8 @@ FUNCTIONS: dict[str, Callable[[Dim, Dim], Dim]] = {"//": floor_divide, "%": modu
 # ── the normal form ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _terms(dim: Dim) -> Terms:
+def terms_of(dim: Dim) -> Terms:
+    """The terms of a dim; a constant is one of no atoms."""
     return dim.terms if isinstance(dim, Expr) else (((), dim),)
 
 
@@ -386,7 +395,7 @@ class _Equation(NamedTuple):
             if part is None or count % number:
                 said.append((monomial, count))
             else:
-                waiting += times(((part, count // number),), _terms(dim))
+                waiting += times(((part, count // number),), terms_of(dim))
         return collected(said)
 
 
@@ -423,7 +432,7 @@ def _shorter(terms: Terms) -> Iterator[Terms]:
 def _is_read_as(said: Terms, terms: Terms) -> bool:
     """Whether a spelling is read as these terms: there are floors of floors that are others, and nobody sees it."""
     read = ((product(map(_normal, monomial)), factor) for monomial, factor in said)
-    return _terms(sum(factor * dim for dim, factor in read)) == terms
+    return terms_of(sum(factor * dim for dim, factor in read)) == terms
 
 
 def _normal(atom: Atom) -> Dim:
@@ -434,13 +443,13 @@ def _equations(floor: Call, terms: Terms, others: Iterable[Call]) -> Iterator[_E
     """What a floor is, times factors that are met in the terms."""
     met = [(part, factor) for monomial, factor in terms if (part := without(monomial, (floor,))) is not None]
     left, right = floor.left, floor.right
-    leading, *smaller = _terms(right)
+    leading, *smaller = terms_of(right)
     if _is_met(leading, met):
         yield from _by_rests(leading, left - of_atom(floor) * _polynomial(smaller), left, right)
     if isinstance(right, int):
         whole, rest = _reduced(right - 1 - left, right)
         yield _Equation(_ONE, -1 * whole, -1, "//", rest, right)
-    elif _terms(left)[-1] == ((), -1):
+    elif terms_of(left)[-1] == ((), -1):
         yield _Equation(_ONE, -1, 1, "//", left + right, right)
     for inner in others:  # ⌊a / (c*d)⌋ is ⌊⌊a / c⌋ / d⌋
         steps, factor = _steps_of(inner, floor)

@@ -1,9 +1,11 @@
-"""Dims that are one size times a number, and a number more."""
+"""Dims that are one size times a number, and a number more; and what an equality of dims says of those in it."""
 
 from __future__ import annotations
 
-from fxonnx.ir.dims.expression import Dim
-from fxonnx.ir.dims.terms import Symbol
+import math
+
+from fxonnx.ir.dims.expression import Dim, floor_divide, of_atom, product, terms_of
+from fxonnx.ir.dims.terms import Symbol, common_atoms
 
 
 def linear(dim: Dim) -> tuple[str, int, int] | None:
@@ -29,6 +31,17 @@ def bound(relation: str, difference: Dim) -> tuple[str, int | None, int | None] 
         slope, offset = -slope, -offset
     limit = (relation in ("<", ">")) - offset  # slope * n >= limit
     return (name, -(-limit // slope), None) if slope > 0 else (name, None, limit // slope)
+
+
+def without_common_factor(left: Dim, right: Dim) -> tuple[Dim, Dim]:
+    """Both sides of an equality without the number and the sizes that multiply both, where no size is 0: of
+    4*n*m == 4*k*m the sides of n == k."""
+    if isinstance(left, int) and isinstance(right, int):
+        return left, right
+    terms = [term for side in (left, right) for term in terms_of(side) if term[1]]
+    sizes = [of_atom(atom) for atom in common_atoms(terms) if isinstance(atom, Symbol)]
+    factor = math.gcd(*(multiple for _, multiple in terms)) * product(sizes)
+    return floor_divide(left, factor), floor_divide(right, factor)
 
 
 _AT_LEAST = {">": True, ">=": True, "<": False, "<=": False}
