@@ -217,11 +217,23 @@ def _note_range(each: Assumption, constraints: Constraints) -> None:
 def pinned_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     """The error for an equality that leaves a dim one size, or ties two dims."""
     one, other = each.left, each.right
-    if isinstance(one, int) or (isinstance(other, Expr) and other.name and str(one) < str(other)):
+    if isinstance(one, int) or (_has_name(other) and (not _has_name(one) or str(one) < str(other))):
         one, other = other, one
     if isinstance(other, int):
         return frozen_at(describe(one, labels), other, each.location)
-    return tied(describe(one, labels), other, each.location)
+    if _has_name(one):
+        return tied(describe(one, labels), other, each.location)
+    return FrozenDimension(
+        f"{one} and {other} are always equal",
+        cause="the model only works where the two agree",
+        cure="make the model work for sizes that differ, or leave one of the dims static",
+        location=each.location,
+    )
+
+
+def _has_name(dim: Dim) -> bool:
+    """Whether a dim is what dynamic_shapes names, not computed."""
+    return isinstance(dim, Expr) and dim.name is not None
 
 
 def frozen_at(dim: str, size: int, location: Location) -> Error:
@@ -236,8 +248,7 @@ def frozen_at(dim: str, size: int, location: Location) -> Error:
 
 def tied(dim: str, other: Dim, location: Location) -> Error:
     """The error for a dim, in words, that is always another one."""
-    is_named = isinstance(other, Expr) and other.name is not None
-    name = "give both dims one name" if is_named else f'write it as "{other}"'
+    name = "give both dims one name" if _has_name(other) else f'write it as "{other}"'
     return FrozenDimension(
         f"{dim} is always {other}",
         cause="the model only works where the two agree",
