@@ -38,8 +38,10 @@ class Constant:
             return False
         if isinstance(mine, np.ndarray):
             return bool(mine.dtype == other.dtype and mine.shape == other.shape and mine.tobytes() == other.tobytes())
+        if isinstance(mine, (float, complex)):
+            return repr(mine) == repr(other)  # NaN is NaN, and -0.0 is not 0.0: 1 / x tells them apart
         if isinstance(mine, _COMPARABLE):
-            return bool(mine == other or (mine != mine and other != other))
+            return bool(mine == other)
         return mine is other
 
     def __eq__(self, other: object) -> bool:
@@ -75,7 +77,7 @@ Tree: TypeAlias = Slot | Constant | Again | Branch
 SLOT = Slot()
 _COPIED: dict[type, Callable[[Any], Any]] = {set: set, bytearray: bytearray, np.ndarray: np.copy}  # may be written to
 _COMPARABLE = (
-    bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device, torch.layout, torch.memory_format,
+    bool, int, str, bytes, bytearray, torch.dtype, torch.device, torch.layout, torch.memory_format,
     tuple, set, frozenset, slice, range,
 )  # fmt: skip
 
