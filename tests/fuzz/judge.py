@@ -152,13 +152,16 @@ def called(compiled: fxonnx.Compiled, model: torch.nn.Module, case: Case, config
 
 
 def file_holds(proto: onnx.ModelProto, case: Case) -> bool:
-    """Whether a file says that it holds for these sizes, of which it takes none to be 0; a call asks the model where it
-    does not."""
+    """Whether a file says that it holds for these sizes: for 2 and more, for 1 where it names it, and on conditions. A
+    call asks the model where it does not."""
+    if not proto.doc_string:
+        return True
+    small = [name for name, size in case.sizes.items() if size < 2]
+    if not all(case.sizes[name] == 1 and f"{name} = 1" in proto.doc_string for name in small):
+        return False
     said = {each.key: each.value for each in proto.metadata_props}
     conditions = "; ".join(filter(None, (said.get("fxonnx.holds_for"), said.get("fxonnx.captured_with"))))
-    return 0 not in case.sizes.values() and all(
-        eval(each, {**case.sizes}) for each in filter(None, conditions.split("; "))
-    )
+    return all(eval(each, {**case.sizes}) for each in filter(None, conditions.split("; ")))
 
 
 def loaded(file: bytes, level: str, case: Case, configuration: Configuration) -> Judgement:

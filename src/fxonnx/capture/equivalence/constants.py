@@ -24,7 +24,7 @@ def key_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
     is_plain = tensor.layout is torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
     if not is_plain or tensor.numel() > _MOST:
         return None
-    content = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    content = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format).reshape(-1)
     return "constant", tensor.dtype, tensor.shape, bytes(content.view(torch.uint8).tolist())
 
 
