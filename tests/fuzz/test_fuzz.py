@@ -89,7 +89,7 @@ def test_a_failure_shrinks_to_the_line_that_fails():
         return Judgement(Verdict.WRONG if wrong else Verdict.RIGHT)
 
     seed = next(seed for seed in range(200) if failing(program_of(seed)).verdict.fails)
-    smallest, _ = shrunk(seed, failing(program_of(seed)), failing, attempts=200)
+    smallest, _ = shrunk(seed, failing(program_of(seed)), failing, attempts=400)
     assert len(smallest.statements) < 4 < len(program_of(seed).statements)
 
 
