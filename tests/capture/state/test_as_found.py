@@ -17,6 +17,7 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules import transformer
 
 import fxonnx
+from fxonnx.capture.surroundings import ONE_AT_A_TIME
 
 POINTS = 12
 
@@ -41,6 +42,7 @@ def surroundings() -> tuple[Any, ...]:
         torch.get_rng_state().sum().item(),
         len(warnings.filters),
         gc.isenabled(),
+        ONE_AT_A_TIME._is_owned(),  # type: ignore[attr-defined]
     )
 
 
@@ -79,13 +81,18 @@ def profiled(function: Callable[..., None]) -> Iterator[None]:
         sys.setprofile(None)
 
 
+def is_step(event: str) -> bool:
+    """Whether Python may take a signal at an event: before a call of C it does not, a lock's release among them."""
+    return event != "c_call"
+
+
 def interrupted(run: Callable[[], Any], at: int) -> bool:
     """Whether a run that is interrupted at its n-th call or return ended by that."""
     left = at
 
     def count(frame: Any, event: str, argument: Any) -> None:
         nonlocal left
-        left -= 1
+        left -= is_step(event)
         if left == 0:
             sys.setprofile(None)
             raise KeyboardInterrupt
@@ -103,7 +110,7 @@ def steps(run: Callable[[], Any]) -> int:
 
     def count(frame: Any, event: str, argument: Any) -> None:
         nonlocal found
-        found += 1
+        found += is_step(event)
 
     with profiled(count):
         run()
