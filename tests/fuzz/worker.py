@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+import torch
 from tests.fuzz.judge import ALL, Configuration, Judgement, Verdict, judge
 from tests.fuzz.program import Program
 
@@ -47,5 +48,6 @@ class Worker:
 
 
 def _serve(connection: Connection) -> None:
+    torch.set_num_threads(1)  # a fork has none of the threads that torch would wait for
     while True:
         connection.send(judge(*connection.recv()))
