@@ -63,29 +63,22 @@ def _avg_pool(rank: int) -> Callable[..., Shape]:
 def _pooled(
     rank: int, input: Shape, kernel: Options, stride: Options, padding: Options, dilation: Options, ceil_mode: bool
 ) -> Shape:  # fmt: skip
-    count = _windows_in_part if ceil_mode else _windows
-    return (*input[:-rank], *count(input, _each(kernel, rank), stride or kernel, padding, dilation))
+    return (*input[:-rank], *_windows(input, _each(kernel, rank), stride or kernel, padding, dilation, ceil_mode))
 
 
 def _windows(
-    input: Shape, kernel: Sequence[Dim], stride: Options, padding: Options, dilation: Options
+    input: Shape, kernel: Sequence[Dim], stride: Options, padding: Options, dilation: Options, ceil_mode: bool = False
 ) -> Iterator[Dim]:  # fmt: skip
-    """How many windows there are along each of the last axes."""
-    rank = len(kernel)
-    options = (_each(option, rank) for option in (stride, padding, dilation))
-    for size, k, s, p, d in zip(input[-rank:], kernel, *options, strict=True):
-        yield (size + 2 * p - d * (int(k) - 1) - 1) // s + 1
-
-
-def _windows_in_part(
-    input: Shape, kernel: Sequence[Dim], stride: Options, padding: Options, dilation: Options
-) -> Iterator[Dim]:  # fmt: skip
-    """The same with windows that reach beyond the end, as long as they do not begin in the padding there."""
+    """How many windows there are along each of the last axes; with `ceil_mode` those too that reach beyond the end, as
+    long as they do not begin in the padding there."""
     rank = len(kernel)
     options = (_each(option, rank) for option in (stride, padding, dilation))
     for size, k, s, p, d in zip(input[-rank:], kernel, *options, strict=True):
         reach = d * (int(k) - 1) + 1
-        yield ceil_divide(size + 2 * p - reach, s) + 1 if reach >= p + s else ceil_divide(size + p, s)
+        if not ceil_mode:
+            yield (size + 2 * p - reach) // s + 1
+        else:
+            yield ceil_divide(size + 2 * p - reach, s) + 1 if reach >= p + s else ceil_divide(size + p, s)
 
 
 def _columns(input: Shape, kernel: Options, dilation: Options, padding: Options, stride: Options) -> Shape:
