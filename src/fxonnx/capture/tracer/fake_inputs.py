@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 
 import torch
@@ -22,13 +22,14 @@ _LEAST = 11  # smaller ones are what models are made of: three channels, seven t
 @dataclass(slots=True)
 class SymbolTable:
     """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds; and
-    whether comparisons are decided `at_once`, where they are made."""
+    whether comparisons are decided `at_once`, where they are made, and a run `takes_plain` numbers of sizes."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
     lows: dict[str, int] = field(default_factory=dict)
     highs: dict[str, int] = field(default_factory=dict)
     at_once: bool = False
+    takes_plain: bool = False
 
     def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Where each dim is first found among the inputs: "x, axis 0"."""
@@ -48,7 +49,7 @@ class SymbolTable:
         given: dict[str, Dim] = dict(sizes)
         axes = {axis: substitute(dim, given) for axis, dim in self.axes.items()}
         free: dict[tuple[int, int], Dim] = {axis: dim for axis, dim in axes.items() if not isinstance(dim, int)}
-        return SymbolTable(free, others(self.hints), others(self.lows), others(self.highs), self.at_once)
+        return replace(self, axes=free, hints=others(self.hints), lows=others(self.lows), highs=others(self.highs))
 
 
 def allocate(example: Example, *, at_example: bool, at_once: bool = False) -> SymbolTable:

@@ -21,6 +21,7 @@ from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
+from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.capture.tracer.torch_private import (
     CallMode,
@@ -239,7 +240,7 @@ class Tape:
         if isinstance(number, IntNode):
             return self.sizes(torch.SymInt(number))
         assert isinstance(number, FloatNode)
-        if number.is_constant():
+        if number.tree[0] in (CONSTANT, PLAIN):
             return number.hint
         known = self._reals.get(id(number))
         if known is None:

@@ -71,7 +71,9 @@ class Run:
         """Fake tensors for the inputs, where they have symbols at the sizes that those have in this run."""
         locations = Locations(example.flat)
         refuse = Refusals(locations)
-        guard_log = GuardLog(dict(symbols.lows), symbols.highs, symbols.hints, locations, symbols.at_once)
+        guard_log = GuardLog(
+            dict(symbols.lows), symbols.highs, symbols.hints, locations, symbols.at_once, symbols.takes_plain
+        )
         mode = OneThread(lambda: _in_a_thread(refuse))
         tape = Tape(FakeCache(mode, guard_log), FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
         fakes = [fake_input(mode, leaf, number, symbols, guard_log) for number, leaf in enumerate(example.leaves)]

@@ -69,7 +69,7 @@ class BoolNode(Node):
             return bool(known)
         relation, left, right = self.tree
         if known is None and not self.guard_log.op and self.guard_log.is_opaque(left, right):
-            raise self.guard_log.specialize(left - right)
+            return self.guard_log.as_plain(left - right, bool(self.hint))
         if known is None:
             self.guard_log.add(relation, left, right, bool(self.hint))
         else:

@@ -26,7 +26,7 @@ from typing import Any
 
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
-from fxonnx.capture.tracer.sizes.node import CONSTANT, Node
+from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN, Node
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, modulo
 
 _SHORT = 2**20  # denominators of constants that stay exact: 0.5 and 0.125 are, 0.1 in binary is not
@@ -68,10 +68,8 @@ class FloatNode(Node):
         return self.hint if self.is_constant() else None
 
     def guard_float(self, file: str, line: int) -> float:
-        """A plain number is wanted. Raises Specialized where it comes from a dim."""
-        if self.is_constant():
-            return float(self.hint)
-        raise self.guard_log.specialize(self.any_dim())
+        """A plain number is wanted: see `GuardLog.as_plain` where it comes from a dim."""
+        return float(self.hint) if self.is_constant() else self.guard_log.as_plain(self.any_dim(), float(self.hint))
 
     def guard_int(self, file: str, line: int) -> int:
         """`int(f)`: as `guard_float`."""
@@ -83,7 +81,7 @@ class FloatNode(Node):
 
     def any_dim(self) -> Dim:
         """A dim that the float comes from."""
-        if self.tree[0] == "float":
+        if self.tree[0] in ("float", PLAIN):
             return self.tree[1].dim
         return next(part.any_dim() for part in self.tree[1:] if isinstance(part, FloatNode) and not part.is_constant())
 
@@ -184,16 +182,16 @@ class FloatNode(Node):
     def is_integer(self) -> Any:
         """f.is_integer()"""
         if self.quotient is None:
-            raise self.guard_log.specialize(self.any_dim())
+            return self.wrap_bool(self.guard_log.as_plain(self.any_dim(), self.hint.is_integer()))
         return self.kinds.bool_node(("==", modulo(*self.quotient), 0), self.hint.is_integer(), self.guard_log)
 
     def _compare(self, relation: str, other: FloatNode) -> Any:
         both = self.roundings and other.roundings and self.roundings + other.roundings > 2
         value = RELATIONS[relation](self.hint, other.hint)
         if self.quotient is None or other.quotient is None or both:
-            if self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
-                return self.kinds.bool_node((CONSTANT, value), value, self.guard_log)
-            raise self.guard_log.specialize((other if self.is_constant() else self).any_dim())
+            if not self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
+                self.guard_log.as_plain((other if self.is_constant() else self).any_dim(), value)
+            return self.wrap_bool(value)
         (a, b), (c, d) = self.quotient, other.quotient
         return self.kinds.bool_node((relation, a * d, c * b), value, self.guard_log)
 

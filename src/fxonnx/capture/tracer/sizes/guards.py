@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
 from fxonnx.capture.constraints import describe
@@ -14,6 +14,7 @@ from fxonnx.errors import Error, FrozenDimension
 from fxonnx.ir.dims import Bounds, Dim, certain, evaluate, symbol, symbols_of
 from fxonnx.location import Location
 
+Plain = TypeVar("Plain", bool, int, float)
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
 _LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
 _ANY = -(2**40)  # below what any number is that comes from sizes
@@ -27,6 +28,7 @@ class Specialization:
     location: Location
     op: str
     as_text: bool = False
+    value: Any = None  # the number, where a run went on with it
 
     def error(self, labels: Mapping[str, str]) -> Error:
         """The error for it. `labels` say where a symbol is found: "x, axis 0"."""
@@ -65,12 +67,14 @@ class GuardLog:
     hints: Mapping[str, int]  # the sizes in this run
     locate: Callable[[], Location]
     at_once: bool = False  # whether comparisons in the model's own Python are decided where they are made
+    takes_plain: bool = False  # whether a plain number that is wanted of a dim is given, and noted, or refused
     in_model: bool = False  # whether the model runs
     op: str = ""  # what runs now; empty in the model's own Python
     entries: dict[tuple[str, Dim], Guard] = field(default_factory=dict)
     # comparisons in the model's Python that come out so for sizes from 2 up, and otherwise where one size is 1
     zero_one: dict[tuple[str, Dim], Guard | None] = field(default_factory=dict)
     specializations: list[Specialization] = field(default_factory=list)
+    plain: list[Specialization] = field(default_factory=list)  # what was given
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
     origins: dict[Dim, Dim] = field(default_factory=dict)
@@ -156,9 +160,16 @@ class GuardLog:
         self.specializations.append(specialization)
         return Specialized(specialization)
 
+    def as_plain(self, dim: Dim, value: Plain) -> Plain:
+        """A plain number that comes from a dim: noted, where this run takes such. Raises Specialized where not."""
+        if not self.takes_plain:
+            raise self.specialize(dim)
+        self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, value=value))
+        return value
+
     def guard_int(self, dim: Dim, hint: int) -> int:
         """The plain number that is wanted of a dim: its value, where that is the same for all sizes tried, which is
-        noted. Raises Specialized where it varies."""
+        noted. Where it varies see `as_plain`."""
         if isinstance(dim, int):
             return dim
         low, high = self._bounds.interval(dim)
@@ -171,7 +182,7 @@ class GuardLog:
         ):
             self.add("==", dim, hint, True)
             return hint
-        raise self.specialize(dim)
+        return self.as_plain(dim, hint)
 
     def opaque_symbol(self, number: Any, origin: Dim) -> Dim:
         """A symbol for a whole number that no dim can say, the same one wherever it stands; it comes from `origin`."""

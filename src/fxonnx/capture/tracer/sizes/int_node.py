@@ -80,7 +80,7 @@ class IntNode(Node):
         return self.dim if isinstance(self.dim, int) else None
 
     def guard_int(self, file: str, line: int) -> int:
-        """A plain number is wanted: fine for a constant. Raises Specialized for a dim that varies."""
+        """A plain number is wanted: fine for a constant. See `GuardLog.as_plain` for a dim that varies."""
         return self.guard_log.guard_int(self.dim, self.hint)
 
     def int_(self) -> int:

@@ -13,6 +13,7 @@ from fxonnx.capture.tracer.sizes.text import is_said
 from fxonnx.ir.dims import Dim
 
 CONSTANT = "number"  # the root of a tree that is a plain value
+PLAIN = "plain"  # the root of one that became a plain value, over the dim that it comes from
 
 
 @dataclass(frozen=True, slots=True)

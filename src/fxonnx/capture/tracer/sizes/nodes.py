@@ -8,6 +8,8 @@ makes a plain number of a dim (`int(n)`, `range(n)`, an op without a symbolic fo
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -18,16 +20,20 @@ from fxonnx.capture.tracer.sizes.float_node import FloatNode
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.int_node import IntNode
 from fxonnx.capture.tracer.sizes.layout import LAYOUTS
-from fxonnx.capture.tracer.sizes.node import CONSTANT, Kinds, Node
+from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN, Kinds, Node
 from fxonnx.ir.dims import Dim
 
-# What torch asks of a size or of a float made of one that no dim says.
-_UNSUPPORTED = (
-    "abs", "bitwise_and", "bitwise_or", "bitwise_xor", "float_floordiv", "float_pow", "floordiv", "int_floordiv",
-    "int_truediv", "is_integer", "lshift", "mod", "pos", "pow_by_natural", "rshift", "sym_acos", "sym_asin",
-    "sym_atan", "sym_cos", "sym_cosh", "sym_ite", "sym_log2", "sym_max", "sym_min", "sym_not", "sym_sin", "sym_sinh",
-    "sym_sqrt", "sym_tan", "sym_tanh",
-)  # fmt: skip
+# What torch asks of a size or of a float made of one that no dim says: a plain number of plain numbers.
+_UNSUPPORTED: dict[str, Callable[..., Any]] = {
+    "abs": abs, "pos": operator.pos, "mod": operator.mod, "lshift": operator.lshift, "rshift": operator.rshift,
+    **dict.fromkeys(("floordiv", "float_floordiv", "int_floordiv"), operator.floordiv),
+    **dict.fromkeys(("float_pow", "pow_by_natural"), operator.pow), "int_truediv": operator.truediv,
+    "bitwise_and": operator.and_, "bitwise_or": operator.or_, "bitwise_xor": operator.xor, "sym_not": operator.not_,
+    "is_integer": float.is_integer, "sym_max": max, "sym_min": min,
+    "sym_ite": lambda truth, yes, no: yes if truth else no,
+    **{f"sym_{name}": getattr(math, name) for name in ("acos", "asin", "atan", "cos", "cosh", "log2", "sin", "sinh",
+                                                       "sqrt", "tan", "tanh")},
+}  # fmt: skip
 # What a comparison answers as the number that it is.
 _AS_NUMBER = (
     "abs", "add", "bitwise_xor", "float_pow", "float_truediv", "ge", "gt", "int_floordiv", "int_truediv", "le",
@@ -43,9 +49,9 @@ def _install() -> None:
         for kind in (IntNode, FloatNode):
             setattr(kind, name, _comparison(kind, relation))
     for kind in (IntNode, FloatNode):
-        for name in _UNSUPPORTED:
+        for name, function in _UNSUPPORTED.items():
             if not hasattr(kind, name):
-                setattr(kind, name, _specializes)
+                setattr(kind, name, _specializes(function))
     for name in _AS_NUMBER:
         setattr(BoolNode, name, _as_number(name))
     for layout in LAYOUTS:
@@ -57,8 +63,15 @@ def _comparison(kind: Any, relation: str) -> Callable[[Any, Any], BoolNode]:
     return lambda self, other: kind._compare(self, relation, other)
 
 
-def _specializes(self: Any, *others: Any) -> Any:
-    raise self.guard_log.specialize(self.any_dim())
+def _specializes(function: Callable[..., Any]) -> Callable[..., Any]:
+    def answer(self: Any, *others: Any) -> Any:
+        origin = next((each for each in (self, *others) if not each.is_constant()), self).any_dim()
+        value = self.guard_log.as_plain(origin, function(self.hint, *(each.hint for each in others)))
+        if isinstance(value, float):
+            return FloatNode((PLAIN, self.wrap_int(origin)), value, self.guard_log)
+        return self.wrap_bool(value) if isinstance(value, bool) else self.wrap_int(value)
+
+    return answer
 
 
 def _as_number(name: str) -> Callable[..., Any]:
