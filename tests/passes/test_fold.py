@@ -203,3 +203,27 @@ def test_subgraphs_are_folded():
 def test_nothing_to_fold_in_a_subgraph_gives_the_same_graph():
     graph = branching(lambda op, x: x * 2.0)
     assert fold(graph, TARGET) is graph
+
+
+def test_a_weight_is_cut_into_its_matrices():
+    """Each is a view of the whole, called after it, in the order of the rows."""
+    whole = weight(3, 64, 32)
+
+    def body(op, x):
+        parts = op.Split(op.constant(ArrayData(whole), name="experts"), axis=0, num_outputs=3)
+        return tuple(op.MatMul(x, op.Squeeze(part, [0])) for part in parts)
+
+    graph = folded(body, x="f32[n,64]")
+    assert ops(graph) == ["MatMul"] * 3
+    for at, node in enumerate(graph.nodes):
+        assert node.inputs[1].name == f"experts.{at}"
+        assert np.shares_memory(node.inputs[1].data.array(), whole)
+        assert node.inputs[1].data.part(1, 3).tolist() == whole[at, 1:3].tolist()
+
+
+def test_a_weight_that_others_read_is_not_cut():
+    def body(op, x):
+        whole = op.constant(ArrayData(weight(3, 64, 32)), name="experts")
+        return *op.Split(whole, axis=0, num_outputs=3), op.MatMul(x, whole)
+
+    assert ops(folded(body, x="f32[n,64]")) == ["Split", "MatMul"]

@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 NEWEST = onnx.defs.onnx_opset_version()
 
 # Namespaces of packages that fxonnx does not depend on: their ops exist only where these are installed.
-OPTIONAL = {"torchvision", "quantized_decomposed"}
+OPTIONAL = {"torchvision", "quantized_decomposed", "transformers"}
 
 # Overloads whose arguments their packet's lowering does not take, and why they have none.
 UNSERVED = {

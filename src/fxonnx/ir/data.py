@@ -134,6 +134,24 @@ def transposed(source: Data, permutation: tuple[int, ...]) -> View:
     return View(source, ("transposed", permutation), source.dtype, shape, rows, ".T")
 
 
+def rows_of(source: Data, start: int, stop: int) -> View:
+    """Some rows of another content: a matrix of many."""
+
+    def rows(first: int, last: int) -> np.ndarray:
+        return source.part(start + first, start + last)
+
+    return View(source, ("rows", start, stop), source.dtype, (stop - start, *source.shape[1:]), rows, f".{start}")
+
+
+def only_row(source: Data) -> View:
+    """The only row of another content, without the first axis."""
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        return source.part(0, 1)[0, start:stop]
+
+    return View(source, ("only row",), source.dtype, tuple(source.shape[1:]), rows)
+
+
 def cast(source: Data, to: DType) -> View:
     """Another content in another dtype."""
 

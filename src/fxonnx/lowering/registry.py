@@ -28,7 +28,7 @@ ATEN = "fxonnx.lowering.aten"
 FAMILIES = (
     "control",
     "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.cumulative", "math.gamma",
-    "math.linalg", "math.matmul", "math.reduction", "math.sorting", "math.special",
+    "math.grouped", "math.linalg", "math.matmul", "math.reduction", "math.sorting", "math.special",
     "nn.activation", "nn.attention", "nn.convolution", "nn.dropout", "nn.embedding", "nn.normalization", "nn.padding",
     "nn.pooling", "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
     "spectral.fft", "spectral.stft", "spectral.windows",

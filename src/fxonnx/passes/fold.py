@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import accumulate, pairwise
 from operator import is_
 
 import numpy as np
 
 from fxonnx import errors
 from fxonnx.ir import schema
-from fxonnx.ir.data import AbsentData, ArrayData, Data, View, byte_size, cast, transposed
+from fxonnx.ir.data import AbsentData, ArrayData, Data, View, byte_size, cast, only_row, rows_of, transposed
 from fxonnx.ir.evaluate import CannotEvaluate, evaluate_node
 from fxonnx.ir.graph import Graph, Node, Substitution, Value, constant_ints
 from fxonnx.ir.types import TensorType
@@ -81,20 +82,26 @@ class _Folder:
         inputs = [value for value in node.inputs if value is not None]
         if not inputs or not all(map(_has_content, inputs)) or not _is_foldable(node):
             return None
-        view = self.view(node, inputs[0])
-        if view is not None:
-            return [view]
+        views = self.views(node, inputs[0])
+        if views is not None:
+            return views
         return _evaluated(node) if _size(node.outputs) <= max(FREE, self.dying(node)) else None
 
-    def view(self, node: Node, weight: Value) -> Data | None:
-        """A transposed or cast weight as a view of it, when nothing else keeps the original in the file."""
+    def views(self, node: Node, weight: Value) -> list[Data] | None:
+        """A transposed or cast weight as a view of it, or one cut into its rows, when nothing else keeps the original
+        in the file."""
         if weight.data is None or not self.dies(weight, node) or byte_size(weight.data) <= FREE:
             return None
         if node.op == "Transpose":
             order = node.attributes.get("perm") or tuple(reversed(range(len(weight.shape))))
-            return transposed(weight.data, tuple(order))
+            return [transposed(weight.data, tuple(order))]
         if node.op == "Cast" and 8 <= node.output.dtype.bits <= weight.dtype.bits:
-            return cast(weight.data, node.output.dtype)
+            return [cast(weight.data, node.output.dtype)]
+        if node.op == "Split" and node.attributes.get("axis", 0) == 0:
+            sizes = [size for output in node.outputs for size in output.shape[:1] if isinstance(size, int)]
+            return [rows_of(weight.data, start, stop) for start, stop in pairwise(accumulate(sizes, initial=0))]
+        if node.op in ("Squeeze", "Reshape") and weight.shape == (1, *node.output.shape):
+            return [only_row(weight.data)]
         return None
 
     def dying(self, node: Node) -> int:

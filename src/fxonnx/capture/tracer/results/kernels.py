@@ -1,5 +1,5 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
-step by step; of a slice they invent a size where they cannot order two; to pick a row they load sympy; of a copy they
+step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two; to pick a row they load sympy; of a copy they
 decide whether it is empty.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
@@ -35,6 +35,17 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
         return (output, *(each.new_empty(each.shape) for each in last))
 
     return kernel
+
+
+def _grouped_mm(left: Any, right: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
+    """A matrix for each group, or what they make together: rows lie in memory as multiples of 16 bytes."""
+    groups = left.shape[:1] if left.dim() == 3 else right.shape[:1] if right.dim() == 3 else offs.shape
+    is_whole = left.dim() == right.dim()  # each group has a result of its own
+    shape = (*groups, left.shape[-2], right.shape[-1]) if is_whole else (left.shape[-2], right.shape[-1])
+    step = 16 // left.element_size()
+    row = (shape[-1] + step - 1) // step * step
+    strides = (shape[-2] * row, row, 1)[-len(shape) :]
+    return left.new_empty_strided(shape, strides, dtype=out_dtype)
 
 
 def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
@@ -143,6 +154,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.gru.input: _recurrent(1),
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
+    aten._grouped_mm.default: _grouped_mm,
     aten.slice.Tensor: _slice,
     aten.narrow.default: _narrow,
     aten.select.int: _select,
