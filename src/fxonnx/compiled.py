@@ -103,7 +103,7 @@ class Compiled:
         said += [f"Holds for {self.limits}."] if str(self.limits) else []
         decided = "; ".join(map(str, self.program.zero_one_assumptions))
         said += [f"Captured with {decided}: with a size of 1 the model may take another way."] if decided else []
-        held = getattr(self.program.zero_one, "held", ())
+        held = self.program.zero_one.held if self.program.zero_one else []
         said += [f"Holds for {', '.join(held)} as well."] if held else []
         return " ".join(said)
 
@@ -290,6 +290,8 @@ class Compiled:
                 leaves[writeback.input].copy_(result)
             for state, result in zip(self.program.states, remaining, strict=False):
                 state.tensor.copy_(result)
+            for reshape in program.reshapes:
+                reshape(leaves[reshape.input])
         signature = program.signature
         if program.signature.effects.edits:
             computed = dict(zip(program.results, outputs, strict=True))

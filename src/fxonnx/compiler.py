@@ -28,6 +28,7 @@ from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.rewrite import Rule
+from fxonnx.runtime.nonempty import never_empty
 from fxonnx.target import Target
 
 
@@ -137,6 +138,7 @@ class _Build:
             program, graph = _lower(program, self.registry, self.target, self.output_names)
         lowered = Stage("lower", graph, perf_counter() - start, "lowered")
         target, stages = _stages(lowered, self.pipeline, self.target, self.opset)
+        program = program.without_empty(never_empty(stages[-1].graph))
         return Compiled(self.model, program, target, stages, examples, versions=versions, mode=self.mode,
                         capture_seconds=captured, compile_variant=self)  # fmt: skip
 

@@ -31,7 +31,7 @@ class Verdict(IntEnum):
     EAGER_RAISES = 1
     REFUSED = 2  # with an error that is about the program
     RAW = 3  # with an exception that is none of fxonnx's
-    INTERNAL = 4  # with an error that says "please report"
+    INTERNAL = 4  # with an error that says "please report it"
     STOPPED = 5  # by the runtime, in a run
     UNLOADABLE = 6  # by the runtime, before
     WRONG = 7
@@ -217,7 +217,7 @@ def failure(error: BaseException, configuration: Configuration, run: str) -> Jud
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, errors.RuntimeFailed):
         verdict = Verdict.STOPPED
-    elif isinstance(error, errors.InternalError | errors.WrongLowering) or "please report" in text:
+    elif isinstance(error, errors.InternalError | errors.WrongLowering) or "please report it" in text:
         verdict = Verdict.INTERNAL
     elif isinstance(error, errors.Error):
         verdict = Verdict.REFUSED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ from torch import fx
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.inputs import Signature
 from fxonnx.capture.graph.checks import Check
+from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim
@@ -28,6 +29,20 @@ class Sizes(Protocol):
 
     def expression(self, expression: Any) -> Dim:
         """The dim of what stands behind a torch.SymInt."""
+
+
+class SmallSizes(Protocol):
+    """Knows which program sizes of 0 and 1 need."""
+
+    @property
+    def held(self) -> list[str]:
+        """The sizes that are known to need none of their own: "n = 1"."""
+
+    def __call__(self, sizes: Mapping[str, int]) -> Program | None:
+        """The program of their own that these sizes need, or None. Raises CallMismatch where there is none."""
+
+    def without_empty(self, dims: Collection[Dim]) -> SmallSizes:
+        """The same where the program does not run with one of these dims at 0: such sizes need another one."""
 
 
 LIFTED = "lifted_tensor_"
@@ -97,7 +112,8 @@ class Program:
     model's Python code that a call must answer as the example did; `zero_one_assumptions` are those that come out so
     for all sizes from 2 up, and about which `variant` knows more. `strategy` tells who captured, and `fallback` why
     torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
-    location)` records a function of the graph's fake values. `checks` are the model's own of its data.
+    location)` records a function of the graph's fake values. `checks` are the model's own of its data. `reshapes`
+    change the shapes of inputs, in this order, once a call has written what it writes.
     """
 
     graph: fx.Graph
@@ -118,9 +134,10 @@ class Program:
     zero_one_assumptions: tuple[Assumption, ...] = ()
     attempts: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+    reshapes: tuple[Reshape, ...] = ()
     strategy: str = "export"
     fallback: str = ""
-    zero_one: Callable[[Mapping[str, int]], Program | None] | None = None
+    zero_one: SmallSizes | None = None
 
     @property
     def results(self) -> tuple[Any, ...]:
@@ -132,7 +149,7 @@ class Program:
     @property
     def writes(self) -> bool:
         """Whether a call writes to anything: states, inputs, objects among its arguments."""
-        return bool(self.states or self.writebacks or self.signature.effects.edits)
+        return bool(self.states or self.writebacks or self.reshapes or self.signature.effects.edits)
 
     def names_written(self) -> list[str]:
         """The names of what is written behind the outputs: in objects among the arguments, in inputs, in states."""
@@ -153,6 +170,10 @@ class Program:
         model cannot be captured for them.
         """
         return None if self.zero_one is None else self.zero_one(sizes)
+
+    def without_empty(self, dims: Collection[Dim]) -> Program:
+        """The same, which does not run where one of these dims is 0: those sizes have a program of their own."""
+        return self if self.zero_one is None else replace(self, zero_one=self.zero_one.without_empty(dims))
 
     def beside(self, general: Program) -> Program:
         """The same with the states of another program of the model: what that writes to is no constant here.

@@ -51,6 +51,16 @@ FORMS: dict[str, tuple[str, Callable[..., Any], list[tuple[int, ...]]]] = {
         lambda op, x: op.Cast(op.Div(np.array([1]), op.Shape(x)) * op.Shape(x), to=dtypes.FLOAT32),
         [(2, 3)],
     ),
+    "one row made none": (
+        "ExpandElimination",
+        lambda op, x: op.Expand(op.Reshape(x, [1, 0], allowzero=1), [0, 1]) * 2.0,
+        [(0,)],
+    ),
+    "one row and one column made none": (
+        "ExpandElimination",
+        lambda op, x: op.Expand(op.Reshape(x, [1, 1]), [0, 0]) * 2.0,
+        [(1,)],
+    ),
     "an axis padded after a transpose": (
         "TransposeOptimizer",
         lambda op, x: op.Transpose(op.Pad(op.Transpose(x, perm=[1, 0, 2]), [1, 2], None, [1]), perm=[1, 0, 2]),

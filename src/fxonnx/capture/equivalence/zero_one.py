@@ -8,9 +8,9 @@ program of its own is captured for it, in which the other dims are dynamic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Protocol, TypeAlias
 
@@ -25,7 +25,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.program import Program
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import CallMismatch, Error
-from fxonnx.ir.dims import Dim, evaluate
+from fxonnx.ir.dims import Dim, evaluate, substitute
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ class ZeroOneCheck:
     """Answers, once for each combination of sizes below 2, whether a program holds for it, or which one does.
 
     `record` and `variant` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
-    that the program was captured at, by name, 2 or more.
+    that the program was captured at, by name, 2 or more. With one of `never_empty` at 0 it does not run.
     """
 
     record: Record
@@ -90,6 +90,7 @@ class ZeroOneCheck:
     axes: Mapping[Axis, Dim]
     sizes: Mapping[str, int]
     kinds: Kinds
+    never_empty: Collection[Dim] = ()
     general: CapturedGraph | None = None
     answers: dict[tuple[tuple[str, int], ...], Answer] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
@@ -127,6 +128,11 @@ class ZeroOneCheck:
         if small:
             self.answers[tuple(sorted(small.items()))] = assumed
 
+    def without_empty(self, dims: Collection[Dim]) -> ZeroOneCheck:
+        """The same where the program does not run with one of these dims at 0: such sizes have one of their own."""
+        answers = {key: answer for key, answer in self.answers.items() if not _empties(dict(key), dims)}
+        return replace(self, never_empty=dims, answers=answers)
+
     def assumptions(self, small: Mapping[str, int]) -> Sequence[Assumption]:
         """What the captured program asks of the others where these sizes are small. Raises Difference where it is wrong
         for them, and Error where the model cannot be captured with them."""
@@ -148,11 +154,11 @@ class ZeroOneCheck:
             )
 
     def _assumptions_or_variant(self, small: Mapping[str, int]) -> Program | Sequence[Assumption]:
-        try:
-            return self.assumptions(small)
-        except Difference:
-            with self._prepared():
-                return self.variant(self._leaves(small), small)
+        if not _empties(small, self.never_empty):
+            with suppress(Difference):
+                return self.assumptions(small)
+        with self._prepared():
+            return self.variant(self._leaves(small), small)
 
     def _leaves(self, small: Mapping[str, int]) -> list[torch.Tensor]:
         """Inputs of the captured sizes, but for these."""
@@ -169,6 +175,11 @@ class ZeroOneCheck:
         enabled, dtype = self.kinds.autocast
         with training_mode(self.model, self.mode), torch.autocast("cpu", dtype, enabled), Translating():
             yield
+
+
+def _empties(small: Mapping[str, int], dims: Collection[Dim]) -> bool:
+    """Whether one of the dims is 0 at these sizes, whatever the others are."""
+    return any(substitute(dim, small) == 0 for dim in dims)
 
 
 def _outside(each: Assumption, sizes: Mapping[str, int]) -> CallMismatch:

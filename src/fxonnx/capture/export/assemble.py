@@ -19,6 +19,7 @@ from fxonnx.capture.export.guards import assertions
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
+from fxonnx.capture.graph.reshapes import reshapes
 from fxonnx.capture.graph.squeezes import keep_squeezes
 from fxonnx.capture.locate import WRAPPER, Locator, strip
 from fxonnx.capture.program import Input, Program, Retraced, State, Weight, Writeback
@@ -66,6 +67,7 @@ def assemble(
     keep_asked(graph, sizes, None if environment is None else assertions(environment, sizes))
     ports = read_ports(exported, wrapped)
     _share_tied(graph, ports)
+    reshaped = reshapes(graph, ports.inputs, locator)
     mutations = make_functional(graph, locator, keep_checks=True)
     keep_squeezes(graph)
     _add_declared(exported, ports, mutations)
@@ -92,6 +94,7 @@ def assemble(
         locator=locator,
         retrace=make_graph,
         checks=checks_of(graph, locator),
+        reshapes=reshaped,
         subgraphs={node: getattr(graph.owning_module, str(node.target)) for node in graph.find_nodes(op="get_attr")},
     )
 

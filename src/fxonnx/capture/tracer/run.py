@@ -23,6 +23,7 @@ from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
+from fxonnx.capture.graph.reshapes import reshapes
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
@@ -241,6 +242,7 @@ def program_of(run: Run, signature: Signature) -> Program:
     for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
         insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
     borrowed = {node: locator(call) for node, call in run.tape.borrowed.items()}
+    reshaped = reshapes(graph, run.inputs, locator)
     mutations = make_functional(graph, locator, keep_checks=True)
     _refuse_borrowed(borrowed, mutations)
     outputs = _replaced_states(run, mutations)
@@ -266,6 +268,7 @@ def program_of(run: Run, signature: Signature) -> Program:
         zero_one_assumptions=tuple(each for each in run.guard_log.zero_one.values() if each is not None),
         retrace=_retrace(run),
         checks=checks_of(graph, locator),
+        reshapes=reshaped,
         strategy="trace",
     )
 

@@ -70,10 +70,29 @@ def _has_axes(node: Node, producers: Producers) -> bool:
     return has_axes(node)
 
 
+def _empties(node: Node, producers: Producers) -> bool:
+    return bool(_emptied_axes(node.inputs[0], node.inputs[1]))
+
+
+def _emptied_axes(x: Value | None, shape: Value | None) -> list[int]:
+    """The axes of one element of which an Expand to a constant shape of the same rank leaves none."""
+    wanted = constant_ints(shape)
+    if x is None or wanted is None or len(wanted) != len(x.shape):
+        return []
+    return [axis for axis, (size, other) in enumerate(zip(x.shape, wanted, strict=True)) if (size, other) == (1, 0)]
+
+
+def cut_to_nothing(op: Builder, x: Tensor, shape: Tensor) -> Tensor:
+    """The axes cut to size 0, then expanded: an Expand that asks for no size above the one there is gets lost."""
+    axes = _emptied_axes(x.value, shape.value)
+    return op.Expand(op.Slice(x, [0] * len(axes), [0] * len(axes), axes), shape)
+
+
 MISREAD = (
     Misread("MatmulTransposeFusion", "MatMul", _is_by_vector, column),
     Misread("GatherToSliceFusion", "Gather", _is_of_range, reshaped_indices),
     Misread("DivMulFusion", "Div", _is_one_by_integer, one_by_integer),
+    Misread("ExpandElimination", "Expand", _empties, cut_to_nothing),
     Misread("TransposeOptimizer", "Pad", _has_axes, pad),  # moves a Transpose past it, and forgets the axes
 )
 

@@ -39,8 +39,10 @@ def scaled_dot_product_attention(
     batch = broadcast(*(tuple(x.shape)[:-heads] for x in (query, key, value)))
     query, key, value = (expand(op, x, (*batch, *x.shape[-heads:])) for x in (query, key, value))
     leading = tuple(query.shape)[:-2]
-    if 0 in (*leading, length, keys):
+    if 0 in (*leading, length, keys, value.shape[-1]):
         return full(op, (*leading, length, value.shape[-1]), 0, dtype_of(query))
+    if query.shape[-1] == 0:  # all scores are 0; the runtime takes no heads of size 0
+        query, key = (full(op, (*x.shape[:-1], 1), 0, dtype_of(x)) for x in (query, key))
     query, scale = _positive_scale(op, query, scale)
     mask = None if attn_mask is None else _mask(op, attn_mask, leading, length, keys, query)
     result = op.Attention(

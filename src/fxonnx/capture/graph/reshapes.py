@@ -1,0 +1,73 @@
+"""What a graph makes of the shape of its placeholders: `x.unsqueeze_(0)` gives the caller's own x an axis.
+
+Such a call writes no element. Done again to the caller's tensor after a call, it is the same to the caller; a tensor
+of the model's own is another one at the next call, for which a graph has no word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxonnx.capture.graph.functional_form import is_mutable, written_arguments
+from fxonnx.capture.graph.views import geometry
+from fxonnx.errors import CaptureRefused, raise_all
+from fxonnx.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """A call that changes the shape of an input of the model: its index, and the op with its arguments behind it."""
+
+    input: int
+    target: Any
+    arguments: tuple[Any, ...]
+
+    def __call__(self, tensor: torch.Tensor) -> None:
+        """Do it to a tensor."""
+        self.target(tensor, *self.arguments)
+
+
+def reshapes(
+    graph: fx.Graph, inputs: Sequence[fx.Node], locate: Callable[[fx.Node], Location]
+) -> tuple[Reshape, ...]:
+    """The calls of a recorded graph that change the shape of an input.
+
+    Raises CaptureRefused for those that change another placeholder for good, or whose arguments are computed.
+    """
+    found = list(_calls(graph))
+    last = dict(found)
+    changed = {each for each, node in last.items() if geometry(each.meta["val"]) != geometry(node.meta["val"])}
+    calls = [(placeholder, node) for placeholder, node in found if placeholder in changed]
+    numbers = {node: index for index, node in enumerate(inputs)}
+    raise_all([_refused(node, locate) for each, node in calls if each not in numbers or len(node.all_input_nodes) > 1])
+    return tuple(Reshape(numbers[each], node.target, (*node.args[1:], *node.kwargs.values())) for each, node in calls)
+
+
+def _calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """(placeholder, call that changes its shape), in the order of the calls. A call that writes in place returns the
+    tensor that it is given."""
+    itself: dict[Any, fx.Node] = {node: node for node in graph.find_nodes(op="placeholder")}
+    for node in graph.nodes:
+        if node.op != "call_function" or not is_mutable(node.target) or written_arguments(node.target)[0][0] != 0:
+            continue
+        written = node.args[0]
+        placeholder = itself.get(written) if isinstance(written, fx.Node) else None
+        if placeholder is None:
+            continue
+        itself[node] = placeholder
+        if torch.Tag.inplace_view in node.target.tags:
+            yield placeholder, node
+
+
+def _refused(node: fx.Node, locate: Callable[[fx.Node], Location]) -> CaptureRefused:
+    return CaptureRefused(
+        f"{node.target} changes the shape of a tensor that outlives the call",
+        cause="at the next call it has another shape, and a graph has one for it",
+        cure="make a new tensor instead",
+        location=locate(node),
+    )

@@ -1,0 +1,98 @@
+"""squeeze_, t_ and the like of a tensor that outlives the call: the caller's has the new shape, a buffer is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx import errors
+
+
+def new_axis(x: Tensor) -> Tensor:
+    x.unsqueeze_(0)
+    return x + 1
+
+
+def written_before_and_after(x: Tensor) -> Tensor:
+    x.mul_(2)
+    x.t_().add_(1)
+    x.unsqueeze_(-1)
+    x[0] = 7
+    return x.sum(0)
+
+
+def axis_lost(x: Tensor) -> Tensor:
+    y = x[:1]
+    y.squeeze_(0)
+    x.transpose_(0, 1).swapaxes_(0, 1)
+    x.swapdims_(-1, -2)
+    return y * 2
+
+
+def returned(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.t_(), x
+
+
+def another_of_the_same_memory(x: Tensor) -> Tensor:
+    y = x.detach()
+    y.t_().add_(1)
+    x.view_as(x).unsqueeze_(0)
+    return x[:].t_()
+
+
+def strided(x: Tensor) -> Tensor:
+    x.as_strided_((2, 2), (1, 2))
+    return x - 1
+
+
+MODELS = [new_axis, written_before_and_after, axis_lost, returned, another_of_the_same_memory, strided]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_the_caller_sees_the_new_shape(model: Callable[[Tensor], Tensor], dynamic: bool) -> None:
+    shapes = {"x": {0: "n"}} if dynamic and model is not strided else None
+    compiled = fxonnx.compile(model, torch.randn(4, 3), dynamic_shapes=shapes)
+    for size in (4, 6, 1) if shapes else (4, 4):
+        x = torch.randn(size, 3)
+        y = x.clone()
+        torch.testing.assert_close(compiled(x), model(y))
+        torch.testing.assert_close(x, y)
+        assert x.stride() == y.stride()
+
+
+class OfABuffer(nn.Module):
+    """The buffer is another one after each call, or as it was."""
+
+    def __init__(self, times: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randn(2, size))
+        self.times = times
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.weight.t_().sum(0)
+        for _ in range(self.times - 1):
+            self.weight.t_()
+        return x + y.sum()
+
+
+@pytest.mark.parametrize("capture", ["trace", "export"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_buffer_keeps_its_shape(capture: str, size: int) -> None:
+    x = torch.randn(3)
+    with pytest.raises(errors.CaptureRefused, match="t_"):
+        fxonnx.compile(OfABuffer(1, size), x, capture=capture)
+    model = OfABuffer(2, size)
+    compiled, eager = fxonnx.compile(model, x, capture=capture), copy.deepcopy(model)
+    for _ in range(2):
+        torch.testing.assert_close(compiled(x), eager(x))
+
+
+def test_a_computed_shape_is_refused() -> None:
+    with pytest.raises(errors.CaptureRefused, match="new tensor"):
+        fxonnx.compile(lambda x: x.set_(x.t()) * 2, torch.randn(3, 4))
