@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, count
 
 import torch
 
@@ -13,10 +11,9 @@ from fxonnx.capture.call.dynamic import Requests
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import sym_int
+from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
-
-_LEAST = 11  # smaller ones are what models are made of: three channels, seven taps
 
 
 @dataclass(slots=True)
@@ -69,7 +66,7 @@ def allocate(example: Example, *, at_example: bool, at_once: bool = False) -> Sy
                 chosen.highs[dim.name] = request.maximum
     for name in sorted(symbols_of(chosen.axes.values()), key=lambda name: _first_use(name, chosen.axes)):
         size = _example_size(name, chosen.axes, example.leaves)
-        prime = _prime_near(size or 0, chosen.hints.values())
+        prime = prime_near(size or 0, chosen.hints.values())
         chosen.hints[name] = size if at_example and size is not None else _within(prime, name, chosen)
     return chosen
 
@@ -93,18 +90,6 @@ def _example_size(name: str, axes: Mapping[tuple[int, int], Dim], leaves: Sequen
         if isinstance(dim, Expr) and dim.name == name:
             return leaves[leaf].shape[axis]
     return None
-
-
-def _prime_near(size: int, taken: Iterable[int]) -> int:
-    """The greatest prime up to a size, or the least one beyond, that is not taken."""
-    used = set(taken)
-    numbers = chain(range(size, _LEAST - 1, -1), count(max(size, _LEAST)))
-    return next(number for number in numbers if number not in used and is_prime(number))
-
-
-def is_prime(number: int) -> bool:
-    """Whether a number of 2 or more is prime."""
-    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
 
 
 def _within(prime: int, name: str, chosen: SymbolTable) -> int:

@@ -15,8 +15,9 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from fxonnx.capture.assertions import said_by
 from fxonnx.capture.call.inputs import Flat
-from fxonnx.capture.locate import _LIBRARIES, _TORCH_MODULES, WRAPPER, strip
+from fxonnx.capture.locate import _LIBRARIES, _TORCH_MODULES, WRAPPER, is_users, strip
 from fxonnx.location import Location
 
 _END = Flat.forward.__code__
@@ -71,6 +72,14 @@ class Locations:
         file, line, function = (found[0].co_filename, found[1], found[0].co_name) if found else ("", 0, "")
         code = linecache.getline(file, line).strip() if file else ""
         return Location(strip(module, WRAPPER), kind.rpartition(".")[2] if module else "", file, line, function, code)
+
+
+def said() -> str:
+    """What the innermost call in the user's code says where it raises."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return said_by(frame)
 
 
 def _users_line(frame: FrameType | None) -> tuple[CodeType, int] | None:

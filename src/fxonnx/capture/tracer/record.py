@@ -18,11 +18,12 @@ from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
-from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
+from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode, dim_of, sym_int
 from fxonnx.capture.tracer.torch_private import (
     CallMode,
     DataDependentOutputException,
@@ -34,6 +35,7 @@ from fxonnx.capture.tracer.torch_private import (
 
 _NOWHERE = {"": ("", "")}
 _LITERAL, _LITERAL_COPY = torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default
+_SCALAR_ASSERTION = torch.ops.aten._assert_scalar.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
@@ -78,6 +80,7 @@ class Tape:
 
     def __post_init__(self) -> None:
         self.sizes = self.sizes or SizeNodes(self.graph, self.cache.guard_log)
+        self.cache.guard_log.must_hold = self.must_hold
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
@@ -220,7 +223,7 @@ class Tape:
         if isinstance(value, torch.SymFloat):
             return self._real(value.node)
         if isinstance(value, torch.SymBool):
-            return value.node.guard_bool()
+            return self.truth(value.node) if value.node.comes_from_data else value.node.guard_bool()
         return value
 
     def _node(self, tensor: Any) -> fx.Node:
@@ -252,6 +255,33 @@ class Tape:
             self._kept.append(number)
         return known
 
+    def truth(self, condition: Any) -> Any:
+        """What is asked of sizes and numbers, as the calls that compute it."""
+        known = condition.statically_known()
+        if known is not None:
+            return known
+        found = self._reals.get(id(condition))
+        if found is None:
+            word, *parts = condition.tree
+            found = self.graph.call_function(_TRUTHS[word], tuple(map(self._part, parts)))
+            found.meta = {**self.place(), "val": torch.SymBool(condition)}
+            self._reals[id(condition)] = found
+            self._kept.append(condition)
+        return found
+
+    def _part(self, part: Any) -> Any:
+        if isinstance(part, BoolNode):
+            return self.truth(part)
+        if isinstance(part, (FloatNode, IntNode)):
+            return self._real(part)
+        log = self.cache.guard_log
+        return self.operand(sym_int(part, log.data.value(part), log))
+
+    def must_hold(self, condition: Any) -> None:
+        """Record that an op, or the model, takes what it asks of sizes and numbers from data for true."""
+        node = self.graph.call_function(_SCALAR_ASSERTION, (self.truth(condition), said()))
+        node.meta = {**self.place(), "val": None}
+
     def check(self, condition: torch.Tensor, text: str) -> None:
         """Record that the model raises, with this text, where a condition is false."""
         node = self.graph.call_function(ASSERTION, (self.operand(self.read(condition)), text))
@@ -264,11 +294,24 @@ class Tape:
         if isinstance(result, torch.Tensor):
             self._returning.setdefault(id(result), []).append(node)
             self._known(result, node)
+        elif isinstance(result, (torch.SymFloat, torch.SymBool)):
+            self._reals[id(result.node)] = node
         elif isinstance(result, (list, tuple)):
             for index, each in enumerate(result):
                 if isinstance(each, torch.Tensor):
                     self._returning.setdefault(id(each), []).append(node)
                     self._known(each, (node, index))
+        if self.cache.guard_log.data:
+            self._tell(node, result)
+
+    def _tell(self, node: fx.Node, result: Any) -> None:
+        """Let a call tell the sizes that come from data."""
+        if isinstance(result, (list, tuple)):
+            for each in result:
+                if isinstance(each, torch.Tensor) and self.cache.guard_log.data.are_in(*map(dim_of, each.shape)):
+                    self.sizes.tell(each, self._node(each))
+        elif isinstance(result, (torch.Tensor, torch.SymInt)):
+            self.sizes.tell(result, node)
 
     def _known(self, tensor: torch.Tensor, source: fx.Node | tuple[fx.Node, int]) -> None:
         self._nodes[id(tensor)] = source
@@ -293,6 +336,17 @@ def _default_dtype(func: Any, kwargs: dict[str, Any], result: Any) -> dict[str, 
     return {"dtype": result.dtype} if makes and _is_factory(func) else {}
 
 
+_TRUTHS: dict[str, Any] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "and": operator.and_,
+    "or": operator.or_,
+    "not": torch.sym_not,
+}
 _FLOATS: dict[str, Any] = {
     "float": torch.sym_float,
     "sqrt": torch.sym_sqrt,

@@ -72,7 +72,7 @@ class _Readable:
     """Sizes as nodes where the arguments' shapes tell them; as they are where not (half of n says nothing of n)."""
 
     def __init__(self, nodes: SizeNodes) -> None:
-        self._nodes, self.after = nodes, nodes.after
+        self._nodes, self.after, self.tell = nodes, nodes.after, nodes.tell
 
     def __call__(self, size: torch.SymInt) -> Any:
         """The node of a size, a constant, or the size itself."""

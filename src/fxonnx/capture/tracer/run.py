@@ -75,6 +75,7 @@ class Run:
         guard_log = GuardLog(
             dict(symbols.lows), symbols.highs, symbols.hints, locations, symbols.at_once, symbols.takes_plain
         )
+        guard_log.refused = refuse.met
         mode = OneThread(lambda: _in_a_thread(refuse))
         tape = Tape(FakeCache(mode, guard_log), FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
         fakes = [fake_input(mode, leaf, number, symbols, guard_log) for number, leaf in enumerate(example.leaves)]
@@ -261,7 +262,9 @@ def program_of(run: Run, signature: Signature) -> Program:
         symbols=run.constraints.infos(run.symbols.hints, run.symbols.lows, run.symbols.highs),
         signature=signature,
         sizes=TracedSizes(
-            run.constraints.facts, {str(dim): " of ".join(key) for key, dim in run.guard_log.opaque.items()}
+            run.constraints.facts,
+            {str(dim): " of ".join(key) for key, dim in run.guard_log.opaque.items()},
+            run.guard_log.data.nothing,
         ),
         locator=locator,
         assumptions=run.constraints.assumptions,

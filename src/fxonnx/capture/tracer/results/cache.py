@@ -28,6 +28,7 @@ from fxonnx.capture.tracer.results.meta import (
 )
 from fxonnx.capture.tracer.results.probe import MetaProbe
 from fxonnx.capture.tracer.results.sample import sample
+from fxonnx.capture.tracer.results.selections import Selections
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode
 
@@ -43,15 +44,18 @@ class FakeCache:
     entries: dict[Key, Cached] = field(default_factory=dict)
     metas: dict[int, TensorMeta] = field(default_factory=dict)  # id of a living fake tensor -> its metadata
     probe: MetaProbe = field(init=False)
+    selections: Selections = field(init=False)
 
     def __post_init__(self) -> None:
         self.probe = MetaProbe(self.mode, self.guard_log, self.metas)
+        self.selections = Selections(self.mode, self.guard_log, self.metas, self._lookup)
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What `func` returns for fake arguments."""
         before, self.guard_log.op = self.guard_log.op, str(func)
         try:
-            return self._lookup(func, args, kwargs)
+            result = self.selections(func, args, kwargs)
+            return self._lookup(func, args, kwargs) if result is NotImplemented else result
         finally:
             self.guard_log.op = before
 
@@ -82,7 +86,7 @@ class FakeCache:
         with self.guard_log.nested() as guards:
             result = laid_out(func, args, kwargs, func(*args, **kwargs))
             for key, guard in guards.items():
-                if branch_matters(guard, func, (args, kwargs), result, self.mode, self.guard_log.hints):
+                if branch_matters(guard, func, (args, kwargs), result, self.mode, self.guard_log.data.values):
                     guards[key] = replace(guard, inside=False)
         return result
 

@@ -61,7 +61,7 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
     sizes[dim] = (_length(start, begin, stop, size) + step - 1) // step
     offset = input.storage_offset() + begin * strides[dim]
     strides[dim] = strides[dim] * step
-    return _view(input, sizes, strides, offset)
+    return view(input, sizes, strides, offset)
 
 
 def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
@@ -76,7 +76,7 @@ def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
         return None
     sizes = list(input.shape)
     sizes[dim] = length
-    return _view(input, sizes, input.stride(), input.storage_offset() + begin * input.stride()[dim])
+    return view(input, sizes, input.stride(), input.storage_offset() + begin * input.stride()[dim])
 
 
 def _select(input: Any, dim: int, index: Any) -> Any:
@@ -88,7 +88,7 @@ def _select(input: Any, dim: int, index: Any) -> Any:
         return None
     offset = input.storage_offset() + (index % sizes[dim]) * strides[dim]
     del sizes[dim], strides[dim]
-    return _view(input, sizes, strides, offset)
+    return view(input, sizes, strides, offset)
 
 
 def _copy(self: Any, src: Any, non_blocking: bool = False) -> Any:
@@ -107,7 +107,8 @@ def _has_axis(input: Any, dim: int) -> bool:
     return is_plain and -input.dim() <= dim < input.dim()
 
 
-def _view(input: Any, sizes: Any, strides: Any, offset: Any) -> FakeTensor:
+def view(input: Any, sizes: Any, strides: Any, offset: Any) -> FakeTensor:
+    """A view of a fake tensor."""
     with in_kernel_invocation_manager(input.fake_mode):
         view = plain_of(input).as_strided(sizes, strides, offset)
     return FakeTensor(input.fake_mode, view, input.device)

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from fxonnx.capture.tracer.fake_inputs import is_prime
 from fxonnx.capture.tracer.results.layouts import laid_out
 from fxonnx.capture.tracer.results.meta import (
     Cached,
@@ -31,6 +30,7 @@ from fxonnx.capture.tracer.results.meta import (
 from fxonnx.capture.tracer.results.shapes import SHAPE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.capture.tracer.sizes.primes import is_prime
 from fxonnx.capture.tracer.torch_private import (
     REFUSALS,
     FakeTensorMode,
@@ -64,13 +64,14 @@ class MetaProbe:
     mode: FakeTensorMode
     guard_log: GuardLog
     metas: Mapping[int, TensorMeta]
+    _primes: Iterator[int] = field(init=False)
     _symbols: dict[str, int] = field(default_factory=dict)
     _sizes: dict[Dim, int] = field(default_factory=dict)
     _tensors: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        primes = filter(is_prime, count(101))
-        self._symbols.update({name: _STEP * next(primes) for name in self.guard_log.hints})
+        self._primes = filter(is_prime, count(101))
+        self._symbols.update({name: _STEP * next(self._primes) for name in self.guard_log.hints})
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cached | None:
         """The result of the call, or None where the probe is inconclusive."""
@@ -99,6 +100,8 @@ class MetaProbe:
             return dim
         known = self._sizes.get(dim)
         if known is None:
+            for name in (dim.symbols & self.guard_log.data.hints.keys()) - self._symbols.keys():
+                self._symbols[name] = _STEP * next(self._primes)
             known = self._sizes[dim] = evaluate(dim, self._symbols)
         if known < 2:
             raise _Inconclusive
@@ -210,7 +213,7 @@ class _ConcreteCall:
 
     def _sym_int(self, dim: Dim) -> int | torch.SymInt:
         guard_log = self.probe.guard_log
-        return dim if isinstance(dim, int) else sym_int(dim, evaluate(dim, guard_log.hints), guard_log)
+        return dim if isinstance(dim, int) else sym_int(dim, guard_log.data.value(dim), guard_log)
 
     def _strides(self, result: torch.Tensor, shape: Shape) -> Iterator[Dim]:
         """The strides of a result that is dense in some order of its axes, or has an argument's strides."""

@@ -21,7 +21,7 @@ from fxonnx.capture.tracer.results.meta import Cached, CachedArgument, CachedTen
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
 from fxonnx.capture.tracer.torch_private import REFUSALS, no_dispatch, no_python_dispatcher
-from fxonnx.ir.dims import Dim, Shape, evaluate
+from fxonnx.ir.dims import Dim, Shape
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17)
 _MOST = 2**16  # elements of one tensor
@@ -100,7 +100,7 @@ class _SampledCall:
         """Ones, in memory as the tensor's elements are. Raises _Inconclusive where those have gaps."""
         if meta.requires_grad or (self.metas and meta.device != self.metas[0].device):
             raise _Inconclusive
-        order = _order(meta.shape, [evaluate(stride, self.guard_log.hints) for stride in meta.strides])
+        order = _order(meta.shape, [self.guard_log.data.value(stride) for stride in meta.strides])
         sizes = [self.size(meta.shape[axis]) for axis in order]
         if not _is_dense(meta.shape, meta.strides, order) or math.prod(sizes) > _MOST:
             raise _Inconclusive
@@ -137,7 +137,7 @@ class _SampledCall:
         return CachedTensor(meta, (self._sym_ints(shape), self._sym_ints(strides), 0), None)
 
     def _sym_ints(self, dims: Shape) -> tuple[int | torch.SymInt, ...]:
-        return tuple(sym_int(dim, evaluate(dim, self.guard_log.hints), self.guard_log) for dim in dims)
+        return tuple(sym_int(dim, self.guard_log.data.value(dim), self.guard_log) for dim in dims)
 
 
 def _storage(tensor: torch.Tensor) -> int:

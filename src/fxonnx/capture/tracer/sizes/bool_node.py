@@ -49,6 +49,8 @@ class BoolNode(Node):
         match self.tree:
             case ("number", value):
                 return bool(value)
+            case ("data", _) | (_, Node(), Node()) if self.tree[0] not in ("and", "or"):
+                return None
             case ("not", part):
                 return None if (found := part.statically_known()) is None else not found
             case ("and" | "or" as word, left, right):
@@ -56,6 +58,15 @@ class BoolNode(Node):
                 absorbing = word == "or"
                 return absorbing if absorbing in parts else None if None in parts else not absorbing
         return self.guard_log.statically_known(*self.tree)
+
+    @property
+    def comes_from_data(self) -> bool:
+        """Whether a size or a number that comes from data is in it."""
+        return any(
+            part.comes_from_data if isinstance(part, Node) else self.guard_log.data.are_in(part)
+            for part in self.tree[1:]
+            if not isinstance(part, bool)
+        )
 
     def guard_bool(self, file: str = "", line: int = 0) -> bool:
         """The answer of this run, which is noted where it is not the same for all sizes."""
@@ -65,6 +76,8 @@ class BoolNode(Node):
             case ("and" | "or" as word, left, right) if self.statically_known() is None:
                 return right.guard_bool() if left.guard_bool() is (word == "and") else word == "or"
         known = self.statically_known()
+        if known is None and self.comes_from_data:
+            return self.guard_log.by_data(self)
         if len(self.tree) < 3 or isinstance(self.tree[1], BoolNode):
             return bool(known)
         relation, left, right = self.tree
@@ -76,8 +89,16 @@ class BoolNode(Node):
             self.guard_log.add_zero_one(relation, left, right)
         return bool(self.hint)
 
-    # `if n > 4:`, `bool(n > 4)`, `torch._check(n > 4)`
-    bool_ = expect_true = guard_size_oblivious = guard_bool
+    bool_ = guard_bool  # `if n > 4:`, `bool(n > 4)`
+
+    def expect_true(self, file: str = "", line: int = 0) -> bool:
+        """`torch._check(n > 4)`: of what comes from data, what a call is checked for."""
+        known = self.statically_known()
+        return self.guard_log.check(self) if known is None and self.comes_from_data else self.guard_bool()
+
+    def guard_size_oblivious(self, file: str = "", line: int = 0) -> bool:
+        """Of a size that comes from data, what it is for most."""
+        return self.guard_or_false(file, line) if self.comes_from_data else self.guard_bool()
 
     def statically_known_true(self, file: str, line: int) -> bool:
         """Whether it holds for all sizes."""

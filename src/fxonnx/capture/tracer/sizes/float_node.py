@@ -26,7 +26,7 @@ from typing import Any
 
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
-from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN, Node
+from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA, PLAIN, Node
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, modulo
 
 _SHORT = 2**20  # denominators of constants that stay exact: 0.5 and 0.125 are, 0.1 in binary is not
@@ -36,7 +36,7 @@ class FloatNode(Node):
     """A float computed from sizes: how (`tree`), its value in this run, and where it is one, the quotient of a dim by a
     positive dim, with how often that was rounded."""
 
-    __slots__ = ("quotient", "roundings", "tree")
+    __slots__ = ("_is_of_data", "quotient", "roundings", "tree")
 
     pytype = float
 
@@ -45,6 +45,7 @@ class FloatNode(Node):
     ) -> None:
         super().__init__(hint, guard_log)
         self.tree = tree
+        self._is_of_data = tree[0] == DATA or any(isinstance(each, Node) and each.comes_from_data for each in tree)
         if isinstance(quotient, Fraction):
             short = quotient.denominator <= _SHORT
             quotient = (quotient.numerator, quotient.denominator) if short else None
@@ -58,6 +59,11 @@ class FloatNode(Node):
     def expr(self) -> tuple[Any, ...]:
         """torch compares numbers by this."""
         return self.tree
+
+    @property
+    def comes_from_data(self) -> bool:
+        """Whether a size or a number that comes from data is in it."""
+        return self._is_of_data
 
     def is_constant(self) -> bool:
         """Whether it is a plain number."""
@@ -83,6 +89,8 @@ class FloatNode(Node):
         """A dim that the float comes from."""
         if self.tree[0] in ("float", PLAIN):
             return self.tree[1].dim
+        if self.tree[0] == DATA:
+            return self.tree[1]
         return next(part.any_dim() for part in self.tree[1:] if isinstance(part, FloatNode) and not part.is_constant())
 
     def _whole(self, divide: Callable[[Dim, Dim], Dim], rounding: str, value: int) -> Any:
@@ -189,8 +197,11 @@ class FloatNode(Node):
         both = self.roundings and other.roundings and self.roundings + other.roundings > 2
         value = RELATIONS[relation](self.hint, other.hint)
         if self.quotient is None or other.quotient is None or both:
-            if not self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
-                self.guard_log.as_plain((other if self.is_constant() else self).any_dim(), value)
+            if self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
+                return self.wrap_bool(value)
+            if self.comes_from_data or other.comes_from_data:
+                return self.kinds.bool_node((relation, self, other), value, self.guard_log)
+            self.guard_log.as_plain((other if self.is_constant() else self).any_dim(), value)
             return self.wrap_bool(value)
         (a, b), (c, d) = self.quotient, other.quotient
         return self.kinds.bool_node((relation, a * d, c * b), value, self.guard_log)

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
 from fxonnx.capture.constraints import describe
-from fxonnx.errors import Error, FrozenDimension
-from fxonnx.ir.dims import Bounds, Dim, certain, evaluate, symbol, symbols_of
+from fxonnx.capture.tracer.sizes.data import DataSymbols
+from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Error, FrozenDimension
+from fxonnx.ir.dims import Bounds, Dim, Expr, certain, evaluate, symbol, symbols_of
 from fxonnx.location import Location
 
 Plain = TypeVar("Plain", bool, int, float)
@@ -79,13 +80,23 @@ class GuardLog:
     opaque: dict[Any, Dim] = field(default_factory=dict)
     origins: dict[Dim, Dim] = field(default_factory=dict)
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
+    data: DataSymbols = field(init=False)
+    decide: Callable[[Any], bool] | None = None  # answers what the model's Python asks of what comes from data
+    must_hold: Callable[[Any], None] | None = None  # keeps what a call is checked for
+    refused: list[BaseException] = field(default_factory=list)  # for code that swallows exceptions
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
+    _agreed: set[Dim] = field(default_factory=set)  # differences that a check says are none
     _bounds: Bounds = field(init=False)
     _lows_from_one: dict[str, int] = field(init=False)
     _bounds_from_one: Bounds = field(init=False)
 
     def __post_init__(self) -> None:
+        highs = self.highs = dict(self.highs)
         self._lows_from_one = {name: low if low > _LEAST else 1 for name, low in self.lows.items()}
+        self.data = DataSymbols(self.hints, (self.lows, self._lows_from_one), highs)
+        self._bound()
+
+    def _bound(self) -> None:
         self._bounds = Bounds(self.lows, self.highs, _LEAST)
         self._bounds_from_one = Bounds(self._lows_from_one, self.highs, 1)
 
@@ -100,6 +111,8 @@ class GuardLog:
         if isinstance(difference, int):
             return RELATIONS[relation](difference, 0)
         key = relation, difference
+        if difference in self._agreed:
+            return RELATIONS[relation](0, 0)
         if key not in self._known:
             self._known[key] = self._for_all(relation, difference)
         return self._known[key]
@@ -111,10 +124,17 @@ class GuardLog:
         return certain(relation, *self._bounds_from_one.interval(difference))
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
-        low, high = self._bounds.interval(difference)
+        low, high = self._interval(difference)
         low = max(low, 0) if difference in self.sizes else low
         high = min(high, 0) if -difference in self.sizes else high
         return certain(relation, low, high)
+
+    def _interval(self, difference: Any) -> tuple[float, float]:
+        low, high = self._bounds.interval(difference)
+        if self.data.are_in(difference):
+            least, most = self.data.ends(difference)
+            low, high = max(low, self._bounds.interval(least)[0]), min(high, self._bounds.interval(most)[1])
+        return low, high
 
     def add(self, relation: str, left: Dim, right: Dim, holds: bool) -> None:
         """Keep a comparison that came out as it did for the traced sizes."""
@@ -154,15 +174,17 @@ class GuardLog:
                     return Guard(left, relation if holds else OPPOSITE[relation], right, self.locate())
         return None
 
-    def specialize(self, dim: Dim, *, as_text: bool = False) -> Specialized:
+    def specialize(self, dim: Dim, *, as_text: bool = False) -> Exception:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
+        if self.data.are_in(dim):
+            return self._of_data(f"what {dim} is")
         specialization = Specialization(self._origin(dim), self.locate(), self.op, as_text)
         self.specializations.append(specialization)
         return Specialized(specialization)
 
     def as_plain(self, dim: Dim, value: Plain) -> Plain:
         """A plain number that comes from a dim: noted, where this run takes such. Raises Specialized where not."""
-        if not self.takes_plain:
+        if not self.takes_plain or self.data.are_in(dim):
             raise self.specialize(dim)
         self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, value=value))
         return value
@@ -202,6 +224,54 @@ class GuardLog:
         names = symbols_of([dim])
         return next((origin for opaque, origin in self.origins.items() if symbols_of([opaque]) & names), dim)
 
+    # ── what comes from data ──
+
+    def by_data(self, condition: Any) -> bool:
+        """The answer to a question about sizes or numbers that come from data, which not all calls answer alike.
+
+        Raises DataDependentControlFlow where nobody decides, and CaptureRefused where an op asks.
+        """
+        if self.decide is not None and not self.op:
+            return self.decide(condition)
+        raise self._of_data(f"whether {condition}")
+
+    def check(self, condition: Any) -> bool:
+        """Have every call checked for what is asked, which is taken to hold from here on."""
+        if self.must_hold is not None:
+            self.must_hold(condition)
+        self._learn(condition.tree)
+        return True
+
+    def _learn(self, comparison: tuple[Any, ...]) -> None:
+        match comparison:
+            case ("and", left, right):
+                self._learn(left.tree)
+                self._learn(right.tree)
+            case (relation, int() | Expr() as left, int() | Expr() as right) if relation in RELATIONS:
+                self.data.learn(relation, left - right)
+                self._known.clear()
+                self._bound()
+                self._agreed.update({left - right, right - left} if relation == "==" else ())
+
+    def _of_data(self, question: str) -> Error:
+        """The error for a question that data answers; kept too."""
+        error: Error = DataDependentControlFlow(
+            "the model decides in Python by a size or a number that comes from data",
+            cause=f"it asks {question}, which is known only when the model runs, and one graph cannot hold both ways",
+            cure="choose with torch.where(condition, a, b), or branch with torch.cond(condition, f, g, operands); what "
+            "always holds say with torch._check(condition)",
+            location=self.locate(),
+        )
+        if self.op:
+            error = CaptureRefused(
+                "an op needs to know a size or a number that comes from data",
+                cause=f"{self.op} asks {question}, which is known only when the model runs",
+                cure="say what holds with torch._check(condition) before that line, or use a mask for a selection",
+                location=self.locate(),
+            )
+        self.refused.append(error)
+        return error
+
     # ── what torch's guards call on a node's shape_env ──
 
     def evaluate_sym_node(self, node: Any, size_oblivious: bool = False, fallback_value: bool | None = None) -> bool:
@@ -218,8 +288,9 @@ class GuardLog:
     def _is_agreed(self, comparison: tuple[Any, ...]) -> bool:
         """Whether two sizes have been found to agree before: torch relies on what it has checked."""
         match comparison:
-            case ("==", left, right):
-                return ("==", left - right) in self.entries or ("==", right - left) in self.entries
+            case ("==", int() | Expr() as left, int() | Expr() as right):
+                found = ("==", left - right), ("==", right - left)
+                return not self.entries.keys().isdisjoint(found) or left - right in self._agreed
         return False
 
     def _maybe_evaluate_static(self, expression: Any) -> bool | None:

@@ -10,20 +10,20 @@ from typing import Any
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import Node
-from fxonnx.ir.dims import Dim, maximum, minimum, symbols_of
+from fxonnx.ir.dims import Dim, maximum, minimum, symbol, symbols_of
 
 
 class SymExpr:
     """A dim as torch looks at expressions: equal to itself alone, with sympy symbols, which torch asks whether they
     come from data (those begin with u)."""
 
-    __slots__ = ("dim",)
+    __slots__ = ("_is_of_data", "dim")
 
     is_Boolean = is_Symbol = False  # noqa: N815 (sympy's names)
     args = ()
 
-    def __init__(self, dim: Dim) -> None:
-        self.dim = dim
+    def __init__(self, dim: Dim, is_of_data: Callable[[Dim], bool]) -> None:
+        self.dim, self._is_of_data = dim, is_of_data
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SymExpr) and self.dim == other.dim
@@ -46,7 +46,10 @@ class SymExpr:
         """sympy: the symbols in it."""
         import sympy
 
-        return frozenset(sympy.Symbol(f"s_{name}") for name in symbols_of([self.dim]))
+        return frozenset(sympy.Symbol(f"{self._kind(name)}_{name}") for name in symbols_of([self.dim]))
+
+    def _kind(self, name: str) -> str:
+        return "u" if self._is_of_data(symbol(name)) else "s"
 
 
 def _arithmetic(function: Callable[[Any, Any], Any]) -> Any:
@@ -69,7 +72,7 @@ class IntNode(Node):
     @property
     def expr(self) -> SymExpr:
         """torch and the passes of capture compare sizes by this."""
-        return SymExpr(self.dim)
+        return SymExpr(self.dim, self.guard_log.data.are_in)
 
     def is_constant(self) -> bool:
         """Whether the symbols cancelled out."""
@@ -110,6 +113,11 @@ class IntNode(Node):
     def any_dim(self) -> Dim:
         """The dim."""
         return self.dim
+
+    @property
+    def comes_from_data(self) -> bool:
+        """Whether a size or a number that comes from data is in it."""
+        return self.guard_log.data.are_in(self.dim)
 
     def sym_max(self, other: IntNode) -> IntNode:
         """max(n, m): the one that is larger for all sizes, where there is one."""

@@ -14,6 +14,7 @@ from fxonnx.ir.dims import Dim
 
 CONSTANT = "number"  # the root of a tree that is a plain value
 PLAIN = "plain"  # the root of one that became a plain value, over the dim that it comes from
+DATA = "data"  # the root of one that is read from a tensor, over the symbol that stands for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,13 @@ class Node:
         return self.hint
 
     def has_hint(self) -> bool:
-        """torch: whether the value in this run is known."""
-        return True
+        """torch: whether the value in this run is known; what data says is not."""
+        return not self.comes_from_data
+
+    @property
+    def comes_from_data(self) -> bool:
+        """Whether a size or a number that comes from data is in it."""
+        return False
 
     def is_int(self) -> bool:
         """torch: whether this stands for an int."""

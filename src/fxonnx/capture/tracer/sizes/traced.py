@@ -15,12 +15,12 @@ class TracedSizes:
     """What `capture.sizes.Sizes` is to a graph of torch.export.
 
     `facts` are dims that the run found to be others: with n <= 512 assumed, min(n, 512) is n. `opaque` tells what
-    number a symbol of ours stands for.
+    number a symbol of ours stands for; `nothing` has those that are 0.
     """
 
-    def __init__(self, facts: Mapping[Dim, Dim], opaque: dict[str, str]) -> None:
+    def __init__(self, facts: Mapping[Dim, Dim], opaque: dict[str, str], nothing: Mapping[str, Dim]) -> None:
         self.opaque = opaque
-        self._rewriting = _Facts(facts) if facts else None
+        self._rewriting = _Facts(facts, nothing) if facts or nothing else None
 
     def dim(self, size: int | torch.SymInt) -> Dim:
         """The dim of a size found in a shape or in an argument."""
@@ -37,8 +37,8 @@ class TracedSizes:
 class _Facts(Substitution):
     """The minima and maxima that are known to be one side, as that side."""
 
-    def __init__(self, facts: Mapping[Dim, Dim]) -> None:
-        super().__init__({})
+    def __init__(self, facts: Mapping[Dim, Dim], nothing: Mapping[str, Dim]) -> None:
+        super().__init__(dict(nothing))
         self._facts = facts
 
     def call(self, atom: Call, left: Dim, right: Dim) -> Dim:

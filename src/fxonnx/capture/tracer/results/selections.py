@@ -1,0 +1,262 @@
+"""Results whose sizes, or that themselves, come from data: what is selected, counted, or read as a number.
+
+    x: (n, 4), mask: (n)  ──index──▶  (u0, 4), u0 ≤ n            lengths: (3)  ──max, item──▶  u1
+
+One mask selects as many wherever it is used, until something writes to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import torch
+
+from fxonnx.capture.graph.functional_form import is_mutable
+from fxonnx.capture.graph.views import storage
+from fxonnx.capture.tracer.results.kernels import view
+from fxonnx.capture.tracer.results.meta import CachedTensor, TensorMeta
+from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.node import DATA
+from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_int
+from fxonnx.capture.tracer.torch_private import FakeTensorMode
+from fxonnx.ir.dims import Dim, Shape, ceil_divide, maximum, product
+
+_MASKS = (torch.bool, torch.uint8)
+_OTHER = NotImplemented  # a call that is none of these after all
+
+
+@dataclass(slots=True, eq=False)
+class Selections:
+    """The results of one trace that come from data. `metas` are the metadata of fake tensors, by id."""
+
+    mode: FakeTensorMode
+    guard_log: GuardLog
+    metas: dict[int, TensorMeta]
+    lookup: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # what any other call returns
+    _counts: dict[int, tuple[Any, Dim]] = field(default_factory=dict)  # id of a mask -> it, and how many it selects
+
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a call, NotImplemented for one that does not depend on data."""
+        if self._counts and is_mutable(func):
+            self._forget(args)
+        kernel = _KERNELS.get(str(func))
+        return _OTHER if kernel is None else kernel(self, *args, **kwargs)
+
+    def _forget(self, args: Iterable[Any]) -> None:
+        """What is written to selects anew."""
+        written = {storage(each) for each in args if isinstance(each, torch.Tensor)}
+        for key, (mask, _) in list(self._counts.items()):
+            if storage(mask) in written:
+                del self._counts[key]
+
+    # ── what is made ──
+
+    def _tensor(self, shape: Sequence[Dim], dtype: torch.dtype, like: Any, order: Sequence[int] = ()) -> Any:
+        """A tensor on the device of another, its axes in memory in this order."""
+        strides: list[Dim] = [1] * len(shape)
+        step: Dim = 1
+        for axis in reversed(order or range(len(shape))):
+            strides[axis] = step
+            step = step * maximum(shape[axis], 1) if isinstance(shape[axis], int) else step * shape[axis]
+        self.guard_log.sizes.update(dim for dim in shape if not isinstance(dim, int))
+        meta = TensorMeta(dtype, like.device, tuple(shape), tuple(strides), 0, False, torch.is_inference_mode_enabled())
+        layout = self._sym_ints(shape), self._sym_ints(strides), 0
+        return CachedTensor(meta, layout, None).instantiate(self.mode, (), self.metas)
+
+    def _sym_ints(self, dims: Sequence[Dim]) -> tuple[int | torch.SymInt, ...]:
+        return tuple(sym_int(dim, self.guard_log.data.value(dim), self.guard_log) for dim in dims)
+
+    def _new(self, limit: Dim | None = None) -> Dim:
+        return self.guard_log.data.new_size(limit)
+
+    def _count(self, mask: Any) -> Dim:
+        """How many elements of a mask are true, or not 0."""
+        if id(mask) not in self._counts:
+            self._counts[id(mask)] = mask, self._new(product(_shape(mask)))
+        return self._counts[id(mask)][1]
+
+    # ── numbers ──
+
+    def item(self, tensor: Any) -> Any:
+        """x.item()"""
+        if tensor.numel() != 1 or tensor.dtype.is_complex:
+            return _OTHER
+        log = self.guard_log
+        if tensor.dtype is torch.bool:
+            return torch.SymBool(BoolNode((DATA, log.data.new_value()), True, log))
+        if tensor.dtype.is_floating_point:
+            return torch.SymFloat(FloatNode((DATA, log.data.new_value()), 0.7310585786300049, log))
+        dim = log.data.new_number()
+        return sym_int(dim, log.data.value(dim), log)
+
+    def arange(self, start: Any, end: Any, step: Any = 1, *, dtype: Any = None, device: Any = None, **rest: Any) -> Any:
+        """From one number up to another, of which one comes from data."""
+        numbers = [start, end, step]
+        if not any(map(_is_of_data, numbers)) or not all(isinstance(each, (int, torch.SymInt)) for each in numbers):
+            return _OTHER
+        if not isinstance(step, int) or step == 0:
+            return _OTHER
+        _check(end >= start if step > 0 else end <= start)
+        first, last = (self.guard_log.data.simplified(dim_of(each)) for each in (start, end))
+        length = ceil_divide(last - first, step) if step > 0 else ceil_divide(first - last, -step)
+        return self._tensor((length,), dtype or torch.int64, _On(device or torch.get_default_device()))
+
+    # ── selections ──
+
+    def nonzero(self, x: Any) -> Any:
+        """The places of all elements that are not 0; the last axis is the outer one in memory."""
+        return self._tensor((self._count(x), x.dim()), torch.int64, x, (1, 0))
+
+    def nonzero_numpy(self, x: Any) -> Any:
+        """The same, each axis by itself."""
+        x = x.unsqueeze(0) if x.dim() == 0 else x
+        return [self._tensor((self._count(x),), torch.int64, x) for _ in range(x.dim())]
+
+    def masked_select(self, x: Any, mask: Any) -> Any:
+        """The elements that a mask of the same or a smaller shape selects."""
+        rank = max(x.dim(), mask.dim())
+        shapes = [(*(1,) * (rank - each.dim()), *_shape(each)) for each in (x, mask)]
+        is_whole = all(one in (1, size) for one, size in zip(*shapes, strict=True))
+        total = self._count(mask) if is_whole else self._new(product(map(self._broadcast, *shapes)))
+        return self._tensor((total,), x.dtype, x)
+
+    def _broadcast(self, one: Dim, other: Dim) -> Dim:
+        return other if one == 1 else one
+
+    def index(self, x: Any, indices: Sequence[Any]) -> Any:
+        """x[mask], x[:, mask, rows]: a mask is as the places that it selects, an index for each of its axes."""
+        if not any(each is not None and each.dtype in _MASKS for each in indices):
+            return _OTHER
+        found: list[Any] = []
+        for each in indices:
+            is_mask = each is not None and each.dtype in _MASKS
+            if is_mask:
+                self._agree(each.shape, x.shape[len(found) : len(found) + each.dim()])
+            found += self.nonzero_numpy(each) if is_mask else [each]
+        return self.lookup(torch.ops.aten.index.Tensor, (x, found), {})
+
+    def _agree(self, one: Iterable[Any], other: Iterable[Any]) -> None:
+        for size, known in zip(one, other, strict=True):
+            _check(size == known)
+
+    # ── what is different ──
+
+    def unique(self, x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
+        """torch.unique(x): its elements, the place of each among them, and how often it is there."""
+        return self._distinct(x, product(_shape(x)), None, return_inverse, return_counts)
+
+    def unique_dim(
+        self, x: Any, dim: int, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    ) -> Any:  # fmt: skip
+        """The same of the slices along an axis."""
+        return self._distinct(x, _shape(x)[dim], dim % x.dim(), return_inverse, return_counts)
+
+    def unique_consecutive(
+        self, x: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    ) -> Any:  # fmt: skip
+        """Runs of equal elements, or slices."""
+        if dim is None:
+            return self.unique(x, True, return_inverse, return_counts)
+        return self.unique_dim(x, dim, True, return_inverse, return_counts)
+
+    def _distinct(self, x: Any, limit: Dim, axis: int | None, inverse: bool, counts: bool) -> Any:
+        size, shape = self._new(limit), _shape(x)
+        found = (size,) if axis is None else (*shape[:axis], size, *shape[axis + 1 :])
+        places: Sequence[Dim] = (0,) if not inverse else shape if axis is None else (limit,)
+        return (
+            self._tensor(found, x.dtype, x),
+            self._tensor(places, torch.int64, x),
+            self._tensor((size,) if counts else (0,), torch.int64, x),
+        )
+
+    # ── as often as data says ──
+
+    def repeated(self, repeats: Any, *, output_size: Any = None) -> Any:
+        """0, 1, … each as often as `repeats` says."""
+        size = self._new() if output_size is None else dim_of(output_size)
+        return self._tensor((size,), repeats.dtype, repeats)
+
+    def repeat_interleave(self, x: Any, repeats: Any, dim: int | None = None, *, output_size: Any = None) -> Any:
+        """Each slice as often as `repeats` says."""
+        shape = (product(_shape(x)),) if dim is None else _shape(x)
+        axis = 0 if dim is None else dim % x.dim()
+        size = self._new() if output_size is None else dim_of(output_size)
+        return self._tensor((*shape[:axis], size, *shape[axis + 1 :]), x.dtype, x)
+
+    def bincount(self, x: Any, weights: Any = None, minlength: int = 0) -> Any:
+        """How often each number is there, up to the greatest."""
+        size = self._new()
+        self.guard_log.data.learn(">=", size - minlength)
+        kept = torch.float32, torch.int64
+        dtype = torch.int64 if weights is None else weights.dtype if weights.dtype in kept[:1] else torch.float64
+        return self._tensor((size,), dtype, x)
+
+    def nms(self, boxes: Any, scores: Any, threshold: float) -> Any:
+        """The boxes that overlap with no better one."""
+        return self._tensor((self._new(_shape(boxes)[0]),), torch.int64, boxes)
+
+    def split(self, x: Any, sizes: Sequence[Any], dim: int = 0) -> Any:
+        """Pieces of an axis, of sizes that come from data."""
+        if not any(map(_is_of_data, sizes)):
+            return _OTHER
+        for each in sizes:
+            _check(each >= 0)
+        _check(reduce(lambda a, b: a + b, sizes) == x.shape[dim])
+        pieces, shape, strides, offset = [], list(x.shape), x.stride(), x.storage_offset()
+        for length in self._sym_ints([self.guard_log.data.simplified(dim_of(each)) for each in sizes]):
+            shape[dim] = length
+            pieces.append(view(x, shape, strides, offset))
+            offset = offset + length * strides[dim]
+        return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class _On:
+    """What a result is like that no tensor is given for."""
+
+    device: torch.device
+
+
+def _shape(x: Any) -> Shape:
+    return tuple(map(dim_of, x.shape))
+
+
+def _is_of_data(size: Any) -> bool:
+    return isinstance(size, torch.SymInt) and bool(size.node.comes_from_data)
+
+
+def _check(condition: Any) -> None:
+    """What an op checks of its arguments."""
+    if isinstance(condition, torch.SymBool):
+        condition.node.expect_true()
+    elif not condition:
+        raise ValueError("sizes do not agree")
+
+
+_KERNELS: dict[str, Callable[..., Any]] = {
+    "aten.item.default": Selections.item,
+    "aten._local_scalar_dense.default": Selections.item,
+    "aten.arange.default": lambda self, end, **options: self.arange(0, end, **options),
+    "aten.arange.start": Selections.arange,
+    "aten.arange.start_step": Selections.arange,
+    "aten.nonzero.default": Selections.nonzero,
+    "aten.argwhere.default": Selections.nonzero,
+    "aten.nonzero_numpy.default": Selections.nonzero_numpy,
+    "aten.masked_select.default": Selections.masked_select,
+    "aten.index.Tensor": Selections.index,
+    "aten._unique2.default": Selections.unique,
+    "aten.unique_dim.default": Selections.unique_dim,
+    "aten.unique_consecutive.default": Selections.unique_consecutive,
+    "aten.repeat_interleave.Tensor": Selections.repeated,
+    "aten.repeat_interleave.self_Tensor": Selections.repeat_interleave,
+    "aten.bincount.default": Selections.bincount,
+    "aten.split_with_sizes.default": Selections.split,
+    "torchvision.nms.default": Selections.nms,
+}
+"""op -> its kernel"""
+
+
+__all__ = ["Selections"]

@@ -1,0 +1,128 @@
+"""Sizes and numbers that come from data: a symbol for each, u0, u1, …, with a value of its own in the run.
+
+A size is between 0 and a limit, which may be a dim: of n elements at most n are selected. A number that is read may be
+negative: dims take a bare symbol for a size, so that it is the difference of its parts above and below 0, until a check
+says that it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from fxonnx.capture.tracer.sizes.primes import prime_near
+from fxonnx.ir.dims import Call, Dim, Expr, bound, evaluate, substitute, symbol, symbols_of
+
+_USUAL = 101
+
+
+@dataclass(slots=True, eq=False)
+class DataSymbols:
+    """The symbols of one run that come from data.
+
+    `sizes` are those of the inputs in it, by name; `lows` and `highs` the bounds of all symbols, to which these join.
+    """
+
+    sizes: Mapping[str, int]
+    lows: Sequence[dict[str, int]]
+    highs: dict[str, int]
+    hints: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, Dim] = field(default_factory=dict)  # bounds that are dims
+    nothing: dict[str, Dim] = field(default_factory=dict)  # parts below 0 of numbers that are not: 0
+
+    def __bool__(self) -> bool:
+        return bool(self.hints)
+
+    def new_size(self, limit: Dim | None = None) -> Dim:
+        """A size that is `limit` at most."""
+        name = self._new_name("u")
+        most = None if limit is None else self.value(limit)
+        prime = prime_near(_USUAL if most is None else most, (*self.sizes.values(), *self.hints.values()))
+        self._add(name, prime if most is None else min(prime, most))
+        if isinstance(limit, int):
+            self.highs[name] = limit
+        elif limit is not None:
+            self.limits[name] = limit
+        return symbol(name)
+
+    def new_number(self) -> Dim:
+        """A whole number of either sign."""
+        above = self.new_size()
+        below = symbol(f"{above}_below")
+        self._add(str(below), 0)
+        return above - below
+
+    def new_value(self) -> Dim:
+        """What stands for a float or a truth that is read: no size."""
+        name = self._new_name("v")
+        self._add(name, 1)
+        return symbol(name)
+
+    def _new_name(self, kind: str) -> str:
+        return next(name for number in count() if (name := f"{kind}{number}") not in self.hints.keys() | self.sizes)
+
+    def _add(self, name: str, hint: int) -> None:
+        self.hints[name] = hint
+        for lows in self.lows:
+            lows[name] = 0
+
+    def are_in(self, *dims: Dim) -> bool:
+        """Whether one of these dims comes from data."""
+        return bool(self.hints) and not symbols_of(dims).isdisjoint(self.hints)
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        """The values of all symbols in the run, by name."""
+        return {**self.sizes, **self.hints} if self.hints else self.sizes
+
+    def value(self, dim: Dim) -> int:
+        """A dim's value in the run."""
+        return dim if isinstance(dim, int) else evaluate(dim, self.values)
+
+    def simplified(self, dim: Dim) -> Dim:
+        """A dim without the parts below 0 that are known to be none."""
+        return substitute(dim, self.nothing) if self.nothing else dim
+
+    # ── bounds ──
+
+    def learn(self, relation: str, difference: Dim) -> None:
+        """Let what a check says of `difference relation 0` be known: a bound of a size or of a number."""
+        numbers = {f"{name}_below": 0 for name in symbols_of([difference])}
+        found = bound(relation, substitute(difference, numbers))
+        if found is not None and found[0] in self.hints:
+            name, low, high = found
+            if low is not None and low >= 0:
+                self._raise(name, low)
+            if high is not None and high >= 0:
+                self.highs[name] = min(high, self.highs.get(name, high))
+
+    def _raise(self, name: str, low: int) -> None:
+        below = f"{name}_below"
+        if below in self.hints:
+            self.highs[below] = self.nothing[below] = 0
+        for lows in self.lows:
+            lows[name] = max(low, lows[name])
+
+    def ends(self, dim: Expr) -> tuple[Dim, Dim]:
+        """What a dim is at least and at most, where what has a dim for its limit is nothing, or that."""
+        least: Dim = dim
+        most: Dim = dim
+        for name, factor in _linear(dim):
+            if name in self.limits:
+                without, limited = (factor * (end - symbol(name)) for end in (0, self.limits[name]))
+                least, most = least + (without if factor > 0 else limited), most + (limited if factor > 0 else without)
+        return least, most
+
+
+def _linear(dim: Expr) -> Iterator[tuple[str, int]]:
+    """The symbols of which a dim has a multiple, and that stand nowhere else in it; with their factors."""
+    lone = {each[0].text: factor for each, factor in dim.terms if len(each) == 1 and not isinstance(each[0], Call)}
+    rest: Dim = dim
+    for name, factor in lone.items():
+        rest = rest - factor * symbol(name)
+    others = symbols_of([rest])
+    return ((name, factor) for name, factor in lone.items() if name not in others)
+
+
+__all__ = ["DataSymbols"]
