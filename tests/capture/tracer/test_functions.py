@@ -68,9 +68,9 @@ def test_memory_of_a_buffer() -> None:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda x: x.sum().item(),
+        lambda x: int(x.sum()),
         lambda x: 2 if x.sum() > 0 else 3,
-        lambda x: x[x > 0].shape[0],
+        lambda x: 2 if x[x > 0].shape[0] == 3 else 3,
         lambda x: x.numpy()[0],
     ],
     ids=["item", "branch", "selection", "numpy"],

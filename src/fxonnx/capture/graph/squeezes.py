@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from fxonnx.capture.graph.checks import ONE_LEFT
 
@@ -62,7 +61,11 @@ def _is_one(size: Any) -> bool:
 
 def _may_be_one(size: Any) -> bool:
     """Whether a size comes from data and may be 1."""
-    return isinstance(size, torch.SymInt) and not size.node.has_hint() and not statically_known_true(size != 1)
+    if not isinstance(size, torch.SymInt) or size.node.has_hint():
+        return False
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # which loads sympy
+
+    return not statically_known_true(size != 1)
 
 
 def _takes_either_rank(node: fx.Node) -> bool:

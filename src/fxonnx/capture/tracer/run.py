@@ -24,6 +24,7 @@ from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.graph.reshapes import reshapes
+from fxonnx.capture.graph.squeezes import keep_squeezes
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
@@ -246,6 +247,8 @@ def program_of(run: Run, signature: Signature) -> Program:
     reshaped = reshapes(graph, run.inputs, locator)
     mutations = make_functional(graph, locator, keep_checks=True)
     _refuse_borrowed(borrowed, mutations)
+    if run.guard_log.data:
+        keep_squeezes(graph)
     outputs = _replaced_states(run, mutations)
     count = len(outputs) - len(signature.effects.names)
     weights = _used_weights(run, mutations)

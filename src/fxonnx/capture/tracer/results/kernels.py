@@ -1,6 +1,6 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
-step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two; to pick a row they load sympy; of a copy they
-decide whether it is empty.
+step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
+to pick a row they load sympy; of a copy they decide whether it is empty.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """

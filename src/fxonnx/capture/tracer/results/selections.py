@@ -151,8 +151,8 @@ class Selections:
     def unique_dim(
         self, x: Any, dim: int, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
     ) -> Any:  # fmt: skip
-        """The same of the slices along an axis."""
-        return self._distinct(x, _shape(x)[dim], dim % x.dim(), return_inverse, return_counts)
+        """The same of the slices along an axis, all of it whether it is asked for or not."""
+        return self._distinct(x, _shape(x)[dim], dim % x.dim(), True, True)
 
     def unique_consecutive(
         self, x: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
