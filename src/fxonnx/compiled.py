@@ -97,9 +97,10 @@ class Compiled:
 
     def _description(self) -> str:
         """What the file takes for granted, in words: viewers show it first. Empty where all sizes are fixed."""
+        said = [f"Holds for {self._known()}."] if self.program.known else []
         if not self.limits.sources:
-            return ""
-        said = [f"Made for {' and '.join(sorted(self.limits.sources))} of 2 or more."]
+            return " ".join(said)
+        said += [f"Made for {' and '.join(sorted(self.limits.sources))} of 2 or more."]
         said += [f"Holds for {self.limits}."] if str(self.limits) else []
         decided = "; ".join(map(str, self.program.zero_one_assumptions))
         said += [f"Captured with {decided}: with a size of 1 the model may take another way."] if decided else []
@@ -107,9 +108,14 @@ class Compiled:
         said += [f"Holds for {', '.join(held)} as well."] if held else []
         return " ".join(said)
 
+    def _known(self) -> str:
+        """The weights of which forward made plain numbers, with their values."""
+        return "; ".join(map(str, self.program.known))
+
     def _metadata(self) -> dict[str, str]:
         """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
         said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.zero_one_assumptions))}
+        said |= {"known": self._known()}
         said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(self.program.checks)}
         return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
@@ -156,6 +162,7 @@ class Compiled:
         lines = [f"{self.target}, {weights / 1e6:,.1f} MB of weights"]
         lines += [f"  {name}: {value.type}" for name, value in zip(names, values, strict=True)]
         lines += [f"  holds for {self.limits}"] if str(self.limits) else []
+        lines += [f"  holds for {self._known()}"] if self.program.known else []
         assumed = "; ".join(map(str, self.program.zero_one_assumptions))
         lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
         lines += [f"  {sentence}" for sentence in self.program.frozen]

@@ -133,7 +133,7 @@ class _Build:
     def __call__(self, program: Program, examples: Sequence[Any] = (), captured: float = 0.0) -> Compiled:
         """A program, compiled; `captured` says in how many seconds it was captured."""
         start = perf_counter()
-        versions = Versions(self.model, program.weights.values())
+        versions = Versions(self.model, [*program.weights.values(), *(each.weight for each in program.known)])
         with ONE_AT_A_TIME, (found := AsFound()), found:  # decompositions are recorded
             program, graph = _lower(program, self.registry, self.target, self.output_names)
         lowered = Stage("lower", graph, perf_counter() - start, "lowered")

@@ -20,7 +20,7 @@ TRACER = [
     {"torch_private", "locations", "sizes"},
     {"size_functions", "fake_inputs"},
     {"functions"},
-    {"results"},
+    {"known", "results"},
     {"record"},
     {"retrace", "replay"},
     {"run"},

@@ -69,6 +69,21 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownWeight:
+    """A weight of which forward made plain numbers, truths or text: what is captured holds for its `value`.
+
+    Prints as that: "sigma = 2.0", "flag = [0, 1]".
+    """
+
+    weight: Weight
+    value: str
+    location: Location
+
+    def __str__(self) -> str:
+        return f"{self.weight.key} = {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """A buffer that the model changes: `node` is its value before a call, `result` its value after."""
 
@@ -113,7 +128,8 @@ class Program:
     for all sizes from 2 up, and about which `variant` knows more. `strategy` tells who captured, and `fallback` why
     torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
     location)` records a function of the graph's fake values. `checks` are the model's own of its data. `reshapes`
-    change the shapes of inputs, in this order, once a call has written what it writes.
+    change the shapes of inputs, in this order, once a call has written what it writes. `known` are the weights whose
+    value decided what was captured.
     """
 
     graph: fx.Graph
@@ -135,6 +151,7 @@ class Program:
     attempts: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     reshapes: tuple[Reshape, ...] = ()
+    known: tuple[KnownWeight, ...] = ()
     strategy: str = "export"
     fallback: str = ""
     zero_one: SmallSizes | None = None

@@ -52,19 +52,6 @@ def test_what_cannot_be_recorded_is_refused_with_its_line_and_not_left_to_torch_
     assert caught.value.cure
 
 
-def test_memory_of_a_buffer() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("table", torch.ones(8))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x * float(self.table.numpy().sum())
-
-    with pytest.raises(errors.CaptureRefused, match="read, by numpy"):
-        capture(Model(), (X,))
-
-
 @pytest.mark.parametrize(
     "read",
     [

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -20,18 +21,20 @@ from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
+from fxonnx.capture.tracer.torch_private import eager
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
-_READS = frozenset(
-    {
-        torch.Tensor.numpy,
-        torch.Tensor.__array__,
-        torch.Tensor.__dlpack__,
-        torch.Tensor.data_ptr,
-    }
-)
+_TENSOR = torch.Tensor
+_MEMORIES = frozenset({_TENSOR.numpy, _TENSOR.__array__, _TENSOR.__dlpack__})
+_READS = _MEMORIES | {_TENSOR.data_ptr}
+_VALUES = _MEMORIES | frozenset({
+    _TENSOR.item, _TENSOR.tolist, _TENSOR.__bool__, _TENSOR.__int__, _TENSOR.__float__, _TENSOR.__complex__,
+    _TENSOR.__index__, _TENSOR.is_nonzero, torch.is_nonzero, torch._assert,
+})  # fmt: skip
+"""What asks for what a tensor holds."""
 _TEXTS = frozenset({torch.Tensor.__repr__, torch.Tensor.__format__})
+Known: TypeAlias = "Callable[[torch.Tensor], torch.Tensor | None]"
 _DATA: Any = torch.Tensor.data
 
 
@@ -46,9 +49,11 @@ class Refusals:
     met: list[BaseException] = field(default_factory=list)
     final: bool = False
 
-    def __call__(self, what: str, *, cause: str, cure: str, final: bool = False) -> CaptureRefused:
-        """The error for what is met here; noted."""
-        error = CaptureRefused(what, cause=cause, cure=cure, location=self.locate())
+    def __call__(
+        self, what: str, *, cause: str, cure: str, final: bool = False, location: Location | None = None
+    ) -> CaptureRefused:
+        """The error for what is met here, or at another place; noted."""
+        error = CaptureRefused(what, cause=cause, cure=cure, location=location or self.locate())
         self.met.append(error)
         self.final |= final
         return error
@@ -83,11 +88,12 @@ def unseeded(refuse: Refusals) -> Iterator[None]:
 
 
 class FunctionMode(TorchFunctionMode):
-    """Stands before every torch function while a model runs. `check` records what the model checks of its data."""
+    """Stands before every torch function while a model runs. `check` records what the model checks of its data, `known`
+    is what a tensor holds, where that can be told."""
 
-    def __init__(self, refuse: Refusals, guard_log: GuardLog, check: Record) -> None:
+    def __init__(self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known) -> None:
         super().__init__()
-        self._refuse, self._guard_log, self._check = refuse, guard_log, check
+        self._refuse, self._guard_log, self._check, self._known = refuse, guard_log, check, known
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
@@ -105,7 +111,12 @@ class FunctionMode(TorchFunctionMode):
                 cure="write x.copy_(…) instead",
                 final=True,
             )
-        if func in _TEXTS and not is_said():
+        is_text = func in _TEXTS and not is_said()
+        if is_text or func in _VALUES:
+            value = self._known(args[0]) if args and isinstance(args[0], _TENSOR) else None
+            if value is not None:
+                return _answered(func, value, args, kwargs or {})
+        if is_text:
             raise self._refuse(
                 "a tensor is made text of",
                 cause="while a model is captured tensors have shapes and no contents",
@@ -120,6 +131,8 @@ class FunctionMode(TorchFunctionMode):
                 "__init__",
                 final=True,
             )
+        if func is _TENSOR.tolist:
+            return _listed(args[0])
         checked = answer(func, args, self._check)
         return func(*args, **(kwargs or {})) if checked is NotImplemented else checked
 
@@ -130,3 +143,18 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             self._guard_log.op = before
+
+
+def _answered(func: Any, value: torch.Tensor, args: Any, kwargs: Any) -> Any:
+    """What a function that asks for a tensor's value gives; memory as a copy that nobody writes to."""
+    with eager():
+        value = value.detach().clone() if func in _MEMORIES else value.detach()
+        result = func(value, *args[1:], **kwargs)
+    if isinstance(result, np.ndarray):
+        result.flags.writeable = False
+    return result
+
+
+def _listed(tensor: torch.Tensor) -> Any:
+    """tolist(), each number asked for: torch would read a weight's memory, which no call tells of."""
+    return tensor.item() if not tensor.dim() else [_listed(each) for each in tensor.unbind()]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.dense import not_dense
 from fxonnx.capture.graph.checks import ASSERTION
@@ -19,6 +20,7 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.locations import said
+from fxonnx.capture.tracer.known import KnownValues, asks_for_values
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
@@ -69,6 +71,7 @@ class Tape:
     autocast: list[tuple[fx.Node, torch.dtype]] = field(default_factory=list)
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
+    values: KnownValues = field(init=False)
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
     _returning: dict[int, list[fx.Node]] = field(default_factory=dict)  # id of a fake tensor -> nodes that return it
     _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
@@ -81,6 +84,7 @@ class Tape:
     def __post_init__(self) -> None:
         self.sizes = self.sizes or SizeNodes(self.graph, self.cache.guard_log)
         self.cache.guard_log.must_hold = self.must_hold
+        self.values = KnownValues(self.refuse)
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
@@ -89,6 +93,8 @@ class Tape:
             func = _LITERAL_COPY  # the code makes the tensor anew at each call: what is written to it is gone then
         args = tuple(map(self.read, args))
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
+        if asks_for_values(func) and (answer := self._answer(func, args, kwargs)) is not None:
+            return answer
         if torch.Tag.inplace_view in getattr(func, "tags", ()):
             self._keep_layout(args[0])
         result = self._result(func, args, kwargs)
@@ -104,11 +110,21 @@ class Tape:
         node.meta = self.place()
         node.meta["val"] = result
         self._note(node, result)
+        self.values.add_call(node)
         if is_borrowed:
             self.borrowed[node.args[0]] = node
         if torch.is_autocast_enabled("cpu"):
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))
         return result
+
+    def known(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """What a tensor of the model holds now, to be read only; None where that hangs on inputs, states or chance."""
+        return self.values.value(self._node(self.read(tensor)))
+
+    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What a call that asks for values returns where these are known, a tensor as a constant; or None."""
+        answer = self.values(func, self.operand(args), {name: self.operand(value) for name, value in kwargs.items()})
+        return pytree.tree_map_only(torch.Tensor, lambda each: self.call(_LITERAL_COPY, (each,), {}), answer)
 
     def _result(self, func: Any, args: Any, kwargs: Any) -> Any:
         try:
@@ -155,7 +171,9 @@ class Tape:
         self._refuse_not_dense(tensor, f"the weight {key}")
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
-        self.weights[self.placeholder(key, fake)] = Weight(key, tensor)
+        node = self.placeholder(key, fake)
+        weight = self.weights[node] = Weight(key, tensor)
+        self.values.add_weight(node, weight)
         return fake
 
     def _refuse_not_dense(self, tensor: torch.Tensor, name: str) -> None:

@@ -136,7 +136,7 @@ class Run:
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
             unseeded(self.tape.refuse), Recorder(self.tape),
-            FunctionMode(self.tape.refuse, self.guard_log, self.tape.check), ByteMasks(),
+            FunctionMode(self.tape.refuse, self.guard_log, self.tape.check, self.tape.known), ByteMasks(),
         )  # fmt: skip
         with ExitStack() as stack:
             for each in surroundings:
@@ -152,6 +152,7 @@ class Run:
         for key, before, after, _ in self.changes.tensors:
             if id(after) in states and not self._is_itself(before, after):
                 self._check_state(key, self.tape.read(before), after)
+                self.tape.values.lose(storage(self.tape.read(before)))
                 self.states.append((key, before, after))
 
     def _states(self) -> set[int]:
@@ -275,6 +276,7 @@ def program_of(run: Run, signature: Signature) -> Program:
         retrace=_retrace(run),
         checks=checks_of(graph, locator),
         reshapes=reshaped,
+        known=run.tape.values.said(),
         strategy="trace",
     )
 

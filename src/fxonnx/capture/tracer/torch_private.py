@@ -176,6 +176,16 @@ def plain_of(fake: FakeTensor) -> torch.Tensor:
 
 
 @contextmanager
+def eager() -> Iterator[None]:
+    """Calls of real tensors past all modes, while a model runs under them."""
+    with (
+        no_dispatch(), no_python_dispatcher(), torch._C.DisableTorchFunction(), torch.inference_mode(False),
+        torch.no_grad(),
+    ):  # fmt: skip
+        yield
+
+
+@contextmanager
 def as_exporting() -> Iterator[None]:
     """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes.
 
@@ -213,6 +223,7 @@ __all__ = [
     "OneThread",
     "UnsupportedOperatorException",
     "as_exporting",
+    "eager",
     "enable_python_dispatcher",
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",

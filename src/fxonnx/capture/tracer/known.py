@@ -1,0 +1,268 @@
+"""What hangs on no input, on no state, on nothing that is drawn and on no size that varies has a value: Python may ask
+for it while a model runs on fake tensors.
+
+    stride = torch.tensor([8.0, 16.0]); int(stride[1])        16
+    if self.fake_quant_enabled[0] == 1:                       as the buffer holds it; forward must not write to it
+    if (x > 0).any():                                         unknown
+
+Which nodes of a tape are known is told while it grows, by the memory that they read; a value is computed when somebody
+asks, by the calls that it needs, once each and in the tape's order where they write.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from math import inf
+from typing import Any
+
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from fxonnx.capture.graph.functional_form import is_mutable, written_arguments
+from fxonnx.capture.graph.running_statistics import updated_statistics
+from fxonnx.capture.graph.views import argument, storage
+from fxonnx.capture.program import LIFTED, KnownWeight, Weight
+from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.torch_private import eager
+
+_DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_dropout"})
+_EXCHANGES = frozenset({"set_", "resize_", "resize_as_"})  # of the memory behind a tensor
+
+_SAID = 8  # elements
+
+_OF_METADATA = {
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like"), 0),
+    **dict.fromkeys(("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"), 0),
+    **dict.fromkeys(("type_as", "expand_as", "view_as", "reshape_as"), 1),
+}
+"""op -> the argument of which it reads dtype and sizes only"""
+
+
+@dataclass(slots=True, eq=False)
+class KnownValues:
+    """The values of one tape's nodes, as far as they are known and asked for.
+
+    `reads` are the weights that a value was computed of, each with the line that asked first.
+    """
+
+    refuse: Refusals
+    reads: dict[fx.Node, KnownWeight] = field(default_factory=dict)
+    _weights: dict[fx.Node, Weight] = field(default_factory=dict)
+    _owned: dict[int, list[fx.Node]] = field(default_factory=dict)  # memory -> the weights in it
+    _positions: dict[fx.Node, int] = field(default_factory=dict)  # call that is known -> its place on the tape
+    _autocast: dict[fx.Node, torch.dtype] = field(default_factory=dict)
+    _unknown: set[int] = field(default_factory=set)  # memories that something unknown was written to
+    _written: set[int] = field(default_factory=set)  # memories that something known was written to
+    _accesses: dict[int, list[fx.Node]] = field(default_factory=dict)  # memory -> the calls over it, views too
+    _done: dict[int, int] = field(default_factory=dict)  # memory -> how many of those have been made
+    _values: dict[fx.Node, Any] = field(default_factory=dict)
+
+    # ── as the tape grows ──
+
+    def add_weight(self, node: fx.Node, weight: Weight) -> None:
+        """A weight's placeholder: known if it is at hand."""
+        if weight.tensor.device.type == "meta" or type(weight.tensor) not in (torch.Tensor, torch.nn.Parameter):
+            return
+        self._weights[node] = weight
+        self._owned.setdefault(storage(node.meta["val"]), []).append(node)
+
+    def add_call(self, node: fx.Node) -> None:
+        """A call, which is known if it reads what is known, and which makes what it writes to known or unknown."""
+        written = {storage(each.meta["val"]) for each in _written_by(node)}
+        if not self._is_known_call(node) or not written.isdisjoint(self._owned):
+            for memory in written:
+                self.lose(memory)
+            return
+        self._positions[node] = len(self._positions)
+        if torch.is_autocast_enabled("cpu"):
+            self._autocast[node] = torch.get_autocast_dtype("cpu")
+        self._written |= written
+        for memory in _memories(node, *_read_by(node)):
+            self._accesses.setdefault(memory, []).append(node)
+
+    def lose(self, memory: int) -> None:
+        """What is in a memory is not known from here on.
+
+        Raises CaptureRefused where a value was taken from it before: that holds at one call, and not at the next.
+        """
+        self._unknown.add(memory)
+        read = next((self.reads[each] for each in self._owned.get(memory, ()) if each in self.reads), None)
+        if read is None:
+            return
+        raise self.refuse(
+            f"forward asks for the value of {read.weight.key}, and writes to it",
+            cause="Python decides by what it holds now, and a file does the same at each call",
+            cure="bring the model into the state in which it is used before it is compiled (call it once); or choose "
+            "with torch.where or torch.cond",
+            location=read.location,
+        )
+
+    def said(self) -> tuple[KnownWeight, ...]:
+        """The weights that values were computed of, in the model's words; without constants of its code."""
+        return tuple(read for read in self.reads.values() if LIFTED not in read.weight.key)
+
+    def _is_known_call(self, node: fx.Node) -> bool:
+        return all(map(self._is_known, _read_by(node))) and _is_determined(node)
+
+    def _is_known(self, node: fx.Node) -> bool:
+        source = _source(node)
+        if source not in self._positions and source not in self._weights:
+            return False
+        return not self._unknown or storage(node.meta["val"]) not in self._unknown
+
+    # ── a question ──
+
+    def value(self, node: fx.Node) -> torch.Tensor | None:
+        """What a tensor holds now, in memory that is the tape's; None where it is not known."""
+        if not self._is_known(node):
+            return None
+        calls, weights = self._needed(node)
+        self._make(calls)
+        for each in weights:
+            if each not in self.reads:
+                weight = self._weights[each]
+                self.reads[each] = KnownWeight(weight, _text(weight.tensor), self.refuse.locate())
+        return self._value(node)
+
+    def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a call returns for real where all nodes among its arguments are known; None where one is not."""
+        nodes = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, fx.Node)]
+        if not all(map(self._is_known, nodes)):
+            return None
+        values = {node: self.value(node) for node in nodes}
+        with eager():
+            given, named = fx.map_arg((args, kwargs), values.__getitem__)
+            return func(*given, **named)
+
+    def _needed(self, node: fx.Node) -> tuple[set[fx.Node], list[fx.Node]]:
+        """The calls still to be made for what a tensor holds now, and the weights that they read.
+
+        Where a memory is written to, all that reads it before comes first.
+        """
+        calls, weights = set[fx.Node](), list[fx.Node]()
+        waiting = [_source(node), *self._waiting(storage(node.meta["val"]), inf)]
+        while waiting:
+            each = waiting.pop()
+            if each in self._weights:
+                weights.append(each)
+            elif each not in calls and each not in self._values:
+                calls.add(each)
+                reads = _read_by(each)
+                waiting.extend(map(_source, reads))
+                for memory in _memories(each, *reads):
+                    waiting.extend(self._waiting(memory, self._positions[each]))
+        return calls, weights
+
+    def _waiting(self, memory: int, end: float) -> Iterator[fx.Node]:
+        """The calls over a memory up to a place on the tape that have not been made; none where nothing is written."""
+        if memory not in self._written:
+            return
+        calls, done = self._accesses[memory], self._done.get(memory, 0)
+        while done < len(calls) and self._positions[calls[done]] < end:
+            yield calls[done]
+            done += 1
+        self._done[memory] = max(done, self._done.get(memory, 0))
+
+    def _make(self, calls: Iterable[fx.Node]) -> None:
+        """Make calls, on the real weights; they write to none of them."""
+        with eager():
+            for each in sorted(calls, key=self._positions.__getitem__):
+                dtype = self._autocast.get(each)
+                with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None, cache_enabled=False):
+                    self._values[each] = self._result(each)
+
+    def _result(self, node: fx.Node) -> Any:
+        args = list(node.args)
+        place = _place_of_metadata(node)
+        if place is not None:
+            args[place] = _like(node.args[place].meta["val"])
+        args, kwargs = fx.map_arg((args, node.kwargs), self._value)
+        return node.target(*args, **kwargs)
+
+    def _value(self, node: fx.Node) -> Any:
+        if node in self._weights:
+            return self._weights[node].tensor
+        source = _source(node)
+        return self._values[node] if source is node else self._values[source][node.args[1]]
+
+
+def _text(tensor: torch.Tensor) -> str:
+    """What a weight holds, to be read; of a large one, that it is not another."""
+    with eager():
+        return str(tensor.tolist()) if tensor.numel() <= _SAID else "what it was"
+
+
+def _source(node: fx.Node) -> fx.Node:
+    """The call that returns a tensor, alone or among others."""
+    return node.args[0] if node.target is operator.getitem else node
+
+
+def _place_of_metadata(node: fx.Node) -> int | None:
+    """The argument of which a call reads dtype and sizes only, where those do not vary."""
+    place = _OF_METADATA.get(_name(node.target))
+    return place if place is not None and place < len(node.args) else None
+
+
+def _read_by(node: fx.Node) -> list[fx.Node]:
+    """The nodes whose values a call reads."""
+    if (place := _place_of_metadata(node)) is None:
+        return node.all_input_nodes
+    rest = [each for at, each in enumerate(node.args) if at != place]
+    return [each for each in pytree.tree_leaves((rest, node.kwargs)) if isinstance(each, fx.Node)]
+
+
+def _written_by(node: fx.Node) -> list[fx.Node]:
+    """The nodes whose memory a call writes to, or exchanges."""
+    if not is_mutable(node.target):
+        return updated_statistics(node)
+    places = (node.kwargs.get(name, node.args[at] if at < len(node.args) else None)
+              for at, name in written_arguments(node.target))  # fmt: skip
+    return [each for each in pytree.tree_leaves(list(places)) if isinstance(each, fx.Node)]
+
+
+def _memories(*nodes: fx.Node) -> set[int]:
+    leaves = pytree.tree_leaves([node.meta.get("val") for node in nodes])
+    return {storage(each) for each in leaves if isinstance(each, torch.Tensor)}
+
+
+def _is_determined(node: fx.Node) -> bool:
+    """Whether what a call returns hangs on what it reads alone, and has sizes that do not vary."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or _name(target) in _EXCHANGES:
+        return False
+    if torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(node):
+        return False
+    return all(_is_plain(each) for each in pytree.tree_leaves(node.meta["val"]))
+
+
+def _is_idle_dropout(node: fx.Node) -> bool:
+    return _name(node.target) in _DROPOUTS and argument(node, "train") is False
+
+
+def _is_plain(result: Any) -> bool:
+    return isinstance(result, torch.Tensor) and not result._has_symbolic_sizes_strides
+
+
+def _like(fake: Any) -> torch.Tensor:
+    """A tensor of which nobody reads more than the metadata; without elements where their number varies."""
+    shape, strides = ((0,), (1,)) if fake._has_symbolic_sizes_strides else (fake.shape, fake.stride())
+    return torch.empty_strided(shape, strides, dtype=fake.dtype, device=fake.device)
+
+
+@cache
+def _name(target: Any) -> str:
+    return target.overloadpacket.__name__ if isinstance(target, torch._ops.OpOverload) else ""
+
+
+@cache
+def asks_for_values(func: Any) -> bool:
+    """Whether what a call returns cannot be told without the values of its arguments: a number, a truth, a size."""
+    tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+    return func is torch.ops.aten.is_nonzero.default or not tags.isdisjoint(getattr(func, "tags", ()))
+
+
+__all__ = ["KnownValues", "asks_for_values"]

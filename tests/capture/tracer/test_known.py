@@ -1,0 +1,228 @@
+"""What hangs on no input is known: numbers, truths and text of it are those of eager, and nothing else is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.capture.interpret import run
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx import errors
+from fxonnx.capture import capture
+
+X = torch.arange(12.0).reshape(4, 3)
+
+
+class Model(nn.Module):
+    """Weights of all kinds, and a forward that is given."""
+
+    def __init__(self, forward: Callable[[Model, Tensor], Any]) -> None:
+        super().__init__()
+        self.body = forward
+        self.sigma = nn.Parameter(torch.tensor(2.0))
+        self.register_buffer("flag", torch.tensor([0, 1]))
+        self.register_buffer("initted", torch.tensor(True))
+        self.register_buffer("table", torch.arange(6.0).reshape(2, 3))
+        self.register_buffer("mask", torch.tensor([True, False, True]))
+        self.register_buffer("count", torch.tensor(3))
+        self.stride = torch.tensor([8.0, 16.0])
+        self.shape = torch.tensor([3, -1])
+
+    def forward(self, x: Tensor) -> Any:
+        return self.body(self, x)
+
+
+def filled_by_rows(self: Model, x: Tensor) -> Tensor:
+    table = torch.empty(3, 2)
+    for row in range(3):
+        table[row] = row
+    first = table.sum()
+    table[0].add_(self.sigma)
+    return x * float(first) + table.sum().item()
+
+
+def asked_in_reverse(self: Model, x: Tensor) -> Tensor:
+    table, sums = torch.zeros(4), []
+    for at in range(4):
+        sums.append(table.sum())
+        table[at] = at + 1
+    return x + sum(factor * float(each) for factor, each in enumerate(reversed(sums), start=1))
+
+
+def read_before_something_unknown_is_written(self: Model, x: Tensor) -> Tensor:
+    table = torch.ones(3)
+    before = table * 2
+    table[0] = x[0, 0]
+    return x * before.sum().item() + table
+
+
+def compared(self: Model, x: Tensor) -> Tensor:
+    if torch.equal(self.flag, torch.tensor([0, 1])) and torch.allclose(self.stride, 2 * self.stride / 2):
+        x = x + 1
+    if 1 in self.flag and self.flag.any() and not self.flag.all():
+        x = x * 3
+    return x if max(self.stride) > min(self.stride) else -x
+
+
+def selected(self: Model, x: Tensor) -> Tensor:
+    rows = torch.nonzero(self.mask).squeeze(1)
+    return x[:, rows] * len(rows) + self.table[self.table > 2].sum() + torch.unique(self.flag).numel()
+
+
+def under_autocast(self: Model, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        product = self.table @ self.table.T
+        return x * float(product[1, 1]) + (product.dtype is torch.bfloat16)
+
+
+def said(self: Model, x: Tensor) -> Tensor:
+    return x * len(f"{self.stride}") + len(str(self.sigma.item()))
+
+
+KNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
+    "literal": lambda self, x: x * float(torch.tensor([3.0, 4.0])[1]),
+    "flag": lambda self, x: x * 2 if self.flag[1] == 1 and self.initted else x,
+    "parameter as a size": lambda self, x: nn.functional.pad(x, (0, int(self.sigma))),
+    "item": lambda self, x: x * self.sigma.item() + self.count.item(),
+    "index": lambda self, x: x[: self.count, self.count - 1],
+    "range": lambda self, x: sum((x * at for at in range(self.count)), x),
+    "list": lambda self, x: x * self.stride.tolist()[1] + sum(self.table.tolist()[1]),
+    "list of a literal": lambda self, x: x * torch.linspace(0, 1, 5).tolist()[3],
+    "list comprehension": lambda self, x: x * [each.item() for each in torch.linspace(0, 0.1, 4)][-1],
+    "shape": lambda self, x: x.reshape(tuple(self.shape)),
+    "torch.Size": lambda self, x: x.reshape(torch.Size(self.shape.tolist())),
+    "fill": lambda self, x: sum((x + x.new_full((x.shape[1],), each) for each in self.stride), x),
+    "numpy": lambda self, x: x * float(self.table.numpy().sum()) + float(np.asarray(self.stride)[0]),
+    "math": lambda self, x: x * math.sqrt(self.stride[0]) + round(float(self.stride.mean())),
+    "complex": lambda self, x: x * abs(complex(torch.tensor(3 + 4j))),
+    "norm": lambda self, x: x / self.table.norm().item(),
+    "assert": lambda self, x: torch._assert(self.initted, "first") or x * 2,
+    "zeros like a static size": lambda self, x: x * (1 + torch.zeros_like(x[0]).sum().item()),
+    "dtype of an input": lambda self, x: x * self.flag.type_as(x)[1].item(),
+    "dropout": lambda self, x: x * nn.functional.dropout(self.table, 0.5, training=False).sum().item(),
+    "by rows": filled_by_rows,
+    "in reverse": asked_in_reverse,
+    "read before": read_before_something_unknown_is_written,
+    "compared": compared,
+    "selected": selected,
+    "autocast": under_autocast,
+    "text": said,
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_known_value_is_that_of_eager(name: str) -> None:
+    model = Model(KNOWN[name])
+    program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    for rows in (4, 2, 7):
+        x = torch.rand(rows, 3)
+        torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+def written_later(self: Model, x: Tensor) -> Tensor:
+    if not self.initted:
+        return x
+    self.initted.fill_(False)
+    return x * 2
+
+
+def written_before(self: Model, x: Tensor) -> Tensor:
+    self.count.add_(1)
+    return x * self.count.item()
+
+
+def replaced(self: Model, x: Tensor) -> Tensor:
+    self.count, before = self.count + 1, self.count.item()
+    return x * before
+
+
+def written_through_a_view(self: Model, x: Tensor) -> Tensor:
+    table = torch.zeros(3)
+    table[1:].copy_(x[0, 1:])
+    return x * table[2].item()
+
+
+UNKNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
+    "input": lambda self, x: x * x.sum().item(),
+    "input in a list": lambda self, x: x * x.tolist()[0][0],
+    "drawn": lambda self, x: x * torch.rand(()).item(),
+    "size that varies": lambda self, x: x * torch.arange(x.shape[0]).sum().item(),
+    "written later": written_later,
+    "written before": written_before,
+    "replaced": replaced,
+    "through a view": written_through_a_view,
+    "state in a list": lambda self, x: self.flag.add_(1) * 0 + x[:, :2] * self.flag.tolist()[0],
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_hangs_on_an_input_a_state_or_chance_is_not_known(name: str) -> None:
+    with pytest.raises(errors.Error) as caught:
+        capture(Model(UNKNOWN[name]), (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    assert caught.value.locations[0].file == __file__
+
+
+def test_a_flag_that_forward_sets_is_refused_where_it_is_asked() -> None:
+    with pytest.raises(errors.CaptureRefused, match="asks for the value of initted, and writes to it") as caught:
+        capture(Model(written_later), (X,), strategy="trace")
+    assert caught.value.locations[0].code == "if not self.initted:"
+
+
+def test_the_model_raises_by_a_known_value() -> None:
+    def forward(self: Model, x: Tensor) -> Tensor:
+        assert self.flag.all(), "not all"
+        return x
+
+    with pytest.raises(errors.ModelRaised, match="not all"):
+        capture(Model(forward), (X,), strategy="trace")
+
+
+def test_a_value_is_computed_once() -> None:
+    calls = []
+
+    @torch.library.custom_op("fxonnx_known::counted", mutates_args=())
+    def counted(x: Tensor) -> Tensor:
+        calls.append(1)
+        return x.clone()
+
+    counted.register_fake(torch.empty_like)
+
+    def forward(self: Model, x: Tensor) -> Tensor:
+        table = torch.ops.fxonnx_known.counted(self.table)
+        return x * sum(each.item() for each in table.flatten())
+
+    capture(Model(forward), (X,))
+    assert len(calls) == 1
+
+
+def test_a_file_says_for_which_values_it_holds() -> None:
+    model = Model(KNOWN["flag"])
+    compiled = fxonnx.compile(model, (X,))
+    proto = compiled.model_proto()
+    assert {each.key: each.value for each in proto.metadata_props}["fxonnx.known"] == "flag = [0, 1]; initted = True"
+    assert "Holds for flag = [0, 1]; initted = True." in proto.doc_string
+    assert "holds for flag = [0, 1]; initted = True" in compiled.report()
+
+
+def test_a_value_that_changes_later_is_seen() -> None:
+    model = Model(KNOWN["item"])
+    compiled = fxonnx.compile(model, (X,))
+    torch.testing.assert_close(compiled(X), model(X))
+    model.count.add_(1)
+    with pytest.raises(errors.ModelChanged, match="count"):
+        compiled(X)
+
+
+def test_memory_that_is_asked_for_is_a_copy() -> None:
+    def forward(self: Model, x: Tensor) -> Tensor:
+        array = self.table.numpy()
+        assert not array.flags.writeable
+        return x * float(array[0, 1])
+
+    capture(Model(forward), (X,))
