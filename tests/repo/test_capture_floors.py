@@ -18,7 +18,7 @@ CAPTURE = [
 ]
 TRACER = [
     {"torch_private", "locations", "sizes"},
-    {"size_functions", "fake_inputs"},
+    {"size_functions", "fake_inputs", "known_forms"},
     {"functions"},
     {"known", "results"},
     {"record"},

@@ -85,6 +85,20 @@ def said(self: Model, x: Tensor) -> Tensor:
     return x * len(f"{self.stride}") + len(str(self.sigma.item()))
 
 
+def where_a_mask_is_known(self: Model, x: Tensor) -> Tensor:
+    kept = x[:, self.mask]
+    y = x.clone()
+    y[:, self.mask] = 0.0
+    values = self.table.masked_select(self.table > 1).expand(x.shape[0], 4)
+    return torch.cat((kept, y, x[..., torch.eye(3)[1] > 0], values), 1)
+
+
+def repeated(self: Model, x: Tensor) -> Any:
+    counts = torch.tensor([2, 0, 1])
+    parts = x.tensor_split(self.flag, dim=1)
+    return x.repeat_interleave(counts, dim=1), x.repeat_interleave(self.flag[1:] + 1, 1), *parts
+
+
 KNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
     "literal": lambda self, x: x * float(torch.tensor([3.0, 4.0])[1]),
     "flag": lambda self, x: x * 2 if self.flag[1] == 1 and self.initted else x,
@@ -111,6 +125,9 @@ KNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
     "read before": read_before_something_unknown_is_written,
     "compared": compared,
     "selected": selected,
+    "mask": where_a_mask_is_known,
+    "repeats": repeated,
+    "classes": lambda self, x: x * nn.functional.one_hot(self.flag + 1)[1, 2],
     "autocast": under_autocast,
     "text": said,
 }
@@ -123,6 +140,24 @@ def test_a_known_value_is_that_of_eager(name: str) -> None:
     for rows in (4, 2, 7):
         x = torch.rand(rows, 3)
         torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+@pytest.mark.parametrize("quantizes", [False, True])
+@pytest.mark.parametrize("per_row", [False, True])
+def test_a_fake_quantization_that_observes_no_more(quantizes: bool, per_row: bool) -> None:
+    off, on = torch.zeros(1, dtype=torch.int64), torch.tensor([int(quantizes)])
+    channels = 3 if per_row else 1
+    low, high = -torch.arange(1.0, channels + 1), torch.arange(2.0, channels + 2)
+    scale, zero = torch.ones(channels), torch.zeros(channels, dtype=torch.int32)
+    given = (low, high, scale, zero) if per_row else (low[0], high[0], scale, zero)
+    torch.fused_moving_avg_obs_fake_quant(X, off, torch.ones(1), *given, 0.1, 0, 255, 1, per_row)  # sets the scales
+
+    def model(x: Tensor) -> Tensor:
+        return torch.fused_moving_avg_obs_fake_quant(x, off, on, *given, 0.1, 0, 255, 1, per_row)
+
+    program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    x = torch.rand(7, 3)
+    torch.testing.assert_close(run(program, (x,))[0], model(x))
 
 
 def written_later(self: Model, x: Tensor) -> Tensor:

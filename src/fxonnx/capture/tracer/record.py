@@ -21,6 +21,7 @@ from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.known import KnownValues, asks_for_values
+from fxonnx.capture.tracer.known_forms import KNOWN_FORMS
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
@@ -95,6 +96,8 @@ class Tape:
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
         if asks_for_values(func) and (answer := self._answer(func, args, kwargs)) is not None:
             return answer
+        if func in KNOWN_FORMS and (result := KNOWN_FORMS[func](self, *args, **kwargs)) is not NotImplemented:
+            return result
         if torch.Tag.inplace_view in getattr(func, "tags", ()):
             self._keep_layout(args[0])
         result = self._result(func, args, kwargs)

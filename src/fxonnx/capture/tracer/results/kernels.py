@@ -150,6 +150,11 @@ def _assume(comparison: Any) -> bool:
         guard_log.op = op
 
 
+def _like_the_first(x: Any, *others: Any) -> Any:
+    """A tensor like the first; torch has no meta kernel for it."""
+    return x.clone()
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.lstm.input: _recurrent(2),
     aten.gru.input: _recurrent(1),
@@ -160,4 +165,6 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.narrow.default: _narrow,
     aten.select.int: _select,
     aten.copy_.default: _copy,
+    aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,
+    aten.fake_quantize_per_channel_affine.default: _like_the_first,
 }

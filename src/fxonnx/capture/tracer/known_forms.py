@@ -1,0 +1,119 @@
+"""Calls that take sizes or ways from the values of an argument, in the form that they have where the value is known.
+
+    x[:, mask]                     x[:, rows], the rows where the mask is true
+    x.repeat_interleave(counts)    x.index_select(0, rows)
+    x.tensor_split(places)         x.tensor_split([2, 5])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from fxonnx.capture.tracer.torch_private import eager
+
+aten = torch.ops.aten
+
+
+class Recording(Protocol):
+    """What calls are recorded on."""
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """A call: its result, recorded."""
+
+    def known(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """What a tensor holds, or None."""
+
+
+def _index(tape: Recording, x: Any, indices: Any) -> Any:
+    """Masks as the positions where they are true."""
+    found: list[Any] = []
+    for each in indices:
+        is_mask = each is not None and each.dtype in (torch.bool, torch.uint8) and each.dim() > 0
+        if not is_mask or not _fits(each.shape, x.shape[len(found) :]) or tape.known(each) is None:
+            found.append(each)
+            continue
+        places = tape.call(aten.nonzero.default, (each,), {})
+        found.extend(tape.call(aten.select.int, (places, 1, axis), {}) for axis in range(each.dim()))
+    if len(found) == len(indices) and all(a is b for a, b in zip(found, indices, strict=True)):
+        return NotImplemented
+    return tape.call(aten.index.Tensor, (x, found), {})
+
+
+def _masked_select(tape: Recording, x: Any, mask: Any) -> Any:
+    is_whole = mask.dim() == x.dim() and _fits(mask.shape, x.shape)
+    return _index(tape, x, [mask]) if is_whole else NotImplemented
+
+
+def _repeat_interleave(tape: Recording, x: Any, repeats: Any, dim: int | None = None, output_size: Any = None) -> Any:
+    counts = _numbers(tape, repeats)
+    if counts is None:
+        return NotImplemented
+    if repeats.numel() == 1:
+        return tape.call(aten.repeat_interleave.self_int, (x, counts[0] if repeats.dim() else counts, dim), {})
+    flat = tape.call(aten.flatten.using_ints, (x,), {}) if dim is None else x
+    if not _fits(repeats.shape, [flat.shape[dim or 0]]):
+        return NotImplemented
+    rows = tape.call(aten.repeat_interleave.Tensor, (repeats,), {})
+    return tape.call(aten.index_select.default, (flat, dim or 0, rows), {})
+
+
+def _tensor_split(tape: Recording, x: Any, places: Any, dim: int = 0) -> Any:
+    known = _numbers(tape, places)
+    if known is None:
+        return NotImplemented
+    form = aten.tensor_split.indices if places.dim() else aten.tensor_split.sections
+    return tape.call(form, (x, known, dim), {})
+
+
+def _observed(tape: Recording, x: Any, *args: Any) -> Any:
+    """A fake quantization that observes no more, and whose scales are those of the range that it has seen."""
+    *state, averaging, quant_min, quant_max, axis = args[:10]
+    per_row = args[10] if len(args) > 10 else False
+    known = [tape.known(each) for each in state]
+    if any(each is None for each in known) or not _is_settled(known, x.dim(), args[6:], axis if per_row else None):
+        return NotImplemented
+    if _numbers(tape, state[1]) not in (1, [1]):
+        return tape.call(aten.alias.default, (x,), {})
+    form = aten.fake_quantize_per_channel_affine.default if per_row else _PER_TENSOR
+    return tape.call(form, (x, *state[4:], *((axis,) if per_row else ()), quant_min, quant_max), {})
+
+
+def _is_settled(state: list[Any], rank: int, options: Any, axis: int | None) -> bool:
+    """Whether a call writes to its state what is there: tried with an input that says nothing."""
+    with eager():
+        copies = [each.clone() for each in state]
+        sizes = [state[4].numel() if at == axis else 1 for at in range(rank)]
+        aten.fused_moving_avg_obs_fake_quant.default(torch.zeros(sizes), *copies, *options)
+        return not state[0].any() and all(map(torch.equal, copies, state))
+
+
+def _numbers(tape: Recording, tensor: Any) -> Any:
+    """What is in a tensor, as a list or a number; None where that is not known."""
+    known = tape.known(tensor)
+    if known is None:
+        return None
+    with eager():
+        return known.tolist()
+
+
+def _fits(sizes: Any, given: Any) -> bool:
+    """Whether sizes are those of the first axes, all of them plain."""
+    return len(sizes) <= len(given) and all(
+        isinstance(each, int) and isinstance(other, int) and each == other
+        for each, other in zip(sizes, given, strict=False)
+    )
+
+
+_PER_TENSOR = aten.fake_quantize_per_tensor_affine.tensor_qparams
+
+KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
+    aten.index.Tensor: _index,
+    aten.masked_select.default: _masked_select,
+    aten.repeat_interleave.self_Tensor: _repeat_interleave,
+    aten.tensor_split.tensor_indices_or_sections: _tensor_split,
+    aten.fused_moving_avg_obs_fake_quant.default: _observed,
+}
+"""op -> (tape, *arguments) -> its result, or NotImplemented where nothing is known"""
