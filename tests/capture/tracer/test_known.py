@@ -185,22 +185,40 @@ def written_through_a_view(self: Model, x: Tensor) -> Tensor:
 
 UNKNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
     "input": lambda self, x: x * x.sum().item(),
-    "input in a list": lambda self, x: x * x.tolist()[0][0],
-    "drawn": lambda self, x: x * torch.rand(()).item(),
+    "input in a list": lambda self, x: x * x[0].tolist()[0],
     "size that varies": lambda self, x: x * torch.arange(x.shape[0]).sum().item(),
-    "written later": written_later,
     "written before": written_before,
-    "replaced": replaced,
     "through a view": written_through_a_view,
     "state in a list": lambda self, x: self.flag.add_(1) * 0 + x[:, :2] * self.flag.tolist()[0],
 }
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_what_hangs_on_an_input_a_state_or_chance_is_not_known(name: str) -> None:
+def test_what_hangs_on_an_input_or_a_state_is_not_known(name: str) -> None:
+    model = Model(UNKNOWN[name])
+    try:
+        program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    except errors.Error as error:
+        assert error.locations[0].file == __file__
+        return
+    x = torch.rand(7, 3)
+    assert program.known == ()
+    torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+@pytest.mark.parametrize("forward", [written_later, replaced])
+def test_what_forward_writes_to_is_no_constant(forward: Callable[[Model, Tensor], Any]) -> None:
     with pytest.raises(errors.Error) as caught:
-        capture(Model(UNKNOWN[name]), (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+        capture(Model(forward), (X,), strategy="trace")
     assert caught.value.locations[0].file == __file__
+
+
+def test_what_is_drawn_is_not_known() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x * torch.rand(3).sum().item()
+
+    program = capture(model, (X,), strategy="trace")
+    assert any(node.target is torch.ops.aten.rand.default for node in program.graph.nodes)
 
 
 def test_a_flag_that_forward_sets_is_refused_where_it_is_asked() -> None:

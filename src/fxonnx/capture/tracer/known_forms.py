@@ -70,7 +70,7 @@ def _tensor_split(tape: Recording, x: Any, places: Any, dim: int = 0) -> Any:
 
 def _observed(tape: Recording, x: Any, *args: Any) -> Any:
     """A fake quantization that observes no more, and whose scales are those of the range that it has seen."""
-    *state, averaging, quant_min, quant_max, axis = args[:10]
+    *state, _, quant_min, quant_max, axis = args[:10]
     per_row = args[10] if len(args) > 10 else False
     known = [tape.known(each) for each in state]
     if any(each is None for each in known) or not _is_settled(known, x.dim(), args[6:], axis if per_row else None):

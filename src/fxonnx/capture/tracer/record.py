@@ -19,9 +19,9 @@ from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.functions import Refusals
-from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.known import KnownValues, asks_for_values
 from fxonnx.capture.tracer.known_forms import KNOWN_FORMS
+from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
