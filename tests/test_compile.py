@@ -184,7 +184,7 @@ def raises_inside(x: torch.Tensor) -> torch.Tensor:
 
 
 def branches_on_data(x: torch.Tensor) -> torch.Tensor:
-    return x + 1 if x.sum() > 0 else x - 1
+    return (x + 1,) if x.sum() > 0 else x - 1
 
 
 def freezes(x: torch.Tensor) -> torch.Tensor:

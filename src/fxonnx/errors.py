@@ -124,12 +124,14 @@ class ModelRaised(Error):
 
 
 class DataDependentControlFlow(Error):
-    """Python takes a decision that depends on the values in a tensor, so that one graph cannot hold both ways.
+    """Python takes a decision that depends on the values in a tensor, and one graph cannot hold all its ways.
 
-    Example: `if x.sum() > 0:`, `while residual > tolerance:`, `int(lengths.max())` used as a loop bound.
+    Example: `return (x, y) if x.sum() > 0 else x`, where the two ways return other structures; more ways than can be
+    followed; `int(lengths.max())` used as a loop bound.
 
-    What to do: say it in tensors, `torch.where(x.sum() > 0, a, b)`, or as `torch.cond` or `while_loop`. If the
-    decision is the same for every input you will serve, take it before compiling.
+    What to do: return the same structure and shapes both ways; or say it in tensors, `torch.where(x.sum() > 0, a, b)`,
+    or as `torch.cond` or `while_loop`. If the decision is the same for every input you will serve, take it before
+    compiling.
     """
 
     code = "FX004"

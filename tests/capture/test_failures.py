@@ -20,12 +20,6 @@ from fxonnx.capture.state.as_found import TALKATIVE
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
 
-def branches(x: Tensor) -> Tensor:
-    if x.sum() > 0:
-        return x
-    return -x
-
-
 def loops(x: Tensor) -> Tensor:
     for _ in range(int(x.max())):
         x = x + 1
@@ -47,7 +41,6 @@ def unguarded(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("model", "kind", "code"),
     [
-        (branches, errors.DataDependentControlFlow, "if x.sum() > 0:"),
         (loops, errors.DataDependentControlFlow, "for _ in range(int(x.max())):"),
         (numpy_inside, errors.CaptureRefused, "return torch.from_numpy(x.numpy())"),
         (wrong_shapes, errors.ModelRaised, "return x @ x"),

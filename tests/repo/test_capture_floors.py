@@ -18,12 +18,13 @@ CAPTURE = [
 ]
 TRACER = [
     {"torch_private", "locations", "sizes"},
-    {"size_functions", "fake_inputs", "known_forms"},
+    {"size_functions", "fake_inputs", "known_forms", "decisions"},
     {"functions"},
     {"known", "results"},
     {"record"},
     {"retrace", "replay"},
     {"run"},
+    {"paths"},
     {"earlier_call"},
     {"attempts"},
     {"strategy"},

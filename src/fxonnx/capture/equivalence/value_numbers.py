@@ -110,7 +110,6 @@ class NumberedGraph:
     written: frozenset[int] = frozenset()  # memories that something writes to
     _versions: dict[int, Number] = field(default_factory=dict)  # memory -> what was written to it last
     _drawn: Counter[Any] = field(default_factory=Counter)  # calls of random ops
-    _bodies: int = 0  # of higher-order ops
 
     def add(self, nodes: Iterable[fx.Node], name: str = "input") -> None:
         """Number further nodes; the n-th placeholder that is no weight is the same as that of other graphs."""
@@ -262,8 +261,7 @@ class NumberedGraph:
         """The body of a higher-order op, by what it returns for arguments of its own."""
         graph = getattr(node.graph.owning_module, str(node.target)).graph
         body = NumberedGraph(self.shared, {}, self.dim)
-        self._bodies += 1
-        body.add(graph.nodes, f"argument of body {self._bodies}")
+        body.add(graph.nodes, "argument of a body")
         self.numbers |= body.numbers
         return self.shared.intern(("body", body.of(graph.output_node().args)))
 

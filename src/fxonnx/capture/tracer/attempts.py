@@ -22,6 +22,7 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
+from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised
@@ -314,7 +315,7 @@ def _failures(done: Run) -> tuple[Failure, ...]:
     log = done.guard_log
     try:
         with Translating():
-            done()
+            carry_out(done)
     except Error as error:
         if not log.specializations:
             return (_failure(error, done),)

@@ -19,6 +19,7 @@ from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.graph.functional_form import is_mutable
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
+from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import FakeTensor
 from fxonnx.errors import Error
@@ -42,7 +43,7 @@ def recording_at(
     run = _whatever_was_before(example, ours, symbols) if is_after_a_call else None
     if run is None:
         run = Run.prepare(example, ours)
-        run()
+        carry_out(run)
     return run.recording(fixed)
 
 
@@ -69,7 +70,7 @@ def _after(factor: int, example: Example, symbols: SymbolTable, earlier: SymbolT
     run.earlier = Run.prepare(Example(example.flat, example.names, leaves, {}), SymbolTable())
     try:
         with Translating():
-            run()
+            carry_out(run)
     except Error:
         return None
     reads = (weight.tensor for node, weight in run.tape.weights.items() if node.users)

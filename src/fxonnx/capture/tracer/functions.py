@@ -18,6 +18,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.assertions import Record, answer
+from fxonnx.capture.tracer.decisions import NOT_ONE, condition_of
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
@@ -89,11 +90,14 @@ def unseeded(refuse: Refusals) -> Iterator[None]:
 
 class FunctionMode(TorchFunctionMode):
     """Stands before every torch function while a model runs. `check` records what the model checks of its data, `known`
-    is what a tensor holds, where that can be told."""
+    is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise."""
 
-    def __init__(self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known) -> None:
+    def __init__(
+        self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known, decide: Callable[[torch.Tensor], bool]
+    ) -> None:
         super().__init__()
-        self._refuse, self._guard_log, self._check, self._known = refuse, guard_log, check, known
+        self._refuse, self._guard_log, self._check = refuse, guard_log, check
+        self._known, self._decide = known, decide
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
@@ -134,7 +138,13 @@ class FunctionMode(TorchFunctionMode):
         if func is _TENSOR.tolist:
             return _listed(args[0])
         checked = answer(func, args, self._check)
-        return func(*args, **(kwargs or {})) if checked is NotImplemented else checked
+        if checked is not NotImplemented:
+            return checked
+        condition = condition_of(func, args, kwargs or {})
+        if condition is NOT_ONE:
+            return func(*args, **(kwargs or {}))
+        value = self._known(condition)
+        return self._decide(condition) if value is None else bool(value)
 
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""

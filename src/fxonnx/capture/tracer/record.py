@@ -18,6 +18,7 @@ from fxonnx.capture.graph.checks import ASSERTION
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
+from fxonnx.capture.tracer.decisions import decided
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.known import KnownValues, asks_for_values
 from fxonnx.capture.tracer.known_forms import KNOWN_FORMS
@@ -307,6 +308,14 @@ class Tape:
         """Record that the model raises, with this text, where a condition is false."""
         node = self.graph.call_function(ASSERTION, (self.operand(self.read(condition)), text))
         node.meta = {**self.place(), "val": None}
+
+    def mark(self, condition: Any, number: int) -> fx.Node:
+        """Record that Python goes on by the truth of a tensor, or of what is asked of sizes and numbers."""
+        is_tensor = isinstance(condition, torch.Tensor)
+        asked = self.operand(self.read(condition)) if is_tensor else self.truth(condition)
+        node = self.graph.call_function(decided, (asked, number))
+        node.meta = {**self.place(), "val": None}
+        return node
 
     # ── results ──
 

@@ -1,4 +1,4 @@
-"""Two calls of a model on one tape: whether the second does what the first did.
+"""Two calls of a model on one tape: whether the last does what the first did.
 
 What forward leaves in Python (a counter, a cache, a flag) is there at the next call, and not in a file. A cache that
 holds what would be computed again makes no difference; a counter does.
@@ -16,6 +16,7 @@ from fxonnx.capture.call.effects import Effects
 from fxonnx.capture.call.inputs import Flat
 from fxonnx.capture.call.tree import Tree
 from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers
+from fxonnx.capture.tracer.decisions import is_mark
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 
@@ -26,7 +27,7 @@ class _Call:
 
     before: tuple[fx.Node, ...]
     after: tuple[fx.Node, ...]
-    results: tuple[Any, ...]
+    results: tuple[Any, ...]  # and the conditions that it decides by
     returned: tuple[Tree, Effects]
 
 
@@ -40,16 +41,18 @@ class Replay:
     def call(self, flat: Flat, fakes: Sequence[Any]) -> None:
         """Call the model."""
         before = tuple(self._tape.graph.nodes)
-        results = tuple([self._tape.operand(self._tape.read(each)) for each in flat(*fakes)])
+        results = [self._tape.operand(self._tape.read(each)) for each in flat(*fakes)]
         returned = flat.returned.tree, flat.returned.effects
-        self._calls.append(_Call(before, tuple(self._tape.graph.nodes), results, returned))
+        after, known = tuple(self._tape.graph.nodes), set(before)
+        marks = (node for node in after if is_mark(node) and node not in known)
+        self._calls.append(_Call(before, after, (*results, *(mark.args[0] for mark in marks)), returned))
 
     def is_one(self) -> bool:
-        """Whether all calls return, write and draw the same."""
+        """Whether the first and the last call return, write, draw and decide the same."""
         hints = self._tape.cache.guard_log.hints
         numbered = NumberedGraph(ValueNumbers(frozenset(hints)), self._tape.weights, dim_of)
-        first, *others = [_done(each, numbered) for each in self._calls]
-        return all(each == first for each in others)
+        first, *_, last = [_done(each, numbered) for each in self._calls]
+        return bool(first == last)
 
 
 def _done(call: _Call, numbered: NumberedGraph) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
-from fxonnx.capture.graph.reshapes import reshapes
+from fxonnx.capture.graph.reshapes import Reshape, reshapes
 from fxonnx.capture.graph.squeezes import keep_squeezes
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import Locator, strip
@@ -31,6 +31,7 @@ from fxonnx.capture.program import Input, Program, State, Weight, Writeback
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.state.scripted import script_attributes
 from fxonnx.capture.surroundings import ONE_AT_A_TIME, ByteMasks, no_fast_path, quiet, unadvised, uncompiled
+from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
 from fxonnx.capture.tracer.locations import Locations
@@ -38,6 +39,7 @@ from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.replay import Replay
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.retrace import Retrace
+from fxonnx.capture.tracer.sizes.data import DataSymbols
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.traced import TracedSizes
@@ -63,13 +65,19 @@ class Run:
     tape: Tape
     fakes: list[Any]
     inputs: list[fx.Node]
+    decisions: Decisions
+    data: DataSymbols
     changes: StateChanges = field(init=False)
     returned: Returned = field(default_factory=Returned)
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
     earlier: Run | None = None  # a call that comes before this one
+    ways: tuple[tuple[bool, ...], ...] = ((),)  # the answers of each way whose graph this is
+    mutations: Mutations | None = None  # what the graph writes to its placeholders, once it is functional
+    reshapes: tuple[Reshape, ...] = ()  # how inputs change their shapes for good
+    _results: list[Any] = field(default_factory=list)
 
     @staticmethod
-    def prepare(example: Example, symbols: SymbolTable) -> Run:
+    def prepare(example: Example, symbols: SymbolTable, script: tuple[bool, ...] = ()) -> Run:
         """Fake tensors for the inputs, where they have symbols at the sizes that those have in this run."""
         locations = Locations(example.flat)
         refuse = Refusals(locations)
@@ -78,28 +86,63 @@ class Run:
         )
         guard_log.refused = refuse.met
         mode = OneThread(lambda: _in_a_thread(refuse))
-        tape = Tape(FakeCache(mode, guard_log), FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
-        fakes = [fake_input(mode, leaf, number, symbols, guard_log) for number, leaf in enumerate(example.leaves)]
-        inputs = [tape.input(name, fake) for name, fake in zip(example.names, fakes, strict=True)]
-        return Run(example, symbols, guard_log, locations, tape, fakes, inputs)
+        return _prepared(example, symbols, FakeCache(mode, guard_log), refuse, locations, script)
+
+    def other_way(self, number: int, taken: Set[str]) -> Run:
+        """Another run, which goes as this one until the decision with this number, and the other way there.
+
+        What this one has noted of sizes the other goes on with: both are one capture. Symbols of data have other names
+        than those that are `taken`, as soon as the ways part.
+        """
+        log, refuse, made = self.guard_log, self.tape.refuse, self.decisions.made
+        log.locate = refuse.locate = locations = Locations(self.example.flat)
+        log.begin_way(self.data.in_another_way(made[number].symbols, taken))
+        entries = {} if self.data else self.tape.cache.entries  # what a way learns of data holds there only
+        cache = FakeCache(self.tape.cache.mode, log, entries)
+        script = (*self.decisions.answers[:number], not made[number].answer)
+        run = _prepared(self.example, self.symbols, cache, refuse, locations, script)
+        run.earlier = self.earlier
+        return run
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""
+        self.record()
+        self.finish(self.reads())
+
+    def record(self) -> None:
+        """The model's calls, without the end of the graph."""
         with self._preserved():
             if self.earlier is not None:
                 self._call_earlier(self.earlier)
             with self._recorded():
-                results = self.example.flat(*self.fakes)
+                self._results = self.example.flat(*self.fakes)
             self.returned = replace(self.example.flat.returned)
             self.changes.look()
         self.tape.refuse.raise_swallowed()
-        self._keep_states()
-        self.tape.output([*results, *(value for _, _, value in self.states)])
 
-    def is_repeatable(self) -> bool:
+    def finish(self, reads: Set[int]) -> None:
+        """End the graph with the results and the states; `reads` are the ids of the weights that forward reads."""
+        self._keep_states(reads)
+        self.tape.output([*self._results, *(value for _, _, value in self.states)])
+
+    def reads(self) -> set[int]:
+        """The ids of the weights that the run has read."""
+        return {id(weight.tensor) for weight in self.tape.weights.values()}
+
+    def decide(self, condition: Any) -> bool:
+        """The way that the run goes where Python asks for the truth of a tensor, or of a comparison of what comes from
+        data."""
+        return self.decisions.answer(lambda number: self.tape.mark(condition, number), len(self.data.names))
+
+    def is_repeatable(self, *, after_another_way: bool) -> bool:
         """Whether the model, called twice, does the same both times: nothing depends on what the first call left in
-        attributes. The graph is of no use afterwards."""
+        attributes. With `after_another_way`, whether the third call does what the first did, where the second went
+        another way. The graph is of no use afterwards."""
         replay = Replay(self.tape)
+        if after_another_way:
+            with self._preserved(), self._recorded():
+                replay.call(self.example.flat, self.fakes)
+            self.tape.rewind()
         with self._preserved(), self._recorded():
             replay.call(self.example.flat, self.fakes)
             self.changes.look()
@@ -136,7 +179,7 @@ class Run:
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
             unseeded(self.tape.refuse), Recorder(self.tape),
-            FunctionMode(self.tape.refuse, self.guard_log, self.tape.check, self.tape.known), ByteMasks(),
+            FunctionMode(self.tape.refuse, self.guard_log, self.tape.check, self.tape.known, self.decide), ByteMasks(),
         )  # fmt: skip
         with ExitStack() as stack:
             for each in surroundings:
@@ -145,19 +188,19 @@ class Run:
             self.guard_log.in_model = True
             yield
 
-    def _keep_states(self) -> None:
+    def _keep_states(self, reads: Set[int]) -> None:
         """Note the tensors that forward replaced as the states that they are: buffers, and other attributes that it
         reads too. An attribute that is only written tells of the last call, and nothing depends on it."""
-        states = self._states()
+        states = self._states(reads)
         for key, before, after, _ in self.changes.tensors:
             if id(after) in states and not self._is_itself(before, after):
                 self._check_state(key, self.tape.read(before), after)
                 self.tape.values.lose(storage(self.tape.read(before)))
                 self.states.append((key, before, after))
 
-    def _states(self) -> set[int]:
+    def _states(self, reads: Set[int] | None = None) -> set[int]:
         """The ids of the tensors that forward put in the place of buffers, or of attributes that it reads."""
-        read = {id(weight.tensor) for weight in self.tape.weights.values()}
+        read = self.reads() if reads is None else reads
         return {id(after) for _, before, after, is_buffer in self.changes.tensors if is_buffer or id(before) in read}
 
     def _is_itself(self, before: torch.Tensor, after: torch.Tensor) -> bool:
@@ -178,7 +221,8 @@ class Run:
         """What the run left, to be compared with another; the graph is cleaned."""
         graph = self.tape.graph
         clean(graph, keep_checks=True)
-        outputs = (*graph.output_node().args[0], *(each.node for each in checks_of(graph, Locator())))
+        written = () if self.mutations is None else self.mutations.values()
+        outputs = (*graph.output_node().args[0], *(each.node for each in checks_of(graph, Locator())), *written)
         returned, symbols = self.returned, frozenset(self.symbols.hints)
         return CapturedGraph(
             graph, tuple(self.inputs), self.tape.weights, outputs, returned.tree, returned.effects, Locator(), dim_of,
@@ -216,6 +260,19 @@ class Run:
         return classify(self.guard_log.entries.values(), self.symbols.hints)
 
 
+def _prepared(
+    example: Example, symbols: SymbolTable, cache: FakeCache, refuse: Refusals, locations: Locations,
+    script: tuple[bool, ...],
+) -> Run:  # fmt: skip
+    mode, log = cache.mode, cache.guard_log
+    tape = Tape(cache, FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
+    fakes = [fake_input(mode, leaf, number, symbols, log) for number, leaf in enumerate(example.leaves)]
+    inputs = [tape.input(name, fake) for name, fake in zip(example.names, fakes, strict=True)]
+    run = Run(example, symbols, log, locations, tape, fakes, inputs, Decisions(script, locations), log.data)
+    log.decide = run.decide
+    return run
+
+
 def _in_a_thread(refuse: Refusals) -> CaptureRefused:
     return refuse(
         "the model computes in another thread",
@@ -241,16 +298,8 @@ def _keys(flat: Flat) -> dict[int, str]:
 
 def program_of(run: Run, signature: Signature) -> Program:
     """The Program of a run, whose graph it takes over: functional, and without what nobody reads."""
-    graph, locator = run.tape.graph, Locator()
-    for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
-        insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
-    borrowed = {node: locator(call) for node, call in run.tape.borrowed.items()}
-    reshaped = reshapes(graph, run.inputs, locator)
-    mutations = make_functional(graph, locator, keep_checks=True)
-    _refuse_borrowed(borrowed, mutations)
-    if run.guard_log.data:
-        keep_squeezes(graph)
-    outputs = _replaced_states(run, mutations)
+    mutations, graph, locator = functional(run), run.tape.graph, Locator()
+    outputs = tuple(graph.output_node().args[0])
     count = len(outputs) - len(signature.effects.names)
     weights = _used_weights(run, mutations)
     return Program(
@@ -275,10 +324,27 @@ def program_of(run: Run, signature: Signature) -> Program:
         zero_one_assumptions=tuple(each for each in run.guard_log.zero_one.values() if each is not None),
         retrace=_retrace(run),
         checks=checks_of(graph, locator),
-        reshapes=reshaped,
+        reshapes=run.reshapes,
         known=run.tape.values.said(),
         strategy="trace",
     )
+
+
+def functional(run: Run) -> Mutations:
+    """Make a run's graph functional, if it is not yet: what it writes to its placeholders. Its outputs are the results
+    then."""
+    if run.mutations is None:
+        graph, locator = run.tape.graph, Locator()
+        for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
+            insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
+        borrowed = {node: locator(call) for node, call in run.tape.borrowed.items()}
+        run.reshapes = reshapes(graph, run.inputs, locator)
+        run.mutations = make_functional(graph, locator, keep_checks=True)
+        _refuse_borrowed(borrowed, run.mutations)
+        if run.guard_log.data:
+            keep_squeezes(graph)
+        _replace_states(run, run.mutations)
+    return run.mutations
 
 
 def _retrace(run: Run) -> Retrace:
@@ -286,8 +352,8 @@ def _retrace(run: Run) -> Retrace:
     return Retrace(run.tape.cache.mode, run.guard_log, run.symbols.hints, example)
 
 
-def _replaced_states(run: Run, mutations: Mutations) -> tuple[Any, ...]:
-    """The model's outputs; the new values of what forward replaced, which stand after them, are mutations."""
+def _replace_states(run: Run, mutations: Mutations) -> None:
+    """The new values of what forward replaced, which stand after the model's outputs, as mutations."""
     output = run.tape.graph.output_node()
     results = list(output.args[0])
     count = len(results) - len(run.states)
@@ -295,7 +361,6 @@ def _replaced_states(run: Run, mutations: Mutations) -> tuple[Any, ...]:
     for (_, before, _), value in zip(run.states, results[count:], strict=True):
         mutations[placeholders[id(before)]] = value
     output.args = (results[:count],)
-    return tuple(results[:count])
 
 
 def _refuse_borrowed(borrowed: Mapping[fx.Node, Location], mutations: Mutations) -> None:

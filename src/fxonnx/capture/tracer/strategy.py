@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, product
 
 import torch
 
@@ -17,6 +18,8 @@ from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
 from fxonnx.capture.tracer.earlier_call import recording_at
 from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, Error, raise_all
+
+_MOST_WAYS = 6  # each is tried after each
 
 
 class Beyond(Exception):
@@ -55,10 +58,9 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
 
 def _check_next_call(done: Run, example: Example) -> None:
     """Raise CaptureRefused where what forward leaves in Python makes its next call another one."""
-    twice = Run.prepare(example, done.symbols)
-    with Translating():
-        if twice.is_repeatable():
-            return
+    pairs = product(done.ways, repeat=2)
+    if len(done.ways) <= _MOST_WAYS and all(_is_repeatable(done, example, *pair) for pair in pairs):
+        return
     *most, last = sorted(map(strip, done.changes.others))
     raise CaptureRefused(
         f"forward changes {', '.join(most)}{' and ' if most else ''}{last}, and does something else at its next call",
@@ -66,6 +68,14 @@ def _check_next_call(done: Run, example: Example) -> None:
         cure="keep it in a buffer (register_buffer) and write to that, or make it an argument; draw random numbers "
         "with torch.rand",
     )
+
+
+def _is_repeatable(done: Run, example: Example, before: tuple[bool, ...], after: tuple[bool, ...]) -> bool:
+    """Whether a call that goes one way through its decisions does the same where another way was gone before."""
+    calls = (before, after) if before == after else (after, before, after)
+    run = Run.prepare(example, done.symbols, tuple(chain.from_iterable(calls)))
+    with Translating():
+        return run.is_repeatable(after_another_way=before != after)
 
 
 def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[[], Signature]) -> ZeroOneCheck:

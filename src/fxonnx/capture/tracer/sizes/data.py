@@ -7,7 +7,7 @@ says that it is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -30,6 +30,9 @@ class DataSymbols:
     hints: dict[str, int] = field(default_factory=dict)
     limits: dict[str, Dim] = field(default_factory=dict)  # bounds that are dims
     nothing: dict[str, Dim] = field(default_factory=dict)  # parts below 0 of numbers that are not: 0
+    names: list[str] = field(default_factory=list)  # in the order in which they were made
+    planned: Iterator[str] = field(default_factory=lambda: iter(()))  # names that come first
+    taken: Set[str] = frozenset()  # names that stand for something else in another way of the model
 
     def __bool__(self) -> bool:
         return bool(self.hints)
@@ -59,8 +62,30 @@ class DataSymbols:
         self._add(name, 1)
         return symbol(name)
 
+    def in_another_way(self, count: int, taken: Set[str]) -> DataSymbols:
+        """None yet, for another way of the model that goes along with this one until `count` of these are made."""
+        for lows in (*self.lows, self.highs):
+            for name in self.hints:
+                lows.pop(name, None)
+        return DataSymbols(self.sizes, self.lows, self.highs, planned=iter(self.names[:count]), taken=taken)
+
+    def join(self, other: DataSymbols) -> None:
+        """Let those of another way be known too. What a check of one way says is known there only."""
+        both = self.hints.keys() & other.hints.keys()
+        nothing = self.nothing.keys() & other.nothing.keys()
+        self.nothing = {
+            name: dim for name, dim in (other.nothing | self.nothing).items() if name in nothing or name not in both
+        }
+        self.hints, self.limits = other.hints | self.hints, other.limits | self.limits
+        for lows in self.lows:
+            lows.update(dict.fromkeys(self.hints, 0))
+
     def _new_name(self, kind: str) -> str:
-        return next(name for number in count() if (name := f"{kind}{number}") not in self.hints.keys() | self.sizes)
+        used = self.hints.keys() | self.sizes.keys() | self.taken
+        fresh = (name for number in count() if (name := f"{kind}{number}") not in used)
+        name = next(self.planned, None) or next(fresh)
+        self.names.append(name)
+        return name
 
     def _add(self, name: str, hint: int) -> None:
         self.hints[name] = hint

@@ -226,6 +226,13 @@ class GuardLog:
 
     # ── what comes from data ──
 
+    def begin_way(self, data: DataSymbols) -> None:
+        """Forget what the run before has learned of data: another way of the model begins, with no symbols yet."""
+        self.data = data
+        self._agreed.clear()
+        self._known.clear()
+        self._bound()
+
     def by_data(self, condition: Any) -> bool:
         """The answer to a question about sizes or numbers that come from data, which not all calls answer alike.
 

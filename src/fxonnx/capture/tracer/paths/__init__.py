@@ -1,0 +1,1 @@
+"""All ways of a model that decides by data, joined to one graph."""

@@ -1,0 +1,273 @@
+"""Two ways that part at a decision, joined to one.
+
+```
+ common values                     computed once, whichever way is taken
+      │
+   If(condition)                   the two branches, each with what only its way computes
+      │  values that differ
+ suffix                            the calls that both make then, once
+```
+
+What is written in one way only is what it was in the other; a check that one way makes holds in the other.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from fxonnx.capture.equivalence.value_numbers import ValueNumbers
+from fxonnx.capture.graph.checks import is_check
+from fxonnx.capture.graph.views import Emit
+from fxonnx.capture.program import Weight
+from fxonnx.capture.tracer.paths.copying import Copy, inputs_of, needed_for
+from fxonnx.capture.tracer.paths.pairs import Pair, Pairs, Side
+from fxonnx.capture.tracer.paths.results import ResultPairs, refuse_unlike
+from fxonnx.capture.tracer.paths.way import Place, Way
+from fxonnx.location import Location
+
+aten = torch.ops.aten
+
+
+def join(number: int, yes: Way, no: Way, symbols: frozenset[str], location: Location) -> Way:
+    """The way that goes as `yes` where the decision with this number is true, else as `no`.
+
+    Raises DataDependentControlFlow where they return, or write, what no value can stand for. Linear time.
+    """
+    return _Join(number, yes, no, symbols, location).run()
+
+
+@dataclass(slots=True, eq=False)
+class _Join:
+    number: int
+    yes: Way
+    no: Way
+    symbols: frozenset[str]
+    location: Location
+    sides: tuple[Side, Side] = field(init=False)
+    pairs: Pairs = field(init=False)
+    copy: Copy = field(default_factory=Copy)
+    values: dict[Any, fx.Node] = field(default_factory=dict)  # common number -> node of the joined graph
+    weights: dict[fx.Node, Weight] = field(default_factory=dict)
+    joined: dict[Pair, Any] = field(default_factory=dict)  # pair of the suffix, or that differs -> its value
+
+    def run(self) -> Way:
+        """The joined way."""
+        found, written, checks = ResultPairs.of(self.yes, self.no, self.location), self._written(), self._checks()
+        shared = ValueNumbers(self.symbols)
+        self.sides = Side.of(self.yes, shared), Side.of(self.no, shared)
+        self.pairs = Pairs(*self.sides)
+        self._join([*found.pairs, *written.values(), *((one, other) for one, other, _ in checks)])
+        results = [self._value(pair) for pair in found.pairs]
+        writes = {place: self._value(pair) for place, pair in written.items()}
+        for one, other, like in checks:
+            self.copy.call(like, (self._value((one, other)), *like.args[1:]), {})
+        _drop_idle(self.copy.graph, {each for each in (*results, *writes.values()) if isinstance(each, fx.Node)})
+        inputs = tuple(self.values[self.sides[0].number(node)] for node in self.yes.inputs)
+        return Way(self.copy.graph, inputs, self.weights, found.returned, results, writes)
+
+    def _join(self, roots: list[Pair]) -> None:
+        """The joined values of these pairs."""
+        mark = self.yes.mark(self.number)
+        self._copy_common(mark)
+        suffix, differing = self._classify(roots)
+        self._branch(mark, differing)
+        for pair in suffix:
+            self.joined[pair] = self._suffix(*pair)
+
+    # ── what is asked for ────────────────────────────────────────
+
+    def _written(self) -> dict[Place, Pair]:
+        """The new values of what either way writes to."""
+        places = dict.fromkeys((*self.yes.written, *self.no.written))
+        return {place: (_new_value(self.yes, place, self.no), _new_value(self.no, place, self.yes)) for place in places}
+
+    def _checks(self) -> list[tuple[Any, Any, fx.Node]]:
+        """The conditions that are checked: in both ways, or in one, with a check like it."""
+        found: dict[Any, list[Any]] = {}
+        for at, way in enumerate((self.yes, self.no)):
+            met: Counter[Any] = Counter()
+            for node in way.checks:
+                key = node.args[1], node.meta.get("stack_trace")
+                met[key] += 1
+                found.setdefault((*key, met[key]), [None, None])[at] = node
+        return [_conditions(*each) for each in found.values()]
+
+    # ── the graph ────────────────────────────────────────
+
+    def _copy_common(self, mark: fx.Node) -> None:
+        """Placeholders, and the values that both ways compute."""
+        for side in self.sides:
+            for node in side.way.graph.find_nodes(op="placeholder"):
+                number = side.number(node)
+                if number not in self.values:
+                    self.values[number] = self.copy.placeholder(node)
+                if node in side.way.weights:
+                    self.weights.setdefault(self.values[number], side.way.weights[node])
+        one = self.sides[0]
+        for node, number in one.common.items():
+            is_left = number in self.values or node is mark or is_check(node)
+            if not is_left and all(each in one.common for each in inputs_of(node)):
+                self.values[number] = self.copy.node(node, lambda each: self.values[one.common[each]])
+
+    def _classify(self, roots: list[Pair]) -> tuple[list[Pair], list[Pair]]:
+        """The pairs of the suffix, in the order of the first way, and those that differ, which the roots need."""
+        suffix: dict[Pair, None] = {}
+        differing: dict[Pair, None] = {}
+        waiting = list(reversed(roots))
+        while waiting:
+            pair = waiting.pop()
+            if pair in suffix or pair in differing or self.pairs.is_common(*pair):
+                continue
+            if self.pairs.is_suffix(*pair):
+                suffix[pair] = None
+                nodes = (each for each in self.pairs.arguments(*pair) if isinstance(each[0], fx.Node))
+                waiting.extend(each for each in nodes if each[0].op != "get_attr")
+            else:
+                differing[pair] = None
+        order = {node: at for at, node in enumerate(self.yes.graph.nodes)}
+        return sorted(suffix, key=lambda pair: order[pair[0]]), list(differing)
+
+    def _suffix(self, one: fx.Node, other: fx.Node) -> fx.Node:
+        """A call that both make, of joined arguments."""
+        structure = pytree.tree_structure((one.args, one.kwargs))
+        arguments = [self._argument(*pair) for pair in self.pairs.arguments(one, other)]
+        return self.copy.call(one, *pytree.tree_unflatten(arguments, structure))
+
+    def _argument(self, one: Any, other: Any) -> Any:
+        if isinstance(one, fx.Node) and one.op == "get_attr":
+            return self.copy.body(one)
+        return self._value((one, other))
+
+    def _value(self, pair: Pair) -> Any:
+        """What stands for both."""
+        if pair in self.joined:
+            return self.joined[pair]
+        one = pair[0]
+        return self.values[self.sides[0].common[one]] if isinstance(one, fx.Node) else one
+
+    # ── the branches ────────────────────────────────────────
+
+    def _branch(self, mark: fx.Node, differing: list[Pair]) -> None:
+        """The call of the two branches, whose results are the values that differ."""
+        if not differing:
+            return
+        for pair in differing:
+            if not self.pairs.is_joinable(*pair) and not _is_number(pair):
+                refuse_unlike(*pair, self.location)
+        ways = [[pair[at] for pair in differing] for at in (0, 1)]
+        operands: dict[fx.Node, None] = {}
+        for side, values in zip(self.sides, ways, strict=True):
+            operands.update(dict.fromkeys(self._read(side, values)))
+        bodies = [self._body(side, values, list(operands)) for side, values in zip(self.sides, ways, strict=True)]
+        condition = self.values[self.sides[0].common[mark.args[0]]]
+        call = self.copy.graph.call_function(
+            torch.ops.higher_order.cond, (condition, *map(self.copy.add_body, bodies), list(operands))
+        )
+        fakes = [_fake(pair) for pair in differing]
+        place = {key: mark.meta[key] for key in ("nn_module_stack", "stack_trace") if key in mark.meta}
+        call.meta = {**place, "val": tuple(fakes)}
+        for at, pair in enumerate(differing):
+            self.joined[pair] = self._result(call, at)
+
+    def _result(self, call: fx.Node, at: int) -> fx.Node:
+        node = self.copy.graph.call_function(operator.getitem, (call, at))
+        node.meta = {**call.meta, "val": call.meta["val"][at]}
+        return node
+
+    def _read(self, side: Side, values: Sequence[Any]) -> list[fx.Node]:
+        """The common values that a branch reads, or returns."""
+        needed = needed_for(values, side.common.__contains__)
+        given = [each for each in values if isinstance(each, fx.Node)]
+        reads = [*given, *(each for node in side.way.graph.nodes if node in needed for each in inputs_of(node))]
+        return [self.values[side.common[each]] for each in reads if each in side.common]
+
+    def _body(self, side: Side, values: Sequence[Any], operands: Sequence[fx.Node]) -> fx.GraphModule:
+        """What only one way computes of common values."""
+        body = Copy()
+        given = {node: body.placeholder(node, f"operand_{at}") for at, node in enumerate(operands)}
+        own: dict[fx.Node, fx.Node] = {}
+
+        def value(node: fx.Node) -> fx.Node:
+            return given[self.values[side.common[node]]] if node in side.common else own[node]
+
+        needed = needed_for(values, side.common.__contains__)
+        for node in side.way.graph.nodes:
+            if node in needed:
+                own[node] = body.node(node, value)
+        return body.module([value(each) if isinstance(each, fx.Node) else each for each in values])
+
+
+def _new_value(way: Way, place: Place, other: Way) -> fx.Node:
+    """What is in a place after a way: what was there before, where it does not write."""
+    if place in way.written:
+        node: fx.Node = way.written[place]
+        return node
+    known = way.place(place)
+    return known if known is not None else _add_weight(way, place, other)
+
+
+def _add_weight(way: Way, place: Place, other: Way) -> fx.Node:
+    """A placeholder for a weight that only the other way knows."""
+    there = other.place(place)
+    assert there is not None
+    with way.graph.inserting_before(next(iter(way.graph.nodes))):
+        node = way.graph.placeholder(str(there.target))
+    node.meta = dict(there.meta)
+    way.weights[node] = other.weights[there]
+    return node
+
+
+def _conditions(one: fx.Node | None, other: fx.Node | None) -> tuple[Any, Any, fx.Node]:
+    """The conditions of a check in both ways, and the check; one that only one way makes holds in the other."""
+    if one is not None and other is not None:
+        return one.args[0], other.args[0], one
+    like = other if one is None else one
+    assert like is not None
+    return (True, _truth(like), like) if one is None else (_truth(like), True, like)
+
+
+def _truth(check: fx.Node) -> fx.Node:
+    """The condition of a check as a bool of rank 0, or as a truth of sizes."""
+    condition, emit = check.args[0], Emit(check.graph, check)
+    assert isinstance(condition, fx.Node)
+    if isinstance(condition.meta["val"], torch.SymBool):
+        return condition
+    if condition.meta["val"].dtype is not torch.bool:
+        condition = emit(aten.ne.Scalar, (condition, 0), {}, aten.ne.Scalar(condition.meta["val"], 0))
+    if condition.meta["val"].dim() > 0:
+        condition = emit(aten.reshape.default, (condition, []), {}, aten.reshape.default(condition.meta["val"], []))
+    return condition
+
+
+def _is_number(pair: Pair) -> bool:
+    """Whether two values are plain numbers of one type, or one is a truth and the other a tensor of one."""
+    one, other = pair
+    if isinstance(one, fx.Node) or isinstance(other, fx.Node):
+        return one is True or other is True
+    return type(one) is type(other) and isinstance(one, (bool, int, float))
+
+
+def _fake(pair: Pair) -> Any:
+    """What stands for the result of the two branches."""
+    one = pair[0] if isinstance(pair[0], fx.Node) else pair[1]
+    if isinstance(one, fx.Node):
+        return one.meta["val"]
+    return np.asarray(one)[()]  # a number that is known at the call, of NumPy's types: a plain one would be a constant
+
+
+def _drop_idle(graph: fx.Graph, results: set[fx.Node]) -> None:
+    """Take out the calls whose value nobody reads."""
+    for node in reversed(list(graph.nodes)):
+        is_call = node.op in ("call_function", "get_attr")
+        if is_call and not node.users and node not in results and node.meta.get("val", node) is not None:
+            graph.erase_node(node)
+

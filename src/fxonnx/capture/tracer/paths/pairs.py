@@ -1,0 +1,145 @@
+"""Two ways, value by value: which values are one and the same, which come of the same call on others, and which differ.
+
+common    both compute it: it has one value number, and so has all that it is computed of
+suffix    the same call, at the same place in the model, of values that are common, suffix or branch
+branch    anything else: the two ways have each a value of their own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers, constant_number
+from fxonnx.capture.graph.checks import is_check
+from fxonnx.capture.tracer.decisions import is_mark
+from fxonnx.capture.tracer.paths.copying import inputs_of, is_drawn
+from fxonnx.capture.tracer.paths.way import Way
+from fxonnx.capture.tracer.sizes.nodes import dim_of
+
+Pair: TypeAlias = tuple[Any, Any]
+"""a value of one way, and that in its place of the other: nodes or plain numbers"""
+
+_READS_STRIDES = frozenset({torch.ops.aten.as_strided.default})
+
+
+@dataclass(eq=False, slots=True)
+class Side:
+    """One of two ways, numbered. `common` are its nodes that the other way has too."""
+
+    way: Way
+    numbered: NumberedGraph
+    common: dict[fx.Node, Any] = field(default_factory=dict)  # node -> its number, and the type of that
+
+    @staticmethod
+    def of(way: Way, shared: ValueNumbers) -> Side:
+        """A way, numbered together with others."""
+        numbered = NumberedGraph(shared, way.weights, dim_of)
+        numbered.add(way.graph.nodes)
+        return Side(way, numbered)
+
+    def number(self, node: fx.Node) -> Any:
+        """The number of a node; a size of 1 is no truth."""
+        number = self.numbered.numbers[node]
+        return type(number), number
+
+    def values(self) -> dict[fx.Node, Any]:
+        """The number of each node but bodies."""
+        return {node: self.number(node) for node in self.way.graph.nodes if node.op != "get_attr"}
+
+    def kind(self, node: fx.Node) -> Any:
+        """The dtype and the sizes of a tensor, as far as they are known; what else a node returns, by its number."""
+        value = node.meta.get("val")
+        if isinstance(value, (torch.SymBool, torch.SymFloat)):
+            return type(value)
+        if not isinstance(value, torch.Tensor):
+            return self.number(node)
+        shared = self.numbered.shared
+        sizes = (shared.dim(dim_of(size)) for size in value.shape)
+        return value.dtype, tuple(node if size is None else size for size in sizes)
+
+
+class Pairs:
+    """What the pairs of two ways are."""
+
+    def __init__(self, one: Side, other: Side) -> None:
+        self._one, self._other = one, other
+        self._alike: dict[Pair, bool] = {}
+        self._drawn: dict[fx.Node, bool] = {}
+        _find_common(one, other)
+
+    def is_common(self, one: Any, other: Any) -> bool:
+        """Whether two values are the same value, which both ways have before they part, or in spite of it."""
+        if not isinstance(one, fx.Node) or not isinstance(other, fx.Node):
+            return not isinstance(one, fx.Node) and not isinstance(other, fx.Node) and _same_constant(one, other)
+        return one in self._one.common and self._one.common[one] == self._other.common.get(other)
+
+    def is_joinable(self, one: Any, other: Any) -> bool:
+        """Whether one value can stand for both: tensors of one kind."""
+        if self.is_common(one, other) or not isinstance(one, fx.Node) or not isinstance(other, fx.Node):
+            return self.is_common(one, other)
+        value = one.meta.get("val")
+        if one.op == "get_attr" or isinstance(value, (list, tuple)):
+            return self.is_suffix(one, other) or self._one.number(one) == self._other.number(other)
+        return bool(self._one.kind(one) == self._other.kind(other))
+
+    def is_suffix(self, one: Any, other: Any) -> bool:
+        """Whether two values come of one call, on arguments that differ in nothing but values."""
+        if (one, other) not in self._alike:
+            self._alike[one, other] = self._is_one_call(one, other) and all(
+                self.is_joinable(*pair) for pair in self.arguments(one, other)
+            )
+        return self._alike[one, other]
+
+    def arguments(self, one: fx.Node, other: fx.Node) -> list[Pair]:
+        """The arguments of two like calls, in pairs."""
+        return list(zip(_leaves(one)[0], _leaves(other)[0], strict=True))
+
+    def _is_one_call(self, one: Any, other: Any) -> bool:
+        if not (isinstance(one, fx.Node) and isinstance(other, fx.Node) and one.op == other.op == "call_function"):
+            return False
+        if one.target is not other.target or is_mark(one) or is_check(one) or self._is_drawn(one):
+            return False
+        if _place(one) != _place(other) or _leaves(one)[1] != _leaves(other)[1]:
+            return False
+        return one.target not in _READS_STRIDES or _strides(one) == _strides(other)
+
+    def _is_drawn(self, node: fx.Node) -> bool:
+        if node not in self._drawn:
+            self._drawn[node] = is_drawn(node)
+        return self._drawn[node]
+
+
+def _find_common(one: Side, other: Side) -> None:
+    """The values that both compute, and that the first computes of nothing but such; and what they are given."""
+    theirs, known = set(other.values().values()), set[Any]()
+    for node, number in one.values().items():
+        is_known = number in theirs and all(one.number(each) in known for each in inputs_of(node))
+        if node.op == "placeholder" or is_known:
+            known.add(number)
+    for side in (one, other):
+        values = side.values().items()
+        side.common = {node: number for node, number in values if number in known or node.op == "placeholder"}
+
+
+def _leaves(node: fx.Node) -> tuple[list[Any], Any]:
+    return pytree.tree_flatten((node.args, node.kwargs))
+
+
+def _place(node: fx.Node) -> tuple[Any, ...]:
+    modules: Iterable[Any] = (node.meta.get("nn_module_stack") or {}).values()
+    return node.meta.get("stack_trace"), tuple(modules)[-1:]
+
+
+def _strides(node: fx.Node) -> list[Any]:
+    first: Any = node.args[0]
+    return [dim_of(stride) for stride in first.meta["val"].stride()]
+
+
+def _same_constant(one: Any, other: Any) -> bool:
+    return bool(constant_number(one) == constant_number(other)) and type(one) is type(other)

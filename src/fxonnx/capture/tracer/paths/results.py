@@ -1,0 +1,117 @@
+"""What two ways return, leaf by leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from torch import fx
+
+from fxonnx.capture.call.inputs import Returned
+from fxonnx.capture.call.tree import SLOT, Branch, Constant, Path, Slot, Tree, segment
+from fxonnx.capture.locate import Locator
+from fxonnx.capture.tracer.paths.way import Way
+from fxonnx.errors import DataDependentControlFlow
+from fxonnx.location import Location
+
+
+@dataclass(slots=True, eq=False)
+class ResultPairs:
+    """The leaves of both results in pairs, and the structure around them; plain numbers that differ are leaves."""
+
+    returned: Returned
+    pairs: list[tuple[Any, Any]]
+
+    @staticmethod
+    def of(yes: Way, no: Way, location: Location) -> ResultPairs:
+        """Those of two ways. Raises DataDependentControlFlow where they return other structures, or leave others."""
+        one, other = yes.returned, no.returned
+        walk = _Walk(iter(yes.results), iter(no.results), location)
+        tree = walk(one.tree, other.tree, ())
+        if one.effects.edits != other.effects.edits:
+            raise _refused("change other parts of the arguments", "", location)
+        count = len(walk.pairs)
+        after = walk(one.effects.tree, other.effects.tree, ())
+        if after != one.effects.tree:
+            raise _refused("leave other numbers in the arguments", "", location)
+        return ResultPairs(Returned(tree, walk.paths[:count], one.effects), walk.pairs)
+
+
+@dataclass(slots=True, eq=False)
+class _Walk:
+    ones: Iterator[Any]
+    others: Iterator[Any]
+    location: Location
+    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+
+    def __call__(self, one: Tree, other: Tree, path: Path) -> Tree:
+        """The structure of both."""
+        if isinstance(one, Branch) and isinstance(other, Branch):
+            if one.type is not other.type or one.keys != other.keys or one.about != other.about:
+                self._refuse(one, other, path)
+            inner = zip(one.keys, one.parts, other.parts, strict=True)
+            parts = tuple(self(a, b, (*path, segment(one.type, key))) for key, a, b in inner)
+            return Branch(one.type, one.keys, parts, one.about, one.rebuild)
+        if isinstance(one, Slot) or isinstance(other, Slot):
+            return self._leaf(one, other, path)
+        if one != other and _are_numbers(one, other):
+            return self._pair(one.value, other.value, path)  # type: ignore[union-attr]
+        if one != other:
+            self._refuse(one, other, path)
+        return one
+
+    def _leaf(self, one: Tree, other: Tree, path: Path) -> Tree:
+        if not isinstance(one, Slot) or not isinstance(other, Slot):
+            self._refuse(one, other, path)
+        return self._pair(next(self.ones), next(self.others), path)
+
+    def _pair(self, one: Any, other: Any, path: Path) -> Tree:
+        self.pairs.append((one, other))
+        self.paths.append(path)
+        return SLOT
+
+    def _refuse(self, one: Tree, other: Tree, path: Path) -> NoReturn:
+        where = f" at {'.'.join(path)}" if path else ""
+        raise _refused(f"return other structures{where}", f"{_said(one)} and {_said(other)}", self.location)
+
+
+def refuse_unlike(one: Any, other: Any, location: Location) -> NoReturn:
+    """Raise DataDependentControlFlow for values of two ways that no value can stand for."""
+    places = [place for each in (one, other) if isinstance(each, fx.Node) and (place := Locator()(each))]
+    raise _refused("give other kinds of values", f"{_kind(one)} and {_kind(other)}", location, *places)
+
+
+def _refused(what: str, cause: str, *places: Location) -> DataDependentControlFlow:
+    return DataDependentControlFlow(
+        f"the two ways of a decision {what}",
+        cause=f"{cause or 'what one leaves the other does not'}: in one graph both have to be alike",
+        cure="return tensors of one dtype and shape from both ways, in containers of one structure",
+        location=list(dict.fromkeys(place for place in places if place)),
+    )
+
+
+def _are_numbers(one: Tree, other: Tree) -> bool:
+    if not isinstance(one, Constant) or not isinstance(other, Constant):
+        return False
+    return type(one.value) is type(other.value) and type(one.value) in (bool, int, float)
+
+
+def _said(tree: Tree) -> str:
+    match tree:
+        case Slot():
+            return "a tensor"
+        case Constant(value=value):
+            return repr(value)
+        case Branch(type=kind, keys=keys):
+            return f"a {kind.__name__} of {len(keys)}"
+    return "a part met before"
+
+
+def _kind(value: Any) -> str:
+    fake = value.meta.get("val") if isinstance(value, fx.Node) else value
+    if not isinstance(fake, torch.Tensor):
+        return str(fake)
+    return f"{fake.dtype} of [{', '.join(str(each) for each in fake.shape)}]"

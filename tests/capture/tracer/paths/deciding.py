@@ -1,0 +1,212 @@
+"""Models that decide by data in Python, in the ways in which models do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def early_return(x: Tensor) -> Tensor:
+    if x.sum() > 0:
+        return x * 2
+    return x - 1
+
+
+def common_end(x: Tensor) -> Tensor:
+    y = x + 1 if x.mean() > 0 else x - 1
+    return F.relu(y) * x
+
+
+def one_after_the_other(x: Tensor) -> Tensor:
+    if x.sum() > 0:
+        x = x * 2
+    else:
+        x = x - 3
+    if x.mean() > 1:
+        x = x.exp()
+    return x + 1
+
+
+def one_in_the_other(x: Tensor) -> Tensor:
+    if x.sum() > 0:
+        if x.max() > 3:
+            return x * 3
+        return x * 2
+    return x
+
+
+def chained(x: Tensor) -> Tensor:
+    if (x.sum() > 0 and not (x > 2).any()) or x.min() < -5:
+        return x * 2
+    return x + 5
+
+
+def in_place(x: Tensor) -> Tensor:
+    x = x.clone()
+    if x.sum() > 0:
+        x[:, 0] = 5
+        x.mul_(2)
+    else:
+        x.add_(1)
+    x[:, 1] = 0
+    return x
+
+
+def into_an_argument(x: Tensor) -> Tensor:
+    part = x[0]
+    if part.sum() > 0:
+        part.zero_()
+    else:
+        x[-1].fill_(3)
+    return x.sum(1)
+
+
+def until_small(x: Tensor) -> Tensor:
+    size, steps = x.abs().mean(), 0
+    while size > 0.5 and steps < 6:
+        x = x * 0.7
+        size, steps = x.abs().mean(), steps + 1
+    return x + 1
+
+
+def until_it_settles(x: Tensor) -> Tensor:
+    for _ in range(5):
+        y = x * 0.5 + 0.1
+        if (y - x).abs().max() < 0.3:
+            break
+        x = y
+    return x
+
+
+def only_said(x: Tensor) -> Tensor:
+    said = []
+    if torch.isnan(x).any():
+        said.append("not a number")
+    return x * 2
+
+
+def greatest(x: Tensor) -> Tensor:
+    return max(x[0].sum(), x[-1].mean()) * 2
+
+
+def in_order(x: Tensor) -> Any:
+    return tuple(sorted([x[0].sum(), x[-1].mean(), x.max()]))
+
+
+def equal(x: Tensor) -> Tensor:
+    return x * 2 if torch.equal(x, x.abs()) else x * 3
+
+
+def close(x: Tensor) -> Tensor:
+    return x * 2 if torch.allclose(x, x.abs()) else x * 3
+
+
+def contained(x: Tensor) -> Tensor:
+    return x * 2 if 1 in x else x
+
+
+def in_a_list(x: Tensor) -> Tensor:
+    return x * 2 if x[0, 0] in [5, x.max()] else x
+
+
+def numbers(x: Tensor) -> Any:
+    return x, (1.5 if x.sum() > 0 else 2.5), {"n": 1 if x.sum() > 0 else 3}, bool((x > 0).all())
+
+
+def truths(x: Tensor) -> Tensor:
+    flag = (x > 0).all()
+    return x * 2 if flag.item() or (torch.is_nonzero(x[0, 0]) and x.sum()) else x
+
+
+def other_views(x: Tensor) -> Any:
+    y = x.t() if x.sum() > 0 else x.reshape(x.shape[1], x.shape[0])
+    return y.contiguous(), y.reshape(-1)
+
+
+def checked_in_one_way(x: Tensor) -> Tensor:
+    if x.sum() > 0:
+        assert (x < 10).all(), "large"
+        return x * 2
+    torch._assert((x > -100).all(), "small")
+    return x
+
+
+def raising(x: Tensor) -> Tensor:
+    if x.sum() > 0:
+        y = x * 2
+    else:
+        y = x + 1
+        _fail(len(y.shape))
+    return y + 1
+
+
+def _fail(rank: int) -> None:
+    raise ValueError(f"negative: {rank} axes")
+
+
+def drawn(x: Tensor) -> Tensor:
+    y = x + torch.rand_like(x) * 0 if x.sum() > 0 else x * 2
+    return y + torch.rand_like(x) * 0
+
+
+class States(nn.Module):
+    """Buffers and attributes, each written in one way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(4))
+        self.register_buffer("count", torch.zeros(1))
+        self.last = torch.zeros(4)
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            self.seen.add_(x.sum(0))
+            self.last = x.sum(0)
+            return self.linear(x)
+        self.count = self.count + 1
+        return x + self.seen - self.last
+
+
+class Experts(nn.Module):
+    """One layer or another, and what comes after either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.norm = nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.one(x) if x.sum() > 0 else self.other(x))
+
+
+class LazyCache(nn.Module):
+    """A table that is made when it is first needed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            if self.table is None:
+                self.table = torch.arange(4.0)
+            return x + self.table
+        return x - 1
+
+
+class Clamped(nn.Module):
+    """Layers, each of which is mended where it runs over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x) * 1e12
+            if not torch.isfinite(x).all():
+                x = torch.clamp(x, -100, 100)
+        return x

@@ -1,0 +1,155 @@
+"""Both ways of decisions by data: what a compiled model does is what Python would have decided at the call."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tests.capture.tracer.paths import deciding
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx import errors
+from fxonnx.ir.graph import Graph
+
+ONES = torch.ones(3, 4)
+CALLS = [ONES, -ONES, ONES * 5, torch.ones(1, 4), -torch.ones(7, 4), torch.tensor([[3.0, 4.0, -7.0, 0.5]]), ONES]
+
+FUNCTIONS: list[Callable[[Tensor], Any]] = [
+    deciding.early_return, deciding.common_end, deciding.one_after_the_other, deciding.one_in_the_other,
+    deciding.chained, deciding.in_place, deciding.into_an_argument, deciding.until_small, deciding.until_it_settles,
+    deciding.only_said, deciding.greatest, deciding.in_order, deciding.equal, deciding.close, deciding.contained,
+    deciding.in_a_list, deciding.numbers, deciding.truths, deciding.other_views, deciding.checked_in_one_way,
+    deciding.drawn,
+]  # fmt: skip
+MODULES = [deciding.States, deciding.Experts, deciding.LazyCache, deciding.Clamped]
+DYNAMIC = {"x": {0: "n"}}
+
+
+def compare(model: Any, compiled: fxonnx.Compiled) -> None:
+    """All calls, one after the other, with a model of its own."""
+    reference = copy.deepcopy(model)
+    for x in CALLS:
+        mine, theirs = x.clone(), x.clone()
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(mine), reference(theirs), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine, theirs)
+    if isinstance(model, nn.Module):
+        torch.testing.assert_close(model.state_dict(), reference.state_dict())
+
+
+@pytest.mark.parametrize("model", FUNCTIONS, ids=lambda model: model.__name__)
+def test_functions(model: Callable[[Tensor], Any]) -> None:
+    compare(model, fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace"))
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_modules(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = kind().eval()
+    compare(model, fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace"))
+
+
+def test_a_file_decides_by_itself(tmp_path: Path) -> None:
+    fxonnx.compile(deciding.in_place, (ONES,), dynamic_shapes=DYNAMIC).save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for x in CALLS:
+        (result,) = session.run(None, {"x": x.numpy()})
+        np.testing.assert_allclose(result, deciding.in_place(x).numpy())
+
+
+def operators(graph: Graph) -> Counter[str]:
+    """How often each operator stands in a graph, outside of branches."""
+    return Counter(node.op for node in graph.nodes)
+
+
+def test_what_both_ways_compute_stands_outside_once() -> None:
+    compiled = fxonnx.compile(deciding.common_end, (ONES,))
+    found = operators(compiled.graph)
+    assert (found["If"], found["Relu"], found["Mul"]) == (1, 1, 1)
+
+
+def test_ways_that_do_the_same_leave_no_trace() -> None:
+    compiled = fxonnx.compile(deciding.only_said, (ONES,))
+    assert operators(compiled.graph) == Counter({"Mul": 1})
+
+
+def test_decisions_that_follow_each_other_are_no_tree() -> None:
+    compiled = fxonnx.compile(deciding.Clamped().eval(), (ONES,))
+    assert operators(compiled.graph)["If"] == 4
+
+
+def test_a_way_that_raises_is_a_check() -> None:
+    compiled = fxonnx.compile(deciding.raising, (ONES,))
+    torch.testing.assert_close(compiled(ONES), deciding.raising(ONES))
+    assert operators(compiled.graph)["If"] == 0
+    with pytest.raises(errors.CheckFailed, match="negative: 2 axes"):
+        compiled(-ONES)
+
+
+# ── what no graph can hold ────────────────────────────────────────
+
+
+def other_structures(x: Tensor) -> Any:
+    if x.sum() > 0:
+        return x, x + 1
+    return x
+
+
+def other_dtypes(x: Tensor) -> Any:
+    if x.sum() > 0:
+        return x + 1
+    return x.long()
+
+
+def other_keys(x: Tensor) -> Any:
+    return {"x": x} if x.sum() > 0 else {"y": x}
+
+
+def too_many(x: Tensor) -> Tensor:
+    for number in range(12):
+        x = x + number if x[0, 0] > number and x.sum() > 0 else x * number
+    return x
+
+
+REFUSED: dict[Callable[[Tensor], Any], tuple[str, str]] = {
+    other_structures: ("return other structures", "a tuple of 2 and a tensor"),
+    other_dtypes: ("give other kinds of values", "torch.float32 of [3, 4] and torch.int64 of [3, 4]"),
+    other_keys: ("return other structures", "a dict of 1 and a dict of 1"),
+    too_many: ("more than 64 ways", "decisions follow each other"),
+}
+
+
+@pytest.mark.parametrize("model", REFUSED, ids=lambda model: model.__name__)
+def test_what_cannot_be_joined_is_refused_with_the_line(model: Callable[[Tensor], Any]) -> None:
+    what, cause = REFUSED[model]
+    with pytest.raises(errors.DataDependentControlFlow, match=what) as caught:
+        fxonnx.compile(model, (ONES,))
+    assert cause in caught.value.cause and caught.value.cure
+    assert all(each.file == __file__ for each in caught.value.locations) and caught.value.locations
+
+
+class Counts(nn.Module):
+    """What forward does depends on how often it went one way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.flag = 0, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            self.flag = True
+            return x
+        return x * 2 if self.flag else x * 3
+
+
+def test_a_way_that_changes_the_next_call_is_refused() -> None:
+    with pytest.raises(errors.CaptureRefused, match="forward changes flag"):
+        fxonnx.compile(Counts(), (ONES,))
