@@ -11,6 +11,7 @@ from fxonnx.ir import dims
 from fxonnx.ir.dims import (
     Expr,
     Undecided,
+    at_sizes,
     ceil_divide,
     evaluate,
     floor_divide,
@@ -291,3 +292,11 @@ def test_long_sums_are_not_slow():
 
 def test_everything_public_is_named():
     assert all(hasattr(dims, name) for name in dims.__all__)
+
+
+def test_a_quotient_by_0_is_no_size() -> None:
+    n, m = symbol("n"), symbol("m")
+    dim = n // m + 1
+    assert at_sizes(dim, {"m": 0}) == dim
+    assert at_sizes(dim, {"m": 1}) == n + 1
+    assert at_sizes(dim, {"m": 2, "n": 5}) == 3

@@ -21,6 +21,8 @@ MODELS: dict[str, Callable[[Tensor], Tensor]] = {
     "a shape as a tensor": lambda x: x + torch.as_tensor(x.shape).sum(),
     "steps": lambda x: x + torch.linspace(0, 1, x.shape[1]),
     "steps of one less": lambda x: torch.linspace(2, 1, x.shape[0] + 1)[: x.shape[0], None] * x,
+    "the first row": lambda x: x[:1],
+    "the last rows": lambda x: x[-1:] + x[:, -1:].sum(),
     "two columns": lambda x: torch.ones_like(x[:, :2]).sum() + x.sum(),
     "two columns normalized": lambda x: F.normalize(x[:, :2], dim=1),
     "without both ends": lambda x: x[1:-1] * 2,
@@ -134,6 +136,43 @@ def test_what_only_a_small_size_writes_is_refused() -> None:
     compiled = fxonnx.compile(Keeps(), (torch.rand(3, 2),), dynamic_shapes={"x": {0: "n"}})
     with pytest.raises(errors.CallMismatch, match="writes to seen"):
         compiled(torch.rand(1, 2))
+
+
+def filled(x: Tensor) -> Tensor:
+    """What lay in the memory of a new tensor is nobody's."""
+    rows = torch.empty(x.shape[0]).fill_(1)[:, None] + x.new_empty(x.shape).zero_()
+    return rows + torch.empty_like(x).copy_(x)
+
+
+def grid_of_any_shape(x: Tensor) -> Tensor:
+    """Which side is the smaller one, F.affine_grid asks only to see whether there is one."""
+    turned = torch.tensor([[[0.5, -1.0, 0.1], [1.0, 0.5, 0.0]]])
+    corners = F.affine_grid(turned, (1, 1, *x.shape), align_corners=True)
+    return corners + F.affine_grid(turned, [1, 1, x.shape[0], x.shape[1]], align_corners=False)
+
+
+def divided_by_no_columns(x: Tensor) -> Tensor:
+    """At 0 columns there is no such size."""
+    return F.pixel_unshuffle(x[None, :, None].expand(-1, -1, 2, -1), 2).sum(1)
+
+
+ANY = {each.__name__: each for each in (filled, grid_of_any_shape, divided_by_no_columns)}
+
+
+@pytest.mark.parametrize("name", ANY)
+@pytest.mark.parametrize("example", [(4, 6), (1, 4)])
+def test_calls_of_any_size(name: str, example: tuple[int, int]) -> None:
+    model = ANY[name]
+    compiled = fxonnx.compile(model, (torch.rand(example),), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    for sizes in ((4, 6), (7, 2), (1, 4), (1, 8), (5, 2), (2, 0), (1, 0), (0, 2)):
+        x = torch.rand(sizes)
+        try:
+            wanted = model(x)
+        except (RuntimeError, ValueError):
+            with pytest.raises(errors.Error):
+                compiled(x)
+        else:
+            torch.testing.assert_close(compiled(x), wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (1, 3), (1, 1)])

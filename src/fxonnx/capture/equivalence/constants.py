@@ -16,6 +16,7 @@ from torch import fx
 from fxonnx.capture.graph.functional_form import is_mutable
 
 _MOST = 1024  # elements
+_UNINITIALIZED = frozenset({"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"})
 _REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError)
 
 
@@ -29,11 +30,12 @@ def key_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
 
 
 def computed(node: fx.Node, shape: tuple[Any, ...], known: Mapping[fx.Node, Any]) -> torch.Tensor | None:
-    """What a call of aten returns, a tensor of this shape, where all its arguments are `known`. None where that is much
-    or random, or the call writes to something, or cannot be made."""
+    """What a call of aten returns, a tensor of this shape, where all its arguments are `known`. None where that is
+    much, random or what lay in memory, or the call writes to something, or cannot be made."""
     if not isinstance(node.target, torch._ops.OpOverload) or node.target.namespace != "aten" or is_mutable(node.target):
         return None
-    if torch.Tag.nondeterministic_seeded in node.target.tags or node.meta["val"].device.type != "cpu":
+    is_drawn = torch.Tag.nondeterministic_seeded in node.target.tags
+    if is_drawn or node.target.overloadpacket.__name__ in _UNINITIALIZED or node.meta["val"].device.type != "cpu":
         return None
     if not all(isinstance(size, int) for size in shape) or math.prod(shape) > _MOST:
         return None

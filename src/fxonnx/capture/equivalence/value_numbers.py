@@ -23,7 +23,7 @@ from fxonnx.capture.graph.clean import ALIASES
 from fxonnx.capture.graph.functional_form import is_mutable, written_arguments
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.program import LIFTED, Weight
-from fxonnx.ir.dims import Dim, substitute
+from fxonnx.ir.dims import Dim, at_sizes
 
 _SLICE, _CONTIGUOUS = torch.ops.aten.slice.Tensor, torch.ops.aten.contiguous.default
 _DETACH_IN_PLACE = torch.ops.aten.detach_.default  # writes nothing
@@ -59,11 +59,11 @@ class ValueNumbers:
         return self._numbers.setdefault(key, Number(len(self._numbers)))
 
     def dim(self, dim: Dim) -> Dim | None:
-        """A dim at the fixed sizes; None where it is of other symbols."""
+        """A dim at the fixed sizes, itself where that divides by 0; None where it is of other symbols."""
         if isinstance(dim, int):
             return dim
         if dim not in self._dims:
-            self._dims[dim] = substitute(dim, self.fixed) if dim.symbols <= self.symbols else None
+            self._dims[dim] = at_sizes(dim, self.fixed) if dim.symbols <= self.symbols else None
         return self._dims[dim]
 
     def weight(self, weight: Weight) -> Number:
@@ -225,7 +225,8 @@ class NumberedGraph:
     def _returns_its_argument(self, node: fx.Node) -> bool:
         """Whether a call returns the tensor that it is given: x[:], contiguous(), or a view of the sizes that it has.
 
-        Of those torch or the model makes a call or none, by the sizes. A copy of what is written to is none.
+        Of those torch or the model makes a call or none, by the sizes. A copy of what is written to is none; x[:1] that
+        was taken for one row is none where there is no row.
         """
         if str(node.target) in ALIASES or node.target is _DETACH_IN_PLACE:
             return True
@@ -234,6 +235,8 @@ class NumberedGraph:
         if node.target not in _SHAPED and node.target is not _SLICE:
             return False
         shape = self._shape(node.args[0])
+        if self._shape(node) != shape:
+            return False
         args = fx.map_arg(node.args[1:], lambda each: self.numbers[each])
         return _same_sizes(args[0], shape) if node.target in _SHAPED else _is_whole(shape, *args)
 

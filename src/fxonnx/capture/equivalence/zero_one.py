@@ -25,7 +25,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.program import Program
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import CallMismatch, Error
-from fxonnx.ir.dims import Dim, evaluate, substitute
+from fxonnx.ir.dims import Dim, at_sizes, evaluate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +179,7 @@ class ZeroOneCheck:
 
 def _empties(small: Mapping[str, int], dims: Collection[Dim]) -> bool:
     """Whether one of the dims is 0 at these sizes, whatever the others are."""
-    return any(substitute(dim, small) == 0 for dim in dims)
+    return any(at_sizes(dim, small) == 0 for dim in dims)
 
 
 def _outside(each: Assumption, sizes: Mapping[str, int]) -> CallMismatch:

@@ -100,10 +100,20 @@ def _dtype_of(value: Any) -> torch.dtype:
     return torch.int64
 
 
+def _gridded(func: Any, args: Any, kwargs: Any) -> Any:
+    """F.affine_grid, which looks for the least of the sizes to see whether there is one: which it is, is the same."""
+    given = dict(zip(("theta", "size", "align_corners"), args, strict=False)) | kwargs
+    theta, size = given["theta"], given["size"]
+    if not _has_size(list(size)) or not theta.is_floating_point() or any(each <= 0 for each in size):
+        return func(*args, **kwargs)
+    return torch.affine_grid_generator(theta, size, bool(given.get("align_corners")))
+
+
 SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     **dict.fromkeys((torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor), _made),
     torch.Tensor.__getitem__: _read,
     torch.Tensor.__setitem__: _written,
     torch.linspace: _spaced,
+    torch.nn.functional.affine_grid: _gridded,
 }
 """function -> (function, args, kwargs) -> its result"""

@@ -33,7 +33,7 @@ from fxonnx.ir.dims.expression import (
 )
 from fxonnx.ir.dims.parse import parse_dim, parse_shape
 from fxonnx.ir.dims.solve import bound, linear, without_common_factor
-from fxonnx.ir.dims.substitute import Substitution, evaluate, substitute
+from fxonnx.ir.dims.substitute import Substitution, at_sizes, evaluate, substitute
 from fxonnx.ir.dims.terms import Atom, Call
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Shape",
     "Substitution",
     "Undecided",
+    "at_sizes",
     "bound",
     "ceil_divide",
     "certain",

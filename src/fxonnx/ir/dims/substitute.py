@@ -36,6 +36,14 @@ def substitute(dim: Dim, replacements: Mapping[str, Dim]) -> Dim:
     return fold(dim, Substitution(replacements))
 
 
+def at_sizes(dim: Dim, sizes: Mapping[str, int]) -> Dim:
+    """The dim with some symbols at a size; as it is where it divides by what is 0 there, and is no size."""
+    try:
+        return substitute(dim, sizes)
+    except ZeroDivisionError:
+        return dim
+
+
 def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
     """The dim's size where every symbol has the given one; KeyError names a symbol without one."""
     if isinstance(dim, int):

@@ -1,6 +1,7 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
 step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
-to pick a row they load sympy; of a copy they decide whether it is empty.
+to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they compare; nothing unshuffled
+is no other shape for the kernel that computes.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -101,6 +102,18 @@ def _copy(self: Any, src: Any, non_blocking: bool = False) -> Any:
     return self if all(size in (1, place) for size, place in zip(given, places, strict=True)) else None
 
 
+def _affine_grid(theta: Any, size: Any, align_corners: bool) -> Any:
+    """A place for each element of an output of `size`, channels apart."""
+    if tuple(theta.shape[1:]) != (len(size) - 2, len(size) - 1):
+        return None
+    return theta.new_empty((size[0], *size[2:], len(size) - 2))
+
+
+def _pixel_unshuffle(self: Any, downscale_factor: int) -> Any:
+    """Of nothing a copy, whatever its shape, as on the CPU."""
+    return self.new_empty(self.shape) if any(isinstance(size, int) and size == 0 for size in self.shape) else None
+
+
 def _has_axis(input: Any, dim: int) -> bool:
     """Whether a tensor has an axis to take a view along, and its elements are what lies in memory."""
     is_plain = input.layout is torch.strided and not input.is_conj() and not input.is_neg()
@@ -167,4 +180,6 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.copy_.default: _copy,
     aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,
     aten.fake_quantize_per_channel_affine.default: _like_the_first,
+    aten.affine_grid_generator.default: _affine_grid,
+    aten.pixel_unshuffle.default: _pixel_unshuffle,
 }

@@ -266,6 +266,8 @@ def pixel_shuffle(op: Builder, self: Tensor, upscale_factor: int) -> Tensor:
 @lower("aten.pixel_unshuffle")
 def pixel_unshuffle(op: Builder, self: Tensor, downscale_factor: int) -> Tensor:
     """[…, C, H*r, W*r] to […, C*r², H, W]; not SpaceToDepth, which puts the channels last among the new ones."""
+    if 0 in self.shape:
+        return self  # as torch's kernel does on the CPU
     *batch, channels, height, width = self.shape
     r = downscale_factor
     low, narrow = floor_divide(height, r), floor_divide(width, r)
