@@ -29,7 +29,7 @@ from fxonnx.location import Location
 from fxonnx.lowering.complex_shape import as_real
 from fxonnx.lowering.promote import as_pair, as_tensor, in_opmath, out_of_opmath
 from fxonnx.lowering.registry import Lowering, Registry, Unsupported
-from fxonnx.lowering.symbolic import SYMBOLIC_FUNCTIONS
+from fxonnx.lowering.symbolic import ROUNDINGS, SYMBOLIC_FUNCTIONS, rounded
 from fxonnx.lowering.weights import TorchData
 
 
@@ -180,10 +180,12 @@ class Importer:
 
     def _size(self, node: fx.Node, size: Any) -> Dim:
         """A size is an expression; it is materialized where it is used. One that comes from data is defined by its
-        tensor."""
+        tensor, and one that is a float rounded by that."""
         dim = self.program.dim(size)
         if node.target in READS_OF_DATA and isinstance(dim, Expr):
             self.builder.define_number(dim, as_int64(self.builder, self.read(node.args[0])))
+        elif node.target in ROUNDINGS and isinstance(dim, Expr):
+            self.builder.define_number(dim, rounded(self.builder, node.target, self.read(node.args[0])))
         return dim
 
     def _number(self, scalar: Tensor) -> Number:

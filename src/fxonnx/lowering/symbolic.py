@@ -28,6 +28,17 @@ def _operator(name: str) -> SymbolicFunction:
     return function
 
 
+def _logarithm(base: int) -> SymbolicFunction:
+    return lambda op, item: op.Log(_float(op, item)) / _float(op, math.log(base))
+
+
+def rounded(op: Builder, rounding: Any, item: Any) -> Tensor:
+    """A float rounded to a whole number, as an int64 scalar."""
+    number = _float(op, item)
+    name = _ROUNDINGS[rounding]
+    return as_tensor(op, getattr(op, name)(number) if name else number, dtypes.INT64)
+
+
 def _comparison(name: str) -> SymbolicFunction:
     def function(op: Builder, *items: Any) -> Tensor:
         tensors = [item if isinstance(item, Tensor) else as_tensor(op, item, dtypes.INT64) for item in items]
@@ -48,10 +59,22 @@ def _truths(name: str) -> SymbolicFunction:
     return function
 
 
+# a cast rounds to 0
+_ROUNDINGS = {math.floor: "Floor", math.ceil: "Ceil", math.trunc: "", round: "Round"}
+ROUNDINGS = frozenset(_ROUNDINGS)
+"""fx targets of which `rounded` says the result"""
+
 SYMBOLIC_FUNCTIONS: dict[Any, SymbolicFunction] = {
     torch.sym_float: _float,
     torch.sym_sqrt: _operator("Sqrt"),
     math.sqrt: _operator("Sqrt"),
+    math.exp: _operator("Exp"),
+    math.log: _operator("Log"),
+    math.log2: _logarithm(2),
+    math.log10: _logarithm(10),
+    math.sin: _operator("Sin"),
+    math.cos: _operator("Cos"),
+    abs: _operator("Abs"),
     operator.neg: _operator("Neg"),
     operator.add: _operator("Add"),
     operator.sub: _operator("Sub"),

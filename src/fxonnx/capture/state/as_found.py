@@ -26,6 +26,7 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules import transformer
 from torch.utils import _python_dispatch as modes
 
+from fxonnx.capture.state import injected
 from fxonnx.capture.state.python_state import StateChanges
 
 Setting: TypeAlias = "tuple[Callable[[], Any], Callable[[Any], Any]]"
@@ -128,6 +129,7 @@ def _settings() -> list[Setting]:
         _attribute(transformer, "_detect_is_causal_mask"),
         _attribute(nn.TransformerEncoder, "forward"),
         *_methods(),
+        (injected.count, injected.take_back),
         (_stance, _set_stance),
         *map(_contents, (hooks._global_forward_hooks, hooks._global_forward_pre_hooks,
                          hooks._global_forward_hooks_always_called)),

@@ -26,7 +26,6 @@ from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
-from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode, dim_of, sym_int
 from fxonnx.capture.tracer.torch_private import (
     CallMode,
@@ -78,7 +77,6 @@ class Tape:
     _returning: dict[int, list[fx.Node]] = field(default_factory=dict)  # id of a fake tensor -> nodes that return it
     _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
     _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
-    _reals: dict[int, fx.Node] = field(default_factory=dict)
     _last: fx.Node | None = None  # placeholder
     _lifted: Iterator[int] = field(default_factory=count)
     _views: dict[int, list[Any]] = field(default_factory=dict)  # storage -> the fake tensors over it
@@ -243,7 +241,7 @@ class Tape:
         if isinstance(value, torch.SymInt):
             return self.sizes(value)
         if isinstance(value, torch.SymFloat):
-            return self._real(value.node)
+            return self.sizes.real(value.node)
         if isinstance(value, torch.SymBool):
             return self.truth(value.node) if value.node.comes_from_data else value.node.guard_bool()
         return value
@@ -260,42 +258,24 @@ class Tape:
         self._returning.setdefault(id(tensor), []).append(node)
         return node
 
-    def _real(self, number: Any) -> Any:
-        """A float computed from sizes, as the calls that compute it."""
-        if isinstance(number, IntNode):
-            return self.sizes(torch.SymInt(number))
-        assert isinstance(number, FloatNode)
-        if number.tree[0] in (CONSTANT, PLAIN):
-            return number.hint
-        known = self._reals.get(id(number))
-        if known is None:
-            name, *parts = number.tree
-            known = self.graph.call_function(_FLOATS[name], tuple(map(self._real, parts)))
-            known.meta = self.place()
-            known.meta["val"] = torch.SymFloat(number)
-            self._reals[id(number)] = known
-            self._kept.append(number)
-        return known
-
     def truth(self, condition: Any) -> Any:
         """What is asked of sizes and numbers, as the calls that compute it."""
         known = condition.statically_known()
         if known is not None:
             return known
-        found = self._reals.get(id(condition))
+        found = self.sizes.reals.get(id(condition), (condition, None))[1]
         if found is None:
             word, *parts = condition.tree
             found = self.graph.call_function(_TRUTHS[word], tuple(map(self._part, parts)))
             found.meta = {**self.place(), "val": torch.SymBool(condition)}
-            self._reals[id(condition)] = found
-            self._kept.append(condition)
+            self.sizes.reals[id(condition)] = condition, found
         return found
 
     def _part(self, part: Any) -> Any:
         if isinstance(part, BoolNode):
             return self.truth(part)
         if isinstance(part, (FloatNode, IntNode)):
-            return self._real(part)
+            return self.sizes.real(part)
         log = self.cache.guard_log
         return self.operand(sym_int(part, log.data.value(part), log))
 
@@ -325,7 +305,7 @@ class Tape:
             self._returning.setdefault(id(result), []).append(node)
             self._known(result, node)
         elif isinstance(result, (torch.SymFloat, torch.SymBool)):
-            self._reals[id(result.node)] = node
+            self.sizes.tell(result, node)
         elif isinstance(result, (list, tuple)):
             for index, each in enumerate(result):
                 if isinstance(each, torch.Tensor):
@@ -376,14 +356,4 @@ _TRUTHS: dict[str, Any] = {
     "and": operator.and_,
     "or": operator.or_,
     "not": torch.sym_not,
-}
-_FLOATS: dict[str, Any] = {
-    "float": torch.sym_float,
-    "sqrt": torch.sym_sqrt,
-    "neg": operator.neg,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "truediv": operator.truediv,
-    "pow": operator.pow,
 }

@@ -73,6 +73,7 @@ class _Readable:
 
     def __init__(self, nodes: SizeNodes) -> None:
         self._nodes, self.after, self.tell = nodes, nodes.after, nodes.tell
+        self.real, self.reals = nodes.real, nodes.reals
 
     def __call__(self, size: torch.SymInt) -> Any:
         """The node of a size, a constant, or the size itself."""

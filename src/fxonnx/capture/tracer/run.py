@@ -35,6 +35,7 @@ from fxonnx.capture.tracer.decisions import Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
 from fxonnx.capture.tracer.locations import Locations
+from fxonnx.capture.tracer.python.installed import numbers_of_sizes
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.replay import Replay
 from fxonnx.capture.tracer.results.cache import FakeCache
@@ -180,6 +181,7 @@ class Run:
             enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
             unseeded(self.tape.refuse), Recorder(self.tape),
             FunctionMode(self.tape.refuse, self.guard_log, self.tape.check, self.tape.known, self.decide), ByteMasks(),
+            numbers_of_sizes(self._functions()),
         )  # fmt: skip
         with ExitStack() as stack:
             for each in surroundings:
@@ -187,6 +189,12 @@ class Run:
             stack.callback(setattr, self.guard_log, "in_model", False)
             self.guard_log.in_model = True
             yield
+
+    def _functions(self) -> list[Any]:
+        """The functions that the model is made of, as far as they are known before it runs."""
+        flat = self.example.flat
+        kinds = dict.fromkeys(type(module) for module in flat.modules())
+        return [*flat.functions, *(getattr(kind, "forward", None) for kind in kinds)]
 
     def _keep_states(self, reads: Set[int]) -> None:
         """Note the tensors that forward replaced as the states that they are: buffers, and other attributes that it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -35,6 +36,10 @@ ARITHMETIC: dict[str, Callable[[Tensor], Tensor]] = {
     "prod": lambda x: x.flatten()[: math.prod(x.shape) - 1],
     "max": lambda x: x.new_ones(max(x.shape[0] * x.shape[1], x.shape[0])),
     "numel": lambda x: x.reshape(x.numel(), 1),
+    "len": lambda x: x * len(x),
+    "int": lambda x: x[: int(x.shape[0] / 2)],
+    "a quotient that is rounded twice": lambda x: x[: math.floor(x.shape[0] / 100 * 100)],
+    "int of a float that no dim says": lambda x: x[: int(x.shape[0] * 0.3)],
     "len of a list": lambda x: x.expand(2, *x.shape),
     "range": lambda x: torch.arange(x.size(1)) + x,
     "strides": lambda x: x[::2, 1:],
@@ -163,12 +168,11 @@ def loop(x: Tensor) -> Tensor:
 
 FREEZES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "loop": (loop, "for _ in range(x.shape[0]):"),
-    "len": (lambda x: x * len(x), "len(x)"),
-    "int": (lambda x: x[: int(x.shape[0] / 2)], "int(x.shape[0] / 2)"),
+    "index": (lambda x: x * operator.index(x.shape[0]), "operator.index"),
     "list": (lambda x: x + sum([1] * x.shape[0]), "[1] * x.shape[0]"),
     "constant": (lambda x: x + torch.ones(4, 6), "torch.ones(4, 6)"),
     "view": (lambda x: x.view(4, -1), "x.view(4, -1)"),
-    "math": (lambda x: x * math.sin(x.shape[0]), "math.sin"),
+    "math": (lambda x: x * math.gcd(x.shape[0], 4), "math.gcd"),
     "square": (lambda x: x @ x, "x @ x"),
 }
 
@@ -186,7 +190,7 @@ def test_what_freezes_a_dim_says_where(name: str) -> None:
 def test_a_loss_that_the_model_swallows_is_found() -> None:
     def model(x: Tensor) -> Tensor:
         try:
-            return x * len(x)
+            return x * operator.index(x.shape[0])
         except Exception:  # noqa: BLE001  that is what is tested
             return x
 
@@ -290,11 +294,10 @@ def holds(program: Program, n: int, m: int) -> bool:
         lambda x: x * 2 if math.floor(x.shape[0] * 0.3) > 5 else x,
         lambda x: x * 2 if round(x.shape[0] / 3) > 5 else x,
         lambda x: x * 2 if x.shape[0] * 0.1 > 1 else x,
-        lambda x: x[: math.floor(x.shape[0] / 100 * 100)],
         lambda x: x * (x.shape[0] & 3),
         lambda x: x * (x.shape[0] % 2.5),
     ],
-    ids=["floor", "round", "compare", "slice", "bits", "remainder"],
+    ids=["floor", "round", "compare", "bits", "remainder"],
 )
 def test_a_number_that_no_dim_says_decides_nothing(model: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(errors.FrozenDimension) as caught:

@@ -81,15 +81,23 @@ def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
 
 
 def _select(input: Any, dim: int, index: Any) -> Any:
-    """`x[index]` along an axis of plain size, by Python's rules; of others torch's kernel checks the index."""
-    if not _has_axis(input, dim):
+    """`x[index]` along an axis, by Python's rules; what is beyond it is torch's to refuse."""
+    if not _has_axis(input, dim) or isinstance(index, torch.Tensor):
         return None
     sizes, strides = list(input.shape), list(input.stride())
-    if not all(isinstance(each, int) for each in (sizes[dim], index)) or not -sizes[dim] <= index < sizes[dim]:
+    if not _is_within(index, sizes[dim]):
         return None
     offset = input.storage_offset() + (index % sizes[dim]) * strides[dim]
     del sizes[dim], strides[dim]
     return view(input, sizes, strides, offset)
+
+
+def _is_within(index: Any, size: Any) -> bool:
+    """Whether an index is one of an axis, from the front or from the back; of what no dim says the runtime checks."""
+    sizes = [each for each in (index, size) if isinstance(each, torch.SymInt)]
+    if sizes and sizes[0].node.guard_log.is_opaque(*map(dim_of, sizes)):
+        return True
+    return _assume(index < size) and _assume(index >= -size)
 
 
 def _copy(self: Any, src: Any, non_blocking: bool = False) -> Any:

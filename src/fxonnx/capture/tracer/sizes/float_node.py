@@ -27,8 +27,16 @@ from typing import Any
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA, PLAIN, Node
-from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, modulo
+from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo
 
+FUNCTIONS: dict[str, Callable[[float], float]] = {
+    "sqrt": math.sqrt, "abs": abs, "exp": math.exp, "log": math.log, "log2": math.log2, "log10": math.log10,
+    "sin": math.sin, "cos": math.cos,
+}  # fmt: skip
+_EXACT = frozenset({
+    "float", CONSTANT, DATA, "neg", "add", "sub", "mul", "truediv", "pow", "sqrt", "abs", "max", "min",
+})  # fmt: skip
+_SIGNS = frozenset({"add", "mul", "truediv", "pow", "max", "min"})  # of what is not negative they are not either
 _SHORT = 2**20  # denominators of constants that stay exact: 0.5 and 0.125 are, 0.1 in binary is not
 
 
@@ -94,11 +102,29 @@ class FloatNode(Node):
         return next(part.any_dim() for part in self.tree[1:] if isinstance(part, FloatNode) and not part.is_constant())
 
     def _whole(self, divide: Callable[[Dim, Dim], Dim], rounding: str, value: int) -> Any:
-        if self.quotient is None:
-            dim = self.guard_log.opaque_symbol((rounding, str(self)), self.any_dim())
-        else:
-            dim = divide(*self.quotient)
+        dim = self._opaque(rounding, value) if self.quotient is None else divide(*self.quotient)
         return self.kinds.int_node(dim, value, self.guard_log)
+
+    def _opaque(self, rounding: str, value: int) -> Dim:
+        """A symbol for this, rounded; a plain number where a runtime may compute another one."""
+        if not self._is_reproducible():
+            return self.guard_log.as_plain(self.any_dim(), value)
+        return self.guard_log.opaque_symbol((rounding, str(self)), self.any_dim(), self)
+
+    def is_non_negative(self) -> bool:
+        """Whether it surely is not below 0, whatever the sizes are."""
+        name, *parts = self.tree
+        if name == CONSTANT:
+            return bool(self.hint >= 0)
+        if name == "float":
+            return self.guard_log.statically_known(">=", parts[0].dim, 0) is True
+        return name in ("sqrt", "abs") or (name in _SIGNS and all(each.is_non_negative() for each in parts))
+
+    def _is_reproducible(self) -> bool:
+        """Whether every runtime computes this float to the last bit."""
+        return self.tree[0] in _EXACT and all(
+            each._is_reproducible() for each in self.tree[1:] if isinstance(each, FloatNode)
+        )
 
     def floor(self) -> Any:
         """math.floor(f)"""
@@ -119,8 +145,11 @@ class FloatNode(Node):
 
     def round(self, digits: int | None = None) -> Any:
         """round(f): no dim says what happens at halves."""
-        number = self.guard_log.opaque_symbol(("round", str(self)), self.any_dim())
-        return self.kinds.int_node(number, round(self.hint), self.guard_log)
+        if digits is not None:
+            value = self.guard_log.as_plain(self.any_dim(), round(self.hint, digits))
+            return FloatNode((PLAIN, self.kinds.int_node(self.any_dim(), 0, self.guard_log)), value, self.guard_log)
+        value = round(self.hint)
+        return self.kinds.int_node(self._opaque("round", value), value, self.guard_log)
 
     def sym_float(self) -> FloatNode:
         """Itself."""
@@ -181,11 +210,35 @@ class FloatNode(Node):
         quotient = self.quotient and (-1 * self.quotient[0], self.quotient[1])
         return FloatNode(("neg", self), -self.hint, self.guard_log, quotient, self.roundings)
 
+    def function(self, name: str) -> FloatNode:
+        """A function of this, by its name in `math`."""
+        return FloatNode((name, self), FUNCTIONS[name](self.hint), self.guard_log)
+
     def sym_sqrt(self) -> FloatNode:
         """torch.sym_sqrt(f)"""
-        return FloatNode(("sqrt", self), math.sqrt(self.hint), self.guard_log)
+        return self.function("sqrt")
 
     sqrt = sym_sqrt
+
+    def abs(self) -> FloatNode:
+        """abs(f)"""
+        return self.function("abs")
+
+    def sym_max(self, other: FloatNode) -> FloatNode:
+        """max(f, g)"""
+        return self._extremum("max", other, maximum)
+
+    def sym_min(self, other: FloatNode) -> FloatNode:
+        """min(f, g)"""
+        return self._extremum("min", other, minimum)
+
+    def _extremum(self, name: str, other: FloatNode, choose: Callable[[Dim, Dim], Dim]) -> FloatNode:
+        """The greater or the lesser; of quotients that were rounded once at most, which rounding leaves in order."""
+        value, quotient = (max if name == "max" else min)(self.hint, other.hint), None
+        if self.quotient and other.quotient and max(self.roundings, other.roundings) <= 1:
+            (a, b), (c, d) = self.quotient, other.quotient
+            quotient = choose(a * d, c * b), b * d
+        return self._made(name, other, value, quotient, max(self.roundings, other.roundings))
 
     def is_integer(self) -> Any:
         """f.is_integer()"""

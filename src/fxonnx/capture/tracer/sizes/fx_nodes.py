@@ -1,8 +1,10 @@
 """Sizes as fx nodes: what torch.export writes for a size that is an argument, `sym_size` of an input and arithmetic on
-it, each once, at the top of the graph; of a size that comes from data, behind the call whose result has it."""
+it, each once, at the top of the graph, and floats computed of them; of a size that comes from data, behind the call
+whose result has it."""
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +13,22 @@ import torch
 from torch import fx
 
 from fxonnx.capture.tracer.sizes.guards import GuardLog
-from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
+from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
 from fxonnx.errors import CaptureRefused
-from fxonnx.ir.dims import Algebra, Atom, Call, Expr, fold, linear, of_atom, symbol, symbols_of
+from fxonnx.ir.dims import Algebra, Atom, Call, Dim, Expr, fold, linear, of_atom, symbol, symbols_of
 
 _CALLS: dict[str, Callable[..., Any]] = {
     "//": operator.floordiv, "%": operator.mod, "max": torch.sym_max, "min": torch.sym_min,
+}  # fmt: skip
+_FLOATS: dict[str, Callable[..., Any]] = {
+    "float": torch.sym_float, "neg": operator.neg, "add": operator.add, "sub": operator.sub, "mul": operator.mul,
+    "truediv": operator.truediv, "pow": operator.pow, "sqrt": torch.sym_sqrt, "abs": abs, "max": torch.sym_max,
+    "min": torch.sym_min,
+    **{name: getattr(math, name) for name in ("exp", "log", "log2", "log10", "sin", "cos")},
+}  # fmt: skip
+_ROUNDINGS: dict[str, Callable[..., Any]] = {
+    "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
 }  # fmt: skip
 
 
@@ -30,6 +42,8 @@ class SizeNodes(Algebra[Any]):
         self._last: fx.Node | None = None
         self._of_data: dict[str, tuple[fx.Node, int | None]] = {}  # symbol -> what tells it, and the axis
         self._late: set[fx.Node] = set()  # what is computed from those
+        self.reals: dict[int, tuple[Any, fx.Node]] = {}  # id of a float or truth -> itself, and its node
+        self._whole: dict[Dim, fx.Node] = {}  # rounded floats
 
     def after(self, placeholder: fx.Node) -> None:
         """Sizes are computed after this input."""
@@ -39,6 +53,10 @@ class SizeNodes(Algebra[Any]):
     def tell(self, value: Any, node: fx.Node) -> None:
         """Let a call tell the sizes and the number that come from data, which are of what it returned."""
         known = self._of_data
+        if isinstance(value, (torch.SymFloat, torch.SymBool)):
+            self.reals[id(value.node)] = value.node, node
+            self._late.add(node)
+            return
         if isinstance(value, torch.SymInt):
             dim = dim_of(value)
             assert isinstance(dim, Expr)
@@ -85,10 +103,11 @@ class SizeNodes(Algebra[Any]):
                     read = self._record(torch.ops.aten.sym_size.int, node, axis) if size is not value else node
                     read = read if not offset else self._record(operator.sub, read, offset)
                     return read if slope == 1 else self._record(operator.floordiv, read, slope)
-        origin = next((str(key) for key, dim in self._guard_log.opaque.items() if dim == symbol(name)), name)
+        if name in self._guard_log.rounded:
+            return self._rounded(name)
         raise CaptureRefused(
             f"the size {name} is an argument, and no whole-number expression says it",
-            cause=f"it is {origin}",
+            cause="it comes from no size of an input",
             cure="compute sizes with whole numbers: // and *",
         )
 
@@ -103,6 +122,20 @@ class SizeNodes(Algebra[Any]):
         hint = self._guard_log.data.hints[name]
         part.meta["val"] = sym_int(symbol(name), hint, self._guard_log)
         return part
+    def _rounded(self, name: str) -> Any:
+        """A symbol that is a float rounded to a whole number, or the part of that which is above 0, or below."""
+        found = self._guard_log.rounded[name]
+        function, dim = _ROUNDINGS[found.rounding], found.dim
+        whole = function(found.number.hint)
+        if dim not in self._whole:
+            self._whole[dim] = self._record(function, self.real(found.number), value=self._sized(dim, whole))
+        if not found.sign:
+            return self._whole[dim]
+        part = self._record(operator.mul, self._whole[dim], found.sign)
+        return self._record(torch.sym_max, part, 0, value=self._sized(symbol(name), max(found.sign * whole, 0)))
+
+    def _sized(self, dim: Dim, hint: int) -> torch.SymInt:
+        return torch.SymInt(IntNode(dim, hint, self._guard_log))
 
     def call(self, atom: Call, left: Any, right: Any) -> fx.Node:
         """Python's and torch's functions."""
@@ -116,7 +149,19 @@ class SizeNodes(Algebra[Any]):
         """left * right"""
         return self._record(operator.mul, left, right)
 
-    def _record(self, function: Any, *args: Any) -> fx.Node:
+    def real(self, number: FloatNode | IntNode) -> Any:
+        """The node of a float; a plain one as itself."""
+        if isinstance(number, IntNode):
+            return fold(number.dim, self)
+        if number.tree[0] in (CONSTANT, PLAIN):
+            return number.hint
+        if id(number) not in self.reals:
+            name, *parts = number.tree
+            node = self._record(_FLOATS[name], *map(self.real, parts), value=torch.SymFloat(number))
+            self.reals[id(number)] = number, node
+        return self.reals[id(number)][1]
+
+    def _record(self, function: Any, *args: Any, value: Any = None) -> fx.Node:
         if self._is_late(function, args):
             node = self._graph.call_function(function, args)
             self._late.add(node)
@@ -124,7 +169,7 @@ class SizeNodes(Algebra[Any]):
             assert self._last is not None
             with self._graph.inserting_after(self._last):
                 node = self._last = self._graph.call_function(function, args)
-        node.meta["val"] = self._value(function, args)
+        node.meta["val"] = self._value(function, args) if value is None else value
         return node
 
     def _is_late(self, function: Any, args: tuple[Any, ...]) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
@@ -18,7 +19,6 @@ from fxonnx.location import Location
 Plain = TypeVar("Plain", bool, int, float)
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
 _LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
-_ANY = -(2**40)  # below what any number is that comes from sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,17 @@ class Specialization:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """A float (a node), rounded to a whole number in a way that has a name, and the `dim` that stands for it; of two
+    symbols in that one is the part above 0, of `sign` 1, the other the part below, of `sign` -1."""
+
+    dim: Dim
+    rounding: str
+    number: Any
+    sign: int
+
+
 class Specialized(Exception):
     """Something makes a plain number of a dim. Callers make a FrozenDimension of it."""
 
@@ -79,11 +90,13 @@ class GuardLog:
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
     origins: dict[Dim, Dim] = field(default_factory=dict)
+    rounded: dict[str, Rounded] = field(default_factory=dict)  # the name of such a symbol -> what it is
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     data: DataSymbols = field(init=False)
     decide: Callable[[Any], bool] | None = None  # answers what the model's Python asks of what comes from data
     must_hold: Callable[[Any], None] | None = None  # keeps what a call is checked for
     refused: list[BaseException] = field(default_factory=list)  # for code that swallows exceptions
+    _numbers: Iterator[int] = field(default_factory=count)
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
     _agreed: set[Dim] = field(default_factory=set)  # differences that a check says are none
     _bounds: Bounds = field(init=False)
@@ -206,14 +219,23 @@ class GuardLog:
             return hint
         return self.as_plain(dim, hint)
 
-    def opaque_symbol(self, number: Any, origin: Dim) -> Dim:
-        """A symbol for a whole number that no dim can say, the same one wherever it stands; it comes from `origin`."""
+    def opaque_symbol(self, number: tuple[str, str], origin: Dim, unrounded: Any) -> Dim:
+        """A dim for a whole number that no dim can say, the same one wherever it stands: a symbol, or where it may be
+        negative the difference of two. It comes from `origin`, and is the float `unrounded`, rounded in a way that has
+        a name."""
         if number not in self.opaque:
-            name = f"size{len(self.opaque)}"
-            self.opaque[number] = symbol(name)
-            self.lows[name] = self._lows_from_one[name] = _ANY
-            self.origins[symbol(name)] = origin
+            parts = {self._fresh(): 1} if unrounded.is_non_negative() else {self._fresh(): 1, self._fresh(): -1}
+            dim = sum((sign * symbol(name) for name, sign in parts.items()), start=0)
+            self.opaque[number] = dim
+            for name, sign in parts.items():
+                self.origins[symbol(name)] = origin
+                self.rounded[name] = Rounded(dim, number[0], unrounded, sign if len(parts) > 1 else 0)
         return self.opaque[number]
+
+    def _fresh(self) -> str:
+        name = f"size{next(self._numbers)}"
+        self.lows[name] = self._lows_from_one[name] = 0
+        return name
 
     def is_opaque(self, *dims: Dim) -> bool:
         """Whether a number that no dim can say is among these."""

@@ -68,7 +68,7 @@ def _specializes(function: Callable[..., Any]) -> Callable[..., Any]:
         origin = next((each for each in (self, *others) if not each.is_constant()), self).any_dim()
         value = self.guard_log.as_plain(origin, function(self.hint, *(each.hint for each in others)))
         if isinstance(value, float):
-            return FloatNode((PLAIN, self.wrap_int(origin)), value, self.guard_log)
+            return FloatNode((PLAIN, IntNode(origin, 0, self.guard_log)), value, self.guard_log)
         return self.wrap_bool(value) if isinstance(value, bool) else self.wrap_int(value)
 
     return answer

@@ -1,0 +1,1 @@
+"""What Python's and NumPy's own functions answer for sizes: numbers that keep their expression."""

@@ -1,0 +1,106 @@
+"""Functions of Python, `math` and NumPy that would make a plain number of a size, said so that it keeps its expression.
+
+Each takes what the original takes, and is that for whatever has no size in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, is_instance
+
+_NUMBER = (torch.SymInt, torch.SymFloat)
+_SEQUENCES = (list, tuple, dict, str)
+
+
+def _length(value: Any, /) -> Any:
+    """len(x): of a tensor its first size, and whatever a class of the model's says."""
+    if isinstance(value, _SEQUENCES):
+        return len(value)
+    if isinstance(value, torch.Tensor) and value.dim():
+        return value.shape[0]
+    asked = getattr(type(value), "__len__", None)
+    return len(value) if asked is None else asked(value)
+
+
+def _extremum(original: Callable[..., Any], choose: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """max(n, m) is a size: which of the two it is decides nothing."""
+
+    def extremum(*args: Any, **kwargs: Any) -> Any:
+        values = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
+        if kwargs or not any(isinstance(each, torch.SymInt) for each in values):
+            return original(*args, **kwargs)
+        whole = all(isinstance(each, (torch.SymInt, int)) for each in values)
+        return functools.reduce(choose, values) if whole else original(*args)
+
+    return extremum
+
+
+def _of_float(name: str) -> Callable[[Any], Any]:
+    """A function of a real number, by the name that float nodes have for it."""
+    return lambda number: torch.SymFloat(torch.sym_float(number).node.function(name))
+
+
+def _logarithm(number: Any, *base: Any) -> Any:
+    parts = [_of_float("log")(each) if isinstance(each, _NUMBER) else math.log(each) for each in (number, *base)]
+    return functools.reduce(operator.truediv, parts)
+
+
+def _float_of(rounding: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """NumPy rounds to floats."""
+    return lambda number: torch.sym_float(rounding(number))
+
+
+_REAL = {name: _of_float(name) for name in ("sqrt", "exp", "log2", "log10", "sin", "cos")}
+_OF_MATH: dict[str, Callable[..., Any]] = {
+    **_REAL,
+    "log": _logarithm,
+    "fabs": lambda number: abs(torch.sym_float(number)),
+    "isqrt": lambda number: math.floor(_REAL["sqrt"](number)),
+    "pow": lambda base, exponent: torch.sym_float(base) ** torch.sym_float(exponent),
+}
+_OF_NUMPY: dict[str, Callable[..., Any]] = {
+    **_REAL,
+    "log": _logarithm,
+    "ceil": _float_of(math.ceil),
+    "floor": _float_of(math.floor),
+    "trunc": _float_of(math.trunc),
+    "rint": _float_of(round),
+    "round": _float_of(round),
+}
+
+
+def _where_sizes(original: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function where a size is among the arguments, else the original."""
+
+    @functools.wraps(original)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        has_size = not kwargs and any(isinstance(each, _NUMBER) for each in args)
+        return function(*args) if has_size else original(*args, **kwargs)
+
+    return either
+
+
+PYTHON: dict[str, Any] = {
+    "int": SizeInt,
+    "float": SizeFloat,
+    "range": SizeRange,
+    "type": SizeType,
+    "isinstance": is_instance,
+    "len": _length,
+    "max": _extremum(max, torch.sym_max),
+    "min": _extremum(min, torch.sym_min),
+    "divmod": _where_sizes(divmod, lambda left, right: (left // right, left % right)),
+}
+"""name of a builtin -> what the model's files see in its place"""
+
+MATH = {name: _where_sizes(getattr(math, name), function) for name, function in _OF_MATH.items()}
+NUMPY = {name: _where_sizes(getattr(np, name), function) for name, function in _OF_NUMPY.items()}
+"""name of a function of the module -> what stands for it"""

@@ -1,0 +1,142 @@
+"""`int`, `float`, `range` and `type` as the model's files see them while it runs.
+
+int(n / 2) is the size n // 2, not a number; isinstance(n, int) is true; for whatever is no size they are what they are.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+import torch
+
+SIZES = (torch.SymInt, torch.SymFloat, torch.SymBool)
+_PLAIN_TYPES = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
+
+
+class _Likeness(type):
+    """A class that is taken for the `original`: equal to it, with the same instances and subclasses."""
+
+    original: type
+
+    @property
+    def dtype(cls) -> Any:
+        """What NumPy takes it for, as a dtype."""
+        import numpy
+
+        return numpy.dtype(cls.original)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is cls.original
+
+    def __hash__(cls) -> int:
+        return hash(cls.original)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return is_instance(instance, cls.original)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.original)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls.original(*args, **kwargs)
+
+    def __repr__(cls) -> str:
+        return repr(cls.original)
+
+
+class _Int(_Likeness):
+    """int(n)"""
+
+    original = int
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and isinstance(args[0], (torch.SymInt, torch.SymFloat)):
+            return math.trunc(args[0])
+        return int(*args, **kwargs)
+
+
+class _Float(_Likeness):
+    """float(n)"""
+
+    original = float
+
+    def __call__(cls, *args: Any) -> Any:
+        is_size = len(args) == 1 and isinstance(args[0], (torch.SymInt, torch.SymFloat))
+        return torch.sym_float(args[0]) if is_size else float(*args)
+
+
+class _Range(_Likeness):
+    """range(n, n + 4)"""
+
+    original = range
+
+    def __call__(cls, *args: Any) -> Any:
+        has_size = any(isinstance(each, torch.SymInt) for each in args)
+        return _numbers(*args) if has_size else range(*args)
+
+
+class _Type(_Likeness):
+    """type(n)"""
+
+    original = type
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) != 1 or kwargs:
+            return type(*args, **kwargs)
+        found = type(args[0])
+        return _SEEN.get(_PLAIN_TYPES.get(found, found), found)
+
+
+def _as_dtype(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """torch takes the very types int and float for dtypes: `x.to(int)`."""
+    named = {name: plain_type(value) for name, value in (kwargs or {}).items()}
+    return func(*map(plain_type, args), **named)
+
+
+class SizeInt(int, metaclass=_Int):
+    """int"""
+
+    __torch_function__ = staticmethod(_as_dtype)
+
+
+class SizeFloat(float, metaclass=_Float):
+    """float"""
+
+    __torch_function__ = staticmethod(_as_dtype)
+
+
+class SizeRange(metaclass=_Range):
+    """range"""
+
+
+class SizeType(type, metaclass=_Type):
+    """type"""
+
+
+_SEEN: dict[type, type] = {int: SizeInt, float: SizeFloat}
+for _kind in (SizeInt, SizeFloat, SizeRange, SizeType):
+    _kind.__name__ = _kind.__qualname__ = type(_kind).original.__name__
+
+
+def plain_type(value: Any) -> Any:
+    """Python's own type where a value is one that stands for it."""
+    return int if value is SizeInt else float if value is SizeFloat else value
+
+
+def is_instance(value: Any, kinds: Any) -> bool:
+    """isinstance(n, int), isinstance(n, numbers.Number), isinstance(n, (float, str))"""
+    if builtins.isinstance(value, kinds):
+        return True
+    plain = _PLAIN_TYPES.get(builtins.type(value))
+    return plain is not None and builtins.isinstance(plain(), kinds)
+
+
+def _numbers(*args: Any) -> Any:
+    """range(n, n + 4) as its four numbers; where how many there are varies, a plain number is asked for."""
+    start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
+    trips = -((start - stop) // step)
+    if isinstance(trips, torch.SymInt):
+        trips = trips.node.maybe_as_int()
+    return range(*args) if trips is None else [start + index * step for index in range(max(trips, 0))]
