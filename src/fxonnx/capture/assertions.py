@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.locate import _OURS, is_users
 from fxonnx.capture.syntax import around, around_instruction
 
 Record = Callable[[torch.Tensor, str], None]
@@ -27,6 +28,7 @@ Record = Callable[[torch.Tensor, str], None]
 _NO_ANSWER = NotImplemented
 _READS = {torch.Tensor.item: "item", torch.is_nonzero: "is_nonzero", torch.Tensor.is_nonzero: "is_nonzero"}
 _ORDERED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_BETWEEN = (_OURS, str(torch.__file__))  # where a SymBool is asked for its truth
 _CHECK_ALL: Any = torch._check_tensor_all_with
 
 
@@ -71,6 +73,23 @@ def _read(func: Any, tensor: torch.Tensor, frame: FrameType, record: Record) -> 
         return _NO_ANSWER
     record(tensor if wanted else tensor.logical_not(), _template(said, {**frame.f_globals, **frame.f_locals}))
     return wanted
+
+
+def asked_to_check() -> tuple[bool, str] | None:
+    """The truth of a comparison of sizes with which the line of the model's that asks for it goes on, and what it says
+    else; None for a decision."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
+        frame = frame.f_back
+    if frame is None or not is_users(frame.f_code.co_filename):
+        return None
+    at, instruction = _asked(frame)
+    statement, path = _statement(around_instruction(frame.f_code, at))
+    check = _check_of(statement, path[1] if len(path) > 1 else None)
+    if check is None or not _asks(None, path[-1], instruction):
+        return None
+    wanted = _wanted(path[1:], check[0])
+    return None if wanted is None else (wanted, _template(check[1], {**frame.f_globals, **frame.f_locals}))
 
 
 def _exactly(tensor: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,7 @@ from fxonnx.capture.tracer.torch_private import (
 
 _NOWHERE = {"": ("", "")}
 _LITERAL, _LITERAL_COPY = torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default
+_HIDING = frozenset({torch.ops.aten.where.default})  # composite calls of what makes sizes of data
 _SCALAR_ASSERTION = torch.ops.aten._assert_scalar.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
@@ -51,6 +52,9 @@ class Recorder(CallMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One call. Real tensors among its arguments are the model's own."""
+        if func in _HIDING:
+            with self:
+                return func.decompose(*args, **kwargs or {})
         return self._tape.call(func, args, kwargs or {})
 
 
@@ -279,9 +283,9 @@ class Tape:
         log = self.cache.guard_log
         return self.operand(sym_int(part, log.data.value(part), log))
 
-    def must_hold(self, condition: Any) -> None:
+    def must_hold(self, condition: Any, text: str) -> None:
         """Record that an op, or the model, takes what it asks of sizes and numbers from data for true."""
-        node = self.graph.call_function(_SCALAR_ASSERTION, (self.truth(condition), said()))
+        node = self.graph.call_function(_SCALAR_ASSERTION, (self.truth(condition), text or said()))
         node.meta = {**self.place(), "val": None}
 
     def check(self, condition: torch.Tensor, text: str) -> None:

@@ -4,19 +4,26 @@ torch.tensor([n, 2]), x[n // 2], torch.linspace(0, 1, n)."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import torch
 
 
 def _read(func: Any, args: Any, kwargs: Any) -> Any:
-    x, index = args
-    return func(_part(x, index), ...) if _is_basic(index) and _has_size(index) else func(x, index)
+    x, index = args[0], _numbers(args[1])
+    parts = index if isinstance(index, tuple) else (index,)
+    if not _has_size(parts) or not all(isinstance(each, torch.Tensor) or _is_basic(each) for each in parts):
+        return func(x, index)
+    part = _part(x, tuple(axis for each in parts for axis in _axes(each)))
+    picked = any(isinstance(each, torch.Tensor) for each in parts)
+    return func(part, tuple(map(_kept, filter(_is_kept, parts))) if picked else ...)
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> None:
     """x[a:b] = y as a copy into the slice: torch would first decide whether their sizes are the same."""
-    x, index, value = args
+    x, index, value = args[0], _numbers(args[1]), args[2]
     part = _part(x, index) if _is_basic(index) else None
     if part is None:
         func(x, index, value)
@@ -24,6 +31,36 @@ def _written(func: Any, args: Any, kwargs: Any) -> None:
         part.copy_(value.flatten(0, value.dim() - part.dim()) if value.dim() > part.dim() > 0 else value)
     else:
         func(part, ..., value)
+
+
+def _numbers(index: Any) -> Any:
+    """An index with tensors of one number, which torch reads, as numbers."""
+    if isinstance(index, tuple):
+        return tuple(map(_numbers, index))
+    if isinstance(index, slice):
+        return slice(*map(_numbers, (index.start, index.stop, index.step)))
+    is_number = isinstance(index, torch.Tensor) and index.dim() == 0 and index.dtype in _WHOLE
+    return index.item() if is_number else index
+
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8)
+
+
+def _axes(part: Any) -> tuple[Any, ...]:
+    """A part of an index with the axes whole that a tensor picks from."""
+    if not isinstance(part, torch.Tensor):
+        return (part,)
+    return (slice(None),) * (part.dim() if part.dtype in (torch.bool, torch.uint8) else 1)
+
+
+def _is_kept(part: Any) -> bool:
+    """Whether what a part of an index takes still has an axis."""
+    return not isinstance(part, (int, torch.SymInt))
+
+
+def _kept(part: Any) -> Any:
+    """A part of an index, of what has been cut by the others."""
+    return part if isinstance(part, torch.Tensor) or part is ... else slice(None)
 
 
 def _is_basic(index: Any) -> bool:
@@ -45,6 +82,33 @@ def _part(x: torch.Tensor, index: Any) -> torch.Tensor:
     for axis, each in reversed(found):
         view = view.select(axis, each)
     return view
+
+
+def _split(func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.tensor_split(x, indices) as slices, where the indices are a tensor or sizes."""
+    given = dict(zip(("self", "indices", "dim"), args, strict=False)) | kwargs
+    x = given.get("self", given.get("input"))
+    at = given.get("indices", given.get("tensor_indices_or_sections"))
+    if isinstance(at, torch.Tensor) and at.dim() == 1:
+        at = at.tolist()
+    if not isinstance(at, (list, tuple)) or not _has_size(at):
+        return func(*args, **kwargs)
+    before = (slice(None),) * (given.get("dim", 0) % x.dim())
+    return tuple(x[(*before, slice(*ends))] for ends in pairwise((0, *at, None)))
+
+
+def _padded(func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.nn.utils.rnn.pad_sequence: padded to the longest, which torch looks for among plain numbers."""
+    given = dict(zip(("sequences", "batch_first", "padding_value", "padding_side"), args, strict=False)) | kwargs
+    parts = given["sequences"]
+    if not any(_has_size(tuple(each.shape)) for each in parts):
+        return func(*args, **kwargs)
+    longest = reduce(torch.sym_max, [each.shape[0] for each in parts])
+    is_left, rest = given.get("padding_side", "right") == "left", [0, 0] * (parts[0].dim() - 1)
+    amounts = [[longest - each.shape[0], 0] if is_left else [0, longest - each.shape[0]] for each in parts]
+    value = given.get("padding_value", 0.0)
+    whole = [torch.nn.functional.pad(x, rest + amount, value=value) for x, amount in zip(parts, amounts, strict=True)]
+    return torch.stack(whole, 0 if given.get("batch_first", False) else 1)
 
 
 def _spaced(func: Any, args: Any, kwargs: Any) -> Any:
@@ -115,5 +179,7 @@ SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.Tensor.__setitem__: _written,
     torch.linspace: _spaced,
     torch.nn.functional.affine_grid: _gridded,
+    **dict.fromkeys((torch.tensor_split, torch.Tensor.tensor_split), _split),
+    torch._C._nn.pad_sequence: _padded,
 }
 """function -> (function, args, kwargs) -> its result"""

@@ -7,7 +7,7 @@ meta kernel computes the op there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -42,6 +42,14 @@ def branch_matters(
     return any(not _agrees(func, arguments, result, mode, sizes) for sizes in points)
 
 
+def data_matters(
+    guard: Guard, func: Any, arguments: Any, result: Any, mode: FakeTensorMode, values: Mapping[str, int]
+) -> bool:  # fmt: skip
+    """The same of sizes that come from data, which may be anything."""
+    points = _other_branch(guard, values, (0, 1))
+    return any(not _agrees(func, arguments, result, mode, sizes) for sizes in points)
+
+
 def _agrees(func: Any, arguments: Any, result: Any, mode: FakeTensorMode, sizes: Mapping[str, int]) -> bool:
     """Whether the op's result has the shape that was found, where the dims have these sizes. What it refuses is the
     runtime's to refuse, and a dim that is divided by 0 tells nothing."""
@@ -53,11 +61,11 @@ def _agrees(func: Any, arguments: Any, result: Any, mode: FakeTensorMode, sizes:
         return True
 
 
-def _other_branch(guard: Guard, hints: Mapping[str, int]) -> Iterator[dict[str, int]]:
+def _other_branch(guard: Guard, hints: Mapping[str, int], more: Sequence[int] = ()) -> Iterator[dict[str, int]]:
     """Sizes at which a guard does not hold: one dim has another size, or that of another dim."""
     difference = guard.left - guard.right
     for name in sorted(symbols_of([difference]) & hints.keys()):
-        for size in (*_TRIED, *hints.values()):
+        for size in (*more, *_TRIED, *hints.values()):
             sizes = {**hints, name: size}
             with suppress(KeyError, ZeroDivisionError):
                 if not RELATIONS[guard.relation](evaluate(difference, sizes), 0):

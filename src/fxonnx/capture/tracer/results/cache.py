@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from fxonnx.capture.graph.functional_form import is_mutable
-from fxonnx.capture.tracer.results.branches import branch_matters
+from fxonnx.capture.tracer.results.branches import branch_matters, data_matters
 from fxonnx.capture.tracer.results.kernels import META_KERNELS
 from fxonnx.capture.tracer.results.layouts import laid_out
 from fxonnx.capture.tracer.results.meta import (
@@ -83,8 +83,11 @@ class FakeCache:
 
     def _by_torch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result by torch's meta kernel, of the symbolic sizes."""
-        with self.guard_log.nested() as guards:
+        with self.guard_log.nested() as guards, self.guard_log.asking() as asked:
             result = laid_out(func, args, kwargs, func(*args, **kwargs))
+            for each in asked:
+                if data_matters(each, func, (args, kwargs), result, self.mode, self.guard_log.data.values):
+                    raise self.guard_log.refusal_of_data(f"whether {each}")
             for key, guard in guards.items():
                 if branch_matters(guard, func, (args, kwargs), result, self.mode, self.guard_log.data.values):
                     guards[key] = replace(guard, inside=False)
@@ -103,6 +106,8 @@ class FakeCache:
             return type(value), tuple(self._key(each, tensors) for each in value)
         if isinstance(value, torch.SymInt):
             return value.node.dim, "size"
+        if isinstance(value, (torch.SymFloat, torch.SymBool)):
+            return value.node, "number"
         if isinstance(value, _PLAIN):
             return type(value), repr(value) if isinstance(value, float) else value
         raise Uncacheable

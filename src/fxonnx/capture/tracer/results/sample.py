@@ -26,8 +26,8 @@ from fxonnx.ir.dims import Dim, Shape
 _PRIMES = (2, 3, 5, 7, 11, 13, 17)
 _MOST = 2**16  # elements of one tensor
 _SIZELESS = frozenset({
-    "addmm", "baddbmm", "batch_norm", "bmm", "dot", "embedding", "linear", "log_softmax", "matmul", "mm", "mv", "prelu",
-    "scaled_dot_product_attention", "softmax",
+    "addmm", "baddbmm", "batch_norm", "bmm", "dot", "embedding", "index", "linear", "log_softmax", "matmul", "mm", "mv",
+    "prelu", "scaled_dot_product_attention", "softmax",
 })  # fmt: skip
 _NORMALIZING = frozenset({"layer_norm", "rms_norm"})  # their second argument is a shape
 
@@ -62,7 +62,7 @@ def sample(
 def _is_sampled(func: Any) -> bool:
     """Whether an op's arguments name no sizes, and its results' sizes depend on no values."""
     name, tags = func.overloadpacket.__name__, frozenset(func.tags)
-    if tags & {torch.Tag.dynamic_output_shape, torch.Tag.out}:
+    if torch.Tag.out in tags or (torch.Tag.dynamic_output_shape in tags and name != "index"):  # masks are selections
         return False
     return bool(tags & {torch.Tag.pointwise, torch.Tag.reduction}) or name in _SIZELESS | _NORMALIZING
 
@@ -94,6 +94,8 @@ class _SampledCall:
             return [self.concrete(each) for each in value]
         if isinstance(value, (torch.SymInt, torch.device)):
             raise _Inconclusive
+        if isinstance(value, (torch.SymFloat, torch.SymBool)):
+            return value.node.hint
         return value
 
     def _tensor(self, meta: TensorMeta) -> torch.Tensor:

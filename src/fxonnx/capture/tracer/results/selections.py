@@ -37,6 +37,7 @@ class Selections:
     metas: dict[int, TensorMeta]
     lookup: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # what any other call returns
     _counts: dict[int, tuple[Any, Dim]] = field(default_factory=dict)  # id of a mask -> it, and how many it selects
+    _slices: dict[Shape, Shape] = field(default_factory=dict)  # size, start, end, step -> how many, and the first
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a call, NotImplemented for one that does not depend on data."""
@@ -142,6 +143,41 @@ class Selections:
         for size, known in zip(one, other, strict=True):
             _check(size == known)
 
+    # ── parts of an axis ──
+
+    def slice(self, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+        """x[start:end:step] where data says from where, or to where: how much that is, is data too."""
+        ends = [0 if start is None else start, 2**63 - 1 if end is None else end]
+        if not any(_is_of_data(each) and (each >= 0).node.statically_known() is not True for each in ends):
+            return _OTHER
+        shape, strides = list(x.shape), list(x.stride())
+        key = dim_of(shape[dim]), *map(dim_of, ends), step
+        if key not in self._slices:
+            self._slices[key] = self._new(ceil_divide(key[0], step)), self.guard_log.data.new_value()
+        shape[dim], begin = self._sym_ints(self._slices[key])
+        offset = x.storage_offset() + begin * strides[dim]
+        strides[dim] = strides[dim] * step
+        return view(x, shape, strides, offset)
+
+    def narrow(self, x: Any, dim: int, start: Any, length: Any) -> Any:
+        """`length` elements from `start` on."""
+        if not _is_of_data(start) and not _is_of_data(length):
+            return _OTHER
+        for condition in (start >= 0, length >= 0, start + length <= x.shape[dim]):
+            _check(condition)
+        start, length = self._sym_ints([self.guard_log.data.simplified(dim_of(each)) for each in (start, length)])
+        shape = list(x.shape)
+        shape[dim] = length
+        return view(x, shape, x.stride(), x.storage_offset() + start * x.stride()[dim])
+
+    def select(self, x: Any, dim: int, index: Any) -> Any:
+        """x[index] where data says which; one that is out of range is the runtime's to refuse."""
+        if not _is_of_data(index):
+            return _OTHER
+        shape, strides = list(x.shape), list(x.stride())
+        del shape[dim], strides[dim]
+        return view(x, shape, strides, x.storage_offset() + index * x.stride()[dim])
+
     # ── what is different ──
 
     def unique(self, x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
@@ -186,10 +222,14 @@ class Selections:
         size = self._new() if output_size is None else dim_of(output_size)
         return self._tensor((*shape[:axis], size, *shape[axis + 1 :]), x.dtype, x)
 
-    def bincount(self, x: Any, weights: Any = None, minlength: int = 0) -> Any:
+    def one_hot(self, x: Any, num_classes: Any = -1) -> Any:
+        """A row for each number, as long as the greatest is great."""
+        return self._tensor((*_shape(x), self._new()), torch.int64, x) if num_classes == -1 else _OTHER
+
+    def bincount(self, x: Any, weights: Any = None, minlength: Any = 0) -> Any:
         """How often each number is there, up to the greatest."""
         size = self._new()
-        self.guard_log.data.learn(">=", size - minlength)
+        self.guard_log.learn(">=", size, dim_of(minlength))
         kept = torch.float32, torch.int64
         dtype = torch.int64 if weights is None else weights.dtype if weights.dtype in kept[:1] else torch.float64
         return self._tensor((size,), dtype, x)
@@ -252,7 +292,11 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.unique_consecutive.default": Selections.unique_consecutive,
     "aten.repeat_interleave.Tensor": Selections.repeated,
     "aten.repeat_interleave.self_Tensor": Selections.repeat_interleave,
+    "aten.one_hot.default": Selections.one_hot,
     "aten.bincount.default": Selections.bincount,
+    "aten.slice.Tensor": Selections.slice,
+    "aten.narrow.default": Selections.narrow,
+    "aten.select.int": Selections.select,
     "aten.split_with_sizes.default": Selections.split,
     "torchvision.nms.default": Selections.nms,
 }

@@ -14,7 +14,7 @@ from itertools import count
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.ir.dims import Call, Dim, Expr, bound, evaluate, substitute, symbol, symbols_of
 
-_USUAL = 101
+_SMALL = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +41,7 @@ class DataSymbols:
         """A size that is `limit` at most."""
         name = self._new_name("u")
         most = None if limit is None else self.value(limit)
-        prime = prime_near(_USUAL if most is None else most, (*self.sizes.values(), *self.hints.values()))
+        prime = prime_near(most or 0, (*self.sizes.values(), *self.hints.values()))
         self._add(name, prime if most is None else min(prime, most))
         if isinstance(limit, int):
             self.highs[name] = limit
@@ -50,8 +50,9 @@ class DataSymbols:
         return symbol(name)
 
     def new_number(self) -> Dim:
-        """A whole number of either sign."""
+        """A whole number of either sign; a small one in this run, that fits into most sizes."""
         above = self.new_size()
+        self.hints[str(above)] = _SMALL
         below = symbol(f"{above}_below")
         self._add(str(below), 0)
         return above - below

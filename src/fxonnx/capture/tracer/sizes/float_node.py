@@ -24,6 +24,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import torch
+
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA, PLAIN, Node
@@ -102,8 +104,19 @@ class FloatNode(Node):
         return next(part.any_dim() for part in self.tree[1:] if isinstance(part, FloatNode) and not part.is_constant())
 
     def _whole(self, divide: Callable[[Dim, Dim], Dim], rounding: str, value: int) -> Any:
+        if self.quotient is None and self.comes_from_data:
+            return self._read_again(rounding)
         dim = self._opaque(rounding, value) if self.quotient is None else divide(*self.quotient)
         return self.kinds.int_node(dim, value, self.guard_log)
+
+    def _read_again(self, rounding: str) -> Any:
+        """A float that comes from data as a whole number, read from a tensor again; an op makes a size of it."""
+        if self.guard_log.op:
+            size = self.guard_log.data.new_size()
+            return self.kinds.int_node(size, self.guard_log.data.value(size), self.guard_log)
+        number = torch.scalar_tensor(torch.SymFloat(self), dtype=torch.float64)
+        whole = getattr(torch, rounding)(number).to(torch.int64).item()
+        return whole.node if isinstance(whole, torch.SymInt) else self.wrap_int(whole)
 
     def _opaque(self, rounding: str, value: int) -> Dim:
         """A symbol for this, rounded; a plain number where a runtime may compute another one."""
@@ -148,6 +161,8 @@ class FloatNode(Node):
         if digits is not None:
             value = self.guard_log.as_plain(self.any_dim(), round(self.hint, digits))
             return FloatNode((PLAIN, self.kinds.int_node(self.any_dim(), 0, self.guard_log)), value, self.guard_log)
+        if self.comes_from_data:
+            return self._read_again("round")
         value = round(self.hint)
         return self.kinds.int_node(self._opaque("round", value), value, self.guard_log)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
+from fxonnx.capture.assertions import asked_to_check
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
 from fxonnx.capture.constraints import describe
 from fxonnx.capture.tracer.sizes.data import DataSymbols
@@ -94,10 +95,12 @@ class GuardLog:
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     data: DataSymbols = field(init=False)
     decide: Callable[[Any], bool] | None = None  # answers what the model's Python asks of what comes from data
-    must_hold: Callable[[Any], None] | None = None  # keeps what a call is checked for
+    must_hold: Callable[[Any, str], None] | None = None  # keeps what a call is checked for
+    asked: list[Guard] | None = None  # what an op has asked of what comes from data
     refused: list[BaseException] = field(default_factory=list)  # for code that swallows exceptions
     _numbers: Iterator[int] = field(default_factory=count)
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
+    _learned: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
     _agreed: set[Dim] = field(default_factory=set)  # differences that a check says are none
     _bounds: Bounds = field(init=False)
     _lows_from_one: dict[str, int] = field(init=False)
@@ -190,7 +193,7 @@ class GuardLog:
     def specialize(self, dim: Dim, *, as_text: bool = False) -> Exception:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
         if self.data.are_in(dim):
-            return self._of_data(f"what {dim} is")
+            return self.refusal_of_data(f"what {dim} is")
         specialization = Specialization(self._origin(dim), self.locate(), self.op, as_text)
         self.specializations.append(specialization)
         return Specialized(specialization)
@@ -258,16 +261,34 @@ class GuardLog:
     def by_data(self, condition: Any) -> bool:
         """The answer to a question about sizes or numbers that come from data, which not all calls answer alike.
 
-        Raises DataDependentControlFlow where nobody decides, and CaptureRefused where an op asks.
+        Raises DataDependentControlFlow where nobody decides, and CaptureRefused where an op asks outside of `asking`.
         """
+        if not self.op and (checked := asked_to_check()) is not None:
+            wanted, text = checked
+            self.check(condition if wanted else condition.sym_not(), text)
+            return wanted
         if self.decide is not None and not self.op:
             return self.decide(condition)
-        raise self._of_data(f"whether {condition}")
+        match condition.tree:
+            case (relation, int() | Expr() as left, int() | Expr() as right) if self.asked is not None:
+                said = relation if condition.hint else OPPOSITE[relation]
+                self.asked.append(Guard(left, said, right, self.locate(), inside=True))
+                return bool(condition.hint)
+        raise self.refusal_of_data(f"whether {condition}")
 
-    def check(self, condition: Any) -> bool:
+    @contextmanager
+    def asking(self) -> Iterator[list[Guard]]:
+        """What an op asks inside of what comes from data, answered by the values of this run."""
+        before, self.asked = self.asked, []
+        try:
+            yield self.asked
+        finally:
+            self.asked = before
+
+    def check(self, condition: Any, text: str = "") -> bool:
         """Have every call checked for what is asked, which is taken to hold from here on."""
         if self.must_hold is not None:
-            self.must_hold(condition)
+            self.must_hold(condition, text)
         self._learn(condition.tree)
         return True
 
@@ -276,13 +297,20 @@ class GuardLog:
             case ("and", left, right):
                 self._learn(left.tree)
                 self._learn(right.tree)
+            case ("not", part) if len(part.tree) == 3 and part.tree[0] in OPPOSITE:
+                self._learn((OPPOSITE[part.tree[0]], *part.tree[1:]))
             case (relation, int() | Expr() as left, int() | Expr() as right) if relation in RELATIONS:
-                self.data.learn(relation, left - right)
-                self._known.clear()
-                self._bound()
-                self._agreed.update({left - right, right - left} if relation == "==" else ())
+                self.learn(relation, left, right)
 
-    def _of_data(self, question: str) -> Error:
+    def learn(self, relation: str, left: Dim, right: Dim) -> None:
+        """Let a comparison of what comes from data be known to hold."""
+        self.data.learn(relation, left - right)
+        self._learned[relation, left - right] = True
+        self._known = dict(self._learned)
+        self._bound()
+        self._agreed.update({left - right, right - left} if relation == "==" else ())
+
+    def refusal_of_data(self, question: str) -> Error:
         """The error for a question that data answers; kept too."""
         error: Error = DataDependentControlFlow(
             "the model decides in Python by a size or a number that comes from data",

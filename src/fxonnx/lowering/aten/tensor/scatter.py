@@ -30,6 +30,7 @@ from fxonnx.lowering.vocabulary import (
     flat,
     full,
     like_self,
+    may_be_zero,
     number,
     positions,
     reshape,
@@ -301,7 +302,10 @@ def masked_scatter(op: Builder, self: Tensor, mask: Tensor, source: Tensor) -> T
     if 0 in source.shape:
         return self
     rank = op.CumSum(cast(op, flat(op, condition), dtypes.INT64), 0)
-    taken = op.Gather(flat(op, source), rank - 1, axis=0)  # -1, before the first: any element does
+    given = flat(op, source)
+    if any(may_be_zero(op, size) for size in source.shape):  # then there is nothing to replace
+        given = op.Concat(given, full(op, (1,), 0, dtype_of(source)), axis=0)
+    taken = op.Gather(given, rank - 1, axis=0)  # -1, before the first: any element does
     return op.Where(condition, reshape(op, taken, self.shape), self)
 
 

@@ -1,0 +1,210 @@
+"""What comes from data: selections, counts and numbers that the model reads, with no hit, one, and as many as there
+are."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx import errors
+
+ROWS = torch.linspace(-1, 1, 24).view(6, 4)
+HITS = {"some": ROWS, "none": -ROWS.abs() - 1, "one": ROWS - ROWS[4, 0] + 0.01, "all": ROWS.abs() + 1}
+COUNTS = {
+    "several": torch.tensor([1, 2, 3, 0, 2]),
+    "nothing": torch.tensor([0, 0, 0, 0, 0]),
+    "one": torch.tensor([0, 0, 0, 1, 0]),
+    "equal": torch.tensor([4, 4, 4, 4, 4]),
+}
+LENGTHS = {"mixed": [2, 3, 5], "empty": [0, 10, 0], "ones": [1, 8, 1]}
+
+
+def same(model: Callable[..., Any], calls: Sequence[tuple[Tensor, ...]], path: Path, dynamic: Any = None) -> None:
+    """The model is captured by the tracer, and says what eager says in every call, twice, and in its file."""
+    compiled = fxonnx.compile(model, calls[0], dynamic_shapes=dynamic, capture="trace")
+    compiled.save(path / "model.onnx")
+    session = onnxruntime.InferenceSession(path / "model.onnx")
+    names = [each.name for each in session.get_inputs()]
+    for call in (*calls, calls[0]):
+        wanted = [torch.as_tensor(each) for each in torch.utils._pytree.tree_leaves(model(*call))]
+        got = torch.utils._pytree.tree_leaves(compiled(*call))
+        results = session.run(None, dict(zip(names, map(Tensor.numpy, call), strict=True)))
+        assert len(got) == len(wanted)
+        for mine, theirs, result in zip(got, wanted, results, strict=False):
+            torch.testing.assert_close(torch.as_tensor(mine), theirs, equal_nan=True, check_dtype=False)
+            torch.testing.assert_close(torch.from_numpy(np.asarray(result)), theirs, equal_nan=True, check_dtype=False)
+
+
+def written_mask(x: Tensor) -> Tensor:
+    mask = x[:, 0] > 0
+    before = x[mask].sum(0)
+    mask[0] = True
+    return before + 2 * x[mask].sum(0)
+
+
+def kept_rows(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    rows = torch.where(x[:, 0] > 0)[0]
+    y[rows] = x[rows]
+    return y
+
+
+SELECTIONS: dict[str, Callable[[Tensor], Any]] = {
+    "nonzero": lambda x: x.relu().nonzero(),
+    "nonzero as a tuple": lambda x: x.relu().nonzero(as_tuple=True),
+    "argwhere": lambda x: torch.argwhere(x > 0),
+    "where": lambda x: torch.where(x > 0),
+    "masked_select": lambda x: torch.masked_select(x, x[:, :1] > 0),
+    "elements": lambda x: x[x > 0].sum(),
+    "rows": lambda x: x[x[:, 0] > 0] * 2,
+    "columns of rows": lambda x: x[x[:, 0] > 0, 1],
+    "one mask, one size": lambda x: (lambda mask: x[mask] + x.sin()[mask] + x[mask.nonzero().squeeze(1)])(x[:, 0] > 0),
+    "a mask that is written to": written_mask,
+    "rows kept": kept_rows,
+    "both parts": lambda x: torch.cat([x[x[:, 0] > 0], x[x[:, 0] <= 0]]),
+    "pairs": lambda x: (lambda k: (k[:, None] - k[None]).abs().sum(-1))(x[x[:, 0] > 0]),
+    "distances": lambda x: torch.cdist(x[x[:, 0] > 0], x),
+    "reshaped": lambda x: x[x[:, 0] > 0].view(-1, 2, 2).permute(1, 0, 2).reshape(2, -1),
+    "as large as": lambda x: (lambda k: x[0].expand(k.shape[0], 4) + torch.zeros(k.shape[0], 4))(x[x[:, 0] > 0]),
+    "sorted": lambda x: x[x > 0].sort(descending=True)[0][:3],
+    "a mean of none": lambda x: x[x[:, 0] > 0].mean(0),
+    "causal": lambda x: (lambda k: (k @ k.T).tril().softmax(-1) @ k)(x[x[:, 0] > 0]),
+    "scattered back": lambda x: (lambda m: x.masked_scatter(m[:, None].expand_as(x), x[m] * 3))(x[:, 0] > 0),
+    "unique": lambda x: torch.unique(x.round(), return_inverse=True, return_counts=True),
+    "unique rows": lambda x: torch.unique(x.sign(), dim=0),
+    "runs": lambda x: torch.unique_consecutive(x.flatten().sign(), return_counts=True),
+    "how many": lambda x: x * x[x > 0].shape[0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_selections(name: str, tmp_path: Path) -> None:
+    calls = [(x,) for x in (*HITS.values(), ROWS[4:5], ROWS[:1])]
+    same(SELECTIONS[name], calls, tmp_path, {"x": {0: "n"}})
+
+
+COUNTED: dict[str, Callable[[Tensor], Any]] = {
+    "bincount": lambda x: torch.bincount(x),
+    "bincount, at least": lambda x: torch.bincount(x, minlength=3),
+    "weighted": lambda x: torch.bincount(x, weights=x / 2),
+    "one_hot": lambda x: F.one_hot(x),
+    "repeat_interleave": lambda x: torch.repeat_interleave(x),
+    "rows repeated": lambda x: torch.arange(10).view(5, 2).repeat_interleave(x, dim=0),
+    "arange": lambda x: torch.arange(x.max().item()),
+    "arange of a tensor": lambda x: torch.arange(x.max()) * 2,
+    "arange up to more": lambda x: torch.arange(2, x.max().item() + 3),
+    "arange in halves": lambda x: torch.arange(0.0, x.max().item(), 0.5),
+    "mask of lengths": lambda x: torch.arange(x.max().item())[None] < x[:, None],
+    "zeros": lambda x: torch.zeros(x.max().item(), 3),
+    "a row for each": lambda x: torch.zeros(x.max().item() + 1).index_add_(0, x, torch.ones(5)),
+    "slice to": lambda x: torch.arange(8)[: x.max().item()],
+    "slice from": lambda x: torch.arange(8)[x.max() :],
+    "slice from the back": lambda x: torch.arange(8)[: x.max().item() - 2],
+    "slice between": lambda x: torch.arange(8)[x.min().item() : x.max().item()],
+    "row": lambda x: torch.arange(16).view(8, 2)[x.max()],
+    "row of columns": lambda x: torch.arange(64).view(8, 8)[x.max(), x],
+    "padded": lambda x: F.pad(x, (0, 9 - x.max().item())),
+    "sum": lambda x: x + sum(x.tolist()),
+    "arithmetic": lambda x: x * (x.min().item() - 3) // 2,
+    "results": lambda x: (x.max().item(), x.float().mean().item(), (x.max() > 2).item()),
+    "as a tensor": lambda x: torch.tensor([x.max().item(), 1]),
+    "truth as a number": lambda x: x * (x.max() > 2).item(),
+    "rounded": lambda x: x + round(x.float().mean().item()) + math.ceil(x.float().mean().item()),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_counts_and_numbers(name: str, tmp_path: Path) -> None:
+    same(COUNTED[name], [(x,) for x in COUNTS.values()], tmp_path)
+
+
+OF_LENGTHS: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "split": lambda x, lengths: torch.split(x, lengths.tolist()),
+    "sums": lambda x, lengths: torch.stack([each.sum() for each in x.split(lengths.tolist())]),
+    "padded": lambda x, lengths: nn.utils.rnn.pad_sequence(list(x.split(lengths.tolist())), batch_first=True),
+    "tensor_split": lambda x, lengths: torch.tensor_split(x, lengths.cumsum(0)[:-1]),
+    "tensor_split at numbers": lambda x, lengths: torch.tensor_split(x, lengths[:2].tolist()),
+    "narrow": lambda x, lengths: x.narrow(0, lengths[0].item(), lengths[2].item()),
+    "cut": lambda x, lengths: torch.cat([x[:n] for n in lengths.tolist()]),
+}
+
+
+@pytest.mark.parametrize("name", OF_LENGTHS)
+def test_lengths(name: str, tmp_path: Path) -> None:
+    calls = [(torch.arange(10.0), torch.tensor(each)) for each in LENGTHS.values()]
+    same(OF_LENGTHS[name], calls, tmp_path)
+
+
+def set_by_length(x: Tensor, lengths: Tensor) -> Tensor:
+    mask = torch.zeros(3, 10)
+    for row, length in enumerate(lengths.tolist()):
+        mask[row, length:] = float("-inf")
+    return x + mask
+
+
+def test_slices_that_are_written_to(tmp_path: Path) -> None:
+    same(set_by_length, [(torch.ones(3, 10), torch.tensor(each)) for each in LENGTHS.values()], tmp_path)
+
+
+# ── what an op takes for granted ────────────────────────────────────────
+
+FEW, MANY = COUNTS["one"], COUNTS["equal"]
+ONE, THREE = torch.tensor([1.0, -1.0, -1.0]), torch.tensor([1.0, 2.0, 3.0])
+TAKEN: dict[str, tuple[Callable[..., Any], tuple[Tensor, ...], tuple[Tensor, ...]]] = {
+    "sizes that agree": (lambda x, y: x[x > 0] + y[y > 0], (THREE, THREE), (THREE, ONE)),
+    "a size that is known": (lambda x, y: x[x > 0] + y, (THREE, THREE), (ONE, THREE)),
+    "a whole quotient": (lambda x, y: x[x > 0].view(3, -1) + y.sum(), (THREE, THREE), (ONE, THREE)),
+    "no negative size": (lambda x, y: torch.arange(x.max().item()) + y, (FEW, ONE[0]), (-MANY, ONE[0])),
+    "a row that is there": (lambda x, y: x[y.item()], (THREE, torch.tensor(1)), (THREE, torch.tensor(3))),
+    "torch._check": (lambda x, y: (torch._check(x.max().item() < 4), x + y)[1], (FEW, ONE[0]), (MANY, ONE[0])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_is_taken_for_granted_is_checked_at_each_call(name: str) -> None:
+    model, good, bad = TAKEN[name]
+    compiled = fxonnx.compile(model, good, capture="trace")
+    torch.testing.assert_close(compiled(*good), model(*good))
+    with pytest.raises((errors.CheckFailed, errors.RuntimeFailed)) as caught:
+        compiled(*bad)
+    assert caught.value.locations[0].file == __file__
+    torch.testing.assert_close(compiled(*good), model(*good))
+
+
+def some(x: Tensor) -> Tensor:
+    kept = x[x > 0]
+    if kept.shape[0] == 0:
+        raise ValueError("nothing is left")
+    return kept.sum()
+
+
+def test_a_size_that_is_asked_to_raise_is_a_check() -> None:
+    compiled = fxonnx.compile(some, (ROWS,), capture="trace")
+    torch.testing.assert_close(compiled(ROWS), some(ROWS))
+    with pytest.raises(errors.CheckFailed, match="nothing is left"):
+        compiled(HITS["none"])
+
+
+# ── what it costs ────────────────────────────────────────
+
+
+def test_a_layer_of_selected_rows_loads_nothing_more() -> None:
+    code = (
+        "import sys, torch, fxonnx\n"
+        "model = torch.nn.Linear(4, 3)\n"
+        "fxonnx.compile(lambda x: model(x[x.sum(1) > 0]), (torch.rand(5, 4),))\n"
+        "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
