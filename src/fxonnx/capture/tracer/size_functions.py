@@ -90,7 +90,7 @@ def _split(func: Any, args: Any, kwargs: Any) -> Any:
     x = given.get("self", given.get("input"))
     at = given.get("indices", given.get("tensor_indices_or_sections"))
     if isinstance(at, torch.Tensor) and at.dim() == 1:
-        at = at.tolist()
+        at = [each.item() for each in at.unbind()]
     if not isinstance(at, (list, tuple)) or not _has_size(at):
         return func(*args, **kwargs)
     before = (slice(None),) * (given.get("dim", 0) % x.dim())

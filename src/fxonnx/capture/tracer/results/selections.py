@@ -148,7 +148,7 @@ class Selections:
     def slice(self, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
         """x[start:end:step] where data says from where, or to where: how much that is, is data too."""
         ends = [0 if start is None else start, 2**63 - 1 if end is None else end]
-        if not any(_is_of_data(each) and (each >= 0).node.statically_known() is not True for each in ends):
+        if not any(_is_of_data(each) and not self._is_known_size(dim_of(each)) for each in ends):
             return _OTHER
         shape, strides = list(x.shape), list(x.stride())
         key = dim_of(shape[dim]), *map(dim_of, ends), step
@@ -158,6 +158,9 @@ class Selections:
         offset = x.storage_offset() + begin * strides[dim]
         strides[dim] = strides[dim] * step
         return view(x, shape, strides, offset)
+
+    def _is_known_size(self, dim: Dim) -> bool:
+        return self.guard_log.statically_known(">=", dim, 0) is True
 
     def narrow(self, x: Any, dim: int, start: Any, length: Any) -> Any:
         """`length` elements from `start` on."""
