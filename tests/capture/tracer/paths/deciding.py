@@ -210,3 +210,61 @@ class Clamped(nn.Module):
             if not torch.isfinite(x).all():
                 x = torch.clamp(x, -100, 100)
         return x
+
+
+# ── by sizes and numbers of data ────────────────────────────────────────
+
+
+def nothing_left(x: Tensor) -> Tensor:
+    kept = x[x > 0.5]
+    if kept.numel() == 0:
+        return x.new_zeros(1)
+    return kept.sum()[None]
+
+
+def selected_after(x: Tensor) -> Any:
+    y = x * 2 if x.sum() > 2 else x - 1
+    kept = y[y > 0]
+    return kept * 3, kept.sum()
+
+
+def selected_otherwise(x: Tensor) -> Any:
+    kept = x[x > 0] if x.sum() > 2 else x[x <= 0]
+    return kept * 3 + torch.arange(kept.shape[0]), kept.sum()
+
+
+def all_or_selected(x: Tensor) -> Tensor:
+    mask = x[:, 0] > 0
+    if mask.all():
+        return x
+    return x[mask]
+
+
+def shorter(x: Tensor) -> Tensor:
+    if x.sum() > 2:
+        x = x[:, 1:]
+    return torch.relu(x) + 1
+
+
+def number(x: Tensor) -> Tensor:
+    total = x.sum().item()
+    if total > 2:
+        return x * total
+    return x - total
+
+
+def written_where_found(x: Tensor) -> Tensor:
+    found = torch.nonzero(x[:, 0] > 0.5).squeeze(1)
+    if found.numel() > 0:
+        x = x.clone()
+        x[found] = 9
+        x = x + x[found].max()
+    return x
+
+
+def checked_size(x: Tensor) -> Tensor:
+    kept = x[x > 0]
+    if kept.shape[0] > 3:
+        torch._check(kept.shape[0] < 15, lambda: "many")
+        return kept.sum()
+    return kept.shape[0] + x.sum()

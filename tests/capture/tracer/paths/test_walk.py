@@ -27,7 +27,8 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.chained, deciding.in_place, deciding.into_an_argument, deciding.until_small, deciding.until_it_settles,
     deciding.only_said, deciding.greatest, deciding.in_order, deciding.equal, deciding.close, deciding.contained,
     deciding.in_a_list, deciding.numbers, deciding.truths, deciding.other_views, deciding.checked_in_one_way,
-    deciding.drawn,
+    deciding.drawn, deciding.nothing_left, deciding.selected_after, deciding.selected_otherwise,
+    deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
 ]  # fmt: skip
 MODULES = [deciding.States, deciding.Experts, deciding.LazyCache, deciding.Clamped]
 DYNAMIC = {"x": {0: "n"}}

@@ -31,18 +31,19 @@ from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.paths.copying import Copy, inputs_of, needed_for
 from fxonnx.capture.tracer.paths.pairs import Pair, Pairs, Side
 from fxonnx.capture.tracer.paths.results import ResultPairs, refuse_unlike
+from fxonnx.capture.tracer.paths.sizes import DataSizes
 from fxonnx.capture.tracer.paths.way import Place, Way
 from fxonnx.location import Location
 
 aten = torch.ops.aten
 
 
-def join(number: int, yes: Way, no: Way, symbols: frozenset[str], location: Location) -> Way:
+def join(number: int, yes: Way, no: Way, sizes: DataSizes, location: Location) -> Way:
     """The way that goes as `yes` where the decision with this number is true, else as `no`.
 
     Raises DataDependentControlFlow where they return, or write, what no value can stand for. Linear time.
     """
-    return _Join(number, yes, no, symbols, location).run()
+    return _Join(number, yes, no, sizes, location).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +51,7 @@ class _Join:
     number: int
     yes: Way
     no: Way
-    symbols: frozenset[str]
+    sizes: DataSizes
     location: Location
     sides: tuple[Side, Side] = field(init=False)
     pairs: Pairs = field(init=False)
@@ -62,9 +63,9 @@ class _Join:
     def run(self) -> Way:
         """The joined way."""
         found, written, checks = ResultPairs.of(self.yes, self.no, self.location), self._written(), self._checks()
-        shared = ValueNumbers(self.symbols)
-        self.sides = Side.of(self.yes, shared), Side.of(self.no, shared)
-        self.pairs = Pairs(*self.sides)
+        shared = ValueNumbers(self.sizes.symbols)
+        self.sides = Side.of(self.yes, shared, self.sizes), Side.of(self.no, shared, self.sizes)
+        self.pairs = Pairs(*self.sides, self.sizes)
         self._join([*found.pairs, *written.values(), *((one, other) for one, other, _ in checks)])
         results = [self._value(pair) for pair in found.pairs]
         writes = {place: self._value(pair) for place, pair in written.items()}
@@ -160,9 +161,7 @@ class _Join:
         """The call of the two branches, whose results are the values that differ."""
         if not differing:
             return
-        for pair in differing:
-            if not self.pairs.is_joinable(*pair) and not _is_number(pair):
-                refuse_unlike(*pair, self.location)
+        fakes = list(map(self._fake, differing))
         ways = [[pair[at] for pair in differing] for at in (0, 1)]
         operands: dict[fx.Node, None] = {}
         for side, values in zip(self.sides, ways, strict=True):
@@ -172,16 +171,37 @@ class _Join:
         call = self.copy.graph.call_function(
             torch.ops.higher_order.cond, (condition, *map(self.copy.add_body, bodies), list(operands))
         )
-        fakes = [_fake(pair) for pair in differing]
         place = {key: mark.meta[key] for key in ("nn_module_stack", "stack_trace") if key in mark.meta}
         call.meta = {**place, "val": tuple(fakes)}
         for at, pair in enumerate(differing):
             self.joined[pair] = self._result(call, at)
 
+    def _fake(self, pair: Pair) -> Any:
+        """What stands for a result of the two branches. Raises DataDependentControlFlow where nothing can."""
+        one, other = (each.meta["val"] if isinstance(each, fx.Node) else each for each in pair)
+        if self.pairs.is_joinable(*pair):
+            return one
+        if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+            if one.dtype is not other.dtype or one.dim() != other.dim():
+                refuse_unlike(*pair, self.location)
+            return self.sizes.with_new(one, self.pairs.unlike_sizes(one, other))
+        if not _is_number(pair):
+            refuse_unlike(*pair, self.location)
+        if isinstance(pair[0], fx.Node) or isinstance(pair[1], fx.Node):
+            return other if one is True else one
+        return np.asarray(one)[()]  # a number that is known at the call, of NumPy's types: a plain one is a constant
+
     def _result(self, call: fx.Node, at: int) -> fx.Node:
+        """One result of the two branches; a size as the number that the tensor holds."""
         node = self.copy.graph.call_function(operator.getitem, (call, at))
-        node.meta = {**call.meta, "val": call.meta["val"][at]}
-        return node
+        value = call.meta["val"][at]
+        node.meta = {**call.meta, "val": value}
+        if not isinstance(value, torch.SymInt):
+            return node
+        node.meta["val"] = self.sizes.number()
+        read = self.copy.graph.call_function(aten.item.default, (node,))
+        read.meta = {**call.meta, "val": value}
+        return read
 
     def _read(self, side: Side, values: Sequence[Any]) -> list[fx.Node]:
         """The common values that a branch reads, or returns."""
@@ -254,14 +274,6 @@ def _is_number(pair: Pair) -> bool:
     if isinstance(one, fx.Node) or isinstance(other, fx.Node):
         return one is True or other is True
     return type(one) is type(other) and isinstance(one, (bool, int, float))
-
-
-def _fake(pair: Pair) -> Any:
-    """What stands for the result of the two branches."""
-    one = pair[0] if isinstance(pair[0], fx.Node) else pair[1]
-    if isinstance(one, fx.Node):
-        return one.meta["val"]
-    return np.asarray(one)[()]  # a number that is known at the call, of NumPy's types: a plain one would be a constant
 
 
 def _drop_idle(graph: fx.Graph, results: set[fx.Node]) -> None:

@@ -19,6 +19,7 @@ from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers
 from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.tracer.decisions import is_mark
 from fxonnx.capture.tracer.paths.copying import inputs_of, is_drawn
+from fxonnx.capture.tracer.paths.sizes import Agreement, DataSizes
 from fxonnx.capture.tracer.paths.way import Way
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 
@@ -37,9 +38,9 @@ class Side:
     common: dict[fx.Node, Any] = field(default_factory=dict)  # node -> its number, and the type of that
 
     @staticmethod
-    def of(way: Way, shared: ValueNumbers) -> Side:
+    def of(way: Way, shared: ValueNumbers, sizes: DataSizes) -> Side:
         """A way, numbered together with others."""
-        numbered = NumberedGraph(shared, way.weights, dim_of)
+        numbered = NumberedGraph(shared, way.weights, sizes.dim)
         numbered.add(way.graph.nodes)
         return Side(way, numbered)
 
@@ -52,26 +53,17 @@ class Side:
         """The number of each node but bodies."""
         return {node: self.number(node) for node in self.way.graph.nodes if node.op != "get_attr"}
 
-    def kind(self, node: fx.Node) -> Any:
-        """The dtype and the sizes of a tensor, as far as they are known; what else a node returns, by its number."""
-        value = node.meta.get("val")
-        if isinstance(value, (torch.SymBool, torch.SymFloat)):
-            return type(value)
-        if not isinstance(value, torch.Tensor):
-            return self.number(node)
-        shared = self.numbered.shared
-        sizes = (shared.dim(dim_of(size)) for size in value.shape)
-        return value.dtype, tuple(node if size is None else size for size in sizes)
-
 
 class Pairs:
-    """What the pairs of two ways are."""
+    """What the pairs of two ways are. Asked whether values are alike, it lets their sizes be one."""
 
-    def __init__(self, one: Side, other: Side) -> None:
-        self._one, self._other = one, other
+    def __init__(self, one: Side, other: Side, sizes: DataSizes) -> None:
+        self._one, self._other, self._sizes = one, other, sizes
         self._alike: dict[Pair, bool] = {}
         self._drawn: dict[fx.Node, bool] = {}
+        self._agree = Agreement(sizes, sizes.names(one.way.graph), sizes.names(other.way.graph))
         _find_common(one, other)
+        self._agree_on_sizes()
 
     def is_common(self, one: Any, other: Any) -> bool:
         """Whether two values are the same value, which both ways have before they part, or in spite of it."""
@@ -86,7 +78,20 @@ class Pairs:
         value = one.meta.get("val")
         if one.op == "get_attr" or isinstance(value, (list, tuple)):
             return self.is_suffix(one, other) or self._one.number(one) == self._other.number(other)
-        return bool(self._one.kind(one) == self._other.kind(other))
+        return self._is_one_kind(value, other.meta.get("val"))
+
+    def unlike_sizes(self, one: torch.Tensor, other: torch.Tensor) -> list[bool]:
+        """Which sizes of two tensors nothing stands for."""
+        sizes = zip(one.shape, other.shape, strict=True)
+        return [not self._agree(self._sizes.dim(mine), self._sizes.dim(theirs)) for mine, theirs in sizes]
+
+    def _is_one_kind(self, one: Any, other: Any) -> bool:
+        if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+            is_like = one.dtype is other.dtype and one.dim() == other.dim()
+            return is_like and not any(self.unlike_sizes(one, other))
+        if isinstance(one, torch.SymInt) and isinstance(other, torch.SymInt):
+            return self._agree(self._sizes.dim(one), self._sizes.dim(other))
+        return type(one) is type(other) and isinstance(one, (torch.SymBool, torch.SymFloat))
 
     def is_suffix(self, one: Any, other: Any) -> bool:
         """Whether two values come of one call, on arguments that differ in nothing but values."""
@@ -108,6 +113,28 @@ class Pairs:
         if _place(one) != _place(other) or _leaves(one)[1] != _leaves(other)[1]:
             return False
         return one.target not in _READS_STRIDES or _strides(one) == _strides(other)
+
+    def _agree_on_sizes(self) -> None:
+        """Let symbols of data be one that common values have, and what is selected at one place, from the end on."""
+        first: dict[Any, fx.Node] = {}
+        for node, number in self._one.common.items():
+            first.setdefault(number, node)
+        for node, number in self._other.common.items():
+            if number in first:
+                self._pair_sizes(first[number], node)
+        calls: dict[Any, list[fx.Node]] = {}
+        for node in self._one.way.graph.nodes:
+            if node.op == "call_function" and node not in self._one.common:
+                calls.setdefault((node.target, *_place(node)), []).append(node)
+        for node in reversed(self._other.way.graph.nodes):
+            same = calls.get((node.target, *_place(node))) if node not in self._other.common else None
+            if same:
+                self._pair_sizes(same.pop(), node)
+
+    def _pair_sizes(self, one: fx.Node, other: fx.Node) -> None:
+        mine, theirs = (self._sizes.dims(node.meta.get("val")) for node in (one, other))
+        for size, other_size in zip(mine, theirs, strict=False):
+            self._agree(size, other_size)
 
     def _is_drawn(self, node: fx.Node) -> bool:
         if node not in self._drawn:

@@ -18,6 +18,7 @@ from fxonnx.capture.graph.views import Emit, aten, storage
 from fxonnx.capture.locate import is_users
 from fxonnx.capture.tracer.decisions import Decision
 from fxonnx.capture.tracer.paths.join import join
+from fxonnx.capture.tracer.paths.sizes import DataSizes
 from fxonnx.capture.tracer.paths.way import Raised, Way, places_of, way_of
 from fxonnx.capture.tracer.run import Run, functional
 from fxonnx.capture.tracer.sizes.data import DataSymbols
@@ -105,28 +106,29 @@ class _Walk:
         for run in runs:
             run.finish(reads)
         _check_known(runs)
-        with self._final():
-            way = self._joined(tree)
-        if isinstance(way, Raised):
-            raise ModelStopped from way.error
-        _give(way, self.first)
         for data in self.data[1:]:
             self.first.data.join(data)
         self.first.guard_log.begin_way(self.first.data)
+        sizes = DataSizes(self.first.tape.cache)
+        with self._final():
+            way = self._joined(tree, sizes)
+        if isinstance(way, Raised):
+            raise ModelStopped from way.error
+        _give(way, self.first)
         self.first.ways = tuple(run.decisions.answers for run in runs)
         self.first.changes.others = list(dict.fromkeys(name for run in runs for name in run.changes.others))
 
-    def _joined(self, tree: Tree) -> Way | Raised:
+    def _joined(self, tree: Tree, sizes: DataSizes) -> Way | Raised:
         if isinstance(tree, Raised):
             return tree
         if isinstance(tree, Run):
             return way_of(tree)
-        yes, no = self._joined(tree.yes), self._joined(tree.no)
+        yes, no = self._joined(tree.yes, sizes), self._joined(tree.no, sizes)
         if isinstance(yes, Raised):
             return no if isinstance(no, Raised) else _checked(no, tree.number, False, yes)
         if isinstance(no, Raised):
             return _checked(yes, tree.number, True, no)
-        return join(tree.number, yes, no, frozenset(self.first.symbols.hints), tree.decision.location)
+        return join(tree.number, yes, no, sizes, tree.decision.location)
 
 
 def _check_known(runs: list[Run]) -> None:

@@ -30,6 +30,7 @@ class DataSymbols:
     hints: dict[str, int] = field(default_factory=dict)
     limits: dict[str, Dim] = field(default_factory=dict)  # bounds that are dims
     nothing: dict[str, Dim] = field(default_factory=dict)  # parts below 0 of numbers that are not: 0
+    renamed: dict[str, Dim] = field(default_factory=dict)  # names of other ways of the model -> what they are here
     names: list[str] = field(default_factory=list)  # in the order in which they were made
     planned: Iterator[str] = field(default_factory=lambda: iter(()))  # names that come first
     taken: Set[str] = frozenset()  # names that stand for something else in another way of the model
