@@ -206,13 +206,6 @@ def test_what_hangs_on_an_input_or_a_state_is_not_known(name: str) -> None:
     torch.testing.assert_close(run(program, (x,))[0], model(x))
 
 
-@pytest.mark.parametrize("forward", [written_later, replaced])
-def test_what_forward_writes_to_is_no_constant(forward: Callable[[Model, Tensor], Any]) -> None:
-    with pytest.raises(errors.Error) as caught:
-        capture(Model(forward), (X,), strategy="trace")
-    assert caught.value.locations[0].file == __file__
-
-
 def test_what_is_drawn_is_not_known() -> None:
     def model(x: Tensor) -> Tensor:
         return x * torch.rand(3).sum().item()
@@ -279,3 +272,19 @@ def test_memory_that_is_asked_for_is_a_copy() -> None:
         return x * float(array[0, 1])
 
     capture(Model(forward), (X,))
+
+
+def counted(self: Model, x: Tensor) -> Tensor:
+    x = x * self.count.item()
+    self.count.add_(1)
+    return x
+
+
+@pytest.mark.parametrize("forward", [counted, replaced])
+def test_a_state_that_forward_asks_for_and_writes_to_is_data(forward: Callable[[Model, Tensor], Any]) -> None:
+    program = capture(Model(forward), (X,), strategy="trace")
+    assert program.known == ()
+    assert [each.key for each in program.states] == ["count"]
+    result, _, states = run(program, (X,))
+    torch.testing.assert_close(result, X * 3)
+    torch.testing.assert_close(states, [torch.tensor(4)])

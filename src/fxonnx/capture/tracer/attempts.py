@@ -25,7 +25,7 @@ from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
-from fxonnx.errors import CaptureRefused, Error, FrozenDimension, ModelRaised
+from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Error, FrozenDimension, ModelRaised
 from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
 
 
@@ -61,6 +61,8 @@ class Attempt:
     given_up: int = 0  # kinds of small dims
     at_primes: tuple[Failure, ...] = ()
     is_doubled: bool = False
+    states: frozenset[int] = frozenset()  # ids of weights that forward writes to and asks for
+    with_states_known: tuple[Failure, ...] = ()  # what was wrong with the run that found them
 
     @property
     def unnamed_axes(self) -> list[Axis]:
@@ -97,6 +99,8 @@ def run(attempt: Attempt) -> Outcome:
     if not failures:
         outcome = _holding_for_the_example(done, attempt)
         return outcome if outcome.failures else _holding_for_small_sizes(outcome, attempt)
+    if attempt.with_states_known and any(isinstance(each.error, DataDependentControlFlow) for each in failures):
+        failures = attempt.with_states_known
     specialized = bool(done.guard_log.specializations)
     if attempt.at_primes and not specialized and isinstance(attempt.at_primes[0].error, FrozenDimension):
         failures = attempt.at_primes
@@ -184,10 +188,19 @@ def _differs(small: Mapping[str, int], done: Run, attempt: Attempt) -> bool:
 
 def _allocate(attempt: Attempt, *, at_example: bool) -> SymbolTable:
     example = attempt.example
-    return allocate(example, at_example=at_example or not example.requests, at_once=attempt.at_once)
+    at_example = at_example or not example.requests
+    return allocate(example, at_example=at_example, at_once=attempt.at_once, states=attempt.states)
 
 
 # ── remedies ────────────────────────────────────────
+
+
+def _with_states_as_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With what forward writes to for data, where it asks for its value."""
+    written = outcome.run.tape.values.written
+    if not written:
+        return None
+    return replace(attempt, states=attempt.states | written, with_states_known=outcome.failures)
 
 
 def _at_once(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -297,6 +310,7 @@ def _reason(axis: Axis, outcome: Outcome) -> str:
 PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     "at primes",
     (
+        Remedy("with the values of states for data", _with_states_as_data),
         Remedy("with comparisons of sizes decided where they are made", _at_once),
         Remedy("at the example's sizes", _at_the_example),
         Remedy("at twice the example's sizes", _at_twice_the_example),

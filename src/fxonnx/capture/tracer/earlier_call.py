@@ -67,7 +67,7 @@ def _after(factor: int, example: Example, symbols: SymbolTable, earlier: SymbolT
     ]
     leaves = [empty_like(leaf, shape, leaf.device) for leaf, shape in zip(example.leaves, shapes, strict=True)]
     run = Run.prepare(example, symbols)
-    run.earlier = Run.prepare(Example(example.flat, example.names, leaves, {}), SymbolTable())
+    run.earlier = Run.prepare(Example(example.flat, example.names, leaves, {}), SymbolTable(states=symbols.states))
     try:
         with Translating():
             carry_out(run)

@@ -19,7 +19,8 @@ from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
 @dataclass(slots=True)
 class SymbolTable:
     """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds; and
-    whether comparisons are decided `at_once`, where they are made, and a run `takes_plain` numbers of sizes."""
+    whether comparisons are decided `at_once`, where they are made, and a run `takes_plain` numbers of sizes. The
+    model's `states` are the ids of weights that it writes to: their values are data."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class SymbolTable:
     highs: dict[str, int] = field(default_factory=dict)
     at_once: bool = False
     takes_plain: bool = False
+    states: frozenset[int] = frozenset()
 
     def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Where each dim is first found among the inputs: "x, axis 0"."""
@@ -49,13 +51,15 @@ class SymbolTable:
         return replace(self, axes=free, hints=others(self.hints), lows=others(self.lows), highs=others(self.highs))
 
 
-def allocate(example: Example, *, at_example: bool, at_once: bool = False) -> SymbolTable:
+def allocate(
+    example: Example, *, at_example: bool, at_once: bool = False, states: frozenset[int] = frozenset()
+) -> SymbolTable:
     """Symbols for the dims that were asked for: one for each name, and one for each dim without a name.
 
     Sizes are the example's if `at_example`; else they are distinct primes about as large, so that no comparison and no
     division comes out right by accident, and a table of 77 positions still has room.
     """
-    chosen = SymbolTable(at_once=at_once)
+    chosen = SymbolTable(at_once=at_once, states=states)
     fresh = _fresh(example.requests)
     for axis, request in sorted(example.requests.items()):
         dim = symbol(next(fresh)) if request.dim is None else request.dim

@@ -46,11 +46,14 @@ _OF_METADATA = {
 class KnownValues:
     """The values of one tape's nodes, as far as they are known and asked for.
 
-    `reads` are the weights that a value was computed of, each with the line that asked first.
+    `reads` are the weights that a value was computed of, each with the line that asked first; `states` are the ids of
+    those that forward writes to, as far as earlier runs have found, and `written` are found in this one.
     """
 
     refuse: Refusals
     reads: dict[fx.Node, KnownWeight] = field(default_factory=dict)
+    states: frozenset[int] = frozenset()
+    written: set[int] = field(default_factory=set)
     _weights: dict[fx.Node, Weight] = field(default_factory=dict)
     _owned: dict[int, list[fx.Node]] = field(default_factory=dict)  # memory -> the weights in it
     _positions: dict[fx.Node, int] = field(default_factory=dict)  # call that is known -> its place on the tape
@@ -65,7 +68,9 @@ class KnownValues:
 
     def add_weight(self, node: fx.Node, weight: Weight) -> None:
         """A weight's placeholder: known if it is at hand."""
-        if weight.tensor.device.type == "meta" or type(weight.tensor) not in (torch.Tensor, torch.nn.Parameter):
+        if id(weight.tensor) in self.states or weight.tensor.device.type == "meta":
+            return
+        if type(weight.tensor) not in (torch.Tensor, torch.nn.Parameter):
             return
         self._weights[node] = weight
         self._owned.setdefault(storage(node.meta["val"]), []).append(node)
@@ -93,6 +98,7 @@ class KnownValues:
         read = next((self.reads[each] for each in self._owned.get(memory, ()) if each in self.reads), None)
         if read is None:
             return
+        self.written.add(id(read.weight.tensor))
         raise self.refuse(
             f"forward asks for the value of {read.weight.key}, and writes to it",
             cause="Python decides by what it holds now, and a file does the same at each call",

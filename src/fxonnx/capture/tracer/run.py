@@ -274,6 +274,7 @@ def _prepared(
 ) -> Run:  # fmt: skip
     mode, log = cache.mode, cache.guard_log
     tape = Tape(cache, FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
+    tape.values.states = symbols.states
     fakes = [fake_input(mode, leaf, number, symbols, log) for number, leaf in enumerate(example.leaves)]
     inputs = [tape.input(name, fake) for name, fake in zip(example.names, fakes, strict=True)]
     run = Run(example, symbols, log, locations, tape, fakes, inputs, Decisions(script, locations), log.data)
