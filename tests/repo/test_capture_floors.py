@@ -18,7 +18,7 @@ CAPTURE = [
 ]
 TRACER = [
     {"torch_private", "locations", "sizes"},
-    {"python", "size_functions", "fake_inputs", "known_forms", "decisions"},
+    {"python", "size_functions", "fake_inputs", "decisions"},
     {"functions"},
     {"known", "results"},
     {"record"},

@@ -20,8 +20,8 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.decisions import decided
 from fxonnx.capture.tracer.functions import Refusals
-from fxonnx.capture.tracer.known import KnownValues, asks_for_values
-from fxonnx.capture.tracer.known_forms import KNOWN_FORMS
+from fxonnx.capture.tracer.known.forms import KNOWN_FORMS
+from fxonnx.capture.tracer.known.values import KnownValues, asks_for_values
 from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias

@@ -103,6 +103,7 @@ class Run:
         script = (*self.decisions.answers[:number], not made[number].answer)
         run = _prepared(self.example, self.symbols, cache, refuse, locations, script)
         run.earlier = self.earlier
+        run.tape.values.written = self.tape.values.written
         return run
 
     def __call__(self) -> None:

@@ -160,13 +160,6 @@ def test_a_fake_quantization_that_observes_no_more(quantizes: bool, per_row: boo
     torch.testing.assert_close(run(program, (x,))[0], model(x))
 
 
-def written_later(self: Model, x: Tensor) -> Tensor:
-    if not self.initted:
-        return x
-    self.initted.fill_(False)
-    return x * 2
-
-
 def written_before(self: Model, x: Tensor) -> Tensor:
     self.count.add_(1)
     return x * self.count.item()
@@ -214,10 +207,35 @@ def test_what_is_drawn_is_not_known() -> None:
     assert any(node.target is torch.ops.aten.rand.default for node in program.graph.nodes)
 
 
-def test_a_flag_that_forward_sets_is_refused_where_it_is_asked() -> None:
+def settled(self: Model, x: Tensor) -> Tensor:
+    if not self.initted:
+        self.sigma.data.copy_(x.mean())
+        self.initted.fill_(True)
+    return x * self.sigma
+
+
+@pytest.mark.parametrize("initted", [False, True])
+def test_a_flag_that_forward_sets_is_asked_at_each_call(initted: bool) -> None:
+    eager, compiled = Model(settled), Model(settled)
+    eager.initted.fill_(initted)
+    compiled.initted.fill_(initted)
+    ours = fxonnx.compile(compiled, (X,), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+    for _ in range(2):
+        x = torch.rand(7, 3)
+        torch.testing.assert_close(ours(x), eager(x))
+        torch.testing.assert_close(compiled.state_dict(), eager.state_dict())
+
+
+def test_a_flag_that_chooses_what_is_returned_is_refused_where_it_is_asked() -> None:
+    def forward(self: Model, x: Tensor) -> Any:
+        if self.initted:
+            self.initted.fill_(False)
+            return x, x
+        return x
+
     with pytest.raises(errors.CaptureRefused, match="asks for the value of initted, and writes to it") as caught:
-        capture(Model(written_later), (X,), strategy="trace")
-    assert caught.value.locations[0].code == "if not self.initted:"
+        capture(Model(forward), (X,), strategy="trace")
+    assert caught.value.locations[0].code == "if self.initted:"
 
 
 def test_the_model_raises_by_a_known_value() -> None:
