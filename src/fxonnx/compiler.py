@@ -171,5 +171,10 @@ def _lower(
         )
     written = program.names_written()
     checks = (f"{MUST_BE_TRUE}{number}" for number, _ in enumerate(program.checks))
-    outputs = (*outputs, *map(names.unique, (*(f"{name}.after" for name in written), *checks)))
+    outputs = (*outputs, *map(names.unique, (*map(_after, written), *checks)))
     return program.assuming(decomposer.assumptions), replace(graph, output_names=outputs)
+
+
+def _after(name: str) -> str:
+    """What the new value is called of something that a call writes to; a cache's is a "present" one already."""
+    return name if name.startswith("present.") else f"{name}.after"

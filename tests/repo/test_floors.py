@@ -17,7 +17,7 @@ FLOORS = [
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},
     {"compiler", "compiled", "verification"},
-    {"tools", "__main__"},
+    {"tools", "__main__", "hf"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ALONG = {  # an error names places; target reads the kernels; compile() makes a Compiled; the command is the tool
@@ -27,7 +27,7 @@ ALONG = {  # an error names places; target reads the kernels; compile() makes a 
     ("compiled", "verification"),
     ("__main__", "tools"),
 }
-TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "verification", "tools"}
+TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "verification", "tools", "hf"}
 TORCH_MODULES = {"fxonnx.lowering.importer", "fxonnx.lowering.symbolic", "fxonnx.lowering.weights"}
 
 FILES = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fxonnx.ir.dims import Call, Dim, evaluate, symbols_of
+from fxonnx.ir.dims import Call, Dim, bound, evaluate, substitute, symbols_of
 from fxonnx.location import Location
 
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -71,3 +71,24 @@ class Guard(Assumption):
     """
 
     inside: bool = False
+
+
+def settled(
+    sizes: Mapping[str, int], fixed: Collection[str], assumptions: Iterable[Assumption]
+) -> dict[str, int]:
+    """Sizes for which all assumptions hold, as far as one by one of those that are not fixed can be moved to its
+    bound."""
+    found = dict(sizes)
+    for each in assumptions:
+        if each.symbols <= found.keys() and not each.holds(found, undefined=True):
+            found |= next(_moved(each, found, fixed), {})
+    return found
+
+
+def _moved(each: Assumption, sizes: Mapping[str, int], fixed: Collection[str]) -> Iterator[dict[str, int]]:
+    """The sizes of 2 and more at which an assumption just holds, of one dim each."""
+    for name in sorted(each.symbols.difference(fixed)):
+        others: dict[str, Dim] = {other: size for other, size in sizes.items() if other != name}
+        found = bound(each.relation, substitute(each.left - each.right, others))
+        sides = () if found is None else found[1:]
+        yield from ({name: side} for side in sides if side is not None and side >= 2)

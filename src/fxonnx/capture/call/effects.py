@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from fxonnx.capture.call.containers import CLOSED, base_of
-from fxonnx.capture.call.tree import Constant, Path, Tree, flatten, segment, unflatten
+from fxonnx.capture.call.tree import Constant, Path, Tree, flatten, result_name, segment, unflatten
 from fxonnx.capture.state.snapshot import attributes_of
 
 Way: TypeAlias = "tuple[tuple[bool, Any], ...]"
@@ -109,7 +109,7 @@ class ArgumentsBefore:
                     sources = zip(edit.keys, edit.sources, strict=True)
                     labels += [(*path, segment(type(owner), key)) for key, each in sources if isinstance(each, int)]
         leaves, paths, tree = flatten(new)
-        names = (".".join(filter(None, (*labels[int(path[0])], *path[1:]))) for path in paths)
+        names = (result_name((*labels[int(path[0])], *path[1:])) for path in paths)
         return leaves, Effects(tuple(edits), tree, tuple(names)) if edits else NO_EFFECTS
 
     def _edit(self, way: Way, before: Any, after: Any, new: list[Any], of_attributes: bool) -> Edit:

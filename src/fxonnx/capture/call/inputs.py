@@ -18,7 +18,20 @@ import torch
 from torch import nn
 
 from fxonnx.capture.call.effects import NO_EFFECTS, ArgumentsBefore, Effects
-from fxonnx.capture.call.tree import SLOT, SYMBOLIC, Constant, Mismatch, Path, Tree, flatten, match, unflatten, unopened
+from fxonnx.capture.call.tree import (
+    SLOT,
+    SYMBOLIC,
+    Constant,
+    Mismatch,
+    Path,
+    Tree,
+    flatten,
+    match,
+    name_of,
+    result_name,
+    unflatten,
+    unopened,
+)
 from fxonnx.capture.failures import Stopping
 from fxonnx.emit.names import Names
 from fxonnx.errors import CallMismatch, CaptureRefused, InputMismatch, NameClash, NotAModel, raise_all
@@ -209,7 +222,7 @@ def check_opened(tree: Tree) -> None:
 
 def leaf_names(paths: list[Path], input_names: Iterable[str] | None) -> tuple[str, ...]:
     """A name for each tensor: the user's, or the argument's name and the way into it ("x", "past.0.key")."""
-    return _named([".".join(filter(None, path)) for path in paths], input_names, "input")
+    return _named([name_of(path) for path in paths], input_names, "input")
 
 
 def _named(
@@ -239,7 +252,7 @@ def _named(
 def result_names(paths: list[Path]) -> tuple[str, ...]:
     """A name for each tensor of the result: "output" for a lone one, "output_1" in a tuple, else the keys to it
     ("logits", "past.0.key")."""
-    named = (".".join(filter(None, path)) for path in paths)
+    named = map(result_name, paths)
     return tuple("output" if not name else f"output_{name}" if name[0].isdigit() else name for name in named)
 
 

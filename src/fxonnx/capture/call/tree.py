@@ -207,7 +207,14 @@ def _itself(value: Any) -> Any:
     return value
 
 
-_CACHE_WORDS = {"layers": "", "keys": "key", "values": "value"}
+_PAST = ("past_key_values", "past_key_value", "past", "cache_params")  # arguments of decoders that are caches
+_SELF, _CROSS = "decoder ", "encoder "  # with a blank, as no key of a user's
+
+# Caches of transformers in the words of the files that onnxruntime-genai and optimum load.
+_CACHE_WORDS = {
+    "layers": "", "keys": "key", "values": "value", "self_attention_cache": _SELF, "cross_attention_cache": _CROSS,
+    "conv_states": "conv", "recurrent_states": "recurrent",
+}  # fmt: skip
 
 
 def segment(kind: type, key: Any) -> str:
@@ -215,6 +222,24 @@ def segment(kind: type, key: Any) -> str:
     if kind.__module__.startswith("transformers.cache_utils"):
         return _CACHE_WORDS.get(key, str(key))
     return str(key)
+
+
+def name_of(path: Path) -> str:
+    """The name of a leaf: the way to it, with dots. What a cache says of its layers comes behind the layer's number
+    ("past_key_values.0.decoder.key"), and the number of a layer's only state is left out."""
+    words = [word for word in path if word]
+    for at, word in enumerate(words[:-1]):
+        if word in (_SELF, _CROSS):
+            words[at : at + 2] = [words[at + 1], word.strip()]
+    if words[-2:] in (["conv", "0"], ["recurrent", "0"]):
+        words.pop()
+    return ".".join(words)
+
+
+def result_name(path: Path) -> str:
+    """The name of a leaf that the model returns or leaves in its arguments: a cache's is a "present" one."""
+    first, dot, rest = name_of(path).partition(".")
+    return f"present.{rest}" if dot and first in _PAST else f"{first}{dot}{rest}"
 
 
 def _describe(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
-from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.assumption import Assumption, settled
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import empty_like
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
@@ -80,7 +80,8 @@ class ZeroOneCheck:
     """Answers, once for each combination of sizes below 2, whether a program holds for it, or which one does.
 
     `record` and `variant` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
-    that the program was captured at, by name, 2 or more. With one of `never_empty` at 0 it does not run.
+    that the program was captured at, by name, 2 or more; `assumed` is what it takes for granted of those. With one of
+    `never_empty` at 0 it does not run.
     """
 
     record: Record
@@ -90,6 +91,7 @@ class ZeroOneCheck:
     axes: Mapping[Axis, Dim]
     sizes: Mapping[str, int]
     kinds: Kinds
+    assumed: Sequence[Assumption] = ()
     never_empty: Collection[Dim] = ()
     general: CapturedGraph | None = None
     answers: dict[tuple[tuple[str, int], ...], Answer] = field(default_factory=dict)
@@ -161,8 +163,9 @@ class ZeroOneCheck:
             return self.variant(self._leaves(small), small)
 
     def _leaves(self, small: Mapping[str, int]) -> list[torch.Tensor]:
-        """Inputs of the captured sizes, but for these."""
-        sizes = {**self.sizes, **small}
+        """Inputs of the captured sizes, but for these, and for what follows of others: where no past is there, a mask
+        is as long as what comes."""
+        sizes = settled({**self.sizes, **small}, small, self.assumed) if small else self.sizes
         shapes = [
             [evaluate(self.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(sketch.shape)]
             for leaf, sketch in enumerate(self.kinds.sketches)

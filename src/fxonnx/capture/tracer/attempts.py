@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.assumption import Assumption, settled
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat
@@ -162,8 +162,9 @@ def _assumed_at(small: Mapping[str, int], done: Run, attempt: Attempt) -> Sequen
     """What a run assumes of other sizes where these are small. Raises Difference where it is wrong for these, and Error
     where the model cannot be captured with them."""
     example = replace(attempt.example, leaves=attempt.original.leaves)
+    hints = settled({**done.symbols.hints, **small}, small, done.constraints.assumptions)
     with Translating():
-        fixed = recording_at(small, example, done.symbols, done.earlier is not None)
+        fixed = recording_at(small, example, replace(done.symbols, hints=hints), done.earlier is not None)
     return fixed.assumed_by(done.captured_graph())
 
 

@@ -39,6 +39,10 @@ class SymbolTable:
         sizes = {name: _example_size(name, self.axes, leaves) for name in self.hints}
         return {name: size for name, size in sizes.items() if size is not None}
 
+    def sized_as(self, leaves: Sequence[torch.Tensor]) -> SymbolTable:
+        """For a run at the sizes of these inputs."""
+        return replace(self, hints={**self.hints, **self.in_example(leaves)})
+
     def fixed_at(self, sizes: Mapping[str, int]) -> SymbolTable:
         """Without the symbols that have these sizes."""
 

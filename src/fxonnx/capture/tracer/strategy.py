@@ -84,7 +84,7 @@ def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[
     is_after_a_call = done.earlier is not None
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
-        return recording_at(fixed, Example(flat, names, leaves, {}), symbols, is_after_a_call)
+        return recording_at(fixed, Example(flat, names, leaves, {}), symbols.sized_as(leaves), is_after_a_call)
 
     def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
         asked = {axis: replace(requests[axis], dim=dim) for axis, dim in symbols.fixed_at(fixed).axes.items()}
@@ -93,4 +93,5 @@ def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[
         except Beyond as beyond:
             raise beyond.error from beyond.__cause__
 
-    return ZeroOneCheck(record, variant, flat.model, mode, symbols.axes, symbols.hints, Kinds.of(example.leaves))
+    kinds, assumed = Kinds.of(example.leaves), done.constraints.assumptions
+    return ZeroOneCheck(record, variant, flat.model, mode, symbols.axes, symbols.hints, kinds, assumed)

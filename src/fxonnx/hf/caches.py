@@ -1,0 +1,105 @@
+"""Caches of transformers as what a compiled decoder takes and leaves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
+
+_EXAMPLE = 5  # tokens in the cache that shows how one looks
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLayout:
+    """How the cache of a model looks: made of one that the model has filled with a few tokens.
+
+    Layers of a sliding window keep all that came, as the file's masks leave out what is beyond the window: how much is
+    left of it is no number of Python's then. `argument` is the name under which forward takes it.
+    """
+
+    argument: str
+    config: Any
+    filled: DynamicCache
+
+    @staticmethod
+    def of(model: Any) -> CacheLayout:
+        """That of a decoder of transformers, which is called for it."""
+        parameters = inspect.signature(model.forward).parameters
+        argument = next(name for name in ("past_key_values", "cache_params") if name in parameters)
+        config = model.config.get_text_config(decoder=True)
+        cache = _new(config)
+        with torch.no_grad():
+            model(torch.zeros(2, _EXAMPLE, dtype=torch.long), **{argument: cache}, use_cache=True)
+        return CacheLayout(argument, config, cache)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether a layer keeps a state of fixed size, and so takes one token at a time once it has one."""
+        return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in self.filled.layers)
+
+    def empty(self, rows: int) -> DynamicCache:
+        """A cache with nothing in it: as transformers makes it where a layer is recurrent, else with keys and values of
+        no tokens."""
+        return _new(self.config) if self.is_recurrent else self.of_size(rows, 0)
+
+    def of_size(self, rows: int, tokens: int) -> DynamicCache:
+        """A cache of so many rows and tokens, where no layer is recurrent."""
+        cache = DynamicCache()
+        for known in self.filled.layers:
+            layer = DynamicLayer()
+            layer.lazy_initialization(known.keys, known.values)
+            layer.keys, layer.values = (_like(each, rows, tokens) for each in (known.keys, known.values))
+            cache.layers.append(layer)
+        return cache
+
+    def prepare(self, cache: Cache, rows: int) -> None:
+        """Make a cache that nothing was put into yet, in place, one that a compiled decoder takes."""
+        if is_empty(cache):
+            vars(cache).clear()
+            vars(cache).update(vars(self.empty(rows)))
+
+    def dims(self) -> Iterator[tuple[str, Mapping[int, str]]]:
+        """The dims that vary of each tensor in a filled cache, by the name that it has as an input."""
+        for number, layer in enumerate(self.filled.layers):
+            if isinstance(layer, LinearAttentionCacheLayerMixin):
+                for word, states in (("conv", layer.conv_states), ("recurrent", layer.recurrent_states)):
+                    if any(state is not None for state in states.values()):
+                        yield f"{self.argument}.{number}.{word}", {0: "batch"}
+            if isinstance(layer, DynamicLayer):
+                yield from ((f"{self.argument}.{number}.{word}", {0: "batch", 2: "past"}) for word in ("key", "value"))
+
+
+def is_empty(cache: Cache) -> bool:
+    """Whether no token was put into a cache."""
+    return not any(_is_filled(layer) for layer in cache.layers)
+
+
+def past_of(cache: Cache) -> int:
+    """How many tokens a cache has; 1 where its states do not tell."""
+    grown = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
+    return grown[0].get_seq_length() if grown else int(not is_empty(cache))
+
+
+def _is_filled(layer: Any) -> bool:
+    if isinstance(layer, LinearAttentionCacheLayerMixin):
+        return any(layer.has_previous_state.values())
+    return bool(layer.is_initialized) and type(layer) is DynamicLayer
+
+
+def _new(config: Any) -> DynamicCache:
+    """A cache as transformers makes it, but for sliding windows."""
+    cache = DynamicCache(config=config)
+    kept = (DynamicLayer() if isinstance(layer, DynamicSlidingWindowLayer) else layer for layer in cache.layers)
+    cache.layers[:] = list(kept)
+    return cache
+
+
+def _like(known: torch.Tensor, rows: int, tokens: int) -> torch.Tensor:
+    """Keys or values of so many rows and tokens."""
+    _, heads, _, width = known.shape
+    return known.new_zeros(rows, heads, tokens, width)

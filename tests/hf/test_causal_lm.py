@@ -1,0 +1,122 @@
+"""Decoders generate, token by token, what transformers generates with them: greedy and sampled, one prompt and padded
+ones, prompts longer and shorter than a sliding window."""
+
+from __future__ import annotations
+
+import json
+
+import onnxruntime
+import pytest
+import torch
+import transformers
+
+from fxonnx import errors
+from fxonnx.hf import CausalLM, compile_causal_lm
+
+TOKENS = {"vocab_size": 99, "bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0}
+SMALL = {
+    **TOKENS, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40,
+}  # fmt: skip
+GROUPED = {**SMALL, "num_key_value_heads": 2}
+EXPERTS = {**GROUPED, "num_experts_per_tok": 2, "head_dim": 8}
+LATENT = {
+    **SMALL, "moe_intermediate_size": 16, "n_routed_experts": 8, "n_group": 2, "topk_group": 1, "kv_lora_rank": 8,
+    "num_experts_per_tok": 2, "q_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8,
+    "first_k_dense_replace": 1, "n_shared_experts": 1,
+}  # fmt: skip
+
+MODELS = {
+    "LlamaForCausalLM": GROUPED,
+    "Qwen2ForCausalLM": GROUPED,
+    "Qwen3ForCausalLM": {**GROUPED, "head_dim": 8},
+    "Gemma2ForCausalLM": {**GROUPED, "head_dim": 8, "sliding_window": 4},
+    "Gemma3ForCausalLM": {**GROUPED, "head_dim": 8, "sliding_window": 4},
+    "MistralForCausalLM": {**GROUPED, "sliding_window": 4},
+    "Phi3ForCausalLM": {**GROUPED, "sliding_window": None},
+    "GPT2LMHeadModel": {**TOKENS, "n_embd": 32, "n_layer": 2, "n_head": 4},
+    "GPTNeoXForCausalLM": SMALL,
+    "OPTForCausalLM": {**SMALL, "ffn_dim": 37, "word_embed_proj_dim": 32},
+    "FalconForCausalLM": SMALL,
+    "BloomForCausalLM": {**TOKENS, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "Glm4ForCausalLM": {**GROUPED, "head_dim": 8},
+    "MixtralForCausalLM": {**GROUPED, "num_local_experts": 4},
+    "Qwen3MoeForCausalLM": {**EXPERTS, "num_experts": 4, "moe_intermediate_size": 16},
+    "GptOssForCausalLM": {**EXPERTS, "num_local_experts": 4, "sliding_window": 4},
+    "DeepseekV3ForCausalLM": LATENT,
+    "Lfm2ForCausalLM": {**GROUPED, "layer_types": ["conv", "full_attention"]},
+    "Mamba2ForCausalLM": {**TOKENS, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "num_heads": 4,
+                          "head_dim": 16, "expand": 2, "n_groups": 1, "chunk_size": 4},
+}  # fmt: skip
+PROMPTS = ((1, 7), (4, 9), (4, 5))
+
+
+def made(name: str) -> transformers.PreTrainedModel:
+    torch.manual_seed(0)
+    kind = getattr(transformers, name)
+    return kind(kind.config_class(**MODELS[name])).eval()
+
+
+def prompt(rows: int, length: int) -> dict[str, torch.Tensor]:
+    """Tokens and their mask; the second row is padded on the left."""
+    tokens, mask = torch.randint(3, 99, (rows, length)), torch.ones(rows, length, dtype=torch.long)
+    tokens[1:2, : length // 2], mask[1:2, : length // 2] = 0, 0
+    return {"input_ids": tokens, "attention_mask": mask}
+
+
+def generated(model: transformers.PreTrainedModel | CausalLM, **arguments: object) -> torch.Tensor:
+    torch.manual_seed(7)
+    return model.generate(max_new_tokens=32, **arguments)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_generates_what_transformers_generates(name: str) -> None:
+    model = made(name)
+    compiled = compile_causal_lm(model)
+    for rows, length in PROMPTS:
+        given = prompt(rows, length)
+        for sample in (False, True) if rows > 1 else (False,):
+            ours, theirs = (generated(each, do_sample=sample, **given) for each in (compiled, model))
+            assert torch.equal(ours, theirs), (rows, length, sample)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_prompt_of_one_token(length: int) -> None:
+    model = made("LlamaForCausalLM")
+    compiled = compile_causal_lm(model)
+    given = prompt(1, length)
+    assert torch.equal(generated(compiled, **given), generated(model, **given))
+
+
+def test_beams() -> None:
+    model = made("GPT2LMHeadModel")
+    compiled = compile_causal_lm(model)
+    given = {**prompt(2, 6), "num_beams": 3}
+    assert torch.equal(generated(compiled, **given), generated(model, **given))
+
+
+def test_a_step_is_a_step_of_the_model() -> None:
+    model = made("LlamaForCausalLM")
+    compiled = compile_causal_lm(model)
+    given = prompt(2, 6)
+    with torch.no_grad():
+        theirs = model(**given)
+    ours = compiled(**given)
+    torch.testing.assert_close(ours.logits, theirs.logits)
+    assert ours.past_key_values.get_seq_length() == 6
+
+
+def test_the_folder_has_what_others_load(tmp_path) -> None:
+    compile_causal_lm(made("LlamaForCausalLM")).save(tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    config = json.loads((tmp_path / "genai_config.json").read_text())["model"]["decoder"]
+    inputs, outputs = ({each.name for each in values} for values in (session.get_inputs(), session.get_outputs()))
+    for names, there in ((config["inputs"], inputs), (config["outputs"], outputs)):
+        wanted = {name % layer if "%" in name else name for name in names.values() for layer in range(2)}
+        assert wanted == there
+    assert {"config.json", "generation_config.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_is_no_decoder_is_said() -> None:
+    config = transformers.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=37)
+    with pytest.raises(errors.NotAModel, match="no language model"):
+        compile_causal_lm(transformers.BertModel(config))
