@@ -27,6 +27,7 @@ from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode, dim_of, sym_int
+from fxonnx.capture.tracer.sizes.twins import ORIGINALS
 from fxonnx.capture.tracer.torch_private import (
     CallMode,
     DataDependentOutputException,
@@ -92,6 +93,7 @@ class Tape:
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
+        func = ORIGINALS.get(func, func)
         is_borrowed = func is _LITERAL and not args[0].untyped_storage().resizable()
         if func is _LITERAL and not is_borrowed:
             func = _LITERAL_COPY  # the code makes the tensor anew at each call: what is written to it is gone then

@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.tracer.sizes.nodes import dim_of
+from fxonnx.capture.tracer.sizes.twins import twin
+
 
 def _read(func: Any, args: Any, kwargs: Any) -> Any:
     x, index = args[0], _numbers(args[1])
@@ -173,6 +176,28 @@ def _gridded(func: Any, args: Any, kwargs: Any) -> Any:
     return torch.affine_grid_generator(theta, size, bool(given.get("align_corners")))
 
 
+def _packed_sequence(func: Any, args: Any, kwargs: Any) -> Any:
+    """torch._VF._pack_padded_sequence, which looks at the lengths in C++: what it refuses is a check of the model's."""
+    x, lengths, batch_first = args
+    steps = x.shape[1 if batch_first else 0]
+    bounds = (lengths[:1] <= steps).all(), (lengths[-1:] > 0).all(), (lengths[1:] <= lengths[:-1]).all()
+    torch._assert_async(torch.logical_and(torch.logical_and(*bounds[:2]), bounds[2]), _LENGTHS)
+    return func(*args)
+
+
+def _unpacked_sequence(func: Any, args: Any, kwargs: Any) -> Any:
+    """torch._VF._pad_packed_sequence, for as many steps as the longest sequence has, or a size."""
+    data, batch_sizes, batch_first, padding, steps = args
+    if not _has_size(steps):
+        return func(*args)
+    total = 0 if dim_of(steps) == dim_of(batch_sizes.shape[0]) else steps
+    return twin(torch.ops.aten._pad_packed_sequence.default)(data, batch_sizes, batch_first, padding, total)
+
+
+_LENGTHS = (
+    "the lengths of packed sequences are those of the padded tensor at most, at least 1, and in decreasing order where "
+    "enforce_sorted is True"
+)
 SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     **dict.fromkeys((torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor), _made),
     torch.Tensor.__getitem__: _read,
@@ -181,5 +206,7 @@ SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.nn.functional.affine_grid: _gridded,
     **dict.fromkeys((torch.tensor_split, torch.Tensor.tensor_split), _split),
     torch._C._nn.pad_sequence: _padded,
+    torch._VF._pack_padded_sequence: _packed_sequence,
+    torch._VF._pad_packed_sequence: _unpacked_sequence,
 }
 """function -> (function, args, kwargs) -> its result"""

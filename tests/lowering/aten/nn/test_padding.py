@@ -42,3 +42,17 @@ def test_nothing_stays_nothing():
 @pytest.mark.parametrize("name", ("nn.functional.pad", "constant_pad_nd"))
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("batch_first", [False, True], ids=["length first", "batch first"])
+def test_sequences(batch_first, side):
+    """Which one is the longest is no matter."""
+
+    def model(*sequences):
+        return torch.nn.utils.rnn.pad_sequence(sequences, batch_first, 7.0, padding_side=side)
+
+    sizes = {"sequences": [{0: "a"}, {0: "b"}, {0: "c"}]}
+    given, again = ([torch.randn(length, 2) for length in lengths] for lengths in ([4, 6, 3], [5, 1, 7]))
+    check(model, *given, dynamic=sizes, again=tuple(again))
+    check(model, *given)

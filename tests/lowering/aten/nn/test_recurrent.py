@@ -10,8 +10,7 @@ from torch import nn
 import fxonnx
 from fxonnx.ir.build import Builder
 from fxonnx.ir.types import parse_type
-from fxonnx.lowering.aten.nn.recurrent import packed, recurrent
-from fxonnx.lowering.registry import Unsupported
+from fxonnx.lowering.aten.nn.recurrent import recurrent
 from fxonnx.lowering.weights import TorchData
 
 torch.manual_seed(0)
@@ -129,11 +128,6 @@ def test_cells(name, bias):
     kind, extra = CELLS[name]
     cell = kind(FEATURES, HIDDEN, bias=bias, **extra).eval()
     check(cell, torch.randn(BATCH, FEATURES), dynamic={"input": {0: "b"}}, again=(torch.randn(5, FEATURES),))
-
-
-def test_a_packed_sequence_is_refused():
-    with pytest.raises(Unsupported, match="PackedSequence"):
-        packed(Builder(), *[None] * 9)
 
 
 def test_dropout_between_layers_is_refused_in_training():

@@ -21,6 +21,7 @@ _OTHERS = frozenset({
     "packaging", "pandas", "pluggy", "pytest", "regex", "requests", "safetensors", "scipy", "sympy", "tokenizers",
     "torch", "tqdm", "typing_extensions", "urllib3", "yaml",
 })  # fmt: skip
+_LAYERS = frozenset({"torch.nn.modules.rnn"})  # of torch's own: how many sequences are packed is int(batch_sizes[0])
 _ORIGINALS = {id(getattr(math, name)): function for name, function in MATH.items()}
 _NAMES = frozenset(MATH)
 
@@ -68,4 +69,4 @@ def _namespaces(functions: Iterable[Any]) -> Iterator[dict[str, Any]]:
 def is_model_file(module: str) -> bool:
     """Whether a module, by its name, may have code of a model's."""
     package = module.partition(".")[0]
-    return package not in _OTHERS and package not in sys.stdlib_module_names
+    return module in _LAYERS or (package not in _OTHERS and package not in sys.stdlib_module_names)

@@ -46,15 +46,21 @@ class _Likeness(type):
         return repr(cls.original)
 
 
+def _held(value: Any) -> Any:
+    """A number; of a tensor the one that it holds, which may be a size."""
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
 class _Int(_Likeness):
     """int(n)"""
 
     original = int
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and isinstance(args[0], (torch.SymInt, torch.SymFloat)):
-            return math.trunc(args[0])
-        return int(*args, **kwargs)
+        if len(args) != 1 or kwargs:
+            return int(*args, **kwargs)
+        number = _held(args[0])
+        return math.trunc(number) if isinstance(number, (torch.SymInt, torch.SymFloat)) else int(number)
 
 
 class _Float(_Likeness):
@@ -63,8 +69,8 @@ class _Float(_Likeness):
     original = float
 
     def __call__(cls, *args: Any) -> Any:
-        is_size = len(args) == 1 and isinstance(args[0], (torch.SymInt, torch.SymFloat))
-        return torch.sym_float(args[0]) if is_size else float(*args)
+        number = _held(*args) if args else 0
+        return torch.sym_float(number) if isinstance(number, (torch.SymInt, torch.SymFloat)) else float(number)
 
 
 class _Range(_Likeness):

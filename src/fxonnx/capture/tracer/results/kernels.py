@@ -38,6 +38,20 @@ def _recurrent(states: int) -> Callable[..., tuple[Any, ...]]:
     return kernel
 
 
+def _recurrent_over_packed(states: int) -> Callable[..., tuple[Any, ...]]:
+    """The same of a PackedSequence."""
+
+    def kernel(
+        data: Any, batch_sizes: Any, initial: Any, weights: Any, has_biases: bool, layers: int, dropout: float,
+        train: bool, bidirectional: bool,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        first, *others = [initial] if states == 1 else initial
+        output = data.new_empty((data.shape[0], first.shape[-1] * (2 if bidirectional else 1)))
+        return (output, *(each.new_empty(each.shape) for each in (first, *others)))
+
+    return kernel
+
+
 def _grouped_mm(left: Any, right: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
     """A matrix for each group, or what they make together: rows lie in memory as multiples of 16 bytes."""
     groups = left.shape[:1] if left.dim() == 3 else right.shape[:1] if right.dim() == 3 else offs.shape
@@ -54,8 +68,6 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
     if not _has_axis(input, dim):
         return None
     size = input.shape[dim]
-    if all(isinstance(each, int) for each in (size, 0 if start is None else start, 0 if end is None else end)):
-        return None
     begin = 0 if start is None else _place(start, size)
     stop = size if end is None else _place(end, size)
     sizes, strides = list(input.shape), list(input.stride())
@@ -70,8 +82,6 @@ def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
     if not _has_axis(input, dim) or isinstance(start, torch.Tensor):
         return None
     size = input.shape[dim]
-    if all(isinstance(each, int) for each in (size, start, length)):
-        return None
     begin = start + size if _assume(start < 0) else start
     if begin < 0 or begin + length > size:
         return None
@@ -181,6 +191,10 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.gru.input: _recurrent(1),
     aten.rnn_tanh.input: _recurrent(1),
     aten.rnn_relu.input: _recurrent(1),
+    aten.lstm.data: _recurrent_over_packed(2),
+    aten.gru.data: _recurrent_over_packed(1),
+    aten.rnn_tanh.data: _recurrent_over_packed(1),
+    aten.rnn_relu.data: _recurrent_over_packed(1),
     aten._grouped_mm.default: _grouped_mm,
     aten.slice.Tensor: _slice,
     aten.narrow.default: _narrow,

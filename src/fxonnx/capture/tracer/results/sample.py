@@ -47,7 +47,7 @@ def sample(
         or torch.is_grad_enabled()
     ):
         return None
-    call = _SampledCall(guard_log, metas)
+    call = _SampledCall(guard_log, metas, torch.Tag.pointwise in func.tags)
     try:
         with no_dispatch(), no_python_dispatcher():
             given = [call.concrete(each) for each in args]
@@ -80,6 +80,7 @@ class _SampledCall:
 
     guard_log: GuardLog
     known: Mapping[int, TensorMeta]
+    is_pointwise: bool
     concretes: dict[int, torch.Tensor] = field(default_factory=dict)  # by the id of the fake tensor
     metas: list[TensorMeta] = field(default_factory=list)
     sizes: dict[Dim, int] = field(default_factory=lambda: {1: 1})
@@ -92,6 +93,8 @@ class _SampledCall:
             return self.concretes[id(value)]
         if isinstance(value, (list, tuple)):
             return [self.concrete(each) for each in value]
+        if isinstance(value, torch.SymInt) and self.is_pointwise:
+            return self.guard_log.data.value(dim_of(value))  # a number, on which no size depends
         if isinstance(value, (torch.SymInt, torch.device)):
             raise _Inconclusive
         if isinstance(value, (torch.SymFloat, torch.SymBool)):

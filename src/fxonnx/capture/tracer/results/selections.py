@@ -36,22 +36,25 @@ class Selections:
     guard_log: GuardLog
     metas: dict[int, TensorMeta]
     lookup: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # what any other call returns
-    _counts: dict[int, tuple[Any, Dim]] = field(default_factory=dict)  # id of a mask -> it, and how many it selects
+    _counts: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a mask -> it, and how many it selects
     _slices: dict[Shape, Shape] = field(default_factory=dict)  # size, start, end, step -> how many, and the first
+    _numbers: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a vector, place -> it, and what is there
+    _elements: dict[int, tuple[Any, Any, int]] = field(default_factory=dict)  # id -> it, its vector, place
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a call, NotImplemented for one that does not depend on data."""
-        if self._counts and is_mutable(func):
+        if (self._counts or self._numbers) and is_mutable(func):
             self._forget(args)
         kernel = _KERNELS.get(str(func))
         return _OTHER if kernel is None else kernel(self, *args, **kwargs)
 
     def _forget(self, args: Iterable[Any]) -> None:
-        """What is written to selects anew."""
+        """What is written to selects anew, and holds other numbers."""
         written = {storage(each) for each in args if isinstance(each, torch.Tensor)}
-        for key, (mask, _) in list(self._counts.items()):
-            if storage(mask) in written:
-                del self._counts[key]
+        for known in (self._counts, self._numbers):
+            for key, (tensor, _) in list(known.items()):
+                if storage(tensor) in written:
+                    del known[key]
 
     # ── what is made ──
 
@@ -90,8 +93,9 @@ class Selections:
             return torch.SymBool(BoolNode((DATA, log.data.new_value()), True, log))
         if tensor.dtype.is_floating_point:
             return torch.SymFloat(FloatNode((DATA, log.data.new_value()), 0.7310585786300049, log))
-        dim = log.data.new_number()
-        return sym_int(dim, log.data.value(dim), log)
+        _, vector, place = self._elements.get(id(tensor), (tensor, tensor, None))
+        _, dim = self._numbers.setdefault((id(vector), place), (vector, log.data.new_number()))
+        return self._sym_ints([log.data.simplified(dim)])[0]
 
     def arange(self, start: Any, end: Any, step: Any = 1, *, dtype: Any = None, device: Any = None, **rest: Any) -> Any:
         """From one number up to another, of which one comes from data."""
@@ -174,9 +178,13 @@ class Selections:
         return view(x, shape, x.stride(), x.storage_offset() + start * x.stride()[dim])
 
     def select(self, x: Any, dim: int, index: Any) -> Any:
-        """x[index] where data says which; one that is out of range is the runtime's to refuse."""
+        """x[index] where data says which; one that is out of range is the runtime's to refuse. An element of a vector
+        is one number, however often it is read."""
         if not _is_of_data(index):
-            return _OTHER
+            element = self.lookup(torch.ops.aten.select.int, (x, dim, index), {})
+            if x.dim() == 1 and type(index) is int:
+                self._elements[id(element)] = element, x, index
+            return element
         shape, strides = list(x.shape), list(x.stride())
         del shape[dim], strides[dim]
         return view(x, shape, strides, x.storage_offset() + index * x.stride()[dim])
@@ -210,6 +218,31 @@ class Selections:
             self._tensor(places, torch.int64, x),
             self._tensor((size,) if counts else (0,), torch.int64, x),
         )
+
+    # ── packed sequences ──
+
+    def pack(self, x: Any, lengths: Any, batch_first: bool) -> Any:
+        """The steps of all sequences, and how many have each step: all of them the first."""
+        batch, steps = _shape(x)[:2] if batch_first else _shape(x)[1::-1]
+        self._agree(lengths.shape, self._sym_ints([batch]))
+        total, longest = self._new(batch * steps), self._new(steps)
+        for size in (total, longest):
+            self.guard_log.data.learn(">=", size - 1)
+        data, sizes = self._tensor((total, *_shape(x)[2:]), x.dtype, x), self._tensor((longest,), torch.int64, lengths)
+        self._numbers[id(sizes), 0] = sizes, batch
+        return data, sizes
+
+    def pad(self, data: Any, batch_sizes: Any, batch_first: bool, padding: Any, total: Any) -> Any:
+        """All sequences, as long as the longest one or `total`; and their lengths."""
+        (longest,), (rows, *features) = _shape(batch_sizes), _shape(data)
+        steps = longest if isinstance(total, int) and total <= 0 else dim_of(total)
+        _check(total >= batch_sizes.shape[0] if steps is not longest else True)
+        _, batch = self._numbers.setdefault((id(batch_sizes), 0), (batch_sizes, self._new(rows)))
+        lengths = self._tensor((batch,), torch.int64, batch_sizes)
+        order = tuple(range(len(features) + 2))
+        if batch_first:
+            return self._tensor((batch, steps, *features), data.dtype, data, (1, 0, *order[2:])), lengths
+        return self._tensor((steps, batch, *features), data.dtype, data), lengths
 
     # ── as often as data says ──
 
@@ -285,6 +318,8 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.arange.default": lambda self, end, **options: self.arange(0, end, **options),
     "aten.arange.start": Selections.arange,
     "aten.arange.start_step": Selections.arange,
+    "aten._pack_padded_sequence.default": Selections.pack,
+    "aten._pad_packed_sequence.default": Selections.pad,
     "aten.nonzero.default": Selections.nonzero,
     "aten.argwhere.default": Selections.nonzero,
     "aten.nonzero_numpy.default": Selections.nonzero_numpy,

@@ -1,4 +1,5 @@
-"""Recurrent layers, kept whole: ONNX LSTM, GRU and RNN, for any sequence length; and their cells by formula.
+"""Recurrent layers, kept whole: ONNX LSTM, GRU and RNN, for any sequence length, or one for each sequence; and their
+cells by formula.
 
 torch packs the gates' weights along axis 0 in another order than ONNX: i, f, g, o against i, o, f, c for LSTM, and
 r, z, n against z, r, h for GRU. They are reordered by nodes over the weights, which fold away.
@@ -13,12 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_if, record_scan
 from fxonnx.ir.dims import Dim
+from fxonnx.lowering.aten.nn.packed import Lengths, lengths_of, pack, padded_of
 from fxonnx.lowering.aten.tensor import joining
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, full, may_be_zero, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, may_be_zero, number, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,15 @@ class Stack:
 
 
 def _run(
-    op: Builder, stack: Stack, x: Tensor, initial: Sequence[Tensor], params: Sequence[Tensor]
+    op: Builder,
+    stack: Stack,
+    x: Tensor,
+    initial: Sequence[Tensor],
+    params: Sequence[Tensor],
+    lengths: Lengths | None = None,
 ) -> tuple[Tensor, ...]:
-    """All layers: outputs, then the last states, [layers * directions, batch, hidden] each."""
+    """All layers: outputs, then the last states, [layers * directions, batch, hidden] each. With `lengths` a sequence
+    ends there, and zeros come after it."""
     x = op.Transpose(x, perm=[1, 0, 2]) if stack.batch_first else x
     split = [joining.even_parts(op, state, stack.layers, 0) for state in initial]
     per_cell = len(params) // (stack.layers * stack.directions)
@@ -64,14 +73,19 @@ def _run(
     finals: list[Sequence[Tensor]] = []
     for layer in range(stack.layers):
         own = cells[layer * stack.directions : (layer + 1) * stack.directions]
-        x, *last = run_layer(op, stack, x, [states[layer] for states in split], own)
+        x, *last = run_layer(op, stack, x, [states[layer] for states in split], own, lengths)
         finals.append(last)
     x = op.Transpose(x, perm=[1, 0, 2]) if stack.batch_first else x
     return (x, *(joining.joined(op, states, 0) for states in zip(*finals, strict=True)))
 
 
 def _layer(
-    op: Builder, stack: Stack, x: Tensor, initial: Sequence[Tensor], cells: Sequence[Sequence[Tensor]]
+    op: Builder,
+    stack: Stack,
+    x: Tensor,
+    initial: Sequence[Tensor],
+    cells: Sequence[Sequence[Tensor]],
+    lengths: Lengths | None,
 ) -> tuple[Tensor, ...]:
     """One layer by its operator: [length, batch, features] to [length, batch, directions * hidden], and last states."""
     recurrence = stack.recurrence
@@ -85,7 +99,8 @@ def _layer(
         attributes["activations"] = attributes["activations"] * stack.directions
     hidden = cells[0][1].shape[1]
     attributes |= {"hidden_size": hidden, "direction": "bidirectional" if stack.directions == 2 else None}
-    inputs = [x, input_weight, hidden_weight, bias, None, *initial]
+    ends = None if lengths is None else cast(op, lengths.each, dtypes.INT32)
+    inputs = [x, input_weight, hidden_weight, bias, ends, *initial]
 
     def run(inner: Builder) -> tuple[Tensor, ...]:
         given = [None if item is None else inner.use(item.value) for item in inputs]
@@ -119,35 +134,52 @@ def _unless_empty(
 
 
 def _scan_layer(
-    op: Builder, stack: Stack, x: Tensor, initial: Sequence[Tensor], cells: Sequence[Sequence[Tensor]]
+    op: Builder,
+    stack: Stack,
+    x: Tensor,
+    initial: Sequence[Tensor],
+    cells: Sequence[Sequence[Tensor]],
+    lengths: Lengths | None,
 ) -> tuple[Tensor, ...]:
     """The same by a Scan for each direction: for what the operators do not do."""
     results = []
+    inside = None if lengths is None else op.Unsqueeze(lengths.inside(op), [2])
     for direction, cell in enumerate(cells):
         states = [op.Gather(tensor, direction, axis=0) for tensor in initial]
-        results.append(_scan(op, stack, x, states, cell, reverse=direction == 1))
+        results.append(_scan(op, stack, x, states, cell, inside, reverse=direction == 1))
     outputs, *last = zip(*results, strict=True)
     y = outputs[0] if stack.directions == 1 else op.Concat(*outputs, axis=-1)
     return (y, *(joining.stack(op, states) for states in last))
 
 
 def _scan(
-    op: Builder, stack: Stack, x: Tensor, states: Sequence[Tensor], cell: Sequence[Tensor], reverse: bool
+    op: Builder,
+    stack: Stack,
+    x: Tensor,
+    states: Sequence[Tensor],
+    cell: Sequence[Tensor],
+    inside: Tensor | None,
+    reverse: bool,
 ) -> tuple[Tensor, ...]:
-    """One direction of one layer: outputs [length, batch, hidden], last states [batch, hidden]."""
+    """One direction of one layer: outputs [length, batch, hidden], last states [batch, hidden]. Outside a sequence
+    states stay, and outputs are zeros."""
     input_bias, hidden_bias = cell[2:4] if stack.has_biases else (None, None)
     projection = cell[-1] if len(cell) % 2 else None
     given = x @ op.Transpose(cell[0], perm=[1, 0])
     given = given if input_bias is None else given + input_bias
 
     def body(inner: Builder, *arguments: Tensor) -> Sequence[Tensor]:
-        *before, gates = arguments
+        before, (gates, *is_inside) = arguments[: len(states)], arguments[len(states) :]
         kept = inner.Gemm(before[0], cell[1], hidden_bias, transB=1)
         hidden, *others = stack.recurrence.step(inner, gates, kept, *before)
         hidden = hidden if projection is None else inner.Gemm(hidden, projection, transB=1)
-        return hidden, *others, hidden
+        after = [hidden, *others]
+        if not is_inside:
+            return *after, hidden
+        stay = [inner.Where(is_inside[0], new, old) for new, old in zip(after, before, strict=True)]
+        return *stay, inner.Where(is_inside[0], hidden, number(inner, 0, hidden))
 
-    *last, outputs = record_scan(op, states, [given], body, reverse)
+    *last, outputs = record_scan(op, states, [given] if inside is None else [given, inside], body, reverse)
     return (outputs, *last)
 
 
@@ -195,10 +227,31 @@ def recurrent(
     dropout: float, train: bool, bidirectional: bool, batch_first: bool, *, kind: str,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """The outputs of the last layer, and every layer's last hidden state; of an LSTM its last cell state as well."""
-    if train and dropout and num_layers > 1:
-        raise Unsupported(f"dropout={dropout} between the layers is random; compile with mode='eval'")
-    stack = Stack(RECURRENCES[kind], has_biases, num_layers, 1 + bidirectional, batch_first)
+    stack = _stack(kind, has_biases, num_layers, dropout, train, bidirectional, batch_first)
     return _run(op, stack, input, _states(hx), params)
+
+
+@lower("aten.lstm.data", given={"kind": "LSTM"}, opmath=True)
+@lower("aten.gru.data", given={"kind": "GRU"}, opmath=True)
+@lower("aten.rnn_tanh.data", given={"kind": "RNN"}, opmath=True)
+@lower("aten.rnn_relu.data", given={"kind": "RNN_RELU"}, opmath=True)
+def recurrent_over_packed(
+    op: Builder, data: Tensor, batch_sizes: Tensor, hx: Any, params: Sequence[Tensor], has_biases: bool,
+    num_layers: int, dropout: float, train: bool, bidirectional: bool, *, kind: str,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The outputs of the last layer over a PackedSequence, packed; every layer's states at the end of each sequence."""
+    stack = _stack(kind, has_biases, num_layers, dropout, train, bidirectional, batch_first=False)
+    lengths = lengths_of(op, batch_sizes)
+    output, *last = _run(op, stack, padded_of(op, data, lengths), _states(hx), params, lengths)
+    return (pack(op, output, lengths, is_clean=True), *last)
+
+
+def _stack(
+    kind: str, has_biases: bool, layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool
+) -> Stack:
+    if train and dropout and layers > 1:
+        raise Unsupported(f"dropout={dropout} between the layers is random; compile with mode='eval'")
+    return Stack(RECURRENCES[kind], has_biases, layers, 1 + bidirectional, batch_first)
 
 
 @lower("aten.lstm_cell", given={"kind": "LSTM"}, opmath=True)
@@ -219,15 +272,6 @@ def cell(
 def _states(hx: Any) -> Sequence[Tensor]:
     """The hidden state alone, or with an LSTM's cell state."""
     return [hx] if isinstance(hx, Tensor) else hx
-
-
-@lower("aten.lstm.data", "aten.gru.data", "aten.rnn_tanh.data", "aten.rnn_relu.data")
-def packed(
-    op: Builder, data: Tensor, batch_sizes: Tensor, hx: Any, params: Sequence[Tensor], has_biases: bool,
-    num_layers: int, dropout: float, train: bool, bidirectional: bool,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """A PackedSequence, whose layout follows from data: nothing in ONNX steps through it."""
-    raise Unsupported("a PackedSequence: give the layer the padded tensor, and mask what follows a sequence's end")
 
 
 # ── weights and states ──
