@@ -112,10 +112,14 @@ class Compiled:
         """The weights of which forward made plain numbers, with their values."""
         return "; ".join(map(str, self.program.known))
 
+    def _plain(self) -> str:
+        """The lines of the model that make plain numbers of sizes."""
+        return ", ".join(f"{place.file}:{place.line}" for place in self.program.plain)
+
     def _metadata(self) -> dict[str, str]:
         """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
         said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.zero_one_assumptions))}
-        said |= {"known": self._known()}
+        said |= {"known": self._known(), "plain_numbers": self._plain()}
         said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(self.program.checks)}
         return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
@@ -166,6 +170,7 @@ class Compiled:
         assumed = "; ".join(map(str, self.program.zero_one_assumptions))
         lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
         lines += [f"  {sentence}" for sentence in self.program.frozen]
+        lines += [f"  plain numbers of sizes, compared at several: {self._plain()}"] if self.program.plain else []
         tried = "; else ".join(self.program.attempts) if len(self.program.attempts) > 1 else ""
         lines += [f"  captured by {_CAPTURERS[self.program.strategy]} {tried}".rstrip(), *self._why_not_traced()]
         lines += [f"  {'capture':{width}}  {self.capture_seconds * 1000:7.1f} ms"]
@@ -293,12 +298,12 @@ class Compiled:
         program, remaining = self.program, iter(results)
         outputs = [self._output(leaf, remaining) for leaf in program.results]
         with torch.no_grad():
-            for reshape in program.reshapes:
-                reshape(leaves[reshape.input])
             for writeback, result in zip(self.program.writebacks, remaining, strict=False):
                 leaves[writeback.input].copy_(result)
             for state, result in zip(self.program.states, remaining, strict=False):
                 state.tensor.copy_(result)
+            for reshape in program.reshapes:
+                reshape(leaves[reshape.input])
         signature = program.signature
         if program.signature.effects.edits:
             computed = dict(zip(program.results, outputs, strict=True))

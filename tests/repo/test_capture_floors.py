@@ -26,6 +26,7 @@ TRACER = [
     {"run"},
     {"paths"},
     {"earlier_call"},
+    {"plain"},
     {"attempts"},
     {"strategy"},
     {"__init__"},

@@ -129,7 +129,8 @@ class Program:
     torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
     location)` records a function of the graph's fake values. `checks` are the model's own of its data. `reshapes`
     change the shapes of inputs, in this order, once a call has written what it writes. `known` are the weights whose
-    value decided what was captured.
+    value decided what was captured, `plain` the lines that make plain numbers of sizes, which runs at several sizes
+    found to be expressions.
     """
 
     graph: fx.Graph
@@ -152,6 +153,7 @@ class Program:
     checks: tuple[Check, ...] = ()
     reshapes: tuple[Reshape, ...] = ()
     known: tuple[KnownWeight, ...] = ()
+    plain: tuple[Location, ...] = ()
     strategy: str = "export"
     fallback: str = ""
     zero_one: SmallSizes | None = None

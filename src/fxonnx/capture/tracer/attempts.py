@@ -23,6 +23,7 @@ from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
 from fxonnx.capture.tracer.paths.walk import carry_out
+from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Error, FrozenDimension, ModelRaised
@@ -63,6 +64,7 @@ class Attempt:
     is_doubled: bool = False
     states: frozenset[int] = frozenset()  # ids of weights that forward writes to and asks for
     with_states_known: tuple[Failure, ...] = ()  # what was wrong with the run that found them
+    stopped: Outcome | None = None  # by plain numbers of sizes, which runs at several sizes are to explain
 
     @property
     def unnamed_axes(self) -> list[Axis]:
@@ -90,6 +92,8 @@ class Outcome:
 def run(attempt: Attempt) -> Outcome:
     """The model, once; again where the run decides against the example, and where that has sizes of 0 or 1."""
     example = attempt.example
+    if attempt.stopped is not None:
+        return _explained(attempt, attempt.stopped)
     done = Run.prepare(example, _allocate(attempt, at_example=attempt.at_example))
     failures = _failures(done)
     if _may_read_a_cache(done, failures):
@@ -105,6 +109,15 @@ def run(attempt: Attempt) -> Outcome:
     if attempt.at_primes and not specialized and isinstance(attempt.at_primes[0].error, FrozenDimension):
         failures = attempt.at_primes
     return Outcome(done, failures)
+
+
+def _explained(attempt: Attempt, stopped: Outcome) -> Outcome:
+    """A run whose plain numbers are expressions, or what came of it before."""
+    found = explained(attempt.example, attempt.original, _allocate(attempt, at_example=False))
+    if found is None:
+        return stopped
+    small = {name: size for name, size in found.symbols.in_example(attempt.original.leaves).items() if size < 2}
+    return Outcome(found, _pinned(found), small=small)
 
 
 def _may_read_a_cache(done: Run, failures: Sequence[Failure]) -> bool:
@@ -267,6 +280,13 @@ def _computed(failures: Iterable[Failure]) -> dict[str, Dim]:
     return {}
 
 
+def _comparing_runs(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With expressions for the plain numbers that the model makes of sizes."""
+    log = outcome.run.guard_log
+    is_stopped = log.specializations and not any(each.as_text for each in log.specializations)
+    return replace(attempt, stopped=outcome) if is_stopped and attempt.stopped is None else None
+
+
 def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """Without dims that were only asked for if possible, and are not."""
     names = frozenset[str]().union(*(failure.symbols for failure in outcome.failures))
@@ -293,7 +313,7 @@ def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 
 def _at_primes(attempt: Attempt, example: Example) -> Attempt:
-    return replace(attempt, example=example, at_example=False, at_primes=())
+    return replace(attempt, example=example, at_example=False, at_primes=(), stopped=None)
 
 
 def _reason(axis: Axis, outcome: Outcome) -> str:
@@ -316,6 +336,7 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
         Remedy("at the example's sizes", _at_the_example),
         Remedy("at twice the example's sizes", _at_twice_the_example),
         Remedy("with one name for dims that always agree", _with_tied),
+        Remedy("with plain numbers of sizes that runs at several sizes explain", _comparing_runs),
         Remedy("without optional dims that are not free", _without_frozen),
         Remedy("without optional dims of size 0 or 1", _without_small),
     ),

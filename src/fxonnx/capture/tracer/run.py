@@ -336,6 +336,7 @@ def program_of(run: Run, signature: Signature) -> Program:
         checks=checks_of(graph, locator),
         reshapes=run.reshapes,
         known=run.tape.values.said(),
+        plain=tuple(dict.fromkeys(each.location for each in run.guard_log.plain)),
         strategy="trace",
     )
 

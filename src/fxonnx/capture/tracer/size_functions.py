@@ -138,7 +138,7 @@ def _made(func: Any, args: Any, kwargs: Any) -> Any:
     options.pop("requires_grad", None)
     if owner and options.get("dtype") is None:
         options["dtype"] = owner[0].dtype
-    return _stacked(numbers, {"dtype": _dtype_of(numbers), **{k: v for k, v in options.items() if v is not None}})
+    return stacked(numbers, {"dtype": _dtype_of(numbers), **{k: v for k, v in options.items() if v is not None}})
 
 
 def _has_size(value: Any) -> bool:
@@ -147,9 +147,10 @@ def _has_size(value: Any) -> bool:
     return isinstance(value, (torch.SymInt, torch.SymFloat))
 
 
-def _stacked(value: Any, options: dict[str, Any]) -> torch.Tensor:
+def stacked(value: Any, options: dict[str, Any]) -> torch.Tensor:
+    """A tensor of numbers, sizes and tensors in nested lists, made of one each."""
     if isinstance(value, (list, tuple)):
-        return torch.stack([_stacked(each, options) for each in value])
+        return torch.stack([stacked(each, options) for each in value])
     if isinstance(value, torch.Tensor):
         return value.to(**options)
     return torch.full((), value, **options)

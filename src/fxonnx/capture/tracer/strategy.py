@@ -16,6 +16,7 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Program
 from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
 from fxonnx.capture.tracer.earlier_call import recording_at
+from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, Error, raise_all
 
@@ -84,7 +85,19 @@ def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[
     is_after_a_call = done.earlier is not None
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
-        return recording_at(fixed, Example(flat, names, leaves, {}), symbols.sized_as(leaves), is_after_a_call)
+        sized, ours = Example(flat, names, leaves, {}), symbols.sized_as(leaves)
+        if not symbols.takes_plain:
+            return recording_at(fixed, sized, ours, is_after_a_call)
+        if fixed:  # and all others too: plain numbers of those are no expressions
+            return recording_at({**ours.hints, **fixed}, sized, ours, is_after_a_call)
+        found = explained(sized.asking(requests), sized.asking(requests), symbols)
+        if found is None:
+            raise CaptureRefused(
+                "the model leaves another graph than when it was compiled",
+                cause="runs at several sizes explain its plain numbers of sizes no more",
+                cure="compile it again, or for this size: leave the dim out of dynamic_shapes",
+            )
+        return found.recording(fixed)
 
     def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
         asked = {axis: replace(requests[axis], dim=dim) for axis, dim in symbols.fixed_at(fixed).axes.items()}

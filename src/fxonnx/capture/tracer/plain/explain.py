@@ -1,0 +1,144 @@
+"""A run whose plain numbers are expressions again: found by runs at several sizes, and proved at others.
+
+    some runs that take plain numbers ──align──▶ calls with unknowns ──solve, run again──▶ a run with expressions
+                                                         the model leaves that graph at other sizes ◀──prove──┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from fxonnx.capture.call.example import Example, empty_like
+from fxonnx.capture.equivalence.same_graph import Difference, compare
+from fxonnx.capture.failures import Translating
+from fxonnx.capture.tracer.earlier_call import recording_at
+from fxonnx.capture.tracer.fake_inputs import SymbolTable
+from fxonnx.capture.tracer.plain.rerun import Rerun
+from fxonnx.capture.tracer.plain.unknowns import Unlike, align
+from fxonnx.capture.tracer.run import Run
+from fxonnx.capture.tracer.sizes.primes import prime_near
+from fxonnx.errors import Error
+from fxonnx.ir.dims import evaluate
+
+Sizes = Mapping[str, int]
+_PRIMES = ((1.0, 2.0, 4.0), (1.0, 0.8, 0.6))  # how large the primes of the runs are, beside the example's sizes
+_RUNS = 4
+_MULTIPLES = (2, 3, 5, 7, 4, 6)
+_FACTORS = ((0.5, 0.5), (3, 1), (1, 3), (8, 8))
+_STEPS = (1, 4, 8, 32)
+
+
+def explained(example: Example, original: Example, symbols: SymbolTable) -> Run | None:
+    """A run of the model in which no number is plain that comes from sizes, or None. `symbols` are those of the dims of
+    an example, which are 2 or more, as they need not be in the `original`."""
+    given, first = (symbols.in_example(each.leaves) for each in (example, original))
+    if given.keys() != symbols.hints.keys():
+        return None
+    for series in _series(symbols, given):
+        run = _explained_at(series, example, symbols)
+        if run is not None and _is_proved(run, example, [given] if first == given else [first, given]):
+            return run
+    return None
+
+
+def _series(symbols: SymbolTable, given: Sizes) -> Iterator[Sequence[Sizes]]:
+    """Sizes for some runs: primes and one of multiples of the example's, which tells a floor from a ceiling; where a
+    model does not take primes, multiples alone."""
+    multiples = [_multiples(given, turn) for turn in range(_RUNS)]
+    for factors in _PRIMES:
+        yield [*(_primes(symbols, given, factors, turn) for turn in range(_RUNS - 1)), multiples[0]]
+    yield multiples
+
+
+def _multiples(given: Sizes, turn: int) -> Sizes:
+    factors = (_MULTIPLES[(at + turn) % len(_MULTIPLES)] for at in range(len(given)))
+    return {name: max(size, 1) * factor for (name, size), factor in zip(given.items(), factors, strict=True)}
+
+
+def _primes(symbols: SymbolTable, given: Sizes, factors: Sequence[float], turn: int) -> Sizes:
+    chosen: dict[str, int] = {}
+    for at, (name, size) in enumerate(given.items()):
+        wanted = int(max(size, 11) * factors[(at * turn + turn) % len(factors)])
+        chosen[name] = prime_near(min(wanted, symbols.highs.get(name, wanted)), chosen.values())
+    return chosen
+
+
+def _fit(symbols: SymbolTable, sizes: Sizes) -> bool:
+    return all(symbols.lows.get(name, 0) <= size <= symbols.highs.get(name, size) for name, size in sizes.items())
+
+
+def _explained_at(series: Sequence[Sizes], example: Example, symbols: SymbolTable) -> Run | None:
+    if not all(_fit(symbols, sizes) for sizes in series):
+        return None
+    runs = []
+    for sizes in series:
+        run = Run.prepare(example, replace(symbols, hints=dict(sizes), takes_plain=True))
+        try:
+            with Translating():
+                run()
+        except Error:
+            return None
+        if run.data.names or run.decisions.made or run.guard_log.specializations:
+            return None
+        runs.append(run)
+    first = runs[0]
+    if any(run.returned.tree != first.returned.tree or run.returned.effects != first.returned.effects for run in runs):
+        return None
+    try:
+        with Translating():
+            return Rerun(runs)(*align(runs))
+    except (Unlike, Error):
+        return None
+
+
+def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
+    """Whether the model leaves the graph of the run at the sizes `given`, and at all others that it takes, at least
+    one."""
+    if not all(_is_proved_at(sizes, run, example) for sizes in given):
+        return False
+    others = (sizes for sizes in _others(given[-1]) if sizes not in given and _fit(run.symbols, sizes))
+    count = 0
+    for sizes in (sizes for sizes in others if run.constraints.holds(sizes)):
+        found = _is_proved_at(sizes, run, example)
+        if found is False:
+            return False
+        count += found is True
+    return count > 0
+
+
+def _others(given: Sizes) -> Iterator[Sizes]:
+    """Sizes far from the example's, in one order and the other, and near ones that have other divisors."""
+    for factors in _FACTORS:
+        yield {name: max(int(size * factors[at % 2]), 2) for at, (name, size) in enumerate(given.items())}
+    for step in _STEPS:
+        yield {name: size + step for name, size in given.items()}
+        yield {name: size + step * number for number, (name, size) in enumerate(given.items(), start=1)}
+
+
+def _is_proved_at(sizes: Sizes, run: Run, example: Example) -> bool | None:
+    """Whether it does so at these sizes; None where the model does not take them."""
+    try:
+        with Translating():
+            fixed = recording_at(sizes, at_sizes(example, run.symbols, sizes), run.symbols, False)
+    except Error:
+        return None
+    try:
+        compare(run.captured_graph(), fixed.graph, sizes)
+    except Difference:
+        return False
+    return True
+
+
+def at_sizes(example: Example, symbols: SymbolTable, sizes: Sizes) -> Example:
+    """An example of these sizes, with no dim that varies."""
+    shapes = [
+        [evaluate(symbols.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(each.shape)]
+        for leaf, each in enumerate(example.leaves)
+    ]
+    leaves: list[torch.Tensor] = [
+        empty_like(leaf, shape, leaf.device) for leaf, shape in zip(example.leaves, shapes, strict=True)
+    ]
+    return Example(example.flat, example.names, leaves, {})

@@ -1,0 +1,82 @@
+"""Plain numbers of sizes that no function of ours follows: found by comparing runs, or refused."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx import errors
+
+DIMS = {"x": {0: "b", 1: "n"}}
+plain = operator.index
+
+
+class Halves(nn.Module):
+    """Writes to a buffer too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        half = plain(x.shape[1]) // 2
+        return x.reshape(x.shape[0], half, 2).transpose(1, 2).reshape(x.shape[0], 2 * half) * half + self.calls
+
+
+EXPLAINED: dict[str, Callable[[Tensor], Tensor]] = {
+    "size": lambda x: x.reshape(x.shape.numel()),
+    "half": lambda x: x[:, : plain(x.shape[1]) // 2],
+    "list": lambda x: x + len([1] * x.shape[1]),
+    "float": lambda x: x / plain(x.shape[1]) ** 0.5 + math.sqrt(plain(x.shape[0])) + plain(x.shape[1]) ** -0.5,
+    "whole windows only": lambda x: x.view(plain(x.shape[0]), plain(x.shape[1]) // 2, 2)[:, :, 1],
+    "padding": lambda x: F.pad(x, (0, -plain(x.shape[1]) % 5)),
+    "constant": lambda x: x + torch.tensor([plain(x.shape[1]), 3]).sum(),
+    "positions": lambda x: x + torch.arange(plain(x.shape[1])),
+    "array": lambda x: x.reshape(tuple(np.array(x.shape).astype(int).tolist())[::-1]),
+    "bits": lambda x: x * (x.shape[1] & 3),
+    "several results": lambda x: x.split([2, plain(x.shape[1]) - 2], 1)[1] * 2,
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_runs_at_several_sizes_explain_a_number(name: str) -> None:
+    model = EXPLAINED[name]
+    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes=DIMS, capture="trace")
+    assert "plain numbers of sizes" in compiled.report()
+    for shape in ((2, 8), (3, 12), (1, 6), (5, 30)):
+        x = torch.rand(shape)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_states_are_kept() -> None:
+    model = Halves().eval()
+    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes=DIMS, capture="trace")
+    for calls, shape in enumerate(((2, 8), (3, 12), (1, 6)), start=1):
+        x = torch.rand(shape)
+        half = shape[1] // 2
+        expected = x.reshape(-1, half, 2).transpose(1, 2).reshape(-1, 2 * half) * half + calls
+        torch.testing.assert_close(compiled(x), expected)
+
+
+REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
+    "branch": lambda x: x * 2 if plain(x.shape[1]) > 5 else x,
+    "divisor": lambda x: x * math.gcd(x.shape[1], 4),
+    "table": lambda x: x * [3, 1, 4, 1, 5, 9, 2, 6][plain(x.shape[1]) % 8],
+    "text": lambda x: x * len(str(x.shape[1])),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_expression_is_refused(name: str) -> None:
+    with pytest.raises(errors.FrozenDimension) as caught:
+        fxonnx.compile(REFUSED[name], (torch.rand(2, 8),), dynamic_shapes=DIMS, capture="trace")
+    assert caught.value.locations[0].file == __file__
