@@ -37,6 +37,7 @@ class Selections:
     metas: dict[int, TensorMeta]
     lookup: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # what any other call returns
     _counts: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a mask -> it, and how many it selects
+    _made: list[Any] = field(default_factory=list)  # what `metas` has lives as long as this
     _slices: dict[Shape, Shape] = field(default_factory=dict)  # size, start, end, step -> how many, and the first
     _numbers: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a vector, place -> it, and what is there
     _elements: dict[int, tuple[Any, Any, int]] = field(default_factory=dict)  # id -> it, its vector, place
@@ -68,7 +69,9 @@ class Selections:
         self.guard_log.sizes.update(dim for dim in shape if not isinstance(dim, int))
         meta = TensorMeta(dtype, like.device, tuple(shape), tuple(strides), 0, False, torch.is_inference_mode_enabled())
         layout = self._sym_ints(shape), self._sym_ints(strides), 0
-        return CachedTensor(meta, layout, None).instantiate(self.mode, (), self.metas)
+        made = CachedTensor(meta, layout, None).instantiate(self.mode, (), self.metas)
+        self._made.append(made)
+        return made
 
     def _sym_ints(self, dims: Sequence[Dim]) -> tuple[int | torch.SymInt, ...]:
         return tuple(sym_int(dim, self.guard_log.data.value(dim), self.guard_log) for dim in dims)
