@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.capture.tracer.compare import _NOISE
 from torch import Tensor, nn
 
 import fxonnx
@@ -195,6 +196,28 @@ def test_a_size_that_is_asked_to_raise_is_a_check() -> None:
     torch.testing.assert_close(compiled(ROWS), some(ROWS))
     with pytest.raises(errors.CheckFailed, match="nothing is left"):
         compiled(HITS["none"])
+
+
+@pytest.mark.parametrize("extremum", [torch.max, torch.amin, torch.argmax, torch.aminmax, lambda v: v.unfold(0, 1, 1)])
+def test_nothing_has_no_extremum(extremum: Callable[[Tensor], Any]) -> None:
+    compiled = fxonnx.compile(lambda x: extremum(x[x > 0]), (ROWS,), capture="trace")
+    torch.testing.assert_close(compiled(HITS["one"]), extremum(HITS["one"][HITS["one"] > 0]))
+    with pytest.raises((errors.CheckFailed, errors.RuntimeFailed)):
+        compiled(HITS["none"])
+
+
+# ── the two captures ────────────────────────────────────────
+
+ALIKE = ("nonzero", "rows", "both parts", "pairs", "reshaped", "sorted", "causal", "unique", "how many")
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_torch_export_leads_to_the_same_graph(name: str) -> None:
+    one, other = (
+        fxonnx.compile(SELECTIONS[name], (ROWS,), capture=strategy).show(-1).splitlines()[1:]
+        for strategy in ("trace", "export")
+    )
+    assert [_NOISE.sub("", line) for line in one] == [_NOISE.sub("", line) for line in other]
 
 
 # ── what it costs ────────────────────────────────────────

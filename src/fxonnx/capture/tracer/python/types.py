@@ -79,6 +79,7 @@ class _Range(_Likeness):
     original = range
 
     def __call__(cls, *args: Any) -> Any:
+        args = tuple(map(_held, args))
         has_size = any(isinstance(each, torch.SymInt) for each in args)
         return _numbers(*args) if has_size else range(*args)
 

@@ -192,6 +192,19 @@ class Selections:
         del shape[dim], strides[dim]
         return view(x, shape, strides, x.storage_offset() + index * x.stride()[dim])
 
+    def windows(self, x: Any, dimension: int, size: int, step: int) -> Any:
+        """x.unfold(): at least one window."""
+        _check(x.shape[dimension] >= size)
+        return _OTHER
+
+    def extremum(self, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+        """max(), min() and the like, which have no answer for nothing."""
+        axes = range(x.dim()) if dim is None or dim == [] else dim if isinstance(dim, (list, tuple)) else [dim]
+        for axis in axes:
+            if _is_of_data(x.shape[axis]):
+                _check(x.shape[axis] >= 1)
+        return _OTHER
+
     # ── what is different ──
 
     def unique(self, x: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
@@ -315,6 +328,7 @@ def _check(condition: Any) -> None:
         raise ValueError("sizes do not agree")
 
 
+_EXTREMA = ("max", "min", "amax", "amin", "argmax", "argmin", "aminmax")
 _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.item.default": Selections.item,
     "aten._local_scalar_dense.default": Selections.item,
@@ -323,6 +337,10 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.arange.start_step": Selections.arange,
     "aten._pack_padded_sequence.default": Selections.pack,
     "aten._pad_packed_sequence.default": Selections.pad,
+    **{f"aten.{name}.default": Selections.extremum for name in _EXTREMA},
+    "aten.max.dim": Selections.extremum,
+    "aten.min.dim": Selections.extremum,
+    "aten.unfold.default": Selections.windows,
     "aten.nonzero.default": Selections.nonzero,
     "aten.argwhere.default": Selections.nonzero,
     "aten.nonzero_numpy.default": Selections.nonzero_numpy,
