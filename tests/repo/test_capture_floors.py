@@ -5,7 +5,8 @@ from tests.repo.test_floors import inside
 
 CAPTURE = [
     {"wrappers"},
-    {"locate", "assumption", "syntax", "state"},
+    {"locate", "assumption", "syntax"},
+    {"state"},
     {"surroundings"},
     {"failures", "retry", "assertions"},
     {"call"},

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from tests.capture.state.surroundings import of_the_thread, surroundings
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks
-from torch.nn.modules import transformer
 
 import fxonnx
-from fxonnx.capture.surroundings import ONE_AT_A_TIME
 
 POINTS = 12
-
-
-def surroundings() -> tuple[Any, ...]:
-    """What a compile sets for its length, or torch for it."""
-    return (
-        torch._C._len_torch_dispatch_stack(),
-        torch._C._len_torch_function_stack(),
-        torch._ops._len_torch_dispatch_stack_pre_dispatch(),
-        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch),
-        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PythonDispatcher),
-        torch._C._meta_in_tls_dispatch_include(),
-        len(hooks._global_forward_hooks),
-        len(hooks._global_forward_pre_hooks),
-        transformer._detect_is_causal_mask,
-        nn.TransformerEncoder.forward,
-        torch.compiler.is_compiling(),
-        torch.compiler.is_exporting(),
-        torch.is_grad_enabled(),
-        torch.backends.mha.get_fastpath_enabled(),
-        torch.get_rng_state().sum().item(),
-        len(warnings.filters),
-        gc.isenabled(),
-        ONE_AT_A_TIME._is_owned(),  # type: ignore[attr-defined]
-    )
 
 
 class Keeping(nn.Module):
@@ -162,12 +134,11 @@ def test_threads_compile_one_after_the_other() -> None:
         except (fxonnx.errors.Error, AssertionError, AttributeError, RuntimeError) as failure:
             failures.append(failure)
 
-    before = surroundings()
+    before = of_the_thread()
     threads = [threading.Thread(target=compile_one, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failures == []
-    # weights are drawn by the threads
-    assert surroundings()[:14] == before[:14]
+    assert of_the_thread() == before

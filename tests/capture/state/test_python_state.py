@@ -5,36 +5,18 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tests.capture.state.surroundings import surroundings
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks
-from torch.nn.modules import transformer
 
 from fxonnx import errors
 from fxonnx.capture import capture
-
-
-def surroundings() -> tuple[Any, ...]:
-    """What the tracer changes for the length of a run, or could."""
-    return (
-        torch._C._len_torch_dispatch_stack(),
-        torch._C._len_torch_function_stack(),
-        torch._ops._len_torch_dispatch_stack_pre_dispatch(),
-        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch),
-        torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PythonDispatcher),
-        len(hooks._global_forward_hooks),
-        len(hooks._global_forward_pre_hooks),
-        transformer._detect_is_causal_mask,
-        torch.compiler.is_compiling(),
-        torch.compiler.is_exporting(),
-        torch._dynamo.eval_frame._stance.stance,
-        torch.is_grad_enabled(),
-        torch.backends.mha.get_fastpath_enabled(),
-        torch.get_rng_state().sum().item(),
-    )
 
 
 class Model(nn.Module):
@@ -118,6 +100,45 @@ def test_caches_in_objects_and_containers_are_left_as_they_were() -> None:
     assert not hasattr(model.loose[0], "last")
 
 
+def counts_in_a_closure() -> Callable[[Tensor], Tensor]:
+    count, seen = 0, []
+
+    def model(x: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        seen.append(x)
+        return x * 2
+
+    return model
+
+
+def keeps_in_defaults(x: Tensor, cache: Any = {}, *, last: Any = [None]) -> Tensor:  # noqa: B006 (as models do)
+    cache["x"] = last[0] = x
+    keeps_in_defaults.calls = len(cache)  # type: ignore[attr-defined]
+    return x * 2
+
+
+def test_what_functions_keep_is_left_as_it_was() -> None:
+    closing = counts_in_a_closure()
+    for model in (closing, keeps_in_defaults, partial(keeps_in_defaults, last=[None])):
+        capture(model, (torch.randn(3),), strategy="trace")
+    assert [cell.cell_contents for cell in closing.__closure__] == [0, []]  # type: ignore[attr-defined]
+    assert (keeps_in_defaults.__defaults__, keeps_in_defaults.__kwdefaults__) == (({},), {"last": [None]})
+    assert not vars(keeps_in_defaults)
+
+
+def test_arrays_are_left_as_they_were() -> None:
+    counts, table = np.zeros(2), np.arange(3.0)
+    table.flags.writeable = False
+
+    def model(x: Tensor) -> Tensor:
+        counts[0] += 1
+        return x * float(table[1])
+
+    capture(model, (torch.randn(3),), strategy="trace")
+    assert counts.tolist() == [0, 0]
+
+
 def test_two_threads_that_capture_leave_the_flags_of_the_process() -> None:
     model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(20)))
     before = surroundings()
@@ -131,17 +152,17 @@ def test_two_threads_that_capture_leave_the_flags_of_the_process() -> None:
 
 def test_other_threads_run_as_ever() -> None:
     """A model that runs elsewhere during a capture is neither recorded nor faked."""
-    other, results = nn.Linear(4, 4), []
+    other, results = nn.Linear(4, 4), SimpleQueue[Tensor]()  # a list would be put back
 
     def model(x: Tensor) -> Tensor:
-        thread = threading.Thread(target=lambda: results.append(other(torch.ones(1, 4))))
+        thread = threading.Thread(target=lambda: results.put(other(torch.ones(1, 4))))
         thread.start()
         thread.join()
         return x + 1
 
     program = capture(model, (torch.randn(2, 4),), strategy="trace")
     assert not program.weights
-    torch.testing.assert_close(results[0], other(torch.ones(1, 4)))
+    torch.testing.assert_close(results.get(timeout=1), other(torch.ones(1, 4)))
 
 
 def test_a_capture_within_a_capture() -> None:

@@ -19,6 +19,7 @@ from fxonnx.capture.state.generators import generators
 
 CALLS = 0
 TABLES: dict[str, Any] = {}
+ARRAY = np.zeros(1)
 
 
 @functools.lru_cache(maxsize=None)  # noqa: UP033 (as models have it)
@@ -107,7 +108,49 @@ def remembers_in_a_table(self: Any, x: Tensor) -> Tensor:
     return x if last is None else x + last
 
 
+def keeps_an_input_by_size(self: Any, x: Tensor) -> Tensor:
+    if self.size != x.shape[0]:
+        self.size, self.cache = x.shape[0], x.sum(0)
+    return x + self.cache
+
+
+def keeps_an_input_in_a_list(self: Any, x: Tensor) -> Tensor:
+    if not self.seen:
+        self.seen.append(x[0])
+    return x - self.seen[0]
+
+
+def keeps_an_input_by_dtype(self: Any, x: Tensor) -> Tensor:
+    if x.dtype not in self.table:
+        self.table[x.dtype] = x.abs().amax()
+    return x / self.table[x.dtype]
+
+
+def keeps_a_view(self: Any, x: Tensor) -> Tensor:
+    self.cache = x[:1] if self.cache is None else self.cache
+    return x + self.cache
+
+
+def keeps_an_input_in_a_default(self: Any, x: Tensor, cache: Any = {}) -> Tensor:  # noqa: B006 (as models do)
+    return x + cache.setdefault("keeps_an_input_in_a_default", x.mean(0))
+
+
+def writes_a_state_once(self: Any, x: Tensor) -> Tensor:
+    if not self.calls:
+        self.calls = 1
+        self.state.copy_(x.sum(0))
+    return x + self.state
+
+
+def counts_in_an_array(self: Any, x: Tensor) -> Tensor:
+    ARRAY[0] += 1
+    return x * float(ARRAY[0])
+
+
 OTHERS = [
+    (keeps_an_input_by_size, "cache"), (keeps_an_input_in_a_list, "seen"), (keeps_an_input_by_dtype, "table"),
+    (keeps_a_view, "cache"), (keeps_an_input_in_a_default, "body"),
+    (writes_a_state_once, "calls"), (counts_in_an_array, "ARRAY"),
     (counts_in_a_global, "CALLS"), (counts_in_its_class, "total"), (remembers_in_a_table, "TABLES"),
     (counts, "calls"), (counts_in_a_container, "table"), (collects, "seen"), (remembers, "cache"),
     (remembers_in_a_container, "table"), (alternates, "warned"), (writes_a_count, "calls"), (returns_a_count, "calls"),
@@ -124,6 +167,7 @@ def test_a_next_call_that_does_something_else_is_refused(body: Any, name: str, d
     assert name.endswith("random") or f".{name}" in caught.value.what
     assert (CALLS, TABLES, Stateful.total) == (0, {}, 0)
     assert "buffer" in caught.value.cure
+    assert caught.value.locations[0].function in (body.__name__, "forward")
 
 
 def warns_once(self: Any, x: Tensor) -> Tensor:
@@ -183,7 +227,15 @@ def keeps_what_it_computes_with_literals(self: Any, x: Tensor) -> Tensor:
     return self.seen[0] + self.seen[1] * one
 
 
+def caches_what_is_like_an_input(self: Any, x: Tensor) -> Tensor:
+    """Of its dtype and its sizes, and of none of its elements."""
+    if self.cache is None:
+        self.cache = torch.zeros_like(x) + x.new_full(x.shape, 2.0) + torch.arange(4).expand_as(x).type_as(x)
+    return x * self.cache
+
+
 HARMLESS = [
+    caches_what_is_like_an_input,
     writes_a_state, keeps_what_it_computes_with_literals,
     caches_in_a_global, caches_in_a_function, warns_once, caches, caches_by_size, passes_on, keeps_a_state,
     draws_in_vain,

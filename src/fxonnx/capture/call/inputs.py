@@ -287,25 +287,29 @@ class Flat(nn.Module):
         arguments = unflatten(self._tree, leaves)
         before = ArgumentsBefore.of(arguments)
         args, kwargs = self._arguments.split(arguments)
-        call = getattr(self.model, self._method) if self._method else self.model
         with Stopping(), self.around():
-            returned = call(*args, **kwargs)
+            returned = self.called(*args, **kwargs)
         results, self.returned.paths, self.returned.tree = flatten(returned)
         left, self.returned.effects = before.effects()
-        self._check_opened((*unopened(self.returned.tree), *unopened(self.returned.effects.tree)), call)
+        self._check_opened((*unopened(self.returned.tree), *unopened(self.returned.effects.tree)))
         return [*results, *left]
 
-    def _check_opened(self, closed: Sequence[tuple[Path, Any]], call: Callable[..., Any]) -> None:
+    @property
+    def called(self) -> Callable[..., Any]:
+        """What is called: the model, or a method of it."""
+        return getattr(self.model, self._method) if self._method else self.model
+
+    def _check_opened(self, closed: Sequence[tuple[Path, Any]]) -> None:
         for path, value in closed:
             raise CaptureRefused(
                 f"the model returns a tensor in a {type(value).__name__} ({'.'.join(filter(None, path)) or 'result'})",
                 cause="it cannot be taken apart, nor made again around the tensors of another call",
                 cure="return tensors in tuples, lists, dicts, dataclasses or objects of a class of your own",
-                location=_definition(call),
+                location=definition(self.called),
             )
 
 
-def _definition(call: Callable[..., Any]) -> Location:
+def definition(call: Callable[..., Any]) -> Location:
     """Where what is called is written."""
     function = call.forward if isinstance(call, nn.Module) else call
     code = getattr(inspect.unwrap(function), "__code__", None)
@@ -327,6 +331,7 @@ __all__ = [
     "Signature",
     "bind",
     "check_opened",
+    "definition",
     "example_arguments",
     "leaf_names",
     "owner",

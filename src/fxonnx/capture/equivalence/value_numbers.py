@@ -20,16 +20,22 @@ from torch.utils import _pytree as pytree
 
 from fxonnx.capture.equivalence.constants import computed, key_of
 from fxonnx.capture.graph.clean import ALIASES
-from fxonnx.capture.graph.functional_form import is_mutable, written_arguments
+from fxonnx.capture.graph.functional_form import DETACH_IN_PLACE, memories_written, written_places
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.ir.dims import Dim, at_sizes
 
 _SLICE, _CONTIGUOUS = torch.ops.aten.slice.Tensor, torch.ops.aten.contiguous.default
-_DETACH_IN_PLACE = torch.ops.aten.detach_.default  # writes nothing
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 _SHAPED = frozenset({torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten.reshape.default})
 _END = 2**63 - 1  # how torch writes "to the end"
+_SELF = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros", "empty_like", "full_like", "ones_like",
+         "zeros_like", "rand_like", "randn_like", "randint_like")  # fmt: skip
+_SKETCHED = {
+    **{getattr(torch.ops.aten, name): "self" for name in _SELF},
+    **{getattr(torch.ops.aten, name): "other" for name in ("expand_as", "reshape_as", "to", "type_as", "view_as")},
+}
+"""the argument of an op of which it reads the dtype and the sizes, and no element"""
 _PLAIN = (bool, int, float)
 _SIZES = (*_PLAIN, torch.SymInt, torch.SymFloat, torch.SymBool)
 
@@ -114,7 +120,7 @@ class NumberedGraph:
     def add(self, nodes: Iterable[fx.Node], name: str = "input") -> None:
         """Number further nodes; the n-th placeholder that is no weight is the same as that of other graphs."""
         nodes = list(nodes)
-        self.written |= _written(nodes)
+        self.written |= memories_written(nodes)
         inputs = 0
         for node in nodes:
             if node in self.weights:
@@ -185,7 +191,7 @@ class NumberedGraph:
             self._drawn[key] += 1
             key = (*key, self._drawn[key])
         number = self.shared.intern(key)
-        places = _places(node)
+        places = written_places(node)
         for each in places:
             self._versions[storage(each.meta["val"])] = number
         return self.numbers[places[0]] if _is_returned(places, node) else number
@@ -228,7 +234,7 @@ class NumberedGraph:
         Of those torch or the model makes a call or none, by the sizes. A copy of what is written to is none; x[:1] that
         was taken for one row is none where there is no row.
         """
-        if str(node.target) in ALIASES or node.target is _DETACH_IN_PLACE:
+        if str(node.target) in ALIASES or node.target is DETACH_IN_PLACE:
             return True
         if node.target is _CONTIGUOUS:
             return not self.written & {storage(each.meta["val"]) for each in (node, node.args[0])}
@@ -250,10 +256,18 @@ class NumberedGraph:
         if node.target is _SLICE:
             given["start"] = 0 if given["start"] is None else given["start"]
             given["end"] = _END if given["end"] is None else given["end"]
+        if (name := _SKETCHED.get(node.target.overloadpacket)) in given:
+            given[name] = self._sketch(given[name])
         # one query sees its one key, causal or not: transformers asks for a causal mask where there are several
         if node.target is _ATTENTION and all(self._shape(given[name])[-2] == 1 for name in ("query", "key")):
             del given["is_causal"]
         return given
+
+    def _sketch(self, node: Any) -> Any:
+        """A tensor's dtype and memory layout; the tensor itself where its sizes come from data."""
+        value = node.meta["val"]
+        layout = self._known((*value.shape, *value.stride()))
+        return node if None in layout else (value.dtype, value.device, layout)
 
     def _kinds(self, node: fx.Node) -> Any:
         leaves = pytree.tree_leaves(node.meta.get("val"))
@@ -278,23 +292,6 @@ def constant_number(value: Any) -> Any:
     if isinstance(value, _PLAIN):
         return isinstance(value, bool), value if value == value else "nan"
     return value if getattr(value, "__hash__", None) is not None else repr(value)
-
-
-def _written(nodes: Iterable[fx.Node]) -> frozenset[int]:
-    """The memories that nodes write to, by the storages of their fake tensors."""
-    return frozenset(storage(place.meta["val"]) for node in nodes for place in _places(node))
-
-
-def _places(node: fx.Node) -> list[fx.Node]:
-    """The arguments that a call writes to."""
-    if not is_mutable(node.target) or node.target is _DETACH_IN_PLACE:
-        return []
-    places = [
-        node.kwargs.get(name, node.args[at] if at < len(node.args) else None)
-        for at, name in written_arguments(node.target)
-    ]
-    leaves = [each for each in pytree.tree_leaves(places) if isinstance(each, fx.Node)]
-    return [each for each in leaves if isinstance(each.meta["val"], torch.Tensor)]
 
 
 def _is_returned(places: list[fx.Node], node: fx.Node) -> bool:

@@ -11,27 +11,22 @@ from typing import Any
 import torch
 
 from fxonnx.capture.call.example import Example
-from fxonnx.capture.call.inputs import Flat
+from fxonnx.capture.call.inputs import Flat, definition
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.locate import strip
-from fxonnx.capture.state.python_state import StateChanges, preserved
-from fxonnx.errors import CaptureRefused
+from fxonnx.capture.state.python_state import StateChanges, next_call_differs, preserved
+from fxonnx.errors import Error
 
 
 def check_next_call(example: Example, changes: StateChanges) -> None:
     """Raise CaptureRefused where what forward leaves in attributes makes its next call another one.
 
-    The model is called twice on the example, from the same buffers; it is left as it was.
+    The model is called on the example, before and after a call of other inputs, from the same buffers; it is left as it
+    was.
     """
     left = [*changes.others, *(key for key, _, _, is_buffer in changes.tensors if not is_buffer)]
     if not left or not _is_there(example) or _is_repeatable(example.flat, example.leaves):
         return
-    names = sorted(map(strip, left))
-    raise CaptureRefused(
-        f"forward changes {', '.join(names)}, and does something else at its next call",
-        cause="a file keeps tensors from call to call, and of everything else what it was at the first one",
-        cure="keep it in a buffer (register_buffer) and write to that, or make it an argument",
-    )
+    raise next_call_differs(left, definition(example.flat.called))
 
 
 def _is_there(example: Example) -> bool:
@@ -41,17 +36,33 @@ def _is_there(example: Example) -> bool:
 
 
 def _is_repeatable(flat: Flat, leaves: Sequence[torch.Tensor]) -> bool:
-    """Whether two calls return and write the same, and draw as many random numbers."""
+    """Whether a call returns and writes the same, and draws as many random numbers, after a call of other inputs."""
+    alone = _after(None, flat, leaves)
+    try:
+        return _is_equal(alone, _after([_other(leaf) for leaf in leaves], flat, leaves))
+    except Error:  # it does not take those
+        return _is_equal(alone, _after(leaves, flat, leaves))
+
+
+def _other(leaf: torch.Tensor) -> torch.Tensor:
+    """An input of the same kind, in which everything is elsewhere, and numbers that are no indices are others."""
+    turned = leaf.flatten().flip(0).view(leaf.shape)
+    return turned * 0.5 if leaf.is_floating_point() or leaf.is_complex() else turned
+
+
+def _after(earlier: Sequence[torch.Tensor] | None, flat: Flat, leaves: Sequence[torch.Tensor]) -> list[Any]:
+    """What a call does after an `earlier` one, which leaves what it leaves, but for buffers: those are as they were."""
     owned = [*flat.buffers()]
     with torch.no_grad(), Translating(), preserved(flat, flat.functions) as changes:
         content, drawn = [each.clone() for each in owned], torch.get_rng_state()
         try:
-            first = _call(flat, leaves, owned)
-            changes.look()
-            changes.put_back({id(after) for _, _, after, is_buffer in changes.tensors if is_buffer})
-            _write(owned, content)
-            torch.set_rng_state(drawn)
-            return _is_equal(first, _call(flat, leaves, owned))
+            if earlier is not None:
+                _call(flat, earlier, owned)
+                changes.look()
+                changes.put_back({id(after) for _, _, after, is_buffer in changes.tensors if is_buffer})
+                _write(owned, content)
+                torch.set_rng_state(drawn)
+            return _call(flat, leaves, owned)
         finally:
             _write(owned, content)
 

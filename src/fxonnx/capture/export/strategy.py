@@ -20,19 +20,21 @@ from fxonnx.capture.equivalence.same_graph import Difference
 from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.export.annotate_frames import annotate_frames
 from fxonnx.capture.export.assemble import assemble, read_ports, user_outputs
+from fxonnx.capture.export.borrowed import check_borrowed
 from fxonnx.capture.export.exported import Copied, copied
 from fxonnx.capture.export.freeze import Freeze, Naming, asked_bounds, example_sizes, name_symbols, upper_bounds
 from fxonnx.capture.export.guards import guards, inexact, place_of_freeze, shape_env, user_lines
 from fxonnx.capture.export.next_call import check_next_call
 from fxonnx.capture.export.torch_export import export
 from fxonnx.capture.failures import Translating
+from fxonnx.capture.graph.aliasing import Layouts
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.program import Program
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.state.python_state import StateChanges
 from fxonnx.errors import CaptureRefused, Error, FrozenDimension, raise_all
-from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
+from fxonnx.ir.dims import Bounds, Dim, Expr, certain, substitute, symbol, symbols_of
 from fxonnx.location import Location
 
 
@@ -47,6 +49,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
     if isinstance(done, Error):
         raise attempt.failure or done
     _require_free(done)
+    check_borrowed(done.exported, done.changes.arrays)
     check_next_call(example, done.changes)
     frozen = [f"{example.label(axis)}: {reason}" for axis, reason in attempt.frozen.items()]
     frozen += [f"{example.label(each.axis)}: always {each.fixed}" for each in done.naming.frozen]
@@ -116,8 +119,25 @@ def _export(example: Example) -> _Exported:
         *guards(environment, naming.sizes()),
         *(Guard(symbol(name), "<=", high, Location()) for name, high in narrower.items()),
     ]
+    found = _with_layouts(found, [*_layouts(naming, sizes).guards(exported.graph)])
     pins = [*inexact(environment, naming.sizes(), sizes)]
     return _Exported(exported, example, naming, sizes, classify(found, sizes), pins, highs, changes)
+
+
+def _with_layouts(found: Sequence[Guard], layouts: Sequence[Guard]) -> list[Guard]:
+    """Guards, with those of how memory lies; what torch compared of the same dims inside of ops, m >= 5 for x[:, :5],
+    is what the sizes in the graph come of."""
+    names = frozenset[str]().union(*(each.symbols for each in layouts))
+    return [*(replace(each, inside=each.inside and not each.symbols & names) for each in found), *layouts]
+
+
+def _layouts(naming: Naming, sizes: Mapping[str, int]) -> Layouts:
+    bounds = Bounds({}, {}, least=2)
+
+    def known(relation: str, left: Dim, right: Dim) -> bool | None:
+        return certain(relation, *bounds.interval(left - right))
+
+    return Layouts(naming.sizes().dim, sizes, known)
 
 
 # ── remedies ────────────────────────────────────────

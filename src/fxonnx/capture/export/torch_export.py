@@ -42,7 +42,7 @@ def _observed(flat: Flat, changes: StateChanges) -> Iterator[None]:
         seen = StateChanges.of(flat, flat.functions)
         yield
         seen.look()
-        changes.tensors, changes.others = seen.tensors, seen.others
+        changes.tensors, changes.others, changes.arrays = seen.tensors, seen.others, seen.arrays
 
     before = flat.around
     try:

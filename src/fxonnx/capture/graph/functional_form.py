@@ -6,17 +6,19 @@ partner, or a simpler one, are in a table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 
-from fxonnx.capture.graph.views import Emit
+from fxonnx.capture.graph.views import Emit, storage
 
 aten = torch.ops.aten
+DETACH_IN_PLACE = aten.detach_.default  # writes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,23 @@ def written_arguments(target: Any) -> tuple[tuple[int, str], ...]:
     return tuple(
         (index, each.name) for index, each in arguments if each.alias_info is not None and each.alias_info.is_write
     )
+
+
+def written_places(node: fx.Node) -> list[fx.Node]:
+    """The tensors among a call's arguments that it writes to."""
+    if not is_mutable(node.target) or node.target is DETACH_IN_PLACE:
+        return []
+    places = [
+        node.kwargs.get(name, node.args[at] if at < len(node.args) else None)
+        for at, name in written_arguments(node.target)
+    ]
+    leaves = [each for each in pytree.tree_leaves(places) if isinstance(each, fx.Node)]
+    return [each for each in leaves if isinstance(each.meta["val"], torch.Tensor)]
+
+
+def memories_written(nodes: Iterable[fx.Node]) -> frozenset[int]:
+    """The memories that nodes write to, by the storages of their fake tensors. Linear time."""
+    return frozenset(storage(place.meta["val"]) for node in nodes for place in written_places(node))
 
 
 @cache

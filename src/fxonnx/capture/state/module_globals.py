@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from fxonnx.capture.state.arrays import ArraySnapshot
 from fxonnx.capture.state.snapshot import CONTAINERS, ContainerSnapshot
 
 _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
@@ -29,7 +31,9 @@ class ModuleGlobals:
 
     owners: dict[Any, dict[str, Any]] = field(default_factory=dict)
     contents: list[ContainerSnapshot] = field(default_factory=list)
+    arrays: list[ArraySnapshot] = field(default_factory=list)
     caches: list[tuple[Any, int]] = field(default_factory=list)  # of functions, and how often it had nothing
+    functions: dict[str, FunctionType] = field(default_factory=dict)  # which may keep something, by name
 
     @staticmethod
     def of(modules: Iterable[nn.Module], functions: Iterable[Any]) -> ModuleGlobals:
@@ -40,8 +44,12 @@ class ModuleGlobals:
             for name, value in names.items():
                 if type(value) in _PLAIN and len(value) <= _LARGE and not name.startswith("__"):
                     found.contents.append(ContainerSnapshot.of(value, f"{owner.__name__}.{name}"))
+                elif type(value) is np.ndarray:
+                    found.arrays.append(ArraySnapshot.of(value, f"{owner.__name__}.{name}"))
                 elif type(value) is _CACHED:
                     found.caches.append((value, value.cache_info().misses))
+                elif (function := _function(value)) is not None and not is_torchs(function.__module__):
+                    found.functions[f"{owner.__name__}.{name}"] = function
         return found
 
     def changed(self) -> list[str]:
@@ -55,6 +63,8 @@ class ModuleGlobals:
             setattr(owner, name, before) if name in self.owners[owner] else delattr(owner, name)
         for each in self.contents:
             each.restore()
+        for array in self.arrays:
+            array.restore()
         for cache, misses in self.caches:
             if cache.cache_info().misses != misses:
                 cache.cache_clear()
@@ -71,12 +81,22 @@ class ModuleGlobals:
 def _owners(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Iterator[Any]:
     classes = dict.fromkeys(each for module in modules for each in type(module).__mro__)
     for each in classes:
-        if not _is_torchs(each.__module__):
+        if not is_torchs(each.__module__):
             yield each
     for name in dict.fromkeys([each.__module__ for each in (*classes, *functions)]):
-        if name in sys.modules and not _is_torchs(name):
+        if name in sys.modules and not is_torchs(name):
             yield sys.modules[name]
 
 
-def _is_torchs(name: str) -> bool:
-    return name.partition(".")[0] in ("torch", "builtins", "fxonnx")
+def _function(value: Any) -> FunctionType | None:
+    """The function that a name of code stands for, if it has something of its own: defaults, attributes, or variables
+    of the function that it was made in."""
+    value = value.__func__ if type(value) in (classmethod, staticmethod) else value
+    if type(value) is not FunctionType:
+        return None
+    return value if value.__closure__ or value.__defaults__ or value.__kwdefaults__ or value.__dict__ else None
+
+
+def is_torchs(name: str | None) -> bool:
+    """Whether a module of this name is torch's, Python's or ours."""
+    return (name or "").partition(".")[0] in ("torch", "builtins", "fxonnx")

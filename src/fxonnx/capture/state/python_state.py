@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from logging import Logger
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import nn
 
+from fxonnx.capture.locate import strip
+from fxonnx.capture.state.arrays import ArraySnapshot
 from fxonnx.capture.state.generators import Generator, generators
-from fxonnx.capture.state.module_globals import ModuleGlobals
+from fxonnx.capture.state.module_globals import ModuleGlobals, is_torchs
 from fxonnx.capture.state.scripted import ScriptSnapshot, script_attributes
-from fxonnx.capture.state.snapshot import CONTAINERS, Container, ContainerSnapshot, namespace_of
+from fxonnx.capture.state.snapshot import (
+    CONTAINERS,
+    ClosureSnapshot,
+    Container,
+    ContainerSnapshot,
+    closed_over,
+    namespace_of,
+)
+from fxonnx.errors import CaptureRefused
+from fxonnx.location import Location
 
-_CLOSED = (torch.Tensor, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, str, int, float, type(None))
+_CLOSED = (torch.Tensor, type, ModuleType, Logger, str, int, float, type(None))
+_BOUND = (MethodType, BuiltinFunctionType)
+Owner: TypeAlias = "Container | FunctionType"
 _LARGE = 1000  # elements; a container of more is data, and what is in its elements is not looked at
 
 
@@ -24,7 +40,7 @@ _LARGE = 1000  # elements; a container of more is data, and what is in its eleme
 class StateChanges:
     """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
     buffer), and the names of `others`: attributes that are no tensors or had been none, globals, and generators of
-    random numbers that torch does not know."""
+    random numbers that torch does not know. `arrays` are those of NumPy's among them that were written to."""
 
     modules: dict[str, nn.Module]
     kept: Snapshot
@@ -32,13 +48,16 @@ class StateChanges:
     generators: list[Generator]
     tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    arrays: list[np.ndarray] = field(default_factory=list)
 
     @staticmethod
     def of(model: nn.Module, functions: Iterable[Any]) -> StateChanges:
         """A model as it is now, nothing of which has changed."""
         modules = dict(model.named_modules())
+        functions = list(functions)
         namespaces = ModuleGlobals.of(modules.values(), functions)
-        return StateChanges(modules, Snapshot(modules), namespaces, generators())
+        known = namespaces.functions | {each.__qualname__: each for each in functions}
+        return StateChanges(modules, Snapshot(modules, known), namespaces, generators())
 
     def restore(self) -> None:
         """Put everything back."""
@@ -56,6 +75,9 @@ class StateChanges:
         self.others = [name for owner, key, name in self.kept.changed() if (id(owner), key) not in states]
         self.others += self.namespaces.changed()
         self.others += [each.name for each in self.generators if each.has_moved()]
+        arrays = [each for each in (*self.kept.arrays, *self.namespaces.arrays) if each.has_changed()]
+        self.others += [each.name for each in arrays]
+        self.arrays = [each.owner for each in arrays]
 
     def put_back(self, states: Collection[int]) -> None:
         """Exchange the tensors with these ids for those before: where they are states, the next call is told of their
@@ -89,6 +111,18 @@ def preserved(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[State
         changes.restore()
 
 
+def next_call_differs(names: Iterable[str], location: Location) -> CaptureRefused:
+    """The error for a model whose next call depends on what the one before left under these names."""
+    *most, last = sorted({strip(name) or "the model" for name in names})
+    return CaptureRefused(
+        f"forward changes {', '.join(most)}{' and ' if most else ''}{last}, and does something else at its next call",
+        cause="a file keeps tensors from call to call, and of everything else what it was at the first one",
+        cure="keep it in a buffer (register_buffer) and write to that, or make it an argument; draw random numbers "
+        "with torch.rand; what depends on the inputs, compute at each call",
+        location=location,
+    )
+
+
 @contextmanager
 def unwritten(model: nn.Module) -> Iterator[None]:
     """Raises RuntimeError where a tensor of the model was really written to by the end."""
@@ -100,26 +134,34 @@ def unwritten(model: nn.Module) -> Iterator[None]:
 
 
 class Snapshot:
-    """The attributes of modules, and the contents of the containers and objects among them; each with a name."""
+    """The attributes of modules, and the contents of the containers, objects and functions among them; each with a
+    name."""
 
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
+    def __init__(self, modules: dict[str, nn.Module], functions: dict[str, FunctionType]) -> None:
+        self.arrays: list[ArraySnapshot] = []
         self._contents: dict[int, ContainerSnapshot] = {}
-        waiting: list[tuple[Container, str]] = [(vars(module), path) for path, module in modules.items()]
-        self._roots = {id(owner) for owner, _ in waiting} | {id(module) for module in modules.values()}
+        waiting: list[tuple[Owner, str]] = [(each, name) for name, each in functions.items()]
+        waiting += [(vars(module), path) for path, module in modules.items()]
+        self._roots = {id(vars(module)) for module in modules.values()} | {id(module) for module in modules.values()}
         while waiting:
             owner, name = waiting.pop()
             if id(owner) in self._contents:
                 continue
-            self._contents[id(owner)] = ContainerSnapshot.of(owner, name)
-            if owner and len(owner) <= _LARGE:
-                waiting.extend((inner, self._name(owner, name, key)) for key, inner in _inner(owner))
+            self._contents[id(owner)] = _snapshot(owner, name)
+            for key, inner in _inner(owner):
+                named = self._name(owner, name, key)
+                if isinstance(inner, np.ndarray):
+                    self.arrays.append(ArraySnapshot.of(inner, named))
+                else:
+                    waiting.append((inner, named))
         for path, module in modules.items():
             if script_attributes(module):
                 self._contents[id(module)] = ScriptSnapshot.of(module, path)
 
     def _name(self, owner: Any, name: str, key: Any) -> str:
-        """What is called "path.attribute" and holds others gives them its name."""
-        return name if id(owner) not in self._roots else f"{name}.{key}" if name else str(key)
+        """What is called "path.attribute" and holds others gives them its name; a function's variables have theirs."""
+        is_named = id(owner) in self._roots or (isinstance(owner, FunctionType) and key)
+        return name if not is_named else f"{name}.{key}" if name else str(key)
 
     def of(self, module: nn.Module) -> Iterator[ContainerSnapshot]:
         """Where a module has tensors of its own that are no parameters."""
@@ -137,17 +179,40 @@ class Snapshot:
         for each in self._contents.values():
             if each.before or each.owner:  # most are empty: hooks
                 each.restore()
+        for array in self.arrays:
+            array.restore()
 
 
-def _inner(owner: Container) -> Iterator[tuple[Any, Container]]:
-    """The containers among what a container holds, and the attributes of objects, with their keys."""
-    values = list(owner.items() if isinstance(owner, dict) else enumerate(owner))
+def _snapshot(owner: Owner, name: str) -> ContainerSnapshot:
+    return (ClosureSnapshot if isinstance(owner, FunctionType) else ContainerSnapshot).of(owner, name)
+
+
+def _inner(owner: Owner) -> Iterator[tuple[Any, Owner | np.ndarray]]:
+    """The containers, functions and arrays among what one holds, and the attributes of objects, with their keys."""
+    values = _held(owner)
     while values:
         key, value = values.pop()
         kind = type(value)  # the object is not asked: one that is loaded when it is used stays as it is
-        if issubclass(kind, CONTAINERS):
+        if issubclass(kind, (*CONTAINERS, np.ndarray)):
             yield key, value
+        elif kind is FunctionType:
+            if not is_torchs(value.__module__):
+                yield key, value
         elif issubclass(kind, tuple):
             values.extend((key, each) for each in value)
+        elif kind in _BOUND:
+            values.extend((key, each) for each in (value.__self__, getattr(value, "__func__", None)))
+        elif kind is partial:
+            values.extend((key, each) for each in (value.func, value.args, value.keywords))
         elif not issubclass(kind, _CLOSED) and isinstance(attributes := namespace_of(value), dict):
             yield key, attributes
+
+
+def _held(owner: Owner) -> list[tuple[Any, Any]]:
+    """What a container holds; of a function the variables that it closes over, its defaults and its attributes."""
+    if isinstance(owner, FunctionType):
+        own = (*(owner.__defaults__ or ()), owner.__kwdefaults__, vars(owner))
+        return [*closed_over(owner).items(), *(("", each) for each in own)]
+    if len(owner) > _LARGE:
+        return []
+    return list(owner.items() if isinstance(owner, dict) else enumerate(owner))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import is_
-from types import MemberDescriptorType
+from types import FunctionType, MemberDescriptorType
 from typing import Any, TypeAlias
 
 import torch
@@ -24,7 +25,7 @@ class ContainerSnapshot:
     name: str
 
     @staticmethod
-    def of(owner: Container, name: str) -> ContainerSnapshot:
+    def of(owner: Any, name: str) -> ContainerSnapshot:
         """What it holds now."""
         return ContainerSnapshot(owner, dict(owner) if isinstance(owner, dict) else list(owner), name)
 
@@ -69,6 +70,42 @@ class ContainerSnapshot:
             owner.update(self.before) if isinstance(owner, (dict, set)) else owner.extend(self.before)
 
 
+@dataclass(frozen=True, slots=True)
+class ClosureSnapshot(ContainerSnapshot):
+    """The variables that a function, the `owner`, closes over."""
+
+    @staticmethod
+    def of(owner: Any, name: str) -> ContainerSnapshot:
+        """What they are now."""
+        return ClosureSnapshot(owner, closed_over(owner), name)
+
+    def now(self) -> dict[str, Any]:
+        """What they are now."""
+        return closed_over(self.owner)
+
+    def put_back(self, key: str) -> None:
+        """One variable, as it was."""
+        cell = self.owner.__closure__[self.owner.__code__.co_freevars.index(key)]
+        if key in self.before:
+            cell.cell_contents = self.before[key]
+        else:
+            del cell.cell_contents
+
+    def restore(self) -> None:
+        """Put those back that are others."""
+        for key in list(self.changed_keys()):
+            self.put_back(key)
+
+
+def closed_over(function: FunctionType) -> dict[str, Any]:
+    """The variables of other functions that a function uses, as far as they have been set."""
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with suppress(ValueError):  # what is not set yet
+            found[name] = cell.cell_contents
+    return found
+
+
 def namespace_of(value: Any) -> dict[str, Any] | None:
     """The dict of an object's attributes, if it has one, without asking the object: that may import or compute."""
     return object.__getattribute__(value, "__dict__") if type(value).__dictoffset__ else None
@@ -93,4 +130,13 @@ def is_written_in_python(kind: type) -> bool:
 
 _HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 
-__all__ = ["CONTAINERS", "Container", "ContainerSnapshot", "attributes_of", "is_written_in_python", "namespace_of"]
+__all__ = [
+    "CONTAINERS",
+    "ClosureSnapshot",
+    "Container",
+    "ContainerSnapshot",
+    "attributes_of",
+    "closed_over",
+    "is_written_in_python",
+    "namespace_of",
+]

@@ -124,7 +124,7 @@ def _may_read_a_cache(done: Run, failures: Sequence[Failure]) -> bool:
     """Whether what the run says of sizes may be about what an earlier call has left in the model."""
     if failures or not done.symbols.hints:
         return all(failure.symbols for failure in failures) and bool(done.symbols.hints)
-    return bool(done.constraints.assumptions) and done.leaves_caches()
+    return bool(done.constraints.assumptions and done.caches())
 
 
 def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:

@@ -18,6 +18,7 @@ from fxonnx.capture.graph.checks import ASSERTION
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
+from fxonnx.capture.state.arrays import is_borrowed
 from fxonnx.capture.tracer.decisions import decided
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.known.forms import KNOWN_FORMS
@@ -94,8 +95,8 @@ class Tape:
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
         func = ORIGINALS.get(func, func)
-        is_borrowed = func is _LITERAL and not args[0].untyped_storage().resizable()
-        if func is _LITERAL and not is_borrowed:
+        is_lent = func is _LITERAL and is_borrowed(args[0])
+        if func is _LITERAL and not is_lent:
             func = _LITERAL_COPY  # the code makes the tensor anew at each call: what is written to it is gone then
         args = tuple(map(self.read, args))
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
@@ -119,7 +120,7 @@ class Tape:
         node.meta["val"] = result
         self._note(node, result)
         self.values.add_call(node)
-        if is_borrowed:
+        if is_lent:
             self.borrowed[node.args[0]] = node
         if torch.is_autocast_enabled("cpu"):
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))

@@ -18,6 +18,7 @@ from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Recording
+from fxonnx.capture.graph.aliasing import Layouts
 from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
@@ -28,6 +29,7 @@ from fxonnx.capture.graph.squeezes import keep_squeezes
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
+from fxonnx.capture.state.arrays import lies_in, refuse_borrowed
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.state.scripted import script_attributes
 from fxonnx.capture.surroundings import ONE_AT_A_TIME, ByteMasks, no_fast_path, quiet, unadvised, uncompiled
@@ -51,7 +53,7 @@ from fxonnx.capture.tracer.torch_private import (
     unasked_masks,
 )
 from fxonnx.capture.wrappers import without_wrappers
-from fxonnx.errors import CaptureRefused, raise_all
+from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
 
@@ -126,6 +128,13 @@ class Run:
         """End the graph with the results and the states; `reads` are the ids of the weights that forward reads."""
         self._keep_states(reads)
         self.tape.output([*self._results, *(value for _, _, value in self.states)])
+        self._keep_aliasing()
+
+    def _keep_aliasing(self) -> None:
+        """Note the sizes for which what is a view here is one, and what is a copy is none, where it is written to."""
+        layouts = Layouts(dim_of, self.symbols.hints, self.guard_log.statically_known)
+        for guard in layouts.guards(self.tape.graph):
+            self.guard_log.keep(guard)
 
     def reads(self) -> set[int]:
         """The ids of the weights that the run has read."""
@@ -136,23 +145,23 @@ class Run:
         data."""
         return self.decisions.answer(lambda number: self.tape.mark(condition, number), len(self.data.names))
 
-    def is_repeatable(self, *, after_another_way: bool) -> bool:
-        """Whether the model, called twice, does the same both times: nothing depends on what the first call left in
-        attributes. With `after_another_way`, whether the third call does what the first did, where the second went
-        another way. The graph is of no use afterwards."""
-        replay = Replay(self.tape)
+    def parting(self, *, after_another_way: bool) -> Location | None:
+        """Where the model, called twice with inputs of its own each time, does something else at the second call; None
+        where nothing depends on what the first left in attributes. With `after_another_way` it is the third call that
+        is to do what the first did, where the second went another way. The graph is of no use afterwards."""
+        replay, others = Replay(self.tape), _fresh_inputs(self.example, self.symbols, self.tape)
         if after_another_way:
             with self._preserved(), self._recorded():
-                replay.call(self.example.flat, self.fakes)
+                replay.call(self.example.flat, self.fakes, self.inputs)
             self.tape.rewind()
         with self._preserved(), self._recorded():
-            replay.call(self.example.flat, self.fakes)
+            replay.call(self.example.flat, self.fakes, self.inputs)
             self.changes.look()
             self.changes.put_back(self._states())
             self.tape.rewind()
-            replay.call(self.example.flat, self.fakes)
+            replay.call(self.example.flat, *others)
         self.tape.refuse.raise_swallowed()
-        return replay.is_one()
+        return replay.parting()
 
     def _call_earlier(self, earlier: Run) -> None:
         """Another call, which leaves what it leaves, but for states: those are as they were."""
@@ -162,10 +171,10 @@ class Run:
         self.changes.look()
         self.changes.put_back(earlier._states())
 
-    def leaves_caches(self) -> bool:
-        """Whether forward has changed more in the model than its states."""
+    def caches(self) -> list[str]:
+        """The names of what forward has changed in the model that is no state of it."""
         states = self._states()
-        return bool(self.changes.others) or any(id(after) not in states for _, _, after, _ in self.changes.tensors)
+        return [*self.changes.others, *(key for key, _, after, _ in self.changes.tensors if id(after) not in states)]
 
     @contextmanager
     def _preserved(self) -> Iterator[None]:
@@ -276,11 +285,17 @@ def _prepared(
     mode, log = cache.mode, cache.guard_log
     tape = Tape(cache, FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
     tape.values.states = symbols.states
-    fakes = [fake_input(mode, leaf, number, symbols, log) for number, leaf in enumerate(example.leaves)]
-    inputs = [tape.input(name, fake) for name, fake in zip(example.names, fakes, strict=True)]
+    fakes, inputs = _fresh_inputs(example, symbols, tape)
     run = Run(example, symbols, log, locations, tape, fakes, inputs, Decisions(script, locations), log.data)
     log.decide = run.decide
     return run
+
+
+def _fresh_inputs(example: Example, symbols: SymbolTable, tape: Tape) -> tuple[list[Any], list[fx.Node]]:
+    """Fake tensors like the example, and placeholders for them."""
+    mode, log = tape.cache.mode, tape.cache.guard_log
+    fakes = [fake_input(mode, leaf, number, symbols, log) for number, leaf in enumerate(example.leaves)]
+    return fakes, [tape.input(name, fake) for name, fake in zip(example.names, fakes, strict=True)]
 
 
 def _in_a_thread(refuse: Refusals) -> CaptureRefused:
@@ -348,10 +363,11 @@ def functional(run: Run) -> Mutations:
         graph, locator = run.tape.graph, Locator()
         for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
             insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
-        borrowed = {node: locator(call) for node, call in run.tape.borrowed.items()}
+        lent = {node: (run.tape.weights[node].tensor, locator(call)) for node, call in run.tape.borrowed.items()}
         run.reshapes = reshapes(graph, run.inputs, locator)
         run.mutations = make_functional(graph, locator, keep_checks=True)
-        _refuse_borrowed(borrowed, run.mutations)
+        written, arrays = run.mutations, run.changes.arrays
+        refuse_borrowed(place for node, (tensor, place) in lent.items() if node in written or lies_in(tensor, arrays))
         if run.guard_log.data:
             keep_squeezes(graph)
         _replace_states(run, run.mutations)
@@ -372,22 +388,6 @@ def _replace_states(run: Run, mutations: Mutations) -> None:
     for (_, before, _), value in zip(run.states, results[count:], strict=True):
         mutations[placeholders[id(before)]] = value
     output.args = (results[:count],)
-
-
-def _refuse_borrowed(borrowed: Mapping[fx.Node, Location], mutations: Mutations) -> None:
-    """Raise CaptureRefused for writes into memory of NumPy's: who else has the array, and until when, is not known."""
-    raise_all(
-        [
-            CaptureRefused(
-                "forward writes into the memory of a NumPy array",
-                cause="whether the array is there at the next call cannot be told",
-                cure="copy it, torch.tensor(array), or keep it in a buffer",
-                location=location,
-            )
-            for node, location in borrowed.items()
-            if node in mutations
-        ]
-    )
 
 
 def _used_weights(run: Run, mutations: Mutations) -> dict[fx.Node, Weight]:

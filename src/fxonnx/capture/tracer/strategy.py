@@ -9,16 +9,17 @@ from itertools import chain, product
 import torch
 
 from fxonnx.capture.call.example import Example
-from fxonnx.capture.call.inputs import Signature
+from fxonnx.capture.call.inputs import Signature, definition
 from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.locate import strip
 from fxonnx.capture.program import Program
+from fxonnx.capture.state.python_state import next_call_differs
 from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
 from fxonnx.capture.tracer.earlier_call import recording_at
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run, program_of
-from fxonnx.errors import CaptureRefused, Error, raise_all
+from fxonnx.errors import Error, raise_all
+from fxonnx.location import Location
 
 _MOST_WAYS = 6  # each is tried after each
 
@@ -46,7 +47,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
         list(dict.fromkeys(failure.error for failure in outcome.failures))
         or done.constraints.narrowed(done.symbols.lows, done.symbols.highs)
     )
-    if done.changes.others:
+    if done.caches():
         _check_next_call(done, attempt.example)
     example.flat.returned = done.returned
     program = replace(program_of(done, signature()), frozen=attempt.frozen, attempts=tried)
@@ -60,23 +61,19 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
 def _check_next_call(done: Run, example: Example) -> None:
     """Raise CaptureRefused where what forward leaves in Python makes its next call another one."""
     pairs = product(done.ways, repeat=2)
-    if len(done.ways) <= _MOST_WAYS and all(_is_repeatable(done, example, *pair) for pair in pairs):
-        return
-    *most, last = sorted(map(strip, done.changes.others))
-    raise CaptureRefused(
-        f"forward changes {', '.join(most)}{' and ' if most else ''}{last}, and does something else at its next call",
-        cause="a file keeps tensors from call to call, and of everything else what it was at the first one",
-        cure="keep it in a buffer (register_buffer) and write to that, or make it an argument; draw random numbers "
-        "with torch.rand",
-    )
+    places = (_parting(done, example, *pair) for pair in pairs)
+    is_tried = len(done.ways) <= _MOST_WAYS
+    place = next((place for place in places if place is not None), None) if is_tried else Location()
+    if place is not None:
+        raise next_call_differs(done.caches(), place if place.file else definition(example.flat.called))
 
 
-def _is_repeatable(done: Run, example: Example, before: tuple[bool, ...], after: tuple[bool, ...]) -> bool:
-    """Whether a call that goes one way through its decisions does the same where another way was gone before."""
+def _parting(done: Run, example: Example, before: tuple[bool, ...], after: tuple[bool, ...]) -> Location | None:
+    """Where a call that goes one way through its decisions does something else if another way was gone before."""
     calls = (before, after) if before == after else (after, before, after)
     run = Run.prepare(example, done.symbols, tuple(chain.from_iterable(calls)))
     with Translating():
-        return run.is_repeatable(after_another_way=before != after)
+        return run.parting(after_another_way=before != after)
 
 
 def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[[], Signature]) -> ZeroOneCheck:

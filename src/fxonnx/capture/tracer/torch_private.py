@@ -53,9 +53,6 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
-REFUSALS = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, ArithmeticError)
-"""What torch's kernels, many of which are in Python, raise for arguments that they do not take."""
-
 
 class _Unwrapped(TorchDispatchMode):
     """A mode whose `__torch_dispatch__` torch calls as it is written.
@@ -214,7 +211,6 @@ def unasked_masks() -> Iterator[None]:
 
 
 __all__ = [
-    "REFUSALS",
     "CallMode",
     "DataDependentOutputException",
     "DynamicOutputShapeException",

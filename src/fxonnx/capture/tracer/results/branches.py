@@ -7,28 +7,20 @@ meta kernel computes the op there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
-from fxonnx.capture.assumption import RELATIONS
+from fxonnx.capture.graph.other_sizes import REFUSALS, at_sizes, other_branch
 from fxonnx.capture.tracer.sizes.guards import Guard
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import (
-    REFUSALS,
-    FakeTensor,
     FakeTensorMode,
     in_kernel_invocation_manager,
     no_python_dispatcher,
 )
-from fxonnx.ir.dims import evaluate, symbols_of
-
-_TRIED = (2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 60, 101, 256, 1000, 4099, 2**20, 2**25)
-_PROBES = 3  # of each guard
+from fxonnx.ir.dims import evaluate
 
 
 def branch_matters(
@@ -38,15 +30,14 @@ def branch_matters(
     of this run."""
     if not guard.inside or guard.relation == "==":
         return False
-    points = islice(_other_branch(guard, hints), _PROBES)
-    return any(not _agrees(func, arguments, result, mode, sizes) for sizes in points)
+    return any(not _agrees(func, arguments, result, mode, sizes) for sizes in other_branch(guard, hints))
 
 
 def data_matters(
     guard: Guard, func: Any, arguments: Any, result: Any, mode: FakeTensorMode, values: Mapping[str, int]
 ) -> bool:  # fmt: skip
     """The same of sizes that come from data, which may be anything."""
-    points = _other_branch(guard, values, (0, 1))
+    points = other_branch(guard, values, (0, 1), most=None)
     return any(not _agrees(func, arguments, result, mode, sizes) for sizes in points)
 
 
@@ -55,29 +46,10 @@ def _agrees(func: Any, arguments: Any, result: Any, mode: FakeTensorMode, sizes:
     runtime's to refuse, and a dim that is divided by 0 tells nothing."""
     try:
         with in_kernel_invocation_manager(mode), no_python_dispatcher():
-            args, kwargs = tree_map(lambda leaf: _concrete(leaf, sizes), arguments)
+            args, kwargs = at_sizes(arguments, dim_of, sizes)
             return bool(_shapes(func(*args, **kwargs), sizes) == _shapes(result, sizes))
     except REFUSALS:
         return True
-
-
-def _other_branch(guard: Guard, hints: Mapping[str, int], more: Sequence[int] = ()) -> Iterator[dict[str, int]]:
-    """Sizes at which a guard does not hold: one dim has another size, or that of another dim."""
-    difference = guard.left - guard.right
-    for name in sorted(symbols_of([difference]) & hints.keys()):
-        for size in (*more, *_TRIED, *hints.values()):
-            sizes = {**hints, name: size}
-            with suppress(KeyError, ZeroDivisionError):
-                if not RELATIONS[guard.relation](evaluate(difference, sizes), 0):
-                    yield sizes
-
-
-def _concrete(leaf: Any, sizes: Mapping[str, int]) -> Any:
-    """An argument without symbols."""
-    if isinstance(leaf, FakeTensor):
-        shape, strides = ([evaluate(dim_of(each), sizes) for each in dims] for dims in (leaf.shape, leaf.stride()))
-        return torch.empty_strided(shape, strides, dtype=leaf.dtype, device="meta")
-    return evaluate(dim_of(leaf), sizes) if isinstance(leaf, torch.SymInt) else leaf
 
 
 def _shapes(result: Any, sizes: Mapping[str, int]) -> Any:

@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.graph.aliasing import Layouts
+from fxonnx.capture.graph.other_sizes import REFUSALS
 from fxonnx.capture.tracer.results.layouts import laid_out
 from fxonnx.capture.tracer.results.meta import (
     Cached,
@@ -32,7 +34,6 @@ from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
 from fxonnx.capture.tracer.sizes.primes import is_prime
 from fxonnx.capture.tracer.torch_private import (
-    REFUSALS,
     FakeTensorMode,
     in_kernel_invocation_manager,
     no_python_dispatcher,
@@ -59,19 +60,22 @@ class _Inconclusive(Exception):
 
 @dataclass(slots=True, eq=False)
 class MetaProbe:
-    """The concrete sizes and tensors of one trace. `metas` are the metadata of fake tensors, by id."""
+    """The concrete sizes and tensors of one trace. `metas` are the metadata of fake tensors, by id; sizes are multiples
+    of `step`."""
 
     mode: FakeTensorMode
     guard_log: GuardLog
     metas: Mapping[int, TensorMeta]
+    step: int = _STEP
     _primes: Iterator[int] = field(init=False)
+    _odd: MetaProbe | None = None
     _symbols: dict[str, int] = field(default_factory=dict)
     _sizes: dict[Dim, int] = field(default_factory=dict)
     _tensors: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._primes = filter(is_prime, count(101))
-        self._symbols.update({name: _STEP * next(self._primes) for name in self.guard_log.hints})
+        self._primes = filter(is_prime, count(101 if self.step > 1 else 10007))
+        self._symbols.update({name: self.step * next(self._primes) for name in self.guard_log.hints})
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cached | None:
         """The result of the call, or None where the probe is inconclusive."""
@@ -79,6 +83,9 @@ class MetaProbe:
             return None
         if func.overloadpacket.__name__ == "squeeze" and any(map(self._may_be_one, self.metas[id(args[0])].shape)):
             return None
+        layouts = Layouts(dim_of, self.guard_log.hints, self.guard_log.statically_known)
+        if args and isinstance(args[0], torch.Tensor) and not layouts.is_alike(func, args[0], self._symbols):
+            return self._of_primes(func, args, kwargs)
         call = _ConcreteCall(self)
         try:
             concrete = call.concrete(args), call.concrete(kwargs)
@@ -91,6 +98,13 @@ class MetaProbe:
         except (_Inconclusive, Uncacheable, *REFUSALS):
             return None
 
+    def _of_primes(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cached | None:
+        """The result where sizes must not divide: what steps or windows leave out of a row decides how it lies."""
+        if self.step == 1:
+            return None
+        self._odd = self._odd or MetaProbe(self.mode, self.guard_log, self.metas, step=1)
+        return self._odd(func, args, kwargs)
+
     def _may_be_one(self, dim: Dim) -> bool:
         return not isinstance(dim, int) and self.guard_log.statically_known("!=", dim, 1) is not True
 
@@ -101,7 +115,7 @@ class MetaProbe:
         known = self._sizes.get(dim)
         if known is None:
             for name in (dim.symbols & self.guard_log.data.hints.keys()) - self._symbols.keys():
-                self._symbols[name] = _STEP * next(self._primes)
+                self._symbols[name] = self.step * next(self._primes)
             known = self._sizes[dim] = evaluate(dim, self._symbols)
         if known < 2:
             raise _Inconclusive
@@ -227,8 +241,8 @@ class _ConcreteCall:
                 stride = stride * shape[axis]
         for size in sizes:
             known = dense.get(size, self.strides.get(size))
-            if known is None:
-                raise _Inconclusive
+            if known is None or known != self.strides.get(size, known):
+                raise _Inconclusive  # windows of 2 fill a row of 60, and not one of n
             yield known
 
 

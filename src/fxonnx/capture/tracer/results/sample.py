@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.graph.other_sizes import REFUSALS
 from fxonnx.capture.tracer.results.meta import Cached, CachedArgument, CachedTensor, CachedTuple, TensorMeta
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
-from fxonnx.capture.tracer.torch_private import REFUSALS, no_dispatch, no_python_dispatcher
+from fxonnx.capture.tracer.torch_private import no_dispatch, no_python_dispatcher
 from fxonnx.ir.dims import Dim, Shape
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17)

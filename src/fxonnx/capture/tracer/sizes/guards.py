@@ -157,7 +157,11 @@ class GuardLog:
         said = relation if holds else OPPOSITE[relation]
         key = said, left - right
         if key not in self.entries or (self.entries[key].inside and not self.op):
-            self.entries[key] = Guard(left, said, right, self.locate(), inside=bool(self.op))
+            self.keep(Guard(left, said, right, self.locate(), inside=bool(self.op)))
+
+    def keep(self, guard: Guard) -> None:
+        """Keep what must hold."""
+        self.entries[guard.relation, guard.left - guard.right] = guard
 
     @contextmanager
     def nested(self) -> Iterator[dict[tuple[str, Dim], Guard]]:

@@ -1,0 +1,95 @@
+"""View or copy: whether the result of an op shares its argument's memory, where that depends on sizes.
+
+reshape() of every second row copies, unless there is one row only. It makes no difference until something is written
+into the one or the other; where something is, the graph holds for sizes at which torch takes the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import fx
+
+from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
+from fxonnx.capture.graph.functional_form import memories_written
+from fxonnx.capture.graph.other_sizes import REFUSALS, at_sizes, other_branch
+from fxonnx.capture.graph.views import storage
+from fxonnx.capture.locate import Locator
+from fxonnx.errors import CaptureRefused
+from fxonnx.ir.dims import Dim, evaluate, symbols_of
+
+Known: TypeAlias = Callable[[str, Dim, Dim], "bool | None"]
+"""what a comparison is for all sizes alike, or None"""
+
+_VIEW_OR_COPY = frozenset(
+    getattr(torch.ops.aten, name) for name in ("contiguous", "flatten", "ravel", "reshape", "reshape_as", "to")
+)
+"""ops whose result is the one or the other by how their argument lies in memory"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layouts:
+    """How tensors lie in memory: the `dim` of a size or a stride, the sizes of the run by name, and what is known of
+    all sizes."""
+
+    dim: Callable[[Any], Dim]
+    hints: Mapping[str, int]
+    known: Known
+
+    def guards(self, graph: fx.Graph) -> Iterator[Guard]:
+        """What sizes must be so that each view of memory that is written to is one, and each copy a copy.
+
+        Raises CaptureRefused where one is not at the sizes of the run.
+        """
+        written, locate = memories_written(graph.nodes) if self.hints else frozenset[int](), Locator()
+        for node in graph.nodes if written else ():
+            if _chooses(node) and written & {storage(node.meta["val"]), storage(node.args[0].meta["val"])}:
+                yield from self._guards(node, locate)
+
+    def _guards(self, node: fx.Node, locate: Locator) -> Iterator[Guard]:
+        is_view = storage(node.meta["val"]) == storage(node.args[0].meta["val"])
+        comparisons = list(self._comparisons(node.args[0].meta["val"]))
+        if comparisons and self._is_view(node, self.hints) is (not is_view):
+            raise CaptureRefused(
+                f"{node.target} is {'a copy' if is_view else 'a view'} at the sizes of the example",
+                cause="it is the other at most sizes, and what is written into it reaches another tensor or does not",
+                cure="write into a clone(), or leave the dims static",
+                location=locate(node),
+            )
+        for relation, left, right in comparisons:
+            guard = Guard(left, relation, right, locate(node))
+            if any(self._is_view(node, sizes) is (not is_view) for sizes in other_branch(guard, self.hints)):
+                yield guard
+
+    def is_alike(self, func: Any, source: torch.Tensor, sizes: Mapping[str, int]) -> bool:
+        """Whether an op that returns a view of this argument or a copy returns at these sizes what it does here."""
+        comparisons = self._comparisons(source) if func.overloadpacket in _VIEW_OR_COPY else ()
+        return all(RELATIONS[each](evaluate(left - right, sizes), 0) for each, left, right in comparisons)
+
+    def _comparisons(self, source: torch.Tensor) -> Iterator[tuple[str, Dim, Dim]]:
+        """What tells how a tensor lies in memory, as it is in this run where other sizes may have it otherwise: whether
+        an axis is one element long, and whether one continues the next."""
+        shape, strides = ([self.dim(each) for each in numbers] for numbers in (source.shape, source.stride()))
+        ones = ((">", size, 1) for size in shape)
+        ends = (size * stride for size, stride in zip(shape[1:], strides[1:], strict=True))
+        gaps = (("!=", stride, end) for stride, end in zip(strides, ends, strict=False))
+        for relation, left, right in (*ones, *gaps):
+            if symbols_of([left, right]) <= self.hints.keys() and self.known(relation, left, right) is None:
+                holds = RELATIONS[relation](evaluate(left - right, self.hints), 0)
+                yield (relation if holds else OPPOSITE[relation]), left, right
+
+    def _is_view(self, node: fx.Node, sizes: Mapping[str, int]) -> bool | None:
+        """Whether the result is a view at these sizes; None where the op refuses them."""
+        values = fx.map_arg((node.args, node.kwargs), lambda each: each.meta["val"])
+        try:
+            args, kwargs = at_sizes(values, self.dim, sizes)
+            return storage(node.target(*args, **kwargs)) == storage(args[0])
+        except REFUSALS:
+            return None
+
+
+def _chooses(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target.overloadpacket in _VIEW_OR_COPY

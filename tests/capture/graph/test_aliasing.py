@@ -1,0 +1,89 @@
+"""View or copy: where sizes choose, and something is written, a graph holds for those that choose as the example's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.capture.interpret import run
+from torch import Tensor
+
+from fxonnx import errors
+from fxonnx.capture import capture
+
+
+def every_second_row(x: Tensor) -> Tensor:
+    x[::2].reshape(-1).fill_(9)
+    return x
+
+
+def every_third(x: Tensor) -> Tensor:
+    x[:, ::3].reshape(-1).add_(1)
+    return x
+
+
+def first_five(x: Tensor) -> Tensor:
+    x[:, :5].flatten().fill_(9)
+    return x
+
+
+def a_half(x: Tensor) -> Tensor:
+    x[:, : x.shape[1] // 2].ravel().mul_(2)
+    return x
+
+
+def turned(x: Tensor) -> Tensor:
+    x[3:].t().contiguous().zero_()
+    return x
+
+
+def windows(x: Tensor) -> Tensor:
+    x.unfold(1, 2, 2).reshape(-1).fill_(3)
+    return x
+
+
+def the_whole_later(x: Tensor) -> Tensor:
+    part = x[::2].reshape(-1)
+    x.fill_(7)
+    return part
+
+
+MODELS = [every_second_row, every_third, first_five, a_half, turned, windows, the_whole_later]
+
+
+@pytest.mark.parametrize("strategy", ["trace", "export", "auto"])
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_a_call_is_right_or_refused(model: Callable[[Tensor], Tensor], strategy: str) -> None:
+    held = 0
+    for example in ((6, 8), (5, 9)):
+        try:
+            program = capture(
+                lambda x: model(x * 1), (torch.randn(example),), dynamic_shapes=[{0: "n", 1: "m"}], strategy=strategy
+            )
+        except errors.CaptureRefused as refused:
+            assert strategy == "trace" and "clone()" in refused.cure
+            continue
+        for rows, columns in (example, (2, 3), (3, 2), (4, 9), (2, 12), (7, 4), (8, 5), (4, 6)):
+            if all(each.holds({"n": rows, "m": columns}) for each in program.assumptions):
+                x = torch.randn(rows, columns)
+                torch.testing.assert_close(run(program, (x,))[0], model(x * 1))
+                held += (rows, columns) != example
+    assert held
+
+
+def test_where_nothing_is_written_nothing_is_asked() -> None:
+    def reads(x: Tensor) -> Tensor:
+        return x[::2].reshape(-1) + x[:, ::3].flatten().sum() + x.unfold(1, 2, 2).contiguous().sum()
+
+    def writes_elsewhere(x: Tensor) -> Tensor:
+        return (x[::2].reshape(-1) * 1).add_(1)
+
+    def writes_all(x: Tensor) -> Tensor:
+        y = x * 1
+        y.reshape(-1).fill_(1)
+        return y.view(-1).add_(2)
+
+    for model in (reads, writes_elsewhere, writes_all):
+        program = capture(model, (torch.randn(6, 8),), dynamic_shapes=[{0: "n", 1: "m"}], strategy="trace")
+        assert not program.assumptions
