@@ -6,7 +6,7 @@ import copy
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from threading import RLock
 from typing import Any
@@ -102,15 +102,29 @@ def uncompiled() -> Iterator[None]:
         yield
 
 
-class ByteMasks(TorchFunctionMode):
-    """Masks and classes of uint8 as what they are in eager; torch's fake kernels refuse them."""
+class EagerDtypes(TorchFunctionMode):
+    """dtypes as they are in eager, where torch's fake kernels refuse them, or have others: masks and classes of uint8,
+    and losses of a half precision input and a single precision target, which stay in half precision."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function."""
+        kwargs = kwargs or {}
         if func in _BYTES:
             place, dtype = _BYTES[func]
             args = tuple(_out_of_bytes(each, dtype) if at == place else each for at, each in enumerate(args))
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs)
+        if func not in _LOSSES_LIKE_INPUT or result.dtype is _dtype_of_loss(args, kwargs):
+            return result
+        return result.to(_dtype_of_loss(args, kwargs))
+
+
+_LOSSES_LIKE_INPUT = frozenset({nn.functional.huber_loss, nn.functional.soft_margin_loss})
+
+
+def _dtype_of_loss(args: Any, kwargs: Mapping[str, Any]) -> torch.dtype:
+    """That of the input, times weights if there are any."""
+    input, weight = args[0] if args else kwargs["input"], kwargs.get("weight")
+    return input.dtype if weight is None else torch.promote_types(input.dtype, weight.dtype)
 
 
 # function -> the argument that eager takes in uint8, and what its elements are

@@ -14,7 +14,7 @@ from fxonnx.capture.call.inputs import Flat
 from fxonnx.capture.export.checks import asserting
 from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.state.python_state import StateChanges, preserved
-from fxonnx.capture.surroundings import ByteMasks, no_fast_path, quiet, unadvised
+from fxonnx.capture.surroundings import EagerDtypes, no_fast_path, quiet, unadvised
 
 
 def export(example: Example) -> tuple[ExportedProgram, StateChanges]:
@@ -26,7 +26,7 @@ def export(example: Example) -> tuple[ExportedProgram, StateChanges]:
     shapes = (_torch_shapes(example),) if leaves else None
     with (
         preserved(flat, flat.functions) as changes, _observed(flat, changes), torch.no_grad(), quiet(), unadvised(),
-        no_fast_path(), ByteMasks(), asserting(),
+        no_fast_path(), EagerDtypes(), asserting(),
     ):  # fmt: skip
         exported = torch.export.export(flat, leaves, dynamic_shapes=shapes, strict=False)
     insert_casts(exported.graph, torch.get_autocast_dtype("cpu"), enabled=torch.is_autocast_enabled("cpu"))
