@@ -18,7 +18,7 @@ from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
 from fxonnx.capture.tracer.earlier_call import recording_at
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run, program_of
-from fxonnx.errors import Error, raise_all
+from fxonnx.errors import CaptureRefused, Error, raise_all
 from fxonnx.location import Location
 
 _MOST_WAYS = 6  # each is tried after each
