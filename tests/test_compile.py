@@ -168,12 +168,15 @@ def test_sizes_outside_of_what_was_captured() -> None:
     table = nn.Embedding(8, 4)
 
     def model(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] > 8:
+            raise ValueError("too long")
         return x + table(torch.arange(x.shape[0])) if x.shape[0] < 6 else x
 
     compiled = fxonnx.compile(model, (X,), dynamic_shapes={"x": {0: "n"}})
-    torch.testing.assert_close(compiled(torch.ones(5, 4)), model(torch.ones(5, 4)))
-    with pytest.raises(errors.CallMismatch, match="n = 7"):
-        compiled(torch.ones(7, 4))
+    for size in (5, 7, 3, 8):  # 7 and 8 take the other way
+        torch.testing.assert_close(compiled(torch.ones(size, 4)), model(torch.ones(size, 4)))
+    with pytest.raises(errors.CallMismatch, match="n = 9"):
+        compiled(torch.ones(9, 4))
 
 
 # ── refusals ──

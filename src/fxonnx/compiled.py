@@ -22,7 +22,7 @@ from fxonnx.capture.versions import Versions
 from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
-from fxonnx.errors import CallMismatch, CheckFailed
+from fxonnx.errors import CallMismatch, CheckFailed, Error
 from fxonnx.ir.data import byte_size
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
@@ -244,14 +244,25 @@ class Compiled:
             return self._deliver(args, kwargs, leaves, results[:count])
 
     def _variant(self, program: Program) -> Compiled:
-        """The model compiled once more, for sizes of 0 or 1 with which it takes a way of its own; it shares weights and
-        states."""
+        """The model compiled once more, for sizes with which it takes a way of its own; it shares weights and states.
+        Raises CallMismatch where that cannot be compiled."""
         with self._lock:
             if id(program) not in self._variants:
-                variant = self._compile_variant(program.beside(self.program))
-                variant.options = self.options
-                self._variants[id(program)] = variant
+                self._variants[id(program)] = self._compiled_variant(program)
             return self._variants[id(program)]
+
+    def _compiled_variant(self, program: Program) -> Compiled:
+        try:
+            variant = self._compile_variant(program.beside(self.program))
+        except Error as error:
+            raise CallMismatch(
+                "the model does not hold for the sizes of this call",
+                cause=f"with them it takes a way of its own, which cannot be compiled: {error.what}",
+                cure="call it with others, or compile it for these: leave the dims out of dynamic_shapes",
+                location=error.locations,
+            ) from error
+        variant.options = self.options
+        return variant
 
     def _refuse_failed(self, truths: Sequence[torch.Tensor]) -> None:
         """Raise CheckFailed for the first check of the model's that does not hold."""
@@ -288,7 +299,9 @@ class Compiled:
         from fxonnx.runtime.limits import limits
 
         program = self.program
-        return limits(self.graph.inputs, program.symbols.values(), program.assumptions, program.variant)
+        return limits(
+            self.graph.inputs, program.symbols.values(), program.assumptions, program.variant, program.beyond
+        )
 
     def _deliver(
         self, args: tuple[Any, ...], kwargs: Any, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]

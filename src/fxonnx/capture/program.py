@@ -32,7 +32,7 @@ class Sizes(Protocol):
 
 
 class SmallSizes(Protocol):
-    """Knows which program sizes of 0 and 1 need."""
+    """Knows which program sizes of 0 and 1 need, and those that the captured one does not hold for."""
 
     @property
     def held(self) -> list[str]:
@@ -40,6 +40,10 @@ class SmallSizes(Protocol):
 
     def __call__(self, sizes: Mapping[str, int]) -> Program | None:
         """The program of their own that these sizes need, or None. Raises CallMismatch where there is none."""
+
+    def beyond(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Program | str:
+        """The program for sizes that the captured one does not hold for, as it decides by the dims that are concerned;
+        or why there is none."""
 
     def without_empty(self, dims: Collection[Dim]) -> SmallSizes:
         """The same where the program does not run with one of these dims at 0: such sizes need another one."""
@@ -189,6 +193,17 @@ class Program:
         model cannot be captured for them.
         """
         return None if self.zero_one is None else self.zero_one(sizes)
+
+    def admits(self, sizes: Mapping[str, int]) -> bool:
+        """Whether sizes, by name of the dim, are among those that it was captured for."""
+        given = [(info, sizes[info.name]) for info in self.symbols.values() if info.name in sizes]
+        ranges = all(info.minimum <= size and (info.maximum is None or size <= info.maximum) for info, size in given)
+        return ranges and all(each.holds(sizes) for each in self.assumptions if each.symbols <= sizes.keys())
+
+    def beyond(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Program | str:
+        """The program for sizes, by name of the dim, that this one does not hold for, as its Python code decides by the
+        dims that are `concerned`: a way of its own, captured when it is first taken. Or why there is none."""
+        return "it was captured once" if self.zero_one is None else self.zero_one.beyond(sizes, concerned)
 
     def without_empty(self, dims: Collection[Dim]) -> Program:
         """The same, which does not run where one of these dims is 0: those sizes have a program of their own."""

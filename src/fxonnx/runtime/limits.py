@@ -3,7 +3,7 @@ sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,23 +34,48 @@ class Range:
         return f"{self.minimum} <= {self.name} <= {self.maximum}" if self.minimum else f"{self.name} <= {self.maximum}"
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A limit that the sizes of a call are outside of: those that it is about, by name, what it wants, and where."""
+
+    sizes: Mapping[str, int]
+    wanted: str
+    location: Any
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of the dims that decide."""
+        return self.sizes.keys()
+
+    def error(self, reason: str) -> errors.CallMismatch:
+        """The error for a call, and why there is no program for it."""
+        return errors.CallMismatch(
+            f"the model does not hold for {', '.join(f'{name} = {size}' for name, size in self.sizes.items())}",
+            cause=f"it was captured for {self.wanted}, and for this size it cannot be: {reason}",
+            cure="call it with sizes in that range, or compile it for these",
+            location=self.location,
+        )
+
+
 @dataclass(slots=True)
 class Limits:
     """Ranges of single sizes, and comparisons of sizes that came out one way while the model was captured.
 
     `sources` tells where each named size is read: the index of an input and its axis. `variant` is asked about sizes
     of 0 and 1: it knows the program of their own that they need, or None; it raises CallMismatch where there is none.
+    `beyond` knows the program for sizes outside, by the names of those that decide, or says why there is none.
     """
 
     sources: Mapping[str, tuple[int, int]]
     ranges: tuple[Range, ...]
     assumptions: tuple[Any, ...]
     variant: Callable[[Mapping[str, int]], Any]
+    beyond: Callable[[Mapping[str, int], Collection[str]], Any]
     seen: dict[tuple[torch.Size, ...], Any] = field(default_factory=dict)
 
     def check(self, tensors: Sequence[torch.Tensor]) -> Any:
-        """The program of their own that the call's sizes need, or None. Raises CallMismatch where they are outside of
-        what was captured."""
+        """The program of their own that the call's sizes need, or None. Raises CallMismatch where the model is captured
+        for them in no way."""
         if not self.sources:
             return None
         shapes = tuple([tensor.shape for tensor in tensors])
@@ -58,8 +83,11 @@ class Limits:
             return self.seen[shapes]
         sizes = {name: shapes[index][axis] for name, (index, axis) in self.sources.items() if axis < len(shapes[index])}
         variant = self._variant(sizes)
-        if variant is None:
-            self._check(sizes)
+        broken = self._broken(sizes) if variant is None else None
+        if broken is not None:
+            variant = self.beyond(sizes, broken.names)
+            if isinstance(variant, str):
+                raise broken.error(variant)
         if len(self.seen) < _REMEMBERED:
             self.seen[shapes] = variant
         return variant
@@ -67,24 +95,22 @@ class Limits:
     def _variant(self, sizes: Mapping[str, int]) -> Any:
         return self.variant(sizes) if min(sizes.values(), default=2) < 2 else None
 
-    def _check(self, sizes: Mapping[str, int]) -> None:
-        """Raises CallMismatch where these sizes are outside of what was captured."""
+    def _broken(self, sizes: Mapping[str, int]) -> Broken | None:
+        """The first limit that sizes are outside of."""
         for each in self.assumptions:  # first: they know the place
             if each.symbols <= sizes.keys() and not each.holds(sizes):
-                given = ", ".join(f"{name} = {sizes[name]}" for name in sorted(each.symbols))
-                raise _outside(given, str(each), each.location)
+                return Broken({name: sizes[name] for name in sorted(each.symbols)}, str(each), each.location)
         for each in self.ranges:
             if each.name in sizes and not each.admits(sizes[each.name]):
-                raise _outside(f"{each.name} = {sizes[each.name]}", str(each), None)
+                return Broken({each.name: sizes[each.name]}, str(each), None)
+        return None
 
     def admit(self, sizes: Mapping[str, int]) -> bool:
-        """Whether a call of these sizes, by name, is run."""
+        """Whether a call of these sizes, by name, is run by what was captured first, or has one of 0 or 1."""
         try:
-            if self._variant(sizes) is None:
-                self._check(sizes)
+            return self._variant(sizes) is not None or self._broken(sizes) is None
         except errors.CallMismatch:
             return False
-        return True
 
     def __str__(self) -> str:
         return "; ".join(dict.fromkeys(map(str, (*self.ranges, *self.assumptions))))
@@ -95,6 +121,7 @@ def limits(
     symbols: Iterable[Any],
     assumptions: Iterable[Any],
     variant: Callable[[Mapping[str, int]], Any] = lambda sizes: None,
+    beyond: Callable[[Mapping[str, int], Collection[str]], Any] = lambda sizes, names: "it was captured once",
 ) -> Limits:
     """The limits of a program: `symbols` have a name, a minimum and a maximum (several may share a name, all of them
     count)."""
@@ -109,13 +136,4 @@ def limits(
         for each in dict.fromkeys(ranges)
         if each.name in sources and (each.minimum > 0 or each.maximum is not None)
     )
-    return Limits(sources, bounded, tuple(assumptions), variant)
-
-
-def _outside(given: str, wanted: str, location: Any) -> errors.CallMismatch:
-    return errors.CallMismatch(
-        f"the model does not hold for {given}",
-        cause=f"it was captured for {wanted}: with other sizes its Python code takes another way, or stops",
-        cure="call it with sizes in that range, or compile it for these",
-        location=location,
-    )
+    return Limits(sources, bounded, tuple(assumptions), variant, beyond)

@@ -163,6 +163,16 @@ def test_other_sizes_are_asked_what_they_are_beside_a_size_of_1() -> None:
 
     program = captured(model, "auto", (4, 5))
     assert program.variant({"n": 1, "m": 3}) is None
+    assert [str(each) for each in program.variant({"n": 1, "m": 2}).assumptions] == ["m <= 2"]
+
+
+def test_what_is_refused_beside_a_size_of_1_is_said() -> None:
+    def model(x: Tensor) -> Tensor:
+        if x.shape[0] * x.shape[1] <= 2:
+            raise ValueError("too few")
+        return x * 2
+
+    program = captured(model, "auto", (4, 5))
     with pytest.raises(errors.CallMismatch, match="m > 2") as caught:
         program.variant({"n": 1, "m": 2})
     assert "n = 1, m = 2" in caught.value.what  # not that of 1 alone, with which others run

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import fxonnx
-from fxonnx import errors
 
 FREE: dict[str, tuple[Callable[..., Any], Any, list[tuple[tuple[int, ...], ...]]]] = {
     "image": (lambda x: x.flatten(1) + x.shape[2], {"x": {1: Dim.AUTO, 2: Dim.AUTO}}, [((1, 4, 4),), ((1, 5, 3),)]),
@@ -105,12 +104,9 @@ def test_a_comparison_of_sizes_where_a_bool_is_taken(name: str) -> None:
     model, assumed = TRUTHS[name]
     compiled = fxonnx.compile(model, (torch.rand(5),), dynamic_shapes={"x": {0: "n"}})
     assert [str(each) for each in compiled.program.assumptions] == assumed
-    for size in (5, 9, 15):
+    for size in (5, 9, 15, 3, 2, 24):
         x = torch.rand(size)
         torch.testing.assert_close(compiled(x), model(x))
-    if "n > 3" in assumed:
-        with pytest.raises(errors.CallMismatch):
-            compiled(torch.rand(3))
 
 
 def asked_on_the_other_way(x: Tensor) -> Tensor:
@@ -135,8 +131,6 @@ def a_number_chosen(x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("model", [asked_on_the_other_way, asked_within_a_range, a_number_chosen])
 def test_what_the_other_way_asks_is_kept(model: Callable[..., Any]) -> None:
-    """Both ways leave one graph at the sizes tried; at others, the second leads on to another one."""
+    """Both ways leave one graph at the sizes tried; at others, the second leads on to another one, which calls take."""
     compiled = fxonnx.compile(model, (torch.rand(8, 8),), dynamic_shapes={"x": {0: "n", 1: "m"}})
-    agrees(model, compiled, [((8, 8),), ((4, 8),)])
-    with pytest.raises(errors.CallMismatch):
-        compiled(torch.rand(8, 33))
+    agrees(model, compiled, [((8, 8),), ((4, 8),), ((8, 33),), ((7, 33),), ((8, 7),)])

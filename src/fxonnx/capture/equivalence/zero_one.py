@@ -72,7 +72,22 @@ class Kinds:
         return Kinds(sketches, tuple(x.device for x in leaves), autocast)
 
 
+_MOST_WAYS = 64
 Answer: TypeAlias = "CallMismatch | Program | Sequence[Assumption]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """A program for other sizes, with some fixed; or why the model cannot be captured for them."""
+
+    fixed: Mapping[str, int]
+    program: Program | str
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether it is right for these sizes."""
+        if any(sizes.get(name) != size for name, size in self.fixed.items()):
+            return False
+        return isinstance(self.program, str) or self.program.admits(sizes)
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +110,7 @@ class ZeroOneCheck:
     never_empty: Collection[Dim] = ()
     general: CapturedGraph | None = None
     answers: dict[tuple[tuple[str, int], ...], Answer] = field(default_factory=dict)
+    ways: list[Way] = field(default_factory=list)  # for sizes that the program does not hold for
     lock: Lock = field(default_factory=Lock)  # capturing is no friend of threads
 
     def __call__(self, sizes: Mapping[str, int]) -> Program | None:
@@ -113,8 +129,41 @@ class ZeroOneCheck:
             return answer
         for each in answer:
             if not each.holds(sizes):
-                raise _outside(each, sizes)
+                return self._beyond_small(each, sizes)
         return None
+
+    def _beyond_small(self, broken: Assumption, sizes: Mapping[str, int]) -> Program:
+        found = self.beyond(sizes, broken.symbols)
+        if not isinstance(found, Program):
+            raise _outside(broken, sizes, found)
+        return found
+
+    def beyond(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Program | str:
+        """The program for sizes that the captured one does not hold for, as it decides by the dims that are concerned;
+        or why there is none. There are as many as calls take ways, up to a limit."""
+        with self.lock:
+            known = next((way for way in self.ways if way.holds(sizes)), None)
+            if known is None and len(self.ways) < _MOST_WAYS:
+                known = self._captured_way(sizes, concerned)
+                self.ways.append(known)
+        return f"calls took {_MOST_WAYS} ways before" if known is None else known.program
+
+    def _captured_way(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Way:
+        """A way that these sizes take: with only the small ones fixed if that can be, else those that decide too, else
+        none."""
+        small = {name: size for name, size in sizes.items() if size < 2 and name in self.sizes}
+        decisive = {name: sizes[name] for name in concerned if name in self.sizes}
+        reason = ""
+        for fixed in (small, small | decisive):
+            try:
+                with self._prepared():
+                    way = Way(fixed, self.variant(self._leaves(sizes), fixed))
+            except Error as error:
+                reason = error.what
+                continue
+            if way.holds(sizes):
+                return way
+        return Way(dict(sizes), reason)
 
     @property
     def held(self) -> list[str]:
@@ -185,13 +234,13 @@ def _empties(small: Mapping[str, int], dims: Collection[Dim]) -> bool:
     return any(at_sizes(dim, small) == 0 for dim in dims)
 
 
-def _outside(each: Assumption, sizes: Mapping[str, int]) -> CallMismatch:
+def _outside(each: Assumption, sizes: Mapping[str, int], reason: str) -> CallMismatch:
     """For a size that is too small for these others, or these for it."""
     small = {name: size for name, size in sizes.items() if size < 2}
     concerned = {name: sizes[name] for name in sorted(each.symbols) if name in sizes}
     return CallMismatch(
         f"the model does not hold for {_said(small | concerned)}",
-        cause=f"with {_said(small)} it holds where {each}: else its Python code takes another way, or stops",
+        cause=f"with {_said(small)} it holds where {each}; for these sizes it cannot be captured: {reason}",
         cure="call it with sizes in that range, or compile it for these",
         location=each.location,
     )

@@ -60,7 +60,7 @@ def test_what_a_decomposition_decides_is_kept() -> None:
     compiled = fxonnx.compile(model, (torch.randn(7, 2),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
     for size in (7, 8, 10):
         torch.testing.assert_close(compiled(y := torch.randn(size, 2)), model(y))
-    with pytest.raises(errors.CallMismatch, match="n = 9"):
+    with pytest.raises(errors.CallMismatch, match="the sizes of this call"):
         compiled(torch.randn(9, 2))
     with pytest.raises(errors.FrozenDimension, match="example"):
         fxonnx.compile(model, (torch.randn(9, 2),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
