@@ -19,7 +19,8 @@ CAPTURE = [
 ]
 TRACER = [
     {"torch_private", "locations", "sizes"},
-    {"python", "size_functions", "fake_inputs", "decisions"},
+    {"python", "fake_inputs", "decisions"},
+    {"size_functions"},
     {"functions"},
     {"known", "results"},
     {"record"},

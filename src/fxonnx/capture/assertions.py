@@ -29,6 +29,7 @@ _NO_ANSWER = NotImplemented
 _READS = {torch.Tensor.item: "item", torch.is_nonzero: "is_nonzero", torch.Tensor.is_nonzero: "is_nonzero"}
 _ORDERED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _BETWEEN = (_OURS, str(torch.__file__))  # where a SymBool is asked for its truth
+_LAYERS = str(torch.nn.__file__).removesuffix("__init__.py")  # which check their arguments as users do
 _CHECK_ALL: Any = torch._check_tensor_all_with
 
 
@@ -81,7 +82,7 @@ def asked_to_check() -> tuple[bool, str] | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame = frame.f_back
-    if frame is None or not is_users(frame.f_code.co_filename):
+    if frame is None or not (is_users(frame.f_code.co_filename) or frame.f_code.co_filename.startswith(_LAYERS)):
         return None
     at, instruction = _asked(frame)
     statement, path = _statement(around_instruction(frame.f_code, at))

@@ -156,6 +156,46 @@ def test_models(name: str) -> None:
     check(make().eval(), inputs, sizes)
 
 
+TAKEN = {
+    "list": lambda lengths: lengths.tolist(),
+    "array": lambda lengths: lengths.cpu().numpy(),
+    "numbers": lambda lengths: [int(each) for each in lengths],
+    "tensors": lambda lengths: list(lengths),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_lengths_that_leave_torch(name: str) -> None:
+    """A list of tolist() and an array of NumPy's are the tensor again, however many there are."""
+    is_counted = name in ("numbers", "tensors")
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.GRU(2, 4, batch_first=True)
+
+        def forward(self, x: Tensor, lengths: Tensor) -> Any:
+            packed = pack_padded_sequence(x, TAKEN[name](lengths), batch_first=True, enforce_sorted=False)
+            return pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=12)
+
+    inputs = calls()
+    inputs = [each for each in inputs if len(each[1]) == 3] if is_counted else inputs
+    check(Model().eval(), inputs, {"x": {1: "time"}} if is_counted else SIZES)
+
+
+def test_a_total_length_that_is_too_short() -> None:
+    """torch asks in Python whether the longest sequence fits, and raises: a check."""
+
+    def pad(x: Tensor, lengths: Tensor) -> Any:
+        return pad_packed_sequence(pack_padded_sequence(x, lengths, batch_first=True), total_length=7)
+
+    example, call, *_ = calls(is_sorted=True)
+    compiled = fxonnx.compile(pad, example, dynamic_shapes=SIZES, capture="trace")
+    torch.testing.assert_close(compiled(*call), pad(*call))
+    with pytest.raises(errors.CheckFailed, match="total_length"):
+        compiled(torch.randn(1, 9, 2), torch.tensor([8]))
+
+
 def test_a_list_of_sequences() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:

@@ -105,6 +105,15 @@ def test_a_transformer_asks_no_mask() -> None:
         assert not torch.nn.modules.transformer._detect_is_causal_mask(torch.ones(2, 2), None, 2)
 
 
+def test_a_list_of_a_fake_tensor_is_asked_for() -> None:
+    """If this fails: FakeTensor has no tolist() of its own any more, and `lists_asked` is not needed; or it does more
+    than go through the elements."""
+    own = torch_private.FakeTensor.tolist
+    with torch_private.lists_asked():
+        assert torch_private.FakeTensor.tolist is torch.Tensor.tolist
+    assert torch_private.FakeTensor.tolist is own is not torch.Tensor.tolist
+
+
 def test_wrappers_of_tensors_are_told() -> None:
     """If this fails: find torch's word for subclasses made of other tensors, or refuse every subclass of Tensor."""
     assert not torch_private.is_traceable_wrapper_subclass(torch.nn.Parameter(torch.ones(2)))

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules import module as hooks
 from torch.nn.modules import transformer
 from torch.utils import _python_dispatch as modes
@@ -127,6 +128,7 @@ def _settings() -> list[Setting]:
         _attribute(torch.compiler, "_is_compiling_flag"),
         _attribute(torch.compiler, "_is_exporting_flag"),
         _attribute(transformer, "_detect_is_causal_mask"),
+        _attribute(FakeTensor, "tolist"),
         _attribute(nn.TransformerEncoder, "forward"),
         *_methods(),
         (injected.count, injected.take_back),

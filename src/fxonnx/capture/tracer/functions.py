@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.decisions import NOT_ONE, condition_of
+from fxonnx.capture.tracer.python.vectors import Numbers, listed
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
@@ -127,16 +128,8 @@ class FunctionMode(TorchFunctionMode):
                 cure="print or log it, which is free; do not go on with the text",
                 final=True,
             )
-        if func in _READS:
-            raise self._refuse(
-                f"a tensor's memory is read, by {func.__name__}",
-                cause="while a model is captured tensors have shapes and no contents",
-                cure="compute with torch instead of numpy in forward; what does not depend on the inputs belongs in "
-                "__init__",
-                final=True,
-            )
-        if func is _TENSOR.tolist:
-            return _listed(args[0])
+        if func in _READS or func is _TENSOR.tolist:
+            return self._read(func, args[0])
         checked = answer(func, args, self._check)
         if checked is not NotImplemented:
             return checked
@@ -145,6 +138,24 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         value = self._known(condition)
         return self._decide(condition) if value is None else bool(value)
+
+    def _read(self, func: Any, tensor: torch.Tensor) -> Any:
+        """What a read of memory gives: a list or a vector of numbers, which are asked for one by one."""
+
+        def refuse() -> CaptureRefused:
+            return self._refuse(
+                f"a tensor's memory is read, by {func.__name__}",
+                cause="while a model is captured tensors have shapes and no contents",
+                cure="compute with torch instead of numpy in forward; what does not depend on the inputs belongs in "
+                "__init__",
+                final=True,
+            )
+
+        if func is _TENSOR.tolist:
+            return listed(tensor, refuse)
+        if func is _TENSOR.numpy and tensor.dim() == 1 and not (tensor.is_floating_point() or tensor.is_complex()):
+            return Numbers(tensor, refuse)
+        raise refuse()
 
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""
@@ -163,8 +174,3 @@ def _answered(func: Any, value: torch.Tensor, args: Any, kwargs: Any) -> Any:
     if isinstance(result, np.ndarray):
         result.flags.writeable = False
     return result
-
-
-def _listed(tensor: torch.Tensor) -> Any:
-    """tolist(), each number asked for: torch would read a weight's memory, which no call tells of."""
-    return tensor.item() if not tensor.dim() else [_listed(each) for each in tensor.unbind()]

@@ -50,6 +50,7 @@ from fxonnx.capture.tracer.torch_private import (
     OneThread,
     as_exporting,
     enable_python_dispatcher,
+    lists_asked,
     unasked_masks,
 )
 from fxonnx.capture.wrappers import without_wrappers
@@ -188,8 +189,8 @@ class Run:
         """What surrounds a call of the model."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
-            enable_python_dispatcher(), as_exporting(), unasked_masks(), uncompiled(), self.tape.cache.mode,
-            unseeded(self.tape.refuse), Recorder(self.tape),
+            enable_python_dispatcher(), as_exporting(), unasked_masks(), lists_asked(), uncompiled(),
+            self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
             FunctionMode(self.tape.refuse, self.guard_log, self.tape.check, self.tape.known, self.decide),
             EagerDtypes(),
             numbers_of_sizes(self._functions()),

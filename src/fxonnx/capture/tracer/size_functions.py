@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.tracer.python.vectors import Numbers, as_tensor
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.twins import twin
 
@@ -131,9 +132,11 @@ def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torc
 def _made(func: Any, args: Any, kwargs: Any) -> Any:
     """torch.tensor([n, 2]): torch reads the numbers themselves; as tensors of one each they keep their expression."""
     *owner, numbers = args[: 2 if func is torch.Tensor.new_tensor else 1] or [kwargs.get("data")]
-    if not _has_size(numbers):
-        return func(*args, **kwargs)
     options = dict(zip(("dtype", "device"), args[len(owner) + 1 :], strict=False)) | kwargs
+    if isinstance(numbers, Numbers):
+        return as_tensor(numbers, options.get("dtype"), options.get("device"))
+    if not _has_size(numbers) and not _has_tensor(numbers):
+        return func(*args, **kwargs)
     options.pop("data", None)
     options.pop("requires_grad", None)
     if owner and options.get("dtype") is None:
@@ -156,16 +159,20 @@ def stacked(value: Any, options: dict[str, Any]) -> torch.Tensor:
     return torch.full((), value, **options)
 
 
+def _has_tensor(value: Any) -> bool:
+    """Whether a list is one of tensors, which torch would read."""
+    is_list = isinstance(value, (list, tuple))
+    return is_list and any(isinstance(each, torch.Tensor) or _has_tensor(each) for each in value)
+
+
 def _dtype_of(value: Any) -> torch.dtype:
-    """torch.int64, unless there is a float among the numbers."""
-    leaves = [value]
-    while leaves:
-        leaf = leaves.pop()
-        if isinstance(leaf, (list, tuple)):
-            leaves.extend(leaf)
-        elif isinstance(leaf, (float, torch.SymFloat)):
-            return torch.get_default_dtype()
-    return torch.int64
+    """The dtype that all numbers have room in; a tensor among them has its own."""
+    if isinstance(value, (list, tuple)):
+        return reduce(torch.promote_types, map(_dtype_of, value), torch.bool) if value else torch.get_default_dtype()
+    if isinstance(value, torch.Tensor):
+        return value.dtype
+    kinds = {bool: torch.bool, int: torch.int64, torch.SymInt: torch.int64, complex: torch.complex64}
+    return kinds.get(type(value), torch.get_default_dtype())
 
 
 def _gridded(func: Any, args: Any, kwargs: Any) -> Any:

@@ -210,6 +210,18 @@ def unasked_masks() -> Iterator[None]:
         transformer._detect_is_causal_mask = before
 
 
+@contextmanager
+def lists_asked() -> Iterator[None]:
+    """tolist() of fake tensors as that of all tensors, which a function mode is asked for: theirs goes through the
+    elements by itself."""
+    before = FakeTensor.tolist
+    try:
+        FakeTensor.tolist = torch.Tensor.tolist
+        yield
+    finally:
+        FakeTensor.tolist = before
+
+
 __all__ = [
     "CallMode",
     "DataDependentOutputException",
@@ -223,6 +235,7 @@ __all__ = [
     "enable_python_dispatcher",
     "in_kernel_invocation_manager",
     "is_traceable_wrapper_subclass",
+    "lists_asked",
     "no_dispatch",
     "no_python_dispatcher",
     "plain_of",

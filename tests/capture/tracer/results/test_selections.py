@@ -139,6 +139,11 @@ OF_LENGTHS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "tensor_split at numbers": lambda x, lengths: torch.tensor_split(x, lengths[:2].tolist()),
     "narrow": lambda x, lengths: x.narrow(0, lengths[0].item(), lengths[2].item()),
     "cut": lambda x, lengths: torch.cat([x[:n] for n in lengths.tolist()]),
+    "put together": lambda x, lengths: torch.cat(x.split(lengths.tolist())[::-1]).view(5, -1) + x.view(5, -1),
+    "read twice": lambda x, lengths: x[: lengths[2].item()] + x[: int(lengths[2])],
+    "array": lambda x, lengths: torch.cat([x[:n] for n in lengths.numpy()]) + lengths.numpy()[0] + len(lengths.numpy()),
+    "array again": lambda x, lengths: x.sum() + torch.as_tensor(lengths.numpy(), dtype=torch.float32),
+    "numbers of tensors": lambda x, lengths: x.sum() + torch.tensor([lengths[0], lengths.max(), 1]),
 }
 
 
@@ -146,6 +151,18 @@ OF_LENGTHS: dict[str, Callable[[Tensor, Tensor], Any]] = {
 def test_lengths(name: str, tmp_path: Path) -> None:
     calls = [(torch.arange(10.0), torch.tensor(each)) for each in LENGTHS.values()]
     same(OF_LENGTHS[name], calls, tmp_path)
+
+
+def read_and_written(x: Tensor, lengths: Tensor) -> Tensor:
+    before = lengths[1].item()
+    lengths = lengths.clone()
+    first = lengths[0].item()
+    lengths[0] = 1
+    return x.sum() + torch.arange(first).sum() + 10 * torch.arange(lengths[0].item()).sum() + before
+
+
+def test_a_number_that_is_written_over_is_another(tmp_path: Path) -> None:
+    same(read_and_written, [(torch.arange(10.0), torch.tensor(each)) for each in LENGTHS.values()], tmp_path)
 
 
 def set_by_length(x: Tensor, lengths: Tensor) -> Tensor:

@@ -105,6 +105,56 @@ def test_a_mixture_of_experts():
     assert all(np.shares_memory(each.array(), model.down.detach().numpy()) for each in weights.values())
 
 
+class Loop(nn.Module):
+    """A Python loop over the experts, each of which takes its own tokens."""
+
+    def __init__(self, take):
+        super().__init__()
+        self.router, self.take = nn.Linear(8, 3), take
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(8, 16), nn.SiLU(), nn.Linear(16, 8)) for _ in range(3))
+
+    def forward(self, x):
+        tokens = x.flatten(0, -2)
+        weights, chosen = self.router(tokens).softmax(-1).topk(2, -1)
+        return self.take(self.experts, tokens, weights, chosen).view_as(x)
+
+
+def by_places(experts, tokens, weights, chosen):
+    out, mask = torch.zeros_like(tokens), F.one_hot(chosen, len(experts)).permute(2, 1, 0)
+    for expert, layer in enumerate(experts):
+        place, token = torch.where(mask[expert])
+        out.index_add_(0, token, layer(tokens[token]) * weights[token, place, None])
+    return out
+
+
+def by_masks(experts, tokens, weights, chosen):
+    rows = tokens.repeat_interleave(2, 0)
+    out = torch.empty_like(rows)
+    for expert, layer in enumerate(experts):
+        mine = chosen.flatten() == expert
+        out[mine] = layer(rows[mine])
+    return (out.view(*weights.shape, -1) * weights[..., None]).sum(1)
+
+
+def by_counts(experts, tokens, weights, chosen):
+    order = chosen.flatten().argsort(stable=True)
+    counts = F.one_hot(chosen.flatten(), len(experts)).sum(0)
+    parts = tokens[order // 2].split(counts.tolist())
+    rows = torch.cat([layer(part) for layer, part in zip(experts, parts, strict=True)])
+    out = torch.empty_like(rows)
+    out[order] = rows
+    return (out.view(*weights.shape, -1) * weights[..., None]).sum(1)
+
+
+@pytest.mark.parametrize("take", [by_places, by_masks, by_counts])
+def test_loops_over_experts(take):
+    """One token leaves an expert without work."""
+    x, sizes = torch.randn(2, 5, 8), {"x": {0: "b", 1: "t"}}
+    compiled = fxonnx.compile(model := Loop(take).eval(), (x,), dynamic_shapes=sizes, capture="trace")
+    for call in (x, torch.randn(3, 4, 8), torch.randn(1, 1, 8)):
+        torch.testing.assert_close(compiled(call), model(call))
+
+
 def test_the_fallback_of_transformers():
     """Its experts are one custom op on the CPU, of which rows without an expert come out as zeros."""
     pytest.importorskip("transformers.integrations.moe")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class Selections:
     _counts: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a mask -> it, and how many it selects
     _made: list[Any] = field(default_factory=list)  # what `metas` has lives as long as this
     _slices: dict[Shape, Shape] = field(default_factory=dict)  # size, start, end, step -> how many, and the first
+    _sums: dict[Dim, Dim] = field(default_factory=dict)  # of the sizes that an axis was cut into -> its own
     _numbers: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a vector, place -> it, and what is there
     _elements: dict[int, tuple[Any, Any, int]] = field(default_factory=dict)  # id -> it, its vector, place
 
@@ -297,12 +298,23 @@ class Selections:
         for each in sizes:
             _check(each >= 0)
         _check(reduce(lambda a, b: a + b, sizes) == x.shape[dim])
+        self._sums[sum(self._simplified(sizes))] = dim_of(x.shape[dim])
         pieces, shape, strides, offset = [], list(x.shape), x.stride(), x.storage_offset()
-        for length in self._sym_ints([self.guard_log.data.simplified(dim_of(each)) for each in sizes]):
+        for length in self._sym_ints(self._simplified(sizes)):
             shape[dim] = length
             pieces.append(view(x, shape, strides, offset))
             offset = offset + length * strides[dim]
         return pieces
+
+
+    def cat(self, tensors: Sequence[Any], dim: int = 0, *, op: Any) -> Any:
+        """Tensors along an axis: all pieces of one together are as long as it."""
+        result = self.lookup(op, (tensors, dim), {})
+        shape = tuple(self._sums.get(size, size) for size in _shape(result)) if self._sums else _shape(result)
+        return result if shape == _shape(result) else self._tensor(shape, result.dtype, result)
+
+    def _simplified(self, sizes: Sequence[Any]) -> list[Dim]:
+        return [self.guard_log.data.simplified(dim_of(each)) for each in sizes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +369,8 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.narrow.default": Selections.narrow,
     "aten.select.int": Selections.select,
     "aten.split_with_sizes.default": Selections.split,
+    "aten.cat.default": partial(Selections.cat, op=torch.ops.aten.cat.default),
+    "aten.concat.default": partial(Selections.cat, op=torch.ops.aten.concat.default),
     "torchvision.nms.default": Selections.nms,
 }
 """op -> its kernel"""
