@@ -13,6 +13,7 @@ from torch.export.graph_signature import ConstantArgument, ExportGraphSignature,
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxonnx.capture.call.inputs import Signature
+from fxonnx.capture.export.branch_checks import hoist_checks
 from fxonnx.capture.export.checks import keep_asked
 from fxonnx.capture.export.freeze import Naming
 from fxonnx.capture.export.guards import assertions
@@ -68,6 +69,7 @@ def assemble(
     ports = read_ports(exported, wrapped)
     _share_tied(graph, ports)
     reshaped = reshapes(graph, ports.inputs, locator)
+    hoist_checks(graph, locator)
     mutations = make_functional(graph, locator, keep_checks=True)
     keep_squeezes(graph)
     _add_declared(exported, ports, mutations)
