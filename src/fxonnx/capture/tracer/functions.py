@@ -18,7 +18,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.assertions import Record, answer
-from fxonnx.capture.tracer.decisions import NOT_ONE, condition_of
+from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.vectors import Numbers, listed
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog

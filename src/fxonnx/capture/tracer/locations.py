@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from fxonnx.capture.assertions import said_by
 from fxonnx.capture.call.inputs import Flat
-from fxonnx.capture.locate import _LIBRARIES, _TORCH_MODULES, WRAPPER, is_users, strip
+from fxonnx.capture.locate import _LIBRARIES, _OURS, _TORCH_MODULES, WRAPPER, is_users, strip
 from fxonnx.location import Location
 
 _END = Flat.forward.__code__
@@ -72,6 +72,15 @@ class Locations:
         file, line, function = (found[0].co_filename, found[1], found[0].co_name) if found else ("", 0, "")
         code = linecache.getline(file, line).strip() if file else ""
         return Location(strip(module, WRAPPER), kind.rpartition(".")[2] if module else "", file, line, function, code)
+
+
+def asking_frames() -> Iterator[FrameType]:
+    """The frames of the model's call, from the innermost outwards, without those of capturing."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _END:
+        if not frame.f_code.co_filename.startswith(_OURS):
+            yield frame
+        frame = frame.f_back
 
 
 def said() -> str:

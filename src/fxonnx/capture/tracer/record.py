@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -19,7 +19,7 @@ from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.state.arrays import is_borrowed
-from fxonnx.capture.tracer.decisions import decided
+from fxonnx.capture.tracer.decisions.script import decided
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.known.forms import KNOWN_FORMS
 from fxonnx.capture.tracer.known.values import KnownValues, asks_for_values
@@ -296,11 +296,17 @@ class Tape:
         node = self.graph.call_function(ASSERTION, (self.operand(self.read(condition)), text))
         node.meta = {**self.place(), "val": None}
 
-    def mark(self, condition: Any, number: int) -> fx.Node:
-        """Record that Python goes on by the truth of a tensor, or of what is asked of sizes and numbers."""
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor stands on the tape."""
+        return id(tensor) in self._nodes
+
+    def mark(self, condition: Any, number: int, live: Iterable[torch.Tensor]) -> fx.Node:
+        """Record that Python goes on by the truth of a tensor, or of what is asked of sizes and numbers, and which
+        tensors it holds then."""
         is_tensor = isinstance(condition, torch.Tensor)
         asked = self.operand(self.read(condition)) if is_tensor else self.truth(condition)
-        node = self.graph.call_function(decided, (asked, number))
+        held = list(map(self.operand, live))
+        node = self.graph.call_function(decided, (asked, number, held))
         node.meta = {**self.place(), "val": None}
         return node
 

@@ -18,7 +18,7 @@ from fxonnx.capture.call.inputs import Flat
 from fxonnx.capture.call.tree import Tree
 from fxonnx.capture.equivalence.value_numbers import Number, NumberedGraph, ValueNumbers
 from fxonnx.capture.locate import Locator
-from fxonnx.capture.tracer.decisions import is_mark
+from fxonnx.capture.tracer.decisions.script import is_mark
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.location import Location

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -33,10 +33,11 @@ from fxonnx.capture.state.arrays import lies_in, refuse_borrowed
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.state.scripted import script_attributes
 from fxonnx.capture.surroundings import ONE_AT_A_TIME, EagerDtypes, no_fast_path, quiet, unadvised, uncompiled
-from fxonnx.capture.tracer.decisions import Decisions
+from fxonnx.capture.tracer.decisions.frames import Unknown, state_of
+from fxonnx.capture.tracer.decisions.script import Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
-from fxonnx.capture.tracer.locations import Locations
+from fxonnx.capture.tracer.locations import Locations, asking_frames
 from fxonnx.capture.tracer.python.installed import numbers_of_sizes
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.replay import Replay
@@ -98,12 +99,20 @@ class Run:
         What this one has noted of sizes the other goes on with: both are one capture. Symbols of data have other names
         than those that are `taken`, as soon as the ways part.
         """
-        log, refuse, made = self.guard_log, self.tape.refuse, self.decisions.made
+        decision = self.decisions.made[number]
+        script = (*self.decisions.answers[:number], not decision.answer)
+        return self._another(script, self.data.in_another_way(decision.symbols, taken))
+
+    def once_more(self) -> Run:
+        """A run that goes as this one."""
+        return self._another(self.decisions.script, self.data.in_another_way(0, frozenset()))
+
+    def _another(self, script: tuple[bool, ...], data: DataSymbols) -> Run:
+        log, refuse = self.guard_log, self.tape.refuse
         log.locate = refuse.locate = locations = Locations(self.example.flat)
-        log.begin_way(self.data.in_another_way(made[number].symbols, taken))
+        log.begin_way(data)
         entries = {} if self.data else self.tape.cache.entries  # what a way learns of data holds there only
         cache = FakeCache(self.tape.cache.mode, log, entries)
-        script = (*self.decisions.answers[:number], not made[number].answer)
         run = _prepared(self.example, self.symbols, cache, refuse, locations, script)
         run.earlier = self.earlier
         run.tape.values.written = self.tape.values.written
@@ -144,7 +153,21 @@ class Run:
     def decide(self, condition: Any) -> bool:
         """The way that the run goes where Python asks for the truth of a tensor, or of a comparison of what comes from
         data."""
-        return self.decisions.answer(lambda number: self.tape.mark(condition, number), len(self.data.names))
+        state, live = self._state()
+        mark = partial(self.tape.mark, condition, live=live)
+        return self.decisions.answer(mark, len(self.data.names), state)
+
+    def _state(self) -> tuple[Any, list[torch.Tensor]]:
+        """The state that Python is in, and the tensors that it holds; None and none where that cannot be told."""
+        self.changes.look()
+        if self.changes.others:
+            return None, []
+        try:
+            key, live = state_of(asking_frames(), self.tape.knows)
+        except Unknown:
+            return None, []
+        changed = [(name, after) for name, _, after, _ in self.changes.tensors if self.tape.knows(after)]
+        return (key, tuple(name for name, _ in changed)), [*live, *(after for _, after in changed)]
 
     def parting(self, *, after_another_way: bool) -> Location | None:
         """Where the model, called twice with inputs of its own each time, does something else at the second call; None

@@ -212,6 +212,60 @@ class Clamped(nn.Module):
         return x
 
 
+def remembered(x: Tensor) -> Tensor:
+    if x.sum() > 0:
+        flag, y = True, x + 1
+    else:
+        flag, y = False, x - 1
+    if x[0].sum() > 0:
+        return y * 2
+    return y * 3 if flag else y * 5
+
+
+def counted(x: Tensor) -> Tensor:
+    count, y = 0, x
+    for number in range(4):
+        if x[0, 0] > number:
+            count, y = count + 1, y + 1
+    return y * count
+
+
+def of_a_generator(x: Tensor) -> Tensor:
+    return sum((part * 2 if part.sum() > 0 else part for part in x.unbind(1)), torch.zeros(x.shape[0]))
+
+
+class MendedLayer(nn.Module):
+    """A layer that looks at what it has computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.dropout = nn.Linear(4, 4), nn.Linear(4, 4), nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        residual = x
+        x = self.dropout(self.one(x)) + residual
+        if x.sum() > 0:
+            scale = 0.5
+            x = self.other(x) * scale
+        return (torch.relu(x) + residual,)
+
+
+class Mended(nn.Module):
+    """Many of those, one after the other, and all that they return."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(MendedLayer() for _ in range(count))
+
+    def forward(self, x: Tensor) -> Any:
+        states: tuple[Tensor, ...] = ()
+        for layer in self.layers:
+            x = layer(x)[0]
+            states = (*states, x)
+        return {"x": x, "states": states}
+
+
 # ── by sizes and numbers of data ────────────────────────────────────────
 
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture.tracer.paths import walk
+from fxonnx.capture.tracer.run import Run
 from fxonnx.ir.graph import Graph
 
 ONES = torch.ones(3, 4)
@@ -28,6 +30,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.only_said, deciding.greatest, deciding.in_order, deciding.equal, deciding.close, deciding.contained,
     deciding.in_a_list, deciding.numbers, deciding.truths, deciding.other_views, deciding.checked_in_one_way,
     deciding.drawn, deciding.nothing_left, deciding.selected_after, deciding.selected_otherwise,
+    deciding.remembered, deciding.counted, deciding.of_a_generator,
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
 ]  # fmt: skip
 MODULES = [deciding.States, deciding.Experts, deciding.LazyCache, deciding.Clamped]
@@ -87,6 +90,22 @@ def test_decisions_that_follow_each_other_are_no_tree() -> None:
     assert operators(compiled.graph)["If"] == 4
 
 
+def test_what_comes_in_a_known_state_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = 0
+
+    def record(run: Run) -> Any:
+        nonlocal runs
+        runs += 1
+        return recorded(run)
+
+    recorded = walk._record
+    monkeypatch.setattr(walk, "_record", record)
+    model = deciding.Mended(8).eval()
+    compiled = fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace")
+    assert runs == 9 and operators(compiled.graph)["If"] == 8
+    compare(model, compiled)
+
+
 def test_a_way_that_raises_is_a_check() -> None:
     compiled = fxonnx.compile(deciding.raising, (ONES,))
     torch.testing.assert_close(compiled(ONES), deciding.raising(ONES))
@@ -115,9 +134,8 @@ def other_keys(x: Tensor) -> Any:
 
 
 def too_many(x: Tensor) -> Tensor:
-    for number in range(12):
-        x = x + number if x[0, 0] > number and x.sum() > 0 else x * number
-    return x
+    trail = [bool(x[0, 0] > number) for number in range(8)]
+    return x * sum(trail)
 
 
 REFUSED: dict[Callable[[Tensor], Any], tuple[str, str]] = {

@@ -8,6 +8,11 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from fxonnx.capture.graph.views import argument
+
+_DRAWS_NOTHING = {"train": False, "training": False, "dropout_p": 0.0}
+"""arguments of ops that draw, and the value with which they do not"""
+
 
 class Copy:
     """A graph that grows out of others; `root` holds the bodies of its higher-order ops."""
@@ -75,7 +80,17 @@ def needed_for(values: Iterable[Any], known: Callable[[fx.Node], bool]) -> set[f
 def is_drawn(node: fx.Node) -> bool:
     """Whether a call draws random numbers, by itself or in a body."""
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-        return True
+        given = {each.name: argument(node, each.name) for each in node.target._schema.arguments}
+        return not any(name in given and given[name] == nothing for name, nothing in _DRAWS_NOTHING.items())
     bodies = (each for each in node.all_input_nodes if each.op == "get_attr")
     modules = (getattr(each.graph.owning_module, str(each.target)) for each in bodies)
     return any(is_drawn(each) for module in modules for each in module.graph.nodes)
+
+
+def drop_idle(graph: fx.Graph, results: Iterable[Any]) -> None:
+    """Take out the calls whose value nobody reads."""
+    kept = {each for each in results if isinstance(each, fx.Node)}
+    for node in reversed(list(graph.nodes)):
+        is_call = node.op in ("call_function", "get_attr")
+        if is_call and not node.users and node not in kept and node.meta.get("val", node) is not None:
+            graph.erase_node(node)

@@ -28,7 +28,8 @@ from fxonnx.capture.equivalence.value_numbers import ValueNumbers
 from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.graph.views import Emit
 from fxonnx.capture.program import Weight
-from fxonnx.capture.tracer.paths.copying import Copy, inputs_of, needed_for
+from fxonnx.capture.tracer.decisions.script import is_mark
+from fxonnx.capture.tracer.paths.copying import Copy, drop_idle, inputs_of, needed_for
 from fxonnx.capture.tracer.paths.pairs import Pair, Pairs, Side
 from fxonnx.capture.tracer.paths.results import ResultPairs, refuse_unlike
 from fxonnx.capture.tracer.paths.sizes import DataSizes
@@ -71,14 +72,14 @@ class _Join:
         writes = {place: self._value(pair) for place, pair in written.items()}
         for one, other, like in checks:
             self.copy.call(like, (self._value((one, other)), *like.args[1:]), {})
-        _drop_idle(self.copy.graph, {each for each in (*results, *writes.values()) if isinstance(each, fx.Node)})
+        drop_idle(self.copy.graph, (*results, *writes.values()))
         inputs = tuple(self.values[self.sides[0].number(node)] for node in self.yes.inputs)
         return Way(self.copy.graph, inputs, self.weights, found.returned, results, writes)
 
     def _join(self, roots: list[Pair]) -> None:
         """The joined values of these pairs."""
         mark = self.yes.mark(self.number)
-        self._copy_common(mark)
+        self._copy_common()
         suffix, differing = self._classify(roots)
         self._branch(mark, differing)
         for pair in suffix:
@@ -104,8 +105,8 @@ class _Join:
 
     # ── the graph ────────────────────────────────────────
 
-    def _copy_common(self, mark: fx.Node) -> None:
-        """Placeholders, and the values that both ways compute."""
+    def _copy_common(self) -> None:
+        """Placeholders, and the values that both ways compute; with the marks of decisions up to this one."""
         for side in self.sides:
             for node in side.way.graph.find_nodes(op="placeholder"):
                 number = side.number(node)
@@ -115,7 +116,7 @@ class _Join:
                     self.weights.setdefault(self.values[number], side.way.weights[node])
         one = self.sides[0]
         for node, number in one.common.items():
-            is_left = number in self.values or node is mark or is_check(node)
+            is_left = number in self.values or is_check(node) or (is_mark(node) and node.args[1] > self.number)
             if not is_left and all(each in one.common for each in inputs_of(node)):
                 self.values[number] = self.copy.node(node, lambda each: self.values[one.common[each]])
 
@@ -274,12 +275,3 @@ def _is_number(pair: Pair) -> bool:
     if isinstance(one, fx.Node) or isinstance(other, fx.Node):
         return one is True or other is True
     return type(one) is type(other) and isinstance(one, (bool, int, float))
-
-
-def _drop_idle(graph: fx.Graph, results: set[fx.Node]) -> None:
-    """Take out the calls whose value nobody reads."""
-    for node in reversed(list(graph.nodes)):
-        is_call = node.op in ("call_function", "get_attr")
-        if is_call and not node.users and node not in results and node.meta.get("val", node) is not None:
-            graph.erase_node(node)
-

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers, constant_number
 from fxonnx.capture.graph.checks import is_check
-from fxonnx.capture.tracer.decisions import is_mark
+from fxonnx.capture.tracer.decisions.script import is_mark
 from fxonnx.capture.tracer.paths.copying import inputs_of, is_drawn
 from fxonnx.capture.tracer.paths.sizes import Agreement, DataSizes
 from fxonnx.capture.tracer.paths.way import Way

@@ -1,4 +1,8 @@
-"""The walk through all ways of a model: the tree of its decisions, depth first, one run for each way."""
+"""The walk through all ways of a model: the tree of its decisions, depth first, one run for each way.
+
+A run that comes to a state in which Python was before, whatever was decided until then, does what is known already: its
+further decisions are not asked again. Layers that each mend their result cost one way each, not 2^n.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx
@@ -16,10 +20,12 @@ from fxonnx.capture.failures import ModelStopped, innermost, translate
 from fxonnx.capture.graph.checks import ASSERTION
 from fxonnx.capture.graph.views import Emit, aten, storage
 from fxonnx.capture.locate import is_users
-from fxonnx.capture.tracer.decisions import Decision
+from fxonnx.capture.tracer.decisions.script import Decision, is_mark
+from fxonnx.capture.tracer.paths.copying import drop_idle
 from fxonnx.capture.tracer.paths.join import join
 from fxonnx.capture.tracer.paths.sizes import DataSizes
-from fxonnx.capture.tracer.paths.way import Raised, Way, places_of, way_of
+from fxonnx.capture.tracer.paths.transplant import is_same_way, transplanted
+from fxonnx.capture.tracer.paths.way import Raised, Way, copied, places_of, way_of
 from fxonnx.capture.tracer.run import Run, functional
 from fxonnx.capture.tracer.sizes.data import DataSymbols
 from fxonnx.errors import DataDependentControlFlow, ModelRaised
@@ -27,17 +33,31 @@ from fxonnx.errors import DataDependentControlFlow, ModelRaised
 MOST_WAYS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fork:
-    """Both ways of a decision."""
+    """Both ways of a decision of a run."""
 
+    run: Run
     number: int
-    decision: Decision
     yes: Tree
     no: Tree
 
+    @property
+    def decision(self) -> Decision:
+        """The decision."""
+        return self.run.decisions.made[self.number]
 
-Tree: TypeAlias = "Fork | Run | Raised"
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alike:
+    """A run that is in a state of another from the decision with this number on: what comes then is as at the fork."""
+
+    run: Run
+    number: int
+    fork: Fork
+
+
+Tree: TypeAlias = "Fork | Alike | Run | Raised"
 
 
 def carry_out(run: Run) -> None:
@@ -46,11 +66,19 @@ def carry_out(run: Run) -> None:
     walk = _Walk(run)
     tree = walk.explore(run)
     if not run.decisions.made:
-        if isinstance(tree, Raised):
-            raise ModelStopped from tree.error
         run.finish(run.reads())
         return
-    walk.finish(tree)
+    try:
+        walk.finish(tree)
+    except _NotAlike:
+        again = run.once_more()
+        walk = _Walk(again, is_short=False)
+        walk.finish(walk.explore(again))
+        vars(run).update(vars(again))
+
+
+class _NotAlike(Exception):
+    """A run in a known state did something else than the one before it: Python held more than could be seen."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,29 +86,46 @@ class _Walk:
     """All ways of one capture. `first` is the run that gets their graph."""
 
     first: Run
-    count: int = 0
+    is_short: bool = True  # whether what comes in a known state is asked once
+    runs: list[Run] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)  # names of symbols that come from data
     data: list[DataSymbols] = field(default_factory=list)
+    forks: dict[Any, Fork] = field(default_factory=dict)  # state -> what comes then
+    reads: set[int] = field(default_factory=set)
+    ways: dict[Run, Way] = field(default_factory=dict)
+    joined: dict[Fork, Way | Raised] = field(default_factory=dict)
+
+    # ── runs ────────────────────────────────────────
 
     def explore(self, run: Run) -> Tree:
-        """Record a run, and for each of its own decisions the ways with the other answer, the last decision first."""
-        given = len(run.decisions.script)
+        """Record a run, and for each of its own decisions the ways with the other answer, the last decision first; up
+        to one in a state that is known."""
+        raised = self._record(run)
+        first, made = len(run.decisions.script), run.decisions.made
+        known = (number for number in range(first, len(made)) if made[number].state in self.forks)
+        alike = next(known, None)
+        if alike is None:
+            return self._fork(run, run if raised is None else raised, first, len(made))
+        return self._fork(run, Alike(run, alike, self.forks[made[alike].state]), first, alike)
+
+    def _fork(self, run: Run, tree: Tree, first: int, end: int) -> Tree:
+        """The tree of a run's decisions from one number to another, before what comes then."""
+        made = run.decisions.made
+        for number in range(end - 1, first - 1, -1):
+            other = self.explore(run.other_way(number, frozenset(self.taken)))
+            tree = Fork(run, number, *((tree, other) if made[number].answer else (other, tree)))
+            if made[number].state is not None and self.is_short:
+                self.forks.setdefault(made[number].state, tree)
+        return tree
+
+    def _record(self, run: Run) -> Raised | None:
         raised = _record(run)
         self.taken |= run.data.hints.keys()
         self.data.append(run.data)
+        if raised is None:
+            self.runs.append(run)
         made = run.decisions.made
-        self._count(made)
-        tree: Tree = run if raised is None else raised
-        for number in range(len(made) - 1, given - 1, -1):
-            decision = made[number]
-            other = self.explore(run.other_way(number, frozenset(self.taken)))
-            yes, no = (tree, other) if decision.answer else (other, tree)
-            tree = Fork(number, decision, yes, no)
-        return tree
-
-    def _count(self, made: list[Decision]) -> None:
-        self.count += 1
-        if self.count > MOST_WAYS:
+        if len(self.data) > MOST_WAYS:
             places = list(dict.fromkeys(each.location for each in made))
             with self._final():
                 raise DataDependentControlFlow(
@@ -89,6 +134,7 @@ class _Walk:
                     cure="choose with torch.where(condition, a, b), which is no decision; loop with torch's while_loop",
                     location=places,
                 )
+        return raised
 
     @contextmanager
     def _final(self) -> Iterator[None]:
@@ -99,42 +145,67 @@ class _Walk:
             self.first.tape.refuse.final = True
             raise
 
+    # ── their graphs ────────────────────────────────────────
+
     def finish(self, tree: Tree) -> None:
         """Join all ways, and give the first run their graph."""
-        runs = list(_runs(tree))
-        reads = set[int]().union(*(run.reads() for run in runs))
-        for run in runs:
-            run.finish(reads)
-        _check_known(runs)
+        self.reads = set().union(*(run.reads() for run in self.runs))
         for data in self.data[1:]:
             self.first.data.join(data)
         self.first.guard_log.begin_way(self.first.data)
-        sizes = DataSizes(self.first.tape.cache)
         with self._final():
-            way = self._joined(tree, sizes)
+            way = self._way(tree, DataSizes(self.first.tape.cache))
         if isinstance(way, Raised):
             raise ModelStopped from way.error
+        _check_known(self.first, self.runs)
         _give(way, self.first)
-        self.first.ways = tuple(run.decisions.answers for run in runs)
-        self.first.changes.others = list(dict.fromkeys(name for run in runs for name in run.changes.others))
+        self.first.ways = tuple(run.decisions.answers for run in self.runs)
+        changed = (name for run in self.runs for name in run.changes.others)
+        self.first.changes.others = list(dict.fromkeys(changed))
 
-    def _joined(self, tree: Tree, sizes: DataSizes) -> Way | Raised:
+    def _way(self, tree: Tree, sizes: DataSizes) -> Way | Raised:
+        """The joined ways of a tree."""
         if isinstance(tree, Raised):
             return tree
         if isinstance(tree, Run):
-            return way_of(tree)
-        yes, no = self._joined(tree.yes, sizes), self._joined(tree.no, sizes)
+            return self._way_of(tree)
+        if isinstance(tree, Alike):
+            return self._alike(tree, sizes)
+        if tree not in self.joined:
+            self.joined[tree] = self._join(tree, sizes)
+        return self.joined[tree]
+
+    def _way_of(self, run: Run) -> Way:
+        if run not in self.ways:
+            run.finish(self.reads)
+            self.ways[run] = way_of(run)
+        return self.ways[run]
+
+    def _join(self, fork: Fork, sizes: DataSizes) -> Way | Raised:
+        yes, no = self._way(fork.yes, sizes), self._way(fork.no, sizes)
         if isinstance(yes, Raised):
-            return no if isinstance(no, Raised) else _checked(no, tree.number, False, yes)
+            return no if isinstance(no, Raised) else _checked(no, fork.number, False, yes)
         if isinstance(no, Raised):
-            return _checked(yes, tree.number, True, no)
-        return join(tree.number, yes, no, sizes, tree.decision.location)
+            return _checked(yes, fork.number, True, no)
+        return join(fork.number, yes, no, sizes, fork.decision.location)
+
+    def _alike(self, tree: Alike, sizes: DataSizes) -> Way | Raised:
+        """What a run does in a state that is known; it is asked itself where that is not the same after all."""
+        after = self._way(tree.fork, sizes)
+        if isinstance(after, Raised) or tree.run not in self.runs or tree.fork.run not in self.runs:
+            raise _NotAlike
+        onto, like, number = self._way_of(tree.run), self._way_of(tree.fork.run), tree.fork.number
+        there = onto.mark(tree.number)
+        same = transplanted(like, like.mark(number), onto, there, sizes)
+        way = transplanted(after, after.mark(number), onto, there, sizes)
+        if same is None or way is None or not is_same_way(same, onto, sizes):
+            raise _NotAlike
+        return way
 
 
-def _check_known(runs: list[Run]) -> None:
+def _check_known(first: Run, runs: list[Run]) -> None:
     """Gather the weights whose values the ways ask for. Raises CaptureRefused where a way writes to one of them."""
     written = {place for run in runs for place in places_of(run, functional(run))}
-    first, *_ = runs
     known = set[int]()
     for run in runs:
         for node, read in list(run.tape.values.reads.items()):
@@ -146,16 +217,11 @@ def _check_known(runs: list[Run]) -> None:
                 first.tape.values.reads[node] = read
 
 
-def _runs(tree: Tree) -> list[Run]:
-    if isinstance(tree, Fork):
-        return [*_runs(tree.yes), *_runs(tree.no)]
-    return [tree] if isinstance(tree, Run) else []
-
-
-def _checked(way: Way, number: int, truth: bool, other: Raised) -> Way:
+def _checked(found: Way, number: int, truth: bool, other: Raised) -> Way:
     """A way that is taken where a decision is `truth`; where it is not, the model raises."""
+    way = copied(found)
     mark = way.mark(number)
-    condition, emit = mark.args[0], Emit(way.graph, mark)
+    condition, emit = mark.args[0], Emit(way.graph, mark.next)
     assert isinstance(condition, fx.Node)
     value = condition.meta["val"]
     is_tensor = isinstance(value, torch.Tensor)
@@ -163,12 +229,15 @@ def _checked(way: Way, number: int, truth: bool, other: Raised) -> Way:
         negation = aten.logical_not.default if is_tensor else torch.sym_not
         condition = emit(negation, (condition,), {}, negation(value))
     emit(ASSERTION if is_tensor else aten._assert_scalar.default, (condition, other.text), {}, None)
-    way.graph.erase_node(mark)
     return way
 
 
 def _give(way: Way, run: Run) -> None:
     """Make a way the run's graph."""
+    for node in list(way.graph.nodes):
+        if is_mark(node):
+            way.graph.erase_node(node)
+    drop_idle(way.graph, (*way.results, *way.written.values()))
     way.graph.output(way.results)
     run.tape.graph, run.tape.weights, run.tape.autocast, run.tape.borrowed = way.graph, way.weights, [], {}
     run.inputs, run.returned, run.states = list(way.inputs), way.returned, []

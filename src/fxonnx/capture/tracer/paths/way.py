@@ -11,7 +11,8 @@ from torch import fx
 from fxonnx.capture.call.inputs import Returned
 from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.program import Weight
-from fxonnx.capture.tracer.decisions import is_mark
+from fxonnx.capture.tracer.decisions.script import is_mark
+from fxonnx.capture.tracer.paths.copying import Copy
 from fxonnx.capture.tracer.run import Run, functional
 from fxonnx.location import Location
 
@@ -76,3 +77,16 @@ def places_of(run: Run, placeholders: Iterable[fx.Node]) -> list[Place]:
     places: dict[fx.Node, Place] = {node: ("input", number) for number, node in enumerate(run.inputs)}
     places |= {node: ("weight", id(weight.tensor)) for node, weight in run.tape.weights.items()}
     return [places[node] for node in placeholders]
+
+
+def copied(way: Way) -> Way:
+    """A way with a graph of its own."""
+    copy, nodes = Copy(), dict[fx.Node, fx.Node]()
+    for node in way.graph.nodes:
+        if node.op != "get_attr":
+            is_given = node.op == "placeholder"
+            nodes[node] = copy.placeholder(node) if is_given else copy.node(node, nodes.__getitem__)
+    weights = {nodes[node]: weight for node, weight in way.weights.items()}
+    results = [nodes.get(each, each) for each in way.results]
+    written = {place: nodes[value] for place, value in way.written.items()}
+    return Way(copy.graph, tuple(map(nodes.__getitem__, way.inputs)), weights, way.returned, results, written)

@@ -1,0 +1,1 @@
+"""Where Python decides by data, and what a run answers."""
