@@ -21,6 +21,7 @@ TRACER = [
     {"torch_private", "locations", "sizes"},
     {"python", "fake_inputs", "decisions"},
     {"size_functions"},
+    {"sized_operators"},
     {"functions"},
     {"known", "results"},
     {"record"},

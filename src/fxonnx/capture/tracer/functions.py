@@ -21,6 +21,7 @@ from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.vectors import Numbers, listed
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
+from fxonnx.capture.tracer.sized_operators import SIZED_OPERATORS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
 from fxonnx.capture.tracer.torch_private import eager
@@ -35,6 +36,7 @@ _VALUES = _MEMORIES | frozenset({
     _TENSOR.__index__, _TENSOR.is_nonzero, torch.is_nonzero, torch._assert,
 })  # fmt: skip
 """What asks for what a tensor holds."""
+_OF_SIZES = SIZE_FUNCTIONS | SIZED_OPERATORS
 _TEXTS = frozenset({torch.Tensor.__repr__, torch.Tensor.__format__})
 Known: TypeAlias = "Callable[[torch.Tensor], torch.Tensor | None]"
 _DATA: Any = torch.Tensor.data
@@ -103,8 +105,8 @@ class FunctionMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
         a check."""
-        if func in SIZE_FUNCTIONS:
-            return SIZE_FUNCTIONS[func](func, args, kwargs or {})
+        if func in _OF_SIZES:
+            return _OF_SIZES[func](func, args, kwargs or {})
         if func is torch.Tensor.contiguous:
             return self._laid_out(func, args, kwargs or {})
         if func == _DATA.__get__:

@@ -1,0 +1,264 @@
+"""torch functions with arguments that its schemas call plain numbers, and that models compute of sizes: windows, pools,
+`one_hot`, `unfold`. Where a size is among those they are said by functions that take sizes."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
+from fxonnx.capture.tracer.sizes.nodes import dim_of
+from fxonnx.ir.dims import modulo
+
+_NN: Any = torch._C._nn  # the functions of torch.nn.functional that are written in C++
+
+
+def _is_size(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_size, value))
+    return isinstance(value, (torch.SymInt, torch.SymFloat))
+
+
+def _where_sizes(body: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
+    """The body, which has the function's own parameters, where a size is among the arguments that it says it takes;
+    it returns NotImplemented for what it does not say."""
+    signature = inspect.signature(body)
+    sized = [name for name, each in signature.parameters.items() if "Size" in str(each.annotation)]
+
+    def either(func: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError:
+            return func(*args, **kwargs)
+        has_size = any(_is_size(given.arguments.get(name)) for name in sized)
+        result = body(*given.args, **given.kwargs) if has_size else NotImplemented
+        return func(*args, **kwargs) if result is NotImplemented else result
+
+    return either
+
+
+Size = Any  # an int or a torch.SymInt
+Sizes = Any  # one for each axis, or one for all
+
+# ── windows ────────────────────────────────────────
+
+
+def _phases(length: Any, periodic: bool, options: dict[str, Any]) -> torch.Tensor:
+    """k / (N - 1) for k from 0 on, or k / N."""
+    count = length if periodic else torch.sym_max(length - 1, 1)
+    return torch.arange(length, **{"dtype": torch.get_default_dtype(), **options}) / count
+
+
+def _alone(window: torch.Tensor, length: Any) -> torch.Tensor:
+    """A window of one is 1."""
+    is_one = torch.sym_max(2 - length, 0)
+    return window * (1 - is_one) + is_one
+
+
+def _cosines(length: Any, periodic: bool, factors: Sequence[float], options: dict[str, Any]) -> torch.Tensor:
+    """A sum of cosines with alternating signs."""
+    phases = _phases(length, periodic, _made(options))
+    terms = (factor * torch.cos(phases * (2 * math.pi * order)) for order, factor in enumerate(factors) if order)
+    window = torch.full_like(phases, factors[0])
+    for order, term in enumerate(terms):
+        window = window + term if order % 2 else window - term
+    return _alone(window, length)
+
+
+def _made(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in ("dtype", "device") and value is not None}
+
+
+def _hann(window_length: Size, periodic: bool = True, **options: Any) -> torch.Tensor:
+    return _cosines(window_length, periodic, (0.5, 0.5), options)
+
+
+def _hamming(
+    window_length: Size, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, **options: Any
+) -> torch.Tensor:
+    return _cosines(window_length, periodic, (alpha, beta), options)
+
+
+def _blackman(window_length: Size, periodic: bool = True, **options: Any) -> torch.Tensor:
+    return _cosines(window_length, periodic, (0.42, 0.5, 0.08), options)
+
+
+def _bartlett(window_length: Size, periodic: bool = True, **options: Any) -> torch.Tensor:
+    return _alone(1 - (2 * _phases(window_length, periodic, _made(options)) - 1).abs(), window_length)
+
+
+# ── pools ────────────────────────────────────────
+
+
+def _each(value: Any, count: int) -> list[Any]:
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return values * count if len(values) == 1 else values
+
+
+def _pool(rank: int, func: Any, reduce: str, x: torch.Tensor, kernel: Any, stride: Any, padding: Any, rest: Any) -> Any:
+    """A pool whose windows are as long as an axis, or stand side by side: these are reductions."""
+    kernels, paddings = _each(kernel, rank), _each(padding, rank)
+    strides = kernels if stride is None or stride == [] else _each(stride, rank)
+    for at in range(rank):
+        axis = at - rank
+        if not _is_size(kernels[at]) and not _is_size(strides[at]):
+            continue
+        windows = _windows(x, axis, kernels[at], strides[at])
+        if windows is None or paddings[at] != 0:
+            return NotImplemented
+        x = getattr(windows, reduce)(axis)
+        kernels[at] = strides[at] = 1
+    return func(x, kernels, strides, paddings, **rest)
+
+
+def _windows(x: torch.Tensor, axis: int, kernel: Any, stride: Any) -> torch.Tensor | None:
+    """An axis as windows and what is in them, which is last of the two: None where windows overlap or leave gaps."""
+    size = x.shape[axis]
+    if dim_of(kernel) == dim_of(size):
+        return x.unsqueeze(axis - 1)
+    if dim_of(kernel) != dim_of(stride):
+        return None
+    count = size // kernel
+    return x.narrow(axis, 0, count * kernel).unflatten(axis, (count, kernel))
+
+
+def _max_pool(rank: int, func: Any) -> Callable[..., Any]:
+    def pool(
+        input: torch.Tensor, kernel_size: Sizes, stride: Sizes = None, padding: Any = 0, dilation: Any = 1,
+        ceil_mode: bool = False, return_indices: bool = False,
+    ) -> Any:  # fmt: skip
+        if ceil_mode or return_indices or set(_each(dilation, rank)) != {1}:
+            return NotImplemented
+        return _pool(rank, func, "amax", input, kernel_size, stride, padding, {})
+
+    return pool
+
+
+def _avg_pool(rank: int, func: Any) -> Callable[..., Any]:
+    def pool(
+        input: torch.Tensor, kernel_size: Sizes, stride: Sizes = None, padding: Any = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: Any = None,
+    ) -> Any:  # fmt: skip
+        if ceil_mode or divisor_override is not None:
+            return NotImplemented
+        rest = {"count_include_pad": count_include_pad}
+        return _pool(rank, func, "mean", input, kernel_size, stride, padding, rest)
+
+    return pool
+
+
+def _adaptive(rank: int) -> Callable[..., Any]:
+    def pool(input: torch.Tensor, output_size: Sizes) -> Any:
+        for at, size in enumerate(_each(output_size, rank)):
+            input = input if size is None else _means(input, at - rank, size)
+        return input
+
+    return pool
+
+
+def _means(x: torch.Tensor, axis: int, count: Any) -> torch.Tensor:
+    """The means of `count` windows of an axis: window i begins at ⌊i * n / count⌋ and ends at ⌈(i + 1) * n / count⌉."""
+    size = x.shape[axis]
+    if dim_of(size) == dim_of(count):
+        return x
+    index = torch.arange(count, device=x.device)
+    starts, ends = index * size // count, ((index + 1) * size + count - 1) // count
+    before = F.pad(x.movedim(axis, -1).cumsum(-1), (1, 0))
+    sums = before.index_select(-1, ends) - before.index_select(-1, starts)
+    return (sums / (ends - starts).to(x.dtype)).movedim(-1, axis)
+
+
+# ── others ────────────────────────────────────────
+
+
+def _interpolate(
+    input: torch.Tensor, size: Any = None, scale_factor: Sizes = None, mode: str = "nearest",
+    align_corners: Any = None, recompute_scale_factor: Any = None, antialias: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """To a size, where the factors lead to that without rest, or are computed of it."""
+    scaled = [
+        torch.sym_float(each) * factor
+        for each, factor in zip(input.shape[2:], _each(scale_factor, input.dim() - 2), strict=True)
+    ]
+    if not recompute_scale_factor and not all(map(_is_whole, scaled)):
+        return NotImplemented
+    sizes = [math.floor(each) for each in scaled]
+    return F.interpolate(input, sizes, None, mode, align_corners, None, antialias)
+
+
+def _is_whole(number: Any) -> bool:
+    if isinstance(number, float):
+        return number.is_integer()
+    return number.node.quotient is not None and modulo(*number.node.quotient) == 0
+
+
+def _one_hot(input: torch.Tensor, num_classes: Size = -1) -> torch.Tensor:
+    return (input.unsqueeze(-1) == torch.arange(num_classes, device=input.device)).to(torch.int64)
+
+
+def _unfold(self: torch.Tensor, dimension: int, size: Size, step: Size) -> torch.Tensor:
+    """Windows of `size` elements, each `step` after the one before, as a new last axis."""
+    axis = dimension % self.dim()
+    count = (self.shape[axis] - size) // step + 1
+    places = torch.arange(count, device=self.device)[:, None] * step + torch.arange(size, device=self.device)
+    return self.index_select(axis, places.flatten()).unflatten(axis, (count, size)).movedim(axis + 1, -1)
+
+
+def _triangle(keep: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def indices(row: Size, col: Size, offset: Size = 0, **options: Any) -> torch.Tensor:
+        return keep(torch.ones(row, col, device=options.get("device")), offset).nonzero().t()
+
+    return indices
+
+
+def _logspace(start: Any, end: Any, steps: Size, base: float = 10.0, **options: Any) -> torch.Tensor:
+    return torch.pow(base, SIZE_FUNCTIONS[torch.linspace](torch.linspace, (start, end, steps), options))
+
+
+def _istft(
+    input: torch.Tensor, n_fft: int, hop_length: Any = None, win_length: Any = None, window: Any = None,
+    center: bool = True, normalized: bool = False, onesided: Any = None, length: Size = None,
+    return_complex: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """All of the signal, cut to a length."""
+    whole = torch.istft(
+        input, n_fft, hop_length, win_length, window, False, normalized, onesided, None, return_complex
+    )
+    start = n_fft // 2 if center else 0
+    signal = whole[..., start : start + length]
+    return F.pad(signal, (0, length - signal.shape[-1]))
+
+
+SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
+    torch.hann_window: _where_sizes(_hann),
+    torch.hamming_window: _where_sizes(_hamming),
+    torch.blackman_window: _where_sizes(_blackman),
+    torch.bartlett_window: _where_sizes(_bartlett),
+    torch.max_pool1d: _where_sizes(_max_pool(1, torch.max_pool1d)),
+    torch.max_pool2d: _where_sizes(_max_pool(2, torch.max_pool2d)),
+    torch.max_pool3d: _where_sizes(_max_pool(3, torch.max_pool3d)),
+    torch.avg_pool1d: _where_sizes(_avg_pool(1, torch.avg_pool1d)),
+    _NN.avg_pool2d: _where_sizes(_avg_pool(2, _NN.avg_pool2d)),
+    _NN.avg_pool3d: _where_sizes(_avg_pool(3, _NN.avg_pool3d)),
+    F.max_pool1d: _where_sizes(_max_pool(1, torch.max_pool1d)),
+    F.max_pool2d: _where_sizes(_max_pool(2, torch.max_pool2d)),
+    F.max_pool3d: _where_sizes(_max_pool(3, torch.max_pool3d)),
+    F.adaptive_avg_pool2d: _where_sizes(_adaptive(2)),
+    F.adaptive_avg_pool3d: _where_sizes(_adaptive(3)),
+    F.interpolate: _where_sizes(_interpolate),
+    torch.adaptive_avg_pool1d: _where_sizes(_adaptive(1)),
+    _NN.adaptive_avg_pool2d: _where_sizes(_adaptive(2)),
+    _NN.adaptive_avg_pool3d: _where_sizes(_adaptive(3)),
+    _NN.one_hot: _where_sizes(_one_hot),
+    torch.Tensor.unfold: _where_sizes(_unfold),
+    torch.triu_indices: _where_sizes(_triangle(torch.triu)),
+    torch.tril_indices: _where_sizes(_triangle(torch.tril)),
+    torch.logspace: _where_sizes(_logspace),
+    torch.istft: _where_sizes(_istft),
+}
+"""function -> (function, args, kwargs) -> its result"""

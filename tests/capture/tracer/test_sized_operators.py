@@ -1,0 +1,48 @@
+"""Functions whose schemas call plain numbers what models compute of sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import fxonnx
+
+
+def image(x: Tensor) -> Tensor:
+    return torch.stack([x, x * 2, x - 1], 1)[..., None].repeat(1, 1, 1, 3)
+
+
+OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "hann": lambda x: x * torch.hann_window(x.shape[1]) + torch.hann_window(x.shape[1], periodic=False),
+    "hamming": lambda x: x * torch.hamming_window(x.shape[1]) + torch.hamming_window(x.shape[1], False, 0.5, 0.3),
+    "blackman": lambda x: x * torch.blackman_window(x.shape[1], dtype=torch.float64),
+    "bartlett": lambda x: x * torch.bartlett_window(x.shape[1]),
+    "one_hot": lambda x: F.one_hot((x * 3).long(), x.shape[1] + 3),
+    "max pool of an axis": lambda x: F.max_pool1d(x[:, None], x.shape[1])[:, 0],
+    "max pool of an image": lambda x: F.max_pool2d(image(x), kernel_size=image(x).size()[2:]),
+    "average of an axis": lambda x: F.avg_pool2d(image(x), (x.shape[1], 2)),
+    "average of halves": lambda x: F.avg_pool1d(x[:, None], x.shape[1] // 2),
+    "adaptive": lambda x: F.adaptive_avg_pool2d(image(x), (x.shape[1] // 2, 2)),
+    "adaptive to its size": lambda x: F.adaptive_avg_pool1d(x[:, None], x.shape[1]),
+    "unfold": lambda x: x.unfold(1, x.shape[1] // 2, 2),
+    "triangle": lambda x: x[:, torch.triu_indices(x.shape[1], x.shape[1], 1)[0]],
+    "logspace": lambda x: x * torch.logspace(0, 1, x.shape[1]),
+    "istft": lambda x: torch.istft(
+        torch.stft(F.pad(x, (0, 20)), 8, 2, 8, torch.ones(8), return_complex=True), 8, 2, 8, torch.ones(8),
+        length=x.shape[1] + 20,
+    ),
+    "interpolate": lambda x: F.interpolate(x[:, None], scale_factor=2 * x.shape[1] / x.shape[1], mode="linear"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_sizes_for_plain_numbers(name: str) -> None:
+    model = OPERATORS[name]
+    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes={"x": {0: "b", 1: "n"}}, capture="trace")
+    for shape in ((2, 8), (3, 13), (1, 6)):
+        x = torch.rand(shape)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
