@@ -34,6 +34,18 @@ class Net(nn.Module):
 X = torch.randn(2, 4)
 
 
+def test_a_stage_or_node_that_is_not_there_and_numbers_of_another_kind() -> None:
+    compiled = fxonnx.compile(torch.relu, (torch.ones(2, 3),))
+    for asked in (lambda: compiled.show(99), lambda: compiled.show("none"), lambda: compiled.diff(0, -99),
+                  lambda: compiled.where("none")):  # fmt: skip
+        with pytest.raises(errors.InvalidOption):
+            asked()
+    with pytest.raises(errors.CallMismatch, match="is complex"):
+        compiled(torch.ones(2, 3, dtype=torch.complex64))
+    with pytest.raises(errors.CallMismatch, match="is real"):
+        fxonnx.compile(torch.abs, (torch.ones(2, dtype=torch.complex64),))(torch.ones(2))
+
+
 def test_eval_by_default_and_mode_restored() -> None:
     net = Net().train()
     net.drop.eval()

@@ -147,12 +147,12 @@ class Compiled:
 
     def show(self, stage: str | int = -1) -> str:
         """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
-        one by default."""
-        found = self.stages[stage] if isinstance(stage, int) else self._stage(stage)
+        one by default. Raises InvalidOption for one that is not there."""
+        found = self._stage(stage)
         return print_graph(found.graph, stage=found.name)
 
     def diff(self, before: str | int, after: str | int) -> str:
-        """What changed between two stages, as a unified diff of their print-outs."""
+        """What changed between two stages, as a unified diff of their print-outs. Raises InvalidOption."""
         old, new = self.show(before).splitlines(), self.show(after).splitlines()
         return "\n".join(difflib.unified_diff(old, new, str(before), str(after), lineterm="", n=1))
 
@@ -182,11 +182,16 @@ class Compiled:
         return [f"    {line}" for line in ("since the tracer says:", *reason.splitlines())] if reason else []
 
     def where(self, node_name: str) -> Location:
-        """The place in the model that a node of the file comes from. KeyError names a node that is not there."""
+        """The place in the model that a node of the file comes from. Raises InvalidOption for a node that is not
+        there."""
         for node, name in self.emitted.names.nodes.items():
             if name == node_name:
                 return node.location
-        raise KeyError(node_name)
+        raise errors.InvalidOption(
+            f"no node of the file is called {node_name!r}",
+            cause="a runtime or a viewer may have nodes of its own",
+            cure="take a name that compiled.model_proto().graph has",
+        )
 
     def dump(self, directory: Path) -> None:
         """Write the print-out of every stage into a directory: `00-lower.ir`, `01-…`. Raises CannotWrite."""
@@ -196,12 +201,19 @@ class Compiled:
                 name = f"{index:02}-{stage.name.replace('+', '-')}.ir"
                 (directory / name).write_text(print_graph(stage.graph, stage=stage.name), encoding="utf-8")
 
-    def _stage(self, name: str) -> Stage:
+    def _stage(self, asked: str | int) -> Stage:
+        count = len(self.stages)
+        if isinstance(asked, int) and -count <= asked < count:
+            return self.stages[asked]
         for stage in reversed(self.stages):
-            if name in (stage.name, stage.phase):
+            if asked in (stage.name, stage.phase):
                 return stage
         names = dict.fromkeys(name for stage in self.stages for name in (stage.phase, stage.name))
-        raise KeyError(f"no stage {name!r}; there are {', '.join(names)}")
+        raise errors.InvalidOption(
+            f"there is no stage {asked!r}",
+            cause=f"there are {', '.join(names)}",
+            cure=f"take one of those, or an index from {-count} to {count - 1}",
+        )
 
     # ── running ──
 
@@ -286,12 +298,19 @@ class Compiled:
         """The tensors of a call, all plain and dense: the session reads their memory. Raises CallMismatch."""
         signature = self.program.signature
         leaves = signature.flatten(args, kwargs)
-        for leaf in leaves:
+        for name, leaf, is_complex in zip(signature.names, leaves, self._are_complex, strict=True):
             is_plain = type(leaf) is torch.Tensor and leaf.layout is torch.strided
             if not is_plain or leaf.is_nested or leaf.is_quantized:
                 check_call(signature.names, leaves)
+            if leaf.is_complex() is not is_complex:
+                raise _of_another_kind(name, leaf)
         check_memory(signature.names, leaves, [each.input for each in self.program.writebacks])
         return leaves
+
+    @cached_property
+    def _are_complex(self) -> tuple[bool, ...]:
+        """Which inputs are complex; in the file those are real, with a last axis of 2."""
+        return tuple(each.node.meta["val"].is_complex() for each in self.program.inputs)
 
     @cached_property
     def limits(self) -> Limits:
@@ -355,3 +374,12 @@ class Compiled:
         check_options(seed=seed)
         self.versions.check()
         return verify_on(self, args, kwargs) if args or kwargs else verify(self, seed)
+
+
+def _of_another_kind(name: str, leaf: torch.Tensor) -> errors.CallMismatch:
+    given, wanted = ("complex", "real") if leaf.is_complex() else ("real", "complex")
+    return errors.CallMismatch(
+        f"input {name} is {given} ({leaf.dtype}), compiled for {wanted} numbers",
+        cause="the model was compiled for the dtypes of the example",
+        cure=f"pass {wanted} numbers, or compile the model for an example of {given} ones",
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from types import FunctionType
+from typing import Any
 
 import pytest
 import torch
@@ -453,3 +454,28 @@ def test_random_program(seed: int) -> None:
         return tensors
 
     check(program, torch.arange(12.0).reshape(3, 4))
+
+
+DIAGONALS = [((3, 4), False), ((5, 2), False), ((7, 3), True), ((3, 3, 3), False), ((2, 2, 2, 2), True), ((1, 4), True)]
+
+
+@pytest.mark.parametrize("strategy", ["trace", "export"])
+@pytest.mark.parametrize(("shape", "wrap"), DIAGONALS)
+def test_diagonals_are_filled(shape: tuple[int, ...], wrap: bool, strategy: str) -> None:
+    def model(x: Tensor) -> Any:
+        y = x * 1
+        return y[1:2].sum(), y.fill_diagonal_(3.0, wrap), y
+
+    x = torch.randn(shape)
+    for found, expected in zip(run(capture(model, (x,), strategy=strategy), (x,))[0], model(x), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_diagonal_of_any_size_is_filled() -> None:
+    def model(x: Tensor) -> Tensor:
+        return (x * 1).fill_diagonal_(3.0)
+
+    program = capture(model, (torch.randn(3, 4),), dynamic_shapes=[{0: "n", 1: "m"}], strategy="trace")
+    for shape in ((3, 4), (6, 2), (4, 4), (2, 5)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(run(program, (x,))[0], model(x))

@@ -6,7 +6,7 @@ partner, or a simpler one, are in a table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from fxonnx.capture.graph.views import Emit, storage
+from fxonnx.capture.graph.views import Emit, argument, storage
 
 aten = torch.ops.aten
 DETACH_IN_PLACE = aten.detach_.default  # writes nothing
@@ -122,7 +122,29 @@ def _zero(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
     return emit(aten.zeros_like.default, (old,), {}, old.meta["val"])
 
 
+def _fill_diagonal(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
+    """A matrix's diagonal; of a cube, and of a tall matrix with `wrap`, every so many elements of the flat tensor."""
+    whole, value = old.meta["val"], node.args[1]
+    if whole.dim() == 2 and not argument(node, "wrap"):
+        part = _empty(whole, [torch.sym_min(*whole.shape)])
+        diagonal = emit(aten.full_like.default, (emit(aten.diagonal.default, (old,), {}, part), value), {}, part)
+        return emit(aten.diagonal_scatter.default, (old, diagonal), {}, whole)
+    step, count = sum(torch.empty(whole.shape, device="meta").stride()), whole.numel()
+    flat = emit(aten.reshape.default, (old, [-1]), {}, _empty(whole, [count]))
+    part = _empty(whole, [-(-count // step)])
+    places = emit(aten.slice.Tensor, (flat, 0, 0, count, step), {}, part)
+    filled = emit(aten.full_like.default, (places, value), {}, part)
+    flat = emit(aten.slice_scatter.default, (flat, filled, 0, 0, count, step), {}, flat.meta["val"])
+    return emit(aten.reshape.default, (flat, list(whole.shape)), {}, whole)
+
+
+def _empty(like: Any, shape: Sequence[Any]) -> Any:
+    with like.fake_mode, torch.no_grad():
+        return like.new_empty(shape)
+
+
 SPECIAL: dict[Any, Replace] = {
+    aten.fill_diagonal_.default: _fill_diagonal,
     aten.copy_.default: _copy,
     aten.fill_.Scalar: _fill,
     aten.fill_.Tensor: _fill,

@@ -132,6 +132,11 @@ def _pixel_unshuffle(self: Any, downscale_factor: int) -> Any:
     return self.new_empty(self.shape) if any(isinstance(size, int) and size == 0 for size in self.shape) else None
 
 
+def _fill_diagonal(self: Any, fill_value: Any, wrap: bool = False) -> Any:
+    """A matrix itself; of others torch's kernel checks that all axes are of one size."""
+    return self if self.dim() == 2 and not wrap else None
+
+
 def _has_axis(input: Any, dim: int) -> bool:
     """Whether a tensor has an axis to take a view along, and its elements are what lies in memory."""
     is_plain = input.layout is torch.strided and not input.is_conj() and not input.is_neg()
@@ -200,6 +205,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.narrow.default: _narrow,
     aten.select.int: _select,
     aten.copy_.default: _copy,
+    aten.fill_diagonal_.default: _fill_diagonal,
     aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,
     aten.fake_quantize_per_channel_affine.default: _like_the_first,
     aten.affine_grid_generator.default: _affine_grid,
