@@ -330,12 +330,12 @@ class Compiled:
         program, remaining = self.program, iter(results)
         outputs = [self._output(leaf, remaining) for leaf in program.results]
         with torch.no_grad():
+            for reshape in program.reshapes:
+                reshape(leaves[reshape.input])
             for writeback, result in zip(self.program.writebacks, remaining, strict=False):
                 leaves[writeback.input].copy_(result)
             for state, result in zip(self.program.states, remaining, strict=False):
                 state.tensor.copy_(result)
-            for reshape in program.reshapes:
-                reshape(leaves[reshape.input])
         signature = program.signature
         if program.signature.effects.edits:
             computed = dict(zip(program.results, outputs, strict=True))

@@ -42,6 +42,11 @@ class Op:
         return "".join(text + (arguments[name] if name else "") for text, name, _, _ in parts)
 
 
+def family(name: str, lines: str) -> list[Op]:
+    """The ops of a family, a line each."""
+    return [Op(name, line.strip()) for line in lines.splitlines() if line.strip()]
+
+
 @dataclass(frozen=True)
 class Statement:
     """One line of forward: an op, its arguments as they are written, and the name its value gets."""

@@ -66,6 +66,13 @@ def test_the_caller_sees_the_new_shape(model: Callable[[Tensor], Tensor], dynami
         assert x.stride() == y.stride()
 
 
+def test_the_file_has_what_the_caller_sees() -> None:
+    compiled = fxonnx.compile(written_before_and_after, torch.randn(4, 3))
+    names = [each.name for each in compiled.model_proto().graph.output]
+    sizes = [[dim.dim_value for dim in each.type.tensor_type.shape.dim] for each in compiled.model_proto().graph.output]
+    assert dict(zip(names, sizes, strict=True))["x.after"] == [3, 4, 1]
+
+
 class OfABuffer(nn.Module):
     """The buffer is another one after each call, or as it was."""
 

@@ -29,6 +29,7 @@ from fxonnx.capture.graph.functional_form import (
     run_fake,
     written_arguments,
 )
+from fxonnx.capture.graph.reshapes import reshaping_calls
 from fxonnx.capture.graph.running_statistics import update, updated_statistics
 from fxonnx.capture.graph.views import Emit, NotInvertible, View, geometry, replay, storage, write_back
 from fxonnx.errors import CaptureRefused
@@ -97,6 +98,7 @@ class _Functionalizer:
     def run(self) -> Mutations:
         """Walk the graph and return what it does to its placeholders."""
         nodes = list(self.graph.nodes)
+        reshaped = dict(reshaping_calls(self.graph))
         for node in nodes:
             if node.op == "placeholder":
                 self._own(node)
@@ -104,16 +106,18 @@ class _Functionalizer:
                 self._call(node)
             elif node.op == "output":
                 self._refresh(node)
-        mutations = self._mutations(nodes)
+        mutations = self._mutations(nodes, reshaped)
         for node in reversed(self.dead):
             self.graph.erase_node(node)
         self._drop_idle(nodes, mutations)
         return mutations
 
-    def _mutations(self, nodes: list[fx.Node]) -> Mutations:
+    def _mutations(self, nodes: list[fx.Node], reshaped: dict[fx.Node, fx.Node]) -> Mutations:
+        """What is written to placeholders, in the shape that the last call has left them."""
         placeholders = [node for node in nodes if node.op == "placeholder" and node in self.aliases]
         written = [node for node in placeholders if self.aliases[node].memory.version]
-        return {node: self._read(self.aliases[node], self.graph.output_node()) for node in written}
+        last = {node: self.aliases[reshaped.get(node, node)] for node in written}
+        return {node: self._read(alias, self.graph.output_node()) for node, alias in last.items()}
 
     def _drop_idle(self, nodes: list[fx.Node], mutations: Mutations) -> None:
         """Forget the calls we made that nobody reads, and views that were only written through."""

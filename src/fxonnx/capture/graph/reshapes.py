@@ -39,7 +39,7 @@ def reshapes(
 
     Raises CaptureRefused for those that change another placeholder for good, or whose arguments are computed.
     """
-    found = list(_calls(graph))
+    found = list(reshaping_calls(graph))
     last = dict(found)
     changed = {each for each, node in last.items() if geometry(each.meta["val"]) != geometry(node.meta["val"])}
     calls = [(placeholder, node) for placeholder, node in found if placeholder in changed]
@@ -48,7 +48,7 @@ def reshapes(
     return tuple(Reshape(numbers[each], node.target, (*node.args[1:], *node.kwargs.values())) for each, node in calls)
 
 
-def _calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
+def reshaping_calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
     """(placeholder, call that changes its shape), in the order of the calls. A call that writes in place returns the
     tensor that it is given."""
     itself: dict[Any, fx.Node] = {node: node for node in graph.find_nodes(op="placeholder")}

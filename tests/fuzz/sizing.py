@@ -1,0 +1,117 @@
+"""Ops on sizes, tensors that are made of them, and branches.
+
+The kinds of arguments are those that `ops` explains.
+"""
+
+from tests.fuzz.program import family
+
+CREATION = family("creation", """
+    torch.{f:= zeros ones}({n:size})
+    torch.{f:= zeros ones}({n:size}, {m:size}, dtype={t:dtype})
+    torch.full(({n:size}, 2), {s:= 2 0.5 True})
+    torch.full({x:any}.shape, {n:size})
+    torch.arange({n:size})
+    torch.arange({n:size}, dtype={t:dtype})
+    torch.arange({a:= 0 1 -2}, {n:size}, {s:step})
+    torch.arange({n:size}, -1, -1)
+    torch.linspace(0, 1, {n:size})
+    torch.linspace(2, -1, {n:size})
+    torch.eye({n:size})
+    torch.{f:= tril triu}({x:any>=2}, {k:= 0 1 -1})
+    torch.{f:= zeros_like ones_like}({x:any})
+    torch.full_like({x:number}, {n:size})
+    {x:any}.new_{f:= zeros ones}({n:size}, 2)
+    torch.tensor({n:size})
+    torch.tensor([{n:size}, {m:size}])
+    torch.tensor({s:= 0.5 3 True})
+    torch.tensor([{s:= 1 2}, -1])
+    torch.scalar_tensor({n:size})
+    torch.tril_indices({n:size}, {m:size})
+    torch.empty({n:size}).fill_(1)
+    torch.as_tensor({x:any}.shape)
+    torch.zeros(0).to({t:dtype})
+    torch.empty(0, {n:size})
+    torch.zeros({n:size}, 0, {m:size})
+    torch.zeros(()).to({t:dtype})
+    torch.zeros({n:size} + {m:size})
+    torch.ones({n:size}, {m:size}) * {k:size}
+    torch.full(({n:size},), {m:size}, dtype={t:dtype})
+    torch.arange({n:size})[:, None] + torch.arange({m:size})
+    torch.arange({n:size}, {n} + {m:size})
+    torch.arange({n:size} * {m:size}).reshape({n}, {m})
+    torch.arange(0, {n:size}, 0.5)
+    torch.arange({n:size}) {o:= < <= ==} {m:size}
+    torch.eye({n:size}, {m:size}, dtype={t:dtype})
+    torch.linspace({n:size}, 0, 4)
+    torch.logspace(0, 1, {n:size})
+    torch.tensor([1, -1]).add_(2)
+    torch.tensor({s:= 0.5 3}).mul_({n:size})
+    torch.as_tensor({x:any}.shape).add_(2)
+    torch.tensor([[{n:size}, 0.5], [1, {m:size}]])
+    torch.tensor({x:any}.numel()) / 2
+    torch.empty({n:size}, {m:size}).fill_({s:= 1 0.5})
+    torch.empty_like({x:any}).zero_()
+    {x:any}.new_full(({n:size},), {s:= 1 0})
+    {x:any}.new_tensor([{n:size}, 1])
+    {x:any}.new_empty({n:size}).fill_(1)
+    torch.zeros_like({x:any}, dtype={t:dtype})
+    torch.full_like({x:any}, {s:= 1 0}, dtype={t:dtype})
+    torch.tril(torch.ones({n:size}, {m:size}))
+    torch.hann_window({n:size})
+    torch.diag({x:number==1})
+    torch.diag_embed({x:any>=1}, {o:= 0 1})
+    torch.vander({x:number==1}, 3)
+    torch.triu_indices({n:size}, {n})
+""")
+
+SIZE = family("size", """
+    {n:size} {o:= + - * //  %} {m:size}
+    {n:size} // {k:= 2 3}
+    {n:size} % {k:= 2 3}
+    {o:= min max}({n:size}, {m:size})
+    -{n:size} // 2
+    {n:size} ** 0.5
+    {n:size} / {k:= 2 3 4}
+    {x:any}.numel()
+    abs({n:size} - {k:= 3 5})
+    {x:any}.size({d:dim x})
+    ({n:size} + {k:= 1 2 3}) // {j:= 2 3}
+    {n:size} * {m:size} - {k:= 1 2}
+    max({n:size} - {k:= 1 2}, 0)
+    min({n:size} // 2 + 1, {m:size})
+    int({n:size} / {k:= 2 4})
+    int({n:size} * {k:= 0.5 2.0 1.5})
+    round({n:size} / 2)
+    divmod({n:size}, {k:= 2 3})[{i:= 0 1}]
+    -(-{n:size} // {k:= 2 3})
+    ({n:size} - {n} % {k:= 2 3})
+    len({x:any>=1})
+    {x:any}.dim() + {n:size}
+    {x:any}.shape.numel()
+    {x:any>=1}.stride(0)
+    {n:size} % {m:size} if {m} else 0
+    float({n:size})
+    bool({n:size}) + 1
+""")
+
+BRANCH = family("branch", """
+    {x:any} if {n:size} {o:= > >= == != < <=} {k:= 1 2 3 4} else {y:any}
+    {x:any} if {n:size} % 2 == {k:= 0 1} else {y:any}
+    {x:any} if {n:size} {o:= > == <} {m:size} else {y:any}
+    {x:any} if {y:any}.shape == {z:any}.shape else {y}
+    {n:size} if {m:size} > {k:= 2 1 3} else 1
+    {x:any} if {y:any}.numel() else {x}.clone()
+    sum([{x:number} * i for i in range({k:= 3 2})])
+    {x:any} if {n:size} and {m:size} > {k:= 1 2} else {y:any}
+    {x:any} if {n:size} in ({k:= 1 2 4}, 3) else {y:any}
+    {x:any} if {n:size} * {m:size} > {k:= 4 12} else {y:any}
+    {x:any} if {n:size} // 2 == {m:size} // 2 else {y:any}
+    {x:any} if not {n:size} % {k:= 2 3} else {y:any}
+    {x:any} if 1 < {n:size} <= {k:= 3 5} else {y:any}
+    {x:any} if {x}.is_contiguous() else {x}.contiguous()
+    {x:any} if {x}.dtype is {y:any}.dtype else {x}.to({y}.dtype)
+    {x:any}[0] if {x}.dim() else {x}
+    {x:any} if {y:any}.shape[-1:] == {z:any}.shape[-1:] else {x}[None]
+    {x:any>=1} if {x}.shape[0] > 1 else {x}.expand(2, *{x}.shape[1:])
+    next(({x:any}.unsqueeze(i) for i in range({n:size} % 2)), {x})
+""")
