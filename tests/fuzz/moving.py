@@ -240,7 +240,7 @@ WRITE = family("write", """
     {x:number}.view_as({x}).add_({s:scalar x})
     {x:number>=1}[1:].clone().zero_()
     {x:number}.add_({x})
-    {x:number>=1}.add_({x}[:1])
+    {x:number>=1}.add_({x}[:1].clone())
     {x:any}.logical_not_()
     {x:number}.clamp_(min={s:scalar x}).mul_(2)
     {x:float}.lerp_({y:same x}, 0.5)

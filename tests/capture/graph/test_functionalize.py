@@ -251,6 +251,20 @@ def one_of_several_squeezed_in_place(x):
     return y, places, parts
 
 
+def writes_a_literal_into_the_whole(x):
+    x[...] = 7
+    y = x.sum() * 2
+    y[()] = 3
+    return y
+
+
+def takes_the_shape_of_the_result(x):
+    y = torch.empty(0)
+    torch.add(x, 1, out=y)
+    z = torch.cat([x, y], out=torch.empty(0))
+    return y * 2, z + y.shape[0]
+
+
 def writes_an_input(x):
     x[0] = 5
     x.mul_(2)

@@ -103,3 +103,20 @@ def test_a_buffer_keeps_its_shape(capture: str, size: int) -> None:
 def test_a_computed_shape_is_refused() -> None:
     with pytest.raises(errors.CaptureRefused, match="new tensor"):
         fxonnx.compile(lambda x: x.set_(x.t()) * 2, torch.randn(3, 4))
+
+
+def test_a_literal_is_all_that_an_argument_of_no_axes_holds() -> None:
+    def model(x: Tensor, y: Tensor) -> Tensor:
+        x[()] = 7
+        y[...] = x
+        return x + 1
+
+    compiled = fxonnx.compile(model, (torch.tensor(3.0), torch.tensor(4.0)))
+    compiled.model_proto()
+    x, y = torch.tensor(1.0), torch.tensor(2.0)
+    assert (compiled(x, y), x, y) == (8, 7, 7)
+
+
+def test_out_that_takes_another_shape_is_refused_for_an_argument() -> None:
+    with pytest.raises(errors.CaptureRefused, match="changes the shape"):
+        fxonnx.compile(lambda x, y: torch.add(x, x, out=y) * 1, (torch.randn(3), torch.randn(0)))

@@ -55,13 +55,13 @@ def pass_aliases(graph: fx.Graph, mutations: dict[fx.Node, fx.Node]) -> None:
 
     Only for a graph that writes nothing in place: there a value and its alias are the same.
     """
-    results = {value: place for place, value in mutations.items()}
+    sources: dict[fx.Node, fx.Node] = {}
     for node in list(graph.nodes):
         if node.op == "call_function" and str(node.target) in ALIASES:
+            sources[node] = node.args[0]
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-            if node in results:
-                mutations[results[node]] = node.args[0]
+    mutations.update({place: sources.get(value, value) for place, value in mutations.items()})
 
 
 def _is_mark(node: fx.Node) -> bool:

@@ -64,6 +64,17 @@ def memories_written(nodes: Iterable[fx.Node]) -> frozenset[int]:
 
 
 @cache
+def reshaped(target: Any) -> tuple[tuple[int, str], ...]:
+    """(position, name) of the arguments that the op may give another shape: squeeze_ does, and out= takes that of the
+    result."""
+    if not is_mutable(target):
+        return ()
+    if torch.Tag.inplace_view in target.tags:
+        return written_arguments(target)
+    return tuple(each for each in written_arguments(target) if target._schema.arguments[each[0]].kwarg_only)
+
+
+@cache
 def functional_form(target: Any) -> Form | None:
     """The op that returns what `target` writes, or None where torch has none."""
     written = written_arguments(target)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxonnx.capture.graph.functional_form import is_mutable, written_arguments
+from fxonnx.capture.graph.functional_form import is_mutable, reshaped, written_arguments
 from fxonnx.capture.graph.views import geometry
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
@@ -49,18 +49,19 @@ def reshapes(
 
 
 def reshaping_calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
-    """(placeholder, call that changes its shape), in the order of the calls. A call that writes in place returns the
+    """(placeholder, call that may change its shape), in the order of the calls. A call that writes in place returns the
     tensor that it is given."""
     itself: dict[Any, fx.Node] = {node: node for node in graph.find_nodes(op="placeholder")}
     for node in graph.nodes:
-        if node.op != "call_function" or not is_mutable(node.target) or written_arguments(node.target)[0][0] != 0:
+        if node.op != "call_function" or not is_mutable(node.target):
             continue
-        written = node.args[0]
+        position, name = written_arguments(node.target)[0]
+        written = node.kwargs[name] if name in node.kwargs else node.args[position]
         placeholder = itself.get(written) if isinstance(written, fx.Node) else None
-        if placeholder is None:
+        if placeholder is None or not isinstance(node.meta.get("val"), torch.Tensor):
             continue
         itself[node] = placeholder
-        if torch.Tag.inplace_view in node.target.tags:
+        if reshaped(node.target):
             yield placeholder, node
 
 

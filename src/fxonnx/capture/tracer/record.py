@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.dense import not_dense
 from fxonnx.capture.graph.checks import ASSERTION
+from fxonnx.capture.graph.functional_form import reshaped
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
@@ -104,8 +105,8 @@ class Tape:
             return answer
         if func in KNOWN_FORMS and (result := KNOWN_FORMS[func](self, *args, **kwargs)) is not NotImplemented:
             return result
-        if torch.Tag.inplace_view in getattr(func, "tags", ()):
-            self._keep_layout(args[0])
+        for position, name in reshaped(func):
+            self._keep_layout(kwargs[name] if name in kwargs else args[position])
         result = self._result(func, args, kwargs)
         if func is torch.ops.prim.device.default:
             return result

@@ -166,3 +166,9 @@ def test_an_assertion_about_values_is_left_to_the_model():
         return x + torch._is_any_true(x > 0)
 
     check(model, torch.randn(3))
+
+
+def test_sums_of_int32_go_round():
+    x = torch.tensor([[2**31 - 1, 5, 7], [-(2**31), -1, -2]], dtype=torch.int32)
+    check(lambda x: x.sum(1, dtype=torch.int32), x)
+    check(lambda x: x.prod(1, dtype=torch.int32), x)

@@ -120,3 +120,9 @@ def test_bodies_run_eagerly():
     expected = F.conv1d(torch.from_numpy(x), torch.from_numpy(weight), padding="same").numpy()
     result = eager(conv, x, weight, padding="same", opset=22)
     np.testing.assert_allclose(result, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 5), (0, 5)])
+@pytest.mark.parametrize("padding", [1, "same"])
+def test_no_channels_make_none(shape, padding):
+    check(lambda x: F.conv1d(x, torch.ones(3, 0, 3), torch.ones(3), padding=padding), torch.randn(shape))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fxonnx.capture.graph.functional_form import is_mutable
+from fxonnx.capture.graph.functional_form import is_mutable, reshaped
 from fxonnx.capture.tracer.results.branches import branch_matters, data_matters
 from fxonnx.capture.tracer.results.kernels import META_KERNELS
 from fxonnx.capture.tracer.results.layouts import laid_out
@@ -152,7 +152,7 @@ def _context(func: Any) -> Key:
     """The op, and what its result depends on besides its arguments. Raises Uncacheable."""
     if not isinstance(func, torch._ops.OpOverload) or func.overloadpacket.__name__ in _UNCACHEABLE:
         raise Uncacheable
-    if torch.Tag.inplace_view in func.tags:
+    if reshaped(func):
         raise Uncacheable
     return (
         func,

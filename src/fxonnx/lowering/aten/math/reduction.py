@@ -54,7 +54,11 @@ def sum_(
     operator: str = "ReduceSum",
 ) -> Tensor:  # fmt: skip
     """Σx."""
-    return reduced(op, operator, summable(op, self, dtype), dim, keepdim)
+    x = summable(op, self, dtype)
+    if dtype_of(x) is not dtypes.INT32:
+        return reduced(op, operator, x, dim, keepdim)
+    # the runtime's end at the greatest int32, torch's go on from the least: the low half of an int64 does
+    return cast(op, reduced(op, operator, cast(op, x, dtypes.INT64), dim, keepdim), dtypes.INT32)
 
 
 @lower("aten.mean", opmath=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Expr
+from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, in_batch, number
+from fxonnx.lowering.vocabulary import dtype_of, full, in_batch, number
 
 
 def per_axis(values: int | Sequence[int], count: int) -> list[int]:
@@ -29,9 +30,11 @@ def conv(
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind."""
+    _check_operands(input, weight)
+    if weight.shape[1] == 0:
+        return _of_no_channels(op, input, weight, lambda x, one: conv(op, x, one, None, stride, padding, dilation))
     count = len(weight.shape) - 2
     dilation = per_axis(dilation, count)
-    _check_operands(input, weight)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
     if any(isinstance(pad, Expr) for pad in pads):  # an attribute of Conv, and an input of Pad
         input, pads = op.Pad(input, pads, number(op, 0, input), list(range(-count, 0))), [0] * 2 * count
@@ -53,6 +56,11 @@ def conv_transpose(
 ) -> Tensor:
     """The gradient of a convolution with respect to its input, as a layer."""
     _check_operands(input, weight)
+    if weight.shape[0] == 0:
+        return _of_no_channels(
+            op, input, weight,
+            lambda x, one: conv_transpose(op, x, one, None, stride, padding, output_padding, 1, dilation),
+        )  # fmt: skip
     count = len(weight.shape) - 2
     strides, before, extra = (per_axis(values, count) for values in (stride, padding, output_padding))
     told = {"strides": strides, "dilations": per_axis(dilation, count), "group": groups}
@@ -62,6 +70,15 @@ def conv_transpose(
     return in_batch(
         op, input, len(weight.shape), lambda x: _transposed_further(op, x, weight, bias, before, extra, told)
     )
+
+
+def _of_no_channels(op: Builder, x: Tensor, weight: Tensor, body: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Of no channels torch makes none, however many the weight has for the result; `body` of one channel tells the
+    other sizes."""
+    axis = len(x.shape) - len(weight.shape) + 1
+    dims = [1 if index == axis else dim for index, dim in enumerate(x.shape)]
+    one = full(op, (1, 1, *weight.shape[2:]), 0, dtype_of(weight))
+    return cut(op, body(full(op, dims, 0, dtype_of(x)), one), axis, 0, 0)
 
 
 def _transposed_further(
