@@ -292,6 +292,13 @@ class Tape:
         node = self.graph.call_function(_SCALAR_ASSERTION, (self.truth(condition), text or said()))
         node.meta = {**self.place(), "val": None}
 
+    def take_for(self, condition: Any, truth: bool, text: str) -> None:
+        """Record that the model is right where a condition, of a tensor or of sizes, has this truth."""
+        if isinstance(condition, torch.Tensor):
+            self.check(condition if truth else condition.logical_not(), text)
+        else:
+            self.must_hold(condition if truth else condition.sym_not(), text)
+
     def check(self, condition: torch.Tensor, text: str) -> None:
         """Record that the model raises, with this text, where a condition is false."""
         node = self.graph.call_function(ASSERTION, (self.operand(self.read(condition)), text))

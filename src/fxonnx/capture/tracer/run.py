@@ -34,7 +34,7 @@ from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.state.scripted import script_attributes
 from fxonnx.capture.surroundings import ONE_AT_A_TIME, EagerDtypes, no_fast_path, quiet, unadvised, uncompiled
 from fxonnx.capture.tracer.decisions.frames import Unknown, state_of
-from fxonnx.capture.tracer.decisions.script import Decisions
+from fxonnx.capture.tracer.decisions.script import MOST_TIMES, Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
 from fxonnx.capture.tracer.locations import Locations, asking_frames
@@ -152,7 +152,11 @@ class Run:
 
     def decide(self, condition: Any) -> bool:
         """The way that the run goes where Python asks for the truth of a tensor, or of a comparison of what comes from
-        data."""
+        data. A loop that asks too often is taken to end, which a call is checked for."""
+        end = self.decisions.end_of_loop()
+        if end is not None:
+            self.tape.take_for(condition, end, f"{self.locations().source} asks more than {MOST_TIMES} times")
+            return end
         state, live = self._state()
         mark = partial(self.tape.mark, condition, live=live)
         return self.decisions.answer(mark, len(self.data.names), state)

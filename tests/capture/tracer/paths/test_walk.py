@@ -114,6 +114,18 @@ def test_a_way_that_raises_is_a_check() -> None:
         compiled(-ONES)
 
 
+def test_a_loop_that_goes_on_and_on_fails_at_the_call() -> None:
+    def until_large(x: Tensor) -> Tensor:
+        while x.sum() < 100:
+            x = x + 1
+        return x
+
+    compiled = fxonnx.compile(until_large, (ONES,))
+    torch.testing.assert_close(compiled(ONES * 5), until_large(ONES * 5))
+    with pytest.raises(errors.CheckFailed, match="asks more than 24 times"):
+        compiled(-ONES * 100)
+
+
 # ── what no graph can hold ────────────────────────────────────────
 
 

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from torch import fx
 
+from fxonnx.capture.tracer.locations import asking_frames
 from fxonnx.location import Location
+
+MOST_TIMES = 24
+"""how often a loop may ask before it is taken to end"""
 
 
 def decided(condition: Any, number: int, live: Sequence[Any] = ()) -> None:
@@ -46,6 +51,7 @@ class Decisions:
     script: tuple[bool, ...]
     locate: Callable[[], Location]
     made: list[Decision] = field(default_factory=list)
+    _asked: dict[tuple[FrameType, int], list[bool]] = field(default_factory=dict)  # frame and instruction -> answers
 
     @property
     def answers(self) -> tuple[bool, ...]:
@@ -57,4 +63,16 @@ class Decisions:
         number = len(self.made)
         said = self.script[number] if number < len(self.script) else True
         self.made.append(Decision(mark(number), said, self.locate(), symbols, state))
+        self._asked.setdefault(_asking(), []).append(said)
         return said
+
+    def end_of_loop(self) -> bool | None:
+        """The answer that leaves a loop which has asked the same often enough, always answered alike; else None."""
+        answers = self._asked.get(_asking(), [])
+        return None if len(answers) < MOST_TIMES or len(set(answers)) > 1 else not answers[0]
+
+
+def _asking() -> tuple[FrameType, int]:
+    """The frame of the model that asks, and its instruction."""
+    frame = next(asking_frames())
+    return frame, frame.f_lasti
