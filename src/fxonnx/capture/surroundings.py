@@ -102,6 +102,24 @@ def uncompiled() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_suppression() -> Iterator[None]:
+    """torchvision's batched_nms as it is for few boxes, which shifts those of each class away from the others.
+
+    Of many it suppresses class by class, to the same end, in a loop over as many classes as data has.
+    """
+    boxes: Any = sys.modules.get("torchvision.ops.boxes")
+    before = getattr(boxes, "_batched_nms_vanilla", None)
+    if before is None:
+        yield
+        return
+    try:
+        boxes._batched_nms_vanilla = boxes._batched_nms_coordinate_trick
+        yield
+    finally:
+        boxes._batched_nms_vanilla = before
+
+
 class EagerDtypes(TorchFunctionMode):
     """dtypes as they are in eager, where torch's fake kernels refuse them, or have others: masks and classes of uint8,
     and losses of a half precision input and a single precision target, which stay in half precision."""

@@ -265,3 +265,21 @@ def test_no_fake_tensor_is_left_in_a_cache() -> None:
         capture(model, (x,), strategy="trace")
         assert type(model(x)) is Tensor
     assert table.cache_info().misses == 1, "what was in the cache is of use"
+
+
+def test_sizes_from_data_are_those_of_the_calls_that_tell_them() -> None:
+    """Their names have a counter in them, by which sums of them are ordered."""
+
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = [torch.ones(1)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.rows = [row.to(x.dtype, copy=True) for row in self.rows[:1]]
+            sizes = [x[x > bound].shape[0] for bound in range(7)]
+            return x * sum(sizes) + torch.zeros(sum(2 * size for size in sizes)).sum()
+
+    x = torch.arange(9.0)
+    program = capture(Counts(), (x,), strategy="trace")
+    torch.testing.assert_close(run(program, (x,))[0], Counts()(x))

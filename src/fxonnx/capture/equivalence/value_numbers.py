@@ -23,7 +23,7 @@ from fxonnx.capture.graph.clean import ALIASES
 from fxonnx.capture.graph.functional_form import DETACH_IN_PLACE, memories_written, written_places
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.program import LIFTED, Weight
-from fxonnx.ir.dims import Dim, at_sizes
+from fxonnx.ir.dims import Dim, at_sizes, substitute, symbol, symbols_of
 
 _SLICE, _CONTIGUOUS = torch.ops.aten.slice.Tensor, torch.ops.aten.contiguous.default
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
@@ -116,6 +116,7 @@ class NumberedGraph:
     written: frozenset[int] = frozenset()  # memories that something writes to
     _versions: dict[int, Number] = field(default_factory=dict)  # memory -> what was written to it last
     _drawn: Counter[Any] = field(default_factory=Counter)  # calls of random ops
+    _data: dict[str, Dim] = field(default_factory=dict)  # symbol from data -> one that its call gives a name to
 
     def add(self, nodes: Iterable[fx.Node], name: str = "input") -> None:
         """Number further nodes; the n-th placeholder that is no weight is the same as that of other graphs."""
@@ -191,6 +192,8 @@ class NumberedGraph:
             self._drawn[key] += 1
             key = (*key, self._drawn[key])
         number = self.shared.intern(key)
+        if isinstance(node.meta.get("val"), torch.SymInt):
+            return self._told(self.dim(node.meta["val"]), number)
         places = written_places(node)
         for each in places:
             self._versions[storage(each.meta["val"])] = number
@@ -203,13 +206,28 @@ class NumberedGraph:
         if reads_data or not callable(node.target) or not isinstance(value, _SIZES):
             return None
         if isinstance(value, torch.SymInt):
-            return self.shared.dim(self.dim(value))
+            return self._of_data(self.dim(value))
         if not all(_is_plain(self.numbers[each]) for each in node.all_input_nodes):
             return None
         args = fx.map_arg(node.args, self.numbers.__getitem__)
         with suppress(ZeroDivisionError, ValueError, OverflowError):
             return node.target(*args, **node.kwargs)
         return None
+
+    def _told(self, dim: Any, number: Number) -> Any:
+        """A size that a call tells from data: its symbols are known by the call from here on."""
+        for name in sorted(symbols_of([dim]) - self.shared.symbols - self._data.keys()):
+            self._data[name] = symbol(f"_told{number.position}{'_below' if name.endswith('_below') else ''}")
+        found = self._of_data(dim)
+        return number if found is None else found
+
+    def _of_data(self, dim: Any) -> Dim | None:
+        """A dim in which the symbols that come from data are those of the calls that tell them; None where it has
+        others."""
+        others = symbols_of([dim]) - self.shared.symbols
+        if not others or not others <= self._data.keys():
+            return self.shared.dim(dim)
+        return at_sizes(substitute(dim, self._data), self.shared.fixed)
 
     def _constant(self, node: fx.Node) -> Number | None:
         """The number of a constant that is computed of constants, where sizes are fixed."""

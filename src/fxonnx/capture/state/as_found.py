@@ -115,6 +115,12 @@ def _set_function_modes(wanted: Sequence[Any]) -> None:
         torch._C._push_on_torch_function_stack(mode)
 
 
+def _suppression() -> list[Setting]:
+    """What `surroundings.one_suppression` sets, where torchvision is loaded."""
+    boxes = sys.modules.get("torchvision.ops.boxes")
+    return [_attribute(boxes, "_batched_nms_vanilla")] if hasattr(boxes, "_batched_nms_vanilla") else []
+
+
 def _settings() -> list[Setting]:
     return [
         (_function_modes, _set_function_modes),
@@ -130,6 +136,7 @@ def _settings() -> list[Setting]:
         _attribute(transformer, "_detect_is_causal_mask"),
         _attribute(FakeTensor, "tolist"),
         _attribute(nn.TransformerEncoder, "forward"),
+        *_suppression(),
         *_methods(),
         (injected.count, injected.take_back),
         (_stance, _set_stance),

@@ -32,7 +32,15 @@ from fxonnx.capture.program import Input, Program, State, Weight, Writeback
 from fxonnx.capture.state.arrays import lies_in, refuse_borrowed
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.state.scripted import script_attributes
-from fxonnx.capture.surroundings import ONE_AT_A_TIME, EagerDtypes, no_fast_path, quiet, unadvised, uncompiled
+from fxonnx.capture.surroundings import (
+    ONE_AT_A_TIME,
+    EagerDtypes,
+    no_fast_path,
+    one_suppression,
+    quiet,
+    unadvised,
+    uncompiled,
+)
 from fxonnx.capture.tracer.decisions.frames import Unknown, state_of
 from fxonnx.capture.tracer.decisions.script import MOST_TIMES, Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
@@ -216,8 +224,8 @@ class Run:
         """What surrounds a call of the model."""
         surroundings = (
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
-            enable_python_dispatcher(), as_exporting(), unasked_masks(), lists_asked(), uncompiled(),
-            self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
+            enable_python_dispatcher(), as_exporting(), unasked_masks(), lists_asked(), one_suppression(),
+            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
             FunctionMode(self.tape.refuse, self.guard_log, self.tape.check, self.tape.known, self.decide),
             EagerDtypes(),
             numbers_of_sizes(self._functions()),

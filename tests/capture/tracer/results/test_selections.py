@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,25 @@ def test_nothing_has_no_extremum(extremum: Callable[[Tensor], Any]) -> None:
     torch.testing.assert_close(compiled(HITS["one"]), extremum(HITS["one"][HITS["one"] > 0]))
     with pytest.raises((errors.CheckFailed, errors.RuntimeFailed)):
         compiled(HITS["none"])
+
+
+def test_many_boxes_are_suppressed_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's way for many boxes is a loop over the classes that data has."""
+    boxes = types.ModuleType("torchvision.ops.boxes")
+    boxes._batched_nms_vanilla = lambda x: torch.stack([each * 2 for each in torch.unique(x)])  # type: ignore[attr-defined]
+    boxes._batched_nms_coordinate_trick = lambda x: torch.unique(x) * 2  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision.ops.boxes", boxes)
+    before = boxes._batched_nms_vanilla
+
+    def model(x: Tensor) -> Any:
+        kept = x[x > 0]
+        suppressed = boxes._batched_nms_vanilla if kept.numel() > 4 else boxes._batched_nms_coordinate_trick
+        return suppressed(kept)
+
+    compiled = fxonnx.compile(model, (ROWS,), capture="trace")
+    assert boxes._batched_nms_vanilla is before
+    for x in HITS.values():
+        torch.testing.assert_close(compiled(x), torch.unique(x[x > 0]) * 2)
 
 
 # ── the two captures ────────────────────────────────────────
