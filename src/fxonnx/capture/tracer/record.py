@@ -285,7 +285,7 @@ class Tape:
         if isinstance(part, (FloatNode, IntNode)):
             return self.sizes.real(part)
         log = self.cache.guard_log
-        return self.operand(sym_int(part, log.data.value(part), log))
+        return self.operand(sym_int(part, log.value(part), log))
 
     def must_hold(self, condition: Any, text: str) -> None:
         """Record that an op, or the model, takes what it asks of sizes and numbers from data for true."""

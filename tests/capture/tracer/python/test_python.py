@@ -102,3 +102,17 @@ def test_a_function_of_no_module_sees_them() -> None:
 def test_model_files() -> None:
     names = ("torch.nn", "math", "numpy.linalg", "fxonnx", "timm.models", "__main__", "torch.nn.modules.rnn")
     assert [name for name in names if is_model_file(name)] == list(names[4:])
+
+
+def test_a_check_of_what_no_dim_says_is_one_of_each_call() -> None:
+    def model(x: Tensor) -> Tensor:
+        side = int(math.sqrt(x.shape[0]))
+        if side * side != x.shape[0]:
+            raise ValueError("no square")
+        return x.new_ones(side) + x.sum()
+
+    compiled = fxonnx.compile(model, (torch.rand(16),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+    x = torch.rand(25)
+    torch.testing.assert_close(compiled(x), model(x))
+    with pytest.raises(fxonnx.errors.CheckFailed, match="no square"):
+        compiled(torch.rand(20))

@@ -168,8 +168,7 @@ def loop(x: Tensor) -> Tensor:
 
 FREEZES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "loop": (loop, "for _ in range(x.shape[0]):"),
-    "index": (lambda x: x * operator.index(x.shape[0]), "operator.index"),
-    "list": (lambda x: x + sum([1] * x.shape[0]), "[1] * x.shape[0]"),
+    "table": (lambda x: x * (3, 1, 4, 1, 5)[operator.index(x.shape[0]) % 5], "operator.index"),
     "constant": (lambda x: x + torch.ones(4, 6), "torch.ones(4, 6)"),
     "view": (lambda x: x.view(4, -1), "x.view(4, -1)"),
     "math": (lambda x: x * math.gcd(x.shape[0], 4), "math.gcd"),
@@ -190,7 +189,7 @@ def test_what_freezes_a_dim_says_where(name: str) -> None:
 def test_a_loss_that_the_model_swallows_is_found() -> None:
     def model(x: Tensor) -> Tensor:
         try:
-            return x * operator.index(x.shape[0])
+            return x * (3, 1, 4, 1, 5)[operator.index(x.shape[0]) % 5]
         except Exception:  # noqa: BLE001  that is what is tested
             return x
 
@@ -294,10 +293,9 @@ def holds(program: Program, n: int, m: int) -> bool:
         lambda x: x * 2 if math.floor(x.shape[0] * 0.3) > 5 else x,
         lambda x: x * 2 if round(x.shape[0] / 3) > 5 else x,
         lambda x: x * 2 if x.shape[0] * 0.1 > 1 else x,
-        lambda x: x * (x.shape[0] & 3),
         lambda x: x * (x.shape[0] % 2.5),
     ],
-    ids=["floor", "round", "compare", "bits", "remainder"],
+    ids=["floor", "round", "compare", "remainder"],
 )
 def test_a_number_that_no_dim_says_decides_nothing(model: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(errors.FrozenDimension) as caught:

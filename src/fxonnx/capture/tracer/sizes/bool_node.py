@@ -82,7 +82,7 @@ class BoolNode(Node):
             return bool(known)
         relation, left, right = self.tree
         if known is None and not self.guard_log.op and self.guard_log.is_opaque(left, right):
-            return self.guard_log.as_plain(left - right, bool(self.hint))
+            return self.guard_log.by_float(self, left - right)
         if known is None:
             self.guard_log.add(relation, left, right, bool(self.hint))
         else:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.guards import ROUNDINGS, GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
 from fxonnx.errors import CaptureRefused
@@ -26,9 +26,6 @@ _FLOATS: dict[str, Callable[..., Any]] = {
     "truediv": operator.truediv, "pow": operator.pow, "sqrt": torch.sym_sqrt, "abs": abs, "max": torch.sym_max,
     "min": torch.sym_min,
     **{name: getattr(math, name) for name in ("exp", "log", "log2", "log10", "sin", "cos")},
-}  # fmt: skip
-_ROUNDINGS: dict[str, Callable[..., Any]] = {
-    "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
 }  # fmt: skip
 
 
@@ -125,7 +122,7 @@ class SizeNodes(Algebra[Any]):
     def _rounded(self, name: str) -> Any:
         """A symbol that is a float rounded to a whole number, or the part of that which is above 0, or below."""
         found = self._guard_log.rounded[name]
-        function, dim = _ROUNDINGS[found.rounding], found.dim
+        function, dim = ROUNDINGS[found.rounding], found.dim
         whole = function(found.number.hint)
         if dim not in self._whole:
             self._whole[dim] = self._record(function, self.real(found.number), value=self._sized(dim, whole))

@@ -3,6 +3,7 @@ traced ones only is noted with the line that asked."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from fxonnx.ir.dims import Bounds, Dim, Expr, certain, evaluate, symbol, symbols
 from fxonnx.location import Location
 
 Plain = TypeVar("Plain", bool, int, float)
+ROUNDINGS: dict[str, Callable[[float], int]] = {
+    "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
+}  # fmt: skip
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
 _LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
 
@@ -61,6 +65,12 @@ class Rounded:
     rounding: str
     number: Any
     sign: int
+
+    @property
+    def value(self) -> int:
+        """What the symbol is in the run."""
+        whole = ROUNDINGS[self.rounding](self.number.hint)
+        return max(self.sign * whole, 0) if self.sign else whole
 
 
 class Specialized(Exception):
@@ -288,6 +298,19 @@ class GuardLog:
             yield self.asked
         finally:
             self.asked = before
+
+    def by_float(self, condition: Any, difference: Dim) -> bool:
+        """The answer to a question about a number that no dim says: a check of the model's is one of every call."""
+        checked, truth = asked_to_check(), bool(condition.hint)
+        if checked is None or checked[0] is not truth or self.must_hold is None:
+            return self.as_plain(difference, truth)
+        self.must_hold(condition if truth else condition.sym_not(), checked[1])
+        return truth
+
+    def value(self, dim: Dim) -> int:
+        """A dim's value in the run."""
+        values = {name: each.value for name, each in self.rounded.items()}
+        return evaluate(dim, {**self.data.values, **values})
 
     def check(self, condition: Any, text: str = "") -> bool:
         """Have every call checked for what is asked, which is taken to hold from here on."""
