@@ -272,3 +272,14 @@ def test_substitution_reaches_subgraphs(op, x):
     assert node.reads[1:] == (z.value, z.value)
     assert node.outputs == (result.value,)
     assert replaced.node(op.nodes[0]) is op.nodes[0]
+
+
+def test_sizes_of_sizes_are_made_where_they_are_asked_for():
+    """A size that is known around a branch is read there, and what is made of it is the branch's."""
+    op = Builder()
+    x = op.input(parse_type("f32[n,m]"), "x")
+    op.sizes(x.shape)
+    before, inner = len(op.nodes), op.nested()
+    inner.sizes([x.shape[0] * x.shape[1] + 2])
+    assert len(op.nodes) == before
+    assert [node.op for node in inner.nodes] == ["Mul", "Add"]

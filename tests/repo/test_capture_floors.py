@@ -19,7 +19,8 @@ CAPTURE = [
 ]
 TRACER = [
     {"torch_private", "locations", "sizes"},
-    {"python", "fake_inputs", "decisions"},
+    {"python", "fake_inputs"},
+    {"decisions"},
     {"size_functions"},
     {"sized_operators"},
     {"functions"},

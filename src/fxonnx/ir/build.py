@@ -285,6 +285,11 @@ class _Sizes(Algebra[Tensor]):
         super().__init__(builder.sizes_made)
         self._builder = builder
 
+    def find(self, part: Expr | Atom) -> Tensor | None:
+        """A size that was made, here or around this graph; what is made of it is made here."""
+        found = super().find(part)
+        return None if found is None else self._builder.use(found.value)
+
     def constant(self, value: int) -> Tensor:
         return self._builder.constant(np.array([value], np.int64))
 

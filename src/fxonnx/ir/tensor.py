@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Protocol, Self, TypeVar
 
 from fxonnx import dtypes
@@ -58,6 +59,12 @@ class Tensor(Operators):
 
     def __init__(self, builder: Recorder, value: Value) -> None:
         self.builder, self.value = builder, value
+
+    def within(self, builder: Recorder) -> Self:
+        """The same in a subgraph that a nested builder records: what is known of it is known there too."""
+        same = copy(self)
+        same.builder = builder
+        return same
 
     @property
     def dtype(self) -> DType:

@@ -134,7 +134,7 @@ class Importer:
         module = self.program.subgraphs.get(node) or getattr(node.graph.owning_module, str(node.target))
 
         def region(builder: Builder, *arguments: Any) -> list[Tensor]:
-            given = [type(item)(builder, item.value) if isinstance(item, Tensor) else item for item in arguments]
+            given = [item.within(builder) if isinstance(item, Tensor) else item for item in arguments]
             inner = replace(self, builder=builder, values={})
             inner.values.update(zip(module.graph.find_nodes(op="placeholder"), given, strict=True))
             inner.run(module.graph.nodes)

@@ -219,10 +219,12 @@ def test_a_packed_sequence_as_an_argument() -> None:
             output, last = self.rnn(packed)
             return output, last, pad_packed_sequence(output)
 
-    lengths = [4, 6, 2], [6, 2, 4]
-    x = torch.randn(6, 3, 2)
-    inputs = [(pack_padded_sequence(x, torch.tensor(each), enforce_sorted=False),) for each in lengths]
-    check(Model().eval(), inputs, None)
+    inputs = [
+        (pack_padded_sequence(torch.randn(max(each), len(each), 2), torch.tensor(each), enforce_sorted=False),)
+        for each in LENGTHS
+    ]
+    check(Model().eval(), inputs, {"packed": ({0: "rows"}, {0: "time"}, {0: "batch"}, {0: "batch"})})
+    check(Model().eval(), inputs[:1], None)
 
 
 def test_lengths_that_torch_refuses() -> None:

@@ -113,3 +113,13 @@ def test_what_was_packed_is_known():
     assert "Gather" not in [node.op for node in op.nodes[before:]]
     assert op.nodes[-1].op == "Where"  # what was beyond the ends is not zero
     assert padded.shape == (*x.shape[1::-1], 3)
+
+
+def test_what_was_packed_is_known_in_a_branch():
+    """As torch.cond hands it on."""
+    op = Builder()
+    x, lengths = op.input(parse_type("f32[b,t,3]"), "x"), op.input(parse_type("i64[b]"), "l")
+    data, batch_sizes = (each.within(inner := op.nested()) for each in pack_padded_sequence(op, x, lengths, True))
+    padded, _ = pad_packed_sequence(inner, data, batch_sizes, False, 0.0, x.shape[1])
+    assert padded.builder is inner
+    assert [node.op for node in inner.nodes].count("Gather") == 0

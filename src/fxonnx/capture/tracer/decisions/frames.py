@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxonnx.capture.tracer.python.vectors import Numbers
+
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout)
 _KNOWN_BY_IDENTITY = (type, nn.Module, ModuleType, Enum, torch._ops.OpOverload)
 _SEQUENCES = (list, tuple, deque)
@@ -100,6 +102,8 @@ class _Reading:
             return type(value), repr(value) if isinstance(value, (float, complex)) else value
         if isinstance(value, _KNOWN_BY_IDENTITY):
             return "one", id(value)
+        if isinstance(value, Numbers):
+            return "numbers", self(value.tensor, depth)
         if type(value).__module__.startswith(_OURS):
             return "ours"
         if id(value) in self._met:
@@ -139,7 +143,7 @@ class _Reading:
             return id(tensor)
         self.tensors.append(tensor)
         layout = tensor.layout is torch.strided and [str(each) for each in (*tensor.shape, *tensor.stride())]
-        return tensor.dtype, str(layout), tensor.storage_offset() if layout else None
+        return tensor.dtype, str(layout), str(tensor.storage_offset()) if layout else None
 
 
 def _contents(cell: CellType) -> Any:
