@@ -26,6 +26,7 @@ TRACER = [
     {"functions"},
     {"known", "results"},
     {"record"},
+    {"higher_order"},
     {"retrace", "replay"},
     {"run"},
     {"paths"},

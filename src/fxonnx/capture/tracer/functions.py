@@ -24,7 +24,7 @@ from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sized_operators import SIZED_OPERATORS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
-from fxonnx.capture.tracer.torch_private import eager
+from fxonnx.capture.tracer.torch_private import eager, is_in_functorch
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
@@ -93,18 +93,23 @@ def unseeded(refuse: Refusals) -> Iterator[None]:
 
 class FunctionMode(TorchFunctionMode):
     """Stands before every torch function while a model runs. `check` records what the model checks of its data, `known`
-    is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise."""
+    is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise.
+    `higher_order` records the ops that call functions."""
 
     def __init__(
-        self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known, decide: Callable[[torch.Tensor], bool]
-    ) -> None:
+        self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known,
+        decide: Callable[[torch.Tensor], bool], higher_order: Callable[[Any, Any, Any], Any],
+    ) -> None:  # fmt: skip
         super().__init__()
         self._refuse, self._guard_log, self._check = refuse, guard_log, check
-        self._known, self._decide = known, decide
+        self._known, self._decide, self._higher_order = known, decide, higher_order
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
         a check."""
+        if is_in_functorch() or isinstance(func, torch._ops.HigherOrderOperator):
+            result = self._higher_order(func, args, kwargs or {})
+            return func(*args, **(kwargs or {})) if result is NotImplemented else result
         if func in _OF_SIZES:
             return _OF_SIZES[func](func, args, kwargs or {})
         if func is torch.Tensor.contiguous:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.dense import not_dense
@@ -37,6 +37,7 @@ from fxonnx.capture.tracer.torch_private import (
     FakeTensor,
     UnsupportedOperatorException,
     is_traceable_wrapper_subclass,
+    is_transformed,
 )
 
 _NOWHERE = {"": ("", "")}
@@ -44,6 +45,15 @@ _LITERAL, _LITERAL_COPY = torch.ops.aten.lift_fresh.default, torch.ops.aten.lift
 _HIDING = frozenset({torch.ops.aten.where.default})  # composite calls of what makes sizes of data
 _SCALAR_ASSERTION = torch.ops.aten._assert_scalar.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
+
+
+def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    product = input @ weight.t()
+    return product if bias is None else product + bias
+
+
+_OF_ANY_SIZE = {torch.ops.aten.linear.default: _linear}
+"""composite op -> what it computes; its own kernel wants plain sizes where it is transformed"""
 
 
 class Recorder(CallMode):
@@ -54,7 +64,13 @@ class Recorder(CallMode):
         self._tape = tape
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One call. Real tensors among its arguments are the model's own."""
+        """One call. Real tensors among its arguments are the model's own.
+
+        What torch transforms (vmap, grad, autograd) arrives as the calls that are made of it.
+        """
+        if self.pre_dispatch and is_transformed(args, kwargs):
+            with Recorder(self._tape, whole=False):
+                return _OF_ANY_SIZE.get(func, func)(*args, **kwargs or {})
         if func in _HIDING:
             with self:
                 return func.decompose(*args, **kwargs or {})
@@ -80,6 +96,7 @@ class Tape:
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
     values: KnownValues = field(init=False)
+    depth: int = 0  # of bodies of higher-order ops that are being recorded
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
     _returning: dict[int, list[fx.Node]] = field(default_factory=dict)  # id of a fake tensor -> nodes that return it
     _stand_ins: dict[int, Any] = field(default_factory=dict)  # id of a weight -> its fake tensor
@@ -120,7 +137,7 @@ class Tape:
         node.meta = self.place()
         node.meta["val"] = result
         self._note(node, result)
-        self.values.add_call(node)
+        self.values.add_call(node, writes=not self.depth)
         if is_lent:
             self.borrowed[node.args[0]] = node
         if torch.is_autocast_enabled("cpu"):
@@ -286,6 +303,38 @@ class Tape:
             return self.sizes.real(part)
         log = self.cache.guard_log
         return self.operand(sym_int(part, log.value(part), log))
+
+    # ── bodies of higher-order ops ──
+
+    def add(self, target: Any, args: Any, kwargs: Any, result: Any) -> fx.Node:
+        """A node for a call that is no op, and what it returns."""
+        node = self.graph.call_function(target, args, kwargs)
+        node.meta = {**self.place(), "val": result}
+        self._note(node, result)
+        return node
+
+    def body(self, module: fx.GraphModule) -> fx.Node:
+        """The node of a function that a higher-order op calls."""
+        if self.graph.owning_module is None:
+            self.graph.owning_module = nn.Module()
+        name = f"body_{len(self.graph.owning_module._modules)}"
+        self.graph.owning_module.add_module(name, module)
+        return self.graph.get_attr(name)
+
+    def forget(self, nodes: Sequence[fx.Node]) -> list[tuple[fx.Node, torch.dtype]]:
+        """Let nobody read what these nodes return any more, which are about to leave the graph; which autocast they are
+        under."""
+        gone = set(nodes)
+        for leaf in pytree.tree_leaves([node.meta.get("val") for node in nodes]):
+            source = self._nodes.get(id(leaf))
+            if source is not None and (source if isinstance(source, fx.Node) else source[0]) in gone:
+                del self._nodes[id(leaf)]
+                self._views[storage(leaf)] = [each for each in self._views[storage(leaf)] if each is not leaf]
+        self.sizes.forget(gone)
+        self.values.forget(nodes)
+        found = [each for each in self.autocast if each[0] in gone]
+        self.autocast = [each for each in self.autocast if each[0] not in gone] if found else self.autocast
+        return found
 
     def must_hold(self, condition: Any, text: str) -> None:
         """Record that an op, or the model, takes what it asks of sizes and numbers from data for true."""

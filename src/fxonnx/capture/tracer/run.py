@@ -45,6 +45,8 @@ from fxonnx.capture.tracer.decisions.frames import Unknown, state_of
 from fxonnx.capture.tracer.decisions.script import MOST_TIMES, Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
+from fxonnx.capture.tracer.higher_order.associative import associative_scan
+from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.locations import Locations, asking_frames
 from fxonnx.capture.tracer.python.installed import numbers_of_sizes
 from fxonnx.capture.tracer.record import Recorder, Tape
@@ -60,6 +62,7 @@ from fxonnx.capture.tracer.torch_private import (
     as_exporting,
     enable_python_dispatcher,
     lists_asked,
+    recorded_regions,
     unasked_masks,
 )
 from fxonnx.capture.wrappers import without_wrappers
@@ -160,7 +163,14 @@ class Run:
 
     def decide(self, condition: Any) -> bool:
         """The way that the run goes where Python asks for the truth of a tensor, or of a comparison of what comes from
-        data. A loop that asks too often is taken to end, which a call is checked for."""
+        data. A loop that asks too often is taken to end, which a call is checked for. Raises CaptureRefused in the body
+        of a higher-order op."""
+        if self.tape.depth:
+            raise self.tape.refuse(
+                "a branch or body of a higher-order op decides in Python by data",
+                cause="it is recorded once, whatever the data",
+                cure="choose with torch.where(condition, a, b), or with another torch.cond",
+            )
         end = self.decisions.end_of_loop()
         if end is not None:
             self.tape.take_for(condition, end, f"{self.locations().source} asks more than {MOST_TIMES} times")
@@ -226,15 +236,24 @@ class Run:
             quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), lists_asked(), one_suppression(),
             uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
-            FunctionMode(self.tape.refuse, self.guard_log, self.tape.check, self.tape.known, self.decide),
-            EagerDtypes(),
-            numbers_of_sizes(self._functions()),
+            recorded_regions(associative_scan), self._function_modes(), numbers_of_sizes(self._functions()),
         )  # fmt: skip
         with ExitStack() as stack:
             for each in surroundings:
                 stack.enter_context(each)
             stack.callback(setattr, self.guard_log, "in_model", False)
             self.guard_log.in_model = True
+            yield
+
+    @contextmanager
+    def _function_modes(self) -> Iterator[None]:
+        """What stands before torch's functions, in the model and in the functions that its higher-order ops call."""
+        tape = self.tape
+        higher_order = HigherOrder(tape, self._function_modes)
+        with (
+            FunctionMode(tape.refuse, self.guard_log, tape.check, tape.known, self.decide, higher_order),
+            EagerDtypes(),
+        ):
             yield
 
     def _functions(self) -> list[Any]:
@@ -398,8 +417,11 @@ def functional(run: Run) -> Mutations:
     then."""
     if run.mutations is None:
         graph, locator = run.tape.graph, Locator()
-        for dtype in dict.fromkeys(dtype for _, dtype in run.tape.autocast):
-            insert_casts(graph, dtype, enabled=True, nodes=[node for node, each in run.tape.autocast if each is dtype])
+        regions: dict[Any, list[fx.Node]] = {}
+        for node, dtype in run.tape.autocast:
+            regions.setdefault((node.graph, dtype), []).append(node)
+        for (part, dtype), nodes in regions.items():
+            insert_casts(part, dtype, enabled=True, nodes=nodes)
         lent = {node: (run.tape.weights[node].tensor, locator(call)) for node, call in run.tape.borrowed.items()}
         run.reshapes = reshapes(graph, run.inputs, locator)
         run.mutations = make_functional(graph, locator, keep_checks=True)

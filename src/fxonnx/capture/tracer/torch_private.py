@@ -8,6 +8,7 @@ torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a n
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -197,6 +198,64 @@ def as_exporting() -> Iterator[None]:
 
 
 @contextmanager
+def recorded_regions(associative_scan: Callable[..., Any]) -> Iterator[None]:
+    """torch.cond, scan, flex_attention and the like call their op, not torch.compile of it; associative_scan calls the
+    one that is given, and a nested compile region its function.
+
+    The op is what `higher_order` records.
+    """
+    replaced = [
+        ("torch._higher_order_ops.utils", "_hop_compile_and_call", _called),
+        ("torch._higher_order_ops.invoke_subgraph", "invoke_subgraph_placeholder", _called_plainly),
+        ("torch._higher_order_ops.associative_scan", "generic_associative_scan", associative_scan),
+        ("torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True),
+    ]
+    found = [(sys.modules[module], name, value) for module, name, value in replaced if module in sys.modules]
+    before = [getattr(module, name) for module, name, _ in found]
+    try:
+        for module, name, value in found:
+            setattr(module, name, value)
+        yield
+    finally:
+        for (module, name, _), value in zip(found, before, strict=True):
+            setattr(module, name, value)
+
+
+def _called(function: Callable[..., Any], args: Any, kwargs: Any = None) -> Any:
+    return function(*args, **kwargs or {})
+
+
+def _called_plainly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
+
+
+def is_in_functorch() -> bool:
+    """Whether a transform of torch.func is at work, whose tensors are not ours."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def is_transformed(args: Any, kwargs: Any) -> bool:
+    """Whether a call is one of a transform of torch.func, or of autograd."""
+    if is_in_functorch():
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    return any(isinstance(each, FakeTensor) and each.requires_grad for each in tree_leaves((args, kwargs)))
+
+
+def lowered_by_functorch(op: Any, args: Any, kwargs: Any) -> Any:
+    """What a higher-order op returns under vmap or grad, by torch's rule for it; NotImplemented outside of those."""
+    return torch._ops.dispatch_functorch(op, args, kwargs) if is_in_functorch() else NotImplemented
+
+
+def math_attention(*args: Any) -> Any:
+    """flex_attention in plain calls."""
+    from torch._higher_order_ops.flex_attention import math_attention as attention  # with torch._dynamo
+
+    return attention(*args)
+
+
+@contextmanager
 def unasked_masks() -> Iterator[None]:
     """nn.Transformer without its look into the mask's values for whether it is causal.
 
@@ -234,10 +293,15 @@ __all__ = [
     "eager",
     "enable_python_dispatcher",
     "in_kernel_invocation_manager",
+    "is_in_functorch",
     "is_traceable_wrapper_subclass",
+    "is_transformed",
     "lists_asked",
+    "lowered_by_functorch",
+    "math_attention",
     "no_dispatch",
     "no_python_dispatcher",
     "plain_of",
+    "recorded_regions",
     "unasked_masks",
 ]

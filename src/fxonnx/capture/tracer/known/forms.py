@@ -90,6 +90,11 @@ def _is_settled(state: list[Any], rank: int, options: Any, axis: int | None) -> 
         return not state[0].any() and all(map(torch.equal, copies, state))
 
 
+def _to_copy(tape: Recording, x: Any, *, dtype: Any = None, **options: Any) -> Any:
+    """A cast of a plain number, which vmap makes of one."""
+    return NotImplemented if isinstance(x, torch.Tensor) else tape.call(aten.full.default, ((), x), {"dtype": dtype})
+
+
 def _numbers(tape: Recording, tensor: Any) -> Any:
     """What is in a tensor, as a list or a number; None where that is not known."""
     known = tape.known(tensor)
@@ -110,6 +115,7 @@ def _fits(sizes: Any, given: Any) -> bool:
 _PER_TENSOR = aten.fake_quantize_per_tensor_affine.tensor_qparams
 
 KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
+    aten._to_copy.default: _to_copy,
     aten.index.Tensor: _index,
     aten.masked_select.default: _masked_select,
     aten.repeat_interleave.self_Tensor: _repeat_interleave,

@@ -15,6 +15,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from math import inf
 from typing import Any
 
@@ -57,6 +58,7 @@ class KnownValues:
     _weights: dict[fx.Node, Weight] = field(default_factory=dict)
     _owned: dict[int, list[fx.Node]] = field(default_factory=dict)  # memory -> the weights in it
     _positions: dict[fx.Node, int] = field(default_factory=dict)  # call that is known -> its place on the tape
+    _places: Iterator[int] = field(default_factory=count)
     _autocast: dict[fx.Node, torch.dtype] = field(default_factory=dict)
     _unknown: set[int] = field(default_factory=set)  # memories that something unknown was written to
     _written: set[int] = field(default_factory=set)  # memories that something known was written to
@@ -75,19 +77,26 @@ class KnownValues:
         self._weights[node] = weight
         self._owned.setdefault(storage(node.meta["val"]), []).append(node)
 
-    def add_call(self, node: fx.Node) -> None:
-        """A call, which is known if it reads what is known, and which makes what it writes to known or unknown."""
+    def add_call(self, node: fx.Node, *, writes: bool = True) -> None:
+        """A call, which is known if it reads what is known, and which makes what it writes to known or unknown: unknown
+        in a body, which may not be run, or more than once."""
         written = {storage(each.meta["val"]) for each in _written_by(node)}
-        if not self._is_known_call(node) or not written.isdisjoint(self._owned):
+        if not self._is_known_call(node) or not written.isdisjoint(self._owned) or (written and not writes):
             for memory in written:
                 self.lose(memory)
             return
-        self._positions[node] = len(self._positions)
+        self._positions[node] = next(self._places)
         if torch.is_autocast_enabled("cpu"):
             self._autocast[node] = torch.get_autocast_dtype("cpu")
         self._written |= written
         for memory in _memories(node, *_read_by(node)):
             self._accesses.setdefault(memory, []).append(node)
+
+    def forget(self, nodes: Iterable[fx.Node]) -> None:
+        """Let calls not be known any more."""
+        for node in nodes:
+            self._positions.pop(node, None)
+            self._values.pop(node, None)
 
     def lose(self, memory: int) -> None:
         """What is in a memory is not known from here on.
@@ -168,8 +177,9 @@ class KnownValues:
         if memory not in self._written:
             return
         calls, done = self._accesses[memory], self._done.get(memory, 0)
-        while done < len(calls) and self._positions[calls[done]] < end:
-            yield calls[done]
+        while done < len(calls) and self._positions.get(calls[done], 0) < end:
+            if calls[done] in self._positions:
+                yield calls[done]
             done += 1
         self._done[memory] = max(done, self._done.get(memory, 0))
 

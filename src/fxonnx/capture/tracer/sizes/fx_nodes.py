@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import torch
@@ -66,6 +66,14 @@ class SizeNodes(Algebra[Any]):
             name = getattr(dim_of(size), "name", None)
             if name is not None and name not in known and self._guard_log.data.are_in(dim_of(size)):
                 known[name] = node, axis
+
+    def forget(self, gone: Set[fx.Node]) -> None:
+        """Let sizes and numbers not be told by nodes that leave the graph."""
+        self._late -= gone
+        self.known = {part: node for part, node in self.known.items() if node not in gone}
+        self._of_data = {name: told for name, told in self._of_data.items() if told[0] not in gone}
+        self.reals = {key: told for key, told in self.reals.items() if told[1] not in gone}
+        self._whole = {dim: node for dim, node in self._whole.items() if node not in gone}
 
     def __call__(self, size: torch.SymInt) -> Any:
         """The node of a size; a constant as itself."""
