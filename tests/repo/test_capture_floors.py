@@ -30,6 +30,7 @@ TRACER = [
     {"retrace", "replay"},
     {"run"},
     {"paths"},
+    {"loops"},
     {"earlier_call"},
     {"plain"},
     {"attempts"},

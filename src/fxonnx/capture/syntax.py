@@ -18,8 +18,8 @@ def around(frame: FrameType) -> list[ast.AST]:
 def around_instruction(code: CodeType, offset: int) -> list[ast.AST]:
     """The nodes around an instruction, by its offset in the code."""
     positions = list(code.co_positions())[offset // 2]
-    tree = _tree(code.co_filename) if None not in positions else None
-    return [] if tree is None else list(_around(tree, *positions))  # type: ignore[arg-type]
+    whole = tree(code.co_filename) if None not in positions else None
+    return [] if whole is None else list(_around(whole, *positions))  # type: ignore[arg-type]
 
 
 def _around(node: ast.AST, line: int, end: int, column: int, end_column: int) -> Iterator[ast.AST]:
@@ -49,7 +49,7 @@ def _last(node: Any) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _tree(file: str) -> ast.Module | None:
+def tree(file: str) -> ast.Module | None:
     """A file's syntax; None where there is no source, or it is another version of Python's."""
     try:
         return ast.parse("".join(linecache.getlines(file)))

@@ -50,11 +50,14 @@ def record_loop(
     body: Callable[..., Sequence[Tensor]],
     trips: Tensor | None = None,
     condition: Tensor | None = None,
+    may_be_empty: bool = False,
 ) -> tuple[Tensor, ...]:
     """The last values of `carried`, then everything else the body returns, stacked along a new first axis.
 
     `body(inner, iteration, going, *carried)` returns whether to go on (a scalar bool), the new carried values, and what
     is to be stacked. It runs at most `trips` times, and not at all where `condition` is false.
+    Where it may run no times (`may_be_empty`), the stacks are reshaped to what they would be: ONNX Runtime takes 0 for
+    every size that only the body could tell.
     A carried value whose shape changes from one iteration to the next gets new dims where it does. Raises InvalidCall
     where its dtype or rank changes.
     """
@@ -68,8 +71,19 @@ def record_loop(
         types = wider
     length = _trips(graph, trips) if condition is None else None
     stacked = [_stack(op, value.type, length) for value in graph.outputs[1 + len(types) :]]
-    results = [*(_known_outside(op, type) for type in types), *stacked]
-    return op.call("Loop", [trips, condition, *carried], {"body": graph}, len(results), results)
+    results = [_known_outside(op, type) for type in types]
+    results += [_unknown(op, type) for type in stacked] if may_be_empty else stacked
+    if condition is None and not carried:
+        condition = op.constant(True)  # of a Loop's first two inputs none may be left out where no other comes after
+    after = op.call("Loop", [trips, condition, *carried], {"body": graph}, len(results), results)
+    if not may_be_empty:
+        return after
+    pairs = zip(after[len(types) :], stacked, strict=True)
+    return (*after[: len(types)], *(op.Reshape(each, op.sizes(type.shape), allowzero=1) for each, type in pairs))
+
+
+def _unknown(op: Builder, type: TensorType) -> TensorType:
+    return TensorType(type.dtype, tuple(dim if isinstance(dim, int) else op.new_dim() for dim in type.shape))
 
 
 def record_scan(

@@ -7,13 +7,15 @@ symbolic one it is two, that are stacked.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 
 from fxonnx.capture.graph.functional_form import is_mutable
+from fxonnx.ir.dims import Dim
 
 _MOST = 1024  # elements
 _UNINITIALIZED = frozenset({"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"})
@@ -29,9 +31,11 @@ def key_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
     return "constant", tensor.dtype, tensor.shape, bytes(content.view(torch.uint8).tolist())
 
 
-def computed(node: fx.Node, shape: tuple[Any, ...], known: Mapping[fx.Node, Any]) -> torch.Tensor | None:
-    """What a call of aten returns, a tensor of this shape, where all its arguments are `known`. None where that is
-    much, random or what lay in memory, or the call writes to something, or cannot be made."""
+def computed(
+    node: fx.Node, shape: tuple[Any, ...], known: Mapping[fx.Node, Any], fixed: Callable[[torch.SymInt], Dim]
+) -> torch.Tensor | None:
+    """What a call of aten returns, a tensor of this shape, where all its arguments are `known`; sizes are `fixed`. None
+    where that is much, random or what lay in memory, or the call writes to something, or cannot be made."""
     if not isinstance(node.target, torch._ops.OpOverload) or node.target.namespace != "aten" or is_mutable(node.target):
         return None
     is_drawn = torch.Tag.nondeterministic_seeded in node.target.tags
@@ -40,6 +44,7 @@ def computed(node: fx.Node, shape: tuple[Any, ...], known: Mapping[fx.Node, Any]
     if not all(isinstance(size, int) for size in shape) or math.prod(shape) > _MOST:
         return None
     args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+    args, kwargs = pytree.tree_map_only(torch.SymInt, fixed, (args, kwargs))
     try:
         result = node.target(*args, **kwargs)
     except _REFUSALS:

@@ -36,6 +36,7 @@ _SKETCHED = {
     **{getattr(torch.ops.aten, name): "other" for name in ("expand_as", "reshape_as", "to", "type_as", "view_as")},
 }
 """the argument of an op of which it reads the dtype and the sizes, and no element"""
+_ITERATION = "iteration"  # how sizes are called that number the iterations of loops
 _PLAIN = (bool, int, float)
 _SIZES = (*_PLAIN, torch.SymInt, torch.SymFloat, torch.SymBool)
 
@@ -152,7 +153,18 @@ class NumberedGraph:
             return tuple((name, self.of(each)) for name, each in value.items())
         if isinstance(value, slice):
             return self.of((value.start, value.stop, value.step))
+        if isinstance(value, torch.SymInt):
+            return self._size_in_a_body(self.dim(value))
         return constant_number(value)
+
+    def _size_in_a_body(self, dim: Dim) -> Any:
+        """A size that is an argument by itself: with the number of the iteration in it, which is the loop's alone."""
+        others = symbols_of([dim]) - self.shared.symbols
+        is_known = all(name.startswith(_ITERATION) for name in others)
+        return at_sizes(dim, self.shared.fixed) if is_known else self.shared.intern(("size", object()))
+
+    def _fixed(self, size: torch.SymInt) -> Dim:
+        return at_sizes(self.dim(size), self.shared.fixed)
 
     def sizes(self, node: fx.Node) -> str:
         """The sizes of what a call returns, to be read: "[n, 4]"."""
@@ -236,7 +248,7 @@ class NumberedGraph:
         known = {each: self.shared.value(self.numbers[each]) for each in node.all_input_nodes}
         if any(value is None or self._version(each) is not None for each, value in known.items()):
             return None
-        tensor = computed(node, self._shape(node), known)
+        tensor = computed(node, self._shape(node), known, self._fixed)
         return None if tensor is None else self.shared.constant(tensor)
 
     def _shape(self, node: Any) -> tuple[Dim | None, ...]:
@@ -262,6 +274,7 @@ class NumberedGraph:
         if self._shape(node) != shape:
             return False
         args = fx.map_arg(node.args[1:], lambda each: self.numbers[each])
+        args = pytree.tree_map_only(torch.SymInt, self._fixed, args)
         return _same_sizes(args[0], shape) if node.target in _SHAPED else _is_whole(shape, *args)
 
     def _arguments(self, node: fx.Node) -> dict[Any, Any]:

@@ -22,12 +22,14 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
+from fxonnx.capture.tracer.loops.rolled import CHUNKS, STEPS, Lengths, RolledRun
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.torch_private import DynamicOutputShapeException
 from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Error, FrozenDimension, ModelRaised
 from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
+from fxonnx.location import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rolled:
+    """That loops `over` a dim are rolled up, which runs at these `lengths` show, for an example at its own sizes or at
+    primes; and what is wrong otherwise."""
+
+    over: str
+    lengths: Lengths
+    example: Example
+    at_example: bool
+    otherwise: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
     """What a run is made of: an example, at its own sizes or at primes, and whether comparisons of sizes are decided
     `at_once`. `frozen` says which optional dims of the `original` are static by now, and why; `at_primes` is what was
@@ -65,6 +79,7 @@ class Attempt:
     states: frozenset[int] = frozenset()  # ids of weights that forward writes to and asks for
     with_states_known: tuple[Failure, ...] = ()  # what was wrong with the run that found them
     stopped: Outcome | None = None  # by plain numbers of sizes, which runs at several sizes are to explain
+    rolled: Rolled | None = None
 
     @property
     def unnamed_axes(self) -> list[Axis]:
@@ -94,8 +109,10 @@ def run(attempt: Attempt) -> Outcome:
     example = attempt.example
     if attempt.stopped is not None:
         return _explained(attempt, attempt.stopped)
-    done = Run.prepare(example, _allocate(attempt, at_example=attempt.at_example))
+    done = _prepared(attempt, example, _allocate(attempt, at_example=attempt.at_example))
     failures = _failures(done)
+    if failures and attempt.rolled is not None and isinstance(done, RolledRun):
+        return Outcome(done, attempt.rolled.otherwise)
     if _may_read_a_cache(done, failures):
         alone = after_a_call_at_other_sizes(done, attempt.original.leaves)
         if alone is not None and not _pinned(alone):
@@ -120,6 +137,14 @@ def _explained(attempt: Attempt, stopped: Outcome) -> Outcome:
     return Outcome(found, _pinned(found), small=small)
 
 
+def _prepared(attempt: Attempt, example: Example, symbols: SymbolTable) -> Run:
+    """A run of the model, or, where the last remedy said so, of the tapes of several lengths of a loop."""
+    rolled = attempt.rolled
+    if rolled is None or (rolled.example, rolled.at_example) != (attempt.example, attempt.at_example):
+        return Run.prepare(example, symbols)
+    return RolledRun.prepare_over(rolled.over, rolled.lengths, example, symbols)
+
+
 def _may_read_a_cache(done: Run, failures: Sequence[Failure]) -> bool:
     """Whether what the run says of sizes may be about what an earlier call has left in the model."""
     if failures or not done.symbols.hints:
@@ -138,6 +163,8 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
     given = _allocate(attempt, at_example=True)
     if done.constraints.holds(given.hints):
         return Outcome(done)
+    if attempt.rolled is not None and isinstance(done, RolledRun):
+        return Outcome(done, attempt.rolled.otherwise)
     second = Run.prepare(example, given)
     failures = _failures(second)
     if not failures:
@@ -177,7 +204,8 @@ def _assumed_at(small: Mapping[str, int], done: Run, attempt: Attempt) -> Sequen
     example = replace(attempt.example, leaves=attempt.original.leaves)
     hints = settled({**done.symbols.hints, **small}, small, done.constraints.assumptions)
     with Translating():
-        fixed = recording_at(small, example, replace(done.symbols, hints=hints), done.earlier is not None)
+        symbols = replace(done.symbols, hints=hints)
+        fixed = recording_at(small, example, symbols, done.earlier is not None, done.preparation())
     return fixed.assumed_by(done.captured_graph())
 
 
@@ -222,6 +250,25 @@ def _at_once(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     causes = (failure.error.__cause__ for failure in outcome.failures)
     wants_truth = any(isinstance(each, TypeError) and "SymBool" in str(each) for each in causes)
     return replace(attempt, at_once=True) if wants_truth and not attempt.at_once else None
+
+
+def _rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With the loops over a size rolled up."""
+    return _over(attempt, outcome, STEPS) if attempt.rolled is None else None
+
+
+def _rolled_up_by_chunks(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With loops rolled up that take many elements in each iteration."""
+    is_tried = attempt.rolled is None or attempt.rolled.lengths is CHUNKS
+    return None if is_tried else _over(replace(attempt, stopped=None), outcome, CHUNKS)
+
+
+def _over(attempt: Attempt, outcome: Outcome, lengths: Lengths) -> Attempt | None:
+    names = frozenset[str]().union(*(failure.symbols for failure in outcome.failures))
+    if outcome.is_final or len(names) != 1:
+        return None
+    rolled = Rolled(next(iter(names)), lengths, attempt.example, attempt.at_example, outcome.failures)
+    return replace(attempt, rolled=rolled)
 
 
 def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -333,10 +380,12 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     (
         Remedy("with the values of states for data", _with_states_as_data),
         Remedy("with comparisons of sizes decided where they are made", _at_once),
+        Remedy("with the loops over a size rolled up", _rolled_up),
         Remedy("at the example's sizes", _at_the_example),
         Remedy("at twice the example's sizes", _at_twice_the_example),
         Remedy("with one name for dims that always agree", _with_tied),
         Remedy("with plain numbers of sizes that runs at several sizes explain", _comparing_runs),
+        Remedy("with the loops over chunks of a size rolled up", _rolled_up_by_chunks),
         Remedy("without optional dims that are not free", _without_frozen),
         Remedy("without optional dims of size 0 or 1", _without_small),
     ),
@@ -364,8 +413,18 @@ def _failures(done: Run) -> tuple[Failure, ...]:
 
 def _pinned(done: Run) -> tuple[Failure, ...]:
     """A failure for each equality that pins a dim."""
-    labels = done.symbols.labels(done.example.names)
-    return tuple(Failure(pinned_error(each, labels), each.symbols, each) for each in done.constraints.equalities)
+    labels, found = done.symbols.labels(done.example.names), done.constraints
+    lone = [
+        Assumption(symbol(name), "==", low, _asking(name, found.assumptions))
+        for name, low in found.lows.items()
+        if found.highs.get(name) == low != done.symbols.highs.get(name)
+    ]
+    return tuple(Failure(pinned_error(each, labels), each.symbols, each) for each in (*found.equalities, *lone))
+
+
+def _asking(name: str, assumptions: Iterable[Assumption]) -> Location:
+    """The place of a comparison that bounds a dim."""
+    return next((each.location for each in reversed(list(assumptions)) if name in each.symbols), Location())
 
 
 def _failure(error: Error, done: Run) -> Failure:

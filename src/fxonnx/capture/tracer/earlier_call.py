@@ -20,7 +20,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.graph.functional_form import is_mutable
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.paths.walk import carry_out
-from fxonnx.capture.tracer.run import Run
+from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.torch_private import FakeTensor
 from fxonnx.errors import Error
 from fxonnx.ir.dims import evaluate
@@ -36,13 +36,15 @@ def after_a_call_at_other_sizes(done: Run, given: Sequence[torch.Tensor]) -> Run
 
 
 def recording_at(
-    fixed: Mapping[str, int], example: Example, symbols: SymbolTable, is_after_a_call: bool
+    fixed: Mapping[str, int], example: Example, symbols: SymbolTable, is_after_a_call: bool,
+    prepare: Prepare = Run.prepare,
 ) -> Recording:
-    """The model's calls with some dims at fixed sizes; after another call at larger ones, where the first run was."""
+    """The model's calls with some dims at fixed sizes, in a run that is prepared so; after another call at larger ones,
+    where the first run was."""
     ours = symbols.fixed_at(fixed)
     run = _whatever_was_before(example, ours, symbols) if is_after_a_call else None
     if run is None:
-        run = Run.prepare(example, ours)
+        run = prepare(example, ours)
         carry_out(run)
     return run.recording(fixed)
 

@@ -127,6 +127,13 @@ class Tape:
         result = self._result(func, args, kwargs)
         if func is torch.ops.prim.device.default:
             return result
+        self.record(func, args, kwargs, result)
+        if is_lent:
+            self.borrowed[self._node(result).args[0]] = self._node(result)
+        return result
+
+    def record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """A node for a call on fake tensors that has this result."""
         if isinstance(result, torch.Tensor) and result.layout is not torch.strided:
             self._refuse_not_dense(result, f"what {func} returns")
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
@@ -138,11 +145,8 @@ class Tape:
         node.meta["val"] = result
         self._note(node, result)
         self.values.add_call(node, writes=not self.depth)
-        if is_lent:
-            self.borrowed[node.args[0]] = node
         if torch.is_autocast_enabled("cpu"):
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))
-        return result
 
     def known(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """What a tensor of the model holds now, to be read only; None where that hangs on inputs, states or chance."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
@@ -69,6 +69,8 @@ from fxonnx.capture.wrappers import without_wrappers
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
+Prepare: TypeAlias = "Callable[[Example, SymbolTable], Run]"
+
 
 @dataclass(eq=False)
 class Run:
@@ -128,6 +130,10 @@ class Run:
         run.earlier = self.earlier
         run.tape.values.written = self.tape.values.written
         return run
+
+    def preparation(self) -> Prepare:
+        """What prepares another run of this kind, which does not keep this one."""
+        return Run.prepare
 
     def __call__(self) -> None:
         """The model, once. Raises what it raises; the model is left as it was found."""

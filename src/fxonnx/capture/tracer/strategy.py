@@ -71,7 +71,7 @@ def _check_next_call(done: Run, example: Example) -> None:
 def _parting(done: Run, example: Example, before: tuple[bool, ...], after: tuple[bool, ...]) -> Location | None:
     """Where a call that goes one way through its decisions does something else if another way was gone before."""
     calls = (before, after) if before == after else (after, before, after)
-    run = Run.prepare(example, done.symbols, tuple(chain.from_iterable(calls)))
+    run = Run.prepare(example, replace(done.symbols, takes_plain=True), tuple(chain.from_iterable(calls)))
     with Translating():
         return run.parting(after_another_way=before != after)
 
@@ -79,14 +79,14 @@ def _parting(done: Run, example: Example, before: tuple[bool, ...], after: tuple
 def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[[], Signature]) -> ZeroOneCheck:
     """The judge of sizes that the run left out; it does not keep the run, nor the example's tensors."""
     flat, names, requests, symbols = example.flat, example.names, example.requests, done.symbols
-    is_after_a_call = done.earlier is not None
+    prepare, is_after_a_call = done.preparation(), done.earlier is not None
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
         sized, ours = Example(flat, names, leaves, {}), symbols.sized_as(leaves)
         if not symbols.takes_plain:
-            return recording_at(fixed, sized, ours, is_after_a_call)
+            return recording_at(fixed, sized, ours, is_after_a_call, prepare)
         if fixed:  # and all others too: plain numbers of those are no expressions
-            return recording_at({**ours.hints, **fixed}, sized, ours, is_after_a_call)
+            return recording_at({**ours.hints, **fixed}, sized, ours, is_after_a_call, prepare)
         found = explained(sized.asking(requests), sized.asking(requests), symbols)
         if found is None:
             raise CaptureRefused(

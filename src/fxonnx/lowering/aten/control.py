@@ -60,6 +60,24 @@ def scan(
     return record_scan(op, init, xs, lambda inner, *arguments: combine_fn(inner, *arguments, *additional_inputs))
 
 
+@lower("higher_order.for_loop")
+def for_loop(
+    op: Builder,
+    body: Region,
+    trips: Any,
+    carried: Sequence[Tensor],
+    outer: Sequence[Any] = (),
+    *,
+    may_be_empty: bool = False,
+) -> tuple[Tensor, ...]:
+    """The carried values after so many iterations, and what each of them returned beside, stacked."""
+
+    def iteration(inner: Builder, number: Tensor, going: Tensor, *now: Tensor) -> Sequence[Tensor]:
+        return [going, *body(inner, number, *now, *outer)]
+
+    return record_loop(op, carried, iteration, trips=op.size(trips), may_be_empty=may_be_empty)
+
+
 @lower("higher_order.map_impl")
 def map_(op: Builder, f: Region, xs: Sequence[Tensor], pos_args: Sequence[Any] = ()) -> tuple[Tensor, ...]:
     """A function of each element of the first axis of `xs`, the results stacked."""

@@ -25,6 +25,7 @@ from fxonnx.capture.tracer.results.meta import (
     TensorMeta,
     Uncacheable,
     base_of,
+    owns_memory,
 )
 from fxonnx.capture.tracer.results.probe import MetaProbe
 from fxonnx.capture.tracer.results.sample import sample
@@ -69,17 +70,28 @@ class FakeCache:
             if is_mutable(func):
                 self.metas.clear()  # it may have changed a tensor's own metadata
             return result
-        cached = self.entries.get(key) or sample(func, args, kwargs, self.guard_log, self.metas)
+        cached = self.entries.get(key) or self._elsewhere(key) or sample(func, args, kwargs, self.guard_log, self.metas)
         result = _by_kernel(func, args, kwargs) if cached is None else None
         if cached is None and result is None:
             cached = self.probe(func, args, kwargs)
         if cached is None:
             result = self._by_torch(func, args, kwargs) if result is None else result
             with suppress(Uncacheable):
-                self.entries[key] = self._cached(result, tensors)
+                self._keep(key, self._cached(result, tensors))
             return result
-        self.entries[key] = cached
+        self._keep(key, cached)
         return cached.instantiate(self.mode, tensors, self.metas)
+
+    def _keep(self, key: Key, cached: Cached) -> None:
+        self.entries[key] = cached
+        if owns_memory(cached):
+            self.entries.setdefault(_anywhere(key), cached)
+
+    def _elsewhere(self, key: Key) -> Cached | None:
+        """The same call of tensors that stand elsewhere in their memory: x[:, 3] for x[:, 2]. Only what a view returns
+        depends on that."""
+        cached = self.entries.get(_anywhere(key))
+        return cached if cached is not None and owns_memory(cached) else None
 
     def _by_torch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result by torch's meta kernel, of the symbolic sizes."""
@@ -140,6 +152,13 @@ _PLAIN = (
 _UNCACHEABLE = frozenset({
     "set_", "resize_", "resize_as_", "as_strided", "as_strided_", "lift_fresh", "lift", "_lazy_clone",
 })  # fmt: skip
+
+
+def _anywhere(key: Any) -> Any:
+    """A key without where in their memory tensors begin."""
+    if isinstance(key, TensorMeta):
+        return key._replace(offset=0) if key.offset != 0 else key
+    return tuple(map(_anywhere, key)) if type(key) is tuple else key
 
 
 def _by_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -102,6 +102,13 @@ class CachedTuple:
 Cached: TypeAlias = CachedTensor | CachedArgument | CachedTuple
 
 
+def owns_memory(cached: Cached) -> bool:
+    """Whether a result, and all of its parts, are no views of arguments."""
+    if isinstance(cached, CachedTuple):
+        return all(map(owns_memory, cached.parts))
+    return isinstance(cached, CachedTensor) and cached.base is None
+
+
 def base_of(result: torch.Tensor, tensors: Sequence[torch.Tensor]) -> int | None:
     """The index of the first tensor that `result` is a view of. Raises Uncacheable for a view of another dtype."""
     shared = storage(result)

@@ -15,6 +15,8 @@ from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.ir.dims import Call, Dim, Expr, bound, evaluate, substitute, symbol, symbols_of
 
 _SMALL = 3
+ITERATION = "iteration"
+"""How sizes are called that number the iterations of loops, with a number behind."""
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +83,13 @@ class DataSymbols:
         self.hints, self.limits = other.hints | self.hints, other.limits | self.limits
         for lows in self.lows:
             lows.update(dict.fromkeys(self.hints, 0))
+
+    def new_iteration(self, trips: Dim) -> Expr:
+        """The number of an iteration of a loop that has so many."""
+        name = self._new_name(ITERATION)
+        self._add(name, 1)
+        self.limits[name] = trips - 1
+        return symbol(name)
 
     def _new_name(self, kind: str) -> str:
         used = self.hints.keys() | self.sizes.keys() | self.taken

@@ -1,0 +1,64 @@
+"""The loops that runs at several lengths have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fxonnx.capture.tracer.loops.fit import Fit
+from fxonnx.capture.tracer.loops.flow import Irregular, Recipe, Tape, recipe
+from fxonnx.capture.tracer.loops.periods import NotPeriodic, Period, Straight, segments
+from fxonnx.capture.tracer.loops.plain import Plain
+from fxonnx.capture.tracer.loops.steps import Reader, counts_of_parts
+from fxonnx.capture.tracer.sizes.nodes import dim_of
+
+_LEAST_TRIPS = 4  # the first and the last, which may be others, and what numbers grow by between two
+
+
+class Loops:
+    """Loops `over` a dim that runs at these `lengths` of it, shortest first, have in common. Raises NotPeriodic."""
+
+    def __init__(self, runs: Sequence[Plain], over: str, lengths: tuple[int, ...]) -> None:
+        parted = frozenset.intersection(*(counts_of_parts(each.run.tape.graph) for each in runs))
+        steps = [Reader(each.outside, dim_of, parted).steps(each.run.tape.graph, each.results()) for each in runs]
+        self._tapes = [Tape(some, each.sizes) for some, each in zip(steps, runs, strict=True)]
+        numbers: dict[Any, int] = {}
+        self._segments = segments([[numbers.setdefault(each.token, len(numbers)) for each in some] for some in steps])
+        self._fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})))
+
+    def _strides(self) -> Iterator[int]:
+        """By what the numbers in the bodies grow with each iteration."""
+        steps = self._tapes[0].steps
+        for period in (each for each in self._segments if isinstance(each, Period)):
+            for at in range(period.starts[0], period.starts[0] + period.length):
+                for before, after in zip(steps[at].leaves, steps[at + period.length].leaves, strict=True):
+                    if isinstance(before, int) and isinstance(after, int):
+                        yield abs(after - before)
+
+    def recipe(self) -> Recipe:
+        """What to play. Raises NotRolled; and Irregular where an iteration is to be peeled."""
+        return recipe(self._tapes, self._segments, self._fit)
+
+    def peel(self, irregular: Irregular) -> None:
+        """Take an iteration out of its loop. Raises NotPeriodic where too few are left to tell."""
+        self._segments = list(_peeled(self._segments, irregular))
+        if any(min(each.trips) < _LEAST_TRIPS for each in self._segments if isinstance(each, Period)):
+            raise NotPeriodic
+
+
+def _peeled(segments: Sequence[Straight | Period], irregular: Irregular) -> Iterator[Straight | Period]:
+    """The segments, one of whose loops has an iteration less, which stands beside it."""
+    loop = -1
+    for each in segments:
+        loop += isinstance(each, Period)
+        if isinstance(each, Straight) or loop != irregular.loop:
+            yield each
+        elif irregular.first:
+            yield Straight(each.starts, each.length)
+            starts = tuple(start + each.length for start in each.starts)
+            yield replace(each, starts=starts, trips=tuple(trips - 1 for trips in each.trips))
+        else:
+            yield replace(each, trips=tuple(trips - 1 for trips in each.trips))
+            pairs = zip(each.starts, each.trips, strict=True)
+            yield Straight(tuple(start + (trips - 1) * each.length for start, trips in pairs), each.length)

@@ -1,0 +1,85 @@
+"""What numbers are of a length, from what they were at several lengths: 3, 5 and 8 at 11, 13 and 16 are n - 8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fxonnx.ir.dims import FUNCTIONS, Atom, Call, Dim, evaluate, of_atom, product, symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The lengths of several runs, by the name of the dim, and the numbers that it may be divided by."""
+
+    name: str
+    lengths: tuple[int, ...]
+    divisors: tuple[int, ...] = ()
+
+    def __call__(self, values: Sequence[Dim]) -> Dim | None:
+        """The dim that has these values at the lengths, or None where none is found."""
+        if all(value == values[0] for value in values):
+            return values[0]
+        whole = [value for value in values if isinstance(value, int)]
+        if len(whole) == len(values):
+            return self._of_numbers(whole)
+        return self._of_terms([(((), value),) if isinstance(value, int) else value.terms for value in values])
+
+    def _of_numbers(self, values: Sequence[int]) -> Dim | None:
+        return next((dim for dim in self._candidates(values) if self._holds(dim, values)), None)
+
+    def _candidates(self, values: Sequence[int]) -> Iterable[Dim]:
+        length = symbol(self.name)
+        slope, rest = divmod(values[-1] - values[0], self.lengths[-1] - self.lengths[0])
+        if not rest:
+            yield slope * length + (values[0] - slope * self.lengths[0])
+        for divisor in self.divisors:
+            for offset in (divisor - 1, *range(divisor - 1)):
+                quotient = (length + offset) // divisor
+                for factor in dict.fromkeys((1, -1, divisor, -divisor)):
+                    first = factor * ((self.lengths[0] + offset) // divisor)
+                    yield quotient * factor + (values[0] - first)
+
+    def _holds(self, dim: Dim, values: Sequence[int]) -> bool:
+        return all(
+            evaluate(dim, {self.name: length}) == value for length, value in zip(self.lengths, values, strict=True)
+        )
+
+    def _of_terms(self, all_terms: Sequence[Sequence[tuple[tuple[Atom, ...], int]]]) -> Dim | None:
+        """Sums of as many products, term by term; else by the products that they have in common."""
+        shapes = {tuple(tuple(map(_kind, monomial)) for monomial, _ in terms) for terms in all_terms}
+        if len(shapes) != 1:
+            return self._by_products(all_terms)
+        total: Dim = 0
+        for column in zip(*all_terms, strict=True):
+            factor = self([factor for _, factor in column])
+            atoms = [self._atom(each) for each in zip(*(monomial for monomial, _ in column), strict=True)]
+            if factor is None or any(each is None for each in atoms):
+                return None
+            total = total + factor * product(each for each in atoms if each is not None)
+        return total
+
+    def _by_products(self, all_terms: Sequence[Sequence[tuple[tuple[Atom, ...], int]]]) -> Dim | None:
+        tables = [dict(terms) for terms in all_terms]
+        total: Dim = 0
+        for monomial in dict.fromkeys(each for table in tables for each in table):
+            factor = self([table.get(monomial, 0) for table in tables])
+            if factor is None:
+                return None
+            total = total + factor * product(map(of_atom, monomial))
+        return total
+
+    def _atom(self, atoms: Sequence[Atom]) -> Dim | None:
+        """One atom of several runs: the same, or a call of dims that fit."""
+        first = atoms[0]
+        if all(each == first for each in atoms):
+            return of_atom(first)
+        calls = [each for each in atoms if isinstance(each, Call)]
+        if len(calls) < len(atoms):
+            return None
+        left, right = self([each.left for each in calls]), self([each.right for each in calls])
+        return None if left is None or right is None else FUNCTIONS[calls[0].function](left, right)
+
+
+def _kind(atom: Atom) -> str:
+    return atom.function if isinstance(atom, Call) else atom.text

@@ -1,0 +1,398 @@
+"""What flows through the loops of several tapes: of each argument of a body where it comes from, in every iteration
+and at every length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from fxonnx.capture.tracer.loops.fit import Fit
+from fxonnx.capture.tracer.loops.periods import Period, Straight
+from fxonnx.capture.tracer.loops.steps import Leaf, Many, Outside, Ref, Step
+from fxonnx.ir.dims import Dim, evaluate, substitute, symbols_of
+
+# ── where an argument comes from ────────────────────────────────────────
+
+
+class Value(NamedTuple):
+    """A step outside of loops, or one of its results."""
+
+    step: int
+    result: int | None = None
+
+
+class Made(NamedTuple):
+    """What a step of a loop's body returned in one iteration, counted from the first, or from the last back (-1)."""
+
+    loop: int
+    step: int
+    result: int | None
+    iteration: int
+
+
+class Row(NamedTuple):
+    """What a step of a loop's body returned in so many iterations (`length`): from `first` on, every `stride`-th."""
+
+    loop: int
+    step: int
+    result: int | None
+    first: Dim
+    stride: int
+    length: Dim
+
+
+class Here(NamedTuple):
+    """In a body: what an earlier step of the same iteration returned."""
+
+    step: int
+    result: int | None
+
+
+class Carried(NamedTuple):
+    """In a body: what a step returned `distance` iterations ago; before there was one, the initial values, the first
+    of which is for the first iteration."""
+
+    step: int
+    result: int | None
+    distance: int
+    initial: tuple[Any, ...]
+
+
+class Element(NamedTuple):
+    """In a body: what a step of an earlier loop returned in iteration `first + stride * iteration`."""
+
+    loop: int
+    step: int
+    result: int | None
+    first: Dim
+    stride: int
+
+
+class Counted(NamedTuple):
+    """In a body: a number that grows by `step` with each iteration."""
+
+    first: Dim | float
+    step: Dim | float
+
+
+class Parts(NamedTuple):
+    """A list of tensors."""
+
+    parts: tuple[Any, ...]
+
+
+Source: TypeAlias = "Value | Made | Row | Here | Carried | Element | Counted | Parts | Outside | Dim | float"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A call to be made again: a step of the first tape, with a source for each of its leaves."""
+
+    step: Step
+    sources: tuple[Source, ...]
+    sizes: tuple[tuple[Counted, ...], ...] = ()  # in a body, of what it returns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """A body and how often it runs."""
+
+    body: tuple[Call, ...]
+    trips: Dim
+
+
+Recipe: TypeAlias = "list[Call | Loop]"
+
+
+class NotRolled(Exception):
+    """Tapes of several lengths are not one with loops; the text says why."""
+
+
+class Irregular(Exception):
+    """The first or the last iteration of a loop is another one than the rest."""
+
+    def __init__(self, loop: int, *, first: bool) -> None:
+        super().__init__(f"loop {loop} has {'a first' if first else 'a last'} iteration of its own")
+        self.loop, self.first = loop, first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tape:
+    """The steps of one run, and the sizes of its dims."""
+
+    steps: Sequence[Step]
+    sizes: Mapping[str, int]
+
+
+def recipe(tapes: Sequence[Tape], segments: Sequence[Straight | Period], fit: Fit) -> Recipe:
+    """The steps outside of loops, and the loops, in order. Raises NotRolled, and Irregular."""
+    return list(_Flow(tapes, segments, fit).items())
+
+
+@dataclass(slots=True, eq=False)
+class _Flow:
+    """Knows each step of each tape by what it is outside of loops, or in which iteration of which body."""
+
+    tapes: Sequence[Tape]
+    segments: Sequence[Straight | Period]
+    fit: Fit
+    places: list[list[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = [self._places(tape) for tape in range(len(self.tapes))]
+
+    def _places(self, tape: int) -> list[Any]:
+        places: list[Any] = []
+        straight = loop = 0
+        for each in self.segments:
+            if isinstance(each, Straight):
+                places += [(straight + at,) for at in range(each.length)]
+                straight += each.length
+            else:
+                places += [(loop, step, at) for at in range(each.trips[tape]) for step in range(each.length)]
+                loop += 1
+        return places
+
+    def items(self) -> Iterator[Call | Loop]:
+        """In order."""
+        number = 0
+        for each in self.segments:
+            if isinstance(each, Straight):
+                for at in range(each.length):
+                    yield self._straight([start + at for start in each.starts])
+            else:
+                yield self._loop(number, each)
+                number += 1
+
+    # ── outside of loops ──
+
+    def _straight(self, positions: Sequence[int]) -> Call:
+        steps = [tape.steps[at] for tape, at in zip(self.tapes, positions, strict=True)]
+        return Call(
+            steps[0], tuple(self._outer(leaves) for leaves in zip(*(each.leaves for each in steps), strict=True))
+        )
+
+    def _outer(self, leaves: Sequence[Leaf]) -> Source:
+        """What a leaf is at all lengths."""
+        if isinstance(leaves[0], Many):
+            return Parts(tuple(self._parts([list(each.parts) for each in leaves])))  # type: ignore[union-attr]
+        if isinstance(leaves[0], (Ref, Outside)):
+            return self._value(leaves)
+        if isinstance(leaves[0], float):
+            if any(leaf != leaves[0] for leaf in leaves):
+                raise NotRolled(f"a number is {leaves[0]} at one length and another at others")
+            return leaves[0]
+        return self._number(leaves)
+
+    def _number(self, numbers: Sequence[Any]) -> Dim:
+        found = self.fit(numbers)
+        if found is None:
+            raise NotRolled(
+                f"a size is {', '.join(map(str, numbers))} at lengths {', '.join(map(str, self.fit.lengths))}"
+            )
+        return found
+
+    def _value(self, leaves: Sequence[Any]) -> Source:
+        return self._one([self._named(tape, leaf) for tape, leaf in enumerate(leaves)])
+
+    def _one(self, named: Sequence[Any]) -> Source:
+        """What the tapes name each in its own way."""
+        first = named[0]
+        if all(each == first for each in named):
+            return first if isinstance(first, Outside) else Made(*first) if len(first) == 4 else Value(*first)
+        if not all(_is_made(each) and each[:3] == first[:3] for each in named):
+            raise NotRolled("an argument is something else at another length")
+        loop, step, result, _ = first
+        back = {each[3] - self._trips(loop, tape) for tape, each in enumerate(named)}
+        if len(back) > 1:
+            raise NotRolled("an argument comes from another iteration at another length")
+        return Made(loop, step, result, back.pop())
+
+    def _named(self, tape: int, leaf: Any) -> Any:
+        """(step, result) outside, (loop, step, result, iteration) inside, an Outside as it is."""
+        if isinstance(leaf, Outside):
+            return leaf
+        place = self.places[tape][leaf.step]
+        return (place[0], leaf.result) if len(place) == 1 else (place[0], place[1], leaf.result, place[2])
+
+    def _trips(self, loop: int, tape: int) -> int:
+        periods = [each for each in self.segments if isinstance(each, Period)]
+        return periods[loop].trips[tape]
+
+    # ── lists ──
+
+    def _parts(self, lists: Sequence[list[Any]]) -> Iterator[Source]:
+        rows = [list(_rows([self._named(tape, each) for each in items])) for tape, items in enumerate(lists)]
+        if len({len(each) for each in rows}) > 1:
+            raise NotRolled("a list of tensors has other parts at another length")
+        for column in zip(*rows, strict=True):
+            yield self._row(column)
+
+    def _row(self, column: Sequence[Any]) -> Source:
+        first = column[0]
+        rows = [each for each in column if isinstance(each, Row)]
+        if not rows:
+            return self._one(column)
+        if len(rows) < len(column) or any((*each[:3], each.stride) != (*first[:3], first.stride) for each in rows):
+            raise NotRolled("a list of tensors has other parts at another length")
+        return first._replace(
+            first=self._number([each.first for each in rows]), length=self._number([each.length for each in rows])
+        )
+
+    # ── inside ──
+
+    def _loop(self, loop: int, period: Period) -> Loop:
+        body = tuple(self._body_step(loop, period, step) for step in range(period.length))
+        return Loop(body, self._number(period.trips))
+
+    def _body_step(self, loop: int, period: Period, step: int) -> Call:
+        rounds = [
+            [tape.steps[start + at * period.length + step] for at in range(trips)]
+            for tape, start, trips in zip(self.tapes, period.starts, period.trips, strict=True)
+        ]
+        self._check_sizes(loop, rounds)
+        sources = (
+            self._inner(loop, [[each.leaves[leaf] for each in steps] for steps in rounds])
+            for leaf in range(len(rounds[0][0].leaves))
+        )
+        return Call(rounds[0][0], tuple(sources), self._grown([[each.sizes for each in steps] for steps in rounds]))
+
+    def _grown(self, sizes: Sequence[Sequence[Any]]) -> tuple[tuple[Counted, ...], ...]:
+        """The sizes of what a step of a body returns, in every iteration."""
+        return tuple(
+            tuple(self._dim([[each[at][axis] for each in row] for row in sizes]) for axis in range(len(first)))
+            for at, first in enumerate(sizes[0][0])
+        )
+
+    def _dim(self, dims: Sequence[Sequence[Dim]]) -> Counted:
+        """One size, which is as said at these lengths: min(8, n) is 8 where all have 8 and more."""
+        lengths = [{self.fit.name: length} for length in self.fit.lengths]
+        said = [[substitute(dim, length) for dim in row] for row, length in zip(dims, lengths, strict=True)]
+        step = self._number([row[2] - row[1] for row in said])
+        return Counted(self._number([row[1] for row in said]) - step, step)
+
+    def _check_sizes(self, loop: int, rounds: Sequence[Sequence[Step]]) -> None:
+        """Raise Irregular where the sizes that the first or the last iteration returns are not those of the rest, or do
+        not grow as they do; NotRolled where more do not."""
+        for tape, steps in zip(self.tapes, rounds, strict=True):
+            sizes = [_evaluated(each, tape.sizes) for each in steps]
+            growth = _growth(sizes)
+            wanted = [[a + at * b for a, b in zip(sizes[1], growth, strict=True)] for at in range(-1, len(sizes) - 1)]
+            regular = [a == b for a, b in zip(sizes, wanted, strict=True)]
+            _edges(loop, regular, "the sizes of a tensor do not grow by the same numbers in each iteration")
+
+    def _inner(self, loop: int, leaves: Sequence[Sequence[Leaf]]) -> Source:
+        """What a leaf of a body is in every iteration, at all lengths."""
+        kind = type(leaves[0][0])
+        if kind is Many:
+            return self._inner_parts(loop, leaves)
+        if kind in (Ref, Outside):
+            return self._inner_value(loop, leaves)
+        if kind is float:
+            _edges(loop, [each == leaves[0][1] for each in leaves[0]], "a number is another one in each iteration")
+            return self._outer([each[1] for each in leaves])
+        return self._counted(loop, leaves)
+
+    def _inner_parts(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
+        counts = [[len(each.parts) for each in row] for row in leaves]
+        for row in counts:
+            _edges(loop, [each == row[1] for each in row], "a list of tensors grows with each iteration")
+        columns = ([[each.parts[at] for each in row] for row in leaves] for at in range(counts[0][0]))
+        return Parts(tuple(self._inner_value(loop, column) for column in columns))
+
+    def _counted(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
+        steps = [row[2] - row[1] for row in leaves]
+        for row, step in zip(leaves, steps, strict=True):
+            regular = [each == row[1] + (at - 1) * step for at, each in enumerate(row)]
+            _edges(loop, regular, "a size does not grow by the same number in each iteration")
+        first, step = self._number([row[0] for row in leaves]), self._number(steps)
+        return first if step == 0 else Counted(first, step)
+
+    def _inner_value(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
+        named = [[self._named(tape, each) for each in row] for tape, row in enumerate(leaves)]
+        steady = named[0][-2]  # neither the first iteration nor the last
+        if not _is_made(steady):
+            for row in named:
+                _edges(loop, [each == row[-2] for each in row], "an argument is another one in each iteration")
+            return self._outer([row[-2] for row in leaves])
+        if steady[0] == loop:
+            return self._of_this_loop(loop, named, leaves)
+        stride = steady[3] - named[0][-3][3] if _is_made(named[0][-3]) else 0
+        for row in named:
+            wanted = [(*steady[:3], row[-2][3] + stride * (at - len(row) + 2)) for at in range(len(row))]
+            _edges(loop, [a == b for a, b in zip(row, wanted, strict=True)], "an argument is another one each time")
+        if stride == 0:
+            return self._outer([row[-2] for row in leaves])
+        loop, step, result, _ = steady
+        return Element(loop, step, result, self._number([row[0][3] for row in named]), stride)
+
+    def _of_this_loop(self, loop: int, named: Sequence[Sequence[Any]], leaves: Sequence[Sequence[Any]]) -> Source:
+        steady = named[0][-2]
+        distance = len(named[0]) - 2 - steady[3]
+        for row in named:
+            wanted = [(*steady[:3], at - distance) for at in range(distance, len(row))]
+            regular = [a == b for a, b in zip(row[distance:], wanted, strict=True)]
+            if not all(regular):
+                _edges(loop, [True] * distance + regular, "an argument comes from another iteration each time")
+        if distance == 0:
+            return Here(*steady[1:3])
+        initial = tuple(self._outer([row[at] for row in leaves]) for at in range(distance))
+        if any(_reads(each, loop) for each in initial):
+            raise Irregular(loop, first=True)
+        _, step, result, _ = steady
+        return Carried(step, result, distance, initial)
+
+
+def _is_made(named: Any) -> bool:
+    return not isinstance(named, Outside) and len(named) == 4
+
+
+def _reads(source: Any, loop: int) -> bool:
+    return isinstance(source, Made) and source.loop == loop
+
+
+def _evaluated(step: Step, sizes: Mapping[str, int]) -> list[int]:
+    """The sizes of what a step returned, one after the other."""
+    dims = [dim for each in step.sizes for dim in each]
+    if not symbols_of(dims) <= sizes.keys():
+        raise NotRolled("a tensor in a loop has sizes that come from data")
+    return [evaluate(dim, sizes) for dim in dims]
+
+
+def _growth(sizes: Sequence[Sequence[int]]) -> list[int]:
+    return [b - a for a, b in zip(sizes[1], sizes[2], strict=True)]
+
+
+def _edges(loop: int, regular: Sequence[bool], otherwise: str) -> None:
+    """Raise Irregular where only the first or last iteration is no regular one, NotRolled where more are."""
+    if all(regular):
+        return
+    if all(regular[1:]):
+        raise Irregular(loop, first=True)
+    if all(regular[:-1]):
+        raise Irregular(loop, first=False)
+    raise NotRolled(otherwise)
+
+
+def _rows(named: Sequence[Any]) -> Iterator[Any]:
+    """A list's parts; two and more of one step, a constant number of iterations apart, are a Row."""
+    at = 0
+    while at < len(named):
+        end = at + 1
+        first = named[at]
+        if _is_made(first):
+            while end < len(named) and _is_made(named[end]) and _continues(named, at, end):
+                end += 1
+        if end - at > 1:
+            loop, step, result, iteration = first
+            yield Row(loop, step, result, iteration, named[at + 1][3] - iteration, end - at)
+        else:
+            yield first
+        at = end
+
+
+def _continues(named: Sequence[Any], at: int, end: int) -> bool:
+    stride = named[at + 1][3] - named[at][3]
+    return named[end][:3] == named[at][:3] and named[end][3] - named[end - 1][3] == stride != 0

@@ -1,0 +1,458 @@
+"""A recipe played on a tape of symbolic sizes: each call once more, and for each loop one call of `for_loop` with the
+body as its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from fxonnx.capture.graph.for_loop import FOR_LOOP
+from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.loops.flow import (
+    Call,
+    Carried,
+    Counted,
+    Element,
+    Here,
+    Irregular,
+    Loop,
+    Made,
+    NotRolled,
+    Parts,
+    Recipe,
+    Row,
+    Value,
+)
+from fxonnx.capture.tracer.loops.steps import Hole, Outside
+from fxonnx.capture.tracer.record import Tape
+from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.ir.dims import Dim, substitute, symbols_of
+
+aten = torch.ops.aten
+
+
+@dataclass(slots=True, eq=False)
+class Player:
+    """Plays on one tape. `outside` are the tensors that a recipe calls placeholders,
+    `at` is told of the node whose place each call has."""
+
+    tape: Tape
+    outside: Callable[[Outside], Any]
+    at: Callable[[fx.Node], None]
+    values: list[Any] = field(default_factory=list)  # of steps outside of loops
+    loops: list[_Played] = field(default_factory=list)
+
+    def play(self, recipe: Recipe) -> list[Any]:
+        """Everything; what the last step takes."""
+        wanted = _wanted(recipe)
+        *steps, end = recipe
+        for each in steps:
+            if isinstance(each, Loop):
+                self.loops.append(_Body(self, each, len(self.loops), wanted[len(self.loops)]).play())
+            else:
+                self.values.append(self._call(each))
+        assert isinstance(end, Call)
+        args, _ = self.arguments(end)
+        return list(args)
+
+    def _call(self, call: Call) -> Any:
+        self.at(call.step.node)
+        target = call.step.token[0]
+        args, kwargs = self.arguments(call)
+        if target in _JOINING:
+            return _JOINING[target](self.tape, *args, **kwargs)
+        if any(isinstance(each, _Rows) for each in pytree.tree_leaves((args, kwargs))):
+            raise NotRolled(f"{target} takes as many tensors as the loop has iterations")
+        return self.call(target, args, kwargs)
+
+    def call(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """One call: of aten it is recorded, on sizes it is computed."""
+        return (
+            self.tape.call(target, args, kwargs)
+            if isinstance(target, torch._ops.OpOverload)
+            else target(*args, **kwargs)
+        )
+
+    def arguments(self, call: Call) -> tuple[Any, Any]:
+        """What a call is given."""
+        args, kwargs = call.step.form
+        sources = iter(call.sources)
+        return _filled(args, sources, self.read), _filled(kwargs, sources, self.read)
+
+    def read(self, source: Any) -> Any:
+        """What a source is in this run."""
+        match source:
+            case Outside():
+                return self.outside(source)
+            case Value():
+                return _result(self.values[source.step], source.result)
+            case Made():
+                return self._made(source)
+            case Parts():
+                return [self.read(each) for each in source.parts]
+            case Row():
+                return self._rows(source)
+            case float():
+                return source
+        return self.number(source)
+
+    def number(self, dim: Dim) -> Any:
+        """A size."""
+        log = self.tape.cache.guard_log
+        return sym_int(dim, log.data.value(dim), log)
+
+    def require(self, trips: Dim, least: int) -> None:
+        """Have calls checked for sizes at which a loop has enough iterations."""
+        log = self.tape.cache.guard_log
+        if log.statically_known(">=", trips, least) is None:
+            log.add(">=", trips, least, True)
+
+    def _made(self, made: Made) -> Any:
+        loop = self.loops[made.loop]
+        key = made.step, made.result
+        self.require(
+            loop.trips, 0 if key in loop.carried else made.iteration + 1 if made.iteration >= 0 else -made.iteration
+        )
+        if made.iteration == -1:
+            return loop.last[key]
+        index = made.iteration if made.iteration >= 0 else self.number(loop.trips + made.iteration)
+        return self.tape.call(aten.select.int, (loop.stacks[made.step, made.result], 0, index), {})
+
+    def _rows(self, row: Row) -> _Rows:
+        stack = self.loops[row.loop].stacks[row.step, row.result]
+        trips = self.loops[row.loop].trips
+        first, stride, count = row.first, row.stride, row.length
+        if stride < 0:
+            stack = self.tape.call(aten.flip.default, (stack, [0]), {})
+            first, stride = trips - 1 - first, -stride
+        end = first + (count - 1) * stride + 1
+        if (first, end, stride) != (0, trips, 1):
+            stack = self.tape.call(aten.slice.Tensor, (stack, 0, self.number(first), self.number(end), stride), {})
+        return _Rows(stack)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Tensors that stand stacked along a first axis."""
+
+    stack: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Played:
+    """What a loop left: the last of what its steps returned, and all of it."""
+
+    trips: Dim
+    last: Mapping[Any, Any]
+    carried: frozenset[Any]  # of which there is a last where there was no iteration
+    stacks: Mapping[Any, Any]
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """A carried value: what a step returned `distance` iterations ago, at first an initial one."""
+
+    initial: Any  # a fake tensor outside
+    inner: Any = None  # the fake tensor that the body reads
+    after: Any = None  # what the body returns for it
+
+
+@dataclass(slots=True, eq=False)
+class _Body:
+    """One loop, being played."""
+
+    player: Player
+    loop: Loop
+    number: int
+    wanted: _Wanted
+    tape: Tape = field(init=False)
+    index: Any = field(init=False)
+    values: list[Any] = field(default_factory=list)
+    slots: dict[Any, _Slot] = field(default_factory=dict)
+    outer: dict[int, Any] = field(default_factory=dict)  # id -> fake tensor of outside
+    made: dict[int, Any] = field(default_factory=dict)  # id of a real one -> fake
+
+    def play(self) -> _Played:
+        outer = self.player.tape
+        self.tape = Tape(outer.cache, outer.fake, {}, outer.place, Refusals(outer.refuse.locate))
+        outer.cache.guard_log.must_hold = outer.must_hold
+        self.tape.sizes = _AsTheyAre()
+        self.index = self._iteration()
+        self._carry()
+        for each in self.loop.body:
+            self.values.append(self._call(each))
+        return self._leave()
+
+    def _iteration(self) -> Any:
+        """The number of the iteration, as a size of its own."""
+        log = self.tape.cache.guard_log
+        fake = self.tape.cache(aten.zeros.default, ([],), {"dtype": torch.int64})
+        node = self.tape.placeholder("iteration", fake)
+        index = log.data.new_iteration(self.loop.trips)
+        read = self.tape.graph.call_function(aten._local_scalar_dense.default, (node,))
+        read.meta["val"] = self.player.number(index)
+        return index
+
+    def _carry(self) -> None:
+        """A slot for each carried value, and for each iteration that it waits."""
+        for source in _leaves(self.loop.body):
+            if isinstance(source, Carried):
+                for distance in range(1, source.distance + 1):
+                    key = *source, distance
+                    if key not in self.slots:
+                        self.slots[key] = self._slot(source, distance)
+
+    def _slot(self, source: Carried, distance: int) -> _Slot:
+        initial = self.player.read(source.initial[source.distance - distance])
+        if not isinstance(initial, torch.Tensor):
+            raise NotRolled("a number is carried from one iteration to the next")
+        initial = self.player.tape.read(initial)
+        sizes = self.loop.body[source.step].sizes[source.result or 0]
+        shape = [each.first + each.step * (self.index - distance) for each in sizes]
+        first = [substitute(dim, {self.index.name: 0}) for dim in shape]
+        if first != [dim_of(size) for size in initial.shape]:
+            raise Irregular(self.number, first=True)
+        return _Slot(initial, self._placeholder(f"carried_{len(self.slots)}", self._like(initial, shape)))
+
+    def _like(self, tensor: Any, shape: Sequence[Dim]) -> Any:
+        """A fake tensor of this shape."""
+        return self.tape.cache(aten.new_empty.default, (tensor, list(map(self.player.number, shape))), {})
+
+    def _placeholder(self, name: str, fake: Any) -> Any:
+        self.tape.placeholder(name, fake)
+        return fake
+
+    # ── a call ──
+
+    def _call(self, call: Call) -> Any:
+        self.player.at(call.step.node)
+        args, kwargs = call.step.form
+        sources = iter(call.sources)
+        args, kwargs = _filled(args, sources, self._read), _filled(kwargs, sources, self._read)
+        target = call.step.token[0]
+        if not isinstance(target, torch._ops.OpOverload):
+            return target(*args, **kwargs)
+        if target not in _PLACED or not any(isinstance(each, Counted) for each in call.sources):
+            return self.tape.call(target, args, kwargs)
+        return self._placed(target, args, kwargs, call.sizes[0])
+
+    def _placed(self, target: Any, args: Any, kwargs: Any, sizes: Sequence[Counted]) -> Any:
+        """A part taken, or put in, where the number of the iteration says; torch would ask whether it is inside."""
+        result = self._like(args[0], [each.first + each.step * self.index for each in sizes])
+        self.tape.record(target, args, kwargs, result)
+        return result
+
+    def _read(self, source: Any) -> Any:
+        match source:
+            case Here():
+                return _result(self.values[source.step], source.result)
+            case Carried():
+                return self.slots[*source, source.distance].inner
+            case Element():
+                stack = self._from_outside(self.player.loops[source.loop].stacks[source.step, source.result])
+                index = self.player.number(source.first + source.stride * self.index)
+                shape = [dim_of(size) for size in stack.shape[1:]]
+                return self._placed(aten.select.int, (stack, 0, index), {}, [Counted(dim, 0) for dim in shape])
+            case Counted():
+                return self.player.number(source.first + source.step * self.index)
+            case Parts():
+                return [self._read(each) for each in source.parts]
+        return self._from_outside(self.player.read(source))
+
+    def _from_outside(self, value: Any) -> Any:
+        """A value of outside, as an argument of the body where it is a tensor."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        fake = self.player.tape.read(value)
+        if id(fake) not in self.outer:
+            self.outer[id(fake)] = fake
+            inner = self._like(fake, list(map(dim_of, fake.shape)))
+            self.made[id(fake)] = self._placeholder(f"outer_{len(self.outer)}", inner)
+        return self.made[id(fake)]
+
+    # ── the end ──
+
+    def _leave(self) -> _Played:
+        for key, slot in self.slots.items():
+            *source, distance = key
+            carried = Carried(*source)
+            newest = _result(self.values[carried.step], carried.result)
+            slot.after = newest if distance == 1 else self.slots[*source, distance - 1].inner
+            if slot.after.dtype is not slot.initial.dtype:
+                raise Irregular(self.number, first=True)
+        finals = self._finals()
+        rows = {key: self._result(key) for key in self.wanted.stacks}
+        slots = list(self.slots.values())
+        self.tape.output([*(each.after for each in slots), *rows.values()])
+        results = self._record(slots, list(rows.values()))
+        return _Played(
+            self.loop.trips,
+            {key: results[slots.index(slot)] for key, slot in finals.items()},
+            frozenset(key[:2] for key in self.slots if len(key) > 2 and key[-1] == 1),
+            dict(zip(rows, results[len(slots) :], strict=True)),
+        )
+
+    def _finals(self) -> dict[Any, _Slot]:
+        """The slots that bring out the last of what a step returned."""
+        finals: dict[Any, _Slot] = {}
+        for key, slot in self.slots.items():
+            if key[-1] == 1:
+                finals.setdefault(key[:2], slot)
+        for key in self.wanted.lasts - finals.keys():
+            after = self._result(key)
+            size = list(after.shape)
+            zeros = self.player.tape.call(aten.zeros.default, (size,), {"dtype": after.dtype, "device": after.device})
+            name, shape = f"carried_{len(self.slots)}", list(map(dim_of, after.shape))
+            finals[key] = self.slots[key] = _Slot(zeros, self._placeholder(name, self._like(zeros, shape)), after)
+        return finals
+
+    def _result(self, key: Any) -> Any:
+        value = _result(self.values[key[0]], key[1])
+        if not isinstance(value, torch.Tensor):
+            raise NotRolled("a number leaves the loop")
+        if self.index.name in symbols_of(map(dim_of, value.shape)):
+            raise NotRolled("what the loop returns has other sizes in each iteration")
+        return value
+
+    def _record(self, slots: Sequence[_Slot], rows: Sequence[Any]) -> list[Any]:
+        tape = self.player.tape
+        self._in_order(len(slots))
+        cache = tape.cache
+        self.player.require(self.loop.trips, 0)
+        trips = self.player.number(self.loop.trips)
+        results = [self._like(each.after, self._at_the_end(each.after)) for each in slots]
+        results += [cache(aten.new_empty.default, (each, [trips, *each.shape]), {}) for each in rows]
+        name = f"loop_{self.number}"
+        body = _owner(tape.graph)
+        body.add_module(name, fx.GraphModule(nn.Module(), self.tape.graph))
+        attribute = tape.graph.create_node("get_attr", name)
+        args = trips, [each.initial for each in slots], list(self.outer.values())
+        node = tape.graph.call_function(FOR_LOOP)
+        node.args = (attribute, *map(tape.operand, args))
+        if tape.cache.guard_log.statically_known(">=", self.loop.trips, 1) is None:
+            node.kwargs = {"may_be_empty": True}
+        node.meta = {**tape.place(), "val": tuple(results)}
+        tape._note(node, node.meta["val"])
+        return results
+
+    def _at_the_end(self, tensor: Any) -> list[Dim]:
+        """The sizes that a carried value has after the last iteration."""
+        last = {self.index.name: self.loop.trips - 1}
+        return [substitute(dim_of(size), last) for size in tensor.shape]
+
+    def _in_order(self, carried: int) -> None:
+        """The placeholders as the op gives them: the iteration, what is carried, what comes from outside."""
+        graph = self.tape.graph
+        inputs = graph.find_nodes(op="placeholder")
+        names = [inputs[0], *(each for each in inputs if str(each.target).startswith("carried_"))]
+        rest = [each for each in inputs if each not in names]
+        assert len(names) == carried + 1
+        for before, after in zip([*names, *rest], [*names, *rest][1:], strict=False):
+            before.append(after)
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What is read of a loop outside of it, by step and result."""
+
+    stacks: dict[Any, None] = field(default_factory=dict)
+    lasts: set[Any] = field(default_factory=set)
+
+
+def _wanted(recipe: Recipe) -> list[_Wanted]:
+    """For each loop."""
+    found = [_Wanted() for each in recipe if isinstance(each, Loop)]
+    calls = (each.body if isinstance(each, Loop) else [each] for each in recipe)
+    for source in (source for some in calls for source in _leaves(some)):
+        if isinstance(source, (Row, Element)) or (isinstance(source, Made) and source.iteration != -1):
+            found[source.loop].stacks[source.step, source.result] = None
+        elif isinstance(source, Made):
+            found[source.loop].lasts.add((source.step, source.result))
+    return found
+
+
+def _leaves(calls: Iterable[Call]) -> Iterator[Any]:
+    """All sources, and those in them."""
+    waiting = [source for call in calls for source in call.sources]
+    waiting.reverse()
+    while waiting:
+        source = waiting.pop()
+        yield source
+        waiting += source.parts if isinstance(source, Parts) else source.initial if isinstance(source, Carried) else ()
+
+
+def _filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> Any:
+    """Arguments, with the next sources in the holes."""
+    if isinstance(form, Hole):
+        return read(next(sources))
+    if isinstance(form, tuple) and form[:1] == ("list",):
+        return [_filled(each, sources, read) for each in form[1:]]
+    if isinstance(form, tuple) and form[:1] == ("dict",):
+        return {name: _filled(each, sources, read) for name, each in form[1:]}
+    return tuple(_filled(each, sources, read) for each in form) if isinstance(form, tuple) else form
+
+
+def _result(value: Any, index: int | None) -> Any:
+    return value if index is None else value[index]
+
+
+class _AsTheyAre:
+    """Sizes in the graph of a body: arguments as they are, which the graph outside knows to compute."""
+
+    def __call__(self, size: torch.SymInt) -> Any:
+        """The size itself."""
+        return size
+
+    def tell(self, value: Any, node: fx.Node) -> None:
+        """Nothing: a body's own sizes from data are told outside of it by nobody."""
+
+
+def _owner(graph: fx.Graph) -> nn.Module:
+    """The module that has the bodies of a graph's higher-order ops."""
+    if graph.owning_module is None:
+        graph.owning_module = nn.Module()
+    assert graph.owning_module is not None
+    return graph.owning_module
+
+
+# ── lists that a loop has made ──
+
+
+def _stacked(tape: Tape, tensors: Sequence[Any], dim: int = 0) -> Any:
+    """torch.stack"""
+    pieces = []
+    for each in tensors:
+        if isinstance(each, _Rows):
+            rank = each.stack.dim()
+            axis = dim % rank
+            order = [*range(1, axis + 1), 0, *range(axis + 1, rank)]
+            pieces.append(each.stack if axis == 0 else tape.call(aten.permute.default, (each.stack, order), {}))
+        else:
+            pieces.append(tape.call(aten.unsqueeze.default, (each, dim), {}))
+    return pieces[0] if len(pieces) == 1 else tape.call(aten.cat.default, (pieces, dim), {})
+
+
+def _joined(tape: Tape, tensors: Sequence[Any], dim: int = 0) -> Any:
+    """torch.cat"""
+    pieces = []
+    for each in tensors:
+        if isinstance(each, _Rows):
+            rank = each.stack.dim() - 1
+            axis = dim % rank
+            order = [*range(1, axis + 1), 0, *range(axis + 1, rank + 1)]
+            moved = each.stack if axis == 0 else tape.call(aten.permute.default, (each.stack, order), {})
+            pieces.append(tape.call(aten.flatten.using_ints, (moved, axis, axis + 1), {}))
+        else:
+            pieces.append(each)
+    return pieces[0] if len(pieces) == 1 else tape.call(aten.cat.default, (pieces, dim), {})
+
+
+_PLACED = frozenset(
+    {aten.select.int, aten.slice.Tensor, aten.select_scatter.default, aten.slice_scatter.default, aten.narrow.default}
+)
+_JOINING: dict[Any, Callable[..., Any]] = {aten.stack.default: _stacked, aten.cat.default: _joined}

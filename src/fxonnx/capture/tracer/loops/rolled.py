@@ -1,0 +1,172 @@
+"""A run of a model whose loops over a size are rolled up: of runs at several lengths, in which that size is a plain
+number where Python asks, one tape is made in which it is a symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxonnx.capture.call.example import Example
+from fxonnx.capture.locate import Locator
+from fxonnx.capture.tracer.fake_inputs import SymbolTable
+from fxonnx.capture.tracer.loops.find import Loops
+from fxonnx.capture.tracer.loops.flow import Irregular, NotRolled, Recipe
+from fxonnx.capture.tracer.loops.periods import NotPeriodic
+from fxonnx.capture.tracer.loops.plain import Plain
+from fxonnx.capture.tracer.loops.play import Player
+from fxonnx.capture.tracer.loops.steps import Outside
+from fxonnx.capture.tracer.loops.thresholds import thresholds
+from fxonnx.capture.tracer.paths.walk import carry_out
+from fxonnx.capture.tracer.run import Prepare, Run
+from fxonnx.capture.tracer.sizes.primes import prime_near
+from fxonnx.capture.tracer.torch_private import enable_python_dispatcher
+from fxonnx.ir.dims import symbols_of
+from fxonnx.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """The lengths of runs, some at a time: what is found at some is proved at the others; and the one to play at."""
+
+    series: tuple[tuple[int, ...], ...]
+    played: int
+
+
+STEPS = Lengths(((7, 8, 11, 13),), 13)
+# Each usual size of a chunk divides one of them, and leaves 1 of another; of the one to play at it leaves more.
+CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599)
+_LONGEST = 600  # example, or number in the code, that joins them
+_COPY = torch.ops.aten.copy_.default
+
+
+@dataclass(eq=False)
+class RolledRun(Run):
+    """A run without the model: the tape is made of those of other runs. `over` is the dim that those have different
+    sizes of: at one of the series of `lengths`."""
+
+    over: str = ""
+    lengths: Lengths = STEPS
+    _node: fx.Node | None = field(default=None, init=False)  # whose place the next call has
+
+    def preparation(self) -> Prepare:
+        """See `Run`."""
+        return partial(RolledRun.prepare_over, self.over, self.lengths)
+
+    @staticmethod
+    def prepare_over(over: str, lengths: Lengths, example: Example, symbols: SymbolTable) -> Run:
+        """As `Run.prepare`, which it is where the dim has a fixed size; else at one at which loops have iterations."""
+        if over not in symbols.hints:
+            return Run.prepare(example, symbols)
+        longest = prime_near(lengths.played, (size for name, size in symbols.hints.items() if name != over))
+        run = Run.prepare(example, replace(symbols, hints={**symbols.hints, over: longest}))
+        return RolledRun(
+            run.example, run.symbols, run.guard_log, run.locations, run.tape, run.fakes, run.inputs, run.decisions,
+            run.data, over=over, lengths=lengths,
+        )  # fmt: skip
+
+    def record(self) -> None:
+        """Find the loops, and play what was found: at greater lengths where there are too few iterations, as of a loop
+        over chunks. Raises what the model raises, and NotRolled."""
+        for lengths in map(self._with_the_example, self.lengths.series):
+            runs = [self._plain(length) for length in lengths]
+            beyond = self._beyond_thresholds(runs[0], lengths[-1])
+            lengths, runs = (*lengths, *beyond), [*runs, *map(self._plain, beyond)]
+            try:
+                return self._roll(runs, Loops(runs, self.over, lengths))
+            except NotPeriodic:
+                if runs[-1].calls - runs[0].calls >= 2 * (lengths[-1] - lengths[0]):
+                    break
+        raise NotRolled("the calls of runs at several lengths do not repeat the same ones")
+
+    def _roll(self, runs: Sequence[Plain], loops: Loops) -> None:
+        while True:
+            try:
+                self._play(runs[0], loops.recipe())
+                break
+            except Irregular as irregular:
+                loops.peel(irregular)
+                self._start_anew()
+        self._forget_guards([each.sizes for each in runs])
+        self._keep_guards([each.run for each in runs])
+
+    def finish(self, reads: Set[int]) -> None:
+        """End the graph."""
+        self.tape.output(self._results)
+
+    def _with_the_example(self, lengths: Sequence[int]) -> tuple[int, ...]:
+        """The lengths, and that of the example where it is a usual one."""
+        size = self.symbols.in_example(self.example.leaves).get(self.over, 0)
+        return tuple(sorted({*lengths, *([size] if lengths[0] <= size <= _LONGEST else [])}))
+
+    def _beyond_thresholds(self, run: Plain, longest: int) -> list[int]:
+        """A length at which comparisons with numbers in the code have gone both ways, where those so far are none."""
+        found = thresholds(run.run.tape.graph.nodes, self.example.flat.modules())
+        greatest = max((each for each in found if each <= _LONGEST), default=0) + 2
+        return [greatest] if greatest > longest else []
+
+    def _plain(self, length: int) -> Plain:
+        sizes = {**self.symbols.hints, self.over: length}
+        run = Run.prepare(self.example, replace(self.symbols, hints=sizes, takes_plain=True))
+        carry_out(run)
+        if any(symbols_of([each.dim]) - {self.over} for each in run.guard_log.plain):
+            raise NotRolled("other dims are plain numbers too")
+        return Plain.of(run, sizes)
+
+    # ── playing ──
+
+    def _start_anew(self) -> None:
+        fresh = Run.prepare(self.example, self.symbols)
+        self.guard_log, self.tape, self.fakes, self.inputs = fresh.guard_log, fresh.tape, fresh.fakes, fresh.inputs
+        self.data = fresh.data
+
+    def _play(self, first: Plain, recipe: Recipe) -> None:
+        self.changes, self.returned, self.ways = first.run.changes, first.run.returned, first.run.ways
+        self.tape.values.reads.update(first.run.tape.values.reads)
+
+        def outside(each: Outside) -> Any:
+            return self.fakes[each.key] if each.kind == "input" else first.weights[each]
+
+        with self._playing():
+            results = Player(self.tape, outside, self._at).play(recipe)
+            self._results, written = results[: len(first.outputs)], results[len(first.outputs) :]
+            for node, value in zip(first.mutations, written, strict=True):
+                self.tape.call(_COPY, (outside(first.outside[node]), value), {})
+
+    @contextmanager
+    def _playing(self) -> Iterator[None]:
+        """What surrounds calls that are made again: their places are those that they had."""
+        locator = Locator()
+        self.tape.place = self._place
+        self.guard_log.locate = lambda: Location() if self._node is None else locator(self._node)
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), enable_python_dispatcher(), self.tape.cache.mode:
+            yield
+
+    def _at(self, node: fx.Node) -> None:
+        self._node = node
+
+    def _place(self) -> dict[str, Any]:
+        meta = self._node.meta if self._node is not None else {}
+        return {name: meta[name] for name in ("nn_module_stack", "stack_trace") if name in meta}
+
+    def _forget_guards(self, lengths: Sequence[Mapping[str, int]]) -> None:
+        """Drop what an op asked that the runs answer in different ways: they have left the same calls."""
+        entries = self.guard_log.entries
+        for key, guard in list(entries.items()):
+            alike = guard.symbols <= self.symbols.hints.keys() and all(guard.holds(sizes) for sizes in lengths)
+            if not alike and guard.relation != "==":
+                del entries[key]
+
+    def _keep_guards(self, runs: Sequence[Run]) -> None:
+        """What the model decides by sizes alike at all lengths, the loops' own conditions apart: those are asked more
+        often at greater lengths."""
+        own = [{key: each for key, each in run.guard_log.entries.items() if not each.inside} for run in runs]
+        varying = {each.location for log in own for key, each in log.items() if any(key not in other for other in own)}
+        for key, guard in own[0].items():
+            if guard.location not in varying:
+                self.guard_log.entries.setdefault(key, guard)

@@ -1,0 +1,215 @@
+"""Loops of Python's over a dynamic size: one Loop in the file, which computes what PyTorch does at every length."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tests.lowering.support import operators
+from torch import Tensor, nn
+
+import fxonnx
+from fxonnx import errors
+
+SIZES = [(2, 6), (3, 9), (1, 4), (2, 2), (2, 3), (2, 1), (2, 60)]
+DIMS = {"x": {0: "b", 1: "t"}}
+
+
+class Cell(nn.Module):
+    """A cell and a body that calls it in a loop."""
+
+    def __init__(self, body: Callable[[Any, Tensor], Any], features: int = 3) -> None:
+        super().__init__()
+        self.cell, self.linear, self.body = nn.GRUCell(features, 4), nn.Linear(features, 4), body
+
+    def forward(self, x: Tensor) -> Any:
+        return self.body(self, x)
+
+
+def stacked(self: Any, x: Tensor) -> Any:
+    h, outputs = x.new_zeros(x.shape[0], 4), []
+    for t in range(x.shape[1]):
+        h = self.cell(x[:, t], h)
+        outputs.append(h)
+    return torch.stack(outputs, 1), h
+
+
+def unbound_without_a_state(self: Any, x: Tensor) -> Any:
+    h, outputs = None, []
+    for each in x.unbind(1):
+        h = self.cell(each, h)
+        outputs += [h.unsqueeze(1)]
+    return torch.cat(outputs, dim=1)
+
+
+def backwards(self: Any, x: Tensor) -> Any:
+    h, outputs = x.new_zeros(x.shape[0], 4), []
+    for t in reversed(range(x.shape[1])):
+        h = self.cell(x[:, t, :], h)
+        outputs.insert(0, h)
+    return torch.stack(outputs, 1)
+
+
+def both_ways(self: Any, x: Tensor) -> Any:
+    forwards, _ = stacked(self, x)
+    pairs = zip(forwards.unbind(1), backwards(self, x).unbind(1), strict=True)
+    return torch.stack([torch.cat(pair, -1).tanh() for pair in pairs], 1)
+
+
+def while_there_are_more(self: Any, x: Tensor) -> Any:
+    h, t = x.new_zeros(x.shape[0], 4), 0
+    while t < x.shape[1]:
+        h = self.cell(x[:, t], h)
+        t += 1
+    return h
+
+
+def into_a_buffer(self: Any, x: Tensor) -> Any:
+    h, out = x.new_zeros(x.shape[0], 4), torch.empty(x.shape[0], x.shape[1], 4)
+    for t in range(x.shape[1]):
+        h = self.cell(x[:, t], h)
+        out[:, t, :] = h
+    return out
+
+
+def read_and_written(self: Any, x: Tensor) -> Any:
+    out = self.linear(x)
+    for t in range(1, x.shape[1]):
+        out[:, t] += 0.5 * out[:, t - 1]
+    return out
+
+
+def appended(self: Any, x: Tensor) -> Any:
+    h, out = x.new_zeros(x.shape[0], 4), x.new_zeros(x.shape[0], 0, 4)
+    for t in range(x.shape[1]):
+        h = self.cell(x[:, t], h)
+        out = torch.cat([out, h[:, None]], 1)
+    return out
+
+
+def over_what_was_made(self: Any, x: Tensor) -> Any:
+    made = self.linear(x[:, :1])
+    for t in range(1, x.shape[1]):
+        weights = (made @ self.linear(x[:, t]).unsqueeze(-1)).softmax(1)
+        made = torch.cat([made, (weights * made).sum(1, keepdim=True)], 1)
+    return made
+
+
+def in_chunks(self: Any, x: Tensor) -> Any:
+    return torch.cat([self.linear(x[:, at : at + 4]).softmax(1) for at in range(0, x.shape[1], 4)], 1)
+
+
+def split(self: Any, x: Tensor) -> Any:
+    return torch.cat([self.linear(part).cumsum(1) for part in x.split(3, 1)], 1)
+
+
+def another_first(self: Any, x: Tensor) -> Any:
+    outputs: list[Tensor] = []
+    for t in range(x.shape[1]):
+        h = self.linear(x[:, t])
+        outputs.append(h if t == 0 else h + 0.5 * outputs[-1])
+    return torch.stack(outputs, 1)
+
+
+def layers(self: Any, x: Tensor) -> Any:
+    return stacked(self, torch.nn.functional.pad(stacked(self, x)[0], (0, -1)))[0]
+
+
+def summed(self: Any, x: Tensor) -> Any:
+    return sum(self.linear(x[:, t]).relu() for t in range(x.shape[1])) / x.shape[1]
+
+
+def up_to_here(self: Any, x: Tensor) -> Any:
+    return torch.stack([x[:, : t + 1].mean(1) for t in range(x.shape[1])], 1)
+
+
+def fed_back(self: Any, x: Tensor) -> Any:
+    h, y, outputs = self.linear(x.mean(1)), x[:, 0], []
+    for _ in range(x.shape[1]):
+        h = self.cell(y, h)
+        y = h[:, :3].softmax(-1)
+        outputs.append(h.argmax(-1))
+    return torch.stack(outputs, 1), y
+
+
+BODIES = [
+    stacked, unbound_without_a_state, backwards, both_ways, while_there_are_more, into_a_buffer, read_and_written,
+    appended, over_what_was_made, in_chunks, split, another_first, layers, summed, up_to_here, fed_back,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
+def test_a_loop_computes_what_pytorch_does_at_every_length(body, tmp_path):
+    torch.manual_seed(0)
+    model = Cell(body).eval()
+    compiled = fxonnx.compile(model, torch.randn(2, 6, 3), dynamic_shapes=DIMS)
+    assert "Loop" in operators(compiled)
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for size in SIZES:
+        x = torch.randn(*size, 3)
+        with torch.no_grad():
+            expected = model(x)
+        torch.testing.assert_close(compiled(x), expected, rtol=1e-4, atol=1e-5)
+        if min(size) > 1:  # with a size of 1 there may be a program of its own
+            first = expected[0] if isinstance(expected, tuple) else expected
+            np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], first, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loop_over_the_first_axis():
+    def scan(x):
+        total, rows = x.new_zeros(x.shape[1]), []
+        for row in x:
+            total = total * 0.5 + row
+            rows.append(total)
+        return torch.stack(rows)
+
+    compiled = fxonnx.compile(scan, torch.randn(5, 2), dynamic_shapes={"x": {0: "t"}})
+    for length in (5, 1, 2, 40):
+        x = torch.randn(length, 2)
+        torch.testing.assert_close(compiled(x), scan(x))
+
+
+def test_what_a_loop_writes_to_is_a_state():
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(3))
+
+        def forward(self, x):
+            for t in range(x.shape[0]):
+                self.mean = 0.9 * self.mean + 0.1 * x[t]
+            return x - self.mean
+
+    ours, theirs = Mean(), Mean()
+    compiled = fxonnx.compile(ours, torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}})
+    for length in (5, 8, 2):
+        x = torch.randn(length, 3)
+        torch.testing.assert_close(compiled(x), theirs(x))
+        torch.testing.assert_close(ours.mean, theirs.mean)
+
+
+def depends_on_the_iteration(x):
+    h = x[0]
+    for t in range(x.shape[0]):
+        h = h.sin() if t % 3 else h + x[t]
+    return h
+
+
+def later_something_else(x):
+    h = x[0]
+    for t in range(x.shape[0]):
+        h = h + x[t] if t != 40 else h * x[t]
+    return h
+
+
+def as_many_results(x):
+    return [row.sin() for row in x]
+
+
+@pytest.mark.parametrize("function", [depends_on_the_iteration, later_something_else, as_many_results])
+def test_what_is_no_loop_freezes_as_before(function):
+    with pytest.raises(errors.Error, match="freezes"):
+        fxonnx.compile(function, torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}}, capture="trace")
