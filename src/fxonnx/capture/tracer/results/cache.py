@@ -94,13 +94,15 @@ class FakeCache:
         return cached if cached is not None and owns_memory(cached) else None
 
     def _by_torch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result by torch's meta kernel, of the symbolic sizes."""
+        """The result by torch's meta kernel, of the symbolic sizes. What took a plain number of one is noted, and says
+        nothing of others."""
+        plain = len(self.guard_log.plain)
         with self.guard_log.nested() as guards, self.guard_log.asking() as asked:
             result = laid_out(func, args, kwargs, func(*args, **kwargs))
             for each in asked:
                 if data_matters(each, func, (args, kwargs), result, self.mode, self.guard_log.data.values):
                     raise self.guard_log.refusal_of_data(f"whether {each}")
-            for key, guard in guards.items():
+            for key, guard in guards.items() if len(self.guard_log.plain) == plain else ():
                 if branch_matters(guard, func, (args, kwargs), result, self.mode, self.guard_log.data.values):
                     guards[key] = replace(guard, inside=False)
         return result
