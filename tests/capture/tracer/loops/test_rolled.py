@@ -191,6 +191,29 @@ def test_what_a_loop_writes_to_is_a_state():
         torch.testing.assert_close(ours.mean, theirs.mean)
 
 
+def test_a_check_before_a_loop_is_kept():
+    def checked(x):
+        assert (x >= 0).all(), "negative"
+        h = x[0]
+        for t in range(1, x.shape[0]):
+            h = h * 0.5 + x[t]
+        return h
+
+    compiled = fxonnx.compile(checked, torch.rand(5, 3), dynamic_shapes={"x": {0: "t"}})
+    x = torch.rand(9, 3)
+    torch.testing.assert_close(compiled(x), checked(x))
+    with pytest.raises(errors.CheckFailed, match="negative"):
+        compiled(-x)
+
+
+def checked_in_each_iteration(x):
+    h = x[0]
+    for t in range(x.shape[0]):
+        assert (x[t] >= 0).all(), "negative"
+        h = h * 0.5 + x[t]
+    return h
+
+
 def depends_on_the_iteration(x):
     h = x[0]
     for t in range(x.shape[0]):
@@ -209,7 +232,10 @@ def as_many_results(x):
     return [row.sin() for row in x]
 
 
-@pytest.mark.parametrize("function", [depends_on_the_iteration, later_something_else, as_many_results])
+NONE = [depends_on_the_iteration, later_something_else, as_many_results, checked_in_each_iteration]
+
+
+@pytest.mark.parametrize("function", NONE)
 def test_what_is_no_loop_freezes_as_before(function):
     with pytest.raises(errors.Error, match="freezes"):
         fxonnx.compile(function, torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}}, capture="trace")

@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.loops.flow import (
@@ -64,11 +65,20 @@ class Player:
         self.at(call.step.node)
         target = call.step.token[0]
         args, kwargs = self.arguments(call)
+        if is_check(call.step.node):
+            return self._checked(target, args)
         if target in _JOINING:
             return _JOINING[target](self.tape, *args, **kwargs)
         if any(isinstance(each, _Rows) for each in pytree.tree_leaves((args, kwargs))):
             raise NotRolled(f"{target} takes as many tensors as the loop has iterations")
         return self.call(target, args, kwargs)
+
+    def _checked(self, target: Any, args: Any) -> None:
+        """A check of the model's, once more."""
+        condition, *text = args
+        operand = self.tape.operand(self.tape.read(condition))
+        node = self.tape.graph.call_function(target, (operand, *text))
+        node.meta = {**self.tape.place(), "val": None}
 
     def call(self, target: Any, args: Any, kwargs: Any) -> Any:
         """One call: of aten it is recorded, on sizes it is computed."""
@@ -231,6 +241,8 @@ class _Body:
 
     def _call(self, call: Call) -> Any:
         self.player.at(call.step.node)
+        if is_check(call.step.node):
+            raise NotRolled("the model checks its data in each iteration, which no output can tell of")
         args, kwargs = call.step.form
         sources = iter(call.sources)
         args, kwargs = _filled(args, sources, self._read), _filled(kwargs, sources, self._read)

@@ -14,6 +14,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.graph.checks import is_check
 from fxonnx.ir.dims import Dim, Expr
 
 aten = torch.ops.aten
@@ -72,8 +73,8 @@ class Reader:
     parted: frozenset[int]
 
     def steps(self, graph: fx.Graph, results: Sequence[Any]) -> list[Step]:
-        """The calls that the results need, in order; the last step takes all of those."""
-        needed = _needed(graph, results)
+        """The calls that the results and the model's checks need, in order; the last step takes all of the results."""
+        needed = _needed(graph, [*results, *filter(is_check, graph.nodes)])
         steps: list[Step] = []
         numbers: dict[fx.Node, int] = {}
         for node in graph.nodes:
