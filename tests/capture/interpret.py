@@ -23,13 +23,18 @@ def run(
     with torch.no_grad():
         for node in program.graph.nodes:
             if node.op == "get_attr":
-                values[node] = program.subgraphs[node]
+                values[node] = program.subgraphs[node] if program.subgraphs else _body(node)
             elif node.op == "call_function":
                 read = (fx.map_arg(node.args, values.__getitem__), fx.map_arg(node.kwargs, values.__getitem__))
                 values[node] = node.target(*read[0], **read[1])
     outputs = [values[item] if isinstance(item, fx.Node) else item for item in program.outputs]
     written = [values[each.result] for each in program.writebacks]
     return program.signature.unflatten(outputs), written, [values[each.result] for each in program.states]
+
+
+def _body(node: fx.Node) -> Any:
+    """The graph of a branch or a loop, which a traced graph keeps in its module."""
+    return getattr(node.graph.owning_module, str(node.target))
 
 
 def writes(graph: fx.Graph) -> list[fx.Node]:

@@ -28,7 +28,7 @@ def test_the_first_remedy_that_applies_is_taken_until_none_does() -> None:
 
 
 def test_the_plans_read_as_sentences() -> None:
-    assert str(PLAN).startswith("at primes; else with comparisons of sizes decided where they are made; else at")
+    assert str(PLAN).startswith("at primes; else with the values of states for data; else with comparisons of sizes")
     assert "; else at the example's sizes; else at twice the example's sizes; else with one name for dims" in str(PLAN)
     assert str(EXPORT_PLAN).startswith("at the example's sizes; else without optional dims")
 

@@ -137,12 +137,6 @@ GAPS = (
         "of a shape without axes the result has no tensors, and ONNX Runtime loads no model without outputs",
         "unravel_index",
     ),
-    _gap(
-        errors.WrongLowering,
-        "torch's fake tensors have a wrong shape for a negative dim",
-        "unique_consecutive",
-        dtype="float32",
-    ),
 )
 
 

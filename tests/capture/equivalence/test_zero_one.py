@@ -72,7 +72,6 @@ MODELS = {
     "causal": causal_if_there_are_several,
     "attention": Attention().eval(),
     "ragged": ragged,
-    "conditional": conditional,
     "arithmetic": arithmetic,
     "expands": expands_if_it_must,
 }
@@ -88,6 +87,14 @@ def test_a_model_that_does_not_decide_by_them_holds(
     x = torch.rand(sizes) + 0.1
     with torch.no_grad():
         torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+def test_branches_that_compute_with_sizes_have_a_program_of_their_own() -> None:
+    program = captured(conditional, "trace", (4, 5))
+    for sizes in ((1, 5), (4, 1), (1, 1)):
+        x = torch.rand(sizes) + 0.1
+        variant = program.variant(dict(zip("nm", sizes, strict=True))) or program
+        torch.testing.assert_close(run(variant, (x,))[0], conditional(x))
 
 
 def branches(x: Tensor) -> Tensor:
