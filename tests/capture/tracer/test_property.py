@@ -197,7 +197,9 @@ def traced(model: Step, example: tuple[int, int]) -> Program | None:
         return capture(model, (torch.randn(*example),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
     except errors.FrozenDimension:
         return None
-    except errors.ModelRaised:
+    except errors.ModelRaised as raised:
+        if "Cannot view" in raised.what:  # what is written to is a view at the example's size, and at no other
+            return None
         with pytest.raises((RuntimeError, ValueError, IndexError)):
             model(torch.randn(*example))
         return None

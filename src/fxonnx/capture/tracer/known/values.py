@@ -276,7 +276,10 @@ def _name(target: Any) -> str:
 
 @cache
 def asks_for_values(func: Any) -> bool:
-    """Whether what a call returns cannot be told without the values of its arguments: a number, a truth, a size."""
+    """Whether what a call returns cannot be told without the values of its arguments: a number, a truth, a size. Of an
+    index only masks do that, which have a form of their own."""
+    if func is torch.ops.aten.index.Tensor:
+        return False
     tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
     return func is torch.ops.aten.is_nonzero.default or not tags.isdisjoint(getattr(func, "tags", ()))
 
