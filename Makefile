@@ -1,8 +1,9 @@
 # make demo        a ResNet-50 on its way to ONNX, step by step
 # make test        lint, types and all tests
 # make fuzz        random programs beside PyTorch: SECONDS=60 of them, from seed SEED=0 on
+# make corpus      architectures of many packages: which compile, and are right, with the dims that their users leave open
 # make reference   the generated pages of docs/, and what the documents there print
-# All set up .venv first; the second time that takes no time.
+# All set up .venv first (corpus .venv-corpus); the second time that takes no time.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two test workers share the cores; threads of their own would only get in each other's way.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fuzz reference clean
+.PHONY: demo test fuzz corpus reference clean
 
 demo: $(INSTALLED)
 	$(RUN) examples/demo.py
@@ -26,6 +27,9 @@ test: $(INSTALLED)
 fuzz: $(INSTALLED)
 	$(RUN) -m tests.fuzz $(or $(SECONDS),60) $(or $(SEED),0)
 
+corpus: $(VENV)-corpus/.installed
+	$(VENV)-corpus/bin/python -m benchmarks corpus
+
 reference: $(INSTALLED)
 	$(RUN) -m fxonnx.tools.reference docs/reference
 	$(RUN) -m tests.documents
@@ -37,5 +41,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(VENV)-corpus/.installed: requirements.lock requirements-corpus.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)-corpus
+	$(VENV)-corpus/bin/python -m pip install --quiet --requirement requirements.lock
+	$(VENV)-corpus/bin/python -m pip install --quiet --no-deps --requirement requirements-corpus.lock
+	$(VENV)-corpus/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-corpus build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""`python -m benchmarks compile`, `latency` and `cold`: run from the repository's root."""
+"""`python -m benchmarks compile`, `latency`, `cold` and `corpus`: run from the repository's root."""
 
 import argparse
 import sys
@@ -66,7 +66,28 @@ def parser() -> argparse.ArgumentParser:
     latency.set_defaults(run=run_latency)
     starting = commands.add_parser("cold", parents=[shared], help="the first export of a process, imports and all")
     starting.set_defaults(run=run_cold)
+    whole = commands.add_parser("corpus", help="architectures of many packages: which compile and are right")
+    whole.add_argument("--only", type=words, default=[], help="words of their names: timm,transformers/bert (all)")
+    whole.add_argument("--processes", type=int, default=1, help="how many at once (1)")
+    whole.add_argument("--timeout", type=float, default=300.0, help="seconds after which one has failed (300)")
+    whole.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
+    whole.add_argument("--json", type=Path, help="also write all results to this file")
+    whole.set_defaults(run=run_corpus)
     return top
+
+
+def run_corpus(options: argparse.Namespace, console: Console) -> None:
+    """Try the models of the corpus."""
+    from benchmarks.corpus import survey
+
+    verdicts = []
+    for verdict in survey.survey(
+        survey.chosen(options.only), processes=options.processes, timeout=options.timeout
+    ):
+        verdicts.append(verdict)
+        console.print(f"{verdict.word:8} {verdict.name}", style="dim", markup=False, highlight=False)
+    survey.show(console, verdicts)
+    save(options, verdicts=verdicts)
 
 
 def run_compile(options: argparse.Namespace, console: Console) -> None:
