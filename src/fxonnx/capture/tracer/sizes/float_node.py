@@ -173,9 +173,6 @@ class FloatNode(Node):
     def _made(self, operator: str, other: FloatNode, hint: float, quotient: Any, roundings: int = 0) -> FloatNode:
         return FloatNode((operator, self, other), hint, self.guard_log, quotient, roundings)
 
-    def _is_exact(self) -> bool:
-        return self.quotient is not None and not self.roundings
-
     def _scales(self) -> bool:
         """Whether this is a constant by which floats are multiplied and divided without rounding."""
         return self.is_constant() and math.frexp(abs(self.hint))[0] == 0.5  # a power of 2
