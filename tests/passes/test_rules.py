@@ -25,7 +25,18 @@ from fxonnx.passes import rules
 from fxonnx.passes.legalize import LEGALIZE
 from fxonnx.passes.optimize import optimizer
 from fxonnx.passes.rewrite import rewrite
-from fxonnx.passes.rules import activation, algebra, attention, cast, convolution, normalization, rules_in, shape
+from fxonnx.passes.rules import (
+    activation,
+    algebra,
+    attention,
+    branches,
+    cast,
+    convolution,
+    linear,
+    normalization,
+    rules_in,
+    shape,
+)
 from fxonnx.target import Target
 
 EXACT = {rule.name for rule in (*rules.ALGEBRA, *rules.SHAPE, *rules.CAST)}
@@ -71,6 +82,20 @@ NOT_IN_THE_CORPUS = {
     "conv_bias": "a bias parameter of its own, after the convolution",
     "pad_conv": "ZeroPad2d, in models that came from TensorFlow",
     "eager_attention": "attention written out, without a mask",
+    "sum_of_branches": "RepVGG and its kind, not yet one convolution",
+    "branch_beside_input": "as sum_of_branches",
+    "branches_around": "as sum_of_branches",
+    "branch_around_input": "as sum_of_branches",
+    "scaled_branch": "layer scale behind a convolution",
+    "shifted_branch": "a sum that begins with 0",
+    "branch_before_conv": "a normalization in front of a convolution",
+    "conv_of_conv": "an autoencoder's last layers",
+    "scaled_linear": "layer scale",
+    "two_biases": "linear layers in a row",
+    "batch_norm_gemm": "LeViT's head",
+    "linear_of_linear": "linear layers in a row",
+    "low_rank_update": "LoRA, not merged",
+    "sum_of_linears": "user code",
 }
 
 
@@ -189,7 +214,7 @@ def test_a_rule_has_a_golden_case_and_a_picture(name):
 
 
 def test_every_rule_is_in_one_of_the_lists():
-    files = (algebra, shape, cast, activation, normalization, convolution, attention)
+    files = (algebra, shape, cast, activation, normalization, convolution, branches, linear, attention)
     written = [rule.name for file in files for rule in rules_in(file)]
     assert sorted(golden.RULES) == sorted(written)
 

@@ -1,8 +1,8 @@
 """Constant contents by reference.
 
 A graph never holds bytes, only a `Data`: a reference to a torch tensor, to a numpy array, or a lazy `View` of another
-`Data` (transposed, cast, scaled). Contents come into being when they are written to a file, bound to a session or
-folded, one at a time.
+`Data` (transposed, cast, and what `computed` makes). Contents come into being when they are written to a file, bound to
+a session or folded, one at a time.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class Data(Protocol):
     def part(self, start: int, stop: int) -> np.ndarray:
         """Rows of the content along its first axis; what is made when asked for is made for these rows only."""
         return self.array()[start:stop]
+
+    def wide(self, start: int, stop: int) -> np.ndarray:
+        """Rows in float64; of what is computed, as they are before they are rounded."""
+        return self.part(start, stop).astype(np.float64)
 
     def buffer(self) -> Any:
         """The content, contiguous, as an object that speaks DLPack: for binding to a session without a copy."""
@@ -90,7 +94,8 @@ class ArrayData(Data):
 class View:
     """What is made of another content, whenever it is asked for and for these rows only; it is not kept.
 
-    `how` tells it from other views of the same source, and `suffix` is what its name adds to the source's.
+    `how` tells it from other views of the same source, and `suffix` is what its name adds to the source's. `exact` are
+    the rows in float64, where they are computed.
     """
 
     source: Data
@@ -99,11 +104,16 @@ class View:
     shape: tuple[int, ...]
     rows: Callable[[int, int], np.ndarray]
     suffix: str = ""
+    exact: Callable[[int, int], np.ndarray] | None = None
 
     @property
     def identity(self) -> Hashable:
         """The source's identity and what is made of it."""
         return (*self.how, self.source.identity)
+
+    def wide(self, start: int, stop: int) -> np.ndarray:
+        """Rows in float64; of what is computed, as they are before they are rounded."""
+        return (self.exact or self.part)(start, stop).astype(np.float64, copy=False)
 
     def array(self) -> np.ndarray:
         """All rows; a view of the source's array where it can be."""
@@ -161,17 +171,6 @@ def cast(source: Data, to: DType) -> View:
     return View(source, ("cast", to), to, tuple(source.shape), rows, f".{to.short}")
 
 
-def scaled(source: Data, factor: np.ndarray) -> View:
-    """A weight times factors that broadcast along some of its axes: multiplied in float64, rounded once."""
-    wide = np.broadcast_to(factor.astype(np.float64), source.shape)
-
-    def rows(start: int, stop: int) -> np.ndarray:
-        product: np.ndarray = source.part(start, stop).astype(np.float64) * wide[start:stop]
-        return product.astype(source.dtype.numpy)
-
-    return View(source, ("scaled", factor.tobytes()), source.dtype, tuple(source.shape), rows)
-
-
 def first_half(source: Data) -> View:
     """The first half of each row of a table [batch, 1, length, size], as [batch, length, size / 2]."""
     batch, _, length, size = source.shape
@@ -204,6 +203,10 @@ class AbsentData:
         raise AbsentContent(f"the content of {self.name} is not at hand: parse_graph(text, {{{self.name!r}: array}})")
 
     def part(self, start: int, stop: int) -> np.ndarray:
+        """Raises AbsentContent."""
+        return self.array()
+
+    def wide(self, start: int, stop: int) -> np.ndarray:
         """Raises AbsentContent."""
         return self.array()
 

@@ -16,6 +16,7 @@ from fxonnx.ir.data import AbsentData
 from fxonnx.ir.graph import Node, Value
 from fxonnx.ir.schema import AttributeFacts
 from fxonnx.passes.pattern import (
+    AnyCall,
     AnyOf,
     AttributeWildcard,
     Bind,
@@ -39,8 +40,8 @@ class Match:
     """What the wildcards stand for, and the node of each call in the pattern, root first; those that are kept apart."""
 
     bound: dict[str, Any] = field(default_factory=dict)
-    nodes: dict[PatternNode, Node] = field(default_factory=dict)
-    kept: dict[PatternNode, Node] = field(default_factory=dict)
+    nodes: dict[PatternNode | AnyCall, Node] = field(default_factory=dict)
+    kept: dict[PatternNode | AnyCall, Node] = field(default_factory=dict)
 
     def binding(self, name: str, item: Any) -> Match:
         """This match with one more binding."""
@@ -154,6 +155,8 @@ def _given(wanted: Any, value: Value, match: Match, uses: Uses) -> Iterator[Matc
     match wanted:
         case Pattern(node=PatternNode() as node, index=index):
             yield from _inner(node, index, value, match, uses)
+        case Pattern(node=AnyCall() as call):
+            yield from _any_call(call, value, match, uses)
         case AttributeWildcard(name=name):
             number = constant_number(value)
             if number is not None:
@@ -172,6 +175,15 @@ def _inner(pattern: PatternNode, index: int, value: Value, match: Match, uses: U
         yield from _node(pattern, producer, match, uses)
     elif found is producer:
         yield match
+
+
+def _any_call(pattern: AnyCall, value: Value, match: Match, uses: Uses) -> Iterator[Match]:
+    producer = uses.producers.get(value)
+    if producer is None or producer.op not in pattern.ops or producer.output is not value:
+        return
+    if all(uses.readers[each] == 1 for each in producer.inputs if each is not None and each.is_constant):
+        for found in _bind(pattern.name, producer, match):
+            yield Match(found.bound, {**found.nodes, pattern: producer}, found.kept)
 
 
 def _bind(name: str, item: Any, match: Match) -> Iterator[Match]:

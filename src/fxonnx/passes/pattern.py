@@ -2,7 +2,7 @@
 
 `before` is called with a `PatternOpset` and wildcards. It writes calls and Python operators as a lowering does, and
 what comes back is a tree: calls (`PatternNode`), wildcards, numbers, `op.any_of(…)` where several spellings will do,
-and `op.keep(…)` around what must hold but is not replaced.
+`op.call(…)` for any call of some operators, and `op.keep(…)` around what must hold but is not replaced.
 """
 
 from __future__ import annotations
@@ -83,10 +83,21 @@ class OneUse:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AnyCall:
+    """A call of one of several operators, whatever its inputs and attributes; bound as the node that it is.
+
+    Nobody else reads its constants: what is made of them does not come on top.
+    """
+
+    name: str
+    ops: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pattern(Operators):
     """A value in a pattern: an output of a call, a wildcard, a choice. Knows Python's operators, as a tensor does."""
 
-    node: PatternNode | Wildcard | AnyOf | Keep | Bind | OneUse
+    node: PatternNode | Wildcard | AnyOf | Keep | Bind | OneUse | AnyCall
     index: int = 0
 
     def record(self, op: str, *operands: Any) -> Pattern:
@@ -112,6 +123,10 @@ class PatternOpset:
     def one_use(self, pattern: Any) -> Pattern:
         """A value that nobody else reads."""
         return Pattern(OneUse(pattern))
+
+    def call(self, name: str, *ops: str) -> Pattern:
+        """What a call of one of the operators makes; `where` and `after` know its node by the name."""
+        return Pattern(AnyCall(name, frozenset(ops)))
 
     def __getattr__(self, op: str) -> Callable[..., Any]:
         def record(*inputs: Any, _outputs: int = 1, **attributes: Any) -> Any:
@@ -184,6 +199,8 @@ def _need(item: Any) -> frozenset[str] | None:
             return None
         case Pattern(node=PatternNode(op=op)):
             return frozenset({op})
+        case Pattern(node=AnyCall(ops=ops)):
+            return ops
         case Pattern(node=Keep(pattern=pattern) | Bind(pattern=pattern) | OneUse(pattern=pattern)):
             return _need(pattern)
         case Pattern(node=AnyOf(alternatives=alternatives)):

@@ -9,7 +9,17 @@ from __future__ import annotations
 from types import ModuleType
 
 from fxonnx.passes.rewrite import Rule
-from fxonnx.passes.rules import activation, algebra, attention, cast, convolution, normalization, shape
+from fxonnx.passes.rules import (
+    activation,
+    algebra,
+    attention,
+    branches,
+    cast,
+    convolution,
+    linear,
+    normalization,
+    shape,
+)
 
 
 def rules_in(module: ModuleType) -> tuple[Rule, ...]:
@@ -20,4 +30,5 @@ def rules_in(module: ModuleType) -> tuple[Rule, ...]:
 ALGEBRA = rules_in(algebra)
 SHAPE = rules_in(shape)
 CAST = rules_in(cast)
-FUSION = tuple(rule for module in (activation, normalization, convolution, attention) for rule in rules_in(module))
+_FUSING = (activation, normalization, convolution, branches, linear, attention)
+FUSION = tuple(rule for module in _FUSING for rule in rules_in(module))

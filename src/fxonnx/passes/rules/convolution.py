@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxonnx.ir.data import scaled
+from fxonnx.ir.computed import rounded, scaled
 from fxonnx.ir.graph import constant_ints
+from fxonnx.passes.linear import known, wide
 from fxonnx.passes.match import constant_number, content
 from fxonnx.passes.rewrite import rule
 
 
 def _channels(scale, shift, mean, variance, epsilon, bias):
     """(factor, offset) per channel, in float64: normalized(y + bias) is factor · y + offset. Ioffe & Szegedy 2015."""
-    scale, shift, mean, variance = (content(each.value).astype(np.float64) for each in (scale, shift, mean, variance))
+    scale, shift, mean, variance = (wide(each.value) for each in (scale, shift, mean, variance))
     factor = scale / np.sqrt(variance + np.float32(epsilon))  # ONNX keeps attributes in float32
-    return factor, shift + ((0.0 if bias is None else content(bias.value).astype(np.float64)) - mean) * factor
+    return factor, shift + ((0.0 if bias is None else wide(bias.value)) - mean) * factor
 
 
 def _constant(op, like, array):
     """A new bias, in the dtype of the weight."""
-    return op.constant(array.astype(like.dtype.numpy), name=_renamed(like, "bias"))
+    return op.constant(rounded(array, like.dtype), name=_renamed(like, "bias"))
 
 
 def _scaled(op, weight, factor):
@@ -38,7 +39,7 @@ def _renamed(like, suffix):
 def _can_fold(weight, bias, *statistics):
     """Whether all are constant, and the weight has the bits to take a factor without overflow."""
     given = (weight, *statistics, *([] if bias is None else [bias]))
-    return weight.dtype.bits >= 32 and all(content(each.value) is not None for each in given)
+    return weight.dtype.bits >= 32 and all(known(each.value) for each in given)
 
 
 @rule
