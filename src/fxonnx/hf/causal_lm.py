@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from fxonnx.compiler import compile as compile_model
 from fxonnx.errors import NotAModel
 from fxonnx.hf.caches import CacheLayout, is_empty, past_of
 from fxonnx.hf.genai import write_config
+from fxonnx.hf.twin import refuse_inner, twin_of
 
 _TOKENS = {0: "batch", 1: "sequence"}
 _DIMS: Mapping[str, Mapping[int, str]] = {
@@ -83,7 +82,7 @@ class CausalLM:
     def __init__(self, model: Any, compiled: Compiled, layout: CacheLayout, prefill: Compiled | None = None) -> None:
         self.compiled, self.prefill, self._layout = compiled, prefill, layout
         self._arguments = [name for name in compiled.program.signature.parameters.parameters if name in _DIMS]
-        self._model = _with_forward(model, self._step)
+        self._model = twin_of(model, self._step)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """As `model.generate`: int64[batch, sequence] of the prompt and what follows, or what `return_dict_in_generate`
@@ -111,6 +110,7 @@ class CausalLM:
 
     def _step(self, **given: Any) -> Any:
         """What the model's forward is while it generates."""
+        refuse_inner(given)
         tokens = given["input_ids"]
         cache = given.get(self._layout.argument)
         cache = self._layout.empty(len(tokens)) if cache is None else cache
@@ -130,16 +130,3 @@ def _positions(given: Mapping[str, Any], mask: torch.Tensor, tokens: torch.Tenso
         return positions.expand(len(tokens), -1).contiguous()
     counted = (mask.long().cumsum(-1) - 1).clamp(min=0)
     return counted[:, -tokens.shape[1] :].contiguous()
-
-
-def _with_forward(model: Any, step: Any) -> Any:
-    """The model, another object with the same weights, whose forward is a step."""
-    kind = type(model)
-
-    @functools.wraps(kind.forward)
-    def forward(self: Any, input_ids: Any = None, **kwargs: Any) -> Any:
-        return step(input_ids=input_ids, **kwargs)
-
-    twin = copy.copy(model)
-    twin.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
-    return twin

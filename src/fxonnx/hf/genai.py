@@ -12,42 +12,80 @@ from typing import Any
 from fxonnx.compiled import Compiled
 
 _NAMES = {"input_ids": "input_ids", "attention_mask": "attention_mask", "position_ids": "position_ids"}
+AUDIO = "audio_features"
+"""What a file calls the features of speech: the processor gives them under this name."""
 
 
 def write_config(folder: Path, config: Any, generation: Any, compiled: Compiled) -> None:
     """Write `genai_config.json` for a decoder's `model.onnx` into a folder."""
     text = config.get_text_config(decoder=True)
-    heads = text.num_attention_heads
     inputs = {each.name for each in compiled.program.inputs}
     names = {key: name for key, name in _NAMES.items() if name in inputs}
     decoder = {
-        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
-        "filename": "model.onnx",
-        "head_size": getattr(text, "head_dim", None) or text.hidden_size // heads,
-        "hidden_size": text.hidden_size,
-        "inputs": {
-            **names, "past_key_names": "past_key_values.%d.key", "past_value_names": "past_key_values.%d.value",
-        },
-        "outputs": {
-            "logits": "logits", "present_key_names": "present.%d.key", "present_value_names": "present.%d.value",
-        },
-        "num_attention_heads": heads,
-        "num_hidden_layers": text.num_hidden_layers,
-        "num_key_value_heads": getattr(text, "num_key_value_heads", None) or heads,
-    }  # fmt: skip
-    length = getattr(text, "max_position_embeddings", None) or 2048
-    whole = {
-        "model": {
-            "type": "decoder",
-            "bos_token_id": _first(generation.bos_token_id, 0),
-            "eos_token_id": generation.eos_token_id if generation.eos_token_id is not None else 0,
-            "pad_token_id": _first(generation.pad_token_id, _first(generation.eos_token_id, 0)),
-            "context_length": length,
-            "vocab_size": text.vocab_size,
-            "decoder": decoder,
-        },
-        "search": {"max_length": length, "past_present_share_buffer": False},
+        **_sizes("model.onnx", text, text.num_attention_heads, text.num_hidden_layers),
+        "inputs": {**names, **_pairs("past_{}_names", "past_key_values.%d.{}")},
+        "outputs": {"logits": "logits", **_pairs("present_{}_names", "present.%d.{}")},
     }
+    length = getattr(text, "max_position_embeddings", None) or 2048
+    _write(folder, {"type": "decoder", **_tokens(generation, length, text.vocab_size), "decoder": decoder}, length)
+
+
+def write_speech_config(folder: Path, config: Any, generation: Any) -> None:
+    """Write `genai_config.json` for a Whisper's `encoder_model.onnx` and `decoder_model.onnx` into a folder."""
+    encoder = {
+        **_sizes("encoder_model.onnx", config, config.encoder_attention_heads, config.encoder_layers),
+        "inputs": {AUDIO: AUDIO},
+        "outputs": {
+            "encoder_hidden_states": "encoder_hidden_states",
+            **_pairs("cross_present_{}_names", "present.%d.encoder.{}"),
+        },
+    }
+    decoder = {
+        **_sizes("decoder_model.onnx", config, config.decoder_attention_heads, config.decoder_layers),
+        "inputs": {
+            "input_ids": "decoder_input_ids",
+            **_pairs("past_{}_names", "past_key_values.%d.decoder.{}"),
+            **_pairs("cross_past_{}_names", "past_key_values.%d.encoder.{}"),
+        },
+        "outputs": {"logits": "logits", **_pairs("present_{}_names", "present.%d.decoder.{}")},
+    }
+    length = config.max_target_positions
+    tokens = _tokens(generation, length, config.vocab_size)
+    _write(folder, {"type": "whisper", **tokens, "encoder": encoder, "decoder": decoder}, length)
+
+
+def _sizes(file: str, config: Any, heads: int, layers: int) -> dict[str, Any]:
+    """What is said of any of the files."""
+    return {
+        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+        "filename": file,
+        "head_size": getattr(config, "head_dim", None) or config.hidden_size // heads,
+        "hidden_size": config.hidden_size,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "num_key_value_heads": getattr(config, "num_key_value_heads", None) or heads,
+    }
+
+
+def _pairs(key: str, name: str) -> dict[str, str]:
+    """The entries that name keys and values, %d standing for the layer."""
+    return {key.format(word): name.format(word) for word in ("key", "value")}
+
+
+def _tokens(generation: Any, length: int, vocabulary: int) -> dict[str, Any]:
+    """The tokens that begin, end and pad, and how many there may be."""
+    end = generation.eos_token_id
+    return {
+        "bos_token_id": _first(generation.bos_token_id, 0),
+        "eos_token_id": 0 if end is None else end,
+        "pad_token_id": _first(generation.pad_token_id, _first(end, 0)),
+        "context_length": length,
+        "vocab_size": vocabulary,
+    }
+
+
+def _write(folder: Path, model: dict[str, Any], length: int) -> None:
+    whole = {"model": model, "search": {"max_length": length, "past_present_share_buffer": False}}
     (folder / "genai_config.json").write_text(json.dumps(whole, indent=4) + "\n")
 
 
