@@ -28,6 +28,7 @@ from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dense import example_errors
 from fxonnx.capture.call.dynamic import requests
 from fxonnx.capture.call.example import Example
+from fxonnx.capture.call.exported import as_module, dims_of, own_example
 from fxonnx.capture.call.inputs import (
     Flat,
     Signature,
@@ -87,12 +88,9 @@ def capture(
     """
     if not isinstance(strategy, str) or strategy not in _CAPTURES:
         raise InvalidOption.among("capture", strategy, _CAPTURES)
-    if isinstance(model, ExportedProgram):
-        from fxonnx.capture.export.exported import take
-
-        return take(model, dynamic_shapes, input_names)
-    model = unwrapped(model)
-    args, kwargs = as_call(args, kwargs)
+    args, kwargs = example_call(model, args, kwargs)
+    exported = model if isinstance(model, ExportedProgram) else None
+    model = unwrapped(model) if exported is None else as_module(exported)
     parameters = parameters_of(model)
     given = example_arguments(parameters, args, kwargs)
     leaves, paths, tree = flatten(given.values)
@@ -103,7 +101,10 @@ def capture(
     inputs = tuple(zip(tree.keys, tree.parts, strict=True))
     arguments = given.without_values()
     flat = Flat(model, arguments, tree)
-    example = Example(flat, names, leaves, requests(dynamic_shapes, inputs, names, leaves))
+    dims = requests(dynamic_shapes, inputs, names, leaves)
+    if exported is not None:
+        dims = dims_of(exported, parameters, dict(zip(paths, leaves, strict=True)), dims)
+    example = Example(flat, names, leaves, dims)
 
     def signature() -> Signature:  # once the model has run
         returned = flat.returned
@@ -122,8 +123,6 @@ def example_call(model: Any, inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...],
     args, kwargs = as_call(inputs, kwargs)
     if args or kwargs or not isinstance(model, ExportedProgram):
         return args, kwargs
-    from fxonnx.capture.export.exported import own_example
-
     return own_example(model)
 
 

@@ -10,17 +10,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
-from torch import nn
+from torch import fx, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from fxonnx.capture.assertions import said_by
+from fxonnx.capture.call.exported import NodeByNode
 from fxonnx.capture.call.inputs import Flat
-from fxonnx.capture.locate import _LIBRARIES, _OURS, _TORCH_MODULES, WRAPPER, is_users, strip
+from fxonnx.capture.locate import _LIBRARIES, _OURS, _TORCH_MODULES, WRAPPER, is_users, strip, user_line
 from fxonnx.location import Location
 
 _END = Flat.forward.__code__
+_NODE = NodeByNode.run_node.__code__
+_NOWHERE = {"": ("", "")}
+_NO_FILE = "<string>"  # as what torch compiles of the guards of an ExportedProgram: it has no lines to show
+Line: TypeAlias = "tuple[CodeType, int]"
 
 
 class Locations:
@@ -59,7 +64,11 @@ class Locations:
 
     def meta(self) -> dict[str, Any]:
         """The place of the call that is being made, as fx nodes keep it."""
-        found = _users_line(sys._getframe(2))
+        return self._meta(_users_line(sys._getframe(2)))
+
+    def _meta(self, found: Line | fx.Node | None) -> dict[str, Any]:
+        if isinstance(found, fx.Node):
+            return _meta_of(found)
         meta: dict[str, Any] = {"nn_module_stack": self._open[-1]} if self._open else {}
         if found is not None:
             meta["stack_trace"] = _text(*found)
@@ -67,11 +76,10 @@ class Locations:
 
     def __call__(self) -> Location:
         """The same as a location."""
-        found = _users_line(sys._getframe(1))
-        module, kind = next(iter(self._open[-1].values())) if self._open else ("", "")
-        file, line, function = (found[0].co_filename, found[1], found[0].co_name) if found else ("", 0, "")
-        code = linecache.getline(file, line).strip() if file else ""
-        return Location(strip(module, WRAPPER), kind.rpartition(".")[2] if module else "", file, line, function, code)
+        meta = self._meta(_users_line(sys._getframe(1)))
+        module, kind = next(iter(meta.get("nn_module_stack", _NOWHERE).values()))
+        line = user_line(meta.get("stack_trace", ""))
+        return Location(strip(module, WRAPPER), kind.rpartition(".")[2] if module else "", *line)
 
 
 def asking_frames() -> Iterator[FrameType]:
@@ -84,17 +92,22 @@ def asking_frames() -> Iterator[FrameType]:
 
 
 def said() -> str:
-    """What the innermost call in the user's code says where it raises."""
+    """What the innermost call in the user's code says where it raises; of a graph that is run node by node, the op."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not is_users(frame.f_code.co_filename):
+        if frame.f_code is _NODE:
+            return str(frame.f_locals["n"].target)
         frame = frame.f_back
     return said_by(frame)
 
 
-def _users_line(frame: FrameType | None) -> tuple[CodeType, int] | None:
-    """The innermost line that is not torch's own; in a model made of torch's modules only, torch's innermost line."""
+def _users_line(frame: FrameType | None) -> Line | fx.Node | None:
+    """The innermost line that is not torch's own; in a model made of torch's modules only, torch's innermost line; in a
+    graph that is run node by node, the node."""
     innermost = None
     while frame is not None and frame.f_code is not _END:
+        if frame.f_code is _NODE:
+            return frame.f_locals["n"]
         owner = _owner(frame.f_code)
         if owner == "user":
             return frame.f_code, frame.f_lineno
@@ -104,9 +117,18 @@ def _users_line(frame: FrameType | None) -> tuple[CodeType, int] | None:
     return innermost
 
 
+def _meta_of(node: fx.Node) -> dict[str, Any]:
+    """The place of a node as nodes keep it, its module below the one that is the model."""
+    meta = {key: node.meta[key] for key in ("stack_trace",) if node.meta.get(key)}
+    path, kind = next(reversed((node.meta.get("nn_module_stack") or _NOWHERE).values()))
+    return {**meta, "nn_module_stack": {"": (f"{WRAPPER}.{path}" if path else WRAPPER, kind)}}
+
+
 @cache
 def _owner(code: CodeType) -> str:
     file = code.co_filename
+    if file == _NO_FILE:
+        return "library"
     if not file.startswith(_LIBRARIES):
         return "user"
     return "module" if file.startswith(_TORCH_MODULES) else "library"

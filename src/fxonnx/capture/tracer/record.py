@@ -27,6 +27,7 @@ from fxonnx.capture.tracer.known.values import KnownValues, asks_for_values
 from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
+from fxonnx.capture.tracer.size_checks import SIZE_CHECKS
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode, dim_of, sym_int
 from fxonnx.capture.tracer.sizes.twins import ORIGINALS
@@ -118,6 +119,8 @@ class Tape:
             func = _LITERAL_COPY  # the code makes the tensor anew at each call: what is written to it is gone then
         args = tuple(map(self.read, args))
         kwargs = {name: self.read(value) for name, value in kwargs.items()} if kwargs else {}
+        if func in SIZE_CHECKS:
+            return SIZE_CHECKS[func](*args, **kwargs)
         if asks_for_values(func) and (answer := self._answer(func, args, kwargs)) is not None:
             return answer
         if func in KNOWN_FORMS and (result := KNOWN_FORMS[func](self, *args, **kwargs)) is not NotImplemented:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, Node
+from fxonnx.ir.dims import Dim, Expr
 
 
 class BoolNode(Node):
@@ -90,6 +92,20 @@ class BoolNode(Node):
         return bool(self.hint)
 
     bool_ = guard_bool  # `if n > 4:`, `bool(n > 4)`
+
+    def is_checked_when_called(self) -> bool:
+        """Whether a call has to be asked: it comes from data, or is of numbers that no dim says."""
+        if self.statically_known() is not None:
+            return False
+        return self.comes_from_data or self.guard_log.is_opaque(*self.dims())
+
+    def dims(self) -> Iterator[Dim]:
+        """The dims that are compared."""
+        for part in self.tree[1:]:
+            if isinstance(part, BoolNode):
+                yield from part.dims()
+            elif isinstance(part, int | Expr):
+                yield part
 
     def expect_true(self, file: str = "", line: int = 0) -> bool:
         """`torch._check(n > 4)`: of what comes from data, what a call is checked for."""
