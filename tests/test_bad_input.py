@@ -87,7 +87,8 @@ COMPILE: dict[str, Callable[[], object]] = {
 
 CALL: dict[str, Callable[[], object]] = {
     **{f"call: {args!r}": lambda args=args: compiled()(*args) for args in (
-        (), (None,), (3,), ("x",), ([X],), (X.numpy(),), (X.double(),), (X.int(),), (X + 1j,), (torch.ones(5, 3),),
+        (), (None,), (3,), ("x",), ([X],), (X.double().numpy(),), (X.numpy().astype("U"),),
+        (X.double(),), (X.int(),), (X + 1j,), (torch.ones(5, 3),),
         (X[0],), (X.to("meta"),), (X, 3), (X, 2.0), (X, torch.tensor(2)), (X, 2, 2), ({"x": X},))},
     "call: keyword": lambda: compiled()(x=X, y=X),
     "call: twice": lambda: compiled()(X, x=X),

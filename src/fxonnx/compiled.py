@@ -15,8 +15,10 @@ import torch
 
 from fxonnx import errors
 from fxonnx.capture import Program
+from fxonnx.capture.call.arrays import are_arrays, as_array, as_tensors
 from fxonnx.capture.call.dense import check_call
 from fxonnx.capture.call.memory import check_memory
+from fxonnx.capture.call.plain import PlainCalls
 from fxonnx.capture.graph.checks import ONE_LEFT
 from fxonnx.capture.versions import Versions
 from fxonnx.emit.files import saying_what
@@ -241,10 +243,29 @@ class Compiled:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model returns for these arguments. Raises CallMismatch where they do not fit what was compiled,
-        CheckFailed where the model itself refuses them, ModelChanged, RuntimeFailed."""
+        """What the model returns for these arguments; where all tensors come as numpy arrays, arrays.
+
+        Raises CallMismatch where they do not fit what was compiled, CheckFailed where the model itself refuses them,
+        ModelChanged, RuntimeFailed.
+        """
         self.versions.check()
-        leaves = self._leaves(args, kwargs)
+        plain = self._plain_calls
+        tensors = None if plain is None else plain.tensors(args, kwargs)
+        if plain is None or tensors is None or self.limits.check(tensors) is not None:
+            return self._call(args, kwargs)
+        return plain.result(args, kwargs, self.session.run(tensors))
+
+    @cached_property
+    def _plain_calls(self) -> PlainCalls | None:
+        program = self.program
+        if program.writes or program.checks:
+            return None
+        results = [leaf.meta.get("val") if isinstance(leaf, torch.fx.Node) else leaf for leaf in program.results]
+        return PlainCalls.of(program.signature, [each.node.meta["val"] for each in program.inputs], results)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that is looked into: of nested arguments, of a model that writes or checks."""
+        leaves, are_given_arrays = self._leaves(args, kwargs)
         tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
         variant = self.limits.check(tensors)
         with self._in_turn:
@@ -253,7 +274,7 @@ class Compiled:
             results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
             count = len(results) - len(self.program.checks)
             self._refuse_failed(results[count:])
-            return self._deliver(args, kwargs, leaves, results[:count])
+            return self._deliver(args, kwargs, leaves, results[:count], are_given_arrays)
 
     def _variant(self, program: Program) -> Compiled:
         """The model compiled once more, for sizes with which it takes a way of its own; it shares weights and states.
@@ -294,18 +315,21 @@ class Compiled:
                     location=check.location,
                 )
 
-    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-        """The tensors of a call, all plain and dense: the session reads their memory. Raises CallMismatch."""
-        signature = self.program.signature
-        leaves = signature.flatten(args, kwargs)
+    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[torch.Tensor], bool]:
+        """The tensors of a call, all plain and dense: the session reads their memory; and whether all were arrays.
+
+        Raises CallMismatch."""
+        signature, written = self.program.signature, [each.input for each in self.program.writebacks]
+        given = signature.flatten(args, kwargs)
+        leaves = as_tensors(signature.names, given, written)
         for name, leaf, is_complex in zip(signature.names, leaves, self._are_complex, strict=True):
             is_plain = type(leaf) is torch.Tensor and leaf.layout is torch.strided
             if not is_plain or leaf.is_nested or leaf.is_quantized:
                 check_call(signature.names, leaves)
             if leaf.is_complex() is not is_complex:
                 raise _of_another_kind(name, leaf)
-        check_memory(signature.names, leaves, [each.input for each in self.program.writebacks])
-        return leaves
+        check_memory(signature.names, leaves, written)
+        return leaves, are_arrays(given)
 
     @cached_property
     def _are_complex(self) -> tuple[bool, ...]:
@@ -323,12 +347,18 @@ class Compiled:
         )
 
     def _deliver(
-        self, args: tuple[Any, ...], kwargs: Any, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor]
+        self,
+        args: tuple[Any, ...],
+        kwargs: Any,
+        leaves: Sequence[torch.Tensor],
+        results: Sequence[torch.Tensor],
+        as_arrays: bool,
     ) -> Any:
         """Results in the model's structure; what the model writes in place, or into objects that it is given, is
         written there."""
         program, remaining = self.program, iter(results)
         outputs = [self._output(leaf, remaining) for leaf in program.results]
+        outputs = [as_array(output) for output in outputs] if as_arrays else outputs
         with torch.no_grad():
             for reshape in program.reshapes:
                 reshape(leaves[reshape.input])

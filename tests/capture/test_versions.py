@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, prune
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture import versions as capture_versions
 
 X = torch.randn(2, 3, 8, 8)
 
@@ -154,16 +155,7 @@ def test_weights_that_torch_does_not_count() -> None:
 def test_a_check_asks_each_weight_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(50)))
     versions = fxonnx.compile(model, torch.ones(1, 4)).versions
-    asked: list[int] = []
-    monkeypatch.setattr(versions, "_located", [_Counted(tensor, asked) for tensor in versions._located])
+    asked: list[Tensor] = []
+    monkeypatch.setattr(capture_versions, "_address", lambda tensor: (asked.append(tensor), tensor.data_ptr())[1])
     versions.check()
     assert len(asked) == 100
-
-
-class _Counted:
-    def __init__(self, tensor: Tensor, asked: list[int]) -> None:
-        self.tensor, self.asked = tensor, asked
-
-    def data_ptr(self) -> int:
-        self.asked.append(1)
-        return self.tensor.data_ptr()

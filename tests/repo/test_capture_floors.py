@@ -4,7 +4,7 @@ import pytest
 from tests.repo.test_floors import inside
 
 CAPTURE = [
-    {"wrappers"},
+    {"wrappers", "samples"},
     {"locate", "assumption", "syntax"},
     {"state"},
     {"surroundings"},

@@ -7,25 +7,25 @@ file when it is written: all three are one model only as long as nobody writes t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
 from fxonnx.capture.call.inputs import owner
 from fxonnx.capture.program import Weight
+from fxonnx.capture.samples import Samples
 from fxonnx.capture.wrappers import unwrapped
 from fxonnx.errors import ModelChanged
 from fxonnx.location import Location
 
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_SAMPLED = 8  # elements of a tensor
 _NAMED = 5  # weights in a message
 
+_version = attrgetter("_version")
+_address = torch.Tensor.data_ptr
+
 _NOTHING = torch.empty(0)  # in place of a tensor whose writes torch does not count, or that has no memory
-_NO_SAMPLE = np.empty(0)
 
 
 class Slot(NamedTuple):
@@ -48,7 +48,7 @@ class Versions:
         tensors = [weight.tensor for weight in self._weights]
         self._counters = [_NOTHING if tensor.is_inference() else tensor for tensor in tensors]
         self._located = [tensor if _has_memory(tensor) else _NOTHING for tensor in tensors]
-        self._samples = [_sample(tensor) for tensor in self._located]
+        self._samples = Samples(self._located)
         self._slots = list(_slots(model, set(map(id, tensors))))
         self._before = self._now()
         self._held = self._contents()
@@ -58,20 +58,22 @@ class Versions:
         if self._now() != self._before or not all(map(is_, self._contents(), self._held)):
             raise self._changed()
 
-    def _now(self) -> tuple[list[int], list[int], list[bytes]]:
-        return (
-            [tensor._version for tensor in self._counters],
-            [tensor.data_ptr() for tensor in self._located],
-            [sample.tobytes() for sample in self._samples],
-        )
+    def _now(self) -> tuple[list[int], list[int], bytes]:
+        return list(map(_version, self._counters)), list(map(_address, self._located)), self._samples.now()
 
     def _contents(self) -> list[Any]:
-        return [_held(holder, name) for holder, name, _ in self._slots]
+        try:
+            return [holder[name] for holder, name, _ in self._slots]
+        except KeyError:
+            return [_held(holder, name) for holder, name, _ in self._slots]
 
     def _changed(self) -> ModelChanged:
         """The error, with the names of all that has changed."""
-        versions = zip(zip(*self._now(), strict=True), zip(*self._before, strict=True), strict=True)
-        written = [weight.key for weight, (now, then) in zip(self._weights, versions, strict=True) if now != then]
+        (*now, bits), (*before, old_bits) = self._now(), self._before
+        new = zip(*now, self._samples.apart(bits), strict=True)
+        old = zip(*before, self._samples.apart(old_bits), strict=True)
+        facts = zip(self._weights, new, old, strict=True)
+        written = [weight.key for weight, after, then in facts if after != then]
         contents = zip(self._slots, self._contents(), self._held, strict=True)
         exchanged = [slot.path for slot, now, then in contents if now is not then]
         names = list(dict.fromkeys((*written, *exchanged)))
@@ -100,19 +102,6 @@ def _has_memory(tensor: torch.Tensor) -> bool:
         return tensor.data_ptr() != 0
     except RuntimeError:
         return False
-
-
-def _sample(tensor: torch.Tensor) -> np.ndarray:
-    """A few elements of a tensor where they lie, as bits; none of one that is not at hand."""
-    bits = _BITS.get(tensor.element_size())
-    if bits is None or not tensor.is_cpu or not tensor.numel() or tensor.is_conj() or tensor.is_neg():
-        return _NO_SAMPLE
-    values = tensor.detach()
-    if values.is_contiguous():
-        few = values.view(-1)[:: -(-values.numel() // _SAMPLED)]
-    else:
-        few = values[tuple(slice(None, None, max(size - 1, 1)) for size in values.shape)]  # the corners
-    return np.from_dlpack(few.view(bits))
 
 
 def _slots(model: Any, used: set[int]) -> Iterator[Slot]:

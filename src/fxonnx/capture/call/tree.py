@@ -119,7 +119,7 @@ def match(tree: Tree, value: Any, path: Path = (), known: list[Any] | None = Non
     """
     known = [] if known is None else known
     if isinstance(tree, Slot):
-        if not isinstance(value, SYMBOLIC):
+        if not isinstance(value, (*SYMBOLIC, np.ndarray)):
             raise Mismatch(path, "a tensor", _describe(value))
         yield path, value
     elif isinstance(tree, Constant):
