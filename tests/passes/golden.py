@@ -35,7 +35,7 @@ from fxonnx.target import Target
 DIRECTORY = Path(__file__).parents[1] / "golden"
 RULES = {rule.name: rule for rule in (*rules.ALGEBRA, *rules.SHAPE, *rules.CAST, *rules.FUSION)}
 PASSES = {each.name: each for each in (fold, cse, dce)} | {name: rewrite(rule) for name, rule in RULES.items()}
-TARGET = Target.onnx(23)
+TARGET = Target.onnxruntime("1.32", 23)
 
 _CASE = re.compile(
     r"case (?P<name>.*)\nrun (?P<run>.*)\n"
