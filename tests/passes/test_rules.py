@@ -57,8 +57,11 @@ CORPUS = {
     "unet": {"conv_batch_norm"},
 }  # fmt: skip
 SLOW = {
-    "residual_layer_norm": "bert_base", "double_reshape": "gpt2", "tanh_gelu": "gpt2", "view_of_nothing": "wav2vec2_base",
-}  # fmt: skip
+    "residual_layer_norm": "bert_base",
+    "double_reshape": "gpt2",
+    "tanh_gelu": "gpt2",
+    "view_of_nothing": "wav2vec2_base",
+}
 NOT_IN_THE_CORPUS = {
     "identity": "lowerings make none; ONNX function bodies, once inlined, do",
     "subtract_zero": "the counterpart of add_zero",
