@@ -87,6 +87,8 @@ NOT_IN_THE_CORPUS = {
     "conv_bias": "a bias parameter of its own, after the convolution",
     "pad_conv": "ZeroPad2d, in models that came from TensorFlow",
     "eager_attention": "attention written out, without a mask",
+    "grouped_queries": "decoders with a past of any length: tests/hf",
+    "joined_heads_with_past": "as grouped_queries",
     "sum_of_branches": "RepVGG and its kind, not yet one convolution",
     "branch_beside_input": "as sum_of_branches",
     "branches_around": "as sum_of_branches",
@@ -102,6 +104,8 @@ NOT_IN_THE_CORPUS = {
     "low_rank_update": "LoRA, not merged",
     "sum_of_linears": "user code",
 }
+
+MORE_NODES = {"grouped_queries": "keys are read once for a group of heads; what is said of the mask, all layers share"}
 
 
 def unknown(value: np.ndarray) -> np.ndarray:
@@ -208,7 +212,7 @@ def test_rules_together_come_to_an_end(case):
 @pytest.mark.parametrize("case", FIRING, ids=str)
 def test_a_rule_makes_no_more_work(case):
     before, after = golden.graph(case.before), golden.result(case)
-    assert len(after.nodes) <= len(before.nodes)
+    assert len(after.nodes) <= len(before.nodes) or case.run in MORE_NODES
 
 
 @pytest.mark.parametrize("name", golden.RULES)

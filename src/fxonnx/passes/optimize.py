@@ -7,6 +7,7 @@ from functools import cache
 from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
+from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pipeline, pipeline, repeat
 from fxonnx.passes.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
@@ -22,5 +23,5 @@ def optimizer(users: tuple[Rule, ...] = ()) -> Pipeline:
     """
     exact = (*ALGEBRA, *SHAPE, *CAST)
     simplify = repeat(fold, cse, dce, rewrite(*exact), name="simplify", rounds=1)
-    fuse = repeat(rewrite(*FUSION, *exact), fold, cse, dce, name="fuse")
+    fuse = repeat(rewrite(*FUSION, *exact), fold, cse, dce, past_into_attention, name="fuse")
     return pipeline("optimized", *([rewrite(*users, name="users")] if users else ()), dce, simplify, fuse)

@@ -112,6 +112,66 @@ class joined_heads:
     when = _runs("Attention")
 
 
+@rule
+class grouped_queries:
+    """q: heads · length ── Attention ─▶
+
+    becomes        q ── Reshape: key heads · (group · length) ── Attention ── Reshape ─▶
+
+    where each key head serves a group of queries and has a past: it is read once for all of them, while a kernel that
+    goes head by head reads it anew for each. The mask is repeated for the group, once for all layers."""
+    def before(op, q, k, v, past_key, past_value, mask=None, **rest):
+        return op.Attention(q, k, v, mask, past_key, past_value, _outputs=3, **rest)
+    def after(op, q, k, v, past_key, past_value, mask, **rest):
+        heads, few = q.shape[1], k.shape[1]
+        rows = None if mask is None else _rows_of_groups(op, mask, few, heads // few)
+        queries = op.Reshape(q, [0, few, -1, q.shape[3]])
+        result, *present = op.Attention(queries, k, v, rows, past_key, past_value, _outputs=3, **rest)
+        return op.Reshape(result, [0, heads, -1, v.shape[3]]), *present
+    def where(q, k, v, is_causal=0):
+        if q.rank != 4 or is_causal:
+            return False
+        sizes = (q.shape[1], k.shape[1], q.shape[3], v.shape[3])
+        return all(isinstance(size, int) for size in sizes) and q.shape[1] > k.shape[1]
+    when = _runs("Attention")
+
+
+def _rows_of_groups(op, mask, few, group):
+    """A mask for [batch, key heads, group · length, total]: of each head if it has one for each, else repeated."""
+    *_, length, total = mask.shape
+    if mask.rank < 4:
+        mask = op.Unsqueeze(mask, list(range(4 - mask.rank)))
+    if mask.shape[1] != 1:
+        return op.Reshape(mask, op.sizes([mask.shape[0], few, length * group, total]))
+    wide = op.Expand(op.Unsqueeze(mask, [2]), [1, 1, group, 1, 1])
+    return op.Reshape(wide, op.sizes([mask.shape[0], 1, length * group, total]))
+
+
+@rule
+class joined_heads_with_past:
+    """q ── Reshape ── Transpose ─┐
+       k ── Reshape ── Transpose ─┤
+       v ── Reshape ── Transpose ─┤
+                             past ┴─ Attention ─▶    becomes    q, k, v, past ── Attention ── Reshape ── Transpose ─▶
+
+    as in joined_heads; the keys and values that it leaves for later are the same."""
+    def before(op, q, k, v, a, b, c, past_key, past_value, mask=None, **rest):
+        def split(name, x, shape):
+            return op.Transpose(op.bind(name, op.Reshape(x, shape)), perm=SPLIT)
+
+        heads = (split("queries", q, a), split("keys", k, b), split("values", v, c))
+        return op.Attention(*heads, mask, past_key, past_value, _outputs=3, **rest)
+    def after(op, q, k, v, mask, past_key, past_value, queries, keys, values, **rest):
+        heads = {"q_num_heads": queries.shape[2], "kv_num_heads": keys.shape[2]}
+        flat, *present = op.Attention(q, k, v, mask, past_key, past_value, _outputs=3, **heads, **rest)
+        shape = [0, 0, queries.shape[2], values.shape[3]]
+        return op.Transpose(op.Reshape(flat, shape), perm=SPLIT), *present
+    def where(q, k, v, queries, keys, values):
+        pairs = ((q, queries), (k, keys), (v, values))
+        return keys.shape[2] == values.shape[2] and all(_splits_heads(flat, heads) for flat, heads in pairs)
+    when = _runs("Attention")
+
+
 def _splits_heads(flat, heads):
     """Whether [batch, length, heads · size] is seen as [batch, length, heads, size]."""
     if flat.rank != 3 or heads.rank != 4 or not all(isinstance(dim, int) for dim in heads.shape[2:]):
