@@ -186,12 +186,15 @@ class Run:
         return self.decisions.answer(mark, len(self.data.names), state)
 
     def _state(self) -> tuple[Any, list[torch.Tensor]]:
-        """The state that Python is in, and the tensors that it holds; None and none where that cannot be told."""
+        """The state that Python is in, and the tensors that it holds; None and none where that cannot be told, or the
+        answer stands in the script."""
+        if not self.decisions.is_own:
+            return None, []
         self.changes.look()
         if self.changes.others:
             return None, []
         try:
-            key, live = state_of(asking_frames(), self.tape.knows)
+            key, live = state_of(asking_frames(), self.tape.knows, self.decisions.asked)
         except Unknown:
             return None, []
         changed = [(name, after) for name, _, after, _ in self.changes.tensors if self.tape.knows(after)]

@@ -266,6 +266,74 @@ class Mended(nn.Module):
         return {"x": x, "states": states}
 
 
+def mended(x: Tensor) -> Tensor:
+    return x.clamp(-1, 1) if x.sum() > 0 else x + 0.5
+
+
+def _scale(x: Tensor) -> int:
+    return 3 if x[0, 0] > 0 else 4
+
+
+def _first_or_scaled(scale: int, y: Tensor, x: Tensor) -> Tensor:
+    if x.mean() > 1:
+        return y
+    return y * scale
+
+
+def beside_a_decision(x: Tensor) -> Tensor:
+    for _ in range(8):
+        x = x * 0.5 + mended(x)
+    return x
+
+
+def number_on_the_stack(x: Tensor) -> Tensor:
+    return _first_or_scaled(_scale(x), mended(x), x)
+
+
+def gathered(x: Tensor) -> Tensor:
+    return torch.stack([mended(part) for part in x.unbind(1)]) * mended(x).sum()
+
+
+def loop_in_a_loop(x: Tensor) -> Tensor:
+    outer = 0
+    while x.abs().max() > 1 and outer < 4:
+        inner = 0
+        while x.abs().mean() > 0.7 and inner < 3:
+            x, inner = x * 0.8, inner + 1
+        x, outer = x * 0.9, outer + 1
+    return x
+
+
+def asked_again(x: Tensor) -> Tensor:
+    found = torch.zeros(x.shape[0])
+    for part in x.unbind(1):
+        if part.sum() > found.sum():
+            found = part
+        elif part.max() > -2:
+            found = found + part
+    return found
+
+
+def selected_in_turn(x: Tensor) -> Tensor:
+    found = []
+    for part in x.unbind(1):
+        mask = part > 0.6
+        if not mask.any():
+            continue
+        found.append(part[mask])
+    return torch.cat(found) if found else x.new_zeros(0)
+
+
+def left_early(x: Tensor) -> Tensor:
+    for scale in (0.5, 2.0, 3.0, 4.0):
+        x = torch.tanh(x) * scale
+        if x.max() > 1.5:
+            break
+    if x.min() < 0:
+        return -x
+    return x
+
+
 # ── by sizes and numbers of data ────────────────────────────────────────
 
 

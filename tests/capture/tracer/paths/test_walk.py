@@ -31,6 +31,8 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.in_a_list, deciding.numbers, deciding.truths, deciding.other_views, deciding.checked_in_one_way,
     deciding.drawn, deciding.nothing_left, deciding.selected_after, deciding.selected_otherwise,
     deciding.remembered, deciding.counted, deciding.of_a_generator,
+    deciding.beside_a_decision, deciding.number_on_the_stack, deciding.gathered, deciding.loop_in_a_loop,
+    deciding.asked_again, deciding.selected_in_turn, deciding.left_early,
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
 ]  # fmt: skip
 MODULES = [deciding.States, deciding.Experts, deciding.LazyCache, deciding.Clamped]
@@ -90,20 +92,39 @@ def test_decisions_that_follow_each_other_are_no_tree() -> None:
     assert operators(compiled.graph)["If"] == 4
 
 
-def test_what_comes_in_a_known_state_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = 0
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """The runs of the model, as they are made."""
+    made: list[Run] = []
+    recorded = walk._record
 
     def record(run: Run) -> Any:
-        nonlocal runs
-        runs += 1
+        made.append(run)
         return recorded(run)
 
-    recorded = walk._record
     monkeypatch.setattr(walk, "_record", record)
+    return made
+
+
+def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
     model = deciding.Mended(8).eval()
     compiled = fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace")
-    assert runs == 9 and operators(compiled.graph)["If"] == 8
+    assert len(runs) == 9 and operators(compiled.graph)["If"] == 8
     compare(model, compiled)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        (deciding.beside_a_decision, 9),
+        (deciding.loop_in_a_loop, 22),
+        (deciding.selected_in_turn, 11),
+        (deciding.left_early, 6),
+    ],
+)
+def test_iterations_that_decide_cost_one_run_each(model: Any, count: int, runs: list[Run]) -> None:
+    fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace")
+    assert len(runs) == count
 
 
 def test_a_way_that_raises_is_a_check() -> None:

@@ -1,15 +1,16 @@
 """What Python still knows where a decision is asked: the frames up to the model's call, each at its instruction, with
-the variables that it may read from there on.
+the variables that it may read from there on, and those that its unfinished expressions are made of.
 
 Two runs that are in one state but for what is in their tensors go on alike. The state is a key that can be compared,
-and the tensors in it in order. What is on a frame's stack of values cannot be seen.
+and the tensors in it in order.
 """
 
 from __future__ import annotations
 
 import dis
+import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import lru_cache
 from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MethodType, ModuleType
@@ -18,12 +19,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxonnx.capture.tracer.decisions.unfinished import waiting_names
 from fxonnx.capture.tracer.python.vectors import Numbers
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout)
 _KNOWN_BY_IDENTITY = (type, nn.Module, ModuleType, Enum, torch._ops.OpOverload)
 _SEQUENCES = (list, tuple, deque)
+_ITERABLES: tuple[Iterable[Any], ...] = ([], (), range(0), {}, {}.items(), {}.values(), reversed([]))
+_ITERATORS: tuple[type, ...] = (*(type(iter(each)) for each in _ITERABLES), enumerate, zip, map, filter)
 _DEEPEST = 20
+_FROM_DATA = re.compile(r"\b[uv]\d+(_below)?\b")
 _OURS = "fxonnx."  # what capturing itself keeps
 
 
@@ -31,14 +36,27 @@ class Unknown(Exception):
     """Python holds something of which it cannot be told whether it is another."""
 
 
-def state_of(frames: Iterator[FrameType], is_on_tape: Callable[[torch.Tensor], bool]) -> tuple[Any, list[torch.Tensor]]:
-    """The state of these frames, innermost first, as a key, and the tensors of the tape that they may read.
+def state_of(
+    frames: Iterator[FrameType],
+    is_on_tape: Callable[[torch.Tensor], bool],
+    asked: Callable[[FrameType], Iterable[int]],
+) -> tuple[Any, list[torch.Tensor]]:
+    """The state of these frames, innermost first, as a key, and the tensors of the tape that they may read; `asked`
+    says by which instructions of a frame decisions were asked for until now.
 
     Raises Unknown.
     """
     reading = _Reading(is_on_tape)
-    key = tuple((frame.f_code, frame.f_lasti, reading(live_variables(frame), 0)) for frame in frames)
+    key = tuple((each.f_code, each.f_lasti, reading(_variables(each, asked(each)), 0)) for each in frames)
     return key, reading.tensors
+
+
+def _variables(frame: FrameType, asked: Iterable[int]) -> dict[str, Any]:
+    """The local variables on which hangs what a frame does next."""
+    waiting = waiting_names(frame.f_code, frame.f_lasti, asked)
+    if waiting is None:
+        raise Unknown
+    return live_variables(frame) | {name: value for name, value in frame.f_locals.items() if name in waiting}
 
 
 def live_variables(frame: FrameType) -> dict[str, Any]:
@@ -96,6 +114,7 @@ class _Reading:
         self.tensors: list[torch.Tensor] = []
         self._met: dict[int, int] = {}
         self._kept: list[Any] = []
+        self._names: dict[str, int] = {}  # symbols from data, in the order in which they are met
 
     def __call__(self, value: Any, depth: int) -> Any:
         if isinstance(value, _PLAIN):
@@ -118,7 +137,9 @@ class _Reading:
         if isinstance(value, torch.Tensor):
             return self._tensor(value)
         if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-            return str(value.node)
+            return self._said(value)
+        if isinstance(value, _ITERATORS):
+            return self(value.__reduce__(), depth)
         if isinstance(value, (range, slice)):
             return self((value.start, value.stop, value.step), depth)
         if isinstance(value, FunctionType):
@@ -142,8 +163,18 @@ class _Reading:
         if not self._is_on_tape(tensor):
             return id(tensor)
         self.tensors.append(tensor)
-        layout = tensor.layout is torch.strided and [str(each) for each in (*tensor.shape, *tensor.stride())]
-        return tensor.dtype, str(layout), str(tensor.storage_offset()) if layout else None
+        if tensor.layout is not torch.strided:
+            return tensor.dtype, None
+        layout = (*tensor.shape, *tensor.stride(), tensor.storage_offset())
+        return tensor.dtype, tuple(map(self._said, layout))
+
+    def _said(self, number: Any) -> str:
+        """A number of sizes, whatever its symbols from data are called in this run."""
+
+        def name(found: re.Match[str]) -> str:
+            return f"u{self._names.setdefault(found[0], len(self._names))}"
+
+        return _FROM_DATA.sub(name, str(number.node if hasattr(number, "node") else number))
 
 
 def _contents(cell: CellType) -> Any:

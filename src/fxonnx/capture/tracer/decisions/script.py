@@ -8,7 +8,7 @@ ways there are, and how they join, is up to `paths`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -35,13 +35,14 @@ def is_mark(node: fx.Node) -> bool:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A question that a run was asked, as its mark on the tape, its answer and its place; how many symbols of data
-    there were, and the state that Python was in, if that can be told: what comes next hangs on that alone."""
+    there were, and the state that Python was in, if that can be told, for the `turns`-th time."""
 
     mark: fx.Node
     answer: bool
     location: Location
     symbols: int
     state: Any
+    turns: tuple[int, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -52,19 +53,42 @@ class Decisions:
     locate: Callable[[], Location]
     made: list[Decision] = field(default_factory=list)
     _asked: dict[tuple[FrameType, int], list[bool]] = field(default_factory=dict)  # frame and instruction -> answers
+    _turns: dict[FrameType, dict[int, tuple[Any, int]]] = field(default_factory=dict)  # callee that asked, how many
 
     @property
     def answers(self) -> tuple[bool, ...]:
         """What was answered."""
         return tuple(each.answer for each in self.made)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the next question is none that the script answers."""
+        return len(self.made) >= len(self.script)
+
     def answer(self, mark: Callable[[int], fx.Node], symbols: int, state: Any) -> bool:
         """The answer to the next question; `mark(number)` marks it on the tape."""
         number = len(self.made)
-        said = self.script[number] if number < len(self.script) else True
-        self.made.append(Decision(mark(number), said, self.locate(), symbols, state))
+        said = True if self.is_own else self.script[number]
+        self.made.append(Decision(mark(number), said, self.locate(), symbols, state, self._turn()))
         self._asked.setdefault(_asking(), []).append(said)
         return said
+
+    def asked(self, frame: FrameType) -> Iterable[int]:
+        """The instructions of a frame that have led to questions."""
+        return self._turns.get(frame, ())
+
+    def _turn(self) -> tuple[int, ...]:
+        """For each frame, innermost first, how many calls that asked it has made where it is now, this one included:
+        what tells the iterations of a loop apart whose iterator only the frame's stack of values knows."""
+        counts: list[int] = []
+        callee: Any = object()  # each question is a call of its own
+        for frame in asking_frames():
+            places = self._turns.setdefault(frame, {})
+            last, count = places.get(frame.f_lasti, (None, 0))
+            counts.append(count + (last is not callee))
+            places[frame.f_lasti] = callee, counts[-1]
+            callee = frame
+        return tuple(counts)
 
     def end_of_loop(self) -> bool | None:
         """The answer that leaves a loop which has asked the same often enough, always answered alike; else None."""

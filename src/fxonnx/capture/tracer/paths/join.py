@@ -65,7 +65,8 @@ class _Join:
         """The joined way."""
         found, written, checks = ResultPairs.of(self.yes, self.no, self.location), self._written(), self._checks()
         shared = ValueNumbers(self.sizes.symbols)
-        self.sides = Side.of(self.yes, shared, self.sizes), Side.of(self.no, shared, self.sizes)
+        one, other = (Side.of(way, way.mark(self.number), shared, self.sizes) for way in (self.yes, self.no))
+        self.sides = one, other
         self.pairs = Pairs(*self.sides, self.sizes)
         self._join([*found.pairs, *written.values(), *((one, other) for one, other, _ in checks)])
         results = [self._value(pair) for pair in found.pairs]

@@ -7,6 +7,7 @@ branch    anything else: the two ways have each a value of their own
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers, constant_number
+from fxonnx.capture.equivalence.value_numbers import Number, NumberedGraph, ValueNumbers, constant_number
 from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.tracer.decisions.script import is_mark
 from fxonnx.capture.tracer.paths.copying import inputs_of, is_drawn
@@ -34,20 +35,28 @@ class Side:
     """One of two ways, numbered. `common` are its nodes that the other way has too."""
 
     way: Way
-    numbered: NumberedGraph
-    common: dict[fx.Node, Any] = field(default_factory=dict)  # node -> its number, and the type of that
+    numbers: dict[fx.Node, Any]
+    common: dict[fx.Node, Any] = field(default_factory=dict)  # node -> its number
 
     @staticmethod
-    def of(way: Way, shared: ValueNumbers, sizes: DataSizes) -> Side:
-        """A way, numbered together with others."""
+    def of(way: Way, mark: fx.Node, shared: ValueNumbers, sizes: DataSizes) -> Side:
+        """A way, numbered together with others. What it computes behind the mark is another value than the same before:
+        a way to the same state may have other values before it."""
         numbered = NumberedGraph(shared, way.weights, sizes.dim)
         numbered.add(way.graph.nodes)
-        return Side(way, numbered)
+        numbers: dict[fx.Node, Any] = {}
+        met, is_before = Counter[Any](), True
+        for node, number in numbered.numbers.items():
+            is_before = is_before and node is not mark
+            is_value = isinstance(number, Number) and isinstance(node.meta.get("val"), (torch.Tensor, list, tuple))
+            key = type(number), node.args[1] if is_mark(node) else number  # a size of 1 is no truth
+            met[key] += is_before
+            numbers[node] = (*key, met[key] if is_before else 0) if is_value and node.op != "placeholder" else key
+        return Side(way, numbers)
 
     def number(self, node: fx.Node) -> Any:
-        """The number of a node; a size of 1 is no truth."""
-        number = self.numbered.numbers[node]
-        return type(number), number
+        """The number of a node."""
+        return self.numbers[node]
 
     def values(self) -> dict[fx.Node, Any]:
         """The number of each node but bodies."""
@@ -108,6 +117,8 @@ class Pairs:
     def _is_one_call(self, one: Any, other: Any) -> bool:
         if not (isinstance(one, fx.Node) and isinstance(other, fx.Node) and one.op == other.op == "call_function"):
             return False
+        if one in self._one.common or other in self._other.common:
+            return False  # it is there already, and what comes in a known state is told of it alone
         if one.target is not other.target or is_mark(one) or is_check(one) or self._is_drawn(one):
             return False
         if _place(one) != _place(other) or _leaves(one)[1] != _leaves(other)[1]:

@@ -2,11 +2,12 @@
 
 Ways that have gone apart and come to one state of Python again, but for what its tensors hold, go on alike. What one of
 them does then, through all decisions that follow, need not be run again for the other: its graph is copied, with the
-tensors that the other holds. That the other's own run is such a copy is checked.
+values that the other has. That the other's own run does the same is found out first, in lockstep.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,39 +18,71 @@ from torch import fx
 from fxonnx.capture.equivalence.value_numbers import NumberedGraph, ValueNumbers
 from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.program import Weight
-from fxonnx.capture.tracer.decisions.script import is_mark
 from fxonnx.capture.tracer.paths.copying import Copy, inputs_of
+from fxonnx.capture.tracer.paths.lockstep import Lockstep, Parted, lockstep
 from fxonnx.capture.tracer.paths.sizes import DataSizes
 from fxonnx.capture.tracer.paths.way import Place, Way
+from fxonnx.ir.dims import symbol
 
 
-def transplanted(source: Way, mark: fx.Node, onto: Way, there: fx.Node, sizes: DataSizes) -> Way | None:
-    """The way `onto` up to its mark, and from there on what `source` does behind its own; None where that reads what
-    the other way does not hold. Linear time."""
-    return _Transplant(source, mark, onto, there, sizes).run()
+def transplanted(
+    after: Way, like: Way, mark: fx.Node, onto: Way, there: fx.Node, sizes: DataSizes
+) -> Way:
+    """The way `onto` up to its mark, and from there on what is `after` that of another, in all ways that this may take.
 
-
-def is_same_way(one: Way, other: Way, sizes: DataSizes) -> bool:
-    """Whether two ways return, write, check and decide the same."""
+    `like` is one of those, and what `onto` does. Raises Parted where it does something else, or where values would have
+    to be known that no call behind the mark tells. Linear time.
+    """
+    pairs = _in_lockstep(like, mark, onto, there)
+    sizes.rename({str(other): symbol(name) for name, other in pairs.names.items() if str(other) != name})
     shared = ValueNumbers(sizes.symbols)
-    return _said(one, shared, sizes) == _said(other, shared, sizes)
+    known = {number: node for node, number in numbers_before(like, mark, shared, sizes).items()}
+    source = after.mark(mark.args[1])
+    held = {
+        node: pairs.values[known[number]]
+        for node, number in numbers_before(after, source, shared, sizes).items()
+        if known.get(number) in pairs.values
+    }
+    return _Transplant(after, source, onto, there, held).run()
 
 
-def _said(way: Way, shared: ValueNumbers, sizes: DataSizes) -> Any:
-    numbered = _numbered(way, shared, sizes)
-    asked = [numbered.of(node.args[0]) for node in way.graph.nodes if is_mark(node) or is_check(node)]
-    written = {place: numbered.of(value) for place, value in way.written.items()}
-    return numbered.of(way.results), written, asked, way.returned.tree, way.returned.effects
+def numbers_before(way: Way, mark: fx.Node, shared: ValueNumbers, sizes: DataSizes) -> dict[fx.Node, Any]:
+    """The numbers of a way's nodes before a mark; what is computed twice there is two values, which other ways may have
+    computed otherwise."""
+    numbered, met = NumberedGraph(shared, way.weights, sizes.dim), Counter[Any]()
+    nodes = before(way.graph, mark)
+    numbered.add(nodes)
+    found: dict[fx.Node, Any] = {}
+    for node in nodes:
+        number = numbered.numbers.get(node)
+        met[type(number), number] += 1
+        found[node] = type(number), number, met[type(number), number]
+    return found
 
 
-def _numbered(way: Way, shared: ValueNumbers, sizes: DataSizes) -> NumberedGraph:
-    numbered = NumberedGraph(shared, way.weights, sizes.dim)
-    numbered.add(way.graph.nodes)
-    return numbered
+def before(graph: fx.Graph, mark: fx.Node) -> list[fx.Node]:
+    """The nodes of a graph before one."""
+    found = []
+    for node in graph.nodes:
+        if node is mark:
+            break
+        found.append(node)
+    return found
 
 
-class _Missing(Exception):
-    """A value that the other way does not have."""
+def _in_lockstep(like: Way, mark: fx.Node, onto: Way, there: fx.Node) -> Lockstep:
+    """Two ways behind their marks, with what they return and write."""
+    pairs = lockstep(mark, there)
+    if (like.returned.tree, like.returned.effects) != (onto.returned.tree, onto.returned.effects):
+        raise Parted
+    for one, other in zip(like.results, onto.results, strict=True):
+        pairs.pair(one, other)
+    for place in like.written.keys() | onto.written.keys():
+        if place in like.written and place in onto.written:
+            pairs.pair(like.written[place], onto.written[place])
+        elif place in like.written or onto.written[place] in pairs.others_behind:
+            raise Parted
+    return pairs
 
 
 @dataclass(slots=True, eq=False)
@@ -58,82 +91,54 @@ class _Transplant:
     mark: fx.Node
     onto: Way
     there: fx.Node
-    sizes: DataSizes
+    held: dict[fx.Node, fx.Node]  # node of `source` before its mark -> node of `onto`
     copy: Copy = field(default_factory=Copy)
     weights: dict[fx.Node, Weight] = field(default_factory=dict)
-    known: dict[Any, fx.Node] = field(default_factory=dict)  # number -> the joined graph's node
     own: dict[fx.Node, fx.Node] = field(default_factory=dict)  # node of `onto` -> the joined graph's
     values: dict[fx.Node, fx.Node] = field(default_factory=dict)  # node of `source` -> the joined graph's
 
-    def run(self) -> Way | None:
-        """The way; None where a value is missing."""
-        shared = ValueNumbers(self.sizes.symbols)
-        ways = self.onto, self.source
-        mine, theirs = (_numbered(way, shared, self.sizes).numbers for way in ways)
-        for way, numbers in zip(ways, (mine, theirs), strict=True):
-            self._placeholders(way, numbers)
-        self._before(mine)
-        self.values.update(self._held())
-        try:
-            self._after(theirs)
-            results = [self._value(each) for each in self.source.results]
-            written = {place: self._value(value) for place, value in self.source.written.items()}
-            written |= dict(self._written_before())
-        except _Missing:
-            return None
+    def run(self) -> Way:
+        """The way. Raises Parted where a value is missing."""
+        self._placeholders()
+        for node in before(self.onto.graph, self.there.next):
+            if node.op == "call_function":
+                self.own[node] = self.copy.node(node, self.own.__getitem__)
+        self.values |= {node: self.own[other] for node, other in self.held.items() if node not in self.values}
+        self._after()
+        results = [self._value(each) for each in self.source.results]
+        written = {place: self._value(value) for place, value in self.source.written.items()}
+        written |= dict(self._written_before())
         inputs = tuple(self.own[node] for node in self.onto.inputs)
         return Way(self.copy.graph, inputs, self.weights, self.source.returned, results, written)
 
-    def _placeholders(self, way: Way, numbers: dict[fx.Node, Any]) -> None:
-        nodes = self.own if way is self.onto else self.values
-        for node in way.graph.find_nodes(op="placeholder"):
-            if numbers[node] not in self.known:
-                self.known[numbers[node]] = self.copy.placeholder(node)
-            nodes[node] = self.known[numbers[node]]
-            if node in way.weights:
-                self.weights.setdefault(nodes[node], way.weights[node])
+    def _placeholders(self) -> None:
+        known: dict[Any, fx.Node] = {}
+        for way, nodes in ((self.onto, self.own), (self.source, self.values)):
+            inputs = {node: at for at, node in enumerate(way.inputs)}
+            for node in way.graph.find_nodes(op="placeholder"):
+                key = inputs[node] if node in inputs else ("weight", id(way.weights[node].tensor))
+                if key not in known:
+                    known[key] = self.copy.placeholder(node)
+                nodes[node] = known[key]
+                if node in way.weights:
+                    self.weights.setdefault(known[key], way.weights[node])
 
-    def _before(self, numbers: dict[fx.Node, Any]) -> None:
-        """What the other way does up to its mark, and the mark."""
-        for node in _calls(self.onto.graph):
-            self.own[node] = self.copy.node(node, self.own.__getitem__)
-            self.known.setdefault(numbers[node], self.own[node])
-            if node is self.there:
-                break
-
-    def _held(self) -> Iterator[tuple[Any, fx.Node]]:
-        """What Python holds in the one way and in the other, and what it asks for."""
-        (condition, _, held), (other_condition, _, others) = self.mark.args, self.there.args
-        pairs = zip((condition, *held), (other_condition, *others), strict=True)
-        return ((one, self.own[other]) for one, other in pairs if isinstance(one, fx.Node))
-
-    def _after(self, numbers: dict[fx.Node, Any]) -> None:
-        """What the source does behind its mark."""
+    def _after(self) -> None:
+        """What the source does behind its mark, where all its decisions are joined."""
         order = {node: at for at, node in enumerate(self.source.graph.nodes)}
         behind = order[self.mark]
-        wanted = [*self.source.results, *self.source.written.values()]
-        waiting = [each for each in wanted if isinstance(each, fx.Node)]
-        asked = (node for node in order if order[node] > behind and (is_mark(node) or is_check(node)))
-        needed = dict.fromkeys(asked)
-        waiting += [node.args[0] for node in needed if isinstance(node.args[0], fx.Node)]
+        checks = [node for node in order if order[node] > behind and is_check(node)]
+        needed = dict.fromkeys(checks)
+        waiting = [*self.source.results, *self.source.written.values(), *(node.args[0] for node in checks)]
         while waiting:
             node = waiting.pop()
-            if node in needed or node in self.values:
+            if not isinstance(node, fx.Node) or node in needed or node in self.values:
                 continue
             if order[node] < behind and not isinstance(node.meta.get("val"), torch.SymInt):
-                if numbers[node] not in self.known:
-                    raise _Missing
-                self.values[node] = self.known[numbers[node]]
-                continue
+                raise Parted
             needed[node] = None
             waiting.extend(inputs_of(node))
         for node in sorted(needed, key=order.__getitem__):
-            self._copy(node)
-
-    def _copy(self, node: fx.Node) -> None:
-        if is_mark(node):
-            self.copy.call(node, (self._value(node.args[0]), node.args[1], []), {})
-        else:
             self.values[node] = self.copy.node(node, self.values.__getitem__)
 
     def _value(self, value: Any) -> Any:
@@ -144,9 +149,8 @@ class _Transplant:
         for place, value in self.onto.written.items():
             if place not in self.source.written:
                 if value not in self.own:
-                    raise _Missing
+                    raise Parted
                 yield place, self.own[value]
 
 
-def _calls(graph: fx.Graph) -> list[fx.Node]:
-    return [node for node in graph.nodes if node.op == "call_function"]
+__all__ = ["numbers_before", "transplanted"]

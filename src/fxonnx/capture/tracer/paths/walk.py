@@ -23,12 +23,14 @@ from fxonnx.capture.locate import is_users
 from fxonnx.capture.tracer.decisions.script import Decision, is_mark
 from fxonnx.capture.tracer.paths.copying import drop_idle
 from fxonnx.capture.tracer.paths.join import join
+from fxonnx.capture.tracer.paths.lockstep import Parted, lockstep
 from fxonnx.capture.tracer.paths.sizes import DataSizes
-from fxonnx.capture.tracer.paths.transplant import is_same_way, transplanted
+from fxonnx.capture.tracer.paths.transplant import transplanted
 from fxonnx.capture.tracer.paths.way import Raised, Way, copied, places_of, way_of
 from fxonnx.capture.tracer.run import Run, functional
 from fxonnx.capture.tracer.sizes.data import DataSymbols
 from fxonnx.errors import DataDependentControlFlow, ModelRaised
+from fxonnx.ir.dims import substitute
 
 MOST_WAYS = 64
 
@@ -70,15 +72,11 @@ def carry_out(run: Run) -> None:
         return
     try:
         walk.finish(tree)
-    except _NotAlike:
+    except Parted:
         again = run.once_more()
         walk = _Walk(again, is_short=False)
         walk.finish(walk.explore(again))
         vars(run).update(vars(again))
-
-
-class _NotAlike(Exception):
-    """A run in a known state did something else than the one before it: Python held more than could be seen."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +88,7 @@ class _Walk:
     runs: list[Run] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)  # names of symbols that come from data
     data: list[DataSymbols] = field(default_factory=list)
-    forks: dict[Any, Fork] = field(default_factory=dict)  # state -> what comes then
+    forks: dict[Any, list[Fork]] = field(default_factory=dict)  # state -> what comes then
     reads: set[int] = field(default_factory=set)
     ways: dict[Run, Way] = field(default_factory=dict)
     joined: dict[Fork, Way | Raised] = field(default_factory=dict)
@@ -101,22 +99,30 @@ class _Walk:
         """Record a run, and for each of its own decisions the ways with the other answer, the last decision first; up
         to one in a state that is known."""
         raised = self._record(run)
-        first, made = len(run.decisions.script), run.decisions.made
-        known = (number for number in range(first, len(made)) if made[number].state in self.forks)
-        alike = next(known, None)
-        if alike is None:
-            return self._fork(run, run if raised is None else raised, first, len(made))
-        return self._fork(run, Alike(run, alike, self.forks[made[alike].state]), first, alike)
+        if raised is not None:
+            return self._fork(run, raised, len(run.decisions.made))
+        alike = self._alike_to(run)
+        return self._fork(run, run, len(run.decisions.made)) if alike is None else self._fork(run, alike, alike.number)
 
-    def _fork(self, run: Run, tree: Tree, first: int, end: int) -> Tree:
-        """The tree of a run's decisions from one number to another, before what comes then."""
+    def _fork(self, run: Run, tree: Tree, end: int) -> Tree:
+        """The tree of a run's own decisions up to one with a number, before what comes then."""
         made = run.decisions.made
-        for number in range(end - 1, first - 1, -1):
+        for number in range(end - 1, len(run.decisions.script) - 1, -1):
             other = self.explore(run.other_way(number, frozenset(self.taken)))
             tree = Fork(run, number, *((tree, other) if made[number].answer else (other, tree)))
-            if made[number].state is not None and self.is_short:
-                self.forks.setdefault(made[number].state, tree)
+            if made[number].state is not None and run in self.runs and self.is_short:
+                self.forks.setdefault(made[number].state, []).append(tree)
         return tree
+
+    def _alike_to(self, run: Run) -> Alike | None:
+        """The first of a run's own decisions that is one of another run's, as are all calls from there on."""
+        made = run.decisions.made
+        for number in range(len(run.decisions.script), len(made)):
+            forks, turns = self.forks.get(made[number].state, ()), made[number].turns
+            for fork in sorted(forks, key=lambda fork: fork.decision.turns != turns):
+                if _go_on_alike(fork, run, number):
+                    return Alike(run, number, fork)
+        return None
 
     def _record(self, run: Run) -> Raised | None:
         raised = _record(run)
@@ -192,15 +198,28 @@ class _Walk:
     def _alike(self, tree: Alike, sizes: DataSizes) -> Way | Raised:
         """What a run does in a state that is known; it is asked itself where that is not the same after all."""
         after = self._way(tree.fork, sizes)
-        if isinstance(after, Raised) or tree.run not in self.runs or tree.fork.run not in self.runs:
-            raise _NotAlike
-        onto, like, number = self._way_of(tree.run), self._way_of(tree.fork.run), tree.fork.number
-        there = onto.mark(tree.number)
-        same = transplanted(like, like.mark(number), onto, there, sizes)
-        way = transplanted(after, after.mark(number), onto, there, sizes)
-        if same is None or way is None or not is_same_way(same, onto, sizes):
-            raise _NotAlike
-        return way
+        if isinstance(after, Raised):
+            raise Parted
+        onto, like = self._way_of(tree.run), self._way_of(tree.fork.run)
+        return transplanted(after, like, like.mark(tree.fork.number), onto, onto.mark(tree.number), sizes)
+
+
+def _go_on_alike(fork: Fork, run: Run, number: int) -> bool:
+    """Whether a run does from a decision on what the fork's does, as far as it goes; in a state with sizes from data
+    that are bounded alike."""
+    made, others = fork.run.decisions.made, run.decisions.made
+    if len(made) - fork.number != len(others) - number:
+        return False
+    try:
+        pairs = lockstep(made[fork.number].mark, others[number].mark)
+    except Parted:
+        return False
+    limits, others_limits = fork.run.data.limits, run.data.limits
+    return all(
+        (name in limits) == (str(other) in others_limits)
+        and substitute(limits.get(name, 0), pairs.names) == others_limits.get(str(other), 0)
+        for name, other in pairs.names.items()
+    )
 
 
 def _check_known(first: Run, runs: list[Run]) -> None:
