@@ -15,7 +15,7 @@ from fxonnx.dtypes import FLOAT16, FLOAT32, DType
 from fxonnx.kernels import KernelTable
 
 # Before it, Softmax, QuantizeLinear and Resize mean something else, and half of the indexing operators are missing.
-OLDEST_OPSET = 13
+OLDEST_OPSET = 9
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
 # Standard files: opset 21 is the newest at which no operator has lost its kernel in ONNX Runtime 1.32 (random numbers,

@@ -109,7 +109,7 @@ def split(family):
 # ── passes, rules, expansions, errors ──
 
 
-BODIES = [*EXPANSIONS.values(), *(form.body for form in FORMS.values())]
+BODIES = [*EXPANSIONS.values(), *(form.body for forms in FORMS.values() for form in forms)]
 ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
 
 

@@ -22,6 +22,9 @@ V = TypeVar("V")
 NEWEST = onnx.defs.onnx_opset_version()
 MICROSOFT = "com.microsoft"
 
+# What operators were called before.
+FORMER_NAMES = {"ScatterElements": "Scatter"}
+
 _OPTIONAL = OpSchema.FormalParameterOption.Optional
 _VARIADIC = OpSchema.FormalParameterOption.Variadic
 
@@ -86,14 +89,15 @@ def split_name(op: str) -> tuple[str, str]:
 
 @cache
 def facts(op: str, opset: int = NEWEST) -> OpFacts | None:
-    """The facts of `op` in operator set `opset`; None where it has no such operator, or the domain is not ONNX's."""
+    """The facts of `op` in operator set `opset`, under the name that it has there; None where it has no such operator,
+    or the domain is not ONNX's."""
     domain, name = split_name(op)
     if domain:
         return None
     try:
         schema = onnx.defs.get_schema(name, opset, domain)
     except onnx.defs.SchemaError:
-        return None
+        return facts(FORMER_NAMES[op], opset) if op in FORMER_NAMES else None
     return _read(schema)
 
 

@@ -146,8 +146,7 @@ def notes(operator: str) -> str:
     found = [f"from opset {since}"] if since > OLDEST_OPSET else []
     if operator in EXPANSIONS:
         found.append(f"else {place(EXPANSIONS[operator])}")
-    if operator in FORMS:
-        found.append(f"some forms from opset {FORMS[operator].since}, else {place(FORMS[operator].body)}")
+    found += [f"some forms from opset {form.since}, else {place(form.body)}" for form in FORMS.get(operator, ())]
     return ", ".join(found)
 
 

@@ -15,7 +15,7 @@ from fxonnx.ir import schema
 from fxonnx.passes.legalize.inputs_to_attributes import FORMER_NAMES
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
 
-OLDEST_SERVED = 13
+OLDEST_SERVED = 9
 
 # Operators that older opsets cannot say at all: a model that needs one there gets NotInOpset with the opset that has
 # it.
@@ -27,14 +27,25 @@ NO_EXPANSION = {
     "BitwiseOr": "no operator on the bits of integers before opset 18",
     "BitwiseXor": "no operator on the bits of integers before opset 18",
     "Col2Im": "scatter-add by computed positions needs ScatterND with reduction (opset 16)",
+    "ConvInteger": "quantized kernels; from opset 10",
     "CumProd": "a running product is no sum of logarithms where values are negative or zero",
     "DFT": "needs the matrix of roots of unity; ONNX has it from opset 17",
+    "DequantizeLinear": "quantized models need opset 10, and per channel opset 13",
+    "Det": "an elimination with pivots; from opset 11",
     "DeformConv": "gathers by learned offsets; from opset 19",
     "GridSample": "gathers by computed positions; from opset 16",
     "ImageDecoder": "decodes files",
+    "MatMulInteger": "quantized kernels; from opset 10",
     "MelWeightMatrix": "lowerings make the matrix as a constant",
+    "NonMaxSuppression": "picks boxes one after the other; from opset 10",
+    "QLinearConv": "quantized kernels; from opset 10",
+    "QLinearMatMul": "quantized kernels; from opset 10",
+    "QuantizeLinear": "quantized models need opset 10, and per channel opset 13",
+    "ReverseSequence": "from opset 10",
+    "RoiAlign": "samples by computed positions; from opset 10",
     "STFT": "needs DFT; from opset 17",
     "TensorScatter": "writes a cache at computed positions; from opset 24",
+    "Unique": "sorts and counts; from opset 11",
 }
 OUT_OF_SCOPE = {
     "sequence": ("Sequence", "Optional", "ConcatFromSequence", "SplitToSequence"),
@@ -47,8 +58,11 @@ ANSWERED = {
     ("Dropout", "training_mode"): "guard",
     ("Pad", "axes"): "form",
     ("Resize", "axes"): "form",
+    ("Resize", "roi"): "form",
+    ("Resize", "sizes"): "form",
     ("Shape", "start"): "form",
     ("Shape", "end"): "form",
+    ("Slice", "steps"): "form",
     ("Split", "num_outputs"): "form",
 }
 
@@ -79,6 +93,7 @@ def has_answer(op: str, opset: int, kind: str, name: str) -> bool:
     if kind == "operator":
         return (
             op in EXPANSIONS
+            or any(form.since > opset for form in FORMS.get(op, ()))
             or op in NO_EXPANSION
             or onnx.defs.get_schema(op, schema.NEWEST, "").has_function
             or _is_context_function(op)

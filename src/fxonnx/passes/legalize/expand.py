@@ -1,9 +1,8 @@
 """Operators and forms newer than the target, written in older ones.
 
-Each expansion is the inverse of the fusion that makes the operator: the same picture read backwards. It applies
-    where the target's opset has no such
-operator, or the target's runtime no kernel for it, and speaks the newest spelling: what it records may be expanded
-again.
+Each expansion is the inverse of the fusion that makes the operator: the same picture read backwards. It applies where
+the target's opset has no such operator, or the target's runtime no kernel for it, and speaks the newest spelling: what
+it records may be expanded again.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ def expand(graph: Graph, target: Target) -> Graph:
     load()
 
     def replace(op: Builder, node: Node) -> Recorded:
-        form = FORMS.get(node.op)
-        if form is not None and target.opset < form.since and form.applies(node):
-            return call(form.body, op, node)
+        for form in FORMS.get(node.op, ()):
+            if target.opset < form.since and form.applies(node):
+                return call(form.body, op, node)
         if node.op in ROUNDING_INSIDE and (narrow := _narrow_variables(node)):
             return between_casts(op, node, narrow)
         if is_known(node, target):

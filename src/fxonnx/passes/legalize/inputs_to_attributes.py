@@ -20,6 +20,8 @@ from fxonnx.target import Target
 FORMER_NAMES = {("Pad", "constant_value"): "value", ("TopK", "K"): "k"}
 # Attribute values that had another name, by operator, attribute and the first opset with the new one.
 FORMER_VALUES = {("GridSample", "mode"): (20, {"linear": "bilinear", "cubic": "bicubic"})}
+# Axes counted from the back are in the text of operators since then. Source: ONNX changelog, opset 11.
+COUNTED_FROM_THE_BACK = 11
 # What an operator did before it had an attribute, where that is not what the attribute's default says today.
 FORMER_MEANINGS = {("RoiAlign", "coordinate_transformation_mode"): "output_half_pixel"}
 
@@ -45,7 +47,9 @@ def _older_node(node: Node, opset: int) -> Node:
     _drop_neutral(node.op, attributes, newest, older)
     _keep_defaults(attributes, newest, older)
     _rename_values(node.op, attributes, opset)
-    return Node(node.op, inputs, node.outputs, attributes, node.location)
+    if opset < COUNTED_FROM_THE_BACK:
+        _count_from_the_front(attributes, node)
+    return Node(older.name, inputs, node.outputs, attributes, node.location)
 
 
 def _older_inputs(
@@ -111,6 +115,17 @@ def _rename_values(op: str, attributes: dict[str, Attribute], opset: int) -> Non
         if op == named and opset < since and attribute in attributes:
             value = str(attributes[attribute])
             attributes[attribute] = former.get(value, value)
+
+
+def _count_from_the_front(attributes: dict[str, Attribute], node: Node) -> None:
+    """Axes as the older text has them, in a tensor of the input's rank or, where axes are added, of the output's."""
+    tensor = node.output if node.op == "Unsqueeze" or node.inputs[0] is None else node.inputs[0]
+    rank = len(tensor.shape)
+    for name, content in attributes.items():
+        if name == "axis" and isinstance(content, int) and content < 0:
+            attributes[name] = content + rank
+        if name == "axes" and isinstance(content, tuple):
+            attributes[name] = tuple(axis + rank if axis < 0 else axis for axis in content)  # type: ignore[operator]
 
 
 def signature_fits(node: Node, facts: OpFacts) -> str | None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from fxonnx.ir.graph import Node
+from fxonnx.passes.legalize import expansions
 
 Body = Callable[..., Any]
 
@@ -24,7 +26,7 @@ class Form:
 
 
 EXPANSIONS: dict[str, Body] = {}
-FORMS: dict[str, Form] = {}
+FORMS: dict[str, list[Form]] = {}
 
 # Expanded for float16 and bfloat16 in float32, to round once as a kernel would.
 IN_OPMATH: set[str] = set()
@@ -48,10 +50,11 @@ def expands(*operators: str, opmath: bool = False) -> Callable[[Body], Body]:
 
 
 def form(*operators: str, since: int, applies: Callable[[Node], bool]) -> Callable[[Body], Body]:
-    """Register another form for calls of operators that need opset `since`."""
+    """Register another form for calls of operators that need opset `since`; what it records is no such call."""
 
     def register(body: Body) -> Body:
-        FORMS.update(dict.fromkeys(operators, Form(since, applies, body)))
+        for operator in operators:
+            FORMS.setdefault(operator, []).append(Form(since, applies, body))
         return body
 
     return register
@@ -60,5 +63,5 @@ def form(*operators: str, since: int, applies: Callable[[Node], bool]) -> Callab
 @cache
 def load() -> None:
     """Import the files that fill the tables, once."""
-    for name in ("activations", "attention", "forms", "integers", "normalizations", "transforms"):
-        import_module(f"fxonnx.passes.legalize.{name}")
+    for module in iter_modules(expansions.__path__):
+        import_module(f"{expansions.__name__}.{module.name}")

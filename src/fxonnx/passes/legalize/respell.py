@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.passes.legalize.expand import call
-from fxonnx.passes.legalize.forms import has_axes, pad
+from fxonnx.passes.legalize.expansions.forms import has_axes, pad
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target

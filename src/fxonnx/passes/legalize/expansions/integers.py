@@ -1,13 +1,14 @@
-"""What division and shifting learned in opset 28: remainders of floats that round down, shifts of signed integers."""
+"""Remainders and shifts: of floats that round down and of signed integers (new in opset 28), and before there were any
+(opsets 10 and 11)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fxonnx.dtypes import INT64, DType
-from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.graph import Node, constant_ints
-from fxonnx.passes.legalize.registry import form
+from fxonnx.passes.legalize.registry import expands, form
 
 
 def _is_floored_float(node: Node) -> bool:
@@ -21,12 +22,24 @@ def floored_remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor
     return op.Where(op.Less(op.Sign(remainder) * op.Sign(y), 0), remainder + y, remainder)
 
 
+@expands("Mod")
+def remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor:
+    """What division leaves of an integer, with the sign of the divisor (of the dividend where `fmod` is set)."""
+    if x.dtype.is_float:
+        raise InvalidCall("the remainder of floats has no exact form in this opset")
+    rest = x - x / y * y
+    if fmod or not x.dtype.is_signed:
+        return rest
+    return op.Where(op.Less(op.Sign(rest) * op.Sign(y), 0), rest + y, rest)
+
+
 def _is_signed(node: Node) -> bool:
     return node.output.dtype.is_signed
 
 
+@expands("BitShift")
 @form("BitShift", since=28, applies=_is_signed)
-def signed_shift(op: Builder, x: Tensor, y: Tensor, *, direction: str) -> Tensor:
+def shift(op: Builder, x: Tensor, y: Tensor, *, direction: str) -> Tensor:
     """A product or a floored quotient with a power of two, looked up.
 
     Shifts by no bit of the dtype leave 0, or the sign to the right.

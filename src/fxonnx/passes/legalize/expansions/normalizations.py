@@ -1,4 +1,4 @@
-"""Normalizations as means and variances."""
+"""Normalizations as means and variances, and softmax of an axis where it knew only the last."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.graph import Node
 from fxonnx.passes.legalize.registry import expands, form
 
 
@@ -66,3 +67,27 @@ def group_normalization(
     shaped = [channels, *[1] * (x.rank - 2)]
     back = op.Reshape(normal, x.shape)
     return back * op.Reshape(scale, shaped) + op.Reshape(bias, shaped)
+
+
+def _is_of_inner_axis(node: Node) -> bool:
+    rank = len(node.output.shape)
+    return rank > 0 and int(node.attributes.get("axis", -1)) % rank != rank - 1
+
+
+def _along_last_axis(op: Builder, operator: str, x: Tensor, axis: int) -> Tensor:
+    """Before opset 13 all axes from `axis` on were one."""
+    order = [index for index in range(x.rank) if index != axis % x.rank] + [axis % x.rank]
+    (result,) = op.call(operator, [op.Transpose(x, perm=order)], {"axis": -1})
+    return op.Transpose(result, perm=sorted(range(x.rank), key=order.__getitem__))
+
+
+@form("Softmax", since=13, applies=_is_of_inner_axis)
+def softmax(op: Builder, x: Tensor, *, axis: int) -> Tensor:
+    """The axis moved to the end and back."""
+    return _along_last_axis(op, "Softmax", x, axis)
+
+
+@form("LogSoftmax", since=13, applies=_is_of_inner_axis)
+def log_softmax(op: Builder, x: Tensor, *, axis: int) -> Tensor:
+    """The axis moved to the end and back."""
+    return _along_last_axis(op, "LogSoftmax", x, axis)

@@ -1,0 +1,180 @@
+"""Forms of old operators that only newer opsets know: the same said without them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.control import record_scan
+from fxonnx.ir.dims import Dim, floor_divide
+from fxonnx.ir.graph import Node, constant_ints
+from fxonnx.passes.legalize.expansions.indexing import counted
+from fxonnx.passes.legalize.registry import expands, form
+
+
+@form("Shape", since=15, applies=lambda node: "start" in node.attributes or "end" in node.attributes)
+def shape(op: Builder, x: Tensor, *, start: int, end: int | None) -> Tensor:
+    """The whole shape, then a slice of it."""
+    first, last, _ = slice(start, end).indices(x.rank)
+    whole = op.Shape(x)
+    return op.Slice(whole, [first], [last], [0])
+
+
+def _is_computed_shape(node: Node) -> bool:
+    return bool(node.attributes.get("allowzero", 0)) and 0 not in node.output.shape
+
+
+@form("Reshape", since=14, applies=_is_computed_shape)
+def reshape(op: Builder, x: Tensor, shape: Tensor, *, allowzero: int) -> Tensor:
+    """Without the word that a 0 is no copy: where a size is 0 at a call, the runtime may stop."""
+    return op.Reshape(x, shape)
+
+
+@form("Split", since=18, applies=lambda node: "num_outputs" in node.attributes)
+def split(op: Builder, x: Tensor, sizes: Tensor | None, *, axis: int, num_outputs: int) -> tuple[Tensor, ...]:
+    """Explicit sizes: all alike but the last, which takes what is left."""
+    part = -(-1 * x.shape[axis] // num_outputs)
+    last = x.shape[axis] - part * (num_outputs - 1)
+    return op.Split(x, [*[part] * (num_outputs - 1), last], axis=axis, _outputs=num_outputs)
+
+
+def has_axes(node: Node) -> bool:
+    """Whether a Pad names the axes that it pads."""
+    return len(node.inputs) > 3 and node.inputs[3] is not None
+
+
+@form("Pad", since=18, applies=has_axes)
+def pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor, *, mode: str) -> Tensor:
+    """Pads for every axis, zero where none was named."""
+    named = constant_ints(axes.value)
+    given = pads.value.known or constant_ints(pads.value)
+    assert named is not None and given is not None, "the axes of a Pad are constant"
+    before: list[Dim] = [0] * x.rank
+    after: list[Dim] = [0] * x.rank
+    for index, axis in enumerate(named):
+        before[axis], after[axis] = given[index], given[index + len(named)]
+    return op.Pad(x, before + after, value, mode=mode)
+
+
+@form("Resize", since=18, applies=lambda node: "axes" in node.attributes)
+def resize(
+    op: Builder, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None, *, axes: Any, **rest: Any
+) -> Tensor:
+    """Scales or sizes for every axis, those of the others unchanged."""
+    rest = {
+        name: item
+        for name, item in rest.items()
+        if name not in ("antialias", "keep_aspect_ratio_policy") or item not in (0, "stretch")
+    }
+    if scales is not None and scales.value.data is not None:
+        factors = np.ones(x.rank, np.float32)
+        factors[list(axes)] = scales.value.data.array()
+        return op.Resize(x, None, factors, **rest)
+    assert sizes is not None
+    every = list(x.shape)
+    for axis, size in zip(axes, sizes.value.known or constant_ints(sizes.value) or (), strict=True):
+        every[axis] = size
+    return op.Resize(x, None, None, every, **rest)
+
+
+@form("Pad", since=11, applies=lambda node: constant_ints(node.inputs[1]) is None)
+def computed_pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: None, *, mode: str) -> Tensor:
+    """Axis by axis: blocks of the value joined on, or the elements gathered that stand at the new places."""
+    known = pads.value.known
+    if known is None:
+        raise InvalidCall("a Pad by numbers that come from data has no form in this opset")
+    for axis in range(x.rank):
+        before, after = known[axis], known[axis + x.rank]
+        if (before, after) != (0, 0):
+            x = _PADDED[mode](op, x, axis, before, after, value)
+    return x
+
+
+def _joined(op: Builder, x: Tensor, axis: int, before: Dim, after: Dim, value: Tensor | None) -> Tensor:
+    fill = op.constant(0, x.dtype) if value is None else op.Reshape(value, [1] * x.rank)
+    blocks = [op.Expand(fill, (*x.shape[:axis], size, *x.shape[axis + 1 :])) for size in (before, after)]
+    return op.Concat(blocks[0], x, blocks[1], axis=axis)
+
+
+def _edged(op: Builder, x: Tensor, axis: int, before: Dim, after: Dim, value: Tensor | None) -> Tensor:
+    places = _new_places(op, x.shape[axis], before, after)
+    return op.Gather(x, op.Min(op.Max(places, 0), op.size(x.shape[axis]) - 1), axis=axis)
+
+
+def _reflected(op: Builder, x: Tensor, axis: int, before: Dim, after: Dim, value: Tensor | None) -> Tensor:
+    last = op.size(x.shape[axis]) - 1
+    places = op.Abs(_new_places(op, x.shape[axis], before, after))
+    return op.Gather(x, last - op.Abs(last - places), axis=axis)
+
+
+def _new_places(op: Builder, size: Dim, before: Dim, after: Dim) -> Tensor:
+    """Where the elements of a padded axis would stand in the axis itself."""
+    return op.Range(op.size(-1 * before), op.size(size + after), np.array(1))
+
+
+_PADDED = {"constant": _joined, "edge": _edged, "reflect": _reflected}
+
+
+@form("Gemm", since=11, applies=lambda node: len(node.inputs) < 3)
+def gemm(op: Builder, a: Tensor, b: Tensor, c: Tensor | None, **attributes: Any) -> Tensor:
+    """With a bias of 0."""
+    return op.Gemm(a, b, op.constant(0, a.dtype), **attributes)
+
+
+def _is_smallest_or_unsorted(node: Node) -> bool:
+    return not node.attributes.get("largest", 1) or not node.attributes.get("sorted", 1)
+
+
+@form("TopK", since=11, applies=_is_smallest_or_unsorted)
+def top_k(op: Builder, x: Tensor, k: Tensor, *, axis: int, largest: int, sorted: int) -> tuple[Tensor, Tensor]:
+    """Sorted always; the smallest as the largest of the negatives."""
+    if largest:
+        return op.TopK(x, k, axis=axis)
+    values, places = op.TopK(op.Neg(x), k, axis=axis)
+    return op.Neg(values), places
+
+
+@form("DepthToSpace", since=11, applies=lambda node: node.attributes.get("mode", "DCR") != "DCR")
+def depth_to_space(op: Builder, x: Tensor, *, blocksize: int, mode: str) -> Tensor:
+    """Channels, then block rows, then block columns, as a transpose."""
+    batch, channels, height, width = x.shape
+    parts = op.Reshape(x, [batch, floor_divide(channels, blocksize**2), blocksize, blocksize, height, width])
+    moved = op.Transpose(parts, perm=[0, 1, 4, 2, 5, 3])
+    return op.Reshape(moved, [batch, floor_divide(channels, blocksize**2), height * blocksize, width * blocksize])
+
+
+@expands("Einsum")
+def einsum(op: Builder, x: Tensor, *others: Tensor, equation: str) -> Tensor:
+    """The diagonals of one tensor, pair by pair: each is every n + 1-th element where both axes are one."""
+    term, _, wanted = equation.replace(" ", "").partition("->")
+    letters = list(term)
+    if others or "." in term or not wanted or set(wanted) != set(letters):
+        raise InvalidCall(f"Einsum {equation!r} has no form in this opset")
+    while twice := next((letter for letter in letters if letters.count(letter) > 1), None):
+        pair = [index for index, letter in enumerate(letters) if letter == twice][:2]
+        rest = [index for index in range(len(letters)) if index not in pair]
+        size, kept = x.shape[pair[0]], [x.shape[index] for index in rest]
+        square = op.Reshape(op.Transpose(x, perm=[*rest, *pair]), [*kept, size * size])
+        x = op.Gather(square, counted(op, size) * (op.size(size) + 1), axis=len(rest))
+        letters = [letters[index] for index in rest] + [twice]
+    return op.Transpose(x, perm=[letters.index(letter) for letter in wanted])
+
+
+@expands("CumSum")
+def cumulative_sum(op: Builder, x: Tensor, axis: Tensor, *, exclusive: int, reverse: int) -> Tensor:
+    """A Scan along the axis that adds: no product with a triangle, of which an infinity would make NaN elsewhere."""
+    known = constant_ints(axis.value)
+    if known is None:
+        raise InvalidCall("CumSum along an axis that comes from data has no form in this opset")
+    order = [known[0] % x.rank, *(index for index in range(x.rank) if index != known[0] % x.rank)]
+    rows = op.Transpose(x, perm=order)
+    zero = op.Expand(op.constant(0, x.dtype), rows.shape[1:])
+
+    def add(inner: Builder, total: Tensor, row: Tensor) -> list[Tensor]:
+        after = inner.Add(total, row)
+        return [after, inner.Identity(total) if exclusive else inner.Identity(after)]
+
+    _, sums = record_scan(op, [zero], [rows], add, reverse=bool(reverse))
+    return op.Transpose(sums, perm=sorted(range(x.rank), key=order.__getitem__))

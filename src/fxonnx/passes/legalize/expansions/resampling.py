@@ -1,0 +1,171 @@
+"""Resize before opset 11, which knew no coordinates but asymmetric ones: rows gathered and weighted, axis by axis.
+
+Source: ONNX Resize (coordinate transformations, nearest modes), Keys 1981 for cubic weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fxonnx.dtypes import FLOAT32, INT64
+from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.dims import Dim
+from fxonnx.ir.graph import Node, constant_ints
+from fxonnx.passes.legalize.expansions.indexing import counted
+from fxonnx.passes.legalize.registry import form
+
+
+@form("Resize", since=11, applies=lambda node: True)
+def resampled(
+    op: Builder, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None,
+    *, mode: str, axes: Sequence[int] | None = None, antialias: int = 0, **attributes: Any,
+) -> Tensor:  # fmt: skip
+    """Each axis by a few rows for each new one."""
+    if antialias:
+        raise InvalidCall("Resize with antialias has no form in this opset")
+    named = list(range(x.rank)) if axes is None else list(axes)
+    for axis, (after, scale) in zip(named, _resizings(op, x, named, scales, sizes), strict=True):
+        if x.shape[axis] != after:
+            x = _axis(op, x, axis, after, scale, mode, attributes)
+    return x
+
+
+def _resizings(
+    op: Builder, x: Tensor, axes: Sequence[int], scales: Tensor | None, sizes: Tensor | None
+) -> list[tuple[Dim, Tensor]]:
+    """The new size of each axis, and the float32 scale that leads there."""
+    before = [x.shape[axis] for axis in axes]
+    if sizes is not None:
+        known = sizes.value.known or constant_ints(sizes.value)
+        if known is None:
+            raise InvalidCall("Resize to sizes that come from data has no form in this opset")
+        return [(after, _float(op, after) / _float(op, old)) for after, old in zip(known, before, strict=True)]
+    if scales is None or scales.value.data is None:
+        raise InvalidCall("Resize by scales that come from data has no form in this opset")
+    factors = [float(each) for each in scales.value.data.array()]
+    return [(_scaled(old, factor), op.constant(factor, FLOAT32)) for old, factor in zip(before, factors, strict=True)]
+
+
+def _scaled(size: Dim, factor: float) -> Dim:
+    if isinstance(size, int):
+        return int(np.floor(np.float32(size) * np.float32(factor)))
+    if float(factor).is_integer():
+        return size * int(factor)
+    if (1 / factor).is_integer():
+        return size // int(1 / factor)
+    raise InvalidCall(f"Resize of a size that is known when the model runs by {factor:g} has no form in this opset")
+
+
+def _float(op: Builder, size: Dim) -> Tensor:
+    return op.Cast(op.size(size), to=FLOAT32)
+
+
+def _axis(
+    op: Builder, x: Tensor, axis: int, after: Dim, scale: Tensor, mode: str, attributes: dict[str, Any]
+) -> Tensor:
+    """The rows at each coordinate, weighted and summed."""
+    place = _COORDINATES[attributes["coordinate_transformation_mode"]](op, x.shape[axis], after, scale)
+    if mode == "nearest":
+        return op.Gather(x, _within(op, _ROUNDED[attributes["nearest_mode"]](op, place), x.shape[axis]), axis=axis)
+    left = op.Floor(place)
+    column = [-1, *[1] * (x.rank - 1 - axis)]
+    total: Tensor | None = None
+    for tap in _taps(op, place - left, mode, attributes):
+        rows = op.Gather(x, _within(op, left + float(tap.offset), x.shape[axis]), axis=axis)
+        weight = op.Reshape(tap.weight, column)
+        part = rows * (weight if weight.dtype is x.dtype else op.Cast(weight, to=x.dtype))
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _within(op: Builder, place: Tensor, size: Dim) -> Tensor:
+    """Places as indices, those beyond an edge on it."""
+    return op.Min(op.Max(op.Cast(place, to=INT64), 0), op.size(size) - 1)
+
+
+# ── coordinates: where new element i lies among the old ones ─────────────────────────────────────────────────────────
+
+
+def _half_pixel(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
+    return (op.Cast(counted(op, after), to=FLOAT32) + 0.5) / scale - 0.5
+
+
+def _pytorch_half_pixel(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
+    return op.Where(op.Greater(_float(op, after), 1.0), _half_pixel(op, before, after, scale), 0.0)
+
+
+def _asymmetric(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
+    return op.Cast(counted(op, after), to=FLOAT32) / scale
+
+
+def _align_corners(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
+    steps = op.Max(_float(op, after) - 1.0, 1.0)
+    return op.Cast(counted(op, after), to=FLOAT32) * (_float(op, before) - 1.0) / steps
+
+
+_COORDINATES: dict[str, Callable[[Builder, Dim, Dim, Tensor], Tensor]] = {
+    "half_pixel": _half_pixel,
+    "pytorch_half_pixel": _pytorch_half_pixel,
+    "asymmetric": _asymmetric,
+    "align_corners": _align_corners,
+}
+_ROUNDED: dict[str, Callable[[Builder, Tensor], Tensor]] = {
+    "floor": lambda op, place: op.Floor(place),
+    "ceil": lambda op, place: op.Ceil(place),
+    "round_prefer_ceil": lambda op, place: op.Floor(place + 0.5),
+    "round_prefer_floor": lambda op, place: op.Ceil(place - 0.5),
+}
+
+
+# ── taps: which old elements a new one is made of ────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """An old element, so many after the one on the left, and the part it has."""
+
+    offset: int
+    weight: Tensor
+
+
+def _taps(op: Builder, rest: Tensor, mode: str, attributes: dict[str, Any]) -> list[Tap]:
+    """The elements around a place that lies `rest` behind the one on its left."""
+    if mode == "linear":
+        return [Tap(0, op.Sub(1.0, rest)), Tap(1, rest)]
+    if attributes["exclude_outside"]:
+        raise InvalidCall("Resize that leaves out what is outside has no form in this opset")
+    a = float(attributes["cubic_coeff_a"])
+    distances = [(offset, op.Abs(rest - float(offset))) for offset in (-1, 0, 1, 2)]
+    return [Tap(offset, (_near if offset in (0, 1) else _far)(distance, a)) for offset, distance in distances]
+
+
+def _near(d: Tensor, a: float) -> Tensor:
+    """(a + 2)d³ - (a + 3)d² + 1."""
+    return (d * (a + 2.0) - (a + 3.0)) * d * d + 1.0
+
+
+def _far(d: Tensor, a: float) -> Tensor:
+    """a(d³ - 5d² + 8d - 4)."""
+    return (((d - 5.0) * d + 8.0) * d - 4.0) * a
+
+
+# ── opsets 11 and 12 ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _leaves_inputs_out(node: Node) -> bool:
+    return node.inputs[1] is None or (len(node.inputs) > 3 and node.inputs[2] is None)
+
+
+@form("Resize", since=13, applies=_leaves_inputs_out)
+def with_all_inputs(
+    op: Builder, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None, **attributes: Any
+) -> Tensor:
+    """Tensors of nothing where none is meant: the regions and the scales could not be left out."""
+    nothing = op.constant(np.array([], np.float32))
+    given = {name: item for name, item in attributes.items() if item not in (None, 0, "stretch")}
+    return op.Resize(x, roi or nothing, scales or nothing, sizes, **given)
