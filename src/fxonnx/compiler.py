@@ -60,7 +60,7 @@ def compile(
         dynamic_shapes: which sizes may change: `{"x": {0: "batch"}}`, torch.export's form, or "auto".
         input_names, output_names: names in the file, in the order of the flattened inputs and outputs.
         target: what the file must run on; by default the installed ONNX Runtime.
-        opset: the ONNX operator set to write, 13 to the newest; by default the target's.
+        opset: the ONNX operator set to write, 9 to the newest; by default the target's.
         optimize: whether to rewrite for speed; the result computes the same either way.
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).

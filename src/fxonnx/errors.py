@@ -1,10 +1,10 @@
 """Every error a user can meet. Each says where, why and what to do; each class's docstring is its page.
 
-    error[FX012] aten.grid_sampler_2d cannot be written in opset 13
-      --> encoder.py:57 in forward:   return F.grid_sample(feat, grid)
-          module backbone.warp (Warp),  fx node %grid_sampler : f32[n,64,h,w]
-      cause  GridSample exists from opset 16; fxonnx has no expansion
-      cure   fxonnx.compile(model, args, opset=16)
+    error[FX012] aten._unique2.default cannot be written in opset 10
+      --> encoder.py:57 in forward:   kinds = torch.unique(labels)
+          module backbone.pool (Pool),  fx node %_unique2_default : i64[u0]
+      cause  Unique exists from opset 11; fxonnx has no expansion
+      cure   fxonnx.compile(model, args, opset=11)
 
 Codes are stable: FX00x capture, FX01x operators and opsets, FX02x writing, FX03x running, FX04x numbers, FX05x dtypes.
 """
@@ -217,7 +217,7 @@ class UnsupportedArguments(Error):
 class NotInOpset(Error):
     """An operator cannot be written in the target's opset: it came later, and has no expansion in older words.
 
-    Example: `grid_sample` with `opset=13`; ONNX has GridSample from 16.
+    Example: `torch.unique` with `opset=10`; ONNX has Unique from 11.
 
     What to do: raise the opset to the one the cure names, or replace the operator.
     """

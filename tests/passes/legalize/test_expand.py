@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,11 @@ def integers(op: Any, x: Any) -> Any:
 def resized(**attributes: Any) -> Callable[..., Any]:
     """A Resize to sizes, of which one is known when the model runs."""
     return lambda op, x: op.Resize(x, None, None, (x.shape[0], 3, x.shape[2] * 2, 3), **attributes)
+
+
+def sampled(op: Any, x: Any, grid: Any, **attributes: Any) -> Any:
+    """Points of which some lie outside."""
+    return op.GridSample(x, grid * 1.5, **attributes)
 
 
 SPECIAL = np.array([-np.inf, -2.5, -1.5, -0.5, -0.2, 0.0, 0.5, 1.5, 2.5, 2.6, np.inf, np.nan], np.float32)
@@ -160,7 +166,8 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
     "Resize-linear": (resized(mode="linear"), [(N, 3, symbol("h"), 5)], [(2, 3, 4, 5)], 13),
     "Resize-one": (
         lambda op, x: op.Resize(x, None, None, [2, 3, 1, 7], mode="linear",
-                                coordinate_transformation_mode="pytorch_half_pixel"), [(2, 3, 4, 5)], [(2, 3, 4, 5)], 13,
+                                coordinate_transformation_mode="pytorch_half_pixel"),
+        [(2, 3, 4, 5)], [(2, 3, 4, 5)], 13,
     ),
     "Resize-corners": (resized(mode="linear", coordinate_transformation_mode="align_corners"),
                        [(N, 3, symbol("h"), 5)], [(2, 3, 4, 5)], 13),
@@ -183,6 +190,15 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
                         [(3, 4), (1, 2)], 11),
     "ScatterND": (lambda op, x, y: op.ScatterND(x, np.array([[0, -1], [1, 2]]), y), [(N, 4, 3), (2, 3)],
                   [(2, 4, 3), (2, 3)], 11),
+    "ScatterElements-add": (
+        lambda op, x, y: op.ScatterElements(x, np.array([[1, 1], [0, -1]]), y, axis=-1, reduction="add"),
+        [(N, 4), (2, 2)], [(3, 4), (2, 2)], 18),
+    "ScatterND-max": (
+        lambda op, x, y: op.ScatterND(x, np.array([[0, -1], [0, 3], [1, 2]]), y, reduction="max"),
+        [(N, 4, 3), (3, 3)], [(2, 4, 3), (3, 3)], 18),
+    "ScatterND-mul": (
+        lambda op, x, y: op.ScatterND(x, np.array([[1], [1]]), y, reduction="mul"),
+        [(N, 3), (2, 3)], [(2, 3), (2, 3)], 16),
     "Slice": (lambda op, x: op.Slice(x, [3], [-9], [1], [-2]), [(N, 4)], [(3, 4)], 10),
     "Slice-computed": (lambda op, x: op.Slice(x, (1,), (x.shape[0] - 1,), [0]), [(N, 4)], [(5, 4)], 10),
     "Slice-beyond": (lambda op, x: op.Slice(x, (-9,), (x.shape[0] + 3,), [0], [2]), [(N, 4)], [(5, 4)], 10),
@@ -207,6 +223,20 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
     "TopK": (lambda op, x: op.TopK(x, [2], axis=-1, largest=0), [(N, 4)], [(3, 4)], 11),
     "DepthToSpace": (lambda op, x: op.DepthToSpace(x, blocksize=2, mode="CRD"), [(N, 8, 2, 3)], [(2, 8, 2, 3)], 11),
     "Einsum": (lambda op, x: op.Einsum(x, equation="iai->ai"), [(3, N, 3)], [(3, 2, 3)], 12),
+    "DFT": (lambda op, x: op.DFT(x, None, np.array(1)), [(N, 7, 3, 1)], [(2, 7, 3, 1)], 20),
+    "DFT-dynamic": (lambda op, x: op.DFT(x, np.array(6), np.array(0), onesided=1), [(N, 1)], [(5, 1)], 20),
+    "DFT-inverse": (lambda op, x: op.DFT(x, None, np.array(1), inverse=1), [(2, N, 2)], [(2, 6, 2)], 20),
+    **{
+        f"GridSample-{mode}-{padding}-{corners}": (
+            partial(sampled, mode=mode, padding_mode=padding, align_corners=corners),
+            [(N, 3, 4, symbol("w")), (N, 3, 5, 2)], [(2, 3, 4, 6), (2, 3, 5, 2)], 20,
+        )
+        for mode in ("linear", "nearest", "cubic")
+        for padding in ("zeros", "border", "reflection")
+        for corners in (0, 1)
+    },
+    "GridSample-3d": (partial(sampled, mode="linear"), [(N, 2, 3, 4, 5), (N, 2, 2, 2, 3)],
+                      [(2, 2, 3, 4, 5), (2, 2, 2, 2, 3)], 20),
     "Negative": (lambda op, x: op.Concat(x, op.Squeeze(op.Unsqueeze(x, [-1]), [-1]), axis=-2), [(N, 4)], [(3, 4)], 11),
     "ReduceMean": (lambda op, x: op.ReduceMean(x, [0, -1], keepdims=0), [(N, 4, 5)], [(2, 4, 5)], 18),
     "ReduceMax": (lambda op, x: op.ReduceMax(x, [-1]), [(N, 4, 5)], [(2, 4, 5)], 18),
@@ -219,7 +249,7 @@ def test_expansion_computes_the_same(name: str) -> None:
     arrays = [normal(*shape, seed=index) for index, shape in enumerate(actual)]
     graph = record(body, *recorded)
     expected = run(graph, max(whole, 13), arrays)
-    for opset in (9, 10, 11, 12, 13, 17):
+    for opset in (9, 10, 11, 12, 13, 17, 19):
         if opset < whole:
             for got, want in zip(run(graph, opset, arrays), expected, strict=True):
                 assert got.dtype == want.dtype

@@ -15,7 +15,7 @@ from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.inline import inline
-from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, IN_OPMATH, ROUNDING_INSIDE, load
+from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, IN_OPMATH, ROUNDING_INSIDE, NoExpansion, load
 from fxonnx.passes.legalize.support import bindings, input_variables, runs, widened
 from fxonnx.passes.legalize.widen import between_casts
 from fxonnx.passes.pipeline import graph_pass
@@ -32,6 +32,12 @@ def expand(graph: Graph, target: Target) -> Graph:
     load()
 
     def replace(op: Builder, node: Node) -> Recorded:
+        try:
+            return older(op, node)
+        except NoExpansion:
+            return None
+
+    def older(op: Builder, node: Node) -> Recorded:
         for form in FORMS.get(node.op, ()):
             if target.opset < form.since and form.applies(node):
                 return call(form.body, op, node)

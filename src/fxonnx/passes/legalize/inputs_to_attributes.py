@@ -23,7 +23,11 @@ FORMER_VALUES = {("GridSample", "mode"): (20, {"linear": "bilinear", "cubic": "b
 # Axes counted from the back are in the text of operators since then. Source: ONNX changelog, opset 11.
 COUNTED_FROM_THE_BACK = 11
 # What an operator did before it had an attribute, where that is not what the attribute's default says today.
-FORMER_MEANINGS = {("RoiAlign", "coordinate_transformation_mode"): "output_half_pixel"}
+FORMER_MEANINGS = {
+    ("RoiAlign", "coordinate_transformation_mode"): "output_half_pixel",
+    ("Resize", "coordinate_transformation_mode"): "asymmetric",
+    ("Resize", "nearest_mode"): "floor",
+}
 
 
 @graph_pass
@@ -125,7 +129,7 @@ def _count_from_the_front(attributes: dict[str, Attribute], node: Node) -> None:
         if name == "axis" and isinstance(content, int) and content < 0:
             attributes[name] = content + rank
         if name == "axes" and isinstance(content, tuple):
-            attributes[name] = tuple(axis + rank if axis < 0 else axis for axis in content)  # type: ignore[operator]
+            attributes[name] = tuple(axis + rank if axis < 0 else axis for axis in content)  # type: ignore[operator, assignment]
 
 
 def signature_fits(node: Node, facts: OpFacts) -> str | None:

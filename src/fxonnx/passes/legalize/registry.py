@@ -10,7 +10,6 @@ from pkgutil import iter_modules
 from typing import Any
 
 from fxonnx.ir.graph import Node
-from fxonnx.passes.legalize import expansions
 
 Body = Callable[..., Any]
 
@@ -23,6 +22,10 @@ class Form:
     since: int
     applies: Callable[[Node], bool]
     body: Body
+
+
+class NoExpansion(Exception):
+    """This call of an operator cannot be said in older ones, though others can: it stays, for `guard` to report."""
 
 
 EXPANSIONS: dict[str, Body] = {}
@@ -63,5 +66,6 @@ def form(*operators: str, since: int, applies: Callable[[Node], bool]) -> Callab
 @cache
 def load() -> None:
     """Import the files that fill the tables, once."""
+    expansions = import_module("fxonnx.passes.legalize.expansions")
     for module in iter_modules(expansions.__path__):
         import_module(f"{expansions.__name__}.{module.name}")

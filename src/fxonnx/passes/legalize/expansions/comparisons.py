@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from fxonnx.dtypes import FLOAT64
-from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Node
-from fxonnx.passes.legalize.registry import expands, form
+from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
 
 def _reads_floats(node: Node) -> bool:
@@ -72,14 +72,14 @@ def is_inf(op: Builder, x: Tensor, *, detect_negative: int, detect_positive: int
     signs = (detect_positive, -detect_negative)
     found = [op.Not(op.Less(x * float(sign), math.inf)) for sign in signs if sign]
     if not found:
-        raise InvalidCall("IsInf that looks for neither infinity")
+        raise NoExpansion("IsInf that looks for neither infinity")
     either = found[0] if len(found) == 1 else op.Or(*found)
     return op.And(either, op.Not(op.IsNaN(x)))
 
 
 @expands("Round", opmath=True)
 def round_(op: Builder, x: Tensor) -> Tensor:
-    """To the nearest integer, halves to the even one. The sign stays, of zeros too: those a Where would make positive."""
+    """To the nearest integer, halves to the even one. The sign stays, of zeros too, which a Where would lose."""
     size = op.Abs(x)
     down = op.Floor(size)
     rest = size - down

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.ir.graph import Node, constant_ints
 from fxonnx.passes.legalize.expansions.indexing import counted
-from fxonnx.passes.legalize.registry import expands, form
+from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
 
 @form("Shape", since=15, applies=lambda node: "start" in node.attributes or "end" in node.attributes)
@@ -84,7 +84,7 @@ def computed_pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axe
     """Axis by axis: blocks of the value joined on, or the elements gathered that stand at the new places."""
     known = pads.value.known
     if known is None:
-        raise InvalidCall("a Pad by numbers that come from data has no form in this opset")
+        raise NoExpansion("a Pad by numbers that come from data")
     for axis in range(x.rank):
         before, after = known[axis], known[axis + x.rank]
         if (before, after) != (0, 0):
@@ -151,7 +151,7 @@ def einsum(op: Builder, x: Tensor, *others: Tensor, equation: str) -> Tensor:
     term, _, wanted = equation.replace(" ", "").partition("->")
     letters = list(term)
     if others or "." in term or not wanted or set(wanted) != set(letters):
-        raise InvalidCall(f"Einsum {equation!r} has no form in this opset")
+        raise NoExpansion(f"Einsum {equation!r}")
     while twice := next((letter for letter in letters if letters.count(letter) > 1), None):
         pair = [index for index, letter in enumerate(letters) if letter == twice][:2]
         rest = [index for index in range(len(letters)) if index not in pair]
@@ -167,7 +167,7 @@ def cumulative_sum(op: Builder, x: Tensor, axis: Tensor, *, exclusive: int, reve
     """A Scan along the axis that adds: no product with a triangle, of which an infinity would make NaN elsewhere."""
     known = constant_ints(axis.value)
     if known is None:
-        raise InvalidCall("CumSum along an axis that comes from data has no form in this opset")
+        raise NoExpansion("CumSum along an axis that comes from data")
     order = [known[0] % x.rank, *(index for index in range(x.rank) if index != known[0] % x.rank)]
     rows = op.Transpose(x, perm=order)
     zero = op.Expand(op.constant(0, x.dtype), rows.shape[1:])

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from fxonnx.dtypes import INT64
-from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Node, constant_ints
-from fxonnx.passes.legalize.registry import expands, form
+from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
 
 @expands("Range", opmath=True)
@@ -58,21 +59,25 @@ def gather(op: Builder, x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
 @expands("GatherElements")
 def gather_elements(op: Builder, x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
     """One axis of all elements, and where in it each wanted one lies."""
-    axis %= x.rank
-    places: list[Tensor | None] = [None] * x.rank
-    places[axis] = from_the_front(op, indices, x.shape[axis])
+    return op.Gather(op.Reshape(x, [-1]), _elements(op, x, indices, axis % x.rank), axis=0)
+
+
+def _elements(op: Builder, x: Tensor, indices: Tensor, axis: int) -> Tensor:
+    """Where each element lies that `indices` name along an axis, when all axes of `x` are one."""
+    places: list[Tensor] = []
     for other in range(x.rank):
-        if other != axis:
-            column = [-1 if each == other else 1 for each in range(x.rank)]
-            places[other] = op.Reshape(counted(op, indices.shape[other]), column)
-    return op.Gather(op.Reshape(x, [-1]), row_major(op, places, x.shape), axis=0)
+        if other == axis:
+            places.append(from_the_front(op, indices, x.shape[axis]))
+            continue
+        column = [-1 if each == other else 1 for each in range(x.rank)]
+        places.append(op.Reshape(counted(op, indices.shape[other]), column))
+    return row_major(op, places, x.shape)
 
 
-def row_major(op: Builder, places: Sequence[Tensor | None], shape: Sequence[Dim]) -> Tensor:
+def row_major(op: Builder, places: Sequence[Tensor], shape: Sequence[Dim]) -> Tensor:
     """Where an element lies when the axes of `shape` are one, by its place in each: int64, the places broadcast."""
     flat = op.constant(0)
     for place, size in zip(places, shape, strict=True):
-        assert place is not None
         wide = place if place.dtype is INT64 else op.Cast(place, to=INT64)
         flat = flat * op.size(size) + wide
     return flat
@@ -91,7 +96,7 @@ def _flat_places(op: Builder, indices: Tensor, shape: Sequence[Dim]) -> Tensor:
 def _indexed_axes(x: Tensor, indices: Tensor) -> int:
     depth = indices.shape[-1]
     if not isinstance(depth, int):
-        raise InvalidCall("indices of a number of axes that is not known have no form in this opset")
+        raise NoExpansion("indices of a number of axes that is not known")
     return depth
 
 
@@ -99,7 +104,7 @@ def _indexed_axes(x: Tensor, indices: Tensor) -> int:
 def gather_nd(op: Builder, x: Tensor, indices: Tensor, *, batch_dims: int) -> Tensor:
     """The indexed axes as one, and a Gather along it."""
     if batch_dims:
-        raise InvalidCall("GatherND with batch axes has no form in this opset")
+        raise NoExpansion("GatherND with batch axes")
     depth = _indexed_axes(x, indices)
     rows = op.Reshape(x, [-1, *x.shape[depth:]])
     return op.Gather(rows, _flat_places(op, indices, x.shape[:depth]), axis=0)
@@ -108,14 +113,44 @@ def gather_nd(op: Builder, x: Tensor, indices: Tensor, *, batch_dims: int) -> Te
 @expands("ScatterND")
 def scatter_nd(op: Builder, x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str) -> Tensor:
     """The indexed axes as one, and the rows of what is left written whole."""
-    if reduction != "none":
-        raise InvalidCall(f"ScatterND that reduces by {reduction} has no form in this opset")
     depth = _indexed_axes(x, indices)
     width = math.prod(x.shape[depth:], start=1)
     rows, written = op.Reshape(x, [-1, width]), op.Reshape(updates, [-1, width])
     places = op.Reshape(_flat_places(op, indices, x.shape[:depth]), [-1, 1])
-    places = op.Expand(places, [1, width])
-    return op.Reshape(op.ScatterElements(rows, places, written, axis=0), list(x.shape))
+    wide = op.Expand(places, [1, width])
+    return op.Reshape(op.ScatterElements(rows, wide, written, axis=0, reduction=reduction), list(x.shape))
+
+
+def _reduces(node: Node) -> bool:
+    return node.attributes.get("reduction", "none") != "none"
+
+
+def _reduces_to_extremes(node: Node) -> bool:
+    return node.attributes.get("reduction") in ("min", "max")
+
+
+@form("ScatterND", since=16, applies=_reduces)
+@form("ScatterND", since=18, applies=_reduces_to_extremes)
+def reduce_rows(op: Builder, x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str) -> Tensor:
+    """The indexed axes as one, as ScatterElements."""
+    return scatter_nd(op, x, indices, updates, reduction=reduction)
+
+
+_REDUCTIONS = {"add": "Add", "mul": "Mul", "min": "Min", "max": "Max"}
+
+
+@form("ScatterElements", since=16, applies=_reduces)
+@form("ScatterElements", since=18, applies=_reduces_to_extremes)
+def reduce_elements(op: Builder, x: Tensor, indices: Tensor, updates: Tensor, *, axis: int, reduction: str) -> Tensor:
+    """All axes as one, and a Scan that writes an update after the other: places may occur twice."""
+    places = op.Reshape(_elements(op, x, indices, axis % x.rank), [-1, 1])
+
+    def write(inner: Builder, flat: Tensor, place: Tensor, update: Tensor) -> list[Tensor]:
+        (reduced,) = inner.call(_REDUCTIONS[reduction], [inner.Gather(flat, place, axis=0), update], {})
+        return [inner.ScatterElements(flat, place, reduced, axis=0)]
+
+    (flat,) = record_scan(op, [op.Reshape(x, [-1])], [places, op.Reshape(updates, [-1, 1])], write)
+    return op.Reshape(flat, list(x.shape))
 
 
 def _is_no_constant_slice(node: Node) -> bool:
@@ -130,7 +165,7 @@ def slice_(op: Builder, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | 
     strides = (1,) * _count(starts) if steps is None else constant_ints(steps.value)
     along = tuple(range(_count(starts))) if axes is None else constant_ints(axes.value)
     if strides is None or along is None:
-        raise InvalidCall("a Slice whose axes or steps come from data has no form in this opset")
+        raise NoExpansion("a Slice whose axes or steps come from data")
     first, last = constant_ints(starts.value), constant_ints(ends.value)
     if first is not None and last is not None and set(strides) <= {1}:
         return op.Slice(x, list(first), list(last), list(along))
@@ -143,7 +178,7 @@ def slice_(op: Builder, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | 
 def _count(starts: Tensor) -> int:
     (count,) = starts.shape
     if not isinstance(count, int):
-        raise InvalidCall("a Slice of a number of axes that is not known has no form in this opset")
+        raise NoExpansion("a Slice of a number of axes that is not known")
     return count
 
 

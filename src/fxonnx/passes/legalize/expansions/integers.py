@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 
 from fxonnx.dtypes import INT64, DType
-from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Node, constant_ints
-from fxonnx.passes.legalize.registry import expands, form
+from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
 
 def _is_floored_float(node: Node) -> bool:
@@ -26,7 +26,7 @@ def floored_remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor
 def remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor:
     """What division leaves of an integer, with the sign of the divisor (of the dividend where `fmod` is set)."""
     if x.dtype.is_float:
-        raise InvalidCall("the remainder of floats has no exact form in this opset")
+        raise NoExpansion("the remainder of floats, exactly")
     rest = x - x / y * y
     if fmod or not x.dtype.is_signed:
         return rest

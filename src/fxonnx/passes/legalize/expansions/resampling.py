@@ -6,17 +6,16 @@ Source: ONNX Resize (coordinate transformations, nearest modes), Keys 1981 for c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fxonnx.dtypes import FLOAT32, INT64
-from fxonnx.ir.build import Builder, InvalidCall, Tensor
+from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Node, constant_ints
 from fxonnx.passes.legalize.expansions.indexing import counted
-from fxonnx.passes.legalize.registry import form
+from fxonnx.passes.legalize.registry import NoExpansion, form
 
 
 @form("Resize", since=11, applies=lambda node: True)
@@ -25,8 +24,8 @@ def resampled(
     *, mode: str, axes: Sequence[int] | None = None, antialias: int = 0, **attributes: Any,
 ) -> Tensor:  # fmt: skip
     """Each axis by a few rows for each new one."""
-    if antialias:
-        raise InvalidCall("Resize with antialias has no form in this opset")
+    if antialias or attributes["exclude_outside"]:
+        raise NoExpansion("Resize with antialias, or that leaves out what is outside")
     named = list(range(x.rank)) if axes is None else list(axes)
     for axis, (after, scale) in zip(named, _resizings(op, x, named, scales, sizes), strict=True):
         if x.shape[axis] != after:
@@ -42,10 +41,10 @@ def _resizings(
     if sizes is not None:
         known = sizes.value.known or constant_ints(sizes.value)
         if known is None:
-            raise InvalidCall("Resize to sizes that come from data has no form in this opset")
+            raise NoExpansion("Resize to sizes that come from data")
         return [(after, _float(op, after) / _float(op, old)) for after, old in zip(known, before, strict=True)]
     if scales is None or scales.value.data is None:
-        raise InvalidCall("Resize by scales that come from data has no form in this opset")
+        raise NoExpansion("Resize by scales that come from data")
     factors = [float(each) for each in scales.value.data.array()]
     return [(_scaled(old, factor), op.constant(factor, FLOAT32)) for old, factor in zip(before, factors, strict=True)]
 
@@ -57,7 +56,7 @@ def _scaled(size: Dim, factor: float) -> Dim:
         return size * int(factor)
     if (1 / factor).is_integer():
         return size // int(1 / factor)
-    raise InvalidCall(f"Resize of a size that is known when the model runs by {factor:g} has no form in this opset")
+    raise NoExpansion(f"Resize of a size that is known when the model runs by {factor:g}")
 
 
 def _float(op: Builder, size: Dim) -> Tensor:
@@ -74,9 +73,9 @@ def _axis(
     left = op.Floor(place)
     column = [-1, *[1] * (x.rank - 1 - axis)]
     total: Tensor | None = None
-    for tap in _taps(op, place - left, mode, attributes):
-        rows = op.Gather(x, _within(op, left + float(tap.offset), x.shape[axis]), axis=axis)
-        weight = op.Reshape(tap.weight, column)
+    for offset, weight in taps(place - left, mode, float(attributes["cubic_coeff_a"])):
+        rows = op.Gather(x, _within(op, left + float(offset), x.shape[axis]), axis=axis)
+        weight = op.Reshape(weight, column)
         part = rows * (weight if weight.dtype is x.dtype else op.Cast(weight, to=x.dtype))
         total = part if total is None else total + part
     assert total is not None
@@ -125,23 +124,14 @@ _ROUNDED: dict[str, Callable[[Builder, Tensor], Tensor]] = {
 # ── taps: which old elements a new one is made of ────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """An old element, so many after the one on the left, and the part it has."""
-
-    offset: int
-    weight: Tensor
-
-
-def _taps(op: Builder, rest: Tensor, mode: str, attributes: dict[str, Any]) -> list[Tap]:
-    """The elements around a place that lies `rest` behind the one on its left."""
+def taps(rest: Tensor, mode: str, a: float) -> list[tuple[int, Tensor]]:
+    """The elements around a place that lies `rest` behind the one on its left: how far each is from that, and the part
+    it has."""
     if mode == "linear":
-        return [Tap(0, op.Sub(1.0, rest)), Tap(1, rest)]
-    if attributes["exclude_outside"]:
-        raise InvalidCall("Resize that leaves out what is outside has no form in this opset")
-    a = float(attributes["cubic_coeff_a"])
-    distances = [(offset, op.Abs(rest - float(offset))) for offset in (-1, 0, 1, 2)]
-    return [Tap(offset, (_near if offset in (0, 1) else _far)(distance, a)) for offset, distance in distances]
+        return [(0, 1.0 - rest), (1, rest)]
+    distances = [rest + 1.0, rest, 1.0 - rest, 2.0 - rest]
+    weights = [(_near if offset in (0, 1) else _far)(d, a) for offset, d in zip((-1, 0, 1, 2), distances, strict=True)]
+    return list(zip((-1, 0, 1, 2), weights, strict=True))
 
 
 def _near(d: Tensor, a: float) -> Tensor:
@@ -154,7 +144,7 @@ def _far(d: Tensor, a: float) -> Tensor:
     return (((d - 5.0) * d + 8.0) * d - 4.0) * a
 
 
-# ── opsets 11 and 12 ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── opsets 11 and 12 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _leaves_inputs_out(node: Node) -> bool:
