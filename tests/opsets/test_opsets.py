@@ -174,3 +174,9 @@ def test_opset(kind: type[nn.Module], opset: int, tmp_path: Path) -> None:
         expected = model(*inputs)
         for got, want in zip(run(feeds), expected if isinstance(expected, tuple) else (expected,), strict=True):
             torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", (9, 13))
+def test_operators_without_inputs(opset: int, tmp_path: Path) -> None:
+    fxonnx.export(lambda x: x + torch.randn(3), (normal(2, 3),), tmp_path / "model.onnx", opset=opset)
+    assert session(tmp_path / "model.onnx")({"x": np.zeros((2, 3), np.float32)})[0].shape == (2, 3)

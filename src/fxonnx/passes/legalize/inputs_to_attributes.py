@@ -123,8 +123,8 @@ def _rename_values(op: str, attributes: dict[str, Attribute], opset: int) -> Non
 
 def _count_from_the_front(attributes: dict[str, Attribute], node: Node) -> None:
     """Axes as the older text has them, in a tensor of the input's rank or, where axes are added, of the output's."""
-    tensor = node.output if node.op == "Unsqueeze" or node.inputs[0] is None else node.inputs[0]
-    rank = len(tensor.shape)
+    first = node.inputs[0] if node.inputs else None
+    rank = len((node.output if first is None or node.op == "Unsqueeze" else first).shape)
     for name, content in attributes.items():
         if name == "axis" and isinstance(content, int) and content < 0:
             attributes[name] = content + rank
