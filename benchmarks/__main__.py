@@ -1,15 +1,17 @@
 """`python -m benchmarks compile`, `latency`, `cold` and `corpus`: run from the repository's root."""
 
 import argparse
+import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from benchmarks import cold, compile_time, results, tables
-from benchmarks.contestants import CONTESTANTS, RUNNERS
+from benchmarks.contestants import CONTESTANTS
 from benchmarks.models import select
 
 
@@ -47,13 +49,16 @@ def parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--models", type=models, default="quick", help='names or tags of models, or "all" (quick)')
     shared.add_argument("--rounds", type=int, help="how often each is measured (compile 3, latency 20, cold 5)")
-    shared.add_argument("--threads", type=int, default=1, help="threads of torch and ONNX Runtime (1)")
     shared.add_argument("--baseline", default="fxonnx", help="whom ratios are relative to (fxonnx)")
     shared.add_argument("--timeout", type=float, default=600.0, help="seconds after which a compile has failed (600)")
     shared.add_argument("--json", type=Path, help="also write all results to this file")
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = top.add_subparsers(required=True)
-    compiling = commands.add_parser("compile", parents=[shared], help="compile time, memory growth, graph size")
+    threads = argparse.ArgumentParser(add_help=False)
+    threads.add_argument("--threads", type=int, default=1, help="threads of torch and ONNX Runtime (1)")
+    compiling = commands.add_parser(
+        "compile", parents=[shared, threads], help="compile time, memory growth, graph size"
+    )
     compiling.add_argument("--contestants", type=some_of(CONTESTANTS), default=list(CONTESTANTS), help="who (all)")
     compiling.add_argument("--dynamic", action="store_true", help="with the models' dynamic dims")
     compiling.add_argument(
@@ -61,10 +66,10 @@ def parser() -> argparse.ArgumentParser:
     )
     compiling.add_argument("--depth", type=numbers, help="encoders of these depths instead of --models: 12,48")
     compiling.set_defaults(run=run_compile)
-    latency = commands.add_parser("latency", parents=[shared], help="eager, fxonnx and the peers' files side by side")
-    latency.add_argument("--contestants", type=some_of(RUNNERS), default=list(RUNNERS), help="who (all)")
-    latency.set_defaults(run=run_latency)
-    starting = commands.add_parser("cold", parents=[shared], help="the first export of a process, imports and all")
+    add_latency(commands, shared)
+    starting = commands.add_parser(
+        "cold", parents=[shared, threads], help="the first export of a process, imports and all"
+    )
     starting.set_defaults(run=run_cold)
     whole = commands.add_parser("corpus", help="architectures of many packages: which compile and are right")
     whole.add_argument("--only", type=words, default=[], help="words of their names: timm,transformers/bert (all)")
@@ -74,6 +79,19 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--json", type=Path, help="also write all results to this file")
     whole.set_defaults(run=run_corpus)
     return top
+
+
+def add_latency(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """The command that times calls."""
+    from benchmarks.latency import ARMS
+
+    latency = commands.add_parser("latency", parents=[shared], help="eager, fxonnx and the peers side by side")
+    latency.add_argument("--against", type=some_of(ARMS), default=list(ARMS[1:]), help="beside fxonnx (all)")
+    latency.add_argument("--threads", type=numbers, default=[1], help="threads of all, one after the other: 1,2 (1)")
+    latency.add_argument("--lines", type=Path, help="also write a line of JSON for each arm of a model to this file")
+    latency.add_argument("--page", type=Path, help="also write a page of HTML")
+    latency.add_argument("--plots", type=Path, help="also draw the ratios into this folder, with matplotlib")
+    latency.set_defaults(run=run_latency)
 
 
 def run_corpus(options: argparse.Namespace, console: Console) -> None:
@@ -144,38 +162,51 @@ def run_cold(options: argparse.Namespace, console: Console) -> None:
 
 
 def run_latency(options: argparse.Namespace, console: Console) -> None:
-    """Measure latency, model by model."""
-    import torch
+    """Measure latency, model by model; each line is written when its model is done."""
+    from benchmarks import latency, roofline
 
-    from benchmarks import latency
-
-    torch.set_num_threads(options.threads)
+    arms = list(dict.fromkeys(["fxonnx", *options.against]))
+    peaks = {count: roofline.peak(count) for count in options.threads}
     samples: list[results.LatencySample | results.LatencyFailure] = []
     for model in options.models:
         console.print(model, style="dim")
-        samples += latency.measure(
-            model, options.contestants, rounds=options.rounds or 20, threads=options.threads, timeout=options.timeout
-        )
-    report_latency(options, console, samples)
+        found = list(latency.measure(
+            model, arms, rounds=options.rounds or 20, threads=options.threads, timeout=options.timeout
+        ))  # fmt: skip
+        samples += found
+        if options.lines:
+            lines = [json.dumps(each.summary(peaks[each.threads])) for each in found if hasattr(each, "seconds")]
+            with options.lines.open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+    report_latency(options, console, samples, arms, peaks)
 
 
 def report_latency(
     options: argparse.Namespace,
     console: Console,
     samples: list[results.LatencySample | results.LatencyFailure],
+    arms: list[str],
+    peaks: dict[int, float],
 ) -> None:
-    """Print the table and the differences from eager, save the JSON."""
+    """Print the table, with what the baseline's products take at the machine's best; write page, plots and JSON."""
+    from benchmarks import page
+
     good = [sample for sample in samples if isinstance(sample, results.LatencySample)]
-    failed = [sample for sample in samples if isinstance(sample, results.LatencyFailure)]
-    milliseconds = {(sample.model, sample.contestant): [1e3 * second for second in sample.seconds] for sample in good}
+    milliseconds = {(each.row, each.contestant): [1e3 * second for second in each.seconds] for each in good}
     comparison = results.compare("latency", "ms", options.baseline, milliseconds)
-    failures = {(failure.model, failure.contestant): failure.error for failure in failed}
-    tables.show_comparison(console, comparison, failures, options.contestants)
-    for model in dict.fromkeys(sample.model for sample in good):
-        differences = {sample.contestant: sample.largest_difference for sample in good if sample.model == model}
-        tables.show_numbers(console, f"largest difference from eager, {model}", differences)
+    failed = [sample for sample in samples if isinstance(sample, results.LatencyFailure)]
+    failures = {(results.row(each.model, each.threads), each.contestant): each.error for each in failed}
+    tables.show_comparison(console, comparison, failures, arms)
+    summaries = [sample.summary(peaks[sample.threads]) for sample in good]
+    tables.show_roofline(console, summaries)
     tables.show_failures(console, failures)
-    save(options, samples=good, failures=failed, comparisons=[comparison])
+    environment = results.environment(max(options.threads))
+    if options.page:
+        page.write_page(options.page, comparison, summaries, failures, arms, environment)
+    if options.plots:
+        console.print(str(page.write_plots(options.plots, comparison, arms)), style="dim")
+    if options.json:
+        results.write(options.json, environment=environment, samples=good, failures=failed, comparisons=[comparison])
 
 
 def save(options: argparse.Namespace, **parts: object) -> None:

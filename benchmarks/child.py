@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.contestants import CONTESTANTS, Contestant, Job, Produced
+from benchmarks.contestants import CONTESTANTS, OPTIMIZERS, Contestant, Job, Produced
 from benchmarks.memory import PeakMemory
 from benchmarks.models import find
 from benchmarks.results import Failure, Measurement, Request, attempt
@@ -25,7 +25,7 @@ from benchmarks.results import Failure, Measurement, Request, attempt
 def measure(request: Request, folder: Path) -> Measurement:
     """Import, build, compile once and save; only compile and save are timed as the compile."""
     torch.set_num_threads(request.threads)
-    contestant = CONTESTANTS[request.contestant]
+    contestant = (CONTESTANTS | OPTIMIZERS)[request.contestant]
     import_seconds = seconds_to_import(contestant.modules)
     if request.warm:
         compile_a_linear(contestant, folder)

@@ -94,7 +94,27 @@ def export(job: Job) -> Produced:
     return Produced(nodes=sum(node.op == "call_function" for node in program.graph.nodes))
 
 
-RUNNERS = ("eager", "fxonnx", "dynamo", "torchscript")
+def onnxslim(job: Job) -> Produced:
+    """The file of torch.onnx.export, made smaller by OnnxSlim."""
+    import onnxslim
+
+    produced = dynamo(job)
+    onnxslim.slim(str(job.path), str(job.path))
+    return produced
+
+
+def ort_transformers(job: Job) -> Produced:
+    """The file of torch.onnx.export by TorchScript, whose shapes its fusions know, by onnxruntime.transformers."""
+    from onnxruntime.transformers import optimizer
+
+    produced = torchscript(job)
+    kinds = ("gpt2", "bart", "clip", "vit", "swin", "t5", "unet")
+    named = type(job.module).__module__ + type(job.module).__name__
+    kind = next((each for each in kinds if each in named.lower()), "bert")
+    optimizer.optimize_model(str(job.path), model_type=kind, opt_level=0).save_model_to_file(str(job.path))
+    return produced
+
+
 EXPORTER = "torch.onnx._internal.exporter"
 
 CONTESTANTS = {
@@ -104,5 +124,14 @@ CONTESTANTS = {
         Contestant("dynamo", (*TRACING, "onnxscript", f"{EXPORTER}._compat", f"{EXPORTER}._torchlib.ops"), dynamo),
         Contestant("torchscript", ("onnx", "torch.onnx._internal.torchscript_exporter.utils"), torchscript),
         Contestant("export", TRACING, export),
+    )
+}
+
+# Those that work on the file of another: their latency is of interest, not their compile.
+OPTIMIZERS = {
+    contestant.name: contestant
+    for contestant in (
+        Contestant("onnxslim", ("onnxslim",), onnxslim),
+        Contestant("ort-transformers", ("onnxruntime.transformers",), ort_transformers),
     )
 }

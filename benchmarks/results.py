@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean, median, quantiles
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -85,12 +85,39 @@ class CompileSample:
 
 @dataclass(frozen=True, slots=True)
 class LatencySample:
-    """All timed calls of one contestant on one model, and how far its outputs are from eager's."""
+    """All timed calls of one contestant on one model, and how far its outputs are from eager's.
+
+    `operations` are those of its products and convolutions, None where no file tells.
+    """
 
     model: str
     contestant: str
     seconds: tuple[float, ...]
-    largest_difference: float | None
+    largest_difference: float
+    threads: int = 1
+    operations: int | None = None
+
+    @property
+    def row(self) -> str:
+        """The model, and how many threads it had."""
+        return row(self.model, self.threads)
+
+    def summary(self, peak: float) -> dict[str, Any]:
+        """What a line of JSON tells: milliseconds in the middle, of the quickest and of the quarters; and those that
+        the operations take at `peak` of them a second."""
+        first, middle, third = quantiles(self.seconds, n=4)
+        told = {"median": middle, "quickest": min(self.seconds), "first_quarter": first, "third_quarter": third}
+        roofline = None if self.operations is None else 1e3 * self.operations / peak
+        return {
+            "model": self.model, "arm": self.contestant, "threads": self.threads, "rounds": len(self.seconds),
+            **{name: 1e3 * seconds for name, seconds in told.items()},
+            "operations": self.operations, "roofline": roofline, "largest_difference": self.largest_difference,
+        }  # fmt: skip
+
+
+def row(model: str, threads: int) -> str:
+    """How a model at a number of threads is called in tables."""
+    return model if threads == 1 else f"{model}, {threads} threads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +127,7 @@ class LatencyFailure:
     model: str
     contestant: str
     error: str
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)

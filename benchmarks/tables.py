@@ -1,10 +1,12 @@
 """Results as tables in the terminal."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import results
 from benchmarks.results import Comparison
 
 Failures = Mapping[tuple[str, str], str]
@@ -33,6 +35,24 @@ def cell(comparison: Comparison, failures: Failures, model: str, name: str) -> s
     value, ratio = comparison.values[model, name], comparison.ratios.get((model, name))
     number = f"{value:,.0f}" if not comparison.unit else f"{value:.3g} {comparison.unit}"
     return number if ratio is None or name == comparison.baseline else f"{number} (× {ratio:.2f})"
+
+
+def show_roofline(console: Console, summaries: list[dict[str, Any]]) -> None:
+    """How far each arm is from what its products and convolutions alone take: the share of its time, and how far apart
+    its outputs are from eager's."""
+    names = list(dict.fromkeys(each["arm"] for each in summaries))
+    table = Table("model", *names, title="roofline: share of the time; largest difference", title_justify="left")
+    for model, threads in dict.fromkeys((each["model"], each["threads"]) for each in summaries):
+        found = {each["arm"]: each for each in summaries if (each["model"], each["threads"]) == (model, threads)}
+        table.add_row(results.row(model, threads), *(_share(found.get(name)) for name in names))
+    console.print(table)
+
+
+def _share(summary: dict[str, Any] | None) -> str:
+    if summary is None:
+        return ""
+    share = "—" if summary["roofline"] is None else f"{summary['roofline'] / summary['quickest']:.0%}"
+    return f"{share}; {summary['largest_difference']:.1e}"
 
 
 def show_stages(console: Console, stages: Mapping[str, Mapping[str, float]]) -> None:
