@@ -1,4 +1,4 @@
-"""`python -m benchmarks compile`, `latency`, `cold` and `corpus`: run from the repository's root."""
+"""`python -m benchmarks compile`, `latency`, `rules`, `cold` and `corpus`: run from the repository's root."""
 
 import argparse
 import json
@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
     compiling.add_argument("--depth", type=numbers, help="encoders of these depths instead of --models: 12,48")
     compiling.set_defaults(run=run_compile)
     add_latency(commands, shared)
+    worth = commands.add_parser("rules", parents=[threads], help="what each rule that fuses is worth")
+    worth.add_argument("--only", type=words, default=[], help="names of rules (all)")
+    worth.add_argument("--rounds", type=int, default=100, help="how often each is called (100)")
+    worth.add_argument("--table", type=Path, help="also write a page of Markdown")
+    worth.add_argument("--json", type=Path, help="also write all results to this file")
+    worth.set_defaults(run=run_rules)
     starting = commands.add_parser(
         "cold", parents=[shared, threads], help="the first export of a process, imports and all"
     )
@@ -106,6 +112,21 @@ def run_corpus(options: argparse.Namespace, console: Console) -> None:
         console.print(f"{verdict.word:8} {verdict.name}", style="dim", markup=False, highlight=False)
     survey.show(console, verdicts)
     save(options, verdicts=verdicts)
+
+
+def run_rules(options: argparse.Namespace, console: Console) -> None:
+    """Time what rules are worth."""
+    from benchmarks import rules
+
+    worths = []
+    for worth in rules.measure(options.rounds, options.threads, options.only):
+        worths.append(worth)
+        told = "does not fire" if worth.ratio is None else f"{worth.ratio:.2f}"
+        console.print(f"{worth.rule}, {worth.label}: {worth.before:.3g} ms, × {told}", highlight=False, markup=False)
+    if options.table:
+        text = rules.table(worths, results.environment(options.threads))
+        options.table.write_text(text, encoding="utf-8")
+    save(options, worths=worths)
 
 
 def run_compile(options: argparse.Namespace, console: Console) -> None:

@@ -7,9 +7,12 @@ from benchmarks.models import PROMISE, find, select
 from benchmarks.page import write_page
 from benchmarks.results import Failure, LatencySample, compare, environment
 from benchmarks.roofline import operations
+from benchmarks.rules import SCENES, TARGET, graph_of
 from torch import nn
 
 import fxonnx
+from fxonnx.passes.rewrite import rewrite
+from fxonnx.passes.rules import FUSION
 
 
 def test_calls_take_turns():
@@ -56,3 +59,10 @@ def test_a_page_needs_nothing_beside_it(tmp_path):
     assert "no &lt;such&gt;" in text
     assert "src=" not in text and "href=" not in text
     assert summaries[0]["roofline"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: f"{scene.rule}, {scene.label}")
+def test_a_rule_fires_in_its_scene(scene):
+    rule = next(each for each in FUSION if each.name == scene.rule)
+    before = graph_of(scene, rule)
+    assert rewrite(rule)(before, TARGET) is not before
