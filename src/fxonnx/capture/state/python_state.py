@@ -40,7 +40,8 @@ _LARGE = 1000  # elements; a container of more is data, and what is in its eleme
 class StateChanges:
     """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
     buffer), and the names of `others`: attributes that are no tensors or had been none, globals, and generators of
-    random numbers that torch does not know. `arrays` are those of NumPy's among them that were written to."""
+    random numbers that torch does not know. `arrays` are those of NumPy's among them that were written to. `contents`
+    is what the attributes are now, by name; None where others than those have changed."""
 
     modules: dict[str, nn.Module]
     kept: Snapshot
@@ -49,6 +50,7 @@ class StateChanges:
     tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     arrays: list[np.ndarray] = field(default_factory=list)
+    contents: list[tuple[str, Any]] | None = field(default_factory=list)
 
     @staticmethod
     def of(model: nn.Module, functions: Iterable[Any]) -> StateChanges:
@@ -72,12 +74,14 @@ class StateChanges:
         for path, name, each, before, after, is_buffer in self._replaced():
             self.tensors.append((f"{path}.{name}" if path else name, before, after, is_buffer))
             states.add((id(each.owner), name))
-        self.others = [name for owner, key, name in self.kept.changed() if (id(owner), key) not in states]
+        changed = [each[2:] for each in self.kept.changed() if (id(each[0]), each[1]) not in states]
+        self.others = [name for name, _ in changed]
         self.others += self.namespaces.changed()
         self.others += [each.name for each in self.generators if each.has_moved()]
         arrays = [each for each in (*self.kept.arrays, *self.namespaces.arrays) if each.has_changed()]
         self.others += [each.name for each in arrays]
         self.arrays = [each.owner for each in arrays]
+        self.contents = changed if len(changed) == len(self.others) else None
 
     def put_back(self, states: Collection[int]) -> None:
         """Exchange the tensors with these ids for those before: where they are states, the next call is told of their
@@ -168,11 +172,12 @@ class Snapshot:
         owners = (vars(module), vars(module).get("_buffers"), module)
         yield from (self._contents[id(owner)] for owner in owners if id(owner) in self._contents)
 
-    def changed(self) -> Iterator[tuple[Any, Any, str]]:
-        """What is another now: the container, the key if it is a dict, a name."""
+    def changed(self) -> Iterator[tuple[Any, Any, str, Any]]:
+        """What is another now: the container, the key if it is a dict, a name, and what it is."""
         for each in self._contents.values():
             for key in each.changed_keys() if each.has_changed() else ():
-                yield each.owner, key, self._name(each.owner, each.name, key)
+                now = each.now()
+                yield each.owner, key, self._name(each.owner, each.name, key), now if key is None else now.get(key)
 
     def restore(self) -> None:
         """Put everything back."""

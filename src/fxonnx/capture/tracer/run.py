@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias
@@ -41,7 +41,7 @@ from fxonnx.capture.surroundings import (
     unadvised,
     uncompiled,
 )
-from fxonnx.capture.tracer.decisions.frames import Unknown, state_of
+from fxonnx.capture.tracer.decisions.frames import Unknown, contents_of, state_of
 from fxonnx.capture.tracer.decisions.script import MOST_TIMES, Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
@@ -90,9 +90,11 @@ class Run:
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
     earlier: Run | None = None  # a call that comes before this one
     ways: tuple[tuple[bool, ...], ...] = ((),)  # the answers of each way whose graph this is
+    leaves_by_data: bool = False  # whether forward has changed what is no state after it decided by data
     mutations: Mutations | None = None  # what the graph writes to its placeholders, once it is functional
     reshapes: tuple[Reshape, ...] = ()  # how inputs change their shapes for good
     _results: list[Any] = field(default_factory=list)
+    _left_before: Any = None  # the first decision
 
     @staticmethod
     def prepare(example: Example, symbols: SymbolTable, script: tuple[bool, ...] = ()) -> Run:
@@ -124,8 +126,7 @@ class Run:
         log, refuse = self.guard_log, self.tape.refuse
         log.locate = refuse.locate = locations = Locations(self.example.flat)
         log.begin_way(data)
-        entries = {} if self.data else self.tape.cache.entries  # what a way learns of data holds there only
-        cache = FakeCache(self.tape.cache.mode, log, entries)
+        cache = FakeCache(self.tape.cache.mode, log, self.tape.cache.before_data)
         run = _prepared(self.example, self.symbols, cache, refuse, locations, script)
         run.earlier = self.earlier
         run.tape.values.written = self.tape.values.written
@@ -148,7 +149,8 @@ class Run:
             with self._recorded():
                 self._results = self.example.flat(*self.fakes)
             self.returned = replace(self.example.flat.returned)
-            self.changes.look()
+            left = self._left()
+            self.leaves_by_data = bool(self.decisions.made) and (left is None or left != self._left_before)
         self.tape.refuse.raise_swallowed()
 
     def finish(self, reads: Set[int]) -> None:
@@ -181,6 +183,8 @@ class Run:
         if end is not None:
             self.tape.take_for(condition, end, f"{self.locations().source} asks more than {MOST_TIMES} times")
             return end
+        if not self.decisions.made:
+            self._left_before = self._left()
         state, live = self._state()
         mark = partial(self.tape.mark, condition, live=live)
         return self.decisions.answer(mark, len(self.data.names), state)
@@ -191,14 +195,21 @@ class Run:
         if not self.decisions.is_own:
             return None, []
         self.changes.look()
-        if self.changes.others:
+        if self.changes.contents is None:
             return None, []
         try:
-            key, live = state_of(asking_frames(), self.tape.knows, self.decisions.asked)
+            key, live = state_of(asking_frames(), self.tape.knows, self.decisions.asked, self.changes.contents)
         except Unknown:
             return None, []
         changed = [(name, after) for name, _, after, _ in self.changes.tensors if self.tape.knows(after)]
         return (key, tuple(name for name, _ in changed)), [*live, *(after for _, after in changed)]
+
+    def _left(self) -> Any:
+        """What forward has left in Python by now, as a key; None where that cannot be told."""
+        self.changes.look()
+        with suppress(Unknown):
+            return None if self.changes.contents is None else (contents_of(self.changes.contents),)
+        return None
 
     def parting(self, *, after_another_way: bool) -> Location | None:
         """Where the model, called twice with inputs of its own each time, does something else at the second call; None

@@ -21,7 +21,7 @@ from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, Error, raise_all
 from fxonnx.location import Location
 
-_MOST_WAYS = 6  # each is tried after each
+_MOST_PAIRS = 36  # of ways, one after the other
 
 
 class Beyond(Exception):
@@ -59,10 +59,11 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
 
 
 def _check_next_call(done: Run, example: Example) -> None:
-    """Raise CaptureRefused where what forward leaves in Python makes its next call another one."""
-    pairs = product(done.ways, repeat=2)
+    """Raise CaptureRefused where what forward leaves in Python makes its next call another one. Each way is tried after
+    each, or after itself where all leave the same: what is there when the first decision is made."""
+    pairs = list(product(done.ways, repeat=2) if done.leaves_by_data else zip(done.ways, done.ways, strict=True))
     places = (_parting(done, example, *pair) for pair in pairs)
-    is_tried = len(done.ways) <= _MOST_WAYS
+    is_tried = len(pairs) <= _MOST_PAIRS
     place = next((place for place in places if place is not None), None) if is_tried else Location()
     if place is not None:
         raise next_call_differs(done.caches(), place if place.file else definition(example.flat.called))

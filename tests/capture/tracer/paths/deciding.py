@@ -334,6 +334,35 @@ def left_early(x: Tensor) -> Tensor:
     return x
 
 
+class Anchors(nn.Module):
+    """What is made at the first call, and layers that decide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: dict[str, list[Tensor]] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.cells.setdefault("cells", [torch.arange(4.0) * 0.1])
+        for _ in range(8):
+            x = mended(x) * 0.7 + self.cells["cells"][0]
+        return x
+
+
+class LastSeen(nn.Module):
+    """A layer that goes by what an earlier call has seen, where it decides so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first is None:
+            self.first = x.mean()
+        if x.sum() > 0:
+            return x * 2
+        return x * self.first
+
+
 # ── by sizes and numbers of data ────────────────────────────────────────
 
 

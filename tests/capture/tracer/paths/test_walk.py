@@ -35,7 +35,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.asked_again, deciding.selected_in_turn, deciding.left_early,
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
 ]  # fmt: skip
-MODULES = [deciding.States, deciding.Experts, deciding.LazyCache, deciding.Clamped]
+MODULES = [deciding.States, deciding.Experts, deciding.LazyCache, deciding.Clamped, deciding.Anchors]
 DYNAMIC = {"x": {0: "n"}}
 
 
@@ -120,6 +120,7 @@ def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
         (deciding.loop_in_a_loop, 22),
         (deciding.selected_in_turn, 11),
         (deciding.left_early, 6),
+        (deciding.Anchors(), 9),
     ],
 )
 def test_iterations_that_decide_cost_one_run_each(model: Any, count: int, runs: list[Run]) -> None:
@@ -202,6 +203,7 @@ class Counts(nn.Module):
         return x * 2 if self.flag else x * 3
 
 
-def test_a_way_that_changes_the_next_call_is_refused() -> None:
-    with pytest.raises(errors.CaptureRefused, match="forward changes flag"):
-        fxonnx.compile(Counts(), (ONES,))
+@pytest.mark.parametrize(("model", "name"), [(Counts(), "flag"), (deciding.LastSeen(), "first")])
+def test_a_way_that_changes_the_next_call_is_refused(model: nn.Module, name: str) -> None:
+    with pytest.raises(errors.CaptureRefused, match=f"forward changes .*{name}"):
+        fxonnx.compile(model, (ONES,))

@@ -40,15 +40,21 @@ def state_of(
     frames: Iterator[FrameType],
     is_on_tape: Callable[[torch.Tensor], bool],
     asked: Callable[[FrameType], Iterable[int]],
+    left: Any,
 ) -> tuple[Any, list[torch.Tensor]]:
     """The state of these frames, innermost first, as a key, and the tensors of the tape that they may read; `asked`
-    says by which instructions of a frame decisions were asked for until now.
+    says by which instructions of a frame decisions were asked for until now, and `left` is what else has changed.
 
     Raises Unknown.
     """
     reading = _Reading(is_on_tape)
     key = tuple((each.f_code, each.f_lasti, reading(_variables(each, asked(each)), 0)) for each in frames)
-    return key, reading.tensors
+    return (key, reading(left, 0)), reading.tensors
+
+
+def contents_of(value: Any) -> Any:
+    """A value as a key, in which tensors are known by identity. Raises Unknown."""
+    return _Reading(lambda tensor: False)(value, 0)
 
 
 def _variables(frame: FrameType, asked: Iterable[int]) -> dict[str, Any]:
@@ -184,4 +190,4 @@ def _contents(cell: CellType) -> Any:
         return None  # nothing was written to it yet
 
 
-__all__ = ["Unknown", "live_variables", "state_of"]
+__all__ = ["Unknown", "contents_of", "live_variables", "state_of"]

@@ -166,6 +166,7 @@ class _Walk:
         _check_known(self.first, self.runs)
         _give(way, self.first)
         self.first.ways = tuple(run.decisions.answers for run in self.runs)
+        self.first.leaves_by_data = any(run.leaves_by_data for run in self.runs)
         changed = (name for run in self.runs for name in run.changes.others)
         self.first.changes.others = list(dict.fromkeys(changed))
 

@@ -38,10 +38,12 @@ Key: TypeAlias = tuple[Any, ...]
 
 @dataclass(slots=True, eq=False)
 class FakeCache:
-    """The results of one trace's calls."""
+    """The results of one trace's calls; those `before_data`, when nothing had a size from data yet, are the same in all
+    ways of a model."""
 
     mode: FakeTensorMode
     guard_log: GuardLog
+    before_data: dict[Key, Cached] = field(default_factory=dict)
     entries: dict[Key, Cached] = field(default_factory=dict)
     metas: dict[int, TensorMeta] = field(default_factory=dict)  # id of a living fake tensor -> its metadata
     probe: MetaProbe = field(init=False)
@@ -70,7 +72,7 @@ class FakeCache:
             if is_mutable(func):
                 self.metas.clear()  # it may have changed a tensor's own metadata
             return result
-        cached = self.entries.get(key) or self._elsewhere(key) or sample(func, args, kwargs, self.guard_log, self.metas)
+        cached = self._known(key) or self._elsewhere(key) or sample(func, args, kwargs, self.guard_log, self.metas)
         result = _by_kernel(func, args, kwargs) if cached is None else None
         if cached is None and result is None:
             cached = self.probe(func, args, kwargs)
@@ -83,14 +85,18 @@ class FakeCache:
         return cached.instantiate(self.mode, tensors, self.metas)
 
     def _keep(self, key: Key, cached: Cached) -> None:
-        self.entries[key] = cached
+        entries = self.entries if self.guard_log.data else self.before_data
+        entries[key] = cached
         if owns_memory(cached):
-            self.entries.setdefault(_anywhere(key), cached)
+            entries.setdefault(_anywhere(key), cached)
+
+    def _known(self, key: Key) -> Cached | None:
+        return self.entries.get(key) or self.before_data.get(key)
 
     def _elsewhere(self, key: Key) -> Cached | None:
         """The same call of tensors that stand elsewhere in their memory: x[:, 3] for x[:, 2]. Only what a view returns
         depends on that."""
-        cached = self.entries.get(_anywhere(key))
+        cached = self._known(_anywhere(key))
         return cached if cached is not None and owns_memory(cached) else None
 
     def _by_torch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
