@@ -180,17 +180,22 @@ def arrays(subject: Subject, wanted: set[str]) -> dict[str, np.ndarray]:
 
 
 def take_turns(calls: dict[str, Call], rounds: int) -> dict[str, tuple[float, ...]]:
-    """Seconds of each round's call, garbage collection off, after a few calls to warm up."""
+    """Seconds of each round's call, garbage collection off, after a few calls to warm up.
+
+    Each round begins with another one: what a call leaves in the caches would always meet the same one after it.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         for _ in range(WARM_UP):
             call()
     gc.collect()
     gc.disable()
-    for _ in range(rounds):
-        for name, call in calls.items():
+    names = list(calls)
+    for turn in range(rounds):
+        first = turn % max(len(names), 1)
+        for name in (*names[first:], *names[:first]):
             start = perf_counter()
-            call()
+            calls[name]()
             seconds[name].append(perf_counter() - start)
     gc.enable()
     return {name: tuple(numbers) for name, numbers in seconds.items()}
