@@ -117,3 +117,15 @@ def test_whoever_decides_is_asked() -> None:
 
 def test_data_symbols_are_empty_at_first() -> None:
     assert not DataSymbols({}, (), {})
+
+
+def test_of_a_rounded_size_as_many_are_selected() -> None:
+    def model(x: Tensor) -> Tensor:
+        part = x[: int(round(x.shape[0] * 0.7))]
+        found = part[part[:, 0] > 0]
+        return found * 2 if found.numel() > 4 else found
+
+    compiled = fxonnx.compile(model, (torch.randn(9, 3),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+    for size in (9, 4, 1, 30):
+        x = torch.randn(size, 3)
+        torch.testing.assert_close(compiled(x), model(x))

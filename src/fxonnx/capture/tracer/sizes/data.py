@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.ir.dims import Call, Dim, Expr, bound, evaluate, substitute, symbol, symbols_of
@@ -23,7 +24,8 @@ ITERATION = "iteration"
 class DataSymbols:
     """The symbols of one run that come from data.
 
-    `sizes` are those of the inputs in it, by name; `lows` and `highs` the bounds of all symbols, to which these join.
+    `sizes` are those of the inputs in it, by name; `lows` and `highs` the bounds of all symbols, to which these join;
+    `rounded` are symbols of rounded floats, which limits may have.
     """
 
     sizes: Mapping[str, int]
@@ -35,6 +37,7 @@ class DataSymbols:
     renamed: dict[str, Dim] = field(default_factory=dict)  # names of other ways of the model -> what they are here
     names: list[str] = field(default_factory=list)  # in the order in which they were made
     planned: Iterator[str] = field(default_factory=lambda: iter(()))  # names that come first
+    rounded: Mapping[str, Any] = field(default_factory=dict)  # name -> what has a value in the run
     taken: Set[str] = frozenset()  # names that stand for something else in another way of the model
 
     def __bool__(self) -> bool:
@@ -71,7 +74,8 @@ class DataSymbols:
         for lows in (*self.lows, self.highs):
             for name in self.hints:
                 lows.pop(name, None)
-        return DataSymbols(self.sizes, self.lows, self.highs, planned=iter(self.names[:count]), taken=taken)
+        planned = iter(self.names[:count])
+        return DataSymbols(self.sizes, self.lows, self.highs, planned=planned, rounded=self.rounded, taken=taken)
 
     def join(self, other: DataSymbols) -> None:
         """Let those of another way be known too. What a check of one way says is known there only."""
@@ -114,7 +118,8 @@ class DataSymbols:
 
     def value(self, dim: Dim) -> int:
         """A dim's value in the run."""
-        return dim if isinstance(dim, int) else evaluate(dim, self.values)
+        rounded = {name: each.value for name, each in self.rounded.items()}
+        return dim if isinstance(dim, int) else evaluate(dim, {**self.values, **rounded} if rounded else self.values)
 
     def simplified(self, dim: Dim) -> Dim:
         """A dim without the parts below 0 that are known to be none."""

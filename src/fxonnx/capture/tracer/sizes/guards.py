@@ -119,7 +119,7 @@ class GuardLog:
     def __post_init__(self) -> None:
         highs = self.highs = dict(self.highs)
         self._lows_from_one = {name: low if low > _LEAST else 1 for name, low in self.lows.items()}
-        self.data = DataSymbols(self.hints, (self.lows, self._lows_from_one), highs)
+        self.data = DataSymbols(self.hints, (self.lows, self._lows_from_one), highs, rounded=self.rounded)
         self._bound()
 
     def _bound(self) -> None:
@@ -309,8 +309,7 @@ class GuardLog:
 
     def value(self, dim: Dim) -> int:
         """A dim's value in the run."""
-        values = {name: each.value for name, each in self.rounded.items()}
-        return evaluate(dim, {**self.data.values, **values})
+        return self.data.value(dim)
 
     def check(self, condition: Any, text: str = "") -> bool:
         """Have every call checked for what is asked, which is taken to hold from here on."""
