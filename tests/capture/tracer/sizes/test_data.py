@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.tracer.sizes.data import DataSymbols
@@ -120,8 +121,8 @@ def test_data_symbols_are_empty_at_first() -> None:
 
 
 def test_of_a_rounded_size_as_many_are_selected() -> None:
-    def model(x: Tensor) -> Tensor:
-        part = x[: int(round(x.shape[0] * 0.7))]
+    def model(x: torch.Tensor) -> torch.Tensor:
+        part = x[: round(x.shape[0] * 0.7)]
         found = part[part[:, 0] > 0]
         return found * 2 if found.numel() > 4 else found
 
