@@ -207,14 +207,13 @@ def freezes(x: torch.Tensor) -> torch.Tensor:
 
 
 DYNAMIC = {"dynamic_shapes": {"x": {0: "n"}}}
-def test_the_report_and_the_file_say_for_which_sizes_they_hold_and_who_captured() -> None:
+def test_the_report_and_the_file_say_for_which_sizes_they_hold() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
         return x * 2 if 1 < x.shape[0] <= 8 else x
 
     compiled = fxonnx.compile(model, torch.randn(4, 3), dynamic_shapes={"x": {0: "n"}})
     assert "holds for n <= 8" in compiled.report()
     assert "captured with n > 1" in compiled.report()
-    assert "captured by fxonnx's tracer" in compiled.report()
     said = {each.key: each.value for each in compiled.model_proto().metadata_props}
     assert said == {"fxonnx.holds_for": "n <= 8", "fxonnx.captured_with": "n > 1"}
     assert compiled.model_proto().doc_string == (
@@ -229,10 +228,11 @@ def test_a_file_that_is_asked_for_a_size_of_1_says_so() -> None:
     assert not fxonnx.compile(lambda x: x * 2, torch.randn(1, 3)).model_proto().doc_string
 
 
-def test_the_report_says_that_torch_export_captured() -> None:
-    compiled = fxonnx.compile(torch.sin, torch.randn(4), capture="export")
-    assert "captured by torch.export" in compiled.report()
-    assert "captured by fxonnx's tracer" in fxonnx.compile(torch.sin, torch.randn(4)).report()
+def test_there_is_one_way_to_capture() -> None:
+    for name in ("auto", "trace"):  # that there were two
+        fxonnx.compile(torch.sin, torch.randn(4), capture=name)
+    with pytest.raises(errors.InvalidOption, match="capture"):
+        fxonnx.compile(torch.sin, torch.randn(4), capture="export")
 
 
 def test_a_model_without_a_tensor_to_return_is_refused() -> None:

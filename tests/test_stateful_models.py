@@ -195,9 +195,8 @@ def test_verify_sees_what_a_second_call_makes_of_it() -> None:
     assert not report.ok and "of call 2" in str(report)
 
 
-@pytest.mark.parametrize("capture", ["trace", "export"])
 @pytest.mark.parametrize("make", [dict, lambda: [torch.zeros(3)], lambda: Box()], ids=["dict", "list", "object"])
-def test_what_is_given_keeps_what_forward_puts_there(make: Callable[[], Any], capture: str) -> None:
+def test_what_is_given_keeps_what_forward_puts_there(make: Callable[[], Any]) -> None:
     def forward(x: Tensor, given: Any) -> Tensor:
         if isinstance(given, dict):
             given["last"] = x * 2
@@ -209,7 +208,7 @@ def test_what_is_given_keeps_what_forward_puts_there(make: Callable[[], Any], ca
         return x + 1
 
     x = torch.tensor([1.0, 2.0, 3.0])
-    compiled = fxonnx.compile(forward, (x, make()), capture=capture)
+    compiled = fxonnx.compile(forward, (x, make()))
     mine, theirs = make(), make()
     for _ in range(CALLS):
         forward(x, theirs)

@@ -42,7 +42,6 @@ class Verdict:
     word: str
     detail: str = ""
     seconds: float = 0.0
-    strategy: str = ""
 
 
 def judge(entry: Entry) -> Verdict:
@@ -65,7 +64,7 @@ def judge(entry: Entry) -> Verdict:
     except Exception as error:  # noqa: BLE001 (whatever reaches a user is what this looks for)
         return Verdict(entry.name, CRASHED, f"{type(error).__name__}: {_brief(error)}", perf_counter() - start)
     word = WRONG if found else RIGHT
-    return Verdict(entry.name, word, "; ".join(found[:2]), seconds, compiled.program.strategy)
+    return Verdict(entry.name, word, "; ".join(found[:2]), seconds)
 
 
 def _differences(

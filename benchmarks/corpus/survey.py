@@ -45,7 +45,7 @@ def show(console: Console, verdicts: Sequence[Verdict]) -> None:
         if verdict.word != RIGHT:
             console.print(f"{verdict.word}  {verdict.name}: {verdict.detail}", markup=False, highlight=False)
     words = [*dict.fromkeys(verdict.word for verdict in verdicts)]
-    table = Table("package", *words, "by the tracer", "seconds")
+    table = Table("package", *words, "seconds")
     packages = dict.fromkeys(verdict.name.partition("/")[0] for verdict in verdicts)
     for package in packages:
         table.add_row(package, *_row([each for each in verdicts if each.name.startswith(f"{package}/")], words))
@@ -58,6 +58,5 @@ def show(console: Console, verdicts: Sequence[Verdict]) -> None:
 
 def _row(verdicts: Sequence[Verdict], words: Sequence[str]) -> list[str]:
     counts = Counter(verdict.word for verdict in verdicts)
-    traced = sum(verdict.strategy == "trace" for verdict in verdicts)
     seconds = sum(verdict.seconds for verdict in verdicts) / max(len(verdicts), 1)
-    return [*(str(counts[word]) for word in words), str(traced), f"{seconds:.2f}"]
+    return [*(str(counts[word]) for word in words), f"{seconds:.2f}"]

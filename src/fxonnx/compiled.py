@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 MUST_BE_TRUE = "must_be_true."
 """How the names of those outputs begin that tell whether the model's own checks hold."""
-_CAPTURERS = {"trace": "fxonnx's tracer", "export": "torch.export"}
 
 
 class Compiled:
@@ -159,7 +158,7 @@ class Compiled:
         return "\n".join(difflib.unified_diff(old, new, str(before), str(after), lineterm="", n=1))
 
     def report(self) -> str:
-        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, who captured and why, stages
+        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages
         with nodes and times."""
         graph, width = self.graph, max(len(stage.name) for stage in self.stages)
         values = [*graph.inputs, *graph.outputs]
@@ -173,15 +172,11 @@ class Compiled:
         lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
         lines += [f"  {sentence}" for sentence in self.program.frozen]
         lines += [f"  plain numbers of sizes, compared at several: {self._plain()}"] if self.program.plain else []
-        tried = "; else ".join(self.program.attempts) if len(self.program.attempts) > 1 else ""
-        lines += [f"  captured by {_CAPTURERS[self.program.strategy]} {tried}".rstrip(), *self._why_not_traced()]
+        tried = self.program.attempts
+        lines += [f"  captured {'; else '.join(tried)}"] if len(tried) > 1 else []
         lines += [f"  {'capture':{width}}  {self.capture_seconds * 1000:7.1f} ms"]
         lines += [f"  {s.name:{width}}  {s.seconds * 1000:7.1f} ms  {s.nodes:5} nodes" for s in self.stages]
         return "\n".join(lines)
-
-    def _why_not_traced(self) -> list[str]:
-        reason = self.program.fallback.strip()
-        return [f"    {line}" for line in ("since the tracer says:", *reason.splitlines())] if reason else []
 
     def where(self, node_name: str) -> Location:
         """The place in the model that a node of the file comes from. Raises InvalidOption for a node that is not

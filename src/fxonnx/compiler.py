@@ -65,8 +65,7 @@ def compile(
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
         mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
-        capture: "trace" captures with fxonnx's tracer, "export" with torch.export; "auto" takes the tracer, and
-            torch.export for what that cannot do (`Compiled.report` says why).
+        capture: chooses nothing any more: there is one way, which "auto" and "trace" were names of.
         verify: compare with the model on fresh inputs before returning.
         dump: a directory that receives the print-out of every stage.
 
@@ -74,12 +73,12 @@ def compile(
     """
     with ONE_AT_A_TIME, (found := AsFound()), found, collection_paused():
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
-                      dump=dump, input_names=input_names, output_names=output_names)  # fmt: skip
+                      capture=capture, dump=dump, input_names=input_names, output_names=output_names)  # fmt: skip
         target = resolve_target(target, opset)
         args, kwargs = example_call(model, example_inputs, example_kwargs)
         start = perf_counter()
         program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
-                                  input_names=input_names, mode=mode, strategy=capture)  # fmt: skip
+                                  input_names=input_names, mode=mode)  # fmt: skip
         captured = perf_counter() - start
         registry, pipeline = standard().layer(lowerings or {}), optimizer(tuple(rules)) if optimize else CLEAN
         build = _Build(model, mode, registry, pipeline, target, opset, output_names)

@@ -142,7 +142,7 @@ class CaptureRefused(Error):
 
     Example: a Python object that torch cannot trace, an op without a fake implementation.
 
-    What to do: follow the cause, which is torch's own word; or try the other strategy, `compile(…, capture=…)`.
+    What to do: follow the cause, which is torch's own word, and the cure.
     """
 
     code = "FX005"

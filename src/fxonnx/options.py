@@ -64,6 +64,9 @@ OPTIONS: Mapping[str, Option] = {
     "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.passes.rewrite.rule", "[my_rule]"),
     "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
     "verify": _FLAG,
+    "capture": Option(
+        lambda value: value in ("auto", "trace"), "gone: models are captured in one way", '"auto", or better left out'
+    ),
     "dump": Option(
         lambda value: value is None or (isinstance(value, (str, os.PathLike)) and "\0" not in os.fspath(value)),
         "the path of a folder",

@@ -47,9 +47,8 @@ CHECKS: dict[Callable[[Tensor], Tensor], list[tuple[Tensor, str]]] = {
 
 
 @pytest.mark.parametrize("model", CHECKS, ids=lambda model: model.__name__)
-@pytest.mark.parametrize("strategy", ["auto", "export"])
-def test_what_eager_refuses_the_compiled_model_refuses(model: Callable[[Tensor], Tensor], strategy: str) -> None:
-    compiled = fxonnx.compile(model, (GOOD,), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
+def test_what_eager_refuses_the_compiled_model_refuses(model: Callable[[Tensor], Tensor]) -> None:
+    compiled = fxonnx.compile(model, (GOOD,), dynamic_shapes={"x": {0: "n"}})
     for good in (GOOD, GOOD[:2], GOOD[1:2]):
         torch.testing.assert_close(compiled(good), model(good))
     for bad, said in CHECKS[model]:
@@ -62,8 +61,7 @@ def test_what_eager_refuses_the_compiled_model_refuses(model: Callable[[Tensor],
     assert compiled.verify().ok
 
 
-@pytest.mark.parametrize("strategy", ["auto", "export"])
-def test_a_file_tells_by_its_last_outputs(tmp_path: Path, strategy: str) -> None:
+def test_a_file_tells_by_its_last_outputs(tmp_path: Path) -> None:
     class Counter(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -76,7 +74,7 @@ def test_a_file_tells_by_its_last_outputs(tmp_path: Path, strategy: str) -> None
             return x * self.count, x.shape[0]
 
     model = Counter()
-    compiled = fxonnx.compile(model, (torch.ones(2),), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
+    compiled = fxonnx.compile(model, (torch.ones(2),), dynamic_shapes={"x": {0: "n"}})
     compiled.save(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     *_, last = session.get_outputs()
@@ -108,7 +106,7 @@ DECISIONS = [
 
 @pytest.mark.parametrize("model", DECISIONS, ids=lambda model: model.__name__)
 def test_what_may_go_on_either_way_is_a_decision(model: Callable[[Tensor], Tensor]) -> None:
-    compiled = fxonnx.compile(model, (GOOD,), capture="trace")
+    compiled = fxonnx.compile(model, (GOOD,))
     for x in (GOOD, -GOOD, GOOD * 0.4, GOOD - 0.5, torch.tensor([-0.1, 0.9, -0.1, 0.9])):
         try:
             expected = model(x)

@@ -428,7 +428,7 @@ class Constant(nn.Module):
     ],
 )
 def test_models_without_tensor_inputs(model: Any, args: tuple[Any, ...]) -> None:
-    program = capture(model, args, strategy="export")
+    program = capture(model, args)
     assert program.inputs == ()
     torch.testing.assert_close(run(program, args)[0], model(*args))
 
@@ -455,7 +455,7 @@ class Helped(nn.Module):
 
 
 def test_lines_of_helpers() -> None:
-    program = capture(Helped(), X, dynamic_shapes={"x": {0: "n"}}, strategy="export")
+    program = capture(Helped(), X, dynamic_shapes={"x": {0: "n"}})
     places = {str(node.target): program.location(node) for node in program.graph.nodes}
     assert places["aten.square.default"].code == "return x.square()"
     assert places["aten.sigmoid.default"].code == "return x.sigmoid() * 2"

@@ -82,37 +82,6 @@ def test_keyboard_interrupt_passes() -> None:
 def test_unknown_words_are_refused() -> None:
     with pytest.raises(errors.InvalidOption, match="mode"):
         capture(Net(), X, mode="evaluate")
-    with pytest.raises(errors.InvalidOption, match="capture"):
-        capture(Net(), X, strategy="magic")
-
-
-def random_integers(x: Tensor) -> Tensor:
-    return x.clone().random_(0, 10)
-
-
-def test_what_torch_cannot_print_names_the_line() -> None:
-    with pytest.raises(errors.CaptureRefused, match=r"aten\.random_\.from") as caught:
-        capture(random_integers, X, strategy="export")
-    assert caught.value.locations[0].code == "return x.clone().random_(0, 10)"
-    assert "torch.randint" in caught.value.cure
-    assert isinstance(caught.value.__cause__, SyntaxError)
-
-
-def test_a_decision_inside_torchs_modules_names_it_and_the_cure() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
-
-        def forward(self, x: Tensor) -> Tensor:
-            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
-            return self.inner(x, x, tgt_mask=mask)
-
-    with pytest.raises(errors.DataDependentControlFlow) as caught:
-        capture(Model(), torch.ones(1, 4, 8), strategy="export")
-    assert caught.value.locations[0].code == "return self.inner(x, x, tgt_mask=mask)"
-    assert "_detect_is_causal_mask" in caught.value.cause
-    assert "tgt_is_causal" in caught.value.cure
 
 
 def test_splitting_at_data() -> None:
@@ -120,7 +89,7 @@ def test_splitting_at_data() -> None:
         return [each + 1 for each in torch.tensor_split(x, at)]
 
     at = torch.tensor([1, 3])
-    program = capture(model, (torch.ones(6, 2), at), strategy="export")
+    program = capture(model, (torch.ones(6, 2), at))
     assert [info.name[0] for info in program.symbols.values()] == ["u"] * len(program.symbols)
     torch.testing.assert_close(run(program, (torch.ones(6, 2), at))[0], model(torch.ones(6, 2), at))
 
@@ -150,7 +119,7 @@ def test_an_interrupt_passes_and_everything_is_restored() -> None:
     contents = [each.clone() for each in model.state_dict().values()]
     before = surroundings()
     with pytest.raises(KeyboardInterrupt):
-        capture(model, X, dynamic_shapes={"x": {0: "n"}}, strategy="export")
+        capture(model, X, dynamic_shapes={"x": {0: "n"}})
     assert surroundings() == before
     assert [id(each) for each in (*model.parameters(), *model.buffers())] == held
     torch.testing.assert_close(list(model.state_dict().values()), contents)

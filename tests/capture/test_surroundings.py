@@ -31,9 +31,8 @@ HALF, SINGLE, DOUBLE, BRAIN = torch.float16, torch.float32, torch.float64, torch
 
 
 @pytest.mark.filterwarnings("ignore:reduction")
-@pytest.mark.parametrize("strategy", ["trace", "export"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_of_two_dtypes(name: str, strategy: str) -> None:
+def test_a_loss_of_two_dtypes(name: str) -> None:
     torch.manual_seed(0)
     x, y = torch.randn(3, 4), torch.randn(3, 4)
     for one, other in ((HALF, SINGLE), (SINGLE, HALF), (HALF, DOUBLE), (BRAIN, HALF), (HALF, HALF)):
@@ -42,6 +41,6 @@ def test_a_loss_of_two_dtypes(name: str, strategy: str) -> None:
         def model(x: Tensor, y: Tensor) -> Any:
             return [LOSSES[name](x, y, reduction=each) for each in ("none", "mean", "sum")]
 
-        found = run(capture(model, given, strategy=strategy), given)[0]
+        found = run(capture(model, given), given)[0]
         for each, expected in zip(found, model(*given), strict=True):
             torch.testing.assert_close(each, expected, rtol=2e-2, atol=2e-2)

@@ -50,12 +50,11 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.filterwarnings("ignore:Using `torch.compile")
-@pytest.mark.parametrize("capture", ["trace", "export"])
 @pytest.mark.parametrize("name", MODELS)
-def test_the_model_inside_is_what_is_compiled(name: str, capture: str) -> None:
+def test_the_model_inside_is_what_is_compiled(name: str) -> None:
     model = MODELS[name]()
     plain = unwrapped(model)
-    compiled = fxonnx.compile(model, torch.randn(2, 3), dynamic_shapes={"x": {0: "batch"}}, capture=capture)
+    compiled = fxonnx.compile(model, torch.randn(2, 3), dynamic_shapes={"x": {0: "batch"}})
     with torch.compiler.set_stance("force_eager"):
         for batch in (2, 5, 1):
             x = torch.randn(batch, 3)
@@ -74,11 +73,10 @@ def test_paths_lose_only_the_levels_that_wrappers_add() -> None:
     assert without_wrappers("my_orig_mod.weight") == "my_orig_mod.weight"
 
 
-@pytest.mark.parametrize("capture", ["trace", "export"])
-def test_ranges_for_a_profiler_compute_nothing(capture: str) -> None:
+def test_ranges_for_a_profiler_compute_nothing() -> None:
     def model(x: Tensor) -> Tensor:
         with torch.profiler.record_function("outer"), torch.autograd.profiler.record_function("inner"):
             return x * 2
 
-    compiled = fxonnx.compile(model, torch.ones(3), capture=capture)
+    compiled = fxonnx.compile(model, torch.ones(3))
     assert [node.op for node in compiled.graph.nodes] == ["Mul"]

@@ -12,11 +12,9 @@ import torch
 from benchmarks.models import MODELS, Case
 
 import fxonnx
-from fxonnx import errors
 
 STATIC = [case for case in MODELS.values() if "refused" not in case.tags]
 DYNAMIC = [case for case in STATIC if case.dynamic]
-REFUSED = [case for case in MODELS.values() if "refused" in case.tags]
 
 
 def names(cases: list[Case]) -> list[str]:
@@ -45,14 +43,6 @@ def test_dynamic(case: Case, opset: int | None) -> None:
     compiled.verify(*args, **kwargs).check()
     other_args, other_kwargs = case.resize(case.other_sizes, seed=1)
     compiled.verify(*other_args, **other_kwargs).check()
-
-
-@pytest.mark.parametrize("case", REFUSED, ids=names(REFUSED))
-def test_what_torch_refuses_is_said_with_place_and_cure(case: Case) -> None:
-    module, args, kwargs = case.build()
-    with pytest.raises(errors.Error) as caught:
-        fxonnx.compile(module, args, kwargs, capture="export")
-    assert caught.value.cure and caught.value.locations
 
 
 def dynamic_names(compiled: fxonnx.Compiled) -> set[str]:

@@ -245,7 +245,7 @@ def fired(model: str) -> frozenset[str]:
 
     case = find(model)
     module, args, kwargs = case.build()
-    options = {"input_names": None, "mode": "eval", "strategy": "auto"}
+    options = {"input_names": None, "mode": "eval"}
     program = capture(module, args, kwargs, dynamic_shapes=case.dynamic, **options)
     graph = import_program(program, standard(), Decomposer(program), golden.TARGET.opset)
     names: set[str] = set()

@@ -14,7 +14,7 @@ CAPTURE = [
     {"program"},
     {"versions"},
     {"constraints", "equivalence"},
-    {"export", "tracer"},
+    {"tracer"},
     {"__init__"},
 ]
 TRACER = [

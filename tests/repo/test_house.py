@@ -151,7 +151,6 @@ def test_a_first_compile_loads_no_other_compiler(model):
     compiled = modules(f"import fxonnx, torch; fxonnx.compile(torch.nn.{model}.eval(), (torch.ones(4, 2),))")
     assert "torch.export" in modules("import torch")
     assert not compiled & {"sympy", "torch._dynamo", "torch._inductor", "torch.onnx", *HEAVY}
-    assert not {each for each in compiled if each.startswith("fxonnx.capture.export.")}
 
 
 def test_loading_leaves_the_garbage_collector_on():

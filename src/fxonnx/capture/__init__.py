@@ -5,20 +5,17 @@
     program.inputs, program.weights, program.outputs
 
     call/         the example: arguments and results of any structure, and what was asked to be dynamic
-    tracer/       our own tracer, which runs the model once on fake tensors
-    export/       torch.export, for what that cannot do
-    graph/        from the graph that either leaves to a functional one; single ops taken apart
+    tracer/       runs the model once on fake tensors
+    graph/        from the graph that it leaves to a functional one; single ops taken apart
     equivalence/  whether two captures say the same, at sizes of 0 and 1 above all
 
-Both strategies hand over a `program`, say what they take for granted as `assumption`s that are classified as
-`constraints`, try again by a plan that prints (`retry`), and have their failures said in our words (`failures`, with
-the places of `locate`).
+What a run takes for granted are `assumption`s, classified as `constraints`; it is tried again by a plan that prints
+(`retry`), and its failures are said in our words (`failures`, with the places of `locate`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch.export import ExportedProgram
@@ -41,10 +38,9 @@ from fxonnx.capture.call.inputs import (
 )
 from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
-from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.capture.wrappers import unwrapped
-from fxonnx.errors import InvalidOption, raise_all
+from fxonnx.errors import raise_all
 
 __all__ = [
     "Assumption",
@@ -68,26 +64,21 @@ def capture(
     dynamic_shapes: Any = None,
     input_names: Iterable[str] | None = None,
     mode: str = "eval",
-    strategy: str = "auto",
 ) -> Program:
     """The model as a Program, captured on the example inputs.
 
     Args:
-        model: an nn.Module, a function, a method of a module, an fx.GraphModule, or an ExportedProgram, as it is.
+        model: an nn.Module, a function, a method of a module, an fx.GraphModule or an ExportedProgram.
         args: positional arguments, which may nest; a lone tensor counts as one.
         kwargs: keyword arguments.
         dynamic_shapes: torch.export's form, `{"x": {0: "batch"}}`, or "auto".
         input_names: names for the tensors of the inputs, in order, in place of their own.
         mode: the training mode to capture in, "eval", "train" or "keep"; the model is left as it was found.
-        strategy: "trace" is our own tracer, "export" torch.export; "auto" is the tracer, and torch.export for what that
-            cannot do; the Program's `fallback` says why.
 
     Raises NotAModel, InputMismatch, InvalidDynamicShapes, NameClash; ModelRaised, DataDependentControlFlow,
     CaptureRefused with the user's line; and FrozenDimension for dims that were asked for and came out constant,
     several at once as Failures.
     """
-    if not isinstance(strategy, str) or strategy not in _CAPTURES:
-        raise InvalidOption.among("capture", strategy, _CAPTURES)
     args, kwargs = example_call(model, args, kwargs)
     exported = model if isinstance(model, ExportedProgram) else None
     model = unwrapped(model) if exported is None else as_module(exported)
@@ -112,7 +103,7 @@ def capture(
         return Signature(parameters, arguments, inputs, names, *results, returned.effects)
 
     with training_mode(flat.model, mode):
-        return _CAPTURES[strategy](example, signature, mode)
+        return tracer.capture(example, signature, mode)
 
 
 def example_call(model: Any, inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -124,27 +115,3 @@ def example_call(model: Any, inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...],
     if args or kwargs or not isinstance(model, ExportedProgram):
         return args, kwargs
     return own_example(model)
-
-
-def _by_tracer(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
-    try:
-        return tracer.capture(example, signature, mode)
-    except tracer.Beyond as beyond:
-        raise beyond.error from beyond.__cause__
-
-
-def _by_export(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
-    from fxonnx.capture import export  # loads what the tracer does without, sympy among it
-
-    with (found := AsFound()), found:  # once more, for what torch has loaded only now
-        return export.capture(example, signature, mode)
-
-
-def _by_either(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
-    try:
-        return tracer.capture(example, signature, mode)
-    except tracer.Beyond as beyond:
-        return replace(_by_export(example, signature, mode), fallback=str(beyond))
-
-
-_CAPTURES = {"auto": _by_either, "export": _by_export, "trace": _by_tracer}

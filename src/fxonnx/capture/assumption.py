@@ -21,15 +21,13 @@ OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 class Assumption:
     """A comparison of sizes that came out one way while tracing.
 
-    The graph holds for calls where it comes out so again. One of numbers that no dim can say has a `text` of its own,
-    and cannot be asked whether it holds.
+    The graph holds for calls where it comes out so again.
     """
 
     left: Dim
     relation: str
     right: Dim
     location: Location
-    text: str = ""
 
     def holds(self, sizes: Mapping[str, int], *, undefined: bool = False) -> bool:
         """Whether the graph is right for these sizes, by name of the dim; `undefined` where one divides by 0."""
@@ -54,7 +52,7 @@ class Assumption:
         return symbols_of((self.left, self.right))
 
     def __str__(self) -> str:
-        return self.text or f"{self.left} {self.relation} {self.right}"
+        return f"{self.left} {self.relation} {self.right}"
 
 
 def _clamps(dim: Dim) -> bool:

@@ -108,20 +108,12 @@ def _misnamed(node: fx.Node) -> errors.Error:
 
 
 def _data_dependent(error: BaseException, location: Location, below: list[traceback.FrameSummary]) -> errors.Error:
-    condition = getattr(error, "cond", None)
     asking = next((frame for frame in below if _file(frame) not in _DECIDING), None)
     if asking is not None and "torch/nn/" in asking.filename.replace("\\", "/"):
         return errors.DataDependentControlFlow(
             "a module of torch's decides in Python by a value in a tensor",
             cause=f"{_file(asking)}:{asking.lineno} in {asking.name}:   {(asking.line or '').strip()}",
             cure=_CURES_IN_TORCH.get(asking.name, "give the module's arguments that say it, so that it need not look"),
-            location=location,
-        )
-    if condition is not None and asking is not None:
-        return errors.CaptureRefused(
-            "an op needs to know a size that comes from data",
-            cause=f"torch asks whether {condition} holds, which depends on values in a tensor",
-            cure="say what holds with torch._check(condition) before that line, or use a mask instead of a selection",
             location=location,
         )
     return errors.DataDependentControlFlow(
@@ -136,14 +128,7 @@ _CURES_IN_TORCH = {
     "_detect_is_causal_mask": "say whether the mask is causal, is_causal=True or False; nn.Transformer calls them "
     "src_is_causal, tgt_is_causal and memory_is_causal",
 }
-_DATA_DEPENDENT = frozenset(
-    {
-        "GuardOnDataDependentSymNode",
-        "PendingUnbackedSymbolNotFound",
-        "DataDependentOutputException",
-        "DynamicOutputShapeException",
-    }
-)
+_DATA_DEPENDENT = frozenset({"DataDependentOutputException", "DynamicOutputShapeException"})
 _TORCHS_OWN = frozenset(
     {
         "UserError",
@@ -172,15 +157,11 @@ _DECIDING = frozenset(
         "__init__.py",
         "_stats.py",
         "_tensor.py",
-        "checks.py",
         "contextlib.py",
-        "non_strict_utils.py",
         "overrides.py",
-        "proxy_tensor.py",
         "recording.py",
         "surroundings.py",
         "sym_node.py",
-        "symbolic_shapes.py",
     }
 )
 """Files of torch, and one of ours, that stand between a decision in the user's Python and the refusal."""
@@ -235,7 +216,7 @@ def _cure(error: BaseException) -> str:
         return "the line wants a plain number of a size that varies: compute with torch, or leave the dim static"
     if type(error).__name__ == "UnsupportedOperatorException":
         return "register a fake implementation of the op with torch.library.register_fake"
-    return 'see the cause; capture="export" and torch.export.draft_export(model, args) tell more'
+    return "see the cause; torch.export.draft_export(model, args) may tell more"
 
 
 __all__: list[Any] = ["ModelStopped", "Stopping", "Translating", "innermost", "translate"]

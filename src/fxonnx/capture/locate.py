@@ -38,8 +38,7 @@ NO_LINE = Line("", 0, "", "")
 class Locator:
     """Locations of a graph's nodes, made when asked for, once."""
 
-    def __init__(self, wrapper: str = WRAPPER) -> None:
-        self._wrapper = wrapper
+    def __init__(self) -> None:
         self._known: dict[fx.Node, Location] = {}
 
     def __call__(self, node: fx.Node) -> Location:
@@ -61,18 +60,16 @@ class Locator:
         path, kind = next(reversed(stack.values()))
         if not isinstance(kind, str) or not kind.rpartition(".")[0]:  # torch's filler for nodes that no module made
             return "", ""
-        if self._wrapper and not path:  # `Flat` itself: the model is a function
+        if not path:  # `Flat` itself: the model is a function
             return "", ""
-        return strip(path, self._wrapper), kind.rpartition(".")[2]
+        return strip(path), kind.rpartition(".")[2]
 
 
-def strip(path: str, wrapper: str = WRAPPER) -> str:
+def strip(path: str) -> str:
     """A path in `Flat` as a path in the user's model; a module's second call in a trace is marked `@1`, which is no
     part of its path, nor is what torch.compile wraps a module in."""
     path = without_wrappers(path.partition("@")[0])
-    if not wrapper:
-        return path
-    return "" if path == wrapper else path.removeprefix(f"{wrapper}.")
+    return "" if path == WRAPPER else path.removeprefix(f"{WRAPPER}.")
 
 
 @cache

@@ -129,12 +129,11 @@ class Program:
     forward puts into objects among its arguments (`signature.effects`). `frozen` tells which dims were asked
     for with "auto" or `Dim.AUTO` and came out constant, and why; `assumptions` are comparisons of sizes in the
     model's Python code that a call must answer as the example did; `zero_one_assumptions` are those that come out so
-    for all sizes from 2 up, and about which `variant` knows more. `strategy` tells who captured, and `fallback` why
-    torch.export had to, where the tracer was asked first; `attempts` what it tried. `retrace(body, values, whole,
-    location)` records a function of the graph's fake values. `checks` are the model's own of its data. `reshapes`
-    change the shapes of inputs, in this order, once a call has written what it writes. `known` are the weights whose
-    value decided what was captured, `plain` the lines that make plain numbers of sizes, which runs at several sizes
-    found to be expressions.
+    for all sizes from 2 up, and about which `variant` knows more. `attempts` tells what was tried. `retrace(body,
+    values, whole, location)` records a function of the graph's fake values. `checks` are the model's own of its data.
+    `reshapes` change the shapes of inputs, in this order, once a call has written what it writes. `known` are the
+    weights whose value decided what was captured, `plain` the lines that make plain numbers of sizes, which runs at
+    several sizes found to be expressions.
     """
 
     graph: fx.Graph
@@ -158,8 +157,6 @@ class Program:
     reshapes: tuple[Reshape, ...] = ()
     known: tuple[KnownWeight, ...] = ()
     plain: tuple[Location, ...] = ()
-    strategy: str = "export"
-    fallback: str = ""
     zero_one: SmallSizes | None = None
 
     @property

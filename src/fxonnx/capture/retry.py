@@ -1,4 +1,4 @@
-"""Captures that are tried again: a strategy's remedies, in the order in which they are thought of.
+"""Captures that are tried again: remedies, in the order in which they are thought of.
 
 print(PLAN)    at primes; else at the example's sizes; else …
 """

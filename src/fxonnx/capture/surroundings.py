@@ -1,11 +1,10 @@
-"""What surrounds a model while it is captured, whatever captures it; all of it is put back."""
+"""What surrounds a model while it is captured; all of it is put back."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from threading import RLock
@@ -182,11 +181,3 @@ def quiet() -> Iterator[None]:
 
 def _drop(record: logging.LogRecord) -> bool:
     return record.levelno < logging.WARNING
-
-
-@contextmanager
-def unadvised() -> Iterator[None]:
-    """Without torch's advice on attributes that change while tracing; it is about nn.LSTM's own."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The tensor attributes? .* (was|were) assigned during export")
-        yield

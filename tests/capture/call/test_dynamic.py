@@ -14,8 +14,7 @@ from torch.export import Dim
 
 from fxonnx import errors
 from fxonnx.capture import Program, capture
-from fxonnx.capture.export.sizes import Sizes
-from fxonnx.ir.dims import evaluate, symbol
+from fxonnx.ir.dims import evaluate
 
 
 def ones(*shape: int) -> Tensor:
@@ -136,11 +135,6 @@ def test_a_branch_on_a_size_narrows_its_range() -> None:
     assert next(iter(capture(model, ones(3), dynamic_shapes={"x": {0: Dim("n", max=6)}}).symbols.values())).maximum == 6
 
 
-def test_sizes_from_data() -> None:
-    program = capture(lambda x: x.nonzero() + 1, ones(3, 2), strategy="export")
-    assert [(info.name, info.maximum) for info in program.symbols.values()] == [("u0", 6)]
-
-
 def test_names_of_ours_avoid_the_users() -> None:
     program = capture(
         add, (ones(4, 3), ones(3)), dynamic_shapes={"x": {0: "d0", 1: Dim.DYNAMIC}, "y": {0: Dim.DYNAMIC}}
@@ -193,13 +187,6 @@ def squares(x: Tensor) -> Tensor:
     [
         (views_as_three, (3, 5), 1, "dim 'b' (x, axis 0) freezes at 3", "return x.view(3, -1) + ones(3, 1)"),
         (adds_a_constant, (3, 5), 2, "dim 's' (x, axis 1) freezes at 5", "return x + ones(3, 5)"),
-        (
-            half,
-            (8, 5),
-            1,
-            "dim 'b' freezes: the model was captured for b // 2 == 4 only",
-            "count = int(x.shape[0] / 2)",
-        ),
         (squares, (5, 5), 1, "dim 's' (x, axis 1) is always b", "return x @ x"),
     ],
 )
@@ -207,27 +194,12 @@ def test_a_dim_that_freezes_is_an_error_with_the_line(
     model: Callable[..., Any], example: tuple[int, ...], count: int, text: str, code: str
 ) -> None:
     with pytest.raises(errors.Error) as caught:
-        capture(model, ones(*example), dynamic_shapes={"x": {0: "b", 1: "s"}}, strategy="export")
+        capture(model, ones(*example), dynamic_shapes={"x": {0: "b", 1: "s"}})
     failures = caught.value.errors if isinstance(caught.value, errors.Failures) else (caught.value,)
     assert len(failures) == count
     assert all(isinstance(each, errors.FrozenDimension) for each in failures)
     assert text in str(caught.value)
     assert {(place.file, place.code) for place in caught.value.locations} == {(__file__, code)}
-
-
-@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
-def test_recurrent_layers_freeze_their_sequence_in_torch_export_and_say_so(layer: type[nn.Module]) -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = layer(4, 4, batch_first=True)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.rnn(x)[0]
-
-    with pytest.raises(errors.FrozenDimension, match=r"dim 'time' \(x, axis 1\) freezes at 5"):
-        capture(Model(), ones(2, 5, 4), dynamic_shapes={"x": {0: "batch", 1: "time"}}, strategy="export")
-    assert shapes(capture(Model(), ones(1, 5, 4), dynamic_shapes={"x": {0: "batch"}})) == [["batch", "5", "4"]]
 
 
 # ── expressions ────────────────────────────────────────
@@ -261,11 +233,6 @@ def test_what_dims_cannot_say_is_a_size_of_its_own() -> None:
     assert str(program.dim(size)) == "size0"
     assert program.dim(size) is program.dim(size)
     assert list(program.sizes.opaque) == ["size0"]
-
-
-def test_static_sizes_need_no_symbols() -> None:
-    assert Sizes({}).dim(4) == 4
-    assert Sizes({"s0": symbol("n")}).dim(7) == 7
 
 
 def test_the_model_is_traced_once_where_nothing_is_wrong() -> None:
@@ -309,7 +276,7 @@ def checks(x: Tensor) -> Tensor:
 def test_divisibility_and_equality_are_assumptions_with_their_line(
     model: Callable[..., Any], example: tuple[int, ...], good: list[tuple[int, int]], bad: list[tuple[int, int]]
 ) -> None:
-    program = capture(model, ones(*example), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="export")
+    program = capture(model, ones(*example), dynamic_shapes={"x": {0: "n", 1: "m"}})
     assert all(each.location.function == model.__name__ for each in program.assumptions)
     assert program.assumptions
 
@@ -324,7 +291,7 @@ def test_divisibility_and_equality_are_assumptions_with_their_line(
 
 def test_torchs_own_steps_are_not_repeated() -> None:
     """reshape asks six things of n, all of which follow from the first."""
-    program = capture(reshapes, ones(6, 4), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="export")
+    program = capture(reshapes, ones(6, 4), dynamic_shapes={"x": {0: "n", 1: "m"}})
     assert [str(each) for each in program.assumptions] == ["n % 3 == 0"]
 
 
@@ -332,7 +299,7 @@ def test_layout_is_no_assumption() -> None:
     def model(x: Tensor) -> Tensor:
         return nn.functional.max_pool2d(x.transpose(1, 2).contiguous(), 2).flatten(1)
 
-    assert not capture(model, ones(3, 4, 6, 8), dynamic_shapes={"x": {0: "n", 3: "w"}}, strategy="export").assumptions
+    assert not capture(model, ones(3, 4, 6, 8), dynamic_shapes={"x": {0: "n", 3: "w"}}).assumptions
 
 
 def test_one_name_has_one_range() -> None:
@@ -340,5 +307,5 @@ def test_one_name_has_one_range() -> None:
         return (x + 1 if x.shape[0] < 9 else x), (y + 1 if y.shape[0] < 7 else y)
 
     shapes = {"x": {0: Dim("n", min=3)}, "y": {0: Dim("n", min=3)}}
-    program = capture(model, (ones(4), ones(4)), dynamic_shapes=shapes, strategy="export")
+    program = capture(model, (ones(4), ones(4)), dynamic_shapes=shapes)
     assert {(info.name, info.minimum, info.maximum) for info in program.symbols.values()} == {("n", 3, 6)}

@@ -192,14 +192,13 @@ def test_a_dim_that_always_is_a_sum_of_others_is_that(sizes: tuple[int, int]) ->
         compiled(torch.rand(2, 2), torch.rand(2, 3), torch.rand(2, 6) > 0.5)
 
 
-@pytest.mark.parametrize("strategy", ["auto", "export"])
-def test_an_optional_dim_that_freezes_has_the_size_of_the_example(strategy: str) -> None:
+def test_an_optional_dim_that_freezes_has_the_size_of_the_example() -> None:
     """The capture ran at 2 or more, where the loop would be another one."""
 
     def model(x: Tensor) -> Tensor:
         return sum((x[row] for row in range(x.shape[0])), torch.zeros(()))
 
-    compiled = fxonnx.compile(model, (torch.rand(1, 4),), dynamic_shapes="auto", capture=strategy)
+    compiled = fxonnx.compile(model, (torch.rand(1, 4),), dynamic_shapes="auto")
     assert str(compiled.graph.inputs[0].type) == "f32[1,d0]"
     torch.testing.assert_close(compiled(torch.ones(1, 6)), torch.ones(6))
 

@@ -15,16 +15,11 @@ from fxonnx import errors
 from fxonnx.capture import Program, capture
 
 
-@pytest.fixture(params=["auto", "export"])
-def strategy(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-def captured(model: Callable[..., object], strategy: str, *shapes: tuple[int, ...]) -> Program:
+def captured(model: Callable[..., object], *shapes: tuple[int, ...]) -> Program:
     """Captured with the first axis of every input dynamic under the name n, the second under m."""
     names = "xyz"[: len(shapes)]
     dims = {name: dict(enumerate(("n", "m")[: len(shape)])) for name, shape in zip(names, shapes, strict=True)}
-    return capture(model, tuple(torch.ones(shape) for shape in shapes), dynamic_shapes=dims, strategy=strategy)
+    return capture(model, tuple(torch.ones(shape) for shape in shapes), dynamic_shapes=dims)
 
 
 class Attention(nn.Module):
@@ -80,9 +75,9 @@ MODELS = {
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("sizes", [(1, 5), (4, 1), (1, 1)])
 def test_a_model_that_does_not_decide_by_them_holds(
-    model: Callable[..., object], sizes: tuple[int, int], strategy: str
+    model: Callable[..., object], sizes: tuple[int, int]
 ) -> None:
-    program = captured(model, strategy, (4, 5))
+    program = captured(model, (4, 5))
     assert program.variant(dict(zip("nm", sizes, strict=True))) is None
     x = torch.rand(sizes) + 0.1
     with torch.no_grad():
@@ -90,7 +85,7 @@ def test_a_model_that_does_not_decide_by_them_holds(
 
 
 def test_branches_that_compute_with_sizes_have_a_program_of_their_own() -> None:
-    program = captured(conditional, "trace", (4, 5))
+    program = captured(conditional, (4, 5))
     for sizes in ((1, 5), (4, 1), (1, 1)):
         x = torch.rand(sizes) + 0.1
         variant = program.variant(dict(zip("nm", sizes, strict=True))) or program
@@ -144,8 +139,8 @@ DECIDING = [branches, scales, chooses_a_number, squeezes, returns_a_flag, Choose
 
 
 @pytest.mark.parametrize("model", DECIDING, ids=lambda each: getattr(each, "__name__", "chooses_a_weight"))
-def test_a_model_that_decides_by_them_has_another_program(model: Callable[..., object], strategy: str) -> None:
-    program = captured(model, strategy, (4, 5))
+def test_a_model_that_decides_by_them_has_another_program(model: Callable[..., object]) -> None:
+    program = captured(model, (4, 5))
     assert program.variant({"n": 7, "m": 1}) is None
     variant = program.variant({"n": 1, "m": 5})
     assert variant is not None and set(variant.symbols) == {"m"}
@@ -154,8 +149,8 @@ def test_a_model_that_decides_by_them_has_another_program(model: Callable[..., o
         torch.testing.assert_close(run(variant, (x,))[0], model(x))
 
 
-def test_a_size_that_the_model_refuses_is_refused(strategy: str) -> None:
-    program = captured(raises, strategy, (4, 5))
+def test_a_size_that_the_model_refuses_is_refused() -> None:
+    program = captured(raises, (4, 5))
     with pytest.raises(errors.CallMismatch, match="one row is too few") as caught:
         program.variant({"n": 1, "m": 5})
     assert "n = 1" in caught.value.what and "m" not in caught.value.what.rpartition(" for ")[2]
@@ -168,7 +163,7 @@ def test_other_sizes_are_asked_what_they_are_beside_a_size_of_1() -> None:
     def model(x: Tensor) -> Tensor:
         return x * 2 if x.shape[0] * x.shape[1] > 2 else x
 
-    program = captured(model, "auto", (4, 5))
+    program = captured(model, (4, 5))
     assert program.variant({"n": 1, "m": 3}) is None
     assert [str(each) for each in program.variant({"n": 1, "m": 2}).assumptions] == ["m <= 2"]
 
@@ -179,18 +174,18 @@ def test_what_is_refused_beside_a_size_of_1_is_said() -> None:
             raise ValueError("too few")
         return x * 2
 
-    program = captured(model, "auto", (4, 5))
+    program = captured(model, (4, 5))
     with pytest.raises(errors.CallMismatch, match="m > 2") as caught:
         program.variant({"n": 1, "m": 2})
     assert "n = 1, m = 2" in caught.value.what  # not that of 1 alone, with which others run
 
 
-def test_a_copy_that_is_written_to_is_no_view(strategy: str) -> None:
+def test_a_copy_that_is_written_to_is_no_view() -> None:
     """At n = 1 contiguous() returns its argument, and the write reaches y."""
-    assert captured(writes_to_a_copy, strategy, (4, 5)).variant({"n": 1, "m": 5}) is not None
+    assert captured(writes_to_a_copy, (4, 5)).variant({"n": 1, "m": 5}) is not None
 
 
-def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was(strategy: str) -> None:
+def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was() -> None:
     calls = array("b")  # a list would be put back
 
     class Counting(nn.Module):
@@ -199,7 +194,7 @@ def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was(strateg
             return x + 1
 
     model = Counting().train()
-    program = captured(model, strategy, (4, 5))
+    program = captured(model, (4, 5))
     first = len(calls)
     for sizes in ({"n": 3, "m": 2}, {"n": 1, "m": 9}, {"n": 1, "m": 8}, {"n": 0, "m": 8}, {"n": 0, "m": 7}):
         assert program.variant(sizes) is None
@@ -208,11 +203,11 @@ def test_the_model_is_asked_once_for_each_combination_and_left_as_it_was(strateg
     assert model.training
 
 
-def test_a_call_of_the_compiled_model_is_checked(strategy: str) -> None:
+def test_a_call_of_the_compiled_model_is_checked() -> None:
     x = torch.rand(1, 5)
-    good = fxonnx.compile(lambda x: x.softmax(0), (x,), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
+    good = fxonnx.compile(lambda x: x.softmax(0), (x,), dynamic_shapes={"x": {0: "n"}})
     torch.testing.assert_close(good(x), torch.ones(1, 5))
-    deciding = fxonnx.compile(branches, (torch.rand(3, 5),), dynamic_shapes={"x": {0: "n"}}, capture=strategy)
+    deciding = fxonnx.compile(branches, (torch.rand(3, 5),), dynamic_shapes={"x": {0: "n"}})
     for rows in (3, 1, 4, 1):
         torch.testing.assert_close(deciding(torch.ones(rows, 5)), branches(torch.ones(rows, 5)))
 
@@ -226,7 +221,7 @@ def test_the_example_is_asked_when_it_is_compiled() -> None:
     torch.testing.assert_close(automatic(torch.ones(1, 7)), torch.ones(1, 7))
 
 
-def test_channels_last_examples_stay_so(strategy: str) -> None:
+def test_channels_last_examples_stay_so() -> None:
     seen = array("b")  # a list would be put back
 
     def model(x: Tensor) -> Tensor:
@@ -234,6 +229,6 @@ def test_channels_last_examples_stay_so(strategy: str) -> None:
         return x + 1
 
     x = torch.ones(1, 3, 4, 4).contiguous(memory_format=torch.channels_last)
-    program = capture(model, x, dynamic_shapes={"x": {0: "n"}}, strategy=strategy)
+    program = capture(model, x, dynamic_shapes={"x": {0: "n"}})
     assert program.variant({"n": 1}) is None
     assert set(seen) == {True}

@@ -89,13 +89,12 @@ def steps(run: Callable[[], Any]) -> int:
     return found
 
 
-@pytest.mark.parametrize("capture", ["trace", "export"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_anywhere_leaves_nothing(capture: str) -> None:
+def test_an_interrupt_anywhere_leaves_nothing() -> None:
     model, x = Keeping().train(), torch.ones(3, 4)
 
     def run() -> None:
-        fxonnx.compile(model, (x,), capture=capture)
+        fxonnx.compile(model, (x,))
 
     run()
     total = steps(run)
@@ -121,16 +120,18 @@ def test_what_an_interrupt_became_on_its_way_is_an_interrupt() -> None:
 
 
 def test_threads_compile_one_after_the_other() -> None:
-    """Half of them with torch.export, whose modes and flags are all threads'."""
+    """Half of them the same program of torch.export."""
+    x = torch.ones(2, 4)
+    program = torch.export.export(nn.Linear(4, 4), (x,))
     failures: list[BaseException] = []
 
     def compile_one(number: int) -> None:
         model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 4)).train()
-        x = torch.ones(2, 4)
         try:
-            compiled = fxonnx.compile(model, (x,), capture="export" if number % 2 else "trace")
+            compiled = fxonnx.compile(program if number % 2 else model, (x,))
             assert model.training
-            torch.testing.assert_close(compiled(x), model.eval()(x).detach())
+            expected = program.module() if number % 2 else model.eval()
+            torch.testing.assert_close(compiled(x).detach(), expected(x).detach())
         except (fxonnx.errors.Error, AssertionError, AttributeError, RuntimeError) as failure:
             failures.append(failure)
 

@@ -63,7 +63,7 @@ def test_nothing_is_left_behind(name: str) -> None:
     before, attributes = surroundings(), [dict(vars(each)) for each in model.modules()]
 
     def captured() -> None:
-        capture(model, (x,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+        capture(model, (x,), dynamic_shapes={"x": {0: "n"}})
 
     if error is None:
         captured()
@@ -94,7 +94,7 @@ def test_caches_in_objects_and_containers_are_left_as_they_were() -> None:
             return self.cache.table + 1
 
     model = Caching()
-    capture(model, (torch.randn(3),), strategy="trace")
+    capture(model, (torch.randn(3),))
     assert model.cache.table is None
     assert not model.nested["a"][0]
     assert not hasattr(model.loose[0], "last")
@@ -121,7 +121,7 @@ def keeps_in_defaults(x: Tensor, cache: Any = {}, *, last: Any = [None]) -> Tens
 def test_what_functions_keep_is_left_as_it_was() -> None:
     closing = counts_in_a_closure()
     for model in (closing, keeps_in_defaults, partial(keeps_in_defaults, last=[None])):
-        capture(model, (torch.randn(3),), strategy="trace")
+        capture(model, (torch.randn(3),))
     assert [cell.cell_contents for cell in closing.__closure__] == [0, []]  # type: ignore[attr-defined]
     assert (keeps_in_defaults.__defaults__, keeps_in_defaults.__kwdefaults__) == (({},), {"last": [None]})
     assert not vars(keeps_in_defaults)
@@ -135,7 +135,7 @@ def test_arrays_are_left_as_they_were() -> None:
         counts[0] += 1
         return x * float(table[1])
 
-    capture(model, (torch.randn(3),), strategy="trace")
+    capture(model, (torch.randn(3),))
     assert counts.tolist() == [0, 0]
 
 
@@ -160,7 +160,7 @@ def test_other_threads_run_as_ever() -> None:
         thread.join()
         return x + 1
 
-    program = capture(model, (torch.randn(2, 4),), strategy="trace")
+    program = capture(model, (torch.randn(2, 4),))
     assert not program.weights
     torch.testing.assert_close(results.get(timeout=1), other(torch.ones(1, 4)))
 
@@ -169,11 +169,11 @@ def test_a_capture_within_a_capture() -> None:
     inner, x = nn.Linear(4, 4), torch.randn(2, 4)
 
     def model(x: Tensor) -> Tensor:
-        assert len(capture(inner, (x,), strategy="trace").weights) == 2
+        assert len(capture(inner, (x,)).weights) == 2
         return x + 1
 
     try:
-        program = capture(model, (x,), strategy="trace")
+        program = capture(model, (x,))
     except errors.Error:
         return
     assert [str(node.target) for node in program.graph.nodes if node.op == "call_function"] == ["aten.add.Tensor"]
@@ -191,5 +191,4 @@ def test_what_is_loaded_when_it_is_used_stays_as_it_is(monkeypatch: pytest.Monke
             return x + 1
 
     monkeypatch.setitem(globals(), "LAZY", Lazy())
-    for strategy in ("trace", "export"):
-        capture(Reading(), (torch.randn(3),), strategy=strategy)
+    capture(Reading(), (torch.randn(3),))

@@ -1,7 +1,8 @@
-"""The two captures side by side: the IR that each leads to, and what they cost. By hand, over all benchmark models:
+"""A model and its program of torch.export side by side: the IR that each leads to, and what capture costs. By hand,
+over all benchmark models:
 
 python -m tests.capture.tracer.compare parity [static|dynamic] [model …]
-python -m tests.capture.tracer.compare time [trace|export] [model …]
+python -m tests.capture.tracer.compare time [static|dynamic] [model …]
 python -m tests.capture.tracer.compare large
 """
 
@@ -19,28 +20,52 @@ from typing import Any
 
 import torch
 from benchmarks.models import MODELS, Case, find
+from torch.export import Dim, ExportedProgram
 
 import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
+from fxonnx.capture.call.dynamic import requests
+from fxonnx.capture.call.inputs import example_arguments, leaf_names, parameters_of
+from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.surroundings import no_fast_path
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, unasked_masks
 
 _NOISE = re.compile(r"\s+·.*$|\s+@ .*$")
 
 
-def listing(case: Case, strategy: str, *, dynamic: bool) -> list[str]:
-    """The optimized IR of a case, without places and names of ops."""
+def exported(case: Case, *, dynamic: bool) -> ExportedProgram:
+    """The program of a case, with the dims that its users want."""
+    module, args, kwargs = case.build()
+    shapes = torch.export.ShapesCollection()
+    if dynamic:
+        given = example_arguments(parameters_of(module), args, kwargs)
+        leaves, paths, tree = flatten(given.values)
+        assert isinstance(tree, Branch)
+        inputs = list(zip(tree.keys, tree.parts, strict=True))
+        axes: dict[int, dict[int, Any]] = {}
+        for leaf, axis in requests(case.dynamic, inputs, leaf_names(paths, None), leaves):
+            axes.setdefault(leaf, {})[axis] = Dim.AUTO
+        for leaf, dims in axes.items():
+            shapes[leaves[leaf]] = dims
+    with no_fast_path():
+        spread = shapes.dynamic_shapes(module, args, kwargs)
+        return torch.export.export(module, args, kwargs, dynamic_shapes=spread, strict=False)
+
+
+def listing(case: Case, *, dynamic: bool, by_export: bool) -> list[str]:
+    """The optimized IR of a case, or of its program, without places and names of ops."""
     module, args, kwargs = case.build()
     shapes = case.dynamic if dynamic else None
-    compiled = fxonnx.compile(module, args, kwargs, dynamic_shapes=shapes, capture=strategy)
+    model = exported(case, dynamic=dynamic) if by_export else module
+    compiled = fxonnx.compile(model, args, kwargs, dynamic_shapes=shapes)
     text = compiled.show(-1)
     return [line for line in (_NOISE.sub("", line) for line in text.splitlines()[1:]) if line.strip()]
 
 
 def difference(case: Case, *, dynamic: bool) -> list[str]:
     """The lines in which the two IRs differ."""
-    both = (listing(case, strategy, dynamic=dynamic) for strategy in ("export", "trace"))
+    both = (listing(case, dynamic=dynamic, by_export=by_export) for by_export in (True, False))
     return [line for line in difflib.unified_diff(*both, lineterm="", n=0) if not line.startswith(("---", "+++", "@@"))]
 
 
@@ -83,30 +108,25 @@ def fake_forward(case: Case) -> Callable[[], None]:
     return forward
 
 
-def capturing(case: Case, strategy: str, *, dynamic: bool) -> Callable[[], Any]:
+def capturing(case: Case, *, dynamic: bool) -> Callable[[], Any]:
     """Capture, warm."""
     module, args, kwargs = case.build()
     shapes = case.dynamic if dynamic else None
-    return lambda: capture(module, args, kwargs, dynamic_shapes=shapes, strategy=strategy)
+    return lambda: capture(module, args, kwargs, dynamic_shapes=shapes)
 
 
-def print_times(cases: list[Case], strategies: Sequence[str] = ("trace", "export")) -> None:
+def print_times(cases: list[Case], kinds: Sequence[str]) -> None:
     """A line for each model, and the geometric means of the ratios."""
-    kinds = [f"{strategy} {kind}" for strategy in strategies for kind in ("static", "dynamic")]
     print(f"{'model':24} {'fake':>8} ", *(f"{kind:>14}" for kind in kinds))
     rows = []
     for case in cases:
         works: dict[str, Callable[[], Any]] = {"fake": fake_forward(case)}
         for kind in kinds:
-            strategy, dims = kind.split()
-            if case.dynamic or dims == "static":
-                works[kind] = capturing(case, strategy, dynamic=dims == "dynamic")
+            if case.dynamic or kind == "static":
+                works[kind] = capturing(case, dynamic=kind == "dynamic")
         rows.append(seconds(works))
         print(f"{case.name:24} {rows[-1]['fake']:8.3f} ", *(f"{rows[-1].get(kind, math.nan):14.3f}" for kind in kinds))
-    for over, under in (
-        ("trace static", "fake"), ("trace dynamic", "trace static"), ("export static", "trace static"),
-        ("export dynamic", "trace dynamic"),
-    ):  # fmt: skip
+    for over, under in (("static", "fake"), ("dynamic", "static")):
         ratios = [row.get(over, math.nan) / row.get(under, math.nan) for row in rows]
         print(f"{over} / {under}: {geometric_mean(ratios):.2f}")
 
@@ -125,7 +145,7 @@ def print_large() -> None:
         model = LlamaForCausalLM(config).eval()
     ids, start = torch.zeros(1, 16, dtype=torch.long), time.perf_counter()
     dims = {"input_ids": {0: "batch", 1: "time"}}
-    compiled = fxonnx.compile(model, (), {"input_ids": ids}, dynamic_shapes=dims, capture="trace")
+    compiled = fxonnx.compile(model, (), {"input_ids": ids}, dynamic_shapes=dims)
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"capture {compiled.capture_seconds:.2f} s, compile {seconds:.2f} s, peak memory {memory:.2f} GB")
@@ -145,10 +165,9 @@ def main(what: str, *words: str) -> None:
         print_large()
         return
     kinds = [word for word in words if word in ("static", "dynamic")] or ["static", "dynamic"]
-    strategies = [word for word in words if word in ("trace", "export")] or ["trace", "export"]
-    cases = [find(word) for word in words if word not in (*kinds, *strategies)] or list(MODELS.values())
+    cases = [find(word) for word in words if word not in kinds] or list(MODELS.values())
     if what == "time":
-        print_times(cases, strategies)
+        print_times(cases, kinds)
         return
     for case in cases:
         for kind in kinds if case.dynamic else ["static"]:

@@ -67,7 +67,7 @@ def test_run_before_at_this_size_another_or_never(body: Any, first: int | None) 
     with torch.no_grad():
         if first:
             model(torch.randn(2, first))
-        compiled = fxonnx.compile(model, (torch.randn(2, 12),), dynamic_shapes=DIMS, capture="trace")
+        compiled = fxonnx.compile(model, (torch.randn(2, 12),), dynamic_shapes=DIMS)
         for shape in ((2, 12), (3, 8), (1, 24), (1, 12)):
             x = torch.randn(shape)
             torch.testing.assert_close(compiled(x), Caching(body).eval()(x))
@@ -79,7 +79,7 @@ def test_a_table_that_is_stale_is_not_taken_for_the_one_that_is_computed() -> No
         model(torch.randn(2, 12))
         model.weight.fill_(3.0)
     with pytest.raises(errors.FrozenDimension, match="n == 12"):
-        fxonnx.compile(model, (torch.randn(2, 12),), dynamic_shapes=DIMS, capture="trace")
+        fxonnx.compile(model, (torch.randn(2, 12),), dynamic_shapes=DIMS)
 
 
 def drawn_once(self: Any, x: Tensor) -> Tensor:
@@ -94,6 +94,6 @@ def drawn_each_time(self: Any, x: Tensor) -> Tensor:
 
 
 def test_what_is_drawn_once_is_not_drawn_at_each_call() -> None:
-    fxonnx.compile(Caching(drawn_each_time), (torch.randn(2, 12),), capture="trace")
+    fxonnx.compile(Caching(drawn_each_time), (torch.randn(2, 12),))
     with pytest.raises(errors.CaptureRefused, match="next call"):
-        fxonnx.compile(Caching(drawn_once), (torch.randn(2, 12),), capture="trace")
+        fxonnx.compile(Caching(drawn_once), (torch.randn(2, 12),))

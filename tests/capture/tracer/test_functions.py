@@ -77,7 +77,7 @@ def test_an_error_of_the_model_that_it_catches_is_its_own_affair() -> None:
         except RuntimeError:
             return x + 1
 
-    torch.testing.assert_close(run(capture(model, (X,), strategy="trace"), (X,))[0], X + 1)
+    torch.testing.assert_close(run(capture(model, (X,)), (X,))[0], X + 1)
 
 
 def test_the_data_of_tensors_and_weights_is_an_alias() -> None:
@@ -89,7 +89,7 @@ def test_the_data_of_tensors_and_weights_is_an_alias() -> None:
         parts = x.chunk(2)
         return a + b.data * 2 + torch.cat([parts[1].data, parts[0]]) + layer.weight.data.sum()
 
-    torch.testing.assert_close(run(capture(model, (X,), strategy="trace"), (X,))[0], model(X))
+    torch.testing.assert_close(run(capture(model, (X,)), (X,))[0], model(X))
 
 
 def test_gradients_within_forward() -> None:
@@ -99,7 +99,7 @@ def test_gradients_within_forward() -> None:
             z = y * 2 + torch.relu(y) * 3
             return torch.autograd.grad(z.sum(), y)[0]
 
-    torch.testing.assert_close(run(capture(model, (X,), strategy="trace"), (X,))[0], model(X))
+    torch.testing.assert_close(run(capture(model, (X,)), (X,))[0], model(X))
 
 
 def test_the_default_dtype_is_part_of_what_is_made() -> None:
@@ -111,7 +111,7 @@ def test_the_default_dtype_is_part_of_what_is_made() -> None:
         finally:
             torch.set_default_dtype(torch.float32)
 
-    found = run(capture(model, (X,), strategy="trace"), (X,))[0]
+    found = run(capture(model, (X,)), (X,))[0]
     torch.testing.assert_close(found, model(X))
     assert found.dtype is torch.float64
 
@@ -131,7 +131,7 @@ class Counting(nn.Module):
 
 def test_a_plain_tensor_that_forward_reads_and_replaces_is_a_state() -> None:
     model = Counting()
-    program = capture(model, (X,), strategy="trace")
+    program = capture(model, (X,))
     assert [state.key for state in program.states] == ["total"]
     assert model.total.sum() == 0 and model.last.shape == (1,)
 
@@ -146,7 +146,7 @@ def test_a_buffer_that_is_only_written_is_a_state() -> None:
             self.last = x * 2
             return x + 1
 
-    program = capture(Model(), (X,), strategy="trace")
+    program = capture(Model(), (X,))
     _, _, (after,) = run(program, (X,))
     torch.testing.assert_close(after, X * 2)
 
@@ -162,7 +162,7 @@ def test_a_state_of_another_kind_is_refused() -> None:
             return x + 1
 
     with pytest.raises(errors.CaptureRefused, match="tensor of another kind"):
-        capture(Model(), (X,), strategy="trace")
+        capture(Model(), (X,))
 
 
 def test_a_scripted_module_is_refused_in_words() -> None:
@@ -204,4 +204,4 @@ def test_the_numbers_of_a_seed_may_be_kept() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x + self.noise
 
-    assert capture(Noisy(), (torch.ones(4),)).strategy == "trace"
+    capture(Noisy(), (torch.ones(4),))

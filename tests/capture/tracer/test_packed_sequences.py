@@ -31,7 +31,7 @@ def calls(width: int = 2, *, is_sorted: bool = False, room: int = 0) -> list[tup
 def check(
     model: nn.Module, inputs: list[tuple[Any, ...]], sizes: dict[str, Any] | None = SIZES, **options: Any
 ) -> fxonnx.Compiled:
-    compiled = fxonnx.compile(model, inputs[0], dynamic_shapes=sizes, capture="trace", **options)
+    compiled = fxonnx.compile(model, inputs[0], dynamic_shapes=sizes, **options)
     for call in inputs:
         with torch.no_grad():
             wanted, found = model(*call), compiled(*call)
@@ -190,7 +190,7 @@ def test_a_total_length_that_is_too_short() -> None:
         return pad_packed_sequence(pack_padded_sequence(x, lengths, batch_first=True), total_length=7)
 
     example, call, *_ = calls(is_sorted=True)
-    compiled = fxonnx.compile(pad, example, dynamic_shapes=SIZES, capture="trace")
+    compiled = fxonnx.compile(pad, example, dynamic_shapes=SIZES)
     torch.testing.assert_close(compiled(*call), pad(*call))
     with pytest.raises(errors.CheckFailed, match="total_length"):
         compiled(torch.randn(1, 9, 2), torch.tensor([8]))

@@ -194,7 +194,7 @@ def traced(model: Step, example: tuple[int, int]) -> Program | None:
     """The model captured with both dims free; None where it is said, with its place, that it cannot be, or where it
     does not take the example either."""
     try:
-        return capture(model, (torch.randn(*example),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
+        return capture(model, (torch.randn(*example),), dynamic_shapes={"x": {0: "n", 1: "m"}})
     except errors.FrozenDimension:
         return None
     except errors.ModelRaised as raised:

@@ -248,7 +248,7 @@ def test_a_next_call_that_does_the_same_is_captured(body: Any) -> None:
     for dims in (None, {"x": {0: "n"}}):
         model = Stateful(body).eval()
         before = [each.before for each in generators()]
-        program = capture(model, (x,), dynamic_shapes=dims, strategy="trace")
+        program = capture(model, (x,), dynamic_shapes=dims)
         assert (model.calls, model.cache, model.warned) == (0, None, False)
         assert [each.before for each in generators()] == before
         assert TABLES == {}
@@ -262,7 +262,7 @@ def test_no_fake_tensor_is_left_in_a_cache() -> None:
     model, x = Stateful(caches_in_a_function), torch.randn(3, 4)
     table.cache_clear()
     for _ in range(2):
-        capture(model, (x,), strategy="trace")
+        capture(model, (x,))
         assert type(model(x)) is Tensor
     assert table.cache_info().misses == 1, "what was in the cache is of use"
 
@@ -281,5 +281,5 @@ def test_sizes_from_data_are_those_of_the_calls_that_tell_them() -> None:
             return x * sum(sizes) + torch.zeros(sum(2 * size for size in sizes)).sum()
 
     x = torch.arange(9.0)
-    program = capture(Counts(), (x,), strategy="trace")
+    program = capture(Counts(), (x,))
     torch.testing.assert_close(run(program, (x,))[0], Counts()(x))

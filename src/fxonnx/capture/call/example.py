@@ -62,13 +62,12 @@ class Example:
                 shapes[leaf][axis] = max(2 * shapes[leaf][axis], 2)
         return self._shaped(shapes)
 
-    def resized(self, *, distinct: bool = False) -> Example:
+    def resized(self) -> Example:
         """The same at sizes of 2 or more in all dims that may vary: torch takes 0 and 1 for constants, asked or not.
 
-        With `distinct`, no two dims of different names share a size, so that no comparison of sizes comes out true by
-        accident. Raises InvalidDynamicShapes where two dims of one name differ.
+        Raises InvalidDynamicShapes where two dims of one name differ.
         """
-        return self._shaped(_resized_shapes(self, distinct))
+        return self._shaped(_resized_shapes(self))
 
     def _shaped(self, shapes: Sequence[list[int]]) -> Example:
         leaves = [
@@ -92,14 +91,12 @@ def empty_like(leaf: torch.Tensor, shape: Sequence[int], device: torch.device) -
     return torch.empty_permuted(shape, layout, dtype=leaf.dtype, device=device)
 
 
-def _resized_shapes(example: Example, distinct: bool) -> list[list[int]]:
+def _resized_shapes(example: Example) -> list[list[int]]:
     fresh = _fresh_sizes(example.leaves)
     sizes = _named_sizes(example)
-    seen: set[int] = set()
     for name, size in sizes.items():
-        if size < 2 or (distinct and size in seen):
+        if size < 2:
             sizes[name] = next(fresh)
-        seen.add(sizes[name])
     groups: dict[Axis, int] = {}
     shapes = [list(leaf.shape) for leaf in example.leaves]
     for (index, axis), request in example.requests.items():

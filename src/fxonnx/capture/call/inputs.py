@@ -1,15 +1,13 @@
-"""The model's arguments and results: names for every tensor in them, and a flat face for torch.export.
+"""The model's arguments and results: names for every tensor in them, and a flat face.
 
-torch.export sees only `Flat`, a module that takes the tensors of the arguments one by one and returns the tensors of
-the result one by one. What the user nests them in stays with us, so dataclasses, ModelOutputs, caches, None and
-Python scalars need no registration with torch.
+What runs is `Flat`, a module that takes the tensors of the arguments one by one and returns the tensors of the result
+one by one. Dataclasses, ModelOutputs, caches, None and Python scalars need no registration with torch.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType
 from typing import Any
@@ -277,8 +275,7 @@ class Flat(nn.Module):
         self._arguments, self._tree = arguments, tree
         self.training = isinstance(self.model, nn.Module) and self.model.training
         self.functions = [model] if isinstance(model, FunctionType) else []
-        self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # of each call of the model
-        # an object of its own: torch.export puts a module's attributes back to what they were
+        # an object of its own: what forward leaves in attributes is put back
         self.returned = Returned()
 
     def forward(self, *leaves: torch.Tensor) -> list[Any]:
@@ -287,7 +284,7 @@ class Flat(nn.Module):
         arguments = unflatten(self._tree, leaves)
         before = ArgumentsBefore.of(arguments)
         args, kwargs = self._arguments.split(arguments)
-        with Stopping(), self.around():
+        with Stopping():
             returned = self.called(*args, **kwargs)
         results, self.returned.paths, self.returned.tree = flatten(returned)
         left, self.returned.effects = before.effects()

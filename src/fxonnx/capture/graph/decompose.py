@@ -16,7 +16,6 @@ from torch._decomp import get_decompositions
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.locate import Locator
-from fxonnx.errors import FrozenDimension
 
 _NOT_THESE_ARGUMENTS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
 """What torch's decompositions raise for a form of the op that they do not cover."""
@@ -75,35 +74,17 @@ class Decomposer:
             )
             return tuple(result) if isinstance(result, tuple) else result  # of a named one fx would record a call
 
-        environment = _shape_env(values)
-        before = dict(environment.replacements) if environment is not None else {}
         for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
             try:
                 with torch.no_grad():
                     graph, assumed = self._program.retrace(body, values, pre_dispatch, self._program.locator(node))
             except _NOT_THESE_ARGUMENTS:
                 continue
-            self._refuse_freezes(node, before, environment)
             if all(_is_smaller(inner.target, node.target) for inner in graph.nodes):
                 self.assumptions += (each for each in assumed if each not in self.assumptions)
                 make_functional(graph, self._program.locator)
                 return graph
         return None
-
-    def _refuse_freezes(self, node: fx.Node, before: Mapping[Any, Any], environment: Any) -> None:
-        """Tracing on symbolic sizes may pin one; the graph would then be wrong for all others."""
-        frozen = [
-            str(self._program.sizes.expression(key))
-            for key in (environment.replacements if environment is not None else ())
-            if key not in before
-        ]
-        if frozen:
-            raise FrozenDimension(
-                f"dim {', '.join(frozen)} freezes where {node.target} is taken apart",
-                cause="torch's decomposition of this op holds for one size only",
-                cure="make the dim static, or register a lowering for the op",
-                location=self._program.locator(node),
-            )
 
 
 def decompositions(target: Any) -> tuple[Callable[..., Any], ...]:
@@ -155,12 +136,3 @@ def _type(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"{value.dtype}{list(value.shape)}{value.stride()}"
     return str(value)
-
-
-def _shape_env(values: list[Any]) -> Any:
-    """torch's record of what tracing assumed about sizes, when there are symbolic ones."""
-    for value in values:
-        mode = getattr(value, "fake_mode", None)
-        if mode is not None:
-            return mode.shape_env
-    return None

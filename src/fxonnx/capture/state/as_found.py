@@ -15,7 +15,7 @@ import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FunctionType, TracebackType
 from typing import Any, TypeAlias
@@ -39,28 +39,6 @@ TALKATIVE = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_sh
 
 def _attribute(owner: Any, name: str) -> Setting:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
-
-
-_INHERITED = object()
-_METHODS = {
-    "torch.fx.experimental.symbolic_shapes": ("ShapeEnv", ("_get_sloc", "guard_or_defer_runtime_assert")),
-    "torch._subclasses.fake_tensor": ("FakeTensor", ("__bool__", "item")),
-}
-"""what is exchanged while torch.export runs a model, by the module that has the class"""
-
-
-def _methods() -> Iterator[Setting]:
-    for module, (kind, names) in _METHODS.items():
-        owner = getattr(sys.modules.get(module), kind, None)  # None too while another thread loads the module
-        if owner is not None:
-            yield from (_method(owner, name) for name in names)
-
-
-def _method(owner: type, name: str) -> Setting:
-    def write(method: Any) -> None:
-        delattr(owner, name) if method is _INHERITED else setattr(owner, name, method)
-
-    return lambda: vars(owner).get(name, _INHERITED), write
 
 
 def _contents(container: Any) -> Setting:
@@ -137,7 +115,6 @@ def _settings() -> list[Setting]:
         _attribute(FakeTensor, "tolist"),
         _attribute(nn.TransformerEncoder, "forward"),
         *_suppression(),
-        *_methods(),
         (injected.count, injected.take_back),
         (_stance, _set_stance),
         *map(_contents, (hooks._global_forward_hooks, hooks._global_forward_pre_hooks,

@@ -7,6 +7,6 @@ expressions; what a call returns is asked of torch once for each kind of call (`
 logged with the user's line (`guards`) and classified when the run is over (`constraints`).
 """
 
-from fxonnx.capture.tracer.strategy import Beyond, capture
+from fxonnx.capture.tracer.strategy import capture
 
-__all__ = ["Beyond", "capture"]
+__all__ = ["capture"]

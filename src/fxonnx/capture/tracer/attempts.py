@@ -34,13 +34,11 @@ from fxonnx.location import Location
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error, the names of the dims that it is about, and the equality that pins them, if one does; or one that
-    torch.export need not meet."""
+    """An error, the names of the dims that it is about, and the equality that pins them, if one does."""
 
     error: Error
     symbols: frozenset[str] = frozenset()
     equality: Assumption | None = None
-    is_beyond: bool = False
 
     @property
     def is_tie(self) -> bool:
@@ -440,17 +438,17 @@ def _failure(error: Error, done: Run) -> Failure:
         error = CaptureRefused(
             f"{cause.func} has a result whose size comes from data",
             cause="the tracer follows sizes that come from the sizes of the inputs",
-            cure='capture="export" captures it; or select with a mask, torch.where, which keeps the size',
+            cure="select with a mask, torch.where, which keeps the size",
             location=error.locations,
         )
     elif "Recorder" in str(cause) or type(cause).__name__ == "UncapturedHigherOrderOpError":
         error = CaptureRefused(
             "a higher-order op (torch.cond, while_loop, scan, …) cannot be recorded",
             cause="its branches are not run as calls",
-            cure='capture="export" captures it',
+            cure="call what its branches do, or give the op a decomposition with torch.library.register_fake",
             location=error.locations,
         )
-    return Failure(error, is_beyond=not done.tape.refuse.final)
+    return Failure(error)
 
 
 def _scripted(error: Error, flat: Flat) -> Error | None:

@@ -44,28 +44,20 @@ _DATA: Any = torch.Tensor.data
 
 @dataclass(slots=True)
 class Refusals:
-    """What could not be captured, in the order in which it was met, whoever swallowed it.
-
-    `final` tells whether torch.export would not see it either.
-    """
+    """What could not be captured, in the order in which it was met, whoever swallowed it."""
 
     locate: Callable[[], Location]
     met: list[BaseException] = field(default_factory=list)
-    final: bool = False
 
-    def __call__(
-        self, what: str, *, cause: str, cure: str, final: bool = False, location: Location | None = None
-    ) -> CaptureRefused:
+    def __call__(self, what: str, *, cause: str, cure: str, location: Location | None = None) -> CaptureRefused:
         """The error for what is met here, or at another place; noted."""
         error = CaptureRefused(what, cause=cause, cure=cure, location=location or self.locate())
         self.met.append(error)
-        self.final |= final
         return error
 
     def raise_swallowed(self) -> None:
         """Raise the first one, after a run that went on in spite of it: it did something else than the model does."""
         if self.met:
-            self.final = True
             raise self.met[0]
 
 
@@ -81,7 +73,6 @@ def unseeded(refuse: Refusals) -> Iterator[None]:
             "forward seeds torch's random numbers",
             cause="eager draws the same numbers at each call then, and ONNX's operators draw others",
             cure="draw them once, in __init__, and keep them in a buffer; or seed before the call, not in forward",
-            final=True,
         )
 
     torch.manual_seed = torch.random.manual_seed = seed_elsewhere
@@ -121,8 +112,7 @@ class FunctionMode(TorchFunctionMode):
                 "x.data = … cannot be recorded",
                 cause="it exchanges a tensor's memory",
                 cure="write x.copy_(…) instead",
-                final=True,
-            )
+                )
         is_text = func in _TEXTS and not is_said()
         if is_text or func in _VALUES:
             value = self._known(args[0]) if args and isinstance(args[0], _TENSOR) else None
@@ -133,8 +123,7 @@ class FunctionMode(TorchFunctionMode):
                 "a tensor is made text of",
                 cause="while a model is captured tensors have shapes and no contents",
                 cure="print or log it, which is free; do not go on with the text",
-                final=True,
-            )
+                )
         if func in _READS or func is _TENSOR.tolist:
             return self._read(func, args[0])
         checked = answer(func, args, self._check)
@@ -155,8 +144,7 @@ class FunctionMode(TorchFunctionMode):
                 cause="while a model is captured tensors have shapes and no contents",
                 cure="compute with torch instead of numpy in forward; what does not depend on the inputs belongs in "
                 "__init__",
-                final=True,
-            )
+                )
 
         if func is _TENSOR.tolist:
             return listed(tensor, refuse)

@@ -79,7 +79,7 @@ class Locations:
         meta = self._meta(_users_line(sys._getframe(1)))
         module, kind = next(iter(meta.get("nn_module_stack", _NOWHERE).values()))
         line = user_line(meta.get("stack_trace", ""))
-        return Location(strip(module, WRAPPER), kind.rpartition(".")[2] if module else "", *line)
+        return Location(strip(module), kind.rpartition(".")[2] if module else "", *line)
 
 
 def asking_frames() -> Iterator[FrameType]:

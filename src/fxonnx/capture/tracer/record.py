@@ -199,7 +199,6 @@ class Tape:
                 f"a {type(tensor).__name__} cannot be recorded",
                 cause="it is made of other tensors, and calls on it are calls on those",
                 cure="give the model plain tensors for weights: dequantized, or packed with calls that unpack them",
-                final=True,
             )
         key = self.keys.get(id(tensor)) or self._lifted_key()
         self._refuse_not_dense(tensor, f"the weight {key}")
@@ -218,7 +217,6 @@ class Tape:
             f"{name} is {wrong.what}",
             cause="a graph of ONNX has dense arrays of numbers only",
             cure=f"compute with a dense one: {wrong.cure}",
-            final=True,
         )
 
     def _lifted_key(self) -> str:
@@ -238,7 +236,7 @@ class Tape:
         raise self.refuse(
             "a tensor was made in a way that cannot be recorded",
             cause="no aten call returned it: it was copied, deserialized or wrapped",
-            cure='make it with torch functions, or try capture="export"',
+            cure="make it with torch functions",
         )
 
     def rewind(self) -> None:

@@ -38,7 +38,6 @@ from fxonnx.capture.surroundings import (
     no_fast_path,
     one_suppression,
     quiet,
-    unadvised,
     uncompiled,
 )
 from fxonnx.capture.tracer.decisions.frames import Unknown, contents_of, state_of
@@ -253,7 +252,7 @@ class Run:
     def _recorded(self) -> Iterator[None]:
         """What surrounds a call of the model."""
         surroundings = (
-            quiet(), unadvised(), no_fast_path(), torch.no_grad(), self.locations.followed(),
+            quiet(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), lists_asked(), one_suppression(),
             uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
             recorded_regions(associative_scan), self._function_modes(), numbers_of_sizes(self._functions()),
@@ -379,7 +378,6 @@ def _in_a_thread(refuse: Refusals) -> CaptureRefused:
         "the model computes in another thread",
         cause="what a thread of its own calls is not recorded",
         cure="compute in the thread that calls the model",
-        final=True,
     )
 
 
@@ -428,7 +426,6 @@ def program_of(run: Run, signature: Signature) -> Program:
         reshapes=run.reshapes,
         known=run.tape.values.said(),
         plain=tuple(dict.fromkeys(each.location for each in run.guard_log.plain)),
-        strategy="trace",
     )
 
 

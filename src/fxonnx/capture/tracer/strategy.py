@@ -18,31 +18,20 @@ from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
 from fxonnx.capture.tracer.earlier_call import recording_at
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run, program_of
-from fxonnx.errors import CaptureRefused, Error, raise_all
+from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 
 _MOST_PAIRS = 36  # of ways, one after the other
 
 
-class Beyond(Exception):
-    """What the tracer cannot do and torch.export may. `error` says what."""
-
-    def __init__(self, error: Error) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 def capture(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
     """The Program of an example's model, which is in the training `mode` now.
 
-    `signature` is asked for after the model has run. Raises FrozenDimension for each required dim that is not free,
-    CaptureRefused, and Beyond for what torch.export may take.
+    `signature` is asked for after the model has run. Raises FrozenDimension for each required dim that is not free, and
+    what else is wrong.
     """
     attempt, outcome, tried = PLAN.carry_out(Attempt(example.resized(), example), run)
     done = outcome.run
-    for failure in outcome.failures:
-        if failure.is_beyond:
-            raise Beyond(failure.error) from failure.error.__cause__
     raise_all(
         list(dict.fromkeys(failure.error for failure in outcome.failures))
         or done.constraints.narrowed(done.symbols.lows, done.symbols.highs)
@@ -99,10 +88,7 @@ def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[
 
     def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
         asked = {axis: replace(requests[axis], dim=dim) for axis, dim in symbols.fixed_at(fixed).axes.items()}
-        try:
-            return capture(Example(flat, names, leaves, asked), signature, mode)
-        except Beyond as beyond:
-            raise beyond.error from beyond.__cause__
+        return capture(Example(flat, names, leaves, asked), signature, mode)
 
     kinds, assumed = Kinds.of(example.leaves), done.constraints.assumptions
     return ZeroOneCheck(record, variant, flat.model, mode, symbols.axes, symbols.hints, kinds, assumed)

@@ -111,7 +111,7 @@ MODELS: dict[str, Callable[[Model, Tensor], Any]] = {
 @pytest.mark.parametrize("name", MODELS)
 def test_a_higher_order_op_is_that_of_eager(name: str) -> None:
     model = Model(MODELS[name]).eval()
-    compiled = fxonnx.compile(model, (X,), dynamic_shapes={"x": {0: "n", 1: "t"}}, capture="trace")
+    compiled = fxonnx.compile(model, (X,), dynamic_shapes={"x": {0: "n", 1: "t"}})
     with torch.no_grad():
         for rows, steps in SIZES:
             for x in (torch.rand(rows, steps, 4), -torch.rand(rows, steps, 4)):
@@ -126,7 +126,7 @@ def test_what_a_branch_checks_must_hold_where_it_is_taken() -> None:
 
         return torch.cond(x.sum() > 0, checked, lambda x: x - 1, (x,))
 
-    compiled = fxonnx.compile(Model(forward), (X,), capture="trace")
+    compiled = fxonnx.compile(Model(forward), (X,))
     assert torch.equal(compiled(-20 - X), -21 - X)
     with pytest.raises(errors.CheckFailed, match="too large"):
         compiled(X + 20)
@@ -140,7 +140,7 @@ def test_what_each_step_checks_must_hold() -> None:
 
         return map_over(step, x)
 
-    compiled = fxonnx.compile(Model(forward), (X,), capture="trace")
+    compiled = fxonnx.compile(Model(forward), (X,))
     assert torch.equal(compiled(X), X * 2)
     with pytest.raises(errors.CheckFailed, match="too large"):
         compiled(torch.cat((X[:1], X[1:] + 20)))
@@ -158,12 +158,12 @@ REFUSED: dict[str, Callable[[Model, Tensor], Any]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_body_can_hold_is_refused_with_its_line(name: str) -> None:
     with pytest.raises(errors.Error) as caught:
-        capture(Model(REFUSED[name]), (X,), strategy="trace")
+        capture(Model(REFUSED[name]), (X,))
     assert caught.value.locations[0].file == __file__
 
 
 def test_a_body_is_recorded_once_whatever_it_reads() -> None:
-    program = capture(Model(recurrent), (X,), dynamic_shapes={"x": {0: "n", 1: "t"}}, strategy="trace")
+    program = capture(Model(recurrent), (X,), dynamic_shapes={"x": {0: "n", 1: "t"}})
     calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
     assert calls.count(torch.ops.higher_order.scan) == 1
     assert torch.ops.aten.linear.default not in calls

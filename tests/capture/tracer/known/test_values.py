@@ -136,7 +136,7 @@ KNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_known_value_is_that_of_eager(name: str) -> None:
     model = Model(KNOWN[name])
-    program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}})
     for rows in (4, 2, 7):
         x = torch.rand(rows, 3)
         torch.testing.assert_close(run(program, (x,))[0], model(x))
@@ -155,7 +155,7 @@ def test_a_fake_quantization_that_observes_no_more(quantizes: bool, per_row: boo
     def model(x: Tensor) -> Tensor:
         return torch.fused_moving_avg_obs_fake_quant(x, off, on, *given, 0.1, 0, 255, 1, per_row)
 
-    program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}})
     x = torch.rand(7, 3)
     torch.testing.assert_close(run(program, (x,))[0], model(x))
 
@@ -190,7 +190,7 @@ UNKNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
 def test_what_hangs_on_an_input_or_a_state_is_not_known(name: str) -> None:
     model = Model(UNKNOWN[name])
     try:
-        program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+        program = capture(model, (X,), dynamic_shapes={"x": {0: "n"}})
     except errors.Error as error:
         assert error.locations[0].file == __file__
         return
@@ -203,7 +203,7 @@ def test_what_is_drawn_is_not_known() -> None:
     def model(x: Tensor) -> Tensor:
         return x * torch.rand(3).sum().item()
 
-    program = capture(model, (X,), strategy="trace")
+    program = capture(model, (X,))
     assert any(node.target is torch.ops.aten.rand.default for node in program.graph.nodes)
 
 
@@ -219,7 +219,7 @@ def test_a_flag_that_forward_sets_is_asked_at_each_call(initted: bool) -> None:
     eager, compiled = Model(settled), Model(settled)
     eager.initted.fill_(initted)
     compiled.initted.fill_(initted)
-    ours = fxonnx.compile(compiled, (X,), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+    ours = fxonnx.compile(compiled, (X,), dynamic_shapes={"x": {0: "n"}})
     for _ in range(2):
         x = torch.rand(7, 3)
         torch.testing.assert_close(ours(x), eager(x))
@@ -234,7 +234,7 @@ def test_a_flag_that_chooses_what_is_returned_is_refused_where_it_is_asked() -> 
         return x
 
     with pytest.raises(errors.CaptureRefused, match="asks for the value of initted, and writes to it") as caught:
-        capture(Model(forward), (X,), strategy="trace")
+        capture(Model(forward), (X,))
     assert caught.value.locations[0].code == "if self.initted:"
 
 
@@ -244,7 +244,7 @@ def test_the_model_raises_by_a_known_value() -> None:
         return x
 
     with pytest.raises(errors.ModelRaised, match="not all"):
-        capture(Model(forward), (X,), strategy="trace")
+        capture(Model(forward), (X,))
 
 
 def test_a_value_is_computed_once() -> None:
@@ -300,7 +300,7 @@ def counted(self: Model, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("forward", [counted, replaced])
 def test_a_state_that_forward_asks_for_and_writes_to_is_data(forward: Callable[[Model, Tensor], Any]) -> None:
-    program = capture(Model(forward), (X,), strategy="trace")
+    program = capture(Model(forward), (X,))
     assert program.known == ()
     assert [each.key for each in program.states] == ["count"]
     result, _, states = run(program, (X,))

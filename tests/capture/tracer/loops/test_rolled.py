@@ -238,4 +238,4 @@ NONE = [depends_on_the_iteration, later_something_else, as_many_results, checked
 @pytest.mark.parametrize("function", NONE)
 def test_what_is_no_loop_freezes_as_before(function):
     with pytest.raises(errors.Error, match="freezes"):
-        fxonnx.compile(function, torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}}, capture="trace")
+        fxonnx.compile(function, torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}})

@@ -53,14 +53,14 @@ def compare(model: Any, compiled: fxonnx.Compiled) -> None:
 
 @pytest.mark.parametrize("model", FUNCTIONS, ids=lambda model: model.__name__)
 def test_functions(model: Callable[[Tensor], Any]) -> None:
-    compare(model, fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace"))
+    compare(model, fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC))
 
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_modules(kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
     model = kind().eval()
-    compare(model, fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace"))
+    compare(model, fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC))
 
 
 def test_a_file_decides_by_itself(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
 def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
     model = deciding.Mended(8).eval()
-    compiled = fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace")
+    compiled = fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC)
     assert len(runs) == 9 and operators(compiled.graph)["If"] == 8
     compare(model, compiled)
 

@@ -50,7 +50,7 @@ EXPLAINED: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", EXPLAINED)
 def test_runs_at_several_sizes_explain_a_number(name: str) -> None:
     model = EXPLAINED[name]
-    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes=DIMS, capture="trace")
+    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes=DIMS)
     assert "plain numbers of sizes" in compiled.report()
     for shape in ((2, 8), (3, 12), (1, 6), (5, 30)):
         x = torch.rand(shape)
@@ -59,7 +59,7 @@ def test_runs_at_several_sizes_explain_a_number(name: str) -> None:
 
 def test_states_are_kept() -> None:
     model = Halves().eval()
-    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes=DIMS, capture="trace")
+    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes=DIMS)
     for calls, shape in enumerate(((2, 8), (3, 12), (1, 6)), start=1):
         x = torch.rand(shape)
         half = shape[1] // 2
@@ -78,5 +78,5 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_expression_is_refused(name: str) -> None:
     with pytest.raises(errors.FrozenDimension) as caught:
-        fxonnx.compile(REFUSED[name], (torch.rand(2, 8),), dynamic_shapes=DIMS, capture="trace")
+        fxonnx.compile(REFUSED[name], (torch.rand(2, 8),), dynamic_shapes=DIMS)
     assert caught.value.locations[0].file == __file__

@@ -51,7 +51,7 @@ SIZES: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_keep_their_expression(name: str) -> None:
     model = SIZES[name]
-    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes={"x": {0: "b", 1: "n"}}, capture="trace")
+    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes={"x": {0: "b", 1: "n"}})
     for shape in ((2, 8), (3, 100), (1, 6), (5, 29)):
         x = torch.rand(shape)
         torch.testing.assert_close(compiled(x), model(x))
@@ -94,7 +94,7 @@ def test_names_are_put_back() -> None:
 def test_a_function_of_no_module_sees_them() -> None:
     namespace: dict[str, Any] = {"__name__": "of_no_module"}
     exec("def model(x):\n    return x.new_ones(int(x.shape[0] / 2))", namespace)
-    compiled = fxonnx.compile(namespace["model"], (torch.rand(8),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+    compiled = fxonnx.compile(namespace["model"], (torch.rand(8),), dynamic_shapes={"x": {0: "n"}})
     assert compiled(torch.rand(13)).shape == (6,)
     assert "int" not in namespace
 
@@ -111,7 +111,7 @@ def test_a_check_of_what_no_dim_says_is_one_of_each_call() -> None:
             raise ValueError("no square")
         return x.new_ones(side) + x.sum()
 
-    compiled = fxonnx.compile(model, (torch.rand(16),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+    compiled = fxonnx.compile(model, (torch.rand(16),), dynamic_shapes={"x": {0: "n"}})
     x = torch.rand(25)
     torch.testing.assert_close(compiled(x), model(x))
     with pytest.raises(fxonnx.errors.CheckFailed, match="no square"):

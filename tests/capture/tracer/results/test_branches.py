@@ -27,7 +27,7 @@ CHOOSING: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("rows", [7, 9, 14])
 def test_a_call_is_right_or_refused(name: str, rows: int) -> None:
     model, x = CHOOSING[name], torch.randn(2, rows, 8)
-    program = capture(model, (x,), dynamic_shapes={"x": {1: "n"}}, strategy="trace")
+    program = capture(model, (x,), dynamic_shapes={"x": {1: "n"}})
     assert all(each.holds({"n": rows}) for each in program.assumptions)
     for size in (3, 6, 7, 8, 11, 13, 24):
         values = [value for value in program.outputs if isinstance(value, torch.fx.Node)]
@@ -47,7 +47,7 @@ def test_memory_is_no_choice() -> None:
     def model(x: Tensor) -> Tensor:
         return x.transpose(0, 1).reshape(-1, 4).contiguous().view(x.shape[1], -1)
 
-    program = capture(model, (torch.randn(5, 3, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
+    program = capture(model, (torch.randn(5, 3, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}})
     assert not program.assumptions
 
 
@@ -57,10 +57,10 @@ def test_what_a_decomposition_decides_is_kept() -> None:
     def model(x: Tensor) -> Tensor:
         return torch._chunk_cat([x], 0, 3)
 
-    compiled = fxonnx.compile(model, (torch.randn(7, 2),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+    compiled = fxonnx.compile(model, (torch.randn(7, 2),), dynamic_shapes={"x": {0: "n"}})
     for size in (7, 8, 10):
         torch.testing.assert_close(compiled(y := torch.randn(size, 2)), model(y))
     with pytest.raises(errors.CallMismatch, match="the sizes of this call"):
         compiled(torch.randn(9, 2))
     with pytest.raises(errors.FrozenDimension, match="example"):
-        fxonnx.compile(model, (torch.randn(9, 2),), dynamic_shapes={"x": {0: "n"}}, capture="trace")
+        fxonnx.compile(model, (torch.randn(9, 2),), dynamic_shapes={"x": {0: "n"}})

@@ -106,7 +106,7 @@ MODELS: list[Callable[[Tensor], Any]] = [
 @pytest.mark.parametrize("dims", [None, {"x": {0: "n"}}], ids=["static", "dynamic"])
 def test_repeated_calls_keep_their_own_memory(model: Callable[[Tensor], Any], dims: Any) -> None:
     dims = None if model is factories else dims
-    program = capture(model, (torch.randn(3, 4),), dynamic_shapes=dims, strategy="trace")
+    program = capture(model, (torch.randn(3, 4),), dynamic_shapes=dims)
     assert not writes(program.graph)
     for rows in (3, 5) if dims else (3,):
         x = torch.randn(rows, 4)
@@ -122,7 +122,7 @@ def test_a_second_layer_is_a_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cache, "sample", noted)
     layers = [torch.nn.Linear(4, 4) for _ in range(5)]
-    capture(torch.nn.Sequential(*layers), (torch.randn(2, 4),), strategy="trace")
+    capture(torch.nn.Sequential(*layers), (torch.randn(2, 4),))
     assert sampled == ["aten.linear.default"]
 
 
@@ -131,7 +131,7 @@ def test_a_second_layer_is_a_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_arguments_that_do_not_fit_are_refused(layer: torch.nn.Module) -> None:
     with pytest.raises(errors.ModelRaised, match="4"):
-        capture(layer.eval(), (torch.randn(2, 4),), strategy="trace")
+        capture(layer.eval(), (torch.randn(2, 4),))
 
 
 ODD: dict[str, Callable[[Tensor], Any]] = {
@@ -148,7 +148,7 @@ ODD: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("name", ODD)
 def test_what_torch_refuses_is_refused(name: str, dims: Any) -> None:
     with pytest.raises(errors.Error) as caught:
-        capture(ODD[name], (torch.ones(2, 4),), dynamic_shapes=dims, strategy="trace")
+        capture(ODD[name], (torch.ones(2, 4),), dynamic_shapes=dims)
     assert all(isinstance(each, (errors.ModelRaised, errors.FrozenDimension)) for each in each_error(caught.value))
 
 
@@ -172,7 +172,7 @@ LAYERS: dict[str, Callable[[Tensor], Any]] = {
 def test_results_have_the_metadata_that_torch_gives_them(name: str) -> None:
     """Shape, dtype and strides: what a view after it, or a kernel, could tell apart."""
     x = torch.randn(2, 4)
-    program = capture(LAYERS[name], (x,), strategy="trace")
+    program = capture(LAYERS[name], (x,))
     (found,) = (node.meta["val"] for node in program.outputs)
     expected = LAYERS[name](x)
     assert (found.shape, found.dtype, found.stride()) == (expected.shape, expected.dtype, expected.stride())
@@ -180,7 +180,7 @@ def test_results_have_the_metadata_that_torch_gives_them(name: str) -> None:
 
 def test_the_data_of_a_tensor() -> None:
     x = torch.randn(3)
-    program = capture(lambda x: (x + 1).data * 2, (x,), strategy="trace")
+    program = capture(lambda x: (x + 1).data * 2, (x,))
     torch.testing.assert_close(run(program, (x,))[0], (x + 1) * 2)
 
 
@@ -190,19 +190,18 @@ def test_the_data_of_one_of_several_like_it() -> None:
         return a + c.data * 2 + b
 
     x = torch.randn(3)
-    torch.testing.assert_close(run(capture(model, (x,), strategy="trace"), (x,))[0], model(x))
+    torch.testing.assert_close(run(capture(model, (x,)), (x,))[0], model(x))
 
 
 def test_random_numbers_and_generators() -> None:
     generator = torch.Generator().manual_seed(0)
-    program = capture(lambda x: x + torch.rand(3, generator=generator), (torch.randn(3),), strategy="trace")
+    program = capture(lambda x: x + torch.rand(3, generator=generator), (torch.randn(3),))
     assert "aten.rand.generator" in [str(node.target) for node in program.graph.nodes]
 
 
-@pytest.mark.parametrize("strategy", ["trace", "auto"])
-def test_tensors_made_of_tensors_are_refused(strategy: str) -> None:
+def test_tensors_made_of_tensors_are_refused() -> None:
     from torch.testing._internal.two_tensor import TwoTensor
 
     weight = TwoTensor(torch.ones(3), torch.ones(3))
     with pytest.raises(errors.CaptureRefused, match="TwoTensor"):
-        capture(lambda x: x + weight, (torch.randn(3),), strategy=strategy)
+        capture(lambda x: x + weight, (torch.randn(3),))

@@ -67,7 +67,7 @@ def test_results_are_torchs(name: str) -> None:
     model = CALLS[name]
     fixed = name == "broadcast"
     dims = {0: "n"} if fixed else {0: "n", 1: "m"}
-    program = capture(model, (torch.randn(4, 6, 4),), dynamic_shapes={"x": dims}, strategy="trace")
+    program = capture(model, (torch.randn(4, 6, 4),), dynamic_shapes={"x": dims})
     for n, m in ((2, 6), (5, 6)) if fixed else ((2, 5), (5, 8), (7, 6)):
         results = model(torch.randn(n, m, 4).abs())
         values = [node.meta["val"] for node in program.outputs]
@@ -93,7 +93,7 @@ def test_the_probe_is_conclusive(monkeypatch: pytest.MonkeyPatch) -> None:
         "promoted", "a mean", "attention", "convolved", "reshaped", "repeated", "padded", "frequencies", "resized",
         "resized to twice",
     ):  # fmt: skip
-        capture(CALLS[name], (torch.randn(4, 6, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace")
+        capture(CALLS[name], (torch.randn(4, 6, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}})
     assert not set(inconclusive) - {"aten.ones.default"}
 
 
@@ -110,7 +110,7 @@ def test_sizes_that_only_agree_in_the_example_freeze(name: str) -> None:
     """Or are a condition that every call must meet."""
     try:
         program = capture(
-            MISFITS[name], (torch.randn(4, 6, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}}, strategy="trace"
+            MISFITS[name], (torch.randn(4, 6, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}}
         )
     except errors.Error as error:
         assert isinstance(error, errors.FrozenDimension)

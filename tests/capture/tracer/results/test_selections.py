@@ -35,7 +35,7 @@ LENGTHS = {"mixed": [2, 3, 5], "empty": [0, 10, 0], "ones": [1, 8, 1]}
 
 def same(model: Callable[..., Any], calls: Sequence[tuple[Tensor, ...]], path: Path, dynamic: Any = None) -> None:
     """The model is captured by the tracer, and says what eager says in every call, twice, and in its file."""
-    compiled = fxonnx.compile(model, calls[0], dynamic_shapes=dynamic, capture="trace")
+    compiled = fxonnx.compile(model, calls[0], dynamic_shapes=dynamic)
     compiled.save(path / "model.onnx")
     session = onnxruntime.InferenceSession(path / "model.onnx")
     names = [each.name for each in session.get_inputs()]
@@ -194,7 +194,7 @@ TAKEN: dict[str, tuple[Callable[..., Any], tuple[Tensor, ...], tuple[Tensor, ...
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_is_taken_for_granted_is_checked_at_each_call(name: str) -> None:
     model, good, bad = TAKEN[name]
-    compiled = fxonnx.compile(model, good, capture="trace")
+    compiled = fxonnx.compile(model, good)
     torch.testing.assert_close(compiled(*good), model(*good))
     with pytest.raises((errors.CheckFailed, errors.RuntimeFailed)) as caught:
         compiled(*bad)
@@ -210,7 +210,7 @@ def some(x: Tensor) -> Tensor:
 
 
 def test_a_size_that_is_asked_to_raise_is_a_check() -> None:
-    compiled = fxonnx.compile(some, (ROWS,), capture="trace")
+    compiled = fxonnx.compile(some, (ROWS,))
     torch.testing.assert_close(compiled(ROWS), some(ROWS))
     with pytest.raises(errors.CheckFailed, match="nothing is left"):
         compiled(HITS["none"])
@@ -218,7 +218,7 @@ def test_a_size_that_is_asked_to_raise_is_a_check() -> None:
 
 @pytest.mark.parametrize("extremum", [torch.max, torch.amin, torch.argmax, torch.aminmax, lambda v: v.unfold(0, 1, 1)])
 def test_nothing_has_no_extremum(extremum: Callable[[Tensor], Any]) -> None:
-    compiled = fxonnx.compile(lambda x: extremum(x[x > 0]), (ROWS,), capture="trace")
+    compiled = fxonnx.compile(lambda x: extremum(x[x > 0]), (ROWS,))
     torch.testing.assert_close(compiled(HITS["one"]), extremum(HITS["one"][HITS["one"] > 0]))
     with pytest.raises((errors.CheckFailed, errors.RuntimeFailed)):
         compiled(HITS["none"])
@@ -237,7 +237,7 @@ def test_many_boxes_are_suppressed_as_few_are(monkeypatch: pytest.MonkeyPatch) -
         suppressed = boxes._batched_nms_vanilla if kept.numel() > 4 else boxes._batched_nms_coordinate_trick
         return suppressed(kept)
 
-    compiled = fxonnx.compile(model, (ROWS,), capture="trace")
+    compiled = fxonnx.compile(model, (ROWS,))
     assert boxes._batched_nms_vanilla is before
     for x in HITS.values():
         torch.testing.assert_close(compiled(x), torch.unique(x[x > 0]) * 2)
@@ -250,10 +250,12 @@ ALIKE = ("nonzero", "rows", "both parts", "pairs", "reshaped", "sorted", "causal
 
 @pytest.mark.parametrize("name", ALIKE)
 def test_torch_export_leads_to_the_same_graph(name: str) -> None:
-    one, other = (
-        fxonnx.compile(SELECTIONS[name], (ROWS,), capture=strategy).show(-1).splitlines()[1:]
-        for strategy in ("trace", "export")
-    )
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return SELECTIONS[name](x)
+
+    program = torch.export.export(Model(), (ROWS,), strict=False)
+    one, other = (fxonnx.compile(each, (ROWS,)).show(-1).splitlines()[1:] for each in (Model(), program))
     assert [_NOISE.sub("", line) for line in one] == [_NOISE.sub("", line) for line in other]
 
 

@@ -23,7 +23,7 @@ NM = {"x": {0: "n", 1: "m"}}
 
 
 def traced(model: Callable[..., Any], *shape: int, dims: Any = NM) -> Program:
-    return capture(model, (torch.ones(*shape),), dynamic_shapes=dims, strategy="trace")
+    return capture(model, (torch.ones(*shape),), dynamic_shapes=dims)
 
 
 ARITHMETIC: dict[str, Callable[[Tensor], Tensor]] = {
@@ -88,7 +88,7 @@ SLICES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", SLICES)
 def test_a_slice_is_cut_to_the_axis_whatever_its_size(name: str) -> None:
-    compiled = fxonnx.compile(SLICES[name], torch.ones(6, 6), dynamic_shapes=NM, capture="trace")
+    compiled = fxonnx.compile(SLICES[name], torch.ones(6, 6), dynamic_shapes=NM)
     assert str(compiled.limits) == ""
     for n in (6, 2, 3, 1, 9):
         x = torch.randn(n, n + 1)
@@ -123,7 +123,7 @@ def test_linspace_of_as_many_steps_as_there_are_rows() -> None:
     def model(x: Tensor) -> Tensor:
         return x[:, 0] * torch.linspace(0.5, x.shape[0] - 0.5, x.shape[0])
 
-    compiled = fxonnx.compile(model, torch.ones(4, 6), dynamic_shapes=NM, capture="trace")
+    compiled = fxonnx.compile(model, torch.ones(4, 6), dynamic_shapes=NM)
     for n in (4, 9, 2, 1, 0):
         x = torch.randn(n, 3)
         torch.testing.assert_close(compiled(x), model(x))
@@ -303,7 +303,7 @@ def test_a_number_that_no_dim_says_decides_nothing(model: Callable[[Tensor], Ten
 @pytest.mark.parametrize("layer", [torch.nn.LayerNorm(6), torch.nn.BatchNorm1d(6)], ids=str)
 def test_a_layer_that_takes_one_size_freezes_it(layer: torch.nn.Module) -> None:
     with pytest.raises(errors.FrozenDimension):
-        capture(layer.eval(), (torch.randn(4, 6),), dynamic_shapes={"input": {0: "n", 1: "m"}}, strategy="trace")
+        capture(layer.eval(), (torch.randn(4, 6),), dynamic_shapes={"input": {0: "n", 1: "m"}})
 
 
 def test_equal_example_sizes_tie_nothing() -> None:
@@ -339,5 +339,5 @@ def test_a_row_of_a_lazy_conjugate_is_one(shapes: object) -> None:
         return torch.view_as_real(x.conj()[:, 1:][1].resolve_conj())
 
     x = torch.randn(3, 4, dtype=torch.complex64)
-    program = capture(model, (x,), dynamic_shapes=shapes, strategy="trace")
+    program = capture(model, (x,), dynamic_shapes=shapes)
     torch.testing.assert_close(run(program, (x,))[0], model(x))

@@ -82,7 +82,7 @@ SAID: list[Callable[[Tensor], Any]] = [printed, logged, warned, asserted, raised
 
 @pytest.mark.parametrize("model", SAID, ids=lambda model: model.__name__)
 def test_text_that_is_said_is_free(model: Callable[[Tensor], Any]) -> None:
-    capture(model, (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    capture(model, (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n"}})
 
 
 GONE_ON_WITH: dict[str, Callable[[Tensor], Any]] = {
@@ -126,7 +126,7 @@ def test_a_comparison_as_text_is_a_comparison() -> None:
     def model(x: Tensor) -> Tensor:
         return x * {"True": 2.0, "False": 3.0}[f"{x.shape[0] > 4}"]
 
-    program = capture(model, (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n"}}, strategy="trace")
+    program = capture(model, (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n"}})
     assert [str(each) for each in program.assumptions] == ["n > 4"]
     assert program.symbols["n"].minimum == 5
 
@@ -140,5 +140,5 @@ def test_a_tensor_as_text() -> None:
         return x * 2
 
     with pytest.raises(errors.CaptureRefused, match="text"):
-        capture(model, (torch.randn(5, 4),), strategy="trace")
-    capture(shown, (torch.randn(5, 4),), strategy="trace")
+        capture(model, (torch.randn(5, 4),))
+    capture(shown, (torch.randn(5, 4),))

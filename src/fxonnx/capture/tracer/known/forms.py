@@ -3,6 +3,7 @@
     x[:, mask]                     x[:, rows], the rows where the mask is true
     x.repeat_interleave(counts)    x.index_select(0, rows)
     x.tensor_split(places)         x.tensor_split([2, 5])
+    x.narrow(0, start, 2)          x.narrow(0, start.item(), 2)
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ def _tensor_split(tape: Recording, x: Any, places: Any, dim: int = 0) -> Any:
     return tape.call(form, (x, known, dim), {})
 
 
+def _narrow(tape: Recording, x: Any, axis: int, start: Any, length: Any) -> Any:
+    """From a number on that a tensor holds, which torch reads as a plain one."""
+    return tape.call(aten.narrow.default, (x, axis, tape.call(aten.item.default, (start,), {}), length), {})
+
+
 def _observed(tape: Recording, x: Any, *args: Any) -> Any:
     """A fake quantization that observes no more, and whose scales are those of the range that it has seen."""
     *state, _, quant_min, quant_max, axis = args[:10]
@@ -118,6 +124,7 @@ KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
     aten._to_copy.default: _to_copy,
     aten.index.Tensor: _index,
     aten.masked_select.default: _masked_select,
+    aten.narrow.Tensor: _narrow,
     aten.repeat_interleave.self_Tensor: _repeat_interleave,
     aten.tensor_split.tensor_indices_or_sections: _tensor_split,
     aten.fused_moving_avg_obs_fake_quant.default: _observed,

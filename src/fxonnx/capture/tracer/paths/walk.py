@@ -7,8 +7,6 @@ further decisions are not asked again. Layers that each mend their result cost o
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -133,23 +131,13 @@ class _Walk:
         made = run.decisions.made
         if len(self.data) > MOST_WAYS:
             places = list(dict.fromkeys(each.location for each in made))
-            with self._final():
-                raise DataDependentControlFlow(
-                    f"the model has more than {MOST_WAYS} ways through its decisions by data",
-                    cause=f"{len(made)} decisions follow each other on one of them, at {len(places)} places",
-                    cure="choose with torch.where(condition, a, b), which is no decision; loop with torch's while_loop",
-                    location=places,
-                )
+            raise DataDependentControlFlow(
+                f"the model has more than {MOST_WAYS} ways through its decisions by data",
+                cause=f"{len(made)} decisions follow each other on one of them, at {len(places)} places",
+                cure="choose with torch.where(condition, a, b), which is no decision; loop with torch's while_loop",
+                location=places,
+            )
         return raised
-
-    @contextmanager
-    def _final(self) -> Iterator[None]:
-        """What is refused here torch.export does not take either."""
-        try:
-            yield
-        except DataDependentControlFlow:
-            self.first.tape.refuse.final = True
-            raise
 
     # ── their graphs ────────────────────────────────────────
 
@@ -159,8 +147,7 @@ class _Walk:
         for data in self.data[1:]:
             self.first.data.join(data)
         self.first.guard_log.begin_way(self.first.data)
-        with self._final():
-            way = self._way(tree, DataSizes(self.first.tape.cache))
+        way = self._way(tree, DataSizes(self.first.tape.cache))
         if isinstance(way, Raised):
             raise ModelStopped from way.error
         _check_known(self.first, self.runs)

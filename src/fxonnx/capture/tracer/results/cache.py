@@ -150,6 +150,8 @@ class FakeCache:
         for index, each in enumerate(tensors):
             if each is result:
                 return CachedArgument(index)
+        if result.layout is not torch.strided:
+            raise Uncacheable
         layout = tuple(result.shape), result.stride(), result.storage_offset()
         return CachedTensor(self.meta(result), layout, base_of(result, tensors))
 

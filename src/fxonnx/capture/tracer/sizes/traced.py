@@ -12,7 +12,7 @@ from fxonnx.ir.dims import Call, Dim, Substitution, fold, of_atom
 
 
 class TracedSizes:
-    """What `capture.sizes.Sizes` is to a graph of torch.export.
+    """Says the sizes of a graph.
 
     `facts` are dims that the run found to be others: with n <= 512 assumed, min(n, 512) is n. `opaque` tells what
     number a symbol of ours stands for; `nothing` has those that are 0.
