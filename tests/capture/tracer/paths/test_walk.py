@@ -124,7 +124,7 @@ def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
     ],
 )
 def test_iterations_that_decide_cost_one_run_each(model: Any, count: int, runs: list[Run]) -> None:
-    fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC, capture="trace")
+    fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC)
     assert len(runs) == count
 
 
