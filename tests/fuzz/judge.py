@@ -6,7 +6,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from tests.fuzz.rounding import explained
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.passes.optimize import optimizer
 from fxonnx.runtime.compare import difference
 
 
@@ -95,37 +96,58 @@ def judge(program: Program, configurations: Sequence[Configuration] = ALL) -> Ju
         sizes = list({program.call(each): each for each in program.sizes}.values())
         cases = [Case(program, make, each) for each in sizes]
         worst = Judgement(Verdict.RIGHT if cases[0].left else Verdict.EAGER_RAISES)
-        for found in (each for configuration in configurations for each in _judged(cases, configuration)):
+        for found in _judged(cases, configurations):
             worst = max(worst, found, key=lambda each: each.verdict)
             if worst.verdict.fails:
                 break
     return worst
 
 
-def _judged(cases: Sequence[Case], configuration: Configuration) -> Iterator[Judgement]:
-    """Dynamic: compile at the first sizes, run at all. Static: compile and run at each."""
-    if not configuration.dynamic:
-        for case in cases:
-            yield from compiled_at([case], configuration)
-    elif cases[0].program.dynamic_shapes:
-        yield from compiled_at(cases, configuration)
+def _judged(cases: Sequence[Case], configurations: Sequence[Configuration]) -> Iterator[Judgement]:
+    """Dynamic: compile at the first sizes, run at all. Static: compile and run at the first and at the last ones."""
+    if cases[0].program.dynamic_shapes:
+        yield from compiled_at(cases, [each for each in configurations if each.dynamic])
+    for case in {id(each): each for each in (cases[0], cases[-1])}.values():
+        yield from compiled_at([case], [each for each in configurations if not each.dynamic])
 
 
-def compiled_at(cases: Sequence[Case], configuration: Configuration) -> Iterator[Judgement]:
-    """Compile at the first sizes, then run at all of them."""
+def compiled_at(cases: Sequence[Case], configurations: Sequence[Configuration]) -> Iterator[Judgement]:
+    """Compile at the first sizes, then run at all of them. The model is captured once for all configurations."""
     first, where = cases[0], f"compile at {cases[0].sizes}"
-    if not first.left:
+    if not first.left or not configurations:
         return
-    model = first.make()
-    dynamic_shapes = first.program.dynamic_shapes if configuration.dynamic else None
+    model, one = first.make(), configurations[0]
     try:
         compiled = fxonnx.compile(
-            model, first.arguments, dynamic_shapes=dynamic_shapes, optimize=configuration.optimize
+            model,
+            first.arguments,
+            dynamic_shapes=first.program.dynamic_shapes if one.dynamic else None,
+            optimize=one.optimize,
         )
-        proto = compiled.model_proto()
     except Exception as error:  # noqa: BLE001 - whatever is raised is what is judged
-        yield failure(error, configuration, where)
+        yield failure(error, one, where)
         return
+    for each in configurations:
+        try:
+            made = compiled if each is one else _optimized(compiled, first)
+            proto = made.model_proto()
+        except Exception as error:  # noqa: BLE001 - whatever is raised is what is judged
+            yield failure(error, each, where)
+            return
+        yield from _run(made, proto, model, cases, each)
+
+
+def _optimized(compiled: fxonnx.Compiled, case: Case) -> fxonnx.Compiled:
+    """What was compiled as lowered, optimized: of the same capture, which takes most of the time."""
+    build: Any = replace(compiled._compile_variant, pipeline=optimizer())  # type: ignore[type-var]
+    made: fxonnx.Compiled = build(compiled.program, case.arguments)
+    return made
+
+
+def _run(
+    compiled: fxonnx.Compiled, proto: onnx.ModelProto, model: torch.nn.Module, cases: Sequence[Case],
+    configuration: Configuration,
+) -> Iterator[Judgement]:  # fmt: skip
     for case in cases:
         if not case.left:
             continue
