@@ -12,15 +12,18 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from fxonnx.capture.state.arrays import ArraySnapshot
-from fxonnx.capture.state.snapshot import CONTAINERS, ContainerSnapshot
+from fxonnx.capture.locate import is_users
+from fxonnx.capture.state.iterators import Place, holds_iterator
+from fxonnx.capture.state.opaque import OPAQUE
+from fxonnx.capture.state.snapshot import CONTAINERS, is_written_in_python
 
 _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _PLAIN = (*CONTAINERS, defaultdict)  # not what is derived of them, which may do anything
+_KEPT = frozenset((*_PLAIN, *OPAQUE, np.ndarray))
 _CACHED = type(functools.cache(len))
-_LARGE = 1000  # elements; a container of more is data
 
 
 @dataclass(slots=True)
@@ -30,10 +33,9 @@ class ModuleGlobals:
     anything: some are loaded when they are asked."""
 
     owners: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    contents: list[ContainerSnapshot] = field(default_factory=list)
-    arrays: list[ArraySnapshot] = field(default_factory=list)
     caches: list[tuple[Any, int]] = field(default_factory=list)  # of functions, and how often it had nothing
-    functions: dict[str, FunctionType] = field(default_factory=dict)  # which may keep something, by name
+    kept: list[tuple[str, Any]] = field(default_factory=list)  # containers, functions and objects, by name
+    iterators: list[Place] = field(default_factory=list)
 
     @staticmethod
     def of(modules: Iterable[nn.Module], functions: Iterable[Any]) -> ModuleGlobals:
@@ -42,29 +44,29 @@ class ModuleGlobals:
         for owner in dict.fromkeys(_owners(modules, functions)):
             names = found.owners[owner] = dict(vars(owner))
             for name, value in names.items():
-                if type(value) in _PLAIN and len(value) <= _LARGE and not name.startswith("__"):
-                    found.contents.append(ContainerSnapshot.of(value, f"{owner.__name__}.{name}"))
-                elif type(value) is np.ndarray:
-                    found.arrays.append(ArraySnapshot.of(value, f"{owner.__name__}.{name}"))
-                elif type(value) is _CACHED:
-                    found.caches.append((value, value.cache_info().misses))
-                elif (function := _function(value)) is not None and not is_torchs(function.__module__):
-                    found.functions[f"{owner.__name__}.{name}"] = function
+                if not name.startswith("__"):
+                    found._note(owner, name, value)
         return found
+
+    def _note(self, owner: Any, name: str, value: Any) -> None:
+        path = f"{owner.__name__}.{name}"
+        if type(value) is _CACHED:
+            self.caches.append((value, value.cache_info().misses))
+        elif holds_iterator(value):
+            self.iterators.append(Place(owner, name, path))
+        elif (function := _function(value)) is not None and not is_torchs(function.__module__):
+            self.kept.append((path, function))
+        elif type(value) in _KEPT or _is_of_the_house(owner, value):
+            self.kept.append((path, value))
 
     def changed(self) -> list[str]:
         """The names of what is another now."""
-        names = [f"{owner.__name__}.{name}" for owner, name, _ in self._replaced()]
-        return names + [each.name for each in self.contents if each.has_changed()]
+        return [f"{owner.__name__}.{name}" for owner, name, _ in self._replaced()]
 
     def restore(self) -> None:
         """Put everything back. A cache that was filled is emptied: what is in it belongs to the run."""
         for owner, name, before in list(self._replaced()):
             setattr(owner, name, before) if name in self.owners[owner] else delattr(owner, name)
-        for each in self.contents:
-            each.restore()
-        for array in self.arrays:
-            array.restore()
         for cache, misses in self.caches:
             if cache.cache_info().misses != misses:
                 cache.cache_clear()
@@ -79,6 +81,8 @@ class ModuleGlobals:
 
 
 def _owners(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Iterator[Any]:
+    """The classes, the source files that they are in, other classes of those, and modules of the user's that those
+    name."""
     classes = dict.fromkeys(each for module in modules for each in type(module).__mro__)
     for each in classes:
         if not is_torchs(each.__module__):
@@ -86,6 +90,22 @@ def _owners(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Iterator[
     for name in dict.fromkeys([each.__module__ for each in (*classes, *functions)]):
         if name in sys.modules and not is_torchs(name):
             yield sys.modules[name]
+            yield from (each for each in vars(sys.modules[name]).values() if _is_at_home(each, name))
+
+
+def _is_at_home(value: Any, name: str) -> bool:
+    """Whether a value that a source file names is a class of its own, or a module that is no library."""
+    if type(value) is ModuleType:
+        return is_users(getattr(value, "__file__", None) or "<>") and "-packages" not in (value.__file__ or "")
+    return issubclass(type(value), type) and value.__module__ == name
+
+
+def _is_of_the_house(owner: Any, value: Any) -> bool:
+    """Whether a value is an object of a class of the same package."""
+    kind = type(value)
+    package = (owner.__module__ if isinstance(owner, type) else owner.__name__).partition(".")[0]
+    is_object = is_written_in_python(kind) and not issubclass(kind, (type, nn.Module, torch.Tensor, *CONTAINERS))
+    return is_object and (kind.__module__ or "").partition(".")[0] == package
 
 
 def _function(value: Any) -> FunctionType | None:
@@ -100,3 +120,8 @@ def _function(value: Any) -> FunctionType | None:
 def is_torchs(name: str | None) -> bool:
     """Whether a module of this name is torch's, Python's or ours."""
     return (name or "").partition(".")[0] in ("torch", "builtins", "fxonnx")
+
+
+def is_pythons(name: str | None) -> bool:
+    """Whether a module of this name is torch's, ours or of the standard library."""
+    return is_torchs(name) or (name or "").partition(".")[0] in sys.stdlib_module_names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,37 +17,40 @@ from torch import nn
 
 from fxonnx.capture.locate import strip
 from fxonnx.capture.state.arrays import ArraySnapshot
-from fxonnx.capture.state.generators import Generator, generators
-from fxonnx.capture.state.module_globals import ModuleGlobals, is_torchs
+from fxonnx.capture.state.iterators import Place, holds_iterator, kept
+from fxonnx.capture.state.module_globals import ModuleGlobals, is_pythons, is_torchs
+from fxonnx.capture.state.opaque import OPAQUE, OpaqueSnapshot, shared_generators
 from fxonnx.capture.state.scripted import ScriptSnapshot, script_attributes
 from fxonnx.capture.state.snapshot import (
     CONTAINERS,
     ClosureSnapshot,
-    Container,
     ContainerSnapshot,
+    SlotSnapshot,
     closed_over,
+    in_slots,
     namespace_of,
+    slots_of,
 )
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
 _CLOSED = (torch.Tensor, type, ModuleType, Logger, str, int, float, type(None))
 _BOUND = (MethodType, BuiltinFunctionType)
-Owner: TypeAlias = "Container | FunctionType"
+Owner: TypeAlias = Any  # a container, a function, or an object with slots
 _LARGE = 1000  # elements; a container of more is data, and what is in its elements is not looked at
 
 
 @dataclass(slots=True)
 class StateChanges:
     """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
-    buffer), and the names of `others`: attributes that are no tensors or had been none, globals, and generators of
-    random numbers that torch does not know. `arrays` are those of NumPy's among them that were written to. `contents`
+    buffer), and the names of `others`: attributes that are no tensors or had been none, globals, generators of
+    random numbers that torch does not know, buffers of bytes. `arrays` are those of NumPy's among them that were written to. `contents`
     is what the attributes are now, by name; None where others than those have changed."""
 
     modules: dict[str, nn.Module]
     kept: Snapshot
     namespaces: ModuleGlobals
-    generators: list[Generator]
+    generators: list[OpaqueSnapshot]
     tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     arrays: list[np.ndarray] = field(default_factory=list)
@@ -58,8 +62,8 @@ class StateChanges:
         modules = dict(model.named_modules())
         functions = list(functions)
         namespaces = ModuleGlobals.of(modules.values(), functions)
-        known = namespaces.functions | {each.__qualname__: each for each in functions}
-        return StateChanges(modules, Snapshot(modules, known), namespaces, generators())
+        known = [*namespaces.kept, *((each.__qualname__, each) for each in functions)]
+        return StateChanges(modules, Snapshot(modules, known), namespaces, shared_generators())
 
     def restore(self) -> None:
         """Put everything back."""
@@ -77,8 +81,8 @@ class StateChanges:
         changed = [each[2:] for each in self.kept.changed() if (id(each[0]), each[1]) not in states]
         self.others = [name for name, _ in changed]
         self.others += self.namespaces.changed()
-        self.others += [each.name for each in self.generators if each.has_moved()]
-        arrays = [each for each in (*self.kept.arrays, *self.namespaces.arrays) if each.has_changed()]
+        self.others += [each.name for each in (*self.kept.opaque, *self.generators) if each.has_changed()]
+        arrays = [each for each in self.kept.arrays if each.has_changed()]
         self.others += [each.name for each in arrays]
         self.arrays = [each.owner for each in arrays]
         self.contents = changed if len(changed) == len(self.others) else None
@@ -107,12 +111,17 @@ def preserved(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[State
     caches, flags and counters alike, so that what belongs together stays together. Their classes, the globals of their
     source files and the generators of random numbers too. `functions` are parts of the model that are no
     modules."""
+    functions = list(functions)
     changes = StateChanges.of(model, functions)
-    try:
-        with torch.random.fork_rng(devices=()):
-            yield changes
-    finally:
-        changes.restore()
+    iterators = [*changes.kept.iterators, *changes.namespaces.iterators]
+    with kept(iterators):
+        if iterators:
+            changes = StateChanges.of(model, functions)
+        try:
+            with torch.random.fork_rng(devices=()):
+                yield changes
+        finally:
+            changes.restore()
 
 
 def next_call_differs(names: Iterable[str], location: Location) -> CaptureRefused:
@@ -141,26 +150,38 @@ class Snapshot:
     """The attributes of modules, and the contents of the containers, objects and functions among them; each with a
     name."""
 
-    def __init__(self, modules: dict[str, nn.Module], functions: dict[str, FunctionType]) -> None:
+    def __init__(self, modules: dict[str, nn.Module], others: Iterable[tuple[str, Any]]) -> None:
         self.arrays: list[ArraySnapshot] = []
+        self.opaque: list[OpaqueSnapshot] = []
+        self.iterators: list[Place] = []
         self._contents: dict[int, ContainerSnapshot] = {}
-        waiting: list[tuple[Owner, str]] = [(each, name) for name, each in functions.items()]
-        waiting += [(vars(module), path) for path, module in modules.items()]
         self._roots = {id(vars(module)) for module in modules.values()} | {id(module) for module in modules.values()}
-        while waiting:
-            owner, name = waiting.pop()
+        self._waiting: list[tuple[Owner, str]] = []
+        for name, value in others:
+            for key, inner in _kept([("", value)]):
+                self._take(None, key, inner, name)
+        self._waiting += [(vars(module), path) for path, module in modules.items()]
+        while self._waiting:
+            owner, name = self._waiting.pop()
             if id(owner) in self._contents:
                 continue
             self._contents[id(owner)] = _snapshot(owner, name)
-            for key, inner in _inner(owner):
-                named = self._name(owner, name, key)
-                if isinstance(inner, np.ndarray):
-                    self.arrays.append(ArraySnapshot.of(inner, named))
-                else:
-                    waiting.append((inner, named))
+            for key, inner in _kept(_held(owner)):
+                self._take(owner, key, inner, self._name(owner, name, key))
         for path, module in modules.items():
             if script_attributes(module):
                 self._contents[id(module)] = ScriptSnapshot.of(module, path)
+
+    def _take(self, owner: Any, key: Any, inner: Any, name: str) -> None:
+        """Note what an owner has at a key, or lay it up to be opened."""
+        if isinstance(inner, np.ndarray):
+            self.arrays.append(ArraySnapshot.of(inner, name))
+        elif type(inner) in OPAQUE:
+            self.opaque.append(OpaqueSnapshot.of(inner, name))
+        elif holds_iterator(inner):
+            self.iterators.append(Place(owner, key, name))
+        else:
+            self._waiting.append((inner, name))
 
     def _name(self, owner: Any, name: str, key: Any) -> str:
         """What is called "path.attribute" and holds others gives them its name; a function's variables have theirs."""
@@ -182,23 +203,29 @@ class Snapshot:
     def restore(self) -> None:
         """Put everything back."""
         for each in self._contents.values():
-            if each.before or each.owner:  # most are empty: hooks
+            if each.before or each.now():  # most are empty: hooks
                 each.restore()
         for array in self.arrays:
             array.restore()
+        for opaque in self.opaque:
+            opaque.restore()
 
 
 def _snapshot(owner: Owner, name: str) -> ContainerSnapshot:
-    return (ClosureSnapshot if isinstance(owner, FunctionType) else ContainerSnapshot).of(owner, name)
+    if isinstance(owner, CONTAINERS):
+        return ContainerSnapshot.of(owner, name)
+    if isinstance(owner, FunctionType):
+        return ClosureSnapshot.of(owner, name)
+    return SlotSnapshot.of(owner, name)
 
 
-def _inner(owner: Owner) -> Iterator[tuple[Any, Owner | np.ndarray]]:
-    """The containers, functions and arrays among what one holds, and the attributes of objects, with their keys."""
-    values = _held(owner)
+def _kept(values: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """The containers, functions, arrays and iterators among some values, and the attributes of objects, with their
+    keys."""
     while values:
         key, value = values.pop()
         kind = type(value)  # the object is not asked: one that is loaded when it is used stays as it is
-        if issubclass(kind, (*CONTAINERS, np.ndarray)):
+        if issubclass(kind, (*CONTAINERS, np.ndarray)) or kind in OPAQUE or holds_iterator(value):
             yield key, value
         elif kind is FunctionType:
             if not is_torchs(value.__module__):
@@ -209,8 +236,13 @@ def _inner(owner: Owner) -> Iterator[tuple[Any, Owner | np.ndarray]]:
             values.extend((key, each) for each in (value.__self__, getattr(value, "__func__", None)))
         elif kind is partial:
             values.extend((key, each) for each in (value.func, value.args, value.keywords))
-        elif not issubclass(kind, _CLOSED) and isinstance(attributes := namespace_of(value), dict):
-            yield key, attributes
+        elif issubclass(kind, threading.local):
+            yield key, vars(value)
+        elif not issubclass(kind, _CLOSED):
+            if isinstance(attributes := namespace_of(value), dict):
+                yield key, attributes
+            if slots_of(kind) and not is_pythons(kind.__module__):
+                yield key, value
 
 
 def _held(owner: Owner) -> list[tuple[Any, Any]]:
@@ -218,6 +250,8 @@ def _held(owner: Owner) -> list[tuple[Any, Any]]:
     if isinstance(owner, FunctionType):
         own = (*(owner.__defaults__ or ()), owner.__kwdefaults__, vars(owner))
         return [*closed_over(owner).items(), *(("", each) for each in own)]
+    if not isinstance(owner, CONTAINERS):
+        return list(in_slots(owner).items())
     if len(owner) > _LARGE:
         return []
-    return list(owner.items() if isinstance(owner, dict) else enumerate(owner))
+    return list(dict.items(owner) if isinstance(owner, dict) else enumerate(owner))

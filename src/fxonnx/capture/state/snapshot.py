@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from operator import is_
 from types import FunctionType, MemberDescriptorType
 from typing import Any, TypeAlias
@@ -27,7 +28,7 @@ class ContainerSnapshot:
     @staticmethod
     def of(owner: Any, name: str) -> ContainerSnapshot:
         """What it holds now."""
-        return ContainerSnapshot(owner, dict(owner) if isinstance(owner, dict) else list(owner), name)
+        return ContainerSnapshot(owner, dict(dict.items(owner)) if isinstance(owner, dict) else list(owner), name)
 
     def now(self) -> Any:
         """What it holds now, a dict or a sequence."""
@@ -97,6 +98,33 @@ class ClosureSnapshot(ContainerSnapshot):
             self.put_back(key)
 
 
+@dataclass(frozen=True, slots=True)
+class SlotSnapshot(ContainerSnapshot):
+    """What the slots of an object, the `owner`, hold."""
+
+    @staticmethod
+    def of(owner: Any, name: str) -> ContainerSnapshot:
+        """What they hold now."""
+        return SlotSnapshot(owner, in_slots(owner), name)
+
+    def now(self) -> dict[str, Any]:
+        """What they hold now."""
+        return in_slots(self.owner)
+
+    def put_back(self, key: str) -> None:
+        """One slot, as it was."""
+        member = slots_of(type(self.owner))[key]
+        if key in self.before:
+            member.__set__(self.owner, self.before[key])
+        else:
+            member.__delete__(self.owner)
+
+    def restore(self) -> None:
+        """Put those back that hold others."""
+        for key in list(self.changed_keys()):
+            self.put_back(key)
+
+
 def closed_over(function: FunctionType) -> dict[str, Any]:
     """The variables of other functions that a function uses, as far as they have been set."""
     found: dict[str, Any] = {}
@@ -114,13 +142,31 @@ def namespace_of(value: Any) -> dict[str, Any] | None:
 def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
     """The attributes that an object has of its own, those in slots too, without asking it."""
     yield from (namespace_of(value) or {}).items()
-    for kind in type(value).__mro__:
-        for name, member in vars(kind).items():
-            if isinstance(member, MemberDescriptorType) and is_written_in_python(kind):
-                try:
-                    yield name, member.__get__(value)
-                except AttributeError:  # a slot that nothing is in
-                    continue
+    yield from in_slots(value).items()
+
+
+def in_slots(value: Any) -> dict[str, Any]:
+    """What the slots of an object hold, but for empty ones."""
+    found: dict[str, Any] = {}
+    for name, member in slots_of(type(value)).items():
+        with suppress(AttributeError):
+            found[name] = member.__get__(value)
+    return found
+
+
+def slots_of(kind: type) -> Mapping[str, Any]:
+    """The slots of a class, by name."""
+    hashable: Any = kind
+    return _slots(hashable)
+
+
+@cache
+def _slots(kind: type) -> Mapping[str, Any]:
+    return {
+        name: member
+        for each in reversed(kind.__mro__) if is_written_in_python(each)
+        for name, member in vars(each).items() if isinstance(member, MemberDescriptorType)
+    }  # fmt: skip
 
 
 def is_written_in_python(kind: type) -> bool:
@@ -135,8 +181,11 @@ __all__ = [
     "ClosureSnapshot",
     "Container",
     "ContainerSnapshot",
+    "SlotSnapshot",
     "attributes_of",
     "closed_over",
+    "in_slots",
     "is_written_in_python",
     "namespace_of",
+    "slots_of",
 ]
