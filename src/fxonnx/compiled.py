@@ -90,7 +90,7 @@ class Compiled:
 
     def _emitted(self, source_lines: bool) -> Emitted:
         check_options(source_lines=source_lines)
-        self.versions.check()
+        self.versions.check(every_element=True)
         return self._emit(source_lines=True) if source_lines else self.emitted
 
     def _emit(self, *, source_lines: bool) -> Emitted:
@@ -226,9 +226,10 @@ class Compiled:
 
     @cached_property
     def session(self) -> Session:
-        """The ONNX Runtime session, made at the first call; it shares the model's weights."""
+        """The ONNX Runtime session, made at the first call; it shares the model's weights. Raises ModelChanged."""
         from fxonnx.runtime.session import Session
 
+        self.versions.check(every_element=True)
         weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
         inputs = [value.type for value in self.graph.inputs]
         outputs = [value.type for value in self.graph.outputs]
@@ -397,7 +398,7 @@ class Compiled:
         from fxonnx.verification import verify, verify_on
 
         check_options(seed=seed)
-        self.versions.check()
+        self.versions.check(every_element=True)
         return verify_on(self, args, kwargs) if args or kwargs else verify(self, seed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -128,11 +128,13 @@ class _Build:
     target: Target
     opset: int | None
     output_names: Sequence[str] | None
+    digests: dict[int, int] = field(default_factory=dict)  # of the model's weights, by their ids
 
     def __call__(self, program: Program, examples: Sequence[Any] = (), captured: float = 0.0) -> Compiled:
         """A program, compiled; `captured` says in how many seconds it was captured."""
         start = perf_counter()
-        versions = Versions(self.model, [*program.weights.values(), *(each.weight for each in program.known)])
+        weights = [*program.weights.values(), *(each.weight for each in program.known)]
+        versions = Versions(self.model, weights, self.digests)
         with ONE_AT_A_TIME, (found := AsFound()), found:  # decompositions are recorded
             program, graph = _lower(program, self.registry, self.target, self.output_names)
         lowered = Stage("lower", graph, perf_counter() - start, "lowered")

@@ -159,3 +159,35 @@ def test_a_check_asks_each_weight_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_versions, "_address", lambda tensor: (asked.append(tensor), tensor.data_ptr())[1])
     versions.check()
     assert len(asked) == 100
+
+
+@pytest.mark.parametrize("asked", ["save", "proto", "first call", "verify"])
+def test_one_element_written_past_the_counter_is_a_change(asked: str, tmp_path: Path) -> None:
+    for place in (0, 1, 4321, 8 * 36 * 100 - 1):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(8 * 36, 100)).eval()
+        compiled = fxonnx.compile(model, (torch.rand(2, 8, 6, 6),))
+        model[1].weight.data.view(-1)[place] += 1
+        ask = {
+            "save": lambda compiled=compiled: compiled.save(tmp_path / "m.onnx"),
+            "proto": compiled.model_proto,
+            "first call": lambda compiled=compiled: compiled(torch.rand(2, 8, 6, 6)),
+            "verify": compiled.verify,
+        }[asked]
+        with pytest.raises(errors.ModelChanged, match=r"1\.weight"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.ones(3, 5).half(), torch.ones(3, 5).t(), torch.ones(7, 5)[:, 1:4], torch.ones(20).bfloat16()[1:],
+     torch.ones(9, dtype=torch.bool), torch.ones(9, 9, dtype=torch.complex64), torch.ones(2, 3, 4, 5)[..., :3],
+     torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.ones(3000)],
+    ids=lambda tensor: f"{tensor.dtype}{list(tensor.shape)}",
+)  # fmt: skip
+def test_a_digest_knows_each_element(tensor: Tensor) -> None:
+    digest, indices = capture_versions._digest(tensor), torch.ones(tensor.shape).nonzero().tolist()
+    assert capture_versions._digest(tensor) == digest
+    for index in indices[:: max(len(indices) // 50, 1)]:
+        tensor[tuple(index)] = 0
+        assert capture_versions._digest(tensor) != digest
+        tensor[tuple(index)] = 1

@@ -10,7 +10,7 @@ CAPTURE = [
     {"surroundings"},
     {"failures", "retry", "assertions"},
     {"call"},
-    {"graph"},
+    {"graph", "next_call"},
     {"program"},
     {"versions"},
     {"constraints", "equivalence"},

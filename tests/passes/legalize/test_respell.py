@@ -108,4 +108,5 @@ def test_form(name: str) -> None:
 
 
 def test_every_misread_form_is_shown() -> None:
-    assert {each.optimizer for each in MISREAD} == {optimizer for optimizer, _, _ in FORMS.values()}
+    of_kernels = {""}  # shown in test_integer_reductions.py
+    assert {each.optimizer for each in MISREAD} - of_kernels == {optimizer for optimizer, _, _ in FORMS.values()}

@@ -93,10 +93,19 @@ def _set_function_modes(wanted: Sequence[Any]) -> None:
         torch._C._push_on_torch_function_stack(mode)
 
 
-def _suppression() -> list[Setting]:
-    """What `surroundings.one_suppression` sets, where torchvision is loaded."""
-    boxes = sys.modules.get("torchvision.ops.boxes")
-    return [_attribute(boxes, "_batched_nms_vanilla")] if hasattr(boxes, "_batched_nms_vanilla") else []
+_EXCHANGED = (
+    ("torchvision.ops.boxes", "_batched_nms_vanilla"),
+    ("torch._higher_order_ops.utils", "_hop_compile_and_call"),
+    ("torch._higher_order_ops.invoke_subgraph", "invoke_subgraph_placeholder"),
+    ("torch._higher_order_ops.associative_scan", "generic_associative_scan"),
+    ("torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"),
+)
+"""what is exchanged while a model runs (`one_suppression`, `recorded_regions`), where the module is loaded"""
+
+
+def _exchanged() -> list[Setting]:
+    found = [(sys.modules.get(module), name) for module, name in _EXCHANGED]
+    return [_attribute(module, name) for module, name in found if hasattr(module, name)]
 
 
 def _settings() -> list[Setting]:
@@ -114,7 +123,7 @@ def _settings() -> list[Setting]:
         _attribute(transformer, "_detect_is_causal_mask"),
         _attribute(FakeTensor, "tolist"),
         _attribute(nn.TransformerEncoder, "forward"),
-        *_suppression(),
+        *_exchanged(),
         (injected.count, injected.take_back),
         (_stance, _set_stance),
         *map(_contents, (hooks._global_forward_hooks, hooks._global_forward_pre_hooks,

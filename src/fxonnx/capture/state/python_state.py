@@ -44,8 +44,8 @@ _LARGE = 1000  # elements; a container of more is data, and what is in its eleme
 class StateChanges:
     """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
     buffer), and the names of `others`: attributes that are no tensors or had been none, globals, generators of
-    random numbers that torch does not know, buffers of bytes. `arrays` are those of NumPy's among them that were written to. `contents`
-    is what the attributes are now, by name; None where others than those have changed."""
+    random numbers that torch does not know, buffers of bytes. `arrays` are those of NumPy's among them that were
+    written to. `contents` is what the attributes are now, by name; None where others than those have changed."""
 
     modules: dict[str, nn.Module]
     kept: Snapshot

@@ -10,12 +10,15 @@ import torch
 
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Signature, definition
+from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.failures import Translating
+from fxonnx.capture.next_call import check_calls_of_other_sizes
 from fxonnx.capture.program import Program
 from fxonnx.capture.state.python_state import next_call_differs
 from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
-from fxonnx.capture.tracer.earlier_call import recording_at
+from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
+from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, raise_all
@@ -24,11 +27,13 @@ from fxonnx.location import Location
 _MOST_PAIRS = 36  # of ways, one after the other
 
 
-def capture(example: Example, signature: Callable[[], Signature], mode: str) -> Program:
+def capture(
+    example: Example, signature: Callable[[], Signature], mode: str, others: SymbolTable | None = None
+) -> Program:
     """The Program of an example's model, which is in the training `mode` now.
 
-    `signature` is asked for after the model has run. Raises FrozenDimension for each required dim that is not free, and
-    what else is wrong.
+    `signature` is asked for after the model has run; `others` are the dims of the program that this one is a variant
+    of. Raises FrozenDimension for each required dim that is not free, and what else is wrong.
     """
     attempt, outcome, tried = PLAN.carry_out(Attempt(example.resized(), example), run)
     done = outcome.run
@@ -38,6 +43,7 @@ def capture(example: Example, signature: Callable[[], Signature], mode: str) -> 
     )
     if done.caches():
         _check_next_call(done, attempt.example)
+        _check_calls_of_other_sizes(done, attempt.original, others)
     example.flat.returned = done.returned
     program = replace(program_of(done, signature()), frozen=attempt.frozen, attempts=tried)
     if not done.symbols.axes:
@@ -56,6 +62,24 @@ def _check_next_call(done: Run, example: Example) -> None:
     place = next((place for place in places if place is not None), None) if is_tried else Location()
     if place is not None:
         raise next_call_differs(done.caches(), place if place.file else definition(example.flat.called))
+
+
+def _check_calls_of_other_sizes(done: Run, original: Example, others: SymbolTable | None) -> None:
+    """Raise CaptureRefused where what forward leaves at other sizes makes the next call another one. The model is not
+    asked where runs after such calls leave the same graph."""
+    symbols = others or done.symbols
+    if others is None:
+        after = done if done.earlier is not None else after_a_call_at_other_sizes(done, original.leaves)
+        if after is not None and is_same(after.captured_graph(), done.captured_graph()):
+            return
+    else:  # what a variant is captured on has sizes and no elements
+        original = replace(original, leaves=[_with_elements(leaf) for leaf in original.leaves])
+    check_calls_of_other_sizes(original, symbols.axes, symbols.lows, symbols.highs, done.caches())
+
+
+def _with_elements(leaf: torch.Tensor) -> torch.Tensor:
+    """A tensor like it, of ones where it is no float."""
+    return torch.rand_like(leaf) if leaf.is_floating_point() else torch.ones_like(leaf)
 
 
 def _parting(done: Run, example: Example, before: tuple[bool, ...], after: tuple[bool, ...]) -> Location | None:
@@ -88,7 +112,7 @@ def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[
 
     def variant(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Program:
         asked = {axis: replace(requests[axis], dim=dim) for axis, dim in symbols.fixed_at(fixed).axes.items()}
-        return capture(Example(flat, names, leaves, asked), signature, mode)
+        return capture(Example(flat, names, leaves, asked), signature, mode, symbols)
 
     kinds, assumed = Kinds.of(example.leaves), done.constraints.assumptions
     return ZeroOneCheck(record, variant, flat.model, mode, symbols.axes, symbols.hints, kinds, assumed)

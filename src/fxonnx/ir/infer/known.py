@@ -54,7 +54,9 @@ def _concat(call: Call) -> Shape | None:
 
 def _gather(call: Call) -> Shape | None:
     elements, indices = call.known(0), call.ints(1)
-    return None if elements is None or indices is None else tuple(elements[index] for index in indices)
+    if elements is None or indices is None or any(not -len(elements) <= index < len(elements) for index in indices):
+        return None
+    return tuple(elements[index] for index in indices)
 
 
 def _slice(call: Call) -> Shape | None:

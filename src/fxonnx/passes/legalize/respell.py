@@ -1,4 +1,4 @@
-"""Legal forms that an optimizer of ONNX Runtime misreads, in a form that it reads right.
+"""Legal forms that an optimizer of ONNX Runtime misreads, or a kernel computes wrongly, in a form that it reads right.
 
 A file is run with all of the runtime's optimizers on, by whoever opens it, so every target gets the safe form. Measured
 with 1.32; `tests/passes/legalize/test_respell.py` shows each mistake in a bare session, and fails once it is mended.
@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from fxonnx.dtypes import INT32, INT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.passes.legalize.expand import call
 from fxonnx.passes.legalize.expansions.forms import has_axes, pad
+from fxonnx.passes.legalize.integer_reductions import exact_product, exact_sum
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
@@ -24,8 +26,8 @@ Producers: TypeAlias = Mapping[Value | None, Node]
 
 @dataclass(frozen=True, slots=True)
 class Misread:
-    """A form of an operator that one of the runtime's optimizers takes for another, and the body that says the same
-    otherwise."""
+    """A form of an operator that one of the runtime's optimizers takes for another, or that its kernel gets wrong
+    (`optimizer` is empty), and the body that says the same otherwise."""
 
     optimizer: str
     op: str
@@ -88,18 +90,38 @@ def cut_to_nothing(op: Builder, x: Tensor, shape: Tensor) -> Tensor:
     return op.Expand(op.Slice(x, [0] * len(axes), [0] * len(axes), axes), shape)
 
 
+def _is_of_large_integers(node: Node, producers: Producers) -> bool:
+    """Whether it sums int64 that were no smaller dtype before: of those every sum is exact in double."""
+    x = node.inputs[0]
+    cast = producers.get(x)
+    was = cast.inputs[0] if cast is not None and cast.op == "Cast" else x
+    return x is not None and x.dtype is INT64 and was is not None and was.dtype is INT64 and _has_known_axes(node)
+
+
+def _is_of_integers(node: Node, producers: Producers) -> bool:
+    """Whether it is a product of integers, and not of sizes."""
+    return node.output.dtype in (INT32, INT64) and node.output.known is None and _has_known_axes(node)
+
+
+def _has_known_axes(node: Node) -> bool:
+    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    return axes is None or bool(constant_ints(axes))
+
+
 MISREAD = (
     Misread("MatmulTransposeFusion", "MatMul", _is_by_vector, column),
     Misread("GatherToSliceFusion", "Gather", _is_of_range, reshaped_indices),
     Misread("DivMulFusion", "Div", _is_one_by_integer, one_by_integer),
     Misread("ExpandElimination", "Expand", _empties, cut_to_nothing),
     Misread("TransposeOptimizer", "Pad", _has_axes, pad),  # moves a Transpose past it, and forgets the axes
+    Misread("", "ReduceSum", _is_of_large_integers, exact_sum),
+    Misread("", "ReduceProd", _is_of_integers, exact_product),
 )
 
 
 @graph_pass
 def respell(graph: Graph, target: Target) -> Graph:
-    """Write what the runtime's optimizers misread in forms that they read right."""
+    """Write what the runtime misreads in forms that it reads right."""
     producers: Producers = {output: node for node in graph.all_nodes() for output in node.outputs}
 
     def replace(op: Builder, node: Node) -> Tensor | None:

@@ -68,10 +68,14 @@ def is_function(op: str, opset: int) -> bool:
 @cache
 def widened(op: str, target: Target, bound: Bindings, changeable: frozenset[str]) -> Mapping[str, DType] | None:
     """The narrowest dtypes that contain `bound` exactly, that the schema admits and for which there is a kernel; None
-    where there are none."""
-    for candidate in sorted(
-        _candidates(op, target, bound, changeable), key=lambda c: sum(dtype.bits for _, dtype in c)
-    ):
+    where there are none. Integers become floats where no integers do: those do not wrap around."""
+    own = dict(bound)
+
+    def how_far(candidate: Bindings) -> tuple[int, int]:
+        changed = sum(dtype.is_float and own[variable].is_integer for variable, dtype in candidate)
+        return changed, sum(dtype.bits for _, dtype in candidate)
+
+    for candidate in sorted(_candidates(op, target, bound, changeable), key=how_far):
         if admitted(op, target.opset, candidate) and runs(op, target, candidate):
             return dict(candidate)
     return None

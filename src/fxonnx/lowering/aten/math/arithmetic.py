@@ -10,6 +10,7 @@ from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_loop
 from fxonnx.ir.data import ArrayData
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, lower
@@ -227,22 +228,28 @@ def pow(op: Builder, self: Tensor, exponent: Tensor) -> Tensor:
 
 
 def _integer_powers(op: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """Integers to integer powers, bit by bit of the exponent, wrapping around; a negative one leaves 0, but of 1 and
-    -1.
-
-    Powers from 64 on have the bits of the 64th or 65th for all bases whose power does not wrap around.
-    """
-    odd = op.Mod(y, 2)
-    capped = op.Where(y > 65, odd + 64, y)
-    reduced = op.Where(y < 0, odd, capped) if dtype_of(y).is_signed else capped
-    result, square_of = number(op, 1, x), x
-    for bit in range(7):
-        taken = op.Cast(op.Mod(reduced / (1 << bit), 2), to=dtypes.BOOL.code)
-        result = result * op.Where(taken, square_of, 1)
-        square_of = square_of * square_of
+    """Integers to integer powers, bit by bit of the exponents in a loop as long as one has any, wrapping around; a
+    negative one leaves 0, but of 1 and -1."""
+    blank = (x + y) * 0
+    left = op.Where(y < 0, op.Mod(y, 2), y) if dtype_of(y).is_signed else y
+    carried = [blank + 1, x + blank, left + blank]
+    result = record_loop(op, carried, _square_and_multiply, condition=_any_above_zero(op, carried[2]))[0]
     if not dtype_of(y).is_signed:
         return result
     return op.Where(op.And(y < 0, op.Not(op.Equal(op.Abs(x), 1))), 0, result)
+
+
+def _square_and_multiply(
+    inner: Builder, iteration: Tensor, going: Tensor, result: Tensor, square: Tensor, left: Tensor
+) -> list[Tensor]:
+    """The lowest bit of the exponents that are left."""
+    taken = inner.Cast(inner.Mod(left, 2), to=dtypes.BOOL.code)
+    rest = left / 2
+    return [_any_above_zero(inner, rest), result * inner.Where(taken, square, 1), square * square, rest]
+
+
+def _any_above_zero(op: Builder, x: Tensor) -> Tensor:
+    return op.ReduceMax(op.Cast(x > 0, to=dtypes.INT32.code), keepdims=0) > 0
 
 
 @lower("aten.ldexp", promote=FLOAT, opmath=True)

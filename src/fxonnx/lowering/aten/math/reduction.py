@@ -55,10 +55,11 @@ def sum_(
 ) -> Tensor:  # fmt: skip
     """Σx."""
     x = summable(op, self, dtype)
-    if dtype_of(x) is not dtypes.INT32:
+    own = dtype_of(x)
+    if not own.is_integer or own.bits == 64:
         return reduced(op, operator, x, dim, keepdim)
-    # the runtime's end at the greatest int32, torch's go on from the least: the low half of an int64 does
-    return cast(op, reduced(op, operator, cast(op, x, dtypes.INT64), dim, keepdim), dtypes.INT32)
+    # the runtime's end at the greatest integer, torch's go on from the least: the low part of an int64 does
+    return cast(op, reduced(op, operator, cast(op, x, dtypes.INT64), dim, keepdim), own)
 
 
 @lower("aten.mean", opmath=True)

@@ -323,8 +323,11 @@ def bessel(op: Builder, self: Tensor, order: int, scaled: bool = False) -> Tenso
 
 @lower("aten.gcd", promote=SAME)
 def gcd(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The greatest common divisor, by Euclid's algorithm, in a loop until every element is done."""
-    first, second = op.Abs(self), op.Abs(other)
+    """The greatest common divisor, by Euclid's algorithm, in a loop until every element is done.
+
+    In torch's order, and with C's remainder: the least integer has no absolute value, and stays negative.
+    """
+    first, second = op.Abs(other), op.Abs(self)
     blank = (first + second) * 0
     carried = [first + blank, second + blank]
     return record_loop(op, carried, _euclid, condition=_any_left(op, carried[1]))[0]
@@ -333,7 +336,7 @@ def gcd(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 def _euclid(inner: Builder, iteration: Tensor, going: Tensor, first: Tensor, second: Tensor) -> list[Tensor]:
     """One division: (a, b) becomes (b, a mod b), where b is not 0."""
     done = inner.Equal(second, 0)
-    rest = inner.Where(done, 0, inner.Mod(first, inner.Where(done, 1, second)))
+    rest = inner.Where(done, 0, inner.Mod(first, inner.Where(done, 1, second), fmod=1))
     return [_any_left(inner, rest), inner.Where(done, first, second), rest]
 
 
@@ -344,9 +347,12 @@ def _any_left(op: Builder, x: Tensor) -> Tensor:
 
 @lower("aten.lcm", promote=SAME)
 def lcm(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The least common multiple, |x / gcd(x, y)·y|; 0 beside 0."""
-    divisor = gcd(op, self, other)
-    return op.Abs(self / op.Where(op.Equal(divisor, 0), 1, divisor) * other)
+    """The least common multiple, |x / gcd(x, y)·y|; 0 beside 0. Of less than 32 bits, in C's int."""
+    divisor, dtype = gcd(op, self, other), dtype_of(self)
+    divisor = op.Where(op.Equal(divisor, 0), 1, divisor)
+    if dtype.bits < 32:
+        self, divisor, other = (cast(op, each, dtypes.INT32) for each in (self, divisor, other))
+    return cast(op, op.Abs(self / divisor * other), dtype)
 
 
 # ── what the formulas share ──

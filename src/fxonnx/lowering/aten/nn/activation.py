@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.lowering.promote import FLOAT, SAME
+from fxonnx.lowering.promote import FLOAT, SAME, as_tensor
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, like_self, number, reshape
 
@@ -155,8 +155,9 @@ def hardshrink(op: Builder, self: Tensor, lambd: float = 0.5) -> Tensor:
 
 @lower("aten.threshold", promote=None)
 def threshold(op: Builder, self: Tensor, threshold: float, value: float) -> Tensor:
-    """x where x > threshold, else `value`; NaN stays."""
-    return op.Where(self <= threshold, value, self)
+    """x where x > threshold, else `value`, both in the dtype of x; NaN stays."""
+    limit, value = (as_tensor(op, each, dtype_of(self)) for each in (threshold, value))
+    return op.Where(self <= limit, value, self)
 
 
 @lower("aten.glu", opmath=True)
