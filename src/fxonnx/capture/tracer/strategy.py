@@ -66,13 +66,13 @@ def _check_next_call(done: Run, example: Example) -> None:
 
 def _check_calls_of_other_sizes(done: Run, original: Example, others: SymbolTable | None) -> None:
     """Raise CaptureRefused where what forward leaves at other sizes makes the next call another one. The model is not
-    asked where runs after such calls leave the same graph."""
+    asked where runs after such calls leave the same graph; it is where it decides by data: those runs would be many."""
     symbols = others or done.symbols
-    if others is None:
+    if others is None and len(done.ways) == 1:
         after = done if done.earlier is not None else after_a_call_at_other_sizes(done, original.leaves)
         if after is not None and is_same(after.captured_graph(), done.captured_graph()):
             return
-    else:  # what a variant is captured on has sizes and no elements
+    if others is not None:  # what a variant is captured on has sizes and no elements
         original = replace(original, leaves=[_with_elements(leaf) for leaf in original.leaves])
     check_calls_of_other_sizes(original, symbols.axes, symbols.lows, symbols.highs, done.caches())
 
