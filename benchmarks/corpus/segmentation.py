@@ -35,7 +35,7 @@ def torchvision(name: str, **fields: Any) -> Entry:
         module: nn.Module = getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=3, **fields)
         return module
 
-    return Entry(f"torchvision/{name}", factory, images(), IMAGES, {"input": PIXELS})
+    return Entry(f"torchvision/{name}", factory, images(), IMAGES, (PIXELS,))
 
 
 def raft() -> nn.Module:

@@ -176,21 +176,19 @@ def _shape(value: torch.Tensor) -> list[Any]:
     return [size if isinstance(size, int) else size.node.expr for size in value.shape]
 
 
-def _fake(value: Any, compute: Callable[[], Any]) -> Any:
-    """A fake tensor's arithmetic; needs its mode, no gradients and none of the caller's autocast."""
+def in_dtype(value: Any, dtype: torch.dtype) -> Any:
+    """A fake tensor in another dtype, or itself; needs its mode, no gradients and none of the caller's autocast."""
+    if value.dtype is dtype:
+        return value
     with value.fake_mode, torch.no_grad():
-        return compute()
+        return value.to(dtype)
 
 
 def cast(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
     """A value in the dtype of the tensor it takes the place of; what an out= argument receives, whose shape becomes
     the result's."""
     wanted, given = place.meta["val"].dtype, value.meta["val"]
-    return (
-        value
-        if given.dtype is wanted
-        else emit(aten.to.dtype, (value, wanted), {}, _fake(given, lambda: given.to(wanted)))
-    )
+    return value if given.dtype is wanted else emit(aten.to.dtype, (value, wanted), {}, in_dtype(given, wanted))
 
 
 def operands(node: fx.Node, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -214,6 +212,21 @@ def _kind(leaf: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.dtype, value.dim() == 0
     return value if isinstance(value, torch.dtype) else type(value)
+
+
+def result_dtype(target: Any, args: Any, kwargs: Any) -> torch.dtype:
+    """The dtype of what a pointwise op returns, of which no size tells."""
+    values = fx.map_arg((args, kwargs), lambda node: _one_element(node.meta["val"]))
+    with torch.no_grad():
+        dtype: torch.dtype = target(*values[0], **values[1]).dtype
+    return dtype
+
+
+def _one_element(value: Any) -> Any:
+    """A tensor of one element of a tensor's dtype and rank; of a number of sizes what it is in this run."""
+    if isinstance(value, torch.Tensor):
+        return torch.empty([1] * value.dim(), dtype=value.dtype, device="meta")
+    return value.node.hint if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)) else value
 
 
 def run_fake(target: Any, args: Any, kwargs: Any) -> Any:

@@ -23,9 +23,11 @@ from fxonnx.capture.graph.functional_form import (
     cast,
     fit,
     functional_form,
+    in_dtype,
     is_mutable,
     kinds_of,
     operands,
+    result_dtype,
     run_fake,
     written_arguments,
 )
@@ -90,8 +92,8 @@ class _Functionalizer:
     owners: dict[int, Alias] = field(default_factory=dict)  # storage -> the owner's alias
     # call with several results -> its arguments, and what it read of each
     sources: dict[fx.Node, dict[fx.Node, fx.Node]] = field(default_factory=dict)
-    # (op, kinds of arguments) -> whether the result has the dtype of what is written
-    preserves: dict[Any, bool] = field(default_factory=dict)
+    # (op, kinds of arguments) -> the dtype of its result
+    dtypes: dict[Any, torch.dtype] = field(default_factory=dict)
     dead: list[fx.Node] = field(default_factory=list)
     views: set[fx.Node] = field(default_factory=set)
 
@@ -267,8 +269,11 @@ class _Functionalizer:
             raise self._refused(node, cause, "use an op that returns its result")
         args, kwargs = operands(node, form)
         key = kinds_of(form.target, args, kwargs)
-        if self.preserves.get(key):
-            return [emit(form.target, args, kwargs, places[0].meta["val"])]
+        if torch.Tag.pointwise in form.target.tags and not form.dropped and key not in self.dtypes:
+            self.dtypes[key] = result_dtype(form.target, args, kwargs)
+        if key in self.dtypes:  # what is written in place has the shape of its place
+            value = emit(form.target, args, kwargs, in_dtype(places[0].meta["val"], self.dtypes[key]))
+            return [cast(emit, value, places[0])]
         result = run_fake(form.target, args, kwargs)
         call = emit(form.target, args, kwargs, result)
         calls = (
@@ -278,7 +283,8 @@ class _Functionalizer:
         )
         if form.dropped:
             return [cast(emit, each, place) for each, place in zip(calls, places, strict=True)]
-        self.preserves[key] = isinstance(result, torch.Tensor) and result.dtype is places[0].meta["val"].dtype
+        if isinstance(result, torch.Tensor):
+            self.dtypes[key] = result.dtype
         fresh, values = calls[: -len(places)], calls[-len(places) :]
         return [*fresh, *(fit(emit, each, place) for each, place in zip(values, places, strict=True))]
 

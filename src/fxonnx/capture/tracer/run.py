@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias
@@ -48,6 +48,7 @@ from fxonnx.capture.tracer.higher_order.associative import associative_scan
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.locations import Locations, asking_frames
 from fxonnx.capture.tracer.python.installed import numbers_of_sizes
+from fxonnx.capture.tracer.python.keys import keys_of_sizes
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.replay import Replay
 from fxonnx.capture.tracer.results.cache import FakeCache
@@ -245,7 +246,7 @@ class Run:
     def _preserved(self) -> Iterator[None]:
         """The model is left as it was found."""
         flat = self.example.flat
-        with ONE_AT_A_TIME, unwritten(flat), preserved(flat, flat.functions) as self.changes:
+        with ONE_AT_A_TIME, keys_of_sizes(), unwritten(flat), preserved(flat, flat.functions) as self.changes:
             yield
 
     @contextmanager
@@ -255,7 +256,7 @@ class Run:
             quiet(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(), unasked_masks(), lists_asked(), one_suppression(),
             uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
-            recorded_regions(associative_scan), self._function_modes(), numbers_of_sizes(self._functions()),
+            recorded_regions(associative_scan), self._function_modes(), self._functions_of_sizes(),
         )  # fmt: skip
         with ExitStack() as stack:
             for each in surroundings:
@@ -274,6 +275,10 @@ class Run:
             EagerDtypes(),
         ):
             yield
+
+    def _functions_of_sizes(self) -> AbstractContextManager[None]:
+        """`int`, `len` and the like that know sizes, in the files of the model."""
+        return nullcontext() if self.symbols.own_python else numbers_of_sizes(self._functions())
 
     def _functions(self) -> list[Any]:
         """The functions that the model is made of, as far as they are known before it runs."""

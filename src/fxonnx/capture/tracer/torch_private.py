@@ -281,6 +281,22 @@ def lists_asked() -> Iterator[None]:
         FakeTensor.tolist = before
 
 
+@contextmanager
+def hashes_of_sizes(hash_of: Callable[[torch.SymInt], int | None]) -> Iterator[None]:
+    """Sizes that have the hash which a function says, where it says one; torch has none for a torch.SymInt."""
+    before = torch.SymInt.__hash__
+
+    def hashed(size: torch.SymInt) -> int:
+        known = hash_of(size)
+        return before(size) if known is None else known
+
+    try:
+        torch.SymInt.__hash__ = hashed
+        yield
+    finally:
+        torch.SymInt.__hash__ = before
+
+
 __all__ = [
     "CallMode",
     "DataDependentOutputException",
@@ -292,6 +308,7 @@ __all__ = [
     "as_exporting",
     "eager",
     "enable_python_dispatcher",
+    "hashes_of_sizes",
     "in_kernel_invocation_manager",
     "is_in_functorch",
     "is_traceable_wrapper_subclass",

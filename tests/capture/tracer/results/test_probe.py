@@ -32,6 +32,9 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "convolved, channels last": lambda x: F.conv2d(
         x[:, None].contiguous(memory_format=torch.channels_last), torch.ones(2, 1, 3, 3)
     ),
+    "convolved by halves, channels last": lambda x: F.conv2d(
+        x.repeat(1, 1, 2)[None].transpose(1, 3), torch.ones(16, 8, 2, 2), stride=2
+    ),
     "enlarged": lambda x: F.conv_transpose1d(x.transpose(1, 2), torch.ones(4, 3, 3), stride=2, output_padding=1),
     "pooled": lambda x: F.max_pool2d(x, (2, 1), padding=(1, 0)),
     "pooled in a row": lambda x: F.max_pool1d(x.flatten(1), 3, stride=2, padding=1),

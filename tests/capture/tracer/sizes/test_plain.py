@@ -55,8 +55,12 @@ def test_a_plain_number_is_refused(name: str) -> None:
     assert not n.node.guard_log.plain
 
 
-def test_text_is_refused() -> None:
+def test_text_is_a_plain_number_too() -> None:
     n = size(takes_plain=True)
     n.node.guard_log.in_model = True
+    assert n.node.text() == str(n.node.hint)
+    assert [each.value for each in n.node.guard_log.plain] == [n.node.hint]
+    m = size(takes_plain=False)
+    m.node.guard_log.in_model = True
     with pytest.raises(Specialized):
-        n.node.text()
+        m.node.text()

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import torch
 
@@ -29,6 +30,7 @@ _RUNS = 4
 _MULTIPLES = (2, 3, 5, 7, 4, 6)
 _FACTORS = ((0.5, 0.5), (3, 1), (1, 3), (8, 8))
 _STEPS = (1, 4, 8, 32)
+_MOST_KEYS = 16
 
 
 def explained(example: Example, original: Example, symbols: SymbolTable) -> Run | None:
@@ -37,8 +39,8 @@ def explained(example: Example, original: Example, symbols: SymbolTable) -> Run 
     given, first = (symbols.in_example(each.leaves) for each in (example, original))
     if given.keys() != symbols.hints.keys():
         return None
-    for series in _series(symbols, given):
-        run = _explained_at(series, example, symbols)
+    for series, own_python in product(_series(symbols, given), (False, True)):
+        run = _explained_at(series, example, replace(symbols, own_python=own_python))
         if run is not None and _is_proved(run, example, [given] if first == given else [first, given]):
             return run
     return None
@@ -71,6 +73,8 @@ def _fit(symbols: SymbolTable, sizes: Sizes) -> bool:
 
 
 def _explained_at(series: Sequence[Sizes], example: Example, symbols: SymbolTable) -> Run | None:
+    """A run without plain numbers, by those at sizes of a series; with Python's own `int`, where a model takes nothing
+    else, none of its numbers keeps its expression."""
     if not all(_fit(symbols, sizes) for sizes in series):
         return None
     runs = []
@@ -89,9 +93,11 @@ def _explained_at(series: Sequence[Sizes], example: Example, symbols: SymbolTabl
         return None
     try:
         with Translating():
-            return Rerun(runs)(*align(runs))
+            found = Rerun(runs)(*align(runs))
     except (Unlike, Error):
         return None
+    found.guard_log.keys.update(*(run.guard_log.keys for run in runs))
+    return found
 
 
 def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
@@ -99,7 +105,8 @@ def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
     one."""
     if not all(_is_proved_at(sizes, run, example) for sizes in given):
         return False
-    others = (sizes for sizes in _others(given[-1]) if sizes not in given and _fit(run.symbols, sizes))
+    tried = (*_others(given[-1]), *_looked_up(given[-1], run.guard_log.keys))
+    others = (sizes for sizes in tried if sizes not in given and _fit(run.symbols, sizes))
     count = 0
     for sizes in (sizes for sizes in others if run.constraints.holds(sizes)):
         found = _is_proved_at(sizes, run, example)
@@ -116,6 +123,13 @@ def _others(given: Sizes) -> Iterator[Sizes]:
     for step in _STEPS:
         yield {name: size + step for name, size in given.items()}
         yield {name: size + step * number for number, (name, size) in enumerate(given.items(), start=1)}
+
+
+def _looked_up(given: Sizes, keys: Collection[int]) -> Iterator[Sizes]:
+    """Sizes that are among the numbers which the model looks one up in, each by itself and all together."""
+    for key in sorted(keys)[:_MOST_KEYS]:
+        yield from ({**given, name: key} for name in given)
+        yield dict.fromkeys(given, key)
 
 
 def _is_proved_at(sizes: Sizes, run: Run, example: Example) -> bool | None:

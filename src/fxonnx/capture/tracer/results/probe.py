@@ -211,7 +211,7 @@ class _ConcreteCall:
         base = base_of(result, self.concretes)
         offset = 0 if base is None else self.metas[base].offset
         shape = tuple(map(self._dim, result.shape))
-        strides = tuple(self._strides(result, shape))
+        strides = tuple(self._strides(result, shape, is_view=base is not None))
         self.probe.guard_log.sizes.update(dim for dim in shape if not isinstance(dim, int))
         is_inference = torch.is_inference_mode_enabled()
         meta = TensorMeta(result.dtype, self.metas[0].device, shape, strides, offset, False, is_inference)
@@ -229,8 +229,8 @@ class _ConcreteCall:
         guard_log = self.probe.guard_log
         return dim if isinstance(dim, int) else sym_int(dim, guard_log.data.value(dim), guard_log)
 
-    def _strides(self, result: torch.Tensor, shape: Shape) -> Iterator[Dim]:
-        """The strides of a result that is dense in some order of its axes, or has an argument's strides."""
+    def _strides(self, result: torch.Tensor, shape: Shape, *, is_view: bool) -> Iterator[Dim]:
+        """The strides of a result that is dense in some order of its axes, or, as a view, has an argument's strides."""
         sizes = result.stride()
         order = sorted(range(len(sizes)), key=lambda axis: (sizes[axis], result.shape[axis] != 1, -axis))
         stride: Dim = 1
@@ -240,8 +240,9 @@ class _ConcreteCall:
                 dense.setdefault(self.probe.size(stride), stride)
                 stride = stride * shape[axis]
         for size in sizes:
-            known = dense.get(size, self.strides.get(size))
-            if known is None or known != self.strides.get(size, known):
+            given = self.strides.get(size) if is_view else None
+            known = dense.get(size, given)
+            if known is None or given not in (None, known):
                 raise _Inconclusive  # windows of 2 fill a row of 60, and not one of n
             yield known
 

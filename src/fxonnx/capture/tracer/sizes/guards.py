@@ -98,6 +98,7 @@ class GuardLog:
     zero_one: dict[tuple[str, Dim], Guard | None] = field(default_factory=dict)
     specializations: list[Specialization] = field(default_factory=list)
     plain: list[Specialization] = field(default_factory=list)  # what was given
+    keys: set[int] = field(default_factory=set)  # whole numbers that a size may have been looked up among, or its text
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
     origins: dict[Dim, Dim] = field(default_factory=dict)
@@ -212,10 +213,10 @@ class GuardLog:
         self.specializations.append(specialization)
         return Specialized(specialization)
 
-    def as_plain(self, dim: Dim, value: Plain) -> Plain:
+    def as_plain(self, dim: Dim, value: Plain, *, as_text: bool = False) -> Plain:
         """A plain number that comes from a dim: noted, where this run takes such. Raises Specialized where not."""
         if not self.takes_plain or self.data.are_in(dim):
-            raise self.specialize(dim)
+            raise self.specialize(dim, as_text=as_text)
         self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, value=value))
         return value
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from types import FrameType
+from typing import Any
 
 from fxonnx.capture.locate import _LIBRARIES, is_users
 from fxonnx.capture.syntax import around
@@ -24,6 +25,24 @@ _CHECKERS = ("check", "assert", "ensure", "require", "validate")  # in the name 
 # a model's question comes through these
 _DOORS = ("sizes/node.py", "torch/__init__.py", "_tensor.py", "overrides.py")
 _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose text goes to somebody
+
+
+_LARGEST = 4096
+
+
+def numbers_around(frame: FrameType | None) -> set[int]:
+    """The whole numbers that a size, or the text of one, may be looked up among or compared with by the code that runs
+    in a frame of the model's, or below it: those in the code, and in what its variables hold."""
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return set()
+    found: list[Any] = list(frame.f_code.co_consts)
+    for value in list(frame.f_locals.values()):
+        found += [value, *getattr(value, "__dict__", {}).values()]
+    flat = [each for value in found if isinstance(value, (Mapping, set, frozenset, tuple)) for each in value]
+    numbers = (int(each) if isinstance(each, str) and each.isdecimal() else each for each in (*found, *flat))
+    return {each for each in numbers if type(each) is int and 1 < each <= _LARGEST}
 
 
 def is_said() -> bool:

@@ -1,0 +1,29 @@
+"""The ops that return what others write in place."""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+from tests.capture.interpret import run, writes
+from torch import Tensor
+from torch.nn import functional as F
+
+from fxonnx.capture import capture
+
+X = torch.arange(24.0).reshape(4, 6)
+
+
+def test_a_pointwise_write_asks_no_sizes() -> None:
+    """Whatever the sizes are: of a size that Python made plain torch cannot compare any."""
+
+    def function(x: Tensor) -> Tensor:
+        side = operator.index(x.shape[0]) // 2
+        y = x.reshape(2, side, -1) * 1
+        return F.leaky_relu(y, 0.1, inplace=True).add_(y[:1] > 0)
+
+    program = capture(function, (X,), dynamic_shapes={"x": {0: "n"}})
+    assert not writes(program.graph)
+    for rows in (4, 6, 12):
+        other = torch.randn(rows, 6)
+        torch.testing.assert_close(run(program, (other,))[0], function(other))
