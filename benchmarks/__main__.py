@@ -1,4 +1,4 @@
-"""`python -m benchmarks compile`, `latency`, `rules`, `cold` and `corpus`: run from the repository's root."""
+"""`python -m benchmarks compile`, `latency`, `decode`, `rules`, `cold` and `corpus`: run from the repository's root."""
 
 import argparse
 import json
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     compiling.add_argument("--depth", type=numbers, help="encoders of these depths instead of --models: 12,48")
     compiling.set_defaults(run=run_compile)
     add_latency(commands, shared)
+    add_decode(commands, [shared, threads])
     worth = commands.add_parser("rules", parents=[threads], help="what each rule that fuses is worth")
     worth.add_argument("--only", type=words, default=[], help="names of rules (all)")
     worth.add_argument("--rounds", type=int, default=100, help="how often each is called (100)")
@@ -98,6 +99,17 @@ def add_latency(commands: Any, shared: argparse.ArgumentParser) -> None:
     latency.add_argument("--page", type=Path, help="also write a page of HTML")
     latency.add_argument("--plots", type=Path, help="also draw the ratios into this folder, with matplotlib")
     latency.set_defaults(run=run_latency)
+
+
+def add_decode(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:
+    """The command that times a step of language models."""
+    from benchmarks.decode import ARMS, MODELS
+
+    decoding = commands.add_parser("decode", parents=parents, help="a step of language models with a long past")
+    decoding.add_argument("--past", type=numbers, default=[1024], help="tokens in the cache: 1024,4096 (1024)")
+    decoding.add_argument("--only", type=some_of(MODELS), default=list(MODELS), help="names of its models (all)")
+    decoding.add_argument("--against", type=some_of(ARMS), default=list(ARMS), help="who beside eager (all)")
+    decoding.set_defaults(run=run_decode, baseline="eager")
 
 
 def run_corpus(options: argparse.Namespace, console: Console) -> None:
@@ -228,6 +240,26 @@ def report_latency(
         console.print(str(page.write_plots(options.plots, comparison, arms)), style="dim")
     if options.json:
         results.write(options.json, environment=environment, samples=good, failures=failed, comparisons=[comparison])
+
+
+def run_decode(options: argparse.Namespace, console: Console) -> None:
+    """Measure a step of language models."""
+    from benchmarks import decode
+
+    arms = list(dict.fromkeys(["eager", *options.against]))
+    samples: list[results.LatencySample | results.LatencyFailure] = []
+    for model in options.only:
+        for past in options.past:
+            console.print(f"{model} {past}", style="dim")
+            samples += decode.measure(model, past, arms, rounds=options.rounds or 30, threads=options.threads)
+    good = [sample for sample in samples if isinstance(sample, results.LatencySample)]
+    failed = [sample for sample in samples if isinstance(sample, results.LatencyFailure)]
+    milliseconds = {(each.model, each.contestant): [1e3 * second for second in each.seconds] for each in good}
+    comparison = results.compare("a step", "ms", options.baseline, milliseconds)
+    failures = {(each.model, each.contestant): each.error for each in failed}
+    tables.show_comparison(console, comparison, failures, arms)
+    tables.show_failures(console, failures)
+    save(options, samples=good, failures=failed, comparisons=[comparison])
 
 
 def save(options: argparse.Namespace, **parts: object) -> None:
