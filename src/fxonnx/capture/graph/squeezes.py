@@ -49,7 +49,7 @@ def _keep(graph: fx.Graph, node: fx.Node) -> None:
 
 def _axes(node: fx.Node, rank: int) -> list[int]:
     """The axes that are asked for."""
-    if len(node.args) == 1 and not node.kwargs:
+    if rank == 0 or (len(node.args) == 1 and not node.kwargs):
         return list(range(rank))
     asked: Any = node.args[1] if len(node.args) > 1 else node.kwargs["dim"]
     return [axis % rank for axis in (asked if isinstance(asked, (list, tuple)) else [asked])]

@@ -195,15 +195,17 @@ class Selections:
 
     def windows(self, x: Any, dimension: int, size: int, step: int) -> Any:
         """x.unfold(): at least one window."""
-        _check(x.shape[dimension] >= size)
+        if x.dim():
+            _check(x.shape[dimension] >= size)
         return _OTHER
 
     def extremum(self, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
         """max(), min() and the like, which have no answer for nothing."""
+        shape = x.shape or (1,)  # the axis of a scalar
         axes = range(x.dim()) if dim is None or dim == [] else dim if isinstance(dim, (list, tuple)) else [dim]
         for axis in axes:
-            if _is_of_data(x.shape[axis]):
-                _check(x.shape[axis] >= 1)
+            if _is_of_data(shape[axis]):
+                _check(shape[axis] >= 1)
         return _OTHER
 
     # ── what is different ──
