@@ -219,7 +219,8 @@ class NumberedGraph:
             return None
         if isinstance(value, torch.SymInt):
             return self._of_data(self.dim(value))
-        if not all(_is_plain(self.numbers[each]) for each in node.all_input_nodes):
+        has_size = any(isinstance(each, torch.SymInt) for each in node.args)  # in a body, as it is
+        if has_size or not all(_is_plain(self.numbers[each]) for each in node.all_input_nodes):
             return None
         args = fx.map_arg(node.args, self.numbers.__getitem__)
         with suppress(ZeroDivisionError, ValueError, OverflowError):

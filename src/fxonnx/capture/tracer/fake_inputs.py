@@ -19,9 +19,9 @@ from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
 @dataclass(slots=True)
 class SymbolTable:
     """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds; and
-    whether comparisons are decided `at_once`, where they are made, and a run `takes_plain` numbers of sizes, by
-    Python's `own_python` functions alone. The model's `states` are the ids of weights that it writes to: their values
-    are data."""
+    whether comparisons are decided `at_once`, where they are made, a run `takes_plain` numbers of sizes, by Python's
+    `own_python` functions alone, and `counts` iterations with numbers that floats are computed of. The ids of the
+    weights that the model writes to are `states`: their values are data."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
@@ -30,6 +30,7 @@ class SymbolTable:
     at_once: bool = False
     takes_plain: bool = False
     own_python: bool = False
+    counts: bool = False
     states: frozenset[int] = frozenset()
 
     def labels(self, names: Sequence[str]) -> dict[str, str]:

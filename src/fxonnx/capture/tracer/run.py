@@ -47,7 +47,9 @@ from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
 from fxonnx.capture.tracer.higher_order.associative import associative_scan
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.locations import Locations, asking_frames
+from fxonnx.capture.tracer.python.functions import PYTHON
 from fxonnx.capture.tracer.python.installed import numbers_of_sizes
+from fxonnx.capture.tracer.python.iterations import counting
 from fxonnx.capture.tracer.python.keys import keys_of_sizes
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.replay import Replay
@@ -102,8 +104,9 @@ class Run:
         locations = Locations(example.flat)
         refuse = Refusals(locations)
         guard_log = GuardLog(
-            dict(symbols.lows), symbols.highs, symbols.hints, locations, symbols.at_once, symbols.takes_plain
-        )
+            dict(symbols.lows), symbols.highs, symbols.hints, locations, symbols.at_once, symbols.takes_plain,
+            symbols.counts,
+        )  # fmt: skip
         guard_log.refused = refuse.met
         mode = OneThread(lambda: _in_a_thread(refuse))
         return _prepared(example, symbols, FakeCache(mode, guard_log), refuse, locations, script)
@@ -278,7 +281,10 @@ class Run:
 
     def _functions_of_sizes(self) -> AbstractContextManager[None]:
         """`int`, `len` and the like that know sizes, in the files of the model."""
-        return nullcontext() if self.symbols.own_python else numbers_of_sizes(self._functions())
+        if self.symbols.own_python:
+            return nullcontext()
+        builtins = PYTHON | counting(self.guard_log, PYTHON) if self.symbols.counts else PYTHON
+        return numbers_of_sizes(self._functions(), builtins)
 
     def _functions(self) -> list[Any]:
         """The functions that the model is made of, as far as they are known before it runs."""

@@ -70,7 +70,8 @@ def _kept(part: Any) -> Any:
 def _is_basic(index: Any) -> bool:
     """Whether an index takes a view: numbers, sizes and slices."""
     parts = index if isinstance(index, tuple) else (index,)
-    return all(each is None or each is ... or type(each) in (int, slice, torch.SymInt) for each in parts)
+    plain = [each for each in parts if not isinstance(each, torch.SymInt)]
+    return all(each is None or each is ... or type(each) in (int, slice) for each in plain)
 
 
 def _part(x: torch.Tensor, index: Any) -> torch.Tensor:
@@ -171,7 +172,9 @@ def _dtype_of(value: Any) -> torch.dtype:
         return reduce(torch.promote_types, map(_dtype_of, value), torch.bool) if value else torch.get_default_dtype()
     if isinstance(value, torch.Tensor):
         return value.dtype
-    kinds = {bool: torch.bool, int: torch.int64, torch.SymInt: torch.int64, complex: torch.complex64}
+    if isinstance(value, torch.SymInt):
+        return torch.int64
+    kinds = {bool: torch.bool, int: torch.int64, complex: torch.complex64}
     return kinds.get(type(value), torch.get_default_dtype())
 
 

@@ -29,9 +29,11 @@ from fxonnx.capture.tracer.loops.flow import (
     Row,
     Value,
 )
-from fxonnx.capture.tracer.loops.steps import Hole, Outside
+from fxonnx.capture.tracer.loops.steps import REAL, Hole, Outside
 from fxonnx.capture.tracer.record import Tape
-from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
+from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
+from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
 from fxonnx.ir.dims import Dim, substitute, symbols_of
 
 aten = torch.ops.aten
@@ -191,7 +193,7 @@ class _Body:
         outer = self.player.tape
         self.tape = Tape(outer.cache, outer.fake, {}, outer.place, Refusals(outer.refuse.locate))
         outer.cache.guard_log.must_hold = outer.must_hold
-        self.tape.sizes = _AsTheyAre()
+        self.tape.sizes = _AsTheyAre(self.tape.graph)
         self.index = self._iteration()
         self._carry()
         for each in self.loop.body:
@@ -402,6 +404,8 @@ def _filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> An
     """Arguments, with the next sources in the holes."""
     if isinstance(form, Hole):
         return read(next(sources))
+    if isinstance(form, tuple) and form[:1] == (REAL,):
+        return _computed(form[1], [_filled(each, sources, read) for each in form[2:]])
     if isinstance(form, tuple) and form[:1] == ("list",):
         return [_filled(each, sources, read) for each in form[1:]]
     if isinstance(form, tuple) and form[:1] == ("dict",):
@@ -409,16 +413,46 @@ def _filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> An
     return tuple(_filled(each, sources, read) for each in form) if isinstance(form, tuple) else form
 
 
+def _computed(name: str, parts: Sequence[Any]) -> Any:
+    """A float of sizes and floats, some of which have symbols."""
+    if name == "float":
+        return torch.sym_float(*parts)
+    operands = [torch.sym_float(each) for each in parts]
+    if len(operands) == 1 and isinstance(operands[0], torch.SymFloat):
+        return torch.SymFloat(operands[0].node.function(name)) if name != "neg" else -operands[0]
+    return FLOATS[name](*operands)
+
+
 def _result(value: Any, index: int | None) -> Any:
     return value if index is None else value[index]
 
 
 class _AsTheyAre:
-    """Sizes in the graph of a body: arguments as they are, which the graph outside knows to compute."""
+    """Sizes in the graph of a body: arguments as they are, which the graph outside knows to compute; and floats, which
+    the body computes of them."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self._graph = graph
+        self.reals: dict[int, tuple[Any, fx.Node]] = {}  # id of a float -> itself, and its node
 
     def __call__(self, size: torch.SymInt) -> Any:
         """The size itself."""
         return size
+
+    def real(self, number: FloatNode | IntNode) -> Any:
+        """The node of a float; a plain one as itself."""
+        if isinstance(number, IntNode):
+            return sym_int(number.dim, number.hint, number.guard_log)
+        if number.tree[0] in (CONSTANT, PLAIN):
+            return number.hint
+        if id(number) not in self.reals:
+            name, *parts = number.tree
+            operands = tuple(map(self.real, parts))
+            node = self._graph.call_function(FLOATS[name])
+            node.args = operands  # later, because fx warns of sizes that are no nodes
+            node.meta["val"] = torch.SymFloat(number)
+            self.reals[id(number)] = number, node
+        return self.reals[id(number)][1]
 
     def tell(self, value: Any, node: fx.Node) -> None:
         """Nothing: a body's own sizes from data are told outside of it by nobody."""

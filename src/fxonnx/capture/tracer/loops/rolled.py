@@ -112,7 +112,7 @@ class RolledRun(Run):
 
     def _plain(self, length: int) -> Plain:
         sizes = {**self.symbols.hints, self.over: length}
-        run = Run.prepare(self.example, replace(self.symbols, hints=sizes, takes_plain=True))
+        run = Run.prepare(self.example, replace(self.symbols, hints=sizes, takes_plain=True, counts=True))
         carry_out(run)
         if any(symbols_of([each.dim]) - {self.over} for each in run.guard_log.plain):
             raise NotRolled("other dims are plain numbers too")

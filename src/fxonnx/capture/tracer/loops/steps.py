@@ -15,11 +15,14 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.graph.checks import is_check
+from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
+from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.ir.dims import Dim, Expr
 
 aten = torch.ops.aten
 _SIZES = (int, torch.SymInt)
 _READS_DATA = frozenset({aten._local_scalar_dense.default, aten.item.default})
+REAL = "real"  # before how a float is computed
 _PARTED = frozenset({aten.unbind.int, aten.split.Tensor, aten.chunk.default})
 
 
@@ -101,7 +104,9 @@ class Reader:
 
     def _is_size(self, node: fx.Node) -> bool:
         value = node.meta.get("val")
-        return isinstance(value, _SIZES) and not isinstance(value, bool) and node.target not in _READS_DATA
+        is_float = isinstance(value, torch.SymFloat) and not value.node.comes_from_data
+        is_whole = isinstance(value, _SIZES) and not isinstance(value, bool)
+        return (is_whole or is_float) and node.target not in _READS_DATA
 
     def _is_parted(self, node: Any) -> bool:
         return isinstance(node, fx.Node) and node.target in _PARTED and len(node.meta["val"]) not in self.parted
@@ -151,6 +156,8 @@ class Reader:
         if isinstance(number, _SIZES) and not isinstance(number, bool):
             leaves.append(self.dim(number))
             return Hole("size")
+        if isinstance(number, torch.SymFloat):
+            return _real(number.node, self.dim, leaves)
         if isinstance(number, Expr):
             leaves.append(number)
             return Hole("size")
@@ -167,6 +174,18 @@ class Reader:
             assert isinstance(whole, fx.Node) and isinstance(index, int)
             return Ref(numbers[whole], index)
         return Ref(numbers[node])
+
+
+def _real(number: FloatNode | IntNode, dim: Callable[[Any], Dim], leaves: list[Leaf]) -> Any:
+    """How a float is computed of sizes, with holes for those and for plain numbers."""
+    if isinstance(number, IntNode):
+        leaves.append(number.dim)
+        return Hole("size")
+    name, *parts = number.tree
+    if name in (CONSTANT, PLAIN):
+        leaves.append(float(number.hint))
+        return Hole("float")
+    return REAL, name, *(_real(each, dim, leaves) for each in parts)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from functools import lru_cache
 
 from torch import fx, nn
 
@@ -18,24 +18,32 @@ def thresholds(nodes: Iterable[fx.Node], modules: Iterable[nn.Module]) -> set[in
     """The whole numbers that the functions which made these calls compare something with, or take a remainder by: as
     they are written (`t == 40`), and as attributes of modules (`t < self.warmup`)."""
     lines = (user_line(trace) for trace in {node.meta.get("stack_trace") or "" for node in nodes})
-    operands = [each for place in {(line.file, line.function) for line in lines} for each in _operands(*place)]
+    operands = [each for place in {(line.file, line.line) for line in lines} for each in _operands(*place)]
     names = {each.attr for each in operands if isinstance(each, ast.Attribute)}
     values = [each.value for each in operands if isinstance(each, ast.Constant)]
     values += [getattr(module, name, None) for module in modules for name in names]
     return {value for value in values if type(value) is int}
 
 
-def _operands(file: str, function: str) -> Iterator[Any]:
-    """What a function compares, and divides by."""
+def _operands(file: str, line: int) -> tuple[ast.AST, ...]:
+    """What the functions around a line compare, and divide by."""
+    functions = [each for each in _functions(file) if each.lineno <= line <= (each.end_lineno or line)]
+    return _of_comparisons(min(functions, key=lambda each: each.lineno)) if functions else ()
+
+
+@lru_cache(maxsize=64)
+def _functions(file: str) -> tuple[ast.FunctionDef | ast.Lambda, ...]:
     whole = tree(file) if file else None
-    for each in ast.walk(whole) if whole is not None else ():
-        if isinstance(each, (ast.FunctionDef, ast.Lambda)) and getattr(each, "name", "<lambda>") == function:
-            yield from _of_comparisons(each)
+    found = ast.walk(whole) if whole is not None else ()
+    return tuple(each for each in found if isinstance(each, (ast.FunctionDef, ast.Lambda)))
 
 
-def _of_comparisons(function: ast.AST) -> Iterator[ast.AST]:
+@lru_cache(maxsize=1024)
+def _of_comparisons(function: ast.AST) -> tuple[ast.AST, ...]:
+    found: list[ast.AST] = []
     for each in ast.walk(function):
         if isinstance(each, ast.Compare) and isinstance(each.ops[0], _ORDERED):
-            yield from (each.left, *each.comparators)
+            found += (each.left, *each.comparators)
         elif isinstance(each, ast.BinOp) and isinstance(each.op, ast.Mod):
-            yield each.right
+            found.append(each.right)
+    return tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -27,12 +27,12 @@ _NAMES = frozenset(MATH)
 
 
 @contextmanager
-def numbers_of_sizes(functions: Iterable[Any]) -> Iterator[None]:
+def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYTHON) -> Iterator[None]:
     """`int`, `len`, `math.sqrt` and the like that know sizes, in all files but torch's and the standard library's;
-    `functions` may be of files that are no modules."""
+    `functions` may be of files that are no modules; `builtins` are those that need no module."""
     try:
         for namespace in _namespaces(functions):
-            _put_into(namespace)
+            _put_into(namespace, builtins)
         for module, known in ((math, MATH), (np, NUMPY)):
             for name, function in known.items():
                 injected.put(vars(module), name, function)
@@ -41,8 +41,8 @@ def numbers_of_sizes(functions: Iterable[Any]) -> Iterator[None]:
         injected.take_back()
 
 
-def _put_into(namespace: dict[str, Any]) -> None:
-    for name, value in PYTHON.items():
+def _put_into(namespace: dict[str, Any], builtins: Mapping[str, Any]) -> None:
+    for name, value in builtins.items():
         if name not in namespace:
             injected.put(namespace, name, value)
     for name in _NAMES & namespace.keys():  # from math import sqrt

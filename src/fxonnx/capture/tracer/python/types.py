@@ -15,6 +15,11 @@ SIZES = (torch.SymInt, torch.SymFloat, torch.SymBool)
 _PLAIN_TYPES = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
 
 
+def _plain_type_of(value: Any) -> type | None:
+    """What Python has in the place of a size, or None."""
+    return next((plain for kind, plain in _PLAIN_TYPES.items() if builtins.isinstance(value, kind)), None)
+
+
 class _Likeness(type):
     """A class that is taken for the `original`: equal to it, with the same instances and subclasses."""
 
@@ -92,8 +97,8 @@ class _Type(_Likeness):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) != 1 or kwargs:
             return type(*args, **kwargs)
-        found = type(args[0])
-        return _SEEN.get(_PLAIN_TYPES.get(found, found), found)
+        found = _plain_type_of(args[0]) or type(args[0])
+        return _SEEN.get(found, found)
 
 
 def _as_dtype(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -136,7 +141,7 @@ def is_instance(value: Any, kinds: Any) -> bool:
     """isinstance(n, int), isinstance(n, numbers.Number), isinstance(n, (float, str))"""
     if builtins.isinstance(value, kinds):
         return True
-    plain = _PLAIN_TYPES.get(builtins.type(value))
+    plain = _plain_type_of(value)
     return plain is not None and builtins.isinstance(plain(), kinds)
 
 

@@ -21,12 +21,13 @@ from fxonnx.ir.dims import Algebra, Atom, Call, Dim, Expr, fold, linear, of_atom
 _CALLS: dict[str, Callable[..., Any]] = {
     "//": operator.floordiv, "%": operator.mod, "max": torch.sym_max, "min": torch.sym_min,
 }  # fmt: skip
-_FLOATS: dict[str, Callable[..., Any]] = {
+FLOATS: dict[str, Callable[..., Any]] = {
     "float": torch.sym_float, "neg": operator.neg, "add": operator.add, "sub": operator.sub, "mul": operator.mul,
     "truediv": operator.truediv, "pow": operator.pow, "sqrt": torch.sym_sqrt, "abs": abs, "max": torch.sym_max,
     "min": torch.sym_min,
     **{name: getattr(math, name) for name in ("exp", "log", "log2", "log10", "sin", "cos")},
 }  # fmt: skip
+"""how a float is computed, by the names of float nodes"""
 
 
 class SizeNodes(Algebra[Any]):
@@ -162,7 +163,7 @@ class SizeNodes(Algebra[Any]):
             return number.hint
         if id(number) not in self.reals:
             name, *parts = number.tree
-            node = self._record(_FLOATS[name], *map(self.real, parts), value=torch.SymFloat(number))
+            node = self._record(FLOATS[name], *map(self.real, parts), value=torch.SymFloat(number))
             self.reals[id(number)] = number, node
         return self.reals[id(number)][1]
 

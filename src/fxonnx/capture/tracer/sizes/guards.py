@@ -91,6 +91,7 @@ class GuardLog:
     locate: Callable[[], Location]
     at_once: bool = False  # whether comparisons in the model's own Python are decided where they are made
     takes_plain: bool = False  # whether a plain number that is wanted of a dim is given, and noted, or refused
+    counts: bool = False  # whether plain numbers stay sizes, so that floats keep how they are computed of them
     in_model: bool = False  # whether the model runs
     op: str = ""  # what runs now; empty in the model's own Python
     entries: dict[tuple[str, Dim], Guard] = field(default_factory=dict)

@@ -75,8 +75,8 @@ class IntNode(Node):
         return SymExpr(self.dim, self.guard_log.data.are_in)
 
     def is_constant(self) -> bool:
-        """Whether the symbols cancelled out."""
-        return isinstance(self.dim, int)
+        """Whether the symbols cancelled out, and torch may make a plain number of it."""
+        return isinstance(self.dim, int) and not self.guard_log.counts
 
     def maybe_as_int(self) -> int | None:
         """The number, if the symbols cancelled out."""
