@@ -83,7 +83,15 @@ class Parts(NamedTuple):
     parts: tuple[Any, ...]
 
 
-Source: TypeAlias = "Value | Made | Row | Here | Carried | Element | Counted | Parts | Outside | Dim | float"
+class Grown(NamedTuple):
+    """In a body: what a step returned in all iterations so far, up to the one `distance` iterations ago."""
+
+    step: int
+    result: int | None
+    distance: int
+
+
+Source: TypeAlias = "Value | Made | Row | Here | Carried | Element | Counted | Parts | Grown | Outside | Dim | float"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -296,11 +304,35 @@ class _Flow:
         return self._counted(loop, leaves)
 
     def _inner_parts(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
-        counts = [[len(each.parts) for each in row] for row in leaves]
-        for row in counts:
-            _edges(loop, [each == row[1] for each in row], "a list of tensors grows with each iteration")
-        columns = ([[each.parts[at] for each in row] for row in leaves] for at in range(counts[0][0]))
+        if all(each == row[1] for row in leaves for each in row[1:-1]):
+            for row in leaves:
+                _edges(loop, [each == row[1] for each in row], "a list of tensors is another one in each iteration")
+            return Parts(tuple(self._parts([list(row[1].parts) for row in leaves])))
+        if len(leaves[0][1].parts) != len(leaves[0][2].parts):
+            return self._growing(loop, leaves)
+        count = len(leaves[0][1].parts)
+        for row in leaves:
+            _edges(loop, [len(each.parts) == count for each in row], "a list of tensors grows by other numbers")
+        columns = ([[each.parts[at] for each in row] for row in leaves] for at in range(count))
         return Parts(tuple(self._inner_value(loop, column) for column in columns))
+
+    def _growing(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
+        """A list to which each iteration adds what a step of it returns, behind what was there before the loop."""
+        lists = [[[self._named(tape, part) for part in each.parts] for each in row] for tape, row in enumerate(leaves)]
+        steady = lists[0][-2]
+        added = [each for each in steady if _is_made(each) and each[0] == loop]
+        distance = len(lists[0]) - 1 - len(added)
+        if not added or distance not in (0, 1):
+            raise NotRolled("a list of tensors grows in another way than by one in each iteration")
+        _, step, result, _ = added[0]
+        outside = []
+        for row, named in zip(leaves, lists, strict=True):
+            before = len(named[-2]) - (len(named) - 1 - distance)
+            rows = ([(loop, step, result, number) for number in range(at + 1 - distance)] for at in range(len(named)))
+            regular = [each == named[-2][:before] + made for each, made in zip(named, rows, strict=True)]
+            _edges(loop, regular, "a list of tensors grows in another way in each iteration")
+            outside.append(list(row[-2].parts[:before]))
+        return Parts((*self._parts(outside), Grown(step, result, distance)))
 
     def _counted(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
         steps = [row[2] - row[1] for row in leaves]

@@ -19,6 +19,7 @@ from fxonnx.capture.tracer.loops.flow import (
     Carried,
     Counted,
     Element,
+    Grown,
     Here,
     Irregular,
     Loop,
@@ -186,6 +187,8 @@ class _Body:
     index: Any = field(init=False)
     values: list[Any] = field(default_factory=list)
     slots: dict[Any, _Slot] = field(default_factory=dict)
+    grown: dict[Any, _Slot] = field(default_factory=dict)  # all that a step has returned so far
+    carried: list[_Slot] = field(default_factory=list)  # all of those, in order
     outer: dict[int, Any] = field(default_factory=dict)  # id -> fake tensor of outside
     made: dict[int, Any] = field(default_factory=dict)  # id of a real one -> fake
 
@@ -213,6 +216,8 @@ class _Body:
     def _carry(self) -> None:
         """A slot for each carried value, and for each iteration that it waits."""
         for source in _leaves(self.loop.body):
+            if isinstance(source, Grown) and source[:2] not in self.grown:
+                self.grown[source[:2]] = self._empty(source)
             if isinstance(source, Carried):
                 for distance in range(1, source.distance + 1):
                     key = *source, distance
@@ -229,7 +234,34 @@ class _Body:
         first = [substitute(dim, {self.index.name: 0}) for dim in shape]
         if first != [dim_of(size) for size in initial.shape]:
             raise Irregular(self.number, first=True)
-        return _Slot(initial, self._placeholder(f"carried_{len(self.slots)}", self._like(initial, shape)))
+        return self._carried(initial, shape)
+
+    def _empty(self, grown: Grown) -> _Slot:
+        """A slot for a stack that grows by one row with each iteration."""
+        step = self.loop.body[grown.step]
+        value = _result(step.step.node.meta["val"], grown.result)
+        sizes = step.sizes[grown.result or 0]
+        if any(each.step != 0 for each in sizes):
+            raise NotRolled("a list of tensors of other sizes grows with each iteration")
+        shape = [each.first for each in sizes]
+        rows = [0, *map(self.player.number, shape)]
+        empty = self.player.tape.call(aten.zeros.default, (rows,), {"dtype": value.dtype, "device": value.device})
+        return self._carried(empty, [self.index, *shape])
+
+    def _carried(self, initial: Any, shape: Sequence[Dim]) -> _Slot:
+        """A new slot, with a placeholder of the body that has this shape."""
+        inner = self._placeholder(f"carried_{len(self.carried)}", self._like(initial, shape))
+        slot = _Slot(initial, inner)
+        self.carried.append(slot)
+        return slot
+
+    def _with_newest(self, key: Any) -> Any:
+        """What a step has returned so far, this time included."""
+        slot = self.grown[key]
+        if slot.after is None:
+            row = self.tape.call(aten.unsqueeze.default, (_result(self.values[key[0]], key[1]), 0), {})
+            slot.after = self.tape.call(aten.cat.default, ([slot.inner, row],), {})
+        return slot.after
 
     def _like(self, tensor: Any, shape: Sequence[Dim]) -> Any:
         """A fake tensor of this shape."""
@@ -251,6 +283,10 @@ class _Body:
         target = call.step.token[0]
         if not isinstance(target, torch._ops.OpOverload):
             return target(*args, **kwargs)
+        if target in _JOINING:
+            return _JOINING[target](self.tape, *args, **kwargs)
+        if any(isinstance(each, _Rows) for each in pytree.tree_leaves((args, kwargs))):
+            raise NotRolled(f"{target} takes as many tensors as the loop has iterations")
         if target not in _PLACED or not any(isinstance(each, Counted) for each in call.sources):
             return self.tape.call(target, args, kwargs)
         return self._placed(target, args, kwargs, call.sizes[0])
@@ -276,6 +312,11 @@ class _Body:
                 return self.player.number(source.first + source.step * self.index)
             case Parts():
                 return [self._read(each) for each in source.parts]
+            case Grown():
+                key = source[:2]
+                return _Rows(self._with_newest(key) if source.distance == 0 else self.grown[key].inner)
+            case Row():
+                return _Rows(self._from_outside(self.player.read(source).stack))
         return self._from_outside(self.player.read(source))
 
     def _from_outside(self, value: Any) -> Any:
@@ -299,9 +340,11 @@ class _Body:
             slot.after = newest if distance == 1 else self.slots[*source, distance - 1].inner
             if slot.after.dtype is not slot.initial.dtype:
                 raise Irregular(self.number, first=True)
+        for key in self.grown:
+            self._with_newest(key)
         finals = self._finals()
         rows = {key: self._result(key) for key in self.wanted.stacks}
-        slots = list(self.slots.values())
+        slots = self.carried
         self.tape.output([*(each.after for each in slots), *rows.values()])
         results = self._record(slots, list(rows.values()))
         return _Played(
@@ -321,8 +364,8 @@ class _Body:
             after = self._result(key)
             size = list(after.shape)
             zeros = self.player.tape.call(aten.zeros.default, (size,), {"dtype": after.dtype, "device": after.device})
-            name, shape = f"carried_{len(self.slots)}", list(map(dim_of, after.shape))
-            finals[key] = self.slots[key] = _Slot(zeros, self._placeholder(name, self._like(zeros, shape)), after)
+            finals[key] = self.slots[key] = self._carried(zeros, list(map(dim_of, after.shape)))
+            finals[key].after = after
         return finals
 
     def _result(self, key: Any) -> Any:
