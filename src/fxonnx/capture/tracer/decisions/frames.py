@@ -127,6 +127,8 @@ class _Reading:
             return type(value), repr(value) if isinstance(value, (float, complex)) else value
         if isinstance(value, _KNOWN_BY_IDENTITY):
             return "one", id(value)
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            return "size", self._said(value)
         if isinstance(value, Numbers):
             return "numbers", self(value.tensor, depth)
         if type(value).__module__.startswith(_OURS):
@@ -142,8 +144,6 @@ class _Reading:
     def _inside(self, value: Any, depth: int) -> Any:
         if isinstance(value, torch.Tensor):
             return self._tensor(value)
-        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-            return self._said(value)
         if isinstance(value, _ITERATORS):
             return self(value.__reduce__(), depth)
         if isinstance(value, (range, slice)):

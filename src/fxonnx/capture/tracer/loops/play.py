@@ -3,7 +3,8 @@ body as its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils import _pytree as pytree
 from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.loops.flow import (
     Call,
     Carried,
@@ -30,7 +32,7 @@ from fxonnx.capture.tracer.loops.flow import (
     Row,
     Value,
 )
-from fxonnx.capture.tracer.loops.steps import REAL, Hole, Outside
+from fxonnx.capture.tracer.loops.steps import REAL, Branch, Hole, Inner, Outside
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
@@ -76,6 +78,12 @@ class Player:
             raise NotRolled(f"{target} takes as many tensors as the loop has iterations")
         return self.call(target, args, kwargs)
 
+    def hold(self, check: Call, truths: Any) -> None:
+        """A check of the model's in a loop, of what it was in each iteration."""
+        self.at(check.step.node)
+        _, *text = check.step.form[0]
+        self._checked(check.step.token[0], (self.tape.call(aten.all.default, (truths,), {}), *text))
+
     def _checked(self, target: Any, args: Any) -> None:
         """A check of the model's, once more."""
         condition, *text = args
@@ -85,11 +93,7 @@ class Player:
 
     def call(self, target: Any, args: Any, kwargs: Any) -> Any:
         """One call: of aten it is recorded, on sizes it is computed."""
-        return (
-            self.tape.call(target, args, kwargs)
-            if isinstance(target, torch._ops.OpOverload)
-            else target(*args, **kwargs)
-        )
+        return _called(self.tape, target, args, kwargs)
 
     def arguments(self, call: Call) -> tuple[Any, Any]:
         """What a call is given."""
@@ -189,6 +193,7 @@ class _Body:
     slots: dict[Any, _Slot] = field(default_factory=dict)
     grown: dict[Any, _Slot] = field(default_factory=dict)  # all that a step has returned so far
     carried: list[_Slot] = field(default_factory=list)  # all of those, in order
+    checks: list[tuple[Call, Any]] = field(default_factory=list)  # of the model's, and whether they hold
     outer: dict[int, Any] = field(default_factory=dict)  # id -> fake tensor of outside
     made: dict[int, Any] = field(default_factory=dict)  # id of a real one -> fake
 
@@ -276,13 +281,13 @@ class _Body:
     def _call(self, call: Call) -> Any:
         self.player.at(call.step.node)
         if is_check(call.step.node):
-            raise NotRolled("the model checks its data in each iteration, which no output can tell of")
+            return self._checked(call)
         args, kwargs = call.step.form
         sources = iter(call.sources)
         args, kwargs = _filled(args, sources, self._read), _filled(kwargs, sources, self._read)
         target = call.step.token[0]
         if not isinstance(target, torch._ops.OpOverload):
-            return target(*args, **kwargs)
+            return _called(self.tape, target, args, kwargs)
         if target in _JOINING:
             return _JOINING[target](self.tape, *args, **kwargs)
         if any(isinstance(each, _Rows) for each in pytree.tree_leaves((args, kwargs))):
@@ -290,6 +295,14 @@ class _Body:
         if target not in _PLACED or not any(isinstance(each, Counted) for each in call.sources):
             return self.tape.call(target, args, kwargs)
         return self._placed(target, args, kwargs, call.sizes[0])
+
+    def _checked(self, call: Call) -> None:
+        """A check of the model's: a truth that each iteration returns, all of which must hold after the loop."""
+        args, _ = call.step.form
+        condition, *_ = _filled(args, iter(call.sources), self._read)
+        if not isinstance(condition, torch.Tensor):
+            raise NotRolled("a loop checks its sizes in each iteration")
+        self.checks.append((call, self.tape.call(aten.all.default, (condition,), {})))
 
     def _placed(self, target: Any, args: Any, kwargs: Any, sizes: Sequence[Counted]) -> Any:
         """A part taken, or put in, where the number of the iteration says; torch would ask whether it is inside."""
@@ -344,14 +357,18 @@ class _Body:
             self._with_newest(key)
         finals = self._finals()
         rows = {key: self._result(key) for key in self.wanted.stacks}
+        rows |= dict(self.checks)
         slots = self.carried
         self.tape.output([*(each.after for each in slots), *rows.values()])
         results = self._record(slots, list(rows.values()))
+        stacks = dict(zip(rows, results[len(slots) :], strict=True))
+        for check, _ in self.checks:
+            self.player.hold(check, stacks[check])
         return _Played(
             self.loop.trips,
             {key: results[slots.index(slot)] for key, slot in finals.items()},
             frozenset(key[:2] for key in self.slots if len(key) > 2 and key[-1] == 1),
-            dict(zip(rows, results[len(slots) :], strict=True)),
+            stacks,
         )
 
     def _finals(self) -> dict[Any, _Slot]:
@@ -386,7 +403,7 @@ class _Body:
         results += [cache(aten.new_empty.default, (each, [trips, *each.shape]), {}) for each in rows]
         name = f"loop_{self.number}"
         body = _owner(tape.graph)
-        body.add_module(name, fx.GraphModule(nn.Module(), self.tape.graph))
+        body.add_module(name, fx.GraphModule(_owner(self.tape.graph), self.tape.graph))
         attribute = tape.graph.create_node("get_attr", name)
         args = trips, [each.initial for each in slots], list(self.outer.values())
         node = tape.graph.call_function(FOR_LOOP)
@@ -447,6 +464,11 @@ def _filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> An
     """Arguments, with the next sources in the holes."""
     if isinstance(form, Hole):
         return read(next(sources))
+    if isinstance(form, Inner):
+        return form
+    if isinstance(form, Branch):
+        calls = [(number, target, _filled(given, sources, read)) for number, target, given in form.calls]
+        return _Function(form.arguments, calls, _filled(form.results, sources, read))
     if isinstance(form, tuple) and form[:1] == (REAL,):
         return _computed(form[1], [_filled(each, sources, read) for each in form[2:]])
     if isinstance(form, tuple) and form[:1] == ("list",):
@@ -454,6 +476,49 @@ def _filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> An
     if isinstance(form, tuple) and form[:1] == ("dict",):
         return {name: _filled(each, sources, read) for name, each in form[1:]}
     return tuple(_filled(each, sources, read) for each in form) if isinstance(form, tuple) else form
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Function:
+    """A branch of a higher-order op, to be called once more."""
+
+    arguments: Sequence[Inner]
+    calls: Sequence[tuple[Inner, Any, Any]]
+    results: Any
+
+    def on(self, tape: Tape) -> Callable[..., Any]:
+        """What makes its calls on a tape."""
+
+        def function(*operands: Any) -> Any:
+            known: dict[Inner, Any] = dict(zip(self.arguments, operands, strict=True))
+            for number, target, given in self.calls:
+                args, kwargs = _known(given, known)
+                known[number] = _called(tape, target, args, kwargs)
+            return _known(self.results, known)
+
+        return function
+
+
+def _known(value: Any, known: Mapping[Inner, Any]) -> Any:
+    """Arguments, with the values of a branch in them."""
+    if isinstance(value, Inner):
+        return known[value]
+    if isinstance(value, dict):
+        return {name: _known(each, known) for name, each in value.items()}
+    return type(value)(_known(each, known) for each in value) if isinstance(value, (list, tuple)) else value
+
+
+def _called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
+    """One call: of aten, or of a higher-order op, it is recorded, on sizes it is computed."""
+    if isinstance(target, torch._ops.OpOverload):
+        return tape.call(target, args, kwargs)
+    if not isinstance(target, torch._ops.HigherOrderOperator):
+        return target(*args, **kwargs)
+    given = [each.on(tape) if isinstance(each, _Function) else each for each in args]
+    result = HigherOrder(tape, nullcontext)(target, given, kwargs)
+    if result is NotImplemented:
+        raise NotRolled(f"{target} stands in a loop")
+    return result
 
 
 def _computed(name: str, parts: Sequence[Any]) -> Any:
@@ -496,6 +561,10 @@ class _AsTheyAre:
             node.meta["val"] = torch.SymFloat(number)
             self.reals[id(number)] = number, node
         return self.reals[id(number)][1]
+
+    def forget(self, gone: Set[fx.Node]) -> None:
+        """Let floats not be told by nodes that leave the graph."""
+        self.reals = {key: told for key, told in self.reals.items() if told[1] not in gone}
 
     def tell(self, value: Any, node: fx.Node) -> None:
         """Nothing: a body's own sizes from data are told outside of it by nobody."""

@@ -55,6 +55,21 @@ class Hole(NamedTuple):
     kind: str
 
 
+class Inner(NamedTuple):
+    """A value of a branch of a higher-order op, by its number there."""
+
+    number: int
+
+
+class Branch(NamedTuple):
+    """A branch or body of a higher-order op: the numbers of its arguments, its calls (what each returns, its target,
+    the form of its arguments), and the form of what it returns."""
+
+    arguments: tuple[Inner, ...]
+    calls: tuple[tuple[Inner, Any, Any], ...]
+    results: Any
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One call. `form` is its arguments with holes for the `leaves`; `sizes` are those of what it returns."""
@@ -136,10 +151,15 @@ class Reader:
         sizes = tuple(tuple(map(self.dim, each.shape)) for each in values)
         return Step(node, form, tuple(leaves), (target or node.target, form, kinds, place), sizes)
 
-    def _form(self, value: Any, leaves: list[Leaf], numbers: Mapping[fx.Node, int]) -> Any:
+    def _form(self, value: Any, leaves: list[Leaf], numbers: Mapping[fx.Node, Any]) -> Any:
         """The arguments with holes, hashable; what is in the holes joins `leaves`."""
+        if isinstance(value, fx.Node) and isinstance(numbers.get(value), Inner):
+            return numbers[value]
+        if isinstance(value, fx.Node) and value.op == "get_attr":
+            return self._branch(getattr(value.graph.owning_module, str(value.target)).graph, leaves)
         if isinstance(value, (list, tuple)):
-            if len(value) > 1 and isinstance(value, list) and all(map(_is_tensor, value)):
+            is_many = len(value) > 1 and isinstance(value, list) and all(map(_is_tensor, value))
+            if is_many and not any(isinstance(numbers.get(each), Inner) for each in value):
                 leaves.append(Many(tuple(self._ref(each, numbers) for each in value)))
                 return Hole("many")
             return (
@@ -165,6 +185,17 @@ class Reader:
             leaves.append(number)
             return Hole("float")
         return number if getattr(number, "__hash__", None) is not None else repr(number)
+
+    def _branch(self, graph: fx.Graph, leaves: list[Leaf]) -> Branch:
+        """What a higher-order op calls; the numbers in it join `leaves`."""
+        inner = {node: Inner(number) for number, node in enumerate(graph.nodes) if not self._is_size(node)}
+        calls = [
+            (inner[node], node.target, self._form((node.args, node.kwargs), leaves, inner))
+            for node in inner
+            if node.op == "call_function"
+        ]
+        arguments = tuple(inner[each] for each in graph.find_nodes(op="placeholder"))
+        return Branch(arguments, tuple(calls), self._form(graph.output_node().args[0], leaves, inner))
 
     def _ref(self, node: fx.Node, numbers: Mapping[fx.Node, int]) -> Ref | Outside:
         if node in self.outside:
