@@ -1,5 +1,6 @@
 """Loops of Python's over a dynamic size: one Loop in the file, which computes what PyTorch does at every length."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -134,9 +135,71 @@ def fed_back(self: Any, x: Tensor) -> Any:
     return torch.stack(outputs, 1), y
 
 
+def by_the_number(self: Any, x: Tensor) -> Any:
+    h, n = x.new_zeros(x.shape[0], 3), x.shape[1]
+    for t in range(n):
+        h = 0.9 ** (n - t) * h + (t / n) * x[:, t] + math.cos(0.1 * t) / math.sqrt(t + 1) + torch.tensor(2 * t)
+    return h / n
+
+
+def by_the_number_of_a_list(self: Any, x: Tensor) -> Any:
+    outputs: list[Tensor] = []
+    for t, each in enumerate(x.unbind(1)):
+        outputs.append(each * 0.5**t + len(outputs) * torch.full((1,), 1 / (t + 1)))
+    return torch.stack(outputs, 1)
+
+
+def from_a_table(self: Any, x: Tensor) -> Any:
+    table = self.linear.weight.new_ones(64, 3).cumsum(0)
+    return torch.stack([x[:, t] * table[t] for t in range(x.shape[1])], 1)
+
+
+def over_all_before(self: Any, x: Tensor) -> Any:
+    outputs = [x.new_zeros(x.shape[0], 4)]
+    for t in range(x.shape[1]):
+        before = torch.stack(outputs, 1)
+        h = self.linear(x[:, t]) + (before * outputs[-1][:, None]).softmax(1).sum(1)
+        outputs.append(h.tanh())
+    return torch.stack(outputs[1:], 1)
+
+
+def over_all_so_far(self: Any, x: Tensor) -> Any:
+    keys: list[Tensor] = []
+    means: list[Tensor] = []
+    for t in range(x.shape[1]):
+        keys.append(self.linear(x[:, t : t + 1]))
+        means.append(torch.cat(keys, 1).mean(1))
+    return torch.stack(means, 1)
+
+
+def over_the_rows_of_another(self: Any, x: Tensor) -> Any:
+    encoded = [self.linear(x[:, t]) for t in range(x.shape[1])]
+    h = encoded[-1]
+    for t in range(x.shape[1]):
+        memory = torch.stack(encoded, 1)
+        h = self.cell(x[:, t], ((memory * h[:, None]).softmax(1) * memory).sum(1))
+    return h
+
+
+def chosen_by_data(self: Any, x: Tensor) -> Any:
+    h = x.new_zeros(x.shape[0], 3)
+    for t in range(x.shape[1]):
+        h = torch.cond(x[:, t].sum() > 0, lambda h, v: h + v, lambda h, v: h * 0.5 - v, (h, x[:, t]))
+    return h
+
+
+def decided_by_data(self: Any, x: Tensor) -> Any:
+    h = x.new_zeros(x.shape[0], 3)
+    for t in range(x.shape[1]):
+        h = h + x[:, t] if x[:, t].sum() > 0 else h * 0.5
+    return h
+
+
 BODIES = [
     stacked, unbound_without_a_state, backwards, both_ways, while_there_are_more, into_a_buffer, read_and_written,
     appended, over_what_was_made, in_chunks, split, another_first, layers, summed, up_to_here, fed_back,
+    by_the_number, by_the_number_of_a_list, from_a_table, over_all_before, over_all_so_far, over_the_rows_of_another,
+    chosen_by_data, decided_by_data,
 ]  # fmt: skip
 
 
@@ -206,12 +269,21 @@ def test_a_check_before_a_loop_is_kept():
         compiled(-x)
 
 
-def checked_in_each_iteration(x):
-    h = x[0]
-    for t in range(x.shape[0]):
-        assert (x[t] >= 0).all(), "negative"
-        h = h * 0.5 + x[t]
-    return h
+def test_a_check_in_each_iteration_is_kept():
+    def checked(x):
+        h = x[0]
+        for t in range(x.shape[0]):
+            assert (x[t] >= 0).all(), "negative"
+            h = h * 0.5 + x[t]
+        return h
+
+    compiled = fxonnx.compile(checked, torch.rand(5, 3), dynamic_shapes={"x": {0: "t"}})
+    for length in (9, 1):
+        x = torch.rand(length, 3)
+        torch.testing.assert_close(compiled(x), checked(x))
+        x[-1] = -1
+        with pytest.raises(errors.CheckFailed, match="negative"):
+            compiled(x)
 
 
 def depends_on_the_iteration(x):
@@ -232,7 +304,7 @@ def as_many_results(x):
     return [row.sin() for row in x]
 
 
-NONE = [depends_on_the_iteration, later_something_else, as_many_results, checked_in_each_iteration]
+NONE = [depends_on_the_iteration, later_something_else, as_many_results]
 
 
 @pytest.mark.parametrize("function", NONE)

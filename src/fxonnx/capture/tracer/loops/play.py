@@ -248,7 +248,7 @@ class _Body:
         sizes = step.sizes[grown.result or 0]
         if any(each.step != 0 for each in sizes):
             raise NotRolled("a list of tensors of other sizes grows with each iteration")
-        shape = [each.first for each in sizes]
+        shape: list[Dim] = [each.first for each in sizes if not isinstance(each.first, float)]
         rows = [0, *map(self.player.number, shape)]
         empty = self.player.tape.call(aten.zeros.default, (rows,), {"dtype": value.dtype, "device": value.device})
         return self._carried(empty, [self.index, *shape])
