@@ -3,8 +3,7 @@ body as its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.utils import _pytree as pytree
 from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.functions import Refusals
-from fxonnx.capture.tracer.higher_order.ops import HigherOrder
+from fxonnx.capture.tracer.loops.calls import SizesAsTheyAre, called, filled, result_of
 from fxonnx.capture.tracer.loops.flow import (
     Call,
     Carried,
@@ -32,11 +31,10 @@ from fxonnx.capture.tracer.loops.flow import (
     Row,
     Value,
 )
-from fxonnx.capture.tracer.loops.steps import REAL, Branch, Hole, Inner, Outside
+from fxonnx.capture.tracer.loops.lists import JOINING, Rows
+from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.record import Tape
-from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
-from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
-from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
+from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
 from fxonnx.ir.dims import Dim, substitute, symbols_of
 
 aten = torch.ops.aten
@@ -72,9 +70,9 @@ class Player:
         args, kwargs = self.arguments(call)
         if is_check(call.step.node):
             return self._checked(target, args)
-        if target in _JOINING:
-            return _JOINING[target](self.tape, *args, **kwargs)
-        if any(isinstance(each, _Rows) for each in pytree.tree_leaves((args, kwargs))):
+        if target in JOINING:
+            return JOINING[target](self.tape, *args, **kwargs)
+        if any(isinstance(each, Rows) for each in pytree.tree_leaves((args, kwargs))):
             raise NotRolled(f"{target} takes as many tensors as the loop has iterations")
         return self.call(target, args, kwargs)
 
@@ -93,13 +91,13 @@ class Player:
 
     def call(self, target: Any, args: Any, kwargs: Any) -> Any:
         """One call: of aten it is recorded, on sizes it is computed."""
-        return _called(self.tape, target, args, kwargs)
+        return called(self.tape, target, args, kwargs)
 
     def arguments(self, call: Call) -> tuple[Any, Any]:
         """What a call is given."""
         args, kwargs = call.step.form
         sources = iter(call.sources)
-        return _filled(args, sources, self.read), _filled(kwargs, sources, self.read)
+        return filled(args, sources, self.read), filled(kwargs, sources, self.read)
 
     def read(self, source: Any) -> Any:
         """What a source is in this run."""
@@ -107,7 +105,7 @@ class Player:
             case Outside():
                 return self.outside(source)
             case Value():
-                return _result(self.values[source.step], source.result)
+                return result_of(self.values[source.step], source.result)
             case Made():
                 return self._made(source)
             case Parts():
@@ -140,7 +138,7 @@ class Player:
         index = made.iteration if made.iteration >= 0 else self.number(loop.trips + made.iteration)
         return self.tape.call(aten.select.int, (loop.stacks[made.step, made.result], 0, index), {})
 
-    def _rows(self, row: Row) -> _Rows:
+    def _rows(self, row: Row) -> Rows:
         stack = self.loops[row.loop].stacks[row.step, row.result]
         trips = self.loops[row.loop].trips
         first, stride, count = row.first, row.stride, row.length
@@ -150,14 +148,7 @@ class Player:
         end = first + (count - 1) * stride + 1
         if (first, end, stride) != (0, trips, 1):
             stack = self.tape.call(aten.slice.Tensor, (stack, 0, self.number(first), self.number(end), stride), {})
-        return _Rows(stack)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Tensors that stand stacked along a first axis."""
-
-    stack: Any
+        return Rows(stack)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +192,7 @@ class _Body:
         outer = self.player.tape
         self.tape = Tape(outer.cache, outer.fake, {}, outer.place, Refusals(outer.refuse.locate))
         outer.cache.guard_log.must_hold = outer.must_hold
-        self.tape.sizes = _AsTheyAre(self.tape.graph)
+        self.tape.sizes = SizesAsTheyAre(self.tape.graph)
         self.index = self._iteration()
         self._carry()
         for each in self.loop.body:
@@ -244,7 +235,7 @@ class _Body:
     def _empty(self, grown: Grown) -> _Slot:
         """A slot for a stack that grows by one row with each iteration."""
         step = self.loop.body[grown.step]
-        value = _result(step.step.node.meta["val"], grown.result)
+        value = result_of(step.step.node.meta["val"], grown.result)
         sizes = step.sizes[grown.result or 0]
         if any(each.step != 0 for each in sizes):
             raise NotRolled("a list of tensors of other sizes grows with each iteration")
@@ -264,7 +255,7 @@ class _Body:
         """What a step has returned so far, this time included."""
         slot = self.grown[key]
         if slot.after is None:
-            row = self.tape.call(aten.unsqueeze.default, (_result(self.values[key[0]], key[1]), 0), {})
+            row = self.tape.call(aten.unsqueeze.default, (result_of(self.values[key[0]], key[1]), 0), {})
             slot.after = self.tape.call(aten.cat.default, ([slot.inner, row],), {})
         return slot.after
 
@@ -284,13 +275,13 @@ class _Body:
             return self._checked(call)
         args, kwargs = call.step.form
         sources = iter(call.sources)
-        args, kwargs = _filled(args, sources, self._read), _filled(kwargs, sources, self._read)
+        args, kwargs = filled(args, sources, self._read), filled(kwargs, sources, self._read)
         target = call.step.token[0]
         if not isinstance(target, torch._ops.OpOverload):
-            return _called(self.tape, target, args, kwargs)
-        if target in _JOINING:
-            return _JOINING[target](self.tape, *args, **kwargs)
-        if any(isinstance(each, _Rows) for each in pytree.tree_leaves((args, kwargs))):
+            return called(self.tape, target, args, kwargs)
+        if target in JOINING:
+            return JOINING[target](self.tape, *args, **kwargs)
+        if any(isinstance(each, Rows) for each in pytree.tree_leaves((args, kwargs))):
             raise NotRolled(f"{target} takes as many tensors as the loop has iterations")
         if target not in _PLACED or not any(isinstance(each, Counted) for each in call.sources):
             return self.tape.call(target, args, kwargs)
@@ -299,7 +290,7 @@ class _Body:
     def _checked(self, call: Call) -> None:
         """A check of the model's: a truth that each iteration returns, all of which must hold after the loop."""
         args, _ = call.step.form
-        condition, *_ = _filled(args, iter(call.sources), self._read)
+        condition, *_ = filled(args, iter(call.sources), self._read)
         if not isinstance(condition, torch.Tensor):
             raise NotRolled("a loop checks its sizes in each iteration")
         self.checks.append((call, self.tape.call(aten.all.default, (condition,), {})))
@@ -313,7 +304,7 @@ class _Body:
     def _read(self, source: Any) -> Any:
         match source:
             case Here():
-                return _result(self.values[source.step], source.result)
+                return result_of(self.values[source.step], source.result)
             case Carried():
                 return self.slots[*source, source.distance].inner
             case Element():
@@ -327,9 +318,9 @@ class _Body:
                 return [self._read(each) for each in source.parts]
             case Grown():
                 key = source[:2]
-                return _Rows(self._with_newest(key) if source.distance == 0 else self.grown[key].inner)
+                return Rows(self._with_newest(key) if source.distance == 0 else self.grown[key].inner)
             case Row():
-                return _Rows(self._from_outside(self.player.read(source).stack))
+                return Rows(self._from_outside(self.player.read(source).stack))
         return self._from_outside(self.player.read(source))
 
     def _from_outside(self, value: Any) -> Any:
@@ -349,7 +340,7 @@ class _Body:
         for key, slot in self.slots.items():
             *source, distance = key
             carried = Carried(*source)
-            newest = _result(self.values[carried.step], carried.result)
+            newest = result_of(self.values[carried.step], carried.result)
             slot.after = newest if distance == 1 else self.slots[*source, distance - 1].inner
             if slot.after.dtype is not slot.initial.dtype:
                 raise Irregular(self.number, first=True)
@@ -386,7 +377,7 @@ class _Body:
         return finals
 
     def _result(self, key: Any) -> Any:
-        value = _result(self.values[key[0]], key[1])
+        value = result_of(self.values[key[0]], key[1])
         if not isinstance(value, torch.Tensor):
             raise NotRolled("a number leaves the loop")
         if self.index.name in symbols_of(map(dim_of, value.shape)):
@@ -460,116 +451,6 @@ def _leaves(calls: Iterable[Call]) -> Iterator[Any]:
         waiting += source.parts if isinstance(source, Parts) else source.initial if isinstance(source, Carried) else ()
 
 
-def _filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> Any:
-    """Arguments, with the next sources in the holes."""
-    if isinstance(form, Hole):
-        return read(next(sources))
-    if isinstance(form, Inner):
-        return form
-    if isinstance(form, Branch):
-        calls = [(number, target, _filled(given, sources, read)) for number, target, given in form.calls]
-        return _Function(form.arguments, calls, _filled(form.results, sources, read))
-    if isinstance(form, tuple) and form[:1] == (REAL,):
-        return _computed(form[1], [_filled(each, sources, read) for each in form[2:]])
-    if isinstance(form, tuple) and form[:1] == ("list",):
-        return [_filled(each, sources, read) for each in form[1:]]
-    if isinstance(form, tuple) and form[:1] == ("dict",):
-        return {name: _filled(each, sources, read) for name, each in form[1:]}
-    return tuple(_filled(each, sources, read) for each in form) if isinstance(form, tuple) else form
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Function:
-    """A branch of a higher-order op, to be called once more."""
-
-    arguments: Sequence[Inner]
-    calls: Sequence[tuple[Inner, Any, Any]]
-    results: Any
-
-    def on(self, tape: Tape) -> Callable[..., Any]:
-        """What makes its calls on a tape."""
-
-        def function(*operands: Any) -> Any:
-            known: dict[Inner, Any] = dict(zip(self.arguments, operands, strict=True))
-            for number, target, given in self.calls:
-                args, kwargs = _known(given, known)
-                known[number] = _called(tape, target, args, kwargs)
-            return _known(self.results, known)
-
-        return function
-
-
-def _known(value: Any, known: Mapping[Inner, Any]) -> Any:
-    """Arguments, with the values of a branch in them."""
-    if isinstance(value, Inner):
-        return known[value]
-    if isinstance(value, dict):
-        return {name: _known(each, known) for name, each in value.items()}
-    return type(value)(_known(each, known) for each in value) if isinstance(value, (list, tuple)) else value
-
-
-def _called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
-    """One call: of aten, or of a higher-order op, it is recorded, on sizes it is computed."""
-    if isinstance(target, torch._ops.OpOverload):
-        return tape.call(target, args, kwargs)
-    if not isinstance(target, torch._ops.HigherOrderOperator):
-        return target(*args, **kwargs)
-    given = [each.on(tape) if isinstance(each, _Function) else each for each in args]
-    result = HigherOrder(tape, nullcontext)(target, given, kwargs)
-    if result is NotImplemented:
-        raise NotRolled(f"{target} stands in a loop")
-    return result
-
-
-def _computed(name: str, parts: Sequence[Any]) -> Any:
-    """A float of sizes and floats, some of which have symbols."""
-    if name == "float":
-        return torch.sym_float(*parts)
-    operands = [torch.sym_float(each) for each in parts]
-    if len(operands) == 1 and isinstance(operands[0], torch.SymFloat):
-        return torch.SymFloat(operands[0].node.function(name)) if name != "neg" else -operands[0]
-    return FLOATS[name](*operands)
-
-
-def _result(value: Any, index: int | None) -> Any:
-    return value if index is None else value[index]
-
-
-class _AsTheyAre:
-    """Sizes in the graph of a body: arguments as they are, which the graph outside knows to compute; and floats, which
-    the body computes of them."""
-
-    def __init__(self, graph: fx.Graph) -> None:
-        self._graph = graph
-        self.reals: dict[int, tuple[Any, fx.Node]] = {}  # id of a float -> itself, and its node
-
-    def __call__(self, size: torch.SymInt) -> Any:
-        """The size itself."""
-        return size
-
-    def real(self, number: FloatNode | IntNode) -> Any:
-        """The node of a float; a plain one as itself."""
-        if isinstance(number, IntNode):
-            return sym_int(number.dim, number.hint, number.guard_log)
-        if number.tree[0] in (CONSTANT, PLAIN):
-            return number.hint
-        if id(number) not in self.reals:
-            name, *parts = number.tree
-            operands = tuple(map(self.real, parts))
-            node = self._graph.call_function(FLOATS[name])
-            node.args = operands  # later, because fx warns of sizes that are no nodes
-            node.meta["val"] = torch.SymFloat(number)
-            self.reals[id(number)] = number, node
-        return self.reals[id(number)][1]
-
-    def forget(self, gone: Set[fx.Node]) -> None:
-        """Let floats not be told by nodes that leave the graph."""
-        self.reals = {key: told for key, told in self.reals.items() if told[1] not in gone}
-
-    def tell(self, value: Any, node: fx.Node) -> None:
-        """Nothing: a body's own sizes from data are told outside of it by nobody."""
-
-
 def _owner(graph: fx.Graph) -> nn.Module:
     """The module that has the bodies of a graph's higher-order ops."""
     if graph.owning_module is None:
@@ -578,39 +459,6 @@ def _owner(graph: fx.Graph) -> nn.Module:
     return graph.owning_module
 
 
-# ── lists that a loop has made ──
-
-
-def _stacked(tape: Tape, tensors: Sequence[Any], dim: int = 0) -> Any:
-    """torch.stack"""
-    pieces = []
-    for each in tensors:
-        if isinstance(each, _Rows):
-            rank = each.stack.dim()
-            axis = dim % rank
-            order = [*range(1, axis + 1), 0, *range(axis + 1, rank)]
-            pieces.append(each.stack if axis == 0 else tape.call(aten.permute.default, (each.stack, order), {}))
-        else:
-            pieces.append(tape.call(aten.unsqueeze.default, (each, dim), {}))
-    return pieces[0] if len(pieces) == 1 else tape.call(aten.cat.default, (pieces, dim), {})
-
-
-def _joined(tape: Tape, tensors: Sequence[Any], dim: int = 0) -> Any:
-    """torch.cat"""
-    pieces = []
-    for each in tensors:
-        if isinstance(each, _Rows):
-            rank = each.stack.dim() - 1
-            axis = dim % rank
-            order = [*range(1, axis + 1), 0, *range(axis + 1, rank + 1)]
-            moved = each.stack if axis == 0 else tape.call(aten.permute.default, (each.stack, order), {})
-            pieces.append(tape.call(aten.flatten.using_ints, (moved, axis, axis + 1), {}))
-        else:
-            pieces.append(each)
-    return pieces[0] if len(pieces) == 1 else tape.call(aten.cat.default, (pieces, dim), {})
-
-
 _PLACED = frozenset(
     {aten.select.int, aten.slice.Tensor, aten.select_scatter.default, aten.slice_scatter.default, aten.narrow.default}
 )
-_JOINING: dict[Any, Callable[..., Any]] = {aten.stack.default: _stacked, aten.cat.default: _joined}

@@ -1,0 +1,129 @@
+"""Calls that are made once more: arguments put where they were, branches of higher-order ops, and floats of sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxonnx.capture.tracer.higher_order.ops import HigherOrder
+from fxonnx.capture.tracer.loops.flow import NotRolled
+from fxonnx.capture.tracer.loops.steps import REAL, Branch, Hole, Inner
+from fxonnx.capture.tracer.record import Tape
+from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
+from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
+from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, sym_int
+
+
+def filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> Any:
+    """Arguments, with the next sources in the holes."""
+    if isinstance(form, Hole):
+        return read(next(sources))
+    if isinstance(form, Inner):
+        return form
+    if isinstance(form, Branch):
+        calls = [(number, target, filled(given, sources, read)) for number, target, given in form.calls]
+        return Function(form.arguments, calls, filled(form.results, sources, read))
+    if isinstance(form, tuple) and form[:1] == (REAL,):
+        return _computed(form[1], [filled(each, sources, read) for each in form[2:]])
+    if isinstance(form, tuple) and form[:1] == ("list",):
+        return [filled(each, sources, read) for each in form[1:]]
+    if isinstance(form, tuple) and form[:1] == ("dict",):
+        return {name: filled(each, sources, read) for name, each in form[1:]}
+    return tuple(filled(each, sources, read) for each in form) if isinstance(form, tuple) else form
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """A branch of a higher-order op, to be called once more."""
+
+    arguments: Sequence[Inner]
+    calls: Sequence[tuple[Inner, Any, Any]]
+    results: Any
+
+    def on(self, tape: Tape) -> Callable[..., Any]:
+        """What makes its calls on a tape."""
+
+        def function(*operands: Any) -> Any:
+            known: dict[Inner, Any] = dict(zip(self.arguments, operands, strict=True))
+            for number, target, given in self.calls:
+                args, kwargs = _with_values(given, known)
+                known[number] = called(tape, target, args, kwargs)
+            return _with_values(self.results, known)
+
+        return function
+
+
+def _with_values(value: Any, known: Mapping[Inner, Any]) -> Any:
+    """Arguments, with the values of a branch in them."""
+    if isinstance(value, Inner):
+        return known[value]
+    if isinstance(value, dict):
+        return {name: _with_values(each, known) for name, each in value.items()}
+    return type(value)(_with_values(each, known) for each in value) if isinstance(value, (list, tuple)) else value
+
+
+def called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
+    """One call: of aten, or of a higher-order op, it is recorded, on sizes it is computed."""
+    if isinstance(target, torch._ops.OpOverload):
+        return tape.call(target, args, kwargs)
+    if not isinstance(target, torch._ops.HigherOrderOperator):
+        return target(*args, **kwargs)
+    given = [each.on(tape) if isinstance(each, Function) else each for each in args]
+    result = HigherOrder(tape, nullcontext)(target, given, kwargs)
+    if result is NotImplemented:
+        raise NotRolled(f"{target} stands in a loop")
+    return result
+
+
+def _computed(name: str, parts: Sequence[Any]) -> Any:
+    """A float of sizes and floats, some of which have symbols."""
+    if name == "float":
+        return torch.sym_float(*parts)
+    operands = [torch.sym_float(each) for each in parts]
+    if len(operands) == 1 and isinstance(operands[0], torch.SymFloat):
+        return torch.SymFloat(operands[0].node.function(name)) if name != "neg" else -operands[0]
+    return FLOATS[name](*operands)
+
+
+def result_of(value: Any, index: int | None) -> Any:
+    return value if index is None else value[index]
+
+
+class SizesAsTheyAre:
+    """Sizes in the graph of a body: arguments as they are, which the graph outside knows to compute; and floats, which
+    the body computes of them."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self._graph = graph
+        self.reals: dict[int, tuple[Any, fx.Node]] = {}  # id of a float -> itself, and its node
+
+    def __call__(self, size: torch.SymInt) -> Any:
+        """The size itself."""
+        return size
+
+    def real(self, number: FloatNode | IntNode) -> Any:
+        """The node of a float; a plain one as itself."""
+        if isinstance(number, IntNode):
+            return sym_int(number.dim, number.hint, number.guard_log)
+        if number.tree[0] in (CONSTANT, PLAIN):
+            return number.hint
+        if id(number) not in self.reals:
+            name, *parts = number.tree
+            operands = tuple(map(self.real, parts))
+            node = self._graph.call_function(FLOATS[name])
+            node.args = operands  # later, because fx warns of sizes that are no nodes
+            node.meta["val"] = torch.SymFloat(number)
+            self.reals[id(number)] = number, node
+        return self.reals[id(number)][1]
+
+    def forget(self, gone: Set[fx.Node]) -> None:
+        """Let floats not be told by nodes that leave the graph."""
+        self.reals = {key: told for key, told in self.reals.items() if told[1] not in gone}
+
+    def tell(self, value: Any, node: fx.Node) -> None:
+        """Nothing: a body's own sizes from data are told outside of it by nobody."""
