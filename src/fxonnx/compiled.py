@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 
@@ -26,11 +26,13 @@ from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.errors import CallMismatch, CheckFailed, Error
 from fxonnx.ir.data import byte_size
+from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import METADATA_PREFIX, Location
 from fxonnx.options import check_options
 from fxonnx.passes.pipeline import Stage
+from fxonnx.passes.ways import NoWay
 from fxonnx.target import Target
 
 if TYPE_CHECKING:
@@ -42,6 +44,19 @@ if TYPE_CHECKING:
 
 MUST_BE_TRUE = "must_be_true."
 """How the names of those outputs begin that tell whether the model's own checks hold."""
+
+
+Comparisons: TypeAlias = "Sequence[tuple[Dim, str, Dim]]"
+
+
+class Build(Protocol):
+    """How programs of a model are compiled."""
+
+    def __call__(self, program: Program) -> Compiled:
+        """A program, compiled."""
+
+    def with_ways(self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]]) -> Graph:
+        """The final graph of several. Raises NoWay."""
 
 
 class Compiled:
@@ -59,7 +74,7 @@ class Compiled:
         versions: Versions,
         mode: str,
         capture_seconds: float,
-        compile_variant: Callable[[Program], Compiled],
+        build: Build,
     ) -> None:
         self.model = model
         self.program = program
@@ -70,7 +85,7 @@ class Compiled:
         self.mode = mode
         self.capture_seconds = capture_seconds
         self.options: dict[str, Any] = {}
-        self._compile_variant = compile_variant
+        self._build = build
         self._variants: dict[int, Compiled] = {}  # by the id of their program, which they hold
         self._lock = Lock()
         # calls that write go one after the other: the next one reads what this one has written
@@ -88,16 +103,41 @@ class Compiled:
         """The final graph as ONNX, its large weights by reference, without the model's source lines."""
         return self._emit(source_lines=False)
 
-    def _emitted(self, source_lines: bool) -> Emitted:
+    @property
+    def optimized(self) -> Graph:
+        """The graph before it is legalized."""
+        return self._stage("optimized").graph
+
+    def _emitted(self, source_lines: bool, ways: bool = False) -> Emitted:
         check_options(source_lines=source_lines)
         self.versions.check(every_element=True)
-        return self._emit(source_lines=True) if source_lines else self.emitted
+        others = self._others(ways)
+        return self._emit(source_lines=source_lines, ways=others) if source_lines or others else self.emitted
 
-    def _emit(self, *, source_lines: bool) -> Emitted:
-        return emit(self.graph, self._metadata(), description=self._description(), source_lines=source_lines)
+    def _emit(self, *, source_lines: bool, ways: Sequence[tuple[Mapping[str, int], Program]] = ()) -> Emitted:
+        graph = self.graph
+        said = f"Takes a way of its own for {'; '.join(_sizes(*each) for each in ways)}." if ways else ""
+        try:
+            compiled = [(each.comparisons(fixed), self._variant(each)) for fixed, each in ways]
+            graph = self._build.with_ways(self, compiled) if ways else graph
+        except NoWay as reason:
+            said = f"Has no way for other sizes: {reason}."
+        return emit(graph, self._metadata(said), description=self._description(said), source_lines=source_lines)
 
-    def _description(self) -> str:
-        """What the file takes for granted, in words: viewers show it first. Empty where all sizes are fixed."""
+    def take_example(self) -> Program | None:
+        """The program of the example's own, where its sizes take another way than others. Raises CallMismatch where
+        the model cannot be captured for them."""
+        return self.limits.check([torch.view_as_real(each) if each.is_complex() else each for each in self.examples])
+
+    def _others(self, ways: bool) -> list[tuple[Mapping[str, int], Program]]:
+        """The programs that stand in a file beside the first one: the example's, and those that calls took."""
+        own = self.take_example()
+        known = self.program.zero_one.others if self.program.zero_one else []
+        return [each for each in known if ways or each[1] is own]
+
+    def _description(self, ways: str = "") -> str:
+        """What the file takes for granted, in words: viewers show it first. Empty where all sizes are fixed. `ways`
+        says for which sizes it has graphs of their own."""
         said = [f"Holds for {self._known()}."] if self.program.known else []
         if not self.limits.sources:
             return " ".join(said)
@@ -107,6 +147,7 @@ class Compiled:
         said += [f"Captured with {decided}: with a size of 1 the model may take another way."] if decided else []
         held = self.program.zero_one.held if self.program.zero_one else []
         said += [f"Holds for {', '.join(held)} as well."] if held else []
+        said += [ways] if ways else []
         return " ".join(said)
 
     def _known(self) -> str:
@@ -117,22 +158,22 @@ class Compiled:
         """The lines of the model that make plain numbers of sizes."""
         return ", ".join(f"{place.file}:{place.line}" for place in self.program.plain)
 
-    def _metadata(self) -> dict[str, str]:
+    def _metadata(self, ways: str = "") -> dict[str, str]:
         """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
         said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.zero_one_assumptions))}
-        said |= {"known": self._known(), "plain_numbers": self._plain()}
+        said |= {"known": self._known(), "plain_numbers": self._plain(), "ways": ways}
         said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(self.program.checks)}
         return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
-    def model_proto(self, *, source_lines: bool = False) -> onnx.ModelProto:
+    def model_proto(self, *, source_lines: bool = False, ways: bool = False) -> onnx.ModelProto:
         """The whole model in memory, weights included (copied); for files, `save` does without the copy.
 
         Raises TooLarge, InvalidOption, ModelChanged.
         """
-        return inline_model(self._emitted(source_lines))
+        return inline_model(self._emitted(source_lines, ways))
 
     def save(
-        self, path: str | os.PathLike[str], weights: str = "auto", *, source_lines: bool = False
+        self, path: str | os.PathLike[str], weights: str = "auto", *, source_lines: bool = False, ways: bool = False
     ) -> tuple[Path, ...]:
         """Write the model and return the files made.
 
@@ -141,10 +182,12 @@ class Compiled:
             weights: "inline" (one file, up to 2 GB), "external" (beside it) or "auto" (inline where it fits).
             source_lines: whether nodes tell the text of the line that they come from, with the strings in it. File
                 name and number of the line are always told.
+            ways: whether the file also has the graphs of the other ways that calls have taken so far: which one
+                computes is an If on the sizes. That of the example is always there.
 
         Raises CannotWrite, TooLarge, InvalidOption, ModelChanged.
         """
-        return write_model(self._emitted(source_lines), path, weights)
+        return write_model(self._emitted(source_lines, ways), path, weights)
 
     def show(self, stage: str | int = -1) -> str:
         """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
@@ -282,7 +325,7 @@ class Compiled:
 
     def _compiled_variant(self, program: Program) -> Compiled:
         try:
-            variant = self._compile_variant(program.beside(self.program))
+            variant = self._build(program.beside(self.program))
         except Error as error:
             raise CallMismatch(
                 "the model does not hold for the sizes of this call",
@@ -400,6 +443,11 @@ class Compiled:
         check_options(seed=seed)
         self.versions.check(every_element=True)
         return verify_on(self, args, kwargs) if args or kwargs else verify(self, seed)
+
+
+def _sizes(fixed: Mapping[str, int], program: Program) -> str:
+    """For which sizes a program is."""
+    return ", ".join(f"{left} {relation} {right}" for left, relation, right in program.comparisons(fixed))
 
 
 def _of_another_kind(name: str, leaf: torch.Tensor) -> errors.CallMismatch:

@@ -17,7 +17,7 @@ from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
-from fxonnx.compiled import MUST_BE_TRUE, Compiled
+from fxonnx.compiled import MUST_BE_TRUE, Comparisons, Compiled
 from fxonnx.emit.names import Names
 from fxonnx.errors import CaptureRefused
 from fxonnx.ir.graph import Graph
@@ -28,6 +28,7 @@ from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.rewrite import Rule
+from fxonnx.passes.ways import Way, with_ways
 from fxonnx.runtime.nonempty import never_empty
 from fxonnx.target import Target
 
@@ -85,6 +86,7 @@ def compile(
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         compiled = build(program, examples, captured)
+        compiled.take_example()
         if dump is not None:
             compiled.dump(Path(dump))
         if verify:
@@ -141,7 +143,18 @@ class _Build:
         target, stages = _stages(lowered, self.pipeline, self.target, self.opset)
         program = program.without_empty(never_empty(stages[-1].graph))
         return Compiled(self.model, program, target, stages, examples, versions=versions, mode=self.mode,
-                        capture_seconds=captured, compile_variant=self)  # fmt: skip
+                        capture_seconds=captured, build=self)  # fmt: skip
+
+
+    def with_ways(self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]]) -> Graph:
+        """The final graph of the general program and of others, each of which computes where its comparisons hold.
+        Raises NoWay."""
+        joined = with_ways(
+            general.optimized, [Way(comparisons, compiled.optimized) for comparisons, compiled in ways]
+        )
+        target = newest_that_runs(joined, self.target) if self.opset is None else self.target
+        *_, legal = LEGALIZE.stages(joined, target)
+        return legal.graph
 
 
 def _stages(

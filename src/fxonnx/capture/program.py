@@ -15,7 +15,7 @@ from fxonnx.capture.graph.checks import Check
 from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Dim, symbol
 from fxonnx.location import Location
 
 
@@ -33,6 +33,10 @@ class Sizes(Protocol):
 
 class SmallSizes(Protocol):
     """Knows which program sizes of 0 and 1 need, and those that the captured one does not hold for."""
+
+    @property
+    def others(self) -> Sequence[tuple[Mapping[str, int], Program]]:
+        """The programs for other sizes that are known by now, each with the sizes that it is fixed at."""
 
     @property
     def held(self) -> list[str]:
@@ -196,6 +200,14 @@ class Program:
         given = [(info, sizes[info.name]) for info in self.symbols.values() if info.name in sizes]
         ranges = all(info.minimum <= size and (info.maximum is None or size <= info.maximum) for info, size in given)
         return ranges and all(each.holds(sizes) for each in self.assumptions if each.symbols <= sizes.keys())
+
+    def comparisons(self, fixed: Mapping[str, int]) -> list[tuple[Dim, str, Dim]]:
+        """What sizes have to be for this program, with some `fixed`: all of these (left, relation, right) hold."""
+        found: list[tuple[Dim, str, Dim]] = [(symbol(name), "==", size) for name, size in fixed.items()]
+        for each in dict.fromkeys(self.symbols.values()):
+            found += [(symbol(each.name), ">=", each.minimum)] if each.minimum else []
+            found += [(symbol(each.name), "<=", each.maximum)] if each.maximum is not None else []
+        return found + [(each.left, each.relation, each.right) for each in self.assumptions]
 
     def beyond(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Program | str:
         """The program for sizes, by name of the dim, that this one does not hold for, as its Python code decides by the

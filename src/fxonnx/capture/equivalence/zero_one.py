@@ -149,12 +149,13 @@ class ZeroOneCheck:
         return f"calls took {_MOST_WAYS} ways before" if known is None else known.program
 
     def _captured_way(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Way:
-        """A way that these sizes take: with only the small ones fixed if that can be, else those that decide too, else
-        none."""
+        """A way that these sizes take: with as few of them fixed as can be, those that decide and the small ones at
+        most; else none."""
         small = {name: size for name, size in sizes.items() if size < 2 and name in self.sizes}
-        decisive = {name: sizes[name] for name in concerned if name in self.sizes}
+        decisive = {name: sizes[name] for name in sorted(concerned) if name in self.sizes}
         reason = ""
-        for fixed in (small, small | decisive):
+        tried: tuple[dict[str, int], ...] = ({}, decisive, small, small | decisive)
+        for fixed in (each for at, each in enumerate(tried) if each not in tried[:at]):
             try:
                 with self._prepared():
                     way = Way(fixed, self.variant(self._leaves(sizes), fixed))
@@ -164,6 +165,12 @@ class ZeroOneCheck:
             if way.holds(sizes):
                 return way
         return Way(dict(sizes), reason)
+
+    @property
+    def others(self) -> list[tuple[Mapping[str, int], Program]]:
+        """The programs for other sizes that are known by now, each with the sizes that it is fixed at."""
+        small = [(dict(key), each) for key, each in self.answers.items() if isinstance(each, Program)]
+        return small + [(way.fixed, way.program) for way in self.ways if isinstance(way.program, Program)]
 
     @property
     def held(self) -> list[str]:

@@ -15,7 +15,7 @@ from fxonnx.capture.assumption import Assumption, settled
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat
-from fxonnx.capture.constraints import pinned_error, small_error, special_error
+from fxonnx.capture.constraints import pinned_error, small_error
 from fxonnx.capture.equivalence.same_graph import Difference
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
@@ -154,8 +154,8 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
     """The run, if what it assumed holds for the example's own sizes; else one at those.
 
     Where both leave the same graph, what they decided differently did not matter. Where a size of the example takes a
-    way of its own that others do not, there is no graph for both, and a failure; two sizes of different names that are
-    equal in the example are so by accident.
+    way of its own that others do not, the run is that of the others; two sizes of different names that are equal in the
+    example are so by accident.
     """
     example = attempt.example
     given = _allocate(attempt, at_example=True)
@@ -170,11 +170,9 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
     if all(failure.is_tie for failure in failures):
         is_same = done.forgets(second)
         return Outcome(done) if is_same or not _ties(failures, attempt.unnamed(second)) else Outcome(second, failures)
-    labels = second.symbols.labels(example.names)
-    special = (
-        replace(each, error=special_error(each.equality, labels)) if each.equality else each for each in failures
-    )
-    return Outcome(second, tuple(special), is_final=True)
+    if all(failure.equality for failure in failures):
+        return Outcome(done)  # the sizes of the example are a way of their own, captured when it is taken
+    return Outcome(second, failures, is_final=True)
 
 
 def _holding_for_small_sizes(outcome: Outcome, attempt: Attempt) -> Outcome:
@@ -186,7 +184,9 @@ def _holding_for_small_sizes(outcome: Outcome, attempt: Attempt) -> Outcome:
         return outcome
     try:
         assumed = _assumed_at(small, done, attempt)
-        broken = [each for each in assumed if each.symbols <= sizes.keys() and not each.holds(sizes)]
+        others = set(map(str, done.constraints.assumptions))  # the example may take a way of its own, whatever is small
+        asked = [each for each in assumed if each.symbols <= sizes.keys() and str(each) not in others]
+        broken = [each for each in asked if not each.holds(sizes)]
         if broken:
             raise Difference(f"it holds where {broken[0]}", broken[0].location)
     except Difference as difference:
