@@ -1,4 +1,4 @@
-"""Several graphs of one model in one file: an If on the sizes of the inputs, each of which computes what PyTorch does."""
+"""Several graphs of one model in one file: an If on the sizes of its inputs; each computes what PyTorch does."""
 
 from typing import Any
 

@@ -91,6 +91,7 @@ def _computed(name: str, parts: Sequence[Any]) -> Any:
 
 
 def result_of(value: Any, index: int | None) -> Any:
+    """What a call returned, or one of its results."""
     return value if index is None else value[index]
 
 
