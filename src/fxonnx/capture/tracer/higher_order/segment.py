@@ -106,5 +106,8 @@ class Segment:
                 root.add_module(name, getattr(each.graph.owning_module, name))
                 copies[each] = graph.get_attr(name)
         if node not in copies:
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-            copies[node].meta = dict(node.meta)
+            copy = copies[node] = graph.create_node(node.op, node.target, name=node.name)
+            # later, because fx warns of sizes that are no nodes
+            copy.args = fx.map_arg(node.args, copies.__getitem__)
+            copy.kwargs = fx.map_arg(node.kwargs, copies.__getitem__)
+            copy.meta = dict(node.meta)
