@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from typing import Any
+from weakref import WeakMethod
 
 import torch
 from torch import fx, nn
@@ -78,7 +79,7 @@ class Recorder(CallMode):
         return self._tape.call(func, args, kwargs or {})
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Tape:
     """The graph as it grows, and what its nodes stand for.
 
@@ -108,7 +109,7 @@ class Tape:
 
     def __post_init__(self) -> None:
         self.sizes = self.sizes or SizeNodes(self.graph, self.cache.guard_log)
-        self.cache.guard_log.must_hold = self.must_hold
+        self.cache.guard_log.must_hold = WeakMethod(self.must_hold)
         self.values = KnownValues(self.refuse)
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias
+from weakref import WeakMethod
 
 import torch
 from torch import fx, nn
@@ -373,7 +374,7 @@ def _prepared(
     tape.values.states = symbols.states
     fakes, inputs = _fresh_inputs(example, symbols, tape)
     run = Run(example, symbols, log, locations, tape, fakes, inputs, Decisions(script, locations), log.data)
-    log.decide = run.decide
+    log.decide = WeakMethod(run.decide)
     return run
 
 

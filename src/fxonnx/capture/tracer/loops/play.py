@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakMethod
 
 import torch
 from torch import fx, nn
@@ -191,7 +192,7 @@ class _Body:
     def play(self) -> _Played:
         outer = self.player.tape
         self.tape = Tape(outer.cache, outer.fake, {}, outer.place, Refusals(outer.refuse.locate))
-        outer.cache.guard_log.must_hold = outer.must_hold
+        outer.cache.guard_log.must_hold = WeakMethod(outer.must_hold)
         self.tape.sizes = SizesAsTheyAre(self.tape.graph)
         self.index = self._iteration()
         self._carry()

@@ -52,7 +52,7 @@ class RolledRun(Run):
 
     over: str = ""
     lengths: Lengths = STEPS
-    _node: fx.Node | None = field(default=None, init=False)  # whose place the next call has
+    _now: list[fx.Node] = field(default_factory=list, init=False)  # the one whose place the next call has
 
     def preparation(self) -> Prepare:
         """See `Run`."""
@@ -143,15 +143,15 @@ class RolledRun(Run):
         """What surrounds calls that are made again: their places are those that they had."""
         locator = Locator()
         self.tape.place = self._place
-        self.guard_log.locate = lambda: Location() if self._node is None else locator(self._node)
+        self.guard_log.locate = partial(_located, locator, self._now)
         with torch.no_grad(), torch.autocast("cpu", enabled=False), enable_python_dispatcher(), self.tape.cache.mode:
             yield
 
     def _at(self, node: fx.Node) -> None:
-        self._node = node
+        self._now[:] = [node]
 
     def _place(self) -> dict[str, Any]:
-        meta = self._node.meta if self._node is not None else {}
+        meta = self._now[0].meta if self._now else {}
         return {name: meta[name] for name in ("nn_module_stack", "stack_trace") if name in meta}
 
     def _forget_guards(self, lengths: Sequence[Mapping[str, int]]) -> None:
@@ -170,3 +170,8 @@ class RolledRun(Run):
         for key, guard in own[0].items():
             if guard.location not in varying:
                 self.guard_log.entries.setdefault(key, guard)
+
+
+def _located(locator: Locator, now: Sequence[fx.Node]) -> Location:
+    """The place of the call that is made again; the notes of a trace ask for it, and hold no run for that."""
+    return locator(now[0]) if now else Location()

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
+from weakref import WeakMethod
 
 from fxonnx.capture.assertions import asked_to_check
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
@@ -106,8 +107,9 @@ class GuardLog:
     rounded: dict[str, Rounded] = field(default_factory=dict)  # the name of such a symbol -> what it is
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
     data: DataSymbols = field(init=False)
-    decide: Callable[[Any], bool] | None = None  # answers what the model's Python asks of what comes from data
-    must_hold: Callable[[Any, str], None] | None = None  # keeps what a call is checked for
+    # held weakly: sizes of fake tensors know this log, through memory that Python's collector does not see
+    decide: WeakMethod[Callable[[Any], bool]] | None = None  # answers what the model's Python asks of what is data
+    must_hold: WeakMethod[Callable[[Any, str], None]] | None = None  # keeps what a call is checked for
     asked: list[Guard] | None = None  # what an op has asked of what comes from data
     refused: list[BaseException] = field(default_factory=list)  # for code that swallows exceptions
     _numbers: Iterator[int] = field(default_factory=count)
@@ -283,8 +285,9 @@ class GuardLog:
             wanted, text = checked
             self.check(condition if wanted else condition.sym_not(), text)
             return wanted
-        if self.decide is not None and not self.op:
-            return self.decide(condition)
+        decide = None if self.decide is None or self.op else self.decide()
+        if decide is not None:
+            return decide(condition)
         match condition.tree:
             case (relation, int() | Expr() as left, int() | Expr() as right) if self.asked is not None:
                 said = relation if condition.hint else OPPOSITE[relation]
@@ -306,7 +309,7 @@ class GuardLog:
         checked, truth = asked_to_check(), bool(condition.hint)
         if checked is None or checked[0] is not truth or self.must_hold is None:
             return self.as_plain(difference, truth)
-        self.must_hold(condition if truth else condition.sym_not(), checked[1])
+        self._hold(condition if truth else condition.sym_not(), checked[1])
         return truth
 
     def value(self, dim: Dim) -> int:
@@ -315,10 +318,14 @@ class GuardLog:
 
     def check(self, condition: Any, text: str = "") -> bool:
         """Have every call checked for what is asked, which is taken to hold from here on."""
-        if self.must_hold is not None:
-            self.must_hold(condition, text)
+        self._hold(condition, text)
         self._learn(condition.tree)
         return True
+
+    def _hold(self, condition: Any, text: str) -> None:
+        record = self.must_hold() if self.must_hold is not None else None
+        if record is not None:
+            record(condition, text)
 
     def _learn(self, comparison: tuple[Any, ...]) -> None:
         match comparison:
