@@ -1,4 +1,4 @@
-"""What capturing makes is let go of with what was compiled: the collector does not see the sizes in a tensor's memory."""
+"""What capturing makes is let go of with what was compiled: the collector sees no sizes in the memory of tensors."""
 
 from __future__ import annotations
 
