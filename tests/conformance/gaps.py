@@ -97,7 +97,7 @@ GAPS = (
     _gap(
         errors.UnsupportedOperator,
         "no lowering yet: counting in bins of several axes, pools of random windows, segments",
-        """_segment_reduce.lengths _segment_reduce.offsets histogram histogramdd nn.functional.fractional_max_pool2d
+        """_segment_reduce.lengths _segment_reduce.offsets histogram nn.functional.fractional_max_pool2d
         nn.functional.fractional_max_pool3d""",
     ),
     _gap(
@@ -113,7 +113,7 @@ GAPS = (
     _gap(
         errors.CaptureRefused,
         "a result whose size hangs on values: of no kind that the tracer has a symbol for",
-        "combinations linalg.lstsq linalg.lstsq.grad_oriented nn.functional.ctc_loss",
+        "combinations histogramdd linalg.lstsq linalg.lstsq.grad_oriented nn.functional.ctc_loss",
     ),
     _gap(
         errors.DataDependentControlFlow,

@@ -29,18 +29,28 @@ class Recording(Protocol):
 
 
 def _index(tape: Recording, x: Any, indices: Any) -> Any:
-    """Masks as the positions where they are true."""
+    """Masks as the positions where they are true: those that are known, and those beside places, of which there have to
+    be as many."""
     found: list[Any] = []
+    places_beside = [each for each in indices if each is not None and not _is_mask(each) and each.dim() == 1]
+    counts = [each.shape[0] for each in places_beside if not (type(each.shape[0]) is int and each.shape[0] == 1)]
     for each in indices:
-        is_mask = each is not None and each.dtype in (torch.bool, torch.uint8) and each.dim() > 0
-        if not is_mask or not _fits(each.shape, x.shape[len(found) :]) or tape.known(each) is None:
+        is_taken = each is not None and _is_mask(each) and _fits(each.shape, x.shape[len(found) :])
+        if not is_taken or (tape.known(each) is None and not counts):
             found.append(each)
             continue
         places = tape.call(aten.nonzero.default, (each,), {})
+        if counts:
+            torch._check(places.shape[0] == counts[0])
+            places = tape.call(aten.narrow.default, (places, 0, 0, counts[0]), {})
         found.extend(tape.call(aten.select.int, (places, 1, axis), {}) for axis in range(each.dim()))
     if len(found) == len(indices) and all(a is b for a, b in zip(found, indices, strict=True)):
         return NotImplemented
     return tape.call(aten.index.Tensor, (x, found), {})
+
+
+def _is_mask(index: Any) -> bool:
+    return index.dtype in (torch.bool, torch.uint8) and index.dim() > 0
 
 
 def _masked_select(tape: Recording, x: Any, mask: Any) -> Any:
