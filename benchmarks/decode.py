@@ -102,17 +102,10 @@ def states(config: Any, rows: int, past: int) -> list[Tensor]:
 
 
 def cache_of(states: list[Tensor]) -> Any:
-    """A cache of transformers with these keys and values, which are not copied."""
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
+    """A cache of transformers with these keys and values."""
+    from fxonnx.hf.caches import filled
 
-    cache = DynamicCache()
-    for keys, values in zip(states[::2], states[1::2], strict=True):
-        layer = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
-    return cache
+    return filled(states)
 
 
 def eager(step: Step) -> Call:

@@ -89,6 +89,7 @@ class _Writer:
     large: frozenset[Value]
 
     def graph(self, graph: Graph, opsets: dict[str, int] | None = None) -> onnx_ir.Graph:
+        """A graph with its inputs, constants and nodes; `opsets` for the outermost one alone."""
         is_outermost = opsets is not None
         inputs = [self.value(value) for value in graph.inputs]
         constants = (
@@ -120,6 +121,7 @@ class _Writer:
         return made
 
     def node(self, node: Node) -> onnx_ir.Node:
+        """A node between values that are made."""
         domain, op = split_name(node.op)
         return self.ir.Node(
             domain,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,3 +103,14 @@ def _like(known: torch.Tensor, rows: int, tokens: int) -> torch.Tensor:
     """Keys or values of so many rows and tokens."""
     _, heads, _, width = known.shape
     return known.new_zeros(rows, heads, tokens, width)
+
+
+def filled(states: Sequence[torch.Tensor]) -> DynamicCache:
+    """A cache of these keys and values, a pair a layer, which are not copied."""
+    cache = DynamicCache()
+    for keys, values in zip(states[::2], states[1::2], strict=True):
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache
-from transformers.cache_utils import DynamicLayer
 from transformers.utils import ModelOutput
+
+from fxonnx.hf.caches import filled
 
 
 class Encoder(nn.Module):
@@ -60,17 +61,7 @@ class Decoder(nn.Module):
 
 def cache_of(own: Sequence[Tensor], cross: Sequence[Tensor]) -> EncoderDecoderCache:
     """A cache of these keys and values of self-attention and of cross-attention, a pair a layer."""
-    return EncoderDecoderCache(_filled(own), _filled(cross))
-
-
-def _filled(states: Sequence[Tensor]) -> DynamicCache:
-    cache = DynamicCache()
-    for keys, values in zip(states[::2], states[1::2], strict=True):
-        layer = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
-    return cache
+    return EncoderDecoderCache(filled(own), filled(cross))
 
 
 def names(layers: int, word: str, side: str) -> list[str]:

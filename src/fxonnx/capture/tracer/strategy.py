@@ -96,6 +96,7 @@ def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[
     prepare, is_after_a_call = done.preparation(), done.earlier is not None
 
     def record(leaves: Sequence[torch.Tensor], fixed: Mapping[str, int]) -> Recording:
+        """The graph that the model leaves for these tensors, some sizes plain."""
         sized, ours = Example(flat, names, leaves, {}), symbols.sized_as(leaves)
         if not symbols.takes_plain:
             return recording_at(fixed, sized, ours, is_after_a_call, prepare)

@@ -190,6 +190,7 @@ class _Body:
     made: dict[int, Any] = field(default_factory=dict)  # id of a real one -> fake
 
     def play(self) -> _Played:
+        """One iteration, recorded as a body of its own."""
         outer = self.player.tape
         self.tape = Tape(outer.cache, outer.fake, {}, outer.place, Refusals(outer.refuse.locate))
         outer.cache.guard_log.must_hold = WeakMethod(outer.must_hold)

@@ -30,6 +30,7 @@ def keys_of_sizes() -> Iterator[None]:
     caches: dict[int, Any] = {}
 
     def hash_of(size: torch.SymInt) -> int | None:
+        """The hash of a size where the model asks for one, None where it has none."""
         node, frame = size.node, sys._getframe(2)
         if not isinstance(node, IntNode) or _package(frame) in _WITHOUT:
             return None
