@@ -3,8 +3,10 @@ put back."""
 
 import array
 import io
+import os
 import random
 import threading
+from contextvars import ContextVar
 
 import numpy as np
 import pytest
@@ -65,6 +67,16 @@ def counted_first(elements):
     return elements[0]
 
 
+def counted_in_context(variable):
+    variable.set(variable.get(0) + 1)
+    return variable.get()
+
+
+def counted_in_environment(_):
+    os.environ["FXONNX_TEST"] = str(int(os.environ.get("FXONNX_TEST", "0")) + 1)
+    return int(os.environ["FXONNX_TEST"])
+
+
 CASES = {
     "random": (lambda: random.Random(0), lambda each: each.random()),
     "generator": (lambda: np.random.default_rng(0), lambda each: float(each.random())),
@@ -73,6 +85,8 @@ CASES = {
     "array": (lambda: array.array("d", [1.0]), counted_first),
     "stream": (lambda: io.BytesIO(b"\1\2\3"), lambda each: each.read(1)[0]),
     "local": (local, counted),
+    "context": (lambda: ContextVar("count", default=0), counted_in_context),
+    "environment": (lambda: os.environ.pop("FXONNX_TEST", None), counted_in_environment),
     "slots": (Slotted, Slotted.step),
     "class": (lambda: Shared, lambda each: each.step()),
     "global": (lambda: None, lambda each: OBJECT.step()),

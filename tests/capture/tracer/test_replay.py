@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fxonnx import errors
 from fxonnx.capture import capture
-from fxonnx.capture.state.opaque import shared_generators
+from fxonnx.capture.state.opaque import shared_by_all
 
 CALLS = 0
 TABLES: dict[str, Any] = {}
@@ -247,10 +247,10 @@ def test_a_next_call_that_does_the_same_is_captured(body: Any) -> None:
     x = torch.randn(3, 4)
     for dims in (None, {"x": {0: "n"}}):
         model = Stateful(body).eval()
-        before = [each.before for each in shared_generators()]
+        before = [each.before for each in shared_by_all()]
         program = capture(model, (x,), dynamic_shapes=dims)
         assert (model.calls, model.cache, model.warned) == (0, None, False)
-        assert [each.before for each in shared_generators()] == before
+        assert [each.before for each in shared_by_all()] == before
         assert TABLES == {}
         for rows in (3, 5) if dims else (3,):
             y = torch.randn(rows, 4)

@@ -1,13 +1,15 @@
 """Objects that keep something which is no attribute of theirs: generators of random numbers outside of torch, buffers
-of bytes. What a model takes from them is a constant in a file."""
+of bytes, context variables, the environment. What a model takes from them is a constant in a file."""
 
 from __future__ import annotations
 
 import array
 import io
+import os
 import pickle
 import random
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +39,29 @@ def _write_bits(generator: np.random.Generator, state: bytes) -> None:
     generator.bit_generator.state = pickle.loads(state)
 
 
+_UNSET = (0, None)
+
+
+def _read_variable(variable: ContextVar[Any]) -> tuple[int, Any]:
+    """(its identity, the value), so that the value is not asked whether it is equal to another."""
+    try:
+        value = variable.get()
+    except LookupError:
+        return _UNSET
+    return id(value), value
+
+
+def _write_variable(variable: ContextVar[Any], content: tuple[int, Any]) -> None:
+    if content is not _UNSET:  # what has been set cannot be taken away again, only set to something else
+        variable.set(content[1])
+
+
+def _write_environment(environment: os._Environ[str], content: dict[str, str]) -> None:
+    for name in environment.keys() - content.keys():
+        del environment[name]
+    environment.update(content)
+
+
 _KINDS: dict[type, _Kind] = {
     random.Random: _Kind(random.Random.getstate, random.Random.setstate),
     np.random.Generator: _Kind(lambda each: pickle.dumps(each.bit_generator.state), _write_bits),
@@ -47,6 +72,8 @@ _KINDS: dict[type, _Kind] = {
     array.array: _Kind(array.array.tobytes, _write_elements),
     io.BytesIO: _Kind(lambda each: (each.getvalue(), each.tell()), _write_stream),
     io.StringIO: _Kind(lambda each: (each.getvalue(), each.tell()), _write_stream),
+    ContextVar: _Kind(_read_variable, _write_variable),
+    type(os.environ): _Kind(dict, _write_environment),
 }  # fmt: skip
 
 OPAQUE = tuple(_KINDS)
@@ -76,7 +103,11 @@ class OpaqueSnapshot:
             _KINDS[type(self.owner)].write(self.owner, self.before)
 
 
-def shared_generators() -> list[OpaqueSnapshot]:
-    """The generators of random numbers that everybody shares, as they are now."""
-    shared = {"Python's random numbers": random._inst, "NumPy's random numbers": np.random.mtrand._rand}
-    return [OpaqueSnapshot.of(generator, name) for name, generator in shared.items()]
+def shared_by_all() -> list[OpaqueSnapshot]:
+    """What belongs to no model and any may use, as it is now: generators of random numbers, the environment."""
+    shared = {
+        "Python's random numbers": random._inst,
+        "NumPy's random numbers": np.random.mtrand._rand,
+        "os.environ": os.environ,
+    }
+    return [OpaqueSnapshot.of(each, name) for name, each in shared.items()]

@@ -19,7 +19,7 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.state.arrays import ArraySnapshot
 from fxonnx.capture.state.iterators import Place, holds_iterator, kept
 from fxonnx.capture.state.module_globals import ModuleGlobals, is_pythons, is_torchs
-from fxonnx.capture.state.opaque import OPAQUE, OpaqueSnapshot, shared_generators
+from fxonnx.capture.state.opaque import OPAQUE, OpaqueSnapshot, shared_by_all
 from fxonnx.capture.state.scripted import ScriptSnapshot, script_attributes
 from fxonnx.capture.state.snapshot import (
     CONTAINERS,
@@ -50,7 +50,7 @@ class StateChanges:
     modules: dict[str, nn.Module]
     kept: Snapshot
     namespaces: ModuleGlobals
-    generators: list[OpaqueSnapshot]
+    shared: list[OpaqueSnapshot]
     tensors: list[tuple[str, torch.Tensor, Any, bool]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     arrays: list[np.ndarray] = field(default_factory=list)
@@ -63,14 +63,14 @@ class StateChanges:
         functions = list(functions)
         namespaces = ModuleGlobals.of(modules.values(), functions)
         known = [*namespaces.kept, *((each.__qualname__, each) for each in functions)]
-        return StateChanges(modules, Snapshot(modules, known), namespaces, shared_generators())
+        return StateChanges(modules, Snapshot(modules, known), namespaces, shared_by_all())
 
     def restore(self) -> None:
         """Put everything back."""
         self.kept.restore()
         self.namespaces.restore()
-        for generator in self.generators:
-            generator.restore()
+        for each in self.shared:
+            each.restore()
 
     def look(self) -> None:
         """Take note of what has changed by now."""
@@ -81,7 +81,7 @@ class StateChanges:
         changed = [each[2:] for each in self.kept.changed() if (id(each[0]), each[1]) not in states]
         self.others = [name for name, _ in changed]
         self.others += self.namespaces.changed()
-        self.others += [each.name for each in (*self.kept.opaque, *self.generators) if each.has_changed()]
+        self.others += [each.name for each in (*self.kept.opaque, *self.shared) if each.has_changed()]
         arrays = [each for each in self.kept.arrays if each.has_changed()]
         self.others += [each.name for each in arrays]
         self.arrays = [each.owner for each in arrays]
