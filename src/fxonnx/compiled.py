@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 
-from fxonnx import errors
+from fxonnx import errors, facts
 from fxonnx.capture import Program
 from fxonnx.capture.call.arrays import are_arrays, as_array, as_tensors
 from fxonnx.capture.call.dense import check_call
@@ -25,14 +25,14 @@ from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.errors import CallMismatch, CheckFailed, Error
-from fxonnx.ir.data import byte_size
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
-from fxonnx.location import METADATA_PREFIX, Location
+from fxonnx.location import Location
 from fxonnx.options import check_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.ways import NoWay
+from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS
 from fxonnx.target import Target
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ if TYPE_CHECKING:
 
     from fxonnx.runtime.limits import Limits
     from fxonnx.runtime.session import Session
-    from fxonnx.verification import Report
-
-MUST_BE_TRUE = "must_be_true."
-"""How the names of those outputs begin that tell whether the model's own checks hold."""
+    from fxonnx.verification import Found, Report
 
 
 Comparisons: TypeAlias = "Sequence[tuple[Dim, str, Dim]]"
@@ -122,7 +119,9 @@ class Compiled:
             graph = self._build.with_ways(self, compiled) if ways else graph
         except NoWay as reason:
             said = f"Has no way for other sizes: {reason}."
-        return emit(graph, self._metadata(said), description=self._description(said), source_lines=source_lines)
+        return emit(
+            graph, facts.metadata(self, said), description=facts.description(self, said), source_lines=source_lines
+        )
 
     def take_example(self) -> Program | None:
         """The program of the example's own, where its sizes take another way than others. Raises CallMismatch where
@@ -134,36 +133,6 @@ class Compiled:
         own = self.take_example()
         known = self.program.zero_one.others if self.program.zero_one else []
         return [each for each in known if ways or each[1] is own]
-
-    def _description(self, ways: str = "") -> str:
-        """What the file takes for granted, in words: viewers show it first. Empty where all sizes are fixed. `ways`
-        says for which sizes it has graphs of their own."""
-        said = [f"Holds for {self._known()}."] if self.program.known else []
-        if not self.limits.sources:
-            return " ".join(said)
-        said += [f"Made for {' and '.join(sorted(self.limits.sources))} of 2 or more."]
-        said += [f"Holds for {self.limits}."] if str(self.limits) else []
-        decided = "; ".join(map(str, self.program.zero_one_assumptions))
-        said += [f"Captured with {decided}: with a size of 1 the model may take another way."] if decided else []
-        held = self.program.zero_one.held if self.program.zero_one else []
-        said += [f"Holds for {', '.join(held)} as well."] if held else []
-        said += [ways] if ways else []
-        return " ".join(said)
-
-    def _known(self) -> str:
-        """The weights of which forward made plain numbers, with their values."""
-        return "; ".join(map(str, self.program.known))
-
-    def _plain(self) -> str:
-        """The lines of the model that make plain numbers of sizes."""
-        return ", ".join(f"{place.file}:{place.line}" for place in self.program.plain)
-
-    def _metadata(self, ways: str = "") -> dict[str, str]:
-        """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
-        said = {"holds_for": str(self.limits), "captured_with": "; ".join(map(str, self.program.zero_one_assumptions))}
-        said |= {"known": self._known(), "plain_numbers": self._plain(), "ways": ways}
-        said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(self.program.checks)}
-        return {METADATA_PREFIX + name: text for name, text in said.items() if text}
 
     def model_proto(self, *, source_lines: bool = False, ways: bool = False) -> onnx.ModelProto:
         """The whole model in memory, weights included (copied); for files, `save` does without the copy.
@@ -203,23 +172,7 @@ class Compiled:
     def report(self) -> str:
         """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages
         with nodes and times."""
-        graph, width = self.graph, max(len(stage.name) for stage in self.stages)
-        values = [*graph.inputs, *graph.outputs]
-        names = [*(value.name or "" for value in graph.inputs), *graph.output_names]
-        weights = sum(byte_size(value.data) for value in graph.constants() if value.data is not None)
-        lines = [f"{self.target}, {weights / 1e6:,.1f} MB of weights"]
-        lines += [f"  {name}: {value.type}" for name, value in zip(names, values, strict=True)]
-        lines += [f"  holds for {self.limits}"] if str(self.limits) else []
-        lines += [f"  holds for {self._known()}"] if self.program.known else []
-        assumed = "; ".join(map(str, self.program.zero_one_assumptions))
-        lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
-        lines += [f"  {sentence}" for sentence in self.program.frozen]
-        lines += [f"  plain numbers of sizes, compared at several: {self._plain()}"] if self.program.plain else []
-        tried = self.program.attempts
-        lines += [f"  captured {'; else '.join(tried)}"] if len(tried) > 1 else []
-        lines += [f"  {'capture':{width}}  {self.capture_seconds * 1000:7.1f} ms"]
-        lines += [f"  {s.name:{width}}  {s.seconds * 1000:7.1f} ms  {s.nodes:5} nodes" for s in self.stages]
-        return "\n".join(lines)
+        return facts.report(self)
 
     def where(self, node_name: str) -> Location:
         """The place in the model that a node of the file comes from. Raises InvalidOption for a node that is not
@@ -257,14 +210,35 @@ class Compiled:
 
     # ── running ──
 
-    def configure(self, *, threads: int | None = None, prepack: bool = True) -> Compiled:
-        """Choose how the session runs: its threads, and whether ONNX Runtime keeps packed copies of the weights for
-        speed. Raises InvalidOption."""
-        check_options(threads=threads, prepack=prepack)
-        self.options = {"threads": threads, "prepack": prepack}
+    def configure(
+        self,
+        *,
+        threads: int | None = None,
+        prepack: bool = True,
+        providers: Sequence[Any] = CPU_ALONE,
+        session_options: Mapping[str, Any] = NO_OPTIONS,
+        custom_ops: Sequence[str | os.PathLike[str]] = (),
+    ) -> Compiled:
+        """Choose how the session runs, from the next call on.
+
+        Args:
+            threads: of one operator; by default as many as torch uses.
+            prepack: whether ONNX Runtime keeps packed copies of the weights for speed.
+            providers: its execution providers, the preferred one first: `["CUDAExecutionProvider",
+                "CPUExecutionProvider"]`; arguments and results are on the CPU.
+            session_options: `{"enable_profiling": True, "session.intra_op.allow_spinning": "0"}`: attributes of
+                onnxruntime.SessionOptions, and entries of its configuration.
+            custom_ops: paths of shared libraries with operators of yours.
+
+        Raises InvalidOption; the session does for what only the runtime knows.
+        """
+        options: dict[str, Any] = {"threads": threads, "prepack": prepack, "providers": providers,
+                                   "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
+        check_options(**options)
+        self.options = options
         self.__dict__.pop("session", None)
         for variant in self._variants.values():
-            variant.configure(threads=threads, prepack=prepack)
+            variant.configure(**options)
         return self
 
     @cached_property
@@ -429,20 +403,49 @@ class Compiled:
             cure="compiled.save(path) writes it for onnxruntime.InferenceSession(path); or copy and compile the model",
         )
 
+    def __repr__(self) -> str:
+        takes = ", ".join(f"{value.name}: {value.type}" for value in self.graph.inputs)
+        outputs = zip(self.graph.output_names, self.graph.outputs, strict=True)
+        gives = ", ".join(f"{name}: {value.type}" for name, value in outputs)
+        name = getattr(self.model, '__name__', type(self.model).__name__)
+        return facts.one_line(f"<fxonnx {name}: {takes or 'nothing'} -> {gives}; {self.stages[-1].nodes} nodes>")
+
     # ── checking ──
 
-    def verify(self, *args: Any, seed: int = 0, **kwargs: Any) -> Report:
+    def verify(
+        self, *args: Any, seed: int = 0, rtol: float | None = None, atol: float | None = None, **kwargs: Any
+    ) -> Report:
         """Compare with the model on fresh random inputs like the examples, and at a second size of every dynamic dim.
 
         Give arguments to compare on these instead. Parameters and buffers are left as they were. The report holds the
         largest absolute and relative error of every output; its `check()` raises VerificationFailed where one is beyond
-        the tolerance of its dtype. Raises ModelChanged.
+        the tolerance of its dtype, or beyond atol + rtol · |expected| where one of these is given. Raises ModelChanged.
         """
         from fxonnx.verification import verify, verify_on
 
-        check_options(seed=seed)
+        check_options(seed=seed, rtol=rtol, atol=atol)
         self.versions.check(every_element=True)
-        return verify_on(self, args, kwargs) if args or kwargs else verify(self, seed)
+        tolerances = {"rtol": rtol, "atol": atol}
+        return verify_on(self, args, kwargs, tolerances) if args or kwargs else verify(self, seed, tolerances)
+
+    def locate(self, *args: Any, rtol: float | None = None, atol: float | None = None, **kwargs: Any) -> Found:
+        """Compare every intermediate value of one run with PyTorch's, on these arguments or on the example's.
+
+        `found.first` is the first value that differs, with its node and its line of the model; printed, it is a table
+        with the largest errors first. Writes to nothing. Raises CallMismatch, ModelChanged, RuntimeFailed.
+        """
+        from fxonnx.verification import locate
+
+        check_options(rtol=rtol, atol=atol)
+        self.versions.check(every_element=True)
+        leaves = self._leaves(args, kwargs)[0] if args or kwargs else list(self.examples)
+        return locate(self.for_sizes(leaves), leaves, {"rtol": rtol, "atol": atol})
+
+    def for_sizes(self, leaves: Sequence[torch.Tensor]) -> Compiled:
+        """What runs a call with these tensors: itself, or what is compiled for a way of its own that their sizes take.
+        Raises CallMismatch."""
+        other = self.limits.check([torch.view_as_real(each) if each.is_complex() else each for each in leaves])
+        return self if other is None else self._variant(other)
 
 
 def _sizes(fixed: Mapping[str, int], program: Program) -> str:

@@ -17,9 +17,10 @@ from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
-from fxonnx.compiled import MUST_BE_TRUE, Comparisons, Compiled
+from fxonnx.compiled import Comparisons, Compiled
 from fxonnx.emit.names import Names
 from fxonnx.errors import CaptureRefused
+from fxonnx.facts import MUST_BE_TRUE
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard

@@ -354,8 +354,8 @@ class VerificationFailed(Error):
 
     Example: `compiled.verify(x)` for a model with a random op, or one that is in training mode.
 
-    What to do: compile with `optimize=False`: where that agrees, a rewrite rule is at fault, else a lowering. Random
-    ops cannot agree.
+    What to do: `compiled.locate(x)` names the first value that differs, `fxonnx bisect package.module:factory` whose
+    doing it is. Random ops cannot agree.
     """
 
     code = "FX040"

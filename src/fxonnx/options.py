@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,26 @@ def _are_lowerings(value: object) -> bool:
 _FLAG = Option(lambda value: isinstance(value, bool), "True or False", "")
 _NAMES = Option(_are_names, "a list of strings that are not empty, one for each tensor", '["x", "mask"]')
 
+def _are_providers(value: object) -> bool:
+    """Whether a value lists execution providers, by name or as (name, options)."""
+    names = [each[0] if isinstance(each, tuple) and len(each) == 2 else each for each in _listed(value)]
+    return bool(names) and all(map(_is_name, names))
+
+
+def _are_paths(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, (str, os.PathLike)) for each in value)
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+_TOLERANCE = Option(
+    lambda value: value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0),
+    "a number from 0 up, or None for the dtype's own",
+    "1e-3",
+)
+
 OPTIONS: Mapping[str, Option] = {
     "input_names": _NAMES,
     "output_names": _NAMES,
@@ -78,7 +98,18 @@ OPTIONS: Mapping[str, Option] = {
         "2",
     ),
     "prepack": _FLAG,
+    "providers": Option(
+        _are_providers, "a list of the runtime's execution providers, by name", '["CPUExecutionProvider"]'
+    ),
+    "session_options": Option(
+        lambda value: isinstance(value, Mapping) and all(map(_is_name, value)),
+        "a dict from names of options to values",
+        '{"graph_optimization_level": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC}',
+    ),
+    "custom_ops": Option(_are_paths, "a list of paths of shared libraries", '["libfancy.so"]'),
     "source_lines": _FLAG,
+    "rtol": _TOLERANCE,
+    "atol": _TOLERANCE,
     "seed": Option(lambda value: _is_int(value) and -(2**63) <= value < 2**64, "an int of 64 bits", "0"),
 }
 

@@ -32,7 +32,7 @@ MICROSOFT = "com.microsoft"
 _WITHOUT_KERNEL = frozenset({("", "Constant")})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Target:
     """An opset, the domains allowed beside ONNX's own, and a runtime's kernels (None where they are not known).
 
@@ -127,6 +127,9 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.kernels}, opset {self.opset}" if self.kernels else f"ONNX opset {self.opset}"
+
+    def __repr__(self) -> str:
+        return f"<fxonnx target: {self}>"
 
 
 def _installed(package: str) -> str | None:

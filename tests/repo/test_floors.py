@@ -16,7 +16,7 @@ FLOORS = [
     {"ir", "target", "kernels"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},
-    {"compiler", "compiled", "verification"},
+    {"compiler", "compiled", "facts", "verification"},
     {"tools", "__main__", "hf"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -25,9 +25,11 @@ ALONG = {  # an error names places; target reads the kernels; compile() makes a 
     ("target", "kernels"),
     ("compiler", "compiled"),
     ("compiled", "verification"),
+    ("compiled", "facts"),
+    ("compiler", "facts"),
     ("__main__", "tools"),
 }
-TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "verification", "tools", "hf"}
+TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "facts", "verification", "tools", "hf"}
 TORCH_MODULES = {"fxonnx.lowering.importer", "fxonnx.lowering.symbolic", "fxonnx.lowering.weights"}
 
 FILES = {

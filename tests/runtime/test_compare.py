@@ -50,7 +50,7 @@ def test_integers_beyond_float64_are_exact():
 
 
 def test_integers_may_be_given_a_tolerance():
-    assert compare([torch.tensor([101])], [torch.tensor([100])], tolerance=0.01).ok
+    assert compare([torch.tensor([101])], [torch.tensor([100])], rtol=0.01).ok
 
 
 def test_nan_and_infinity_must_meet_their_like():

@@ -16,12 +16,14 @@ CLEAN = pipeline("optimized", dce)
 
 
 @cache
-def optimizer(users: tuple[Rule, ...] = ()) -> Pipeline:
-    """The optimizing pipeline; a user's rules are tried first.
+def optimizer(users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset()) -> Pipeline:
+    """The optimizing pipeline; a user's rules are tried first. `without` names rules that are left out, to see what
+    they do.
 
     Once through what changes no bit, so that patterns find what they expect; then all rules until none fits.
     """
-    exact = (*ALGEBRA, *SHAPE, *CAST)
+    every = users, (*ALGEBRA, *SHAPE, *CAST), FUSION
+    users, exact, fusion = (tuple(each for each in rules if each.name not in without) for rules in every)
     simplify = repeat(fold, cse, dce, rewrite(*exact), name="simplify", rounds=1)
-    fuse = repeat(rewrite(*FUSION, *exact), fold, cse, dce, past_into_attention, name="fuse")
+    fuse = repeat(rewrite(*fusion, *exact), fold, cse, dce, past_into_attention, name="fuse")
     return pipeline("optimized", *([rewrite(*users, name="users")] if users else ()), dce, simplify, fuse)

@@ -33,7 +33,7 @@ class Pass:
         return self.run(graph, target)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Stage:
     """A graph as it stood after a step of the compiler, and how long the step took."""
 
@@ -46,6 +46,9 @@ class Stage:
     def nodes(self) -> int:
         """How many nodes the graph has, those of subgraphs included."""
         return sum(1 for _ in self.graph.all_nodes())
+
+    def __repr__(self) -> str:
+        return f"<fxonnx stage {self.name} ({self.phase}): {self.nodes} nodes in {self.seconds * 1000:.1f} ms>"
 
 
 def graph_pass(function: PassFunction) -> Pass:

@@ -50,14 +50,15 @@ class Difference:
 
     Errors are of finite elements, `max_relative` is against |expected| + scale, as the tolerance is.
 
-    `worst` is the index of the element that misses its tolerance by most; `problem` says what cannot be told in
-    numbers.
+    `absolute_tolerance` is what was asked for beside it; None for the output's scale. `worst` is the index of the
+    element that misses its tolerance by most; `problem` says what cannot be told in numbers.
     """
 
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
     tolerance: float
+    absolute_tolerance: float | None = None
     max_absolute: float = 0.0
     max_relative: float = 0.0
     mismatches: int = 0
@@ -74,7 +75,8 @@ class Difference:
         if self.problem:
             return f"✗ {what}  {self.problem}"
         errors = f"max error {self.max_absolute:.2g} absolute, {self.max_relative:.2g} relative"
-        numbers = f"{errors}, tolerance {self.tolerance:.2g}"
+        beside = f" and {self.absolute_tolerance:.2g} absolute" if self.absolute_tolerance is not None else ""
+        numbers = f"{errors}, tolerance {self.tolerance:.2g}{beside}"
         wrong = "" if self.ok else f", {self.mismatches:,} elements beyond it, worst at {list(self.worst or ())}"
         return f"{'✓' if self.ok else '✗'} {what}  {numbers}{wrong}"
 
@@ -98,7 +100,7 @@ class Comparison:
         raise errors.VerificationFailed(
             f"{len(wrong)} of {len(self.outputs)} outputs differ from the model's",
             cause="\n".join(map(str, wrong)),
-            cure="optimize=False tells a rule from a lowering; a random op, or train mode, cannot agree",
+            cure="compiled.locate(*inputs) names the first value that differs; random ops and train mode cannot agree",
         )
 
     def __str__(self) -> str:
@@ -106,29 +108,36 @@ class Comparison:
 
 
 def compare(actual: Sequence[object], expected: Sequence[object], *, names: Sequence[str] | None = None,
-            tolerance: float | None = None) -> Comparison:  # fmt: skip
+            rtol: float | None = None, atol: float | None = None) -> Comparison:  # fmt: skip
     """Compare outputs, leaf by leaf; leaves that are no tensors must be equal.
 
     Args:
         actual, expected: the leaves, in the same order.
         names: of the leaves; by default "output 0" and so on.
-        tolerance: instead of the table's, for every dtype.
+        rtol, atol: instead of the table, for every dtype: an element passes where the error is at most
+            atol + rtol · |expected|. One alone has the other at 0.
     """
     if len(actual) != len(expected):
         problem = f"there are {len(actual)} outputs instead of {len(expected)}"
         return Comparison((Difference("outputs", torch.float32, (), 0.0, problem=problem),))
     names = names or [f"output {index}" for index in range(len(expected))]
     triples = zip(names, actual, expected, strict=True)
-    return Comparison(tuple(difference(name, one, other, limit=tolerance) for name, one, other in triples))
+    return Comparison(tuple(difference(name, one, other, rtol=rtol, atol=atol) for name, one, other in triples))
 
 
-def difference(name: str, actual: object, expected: object, *, limit: float | None = None) -> Difference:
-    """How one output differs; `limit` instead of the table's tolerance."""
+def difference(
+    name: str, actual: object, expected: object, *, rtol: float | None = None, atol: float | None = None
+) -> Difference:
+    """How one output differs; `rtol` and `atol` instead of the table's tolerance, see `compare`."""
     if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
         same = type(actual) is type(expected) and actual == expected
         return Difference(name, torch.float32, (), 0.0, problem="" if same else f"{actual!r} instead of {expected!r}")
-    allowed = tolerance(expected.dtype) if limit is None else limit
-    found = Difference(name, expected.dtype, tuple(expected.shape), allowed, problem=_misfit(actual, expected))
+    is_given = rtol is not None or atol is not None
+    allowed = (rtol or 0.0) if is_given else tolerance(expected.dtype)
+    found = Difference(
+        name, expected.dtype, tuple(expected.shape), allowed, (atol or 0.0) if is_given else None,
+        problem=_misfit(actual, expected),
+    )  # fmt: skip
     if found.problem or not expected.numel():
         return found
     if expected.dtype.is_complex:
@@ -150,7 +159,7 @@ def _misfit(actual: torch.Tensor, expected: torch.Tensor) -> str:
 
 def _measure(found: Difference, actual: torch.Tensor, expected: torch.Tensor) -> Difference:
     """The numbers, in float64; 64-bit integers, which that would round, are told apart before."""
-    exact = not expected.dtype.is_floating_point and found.tolerance == 0
+    exact = not expected.dtype.is_floating_point and found.tolerance == 0 and not found.absolute_tolerance
     wrong = _bits(actual) != _bits(expected) if exact else torch.zeros(expected.shape, dtype=torch.bool)
     one, other = actual.cpu().to(torch.float64), expected.cpu().to(torch.float64)
     finite = one.isfinite() & other.isfinite()
@@ -158,13 +167,17 @@ def _measure(found: Difference, actual: torch.Tensor, expected: torch.Tensor) ->
     error = torch.where(same, 0.0, (one - other).abs())
     size = other.abs() + max(_scale(other), _epsilon(found.dtype))
     relative = torch.where(error == 0, 0.0, error / size)
-    excess = torch.where(finite, relative, torch.where(same, 0.0, torch.inf))
-    wrong |= excess > found.tolerance
+    if found.absolute_tolerance is None:
+        allowed = found.tolerance * size
+    else:
+        allowed = found.absolute_tolerance + found.tolerance * other.abs()
+    excess = torch.where(finite, error - allowed, torch.where(same, -1.0, torch.inf))
+    wrong |= excess > 0
     return _summary(
         found,
         torch.where(finite, error, 0.0),
         torch.where(finite, relative, 0.0),
-        torch.where(wrong, excess, -1.0),
+        torch.where(wrong, excess / size, -1.0),
         wrong,
     )
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import onnx
 import torch
 
 from fxonnx import errors
 from fxonnx.ir.types import TensorType
+from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration, Provider
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
 from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes, slots
 from fxonnx.runtime.weights import Weight, attach
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 Template: TypeAlias = tuple[str, int, torch.Tensor | None]
 
 _REMEMBERED = 256  # combinations of input sizes whose output sizes are kept
-_FATAL = 4  # log level: what fails is raised, with its place, so it need not be printed as well
 _CONTIGUOUS = torch.contiguous_format
 _CPU = torch.device("cpu")
 
@@ -47,6 +45,9 @@ class Session:
         outputs: Sequence[TensorType] | None = None,
         threads: int | None = None,
         prepack: bool = True,
+        providers: Sequence[Provider] = CPU_ALONE,
+        session_options: Mapping[str, Any] = NO_OPTIONS,
+        custom_ops: Sequence[str | os.PathLike[str]] = (),
         locate: Locate | None = None,
     ) -> None:
         """Load the model.
@@ -59,6 +60,9 @@ class Session:
             inputs, outputs: their types, by default those in the model.
             threads: of one operator; by default as many as torch uses.
             prepack: let the runtime keep a copy of matrices in the layout it multiplies fastest.
+            providers: the runtime's execution providers, the preferred one first; values cross its border on the CPU.
+            session_options: attributes of onnxruntime.SessionOptions, and entries of its configuration, by name.
+            custom_ops: shared libraries with operators of the user's.
             locate: the place in the user's model of an ONNX node, by its name; by default what the node's metadata say.
 
         Raises:
@@ -69,7 +73,8 @@ class Session:
         self.outputs = slots(model.graph.output, outputs)
         self._failure = Failure(model, locate)
         self._raised = runtime_errors()
-        self._session, self._kept = self._create(model, weights, threads, prepack)
+        self._configuration = Configuration(threads, prepack, tuple(providers), session_options, tuple(custom_ops))
+        self._session, self._kept = self._create(model, weights)
         self._border = _Border(self.inputs, self.outputs)
         self._idle: list[_Binding] = []
 
@@ -96,30 +101,32 @@ class Session:
         self._idle.append(binding)
         return results
 
-    def _create(
-        self, model: onnx.ModelProto, weights: Mapping[str, Weight], threads: int | None, prepack: bool
-    ) -> tuple[Any, list[Any]]:
+    def _create(self, model: onnx.ModelProto, weights: Mapping[str, Weight]) -> tuple[Any, list[Any]]:
         """The runtime's session, and what has to live as long.
 
         An optimizer that wants to look into a shared weight fails; then nothing is shared.
         """
         try:
-            return self._load(model, weights, threads, prepack, share=True)
+            return self._load(model, weights, share=True)
         except self._raised:
             pass
         try:
-            return self._load(model, weights, threads, prepack, share=False)
+            return self._load(model, weights, share=False)
         except self._raised as error:
             raise self._failure.loading(error) from error
 
-    def _load(self, model: onnx.ModelProto, weights: Mapping[str, Weight], threads: int | None, prepack: bool, *,
-              share: bool) -> tuple[Any, list[Any]]:  # fmt: skip
+    def _load(
+        self, model: onnx.ModelProto, weights: Mapping[str, Weight], *, share: bool
+    ) -> tuple[Any, list[Any]]:
         import onnxruntime
 
-        options = _options(threads, prepack, self.inputs)
+        options = self._configuration.options(self.inputs)
         attached = attach(model, weights, options, share=share)
         session = onnxruntime.InferenceSession(
-            attached.model, options, providers=["CPUExecutionProvider"], disabled_optimizers=_unsafe_optimizers(model)
+            attached.model,
+            options,
+            providers=list(self._configuration.providers),
+            disabled_optimizers=_unsafe_optimizers(model),
         )
         # The public wrappers of binding and run cost as much as a small model's kernels (6.5 µs a call against 4.1).
         return session._sess, attached.kept
@@ -248,24 +255,6 @@ def _unsafe_optimizers(model: onnx.ModelProto) -> list[str]:
         or any(each.name == "to" and each.i == bfloat16 for node in model.graph.node for each in node.attribute)
     )
     return ["NchwcTransformer"] if found else []
-
-
-def _options(threads: int | None, prepack: bool, inputs: Sequence[Slot]) -> onnxruntime.SessionOptions:
-    """How the session runs.
-
-    The runtime keeps a plan of its memory for every combination of sizes it meets, and never drops one: of a model
-    whose sizes vary it makes none, which costs no time (measured with ONNX Runtime 1.32, see
-    docs/decisions/0010-what-is-compiled-is-one-model.md).
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
-    options.log_severity_level = _FATAL
-    options.enable_mem_pattern = all(isinstance(dim, int) for slot in inputs for dim in slot.shape or (None,))
-    if not prepack:
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    return options
 
 
 def _usable(slot: Slot, tensor: object) -> torch.Tensor:

@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="fxonnx", description="Compile PyTorch models to ONNX.", epilog=EXIT_CODES)
     commands = top.add_subparsers(required=True, metavar="command")
     _compile_options(commands.add_parser("compile", help="compile a model to a file", epilog=EXIT_CODES))
+    _bisect_options(commands.add_parser("bisect", help="whose doing a difference or a failure is", epilog=EXIT_CODES))
     explaining = commands.add_parser("explain", help="what fxonnx makes of an op")
     explaining.add_argument("op", help="aten.gelu, aten.max.dim, mylib.swoosh")
     explaining.set_defaults(run=run_explain)
@@ -48,6 +49,17 @@ def _compile_options(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=run_compile)
 
 
+def _bisect_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("model", help="package.module:factory, which returns model, (model, args) or (model, args, kwargs)")
+    add("--opset", type=int, help="the ONNX operator set to write (the installed ONNX Runtime's best)")
+    add("--dynamic", type=dynamic_dims, metavar="x:0=batch,x:1=time", help='sizes that may change, or "auto"')
+    add("--rtol", type=float, help="what of |expected| a result may differ by (its dtype's)")
+    add("--atol", type=float, help="what a result may differ by")
+    add("--script", type=Path, default=Path("difference.py"), help="the script that shows it without your model")
+    command.set_defaults(run=run_bisect)
+
+
 def dynamic_dims(text: str) -> Any:
     """`x:0=batch,x:1=time` as {"x": {0: "batch", 1: "time"}}; "auto" stays."""
     if text == "auto":
@@ -65,6 +77,13 @@ def dynamic_dims(text: str) -> Any:
 def run_compile(options: argparse.Namespace) -> None:
     """Compile a model to a file."""
     from fxonnx.tools.compile import run
+
+    run(options)
+
+
+def run_bisect(options: argparse.Namespace) -> None:
+    """Say whose doing a difference is, and write a script that shows it."""
+    from fxonnx.tools.bisect.command import run
 
     run(options)
 

@@ -22,6 +22,11 @@ from fxonnx.runtime.limits import Limits
 
 Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
+Tolerances: TypeAlias = "Mapping[str, Any]"
+"""rtol and atol, as far as they are asked for; see `runtime.compare`"""
+
+NO_TOLERANCES: Tolerances = {}
+
 # What models raise for inputs that are well typed and mean nothing, such as offsets that are not sorted.
 _REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
 _CALLS = 2  # what a model keeps from one call to the next shows at the second
@@ -47,7 +52,7 @@ class Subject(Protocol):
         """What it returns for these arguments."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What `verify` found: a comparison for each call, the examples' sizes first."""
 
@@ -67,8 +72,17 @@ class Report:
     def __str__(self) -> str:
         return "\n".join(map(str, self.comparisons))
 
+    def __repr__(self) -> str:
+        outputs = [output for each in self.comparisons for output in each.outputs]
+        worst = max((output.max_relative for output in outputs), default=0.0)
+        wrong = sum(not output.ok for output in outputs)
+        said = f"{wrong} of {len(outputs)} outputs differ" if wrong else f"{len(outputs)} outputs agree"
+        return f"<fxonnx report: {said}, max error {worst:.2g} relative>"
 
-def verify_on(compiled: Subject, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Report:
+
+def verify_on(
+    compiled: Subject, args: tuple[Any, ...], kwargs: Mapping[str, Any], tolerances: Tolerances = NO_TOLERANCES
+) -> Report:
     """Compare on these arguments. Raises CallMismatch where they do not fit, ModelRaised."""
     arguments = args, dict(kwargs)
     actual = _actual(compiled, arguments)
@@ -77,7 +91,7 @@ def verify_on(compiled: Subject, args: tuple[Any, ...], kwargs: Mapping[str, Any
             expected = _expected(compiled, arguments)
     except ModelStopped as stopped:
         raise _model_raised(stopped.__cause__ or stopped) from stopped.__cause__
-    return Report((_comparison(compiled, actual, expected),))
+    return Report((_comparison(compiled, actual, expected, tolerances),))
 
 
 def _model_raised(error: BaseException) -> ModelRaised:
@@ -90,18 +104,21 @@ def _model_raised(error: BaseException) -> ModelRaised:
     )
 
 
-def verify(compiled: Subject, seed: int = 0) -> Report:
+def verify(compiled: Subject, seed: int = 0, tolerances: Tolerances = NO_TOLERANCES) -> Report:
     """Compare on random inputs like the examples, and at a second size of every dynamic dim.
 
     Where the model itself refuses random integers (offsets must be sorted, say), the examples' integers are kept, and
     only the other inputs are fresh; where it refuses sizes, the first comparison stands alone.
     """
-    first = _compare_fresh(compiled, {}, seed)
-    second = [_compare_fresh(compiled, sizes, seed) for sizes in _other_sizes(compiled)]
-    return Report((first or _compare(compiled, _arguments(compiled, compiled.examples)), *filter(None, second)))
+    first = _compare_fresh(compiled, {}, seed, tolerances)
+    second = [_compare_fresh(compiled, sizes, seed, tolerances) for sizes in _other_sizes(compiled)]
+    first = first or _compare(compiled, _arguments(compiled, compiled.examples), tolerances)
+    return Report((first, *filter(None, second)))
 
 
-def _compare_fresh(compiled: Subject, sizes: Mapping[str, int], seed: int) -> Comparison | None:
+def _compare_fresh(
+    compiled: Subject, sizes: Mapping[str, int], seed: int, tolerances: Tolerances
+) -> Comparison | None:
     """The comparison on random inputs of these sizes; None where the model refuses them all."""
     resized = _resized_examples(compiled, sizes)
     for keep_integers in (False, True):
@@ -114,7 +131,7 @@ def _compare_fresh(compiled: Subject, sizes: Mapping[str, int], seed: int) -> Co
             expected = _expected(compiled, arguments)
         except _REFUSALS:
             continue
-        return _compare(compiled, arguments, expected)
+        return _compare(compiled, arguments, tolerances, expected)
     return None
 
 
@@ -164,18 +181,20 @@ def _owned(compiled: Subject) -> list[torch.Tensor]:
 def _expected(compiled: Subject, arguments: Arguments) -> list[_Call]:
     """Calls of the model, in the mode it was captured in."""
     with torch.no_grad(), training_mode(compiled.model, compiled.mode):
-        return _calls(_callable(compiled.model), arguments, _owned(compiled))
+        return _calls(callable_model(compiled.model), arguments, _owned(compiled))
 
 
-def _callable(model: Any) -> Any:
+def callable_model(model: Any) -> Any:
     """The model as something to call, which an ExportedProgram is not."""
     return model.module() if isinstance(model, torch.export.ExportedProgram) else model
 
 
-def _compare(compiled: Subject, arguments: Arguments, expected: list[_Call] | None = None) -> Comparison:
+def _compare(
+    compiled: Subject, arguments: Arguments, tolerances: Tolerances, expected: list[_Call] | None = None
+) -> Comparison:
     """Calls of both on the same arguments, from the same state."""
     expected = _expected(compiled, arguments) if expected is None else expected
-    return _comparison(compiled, _actual(compiled, arguments), expected)
+    return _comparison(compiled, _actual(compiled, arguments), expected, tolerances)
 
 
 def _actual(compiled: Subject, arguments: Arguments) -> list[_Call]:
@@ -184,14 +203,16 @@ def _actual(compiled: Subject, arguments: Arguments) -> list[_Call]:
         return _calls(compiled, arguments, _owned(compiled))
 
 
-def _comparison(compiled: Subject, actual: list[_Call], expected: list[_Call]) -> Comparison:
+def _comparison(
+    compiled: Subject, actual: list[_Call], expected: list[_Call], tolerances: Tolerances
+) -> Comparison:
     """The outputs of the first call, and whatever else is wrong: what arguments hold after it, the next call."""
     names = compiled.program.signature.output_names()[: len(expected[0].results)]
-    first = compare(actual[0].results, expected[0].results, names=names)
+    first = compare(actual[0].results, expected[0].results, names=names, **tolerances)
     more: list[Difference] = []
     for number, (one, other) in enumerate(zip(actual, expected, strict=True), start=1):
-        again = compare(one.results, other.results).outputs if number > 1 else ()
-        after = compare(one.arguments, other.arguments).outputs
+        again = compare(one.results, other.results, **tolerances).outputs if number > 1 else ()
+        after = compare(one.arguments, other.arguments, **tolerances).outputs
         more += [replace(each, name=f"{each.name} of call {number}") for each in again if not each.ok]
         more += [replace(each, name=f"an argument after call {number}") for each in after if not each.ok]
     return Comparison((*first.outputs, *more))

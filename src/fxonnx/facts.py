@@ -1,0 +1,96 @@
+"""What a compiled model says of itself: to people, and in its file to viewers and whoever runs it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fxonnx.capture import Program
+from fxonnx.ir.data import byte_size
+from fxonnx.ir.graph import Graph
+from fxonnx.location import METADATA_PREFIX
+from fxonnx.passes.pipeline import Stage
+from fxonnx.runtime.limits import Limits
+from fxonnx.target import Target
+
+MUST_BE_TRUE = "must_be_true."
+"""How the names of those outputs begin that tell whether the model's own checks hold."""
+
+
+class Subject(Protocol):
+    """A compiled model, as far as it is asked."""
+
+    program: Program
+    target: Target
+    stages: tuple[Stage, ...]
+    capture_seconds: float
+
+    @property
+    def graph(self) -> Graph:
+        """The final graph."""
+
+    @property
+    def limits(self) -> Limits:
+        """The sizes that it holds for."""
+
+
+def description(compiled: Subject, ways: str = "") -> str:
+    """What the file takes for granted, in words: viewers show it first. Empty where all sizes are fixed. `ways` says
+    for which sizes it has graphs of their own."""
+    program, limits = compiled.program, compiled.limits
+    said = [f"Holds for {_known(program)}."] if program.known else []
+    if not limits.sources:
+        return " ".join(said)
+    said += [f"Made for {' and '.join(sorted(limits.sources))} of 2 or more."]
+    said += [f"Holds for {limits}."] if str(limits) else []
+    decided = "; ".join(map(str, program.zero_one_assumptions))
+    said += [f"Captured with {decided}: with a size of 1 the model may take another way."] if decided else []
+    held = program.zero_one.held if program.zero_one else []
+    said += [f"Holds for {', '.join(held)} as well."] if held else []
+    said += [ways] if ways else []
+    return " ".join(said)
+
+
+def metadata(compiled: Subject, ways: str = "") -> dict[str, str]:
+    """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
+    program = compiled.program
+    said = {"holds_for": str(compiled.limits), "captured_with": "; ".join(map(str, program.zero_one_assumptions))}
+    said |= {"known": _known(program), "plain_numbers": _plain(program), "ways": ways}
+    said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(program.checks)}
+    return {METADATA_PREFIX + name: text for name, text in said.items() if text}
+
+
+def report(compiled: Subject) -> str:
+    """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages with
+    nodes and times."""
+    graph, program, stages = compiled.graph, compiled.program, compiled.stages
+    width = max(len(stage.name) for stage in stages)
+    values = [*graph.inputs, *graph.outputs]
+    names = [*(value.name or "" for value in graph.inputs), *graph.output_names]
+    weights = sum(byte_size(value.data) for value in graph.constants() if value.data is not None)
+    lines = [f"{compiled.target}, {weights / 1e6:,.1f} MB of weights"]
+    lines += [f"  {name}: {value.type}" for name, value in zip(names, values, strict=True)]
+    lines += [f"  holds for {compiled.limits}"] if str(compiled.limits) else []
+    lines += [f"  holds for {_known(program)}"] if program.known else []
+    assumed = "; ".join(map(str, program.zero_one_assumptions))
+    lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
+    lines += [f"  {sentence}" for sentence in program.frozen]
+    lines += [f"  plain numbers of sizes, compared at several: {_plain(program)}"] if program.plain else []
+    lines += [f"  captured {'; else '.join(program.attempts)}"] if len(program.attempts) > 1 else []
+    lines += [f"  {'capture':{width}}  {compiled.capture_seconds * 1000:7.1f} ms"]
+    lines += [f"  {stage.name:{width}}  {stage.seconds * 1000:7.1f} ms  {stage.nodes:5} nodes" for stage in stages]
+    return "\n".join(lines)
+
+
+def _known(program: Program) -> str:
+    """The weights of which forward made plain numbers, with their values."""
+    return "; ".join(map(str, program.known))
+
+
+def _plain(program: Program) -> str:
+    """The lines of the model that make plain numbers of sizes."""
+    return ", ".join(f"{place.file}:{place.line}" for place in program.plain)
+
+
+def one_line(text: str, width: int = 160) -> str:
+    """The text as a `repr` shows it: cut in the middle where it is longer than a line."""
+    return text if len(text) <= width else f"{text[: width // 2]} … {text[-width // 2 :]}"

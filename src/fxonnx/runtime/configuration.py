@@ -1,0 +1,105 @@
+"""How a session of ONNX Runtime runs: its threads, its providers, and whatever else its options say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from fxonnx import errors
+from fxonnx.runtime.shapes import Slot
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
+"""an execution provider by its name, or with its options"""
+
+CPU_ALONE: tuple[Provider, ...] = ("CPUExecutionProvider",)
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+_FATAL = 4  # log level: what fails is raised, with its place, so it need not be printed as well
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is asked of a session, see `Session`."""
+
+    threads: int | None
+    prepack: bool
+    providers: tuple[Provider, ...]
+    session_options: Mapping[str, Any]
+    custom_ops: tuple[str | os.PathLike[str], ...]
+
+    def options(self, inputs: Sequence[Slot]) -> onnxruntime.SessionOptions:
+        """The runtime's own options for a model with these inputs.
+
+        The runtime keeps a plan of its memory for every combination of sizes it meets, and never drops one: of a model
+        whose sizes vary it makes none, which costs no time (measured with ONNX Runtime 1.32, see
+        docs/decisions/0010-what-is-compiled-is-one-model.md). Raises InvalidOption.
+        """
+        import onnxruntime
+
+        self._check_providers(onnxruntime.get_available_providers())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads or torch.get_num_threads()
+        options.log_severity_level = _FATAL
+        options.enable_mem_pattern = all(isinstance(dim, int) for slot in inputs for dim in slot.shape or (None,))
+        if not self.prepack:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        for name, value in self.session_options.items():
+            _set(options, name, value)
+        for library in self.custom_ops:
+            _register(options, os.fspath(library))
+        return options
+
+    def _check_providers(self, available: Sequence[str]) -> None:
+        """Raise InvalidOption for a provider that is not installed: the runtime itself only warns."""
+        for each in self.providers:
+            name = each if isinstance(each, str) else each[0]
+            if name not in available:
+                raise errors.InvalidOption(
+                    f"this ONNX Runtime has no provider {name!r}",
+                    cause=f"it has {', '.join(available)}",
+                    cure="take one of those, or install the runtime that has it: pip install onnxruntime-gpu for CUDA",
+                )
+
+
+def _set(options: onnxruntime.SessionOptions, name: str, value: Any) -> None:
+    """One option: an attribute by its name, or an entry of the configuration by its key, which has a dot in it."""
+    if "." in name:
+        options.add_session_config_entry(name, str(value))
+        return
+    known = [each for each in dir(options) if not each.startswith("_") and not callable(getattr(options, each))]
+    if name not in known:
+        raise errors.InvalidOption(
+            f"onnxruntime.SessionOptions has no {name!r}",
+            cause=f"it has {', '.join(known)}",
+            cure='take one of those, or a key of the configuration: {"session.intra_op.allow_spinning": "0"}',
+        )
+    try:
+        setattr(options, name, value)
+    except TypeError as error:
+        raise errors.InvalidOption(
+            f"SessionOptions.{name} does not take {value!r}",
+            cause=" ".join(str(error).split())[:200],
+            cure=f"give a {type(getattr(options, name)).__name__}",
+        ) from error
+
+
+def _register(options: onnxruntime.SessionOptions, library: str) -> None:
+    """Load a library of operators. Raises InvalidOption for one that cannot be."""
+    from fxonnx.runtime.failures import runtime_errors
+
+    try:
+        options.register_custom_ops_library(library)
+    except runtime_errors() as error:
+        raise errors.InvalidOption(
+            f"the library of operators {library!r} cannot be loaded",
+            cause=" ".join(str(error).split())[:300],
+            cure="give the path of a shared library that has RegisterCustomOps",
+        ) from error

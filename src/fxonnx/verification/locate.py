@@ -1,0 +1,310 @@
+"""The first value that differs: all intermediate values of one run beside PyTorch's, matched by their places.
+
+A node of the file knows the fx nodes it was made for, the one whose value it gives last (`Location.node`). So the last
+node of the file that ends in `%gelu` is compared with `%gelu` in PyTorch, where dtype and shape agree. That is a guess
+for nodes that rules have mixed; one that differs while everything computed of it agrees is held for a wrong guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import onnx
+import torch
+from torch import fx
+
+from fxonnx.capture import Program
+from fxonnx.emit.onnx import Emitted
+from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.types import TensorType
+from fxonnx.location import Location
+from fxonnx.lowering.importer import tensor_type
+from fxonnx.runtime.compare import Difference, difference
+from fxonnx.runtime.session import Session
+from fxonnx.verification.check import NO_TOLERANCES, Tolerances
+from fxonnx.verification.eager import eager_values
+
+CHUNK_BYTES = 2**29
+"""How many bytes of intermediate values are held at once, by default: the model is run once for each such chunk."""
+
+_SHOWN = 20
+
+
+class Located(Protocol):
+    """A compiled model, as far as its values are asked for."""
+
+    program: Program
+    options: dict[str, Any]
+
+    @property
+    def graph(self) -> Graph:
+        """The final graph."""
+
+    @property
+    def emitted(self) -> Emitted:
+        """The file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a tensor's elements are like; of the finite ones, but for the counts."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    nan: int
+    infinite: int
+
+    @staticmethod
+    def of(tensor: torch.Tensor) -> Statistics:
+        """Those of a tensor; zeros where no element is finite."""
+        wide = (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).to(torch.float64)
+        finite = wide[wide.isfinite()]
+        least, most, mean = (finite.min(), finite.max(), finite.mean()) if finite.numel() else (0.0, 0.0, 0.0)
+        return Statistics(float(least), float(most), float(mean), int(wide.isnan().sum()), int(wide.isinf().sum()))
+
+    def __str__(self) -> str:
+        more = "".join(f", {count} {kind}" for count, kind in ((self.nan, "NaN"), (self.infinite, "inf")) if count)
+        return f"{self.minimum:.3g} … {self.maximum:.3g}, mean {self.mean:.3g}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A value of the file beside PyTorch's: the node that gives it, by its name in the file and its operator, the fx
+    node, all that the node of the file was `made_for`, the place, how they differ, and what each is like.
+
+    `carries` tells whether what is computed of it differs as well, or it is what the model returns.
+    """
+
+    node: str
+    operator: str
+    fx_node: str
+    made_for: str
+    location: Location
+    difference: Difference
+    expected: Statistics
+    actual: Statistics
+    carries: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether every element is within its tolerance."""
+        return self.difference.ok
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no element is NaN or infinite, on either side."""
+        return not any((self.expected.nan, self.expected.infinite, self.actual.nan, self.actual.infinite))
+
+    def __str__(self) -> str:
+        rules = f"  by {'+'.join(self.location.rules)}" if self.location.rules else ""
+        lines = [
+            f"{self.difference}",
+            f"  node     {self.node}  {self.operator}{rules}",
+            f"  place    {self.location}  %{self.fx_node}  {self.location.op}",
+            f"  line     {self.location.code}" if self.location.code else "",
+            f"  PyTorch  {self.expected}",
+            f"  file     {self.actual}",
+        ]
+        return "\n".join(filter(None, lines))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Found:
+    """What `locate` found: all values that are in the file and in PyTorch, in the order of the model.
+
+    `missing` counts the tensors of the model that are no value of the file: they went into larger operators.
+    """
+
+    pairs: tuple[Pair, ...]
+    missing: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether all values agree."""
+        return all(pair.ok for pair in self.pairs)
+
+    @property
+    def first(self) -> Pair | None:
+        """The first value that differs and whose difference goes on; None where there is none."""
+        return next((pair for pair in self.pairs if pair.carries), None)
+
+    @property
+    def first_not_finite(self) -> Pair | None:
+        """The first value with NaN or infinity in it, in the file or in PyTorch; None where there is none."""
+        return next((pair for pair in self.pairs if not pair.is_finite), None)
+
+    @property
+    def worst(self) -> tuple[Pair, ...]:
+        """The values, those with the largest error first."""
+        return tuple(sorted(self.pairs, key=_badness, reverse=True))
+
+    def __str__(self) -> str:
+        count = f"{len(self.pairs)} values compared, {sum(not pair.ok for pair in self.pairs)} differ"
+        lines = [f"{count}; {self.missing} of PyTorch's are inside larger operators"]
+        lines += ["", "first", str(self.first)] if self.first else []
+        if self.first_not_finite not in (None, self.first):
+            lines += ["", "first with NaN or infinity", str(self.first_not_finite)]
+        return "\n".join([*lines, "", *_table(self.worst[:_SHOWN])])
+
+    def __repr__(self) -> str:
+        differing = sum(not pair.ok for pair in self.pairs)
+        first = f", first at {self.first.node}" if self.first else ""
+        return f"<fxonnx found: {len(self.pairs)} values, {differing} differ{first}>"
+
+
+def _badness(pair: Pair) -> tuple[bool, bool, float]:
+    return bool(pair.difference.problem), not pair.ok, pair.difference.max_relative
+
+
+def _table(pairs: Sequence[Pair]) -> list[str]:
+    """The values with their errors, in columns."""
+    rows = [("", "relative", "absolute", "node", "module", "line", "PyTorch", "file")]
+    for pair in pairs:
+        found, place = pair.difference, pair.location
+        numbers = (f"{found.max_relative:.1e}", f"{found.max_absolute:.1e}")
+        where = (pair.node, place.module or "-", place.source, str(pair.expected), str(pair.actual))
+        rows.append(("✓" if pair.ok else "✗", *numbers, *where))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def locate(
+    compiled: Located,
+    leaves: Sequence[torch.Tensor],
+    tolerances: Tolerances = NO_TOLERANCES,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Found:
+    """Compare all values of one run on these inputs, the flat tensors of a call.
+
+    PyTorch runs once, the file once for each chunk of values; what is read in place of a fused operator may make the
+    runtime fuse less than it does in a call. Raises RuntimeFailed.
+    """
+    program = compiled.program
+    matched = match_values(compiled.graph, program)
+    running, pairs, missing = eager_values(program, leaves), dict[fx.Node, Pair](), 0
+    order = [node for node in program.graph.nodes if node.op == "call_function"]
+    for chunk in _chunks(order, matched, chunk_bytes):
+        wanted = [value for node in chunk for value in matched.get(node, (None, ()))[1]]
+        actual = dict(zip(wanted, _observe(compiled, leaves, wanted), strict=True)) if wanted else {}
+        for node, result in (next(running) for _ in chunk):
+            compared = _compared(compiled, node, result, matched.get(node), actual, tolerances)
+            pairs |= {node: compared} if compared is not None else {}
+            missing += compared is None and isinstance(result, torch.Tensor)
+    return Found(_carried(program, order, pairs), missing)
+
+
+def match_values(graph: Graph, program: Program) -> dict[fx.Node, tuple[Node, tuple[Value, ...]]]:
+    """The node of the final graph that gives the value of each fx node, and its outputs: one for a tensor, as many for
+    several. fx nodes whose values are inside larger operators are not there."""
+    by_name = {node.name: node for node in program.graph.nodes}
+    found: dict[fx.Node, tuple[Node, tuple[Value, ...]]] = {}
+    for node in graph.nodes:
+        made_for = by_name.get(node.location.node.rpartition("+")[2])
+        if made_for is not None and (outputs := _fitting(node.outputs, made_for.meta.get("val"), program)):
+            found[made_for] = node, outputs
+    producers, returned = graph.producers(), [each for each in program.results if each is not None]
+    for leaf, value in zip(returned, graph.outputs, strict=False):
+        if isinstance(leaf, fx.Node) and value in producers:
+            found[leaf] = producers[value], (value,)
+    return found
+
+
+def _fitting(outputs: Sequence[Value], fake: Any, program: Program) -> tuple[Value, ...]:
+    """The outputs that have the dtypes and shapes of fake tensors; none where one differs."""
+    fakes = list(fake) if isinstance(fake, (list, tuple)) else [fake]
+    tensors = all(isinstance(each, torch.Tensor) for each in fakes)
+    if not tensors or not fakes or len(outputs) < len(fakes):
+        return ()
+    types = [tensor_type(each, program.dim) for each in fakes]
+    return tuple(outputs[: len(types)]) if all(map(_same, outputs, types)) else ()
+
+
+def _same(value: Value, type: TensorType) -> bool:
+    return value.dtype is type.dtype and value.shape == type.shape
+
+
+def _chunks(
+    order: Sequence[fx.Node], matched: Mapping[fx.Node, tuple[Node, tuple[Value, ...]]], chunk_bytes: int
+) -> Iterator[list[fx.Node]]:
+    """The fx nodes in order, so many at a time as have values of that many bytes at the example's sizes."""
+    chunk, held = list[fx.Node](), 0
+    for node in order:
+        size = _bytes(node.meta.get("val")) if node in matched else 0
+        if chunk and held + size > chunk_bytes:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(node)
+        held += size
+    if chunk:
+        yield chunk
+
+
+def _bytes(fake: Any) -> int:
+    if isinstance(fake, (list, tuple)):
+        return sum(map(_bytes, fake))
+    if not isinstance(fake, torch.Tensor):
+        return 0
+    count = 1
+    for size in fake.shape:
+        count *= size if isinstance(size, int) else int(getattr(size.node, "hint", None) or 1)
+    return count * fake.element_size()
+
+
+def _observe(compiled: Located, leaves: Sequence[torch.Tensor], wanted: Sequence[Value]) -> list[torch.Tensor]:
+    """What values of the graph are in one run of the file, given out as further outputs."""
+    emitted, graph = compiled.emitted, compiled.graph
+    model, names = onnx.ModelProto(), [emitted.names.values[value] for value in wanted]
+    model.CopyFrom(emitted.proto)
+    given = {each.name for each in model.graph.output}
+    extra = {name: value.type for name, value in zip(names, wanted, strict=True) if name not in given}
+    for name, type in extra.items():
+        dims = [dim if isinstance(dim, int) else str(dim) for dim in type.shape]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, type.dtype.code, dims))
+    types = [*(value.type for value in graph.outputs), *extra.values()]
+    session = Session(
+        model,
+        {name: data.buffer() for name, data in emitted.weights.items()},
+        inputs=[value.type for value in graph.inputs],
+        outputs=types,
+        **compiled.options,
+    )
+    real = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
+    results = session.run([*real, *(state.tensor for state in compiled.program.states)])
+    by_name = dict(zip([each.name for each in model.graph.output], results, strict=True))
+    return [by_name[name] for name in names]
+
+
+def _compared(
+    compiled: Located, node: fx.Node, result: Any, found: tuple[Node, tuple[Value, ...]] | None,
+    actual: Mapping[Value, torch.Tensor], tolerances: Tolerances,
+) -> Pair | None:  # fmt: skip
+    """The value of an fx node beside the file's; of several, the one that differs most."""
+    if found is None:
+        return None
+    made, values = found
+    results = list(result) if isinstance(result, (list, tuple)) else [result]
+    names, location = compiled.emitted.names, replace(compiled.program.location(node), rules=made.location.rules)
+    pairs = []
+    for value, expected in zip(values, results, strict=False):
+        if expected.is_complex():  # in the file it is real, with a last axis of 2
+            expected = torch.view_as_real(expected.resolve_conj())
+        differing = difference(names.values[value], actual[value], expected, **tolerances)
+        numbers = Statistics.of(expected), Statistics.of(actual[value])
+        pairs.append(Pair(names.nodes[made], made.op, node.name, made.location.node, location, differing, *numbers))
+    return max(pairs, key=_badness, default=None)
+
+
+def _carried(program: Program, order: Sequence[fx.Node], pairs: Mapping[fx.Node, Pair]) -> tuple[Pair, ...]:
+    """The pairs, which know whether their difference goes on: to what is computed of them, or out of the model."""
+    (output,) = program.graph.find_nodes(op="output")
+    differs = {output: True}
+    carries: dict[fx.Node, bool] = {}
+    for node in reversed(order):
+        goes_on = any(differs.get(user, False) for user in node.users)
+        carries[node] = goes_on and node in pairs and not pairs[node].ok
+        differs[node] = carries[node] if node in pairs else goes_on
+    return tuple(replace(pairs[node], carries=carries[node]) for node in order if node in pairs)
+
