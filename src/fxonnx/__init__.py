@@ -16,13 +16,14 @@ from fxonnx.collection import collection_paused
 from fxonnx.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    import fxonnx.compat as compat
     import fxonnx.errors as errors
     from fxonnx.compiled import Compiled
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
     from fxonnx.target import Target
 
-__all__ = ["Compiled", "Target", "compile", "errors", "export", "register_lowering"]
+__all__ = ["Compiled", "Target", "compat", "compile", "errors", "export", "register_lowering"]
 
 _HOME = {
     "compile": "fxonnx.compiler",
@@ -35,8 +36,8 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     """Load a public name from the module it lives in, once (PEP 562)."""
-    if name == "errors":
-        return import_module("fxonnx.errors")
+    if name in ("errors", "compat"):
+        return import_module(f"fxonnx.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fxonnx' has no attribute {name!r}")
     with collection_paused():

@@ -29,7 +29,7 @@ from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import Location
-from fxonnx.options import check_options
+from fxonnx.options import check_options, names_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.ways import NoWay
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS
@@ -134,6 +134,7 @@ class Compiled:
         known = self.program.zero_one.others if self.program.zero_one else []
         return [each for each in known if ways or each[1] is own]
 
+    @names_options
     def model_proto(self, *, source_lines: bool = False, ways: bool = False) -> onnx.ModelProto:
         """The whole model in memory, weights included (copied); for files, `save` does without the copy.
 
@@ -141,6 +142,7 @@ class Compiled:
         """
         return inline_model(self._emitted(source_lines, ways))
 
+    @names_options
     def save(
         self, path: str | os.PathLike[str], weights: str = "auto", *, source_lines: bool = False, ways: bool = False
     ) -> tuple[Path, ...]:
@@ -158,12 +160,14 @@ class Compiled:
         """
         return write_model(self._emitted(source_lines, ways), path, weights)
 
+    @names_options
     def show(self, stage: str | int = -1) -> str:
         """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
         one by default. Raises InvalidOption for one that is not there."""
         found = self._stage(stage)
         return print_graph(found.graph, stage=found.name)
 
+    @names_options
     def diff(self, before: str | int, after: str | int) -> str:
         """What changed between two stages, as a unified diff of their print-outs. Raises InvalidOption."""
         old, new = self.show(before).splitlines(), self.show(after).splitlines()
@@ -174,6 +178,7 @@ class Compiled:
         with nodes and times."""
         return facts.report(self)
 
+    @names_options
     def where(self, node_name: str) -> Location:
         """The place in the model that a node of the file comes from. Raises InvalidOption for a node that is not
         there."""
@@ -186,6 +191,7 @@ class Compiled:
             cure="take a name that compiled.model_proto().graph has",
         )
 
+    @names_options
     def dump(self, directory: Path) -> None:
         """Write the print-out of every stage into a directory: `00-lower.ir`, `01-…`. Raises CannotWrite."""
         with saying_what(directory):
@@ -210,6 +216,7 @@ class Compiled:
 
     # ── running ──
 
+    @names_options
     def configure(
         self,
         *,

@@ -24,7 +24,7 @@ from fxonnx.facts import MUST_BE_TRUE
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard
-from fxonnx.options import check_options
+from fxonnx.options import check_options, names_options
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.passes.pipeline import Pipeline, Stage
@@ -34,6 +34,7 @@ from fxonnx.runtime.nonempty import never_empty
 from fxonnx.target import Target
 
 
+@names_options
 def compile(
     model: Any,
     example_inputs: Any = (),
@@ -95,6 +96,7 @@ def compile(
         return compiled
 
 
+@names_options
 def export(
     model: Any,
     example_inputs: Any,

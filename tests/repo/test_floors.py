@@ -17,7 +17,7 @@ FLOORS = [
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},
     {"compiler", "compiled", "facts", "verification"},
-    {"tools", "__main__", "hf"},
+    {"compat", "tools", "__main__", "hf"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ALONG = {  # an error names places; target reads the kernels; compile() makes a Compiled; the command is the tool
@@ -29,7 +29,7 @@ ALONG = {  # an error names places; target reads the kernels; compile() makes a 
     ("compiler", "facts"),
     ("__main__", "tools"),
 }
-TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "facts", "verification", "tools", "hf"}
+TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "facts", "verification", "compat", "tools", "hf"}
 TORCH_MODULES = {"fxonnx.lowering.importer", "fxonnx.lowering.symbolic", "fxonnx.lowering.weights"}
 
 FILES = {

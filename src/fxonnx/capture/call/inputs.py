@@ -7,6 +7,7 @@ one by one. Dataclasses, ModelOutputs, caches, None and Python scalars need no r
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType
@@ -153,6 +154,12 @@ def as_call(inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
             f"example_inputs is a {type(inputs).__name__}",
             cause="the example is a tuple with the positional arguments of the model's forward",
             cure="arguments by name are example_kwargs={…}" if by_name else "fxonnx.compile(model, (x,))",
+        )
+    if isinstance(kwargs, (str, os.PathLike)):
+        raise InputMismatch(
+            f"example_kwargs is {os.fspath(kwargs)!r}",
+            cause="the third argument of compile are keywords of the model's forward; a file is written by export",
+            cure=f"fxonnx.export(model, (x,), {os.fspath(kwargs)!r}), as torch.onnx.export(model, (x,), f)",
         )
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
         raise InputMismatch(

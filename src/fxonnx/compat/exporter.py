@@ -1,0 +1,171 @@
+"""`torch.onnx.export`'s arguments, those of both its generations, with the same meaning here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from fxonnx.capture.call.inputs import as_call, example_arguments, parameters_of
+from fxonnx.capture.call.tree import flatten
+from fxonnx.compat.refused import check
+from fxonnx.compat.translation import lowerings_of
+from fxonnx.compiled import Compiled
+from fxonnx.compiler import compile
+from fxonnx.emit.files import checked_path, saying_what
+from fxonnx.errors import InvalidDynamicShapes
+from fxonnx.target import Target
+
+_MODES = {"EVAL": "eval", "TRAINING": "train", "PRESERVE": "keep"}
+
+
+def export(
+    model: Any,
+    args: Any = (),
+    f: Any = None,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    export_params: bool = True,
+    verbose: bool | None = None,
+    training: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    opset_version: int | None = None,
+    do_constant_folding: bool = True,
+    dynamic_axes: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    keep_initializers_as_inputs: bool | None = None,
+    external_data: bool | None = None,
+    custom_translation_table: Mapping[Any, Callable[..., Any]] | None = None,
+    optimize: bool = True,
+    verify: bool = False,
+    report: bool = False,
+    profile: bool = False,
+    artifacts_dir: str | os.PathLike[str] = ".",
+    dynamo: bool = True,
+    fallback: bool = False,
+    **others: Any,
+) -> Compiled:
+    """`torch.onnx.export` by fxonnx: the same arguments, of the exporters by tracing and by torch.export alike.
+
+    What is returned stands for the ONNXProgram: it is called, `save(path)` and `model_proto()` write it. `f` is a path,
+    a file that is open for writing, or None. `dynamo` and `fallback` choose nothing: there is one way here.
+    `external_data` is decided by size where it is not given. `report` and `profile` write `fxonnx_report.md` into
+    `artifacts_dir`, with the times of all stages.
+
+    Raises InvalidOption, with what to write instead, for arguments that have no meaning here; the errors of `compile`,
+    CannotWrite and TooLarge.
+    """
+    check(others, keep_initializers_as_inputs=keep_initializers_as_inputs, external_data=external_data)
+    args, kwargs = _call(model, args, kwargs)
+    if dynamic_shapes is None and dynamic_axes is not None:
+        dynamic_shapes = _shapes(model, args, kwargs, dynamic_axes, input_names)
+    compiled = compile(
+        model, args, kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names, output_names=output_names,
+        target=Target.onnx(opset_version),
+        opset=opset_version,
+        optimize=optimize and do_constant_folding and export_params,  # weights are folded into others otherwise
+        lowerings=lowerings_of(custom_translation_table or {}),
+        mode=_MODES[getattr(training, "name", None) or "EVAL"],
+        verify=verify,
+    )  # fmt: skip
+    if verbose:
+        print(compiled.show())
+    if report or profile:
+        _write_report(compiled, Path(artifacts_dir))
+    if f is not None:
+        _write(compiled, f, external_data, bool(keep_initializers_as_inputs), export_params)
+    return compiled
+
+
+def _call(model: Any, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The example as arguments and keywords; a dict at the end of `args` has keywords, as torch.onnx takes it."""
+    if isinstance(args, Mapping) and kwargs is None:
+        return (), dict(args)
+    if isinstance(args, (tuple, list)) and args and isinstance(args[-1], dict) and kwargs is None:
+        return tuple(args[:-1]), dict(args[-1])
+    return as_call(args, kwargs)
+
+
+def _shapes(
+    model: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    axes: Mapping[str, Any],
+    input_names: Sequence[str] | None,
+) -> dict[str, dict[int, Any]]:
+    """`dynamic_axes` as dynamic_shapes: its names are those of the file, input_names. Names of outputs go without
+    saying: their sizes follow from the inputs'."""
+    own = _argument_names(model, args, kwargs)
+    names = {name: own[index] or name for index, name in enumerate(input_names or ()) if index < len(own)}
+    known = {each for each in own if each}
+    found: dict[str, dict[int, Any]] = {}
+    for name, given in axes.items():
+        if name in names or (not input_names and name in known):
+            found[names.get(name, name)] = _named_axes(name, given)
+        elif input_names is None and not known:
+            found[name] = _named_axes(name, given)
+    return found
+
+
+def _named_axes(name: str, given: Any) -> dict[int, Any]:
+    """Axes with names: those of a list get torch.onnx's."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, (list, tuple)):
+        return {axis: f"{name}_dynamic_axes_{number}" for number, axis in enumerate(given, start=1)}
+    raise InvalidDynamicShapes(
+        f"dynamic_axes[{name!r}] is a {type(given).__name__}",
+        cause="it is a dict from axes to names, or a list of axes",
+        cure=f'dynamic_axes={{"{name}": {{0: "batch"}}}}',
+    )
+
+
+def _argument_names(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
+    """The argument that each tensor of the example is, in order; empty for tensors inside of one."""
+    names: list[str] = []
+    for name, value in example_arguments(parameters_of(model), args, kwargs).values.items():
+        leaves, _, _ = flatten(value)
+        names += [name if isinstance(value, torch.Tensor) else ""] * len(leaves)
+    return names
+
+
+def _write(
+    compiled: Compiled, file: Any, external_data: bool | None, keep_initializers: bool, export_params: bool
+) -> None:
+    """Write to a path or an open file. Raises CannotWrite, TooLarge."""
+    if not hasattr(file, "write") and not keep_initializers and export_params:
+        weights = {None: "auto", True: "external", False: "inline"}[external_data]
+        compiled.save(file, weights=weights)
+        return
+    model = compiled.model_proto()
+    if keep_initializers or not export_params:
+        _make_inputs(model, compiled, keep=export_params)
+    if hasattr(file, "write"):
+        file.write(model.SerializeToString(deterministic=True))
+        return
+    path = checked_path(file)
+    with saying_what(path):
+        path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _make_inputs(model: onnx.ModelProto, compiled: Compiled, *, keep: bool) -> None:
+    """Let a caller bring the weights: as inputs that have their values, or, if those are not to be kept, have none."""
+    keys = {weight.key for weight in compiled.program.weights.values()}
+    for tensor in [each for each in model.graph.initializer if each.name in keys or keep]:
+        info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        model.graph.input.append(info)
+        if not keep:
+            model.graph.initializer.remove(tensor)
+
+
+def _write_report(compiled: Compiled, directory: Path) -> None:
+    with saying_what(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        text = f"# fxonnx\n\n```text\n{compiled.report()}\n```\n"
+        (directory / "fxonnx_report.md").write_text(text, encoding="utf-8")
+
