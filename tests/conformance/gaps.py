@@ -64,20 +64,9 @@ def _gap(error: type[errors.Error], reason: str, operators: str, dtype: str | No
 GAPS = (
     _gap(
         errors.UnsupportedOperator,
-        "a decomposition or inverse of matrices: a program of its own in ONNX, slower and less exact than LAPACK",
-        """cholesky cholesky_inverse cholesky_solve geqrf linalg.cholesky linalg.cholesky_ex linalg.cond linalg.eig
-        linalg.eigh linalg.eigvals linalg.eigvalsh linalg.householder_product linalg.ldl_factor linalg.ldl_factor_ex
-        linalg.ldl_solve linalg.lu linalg.lu_factor linalg.lu_factor_ex linalg.lu_solve linalg.matrix_rank
-        linalg.matrix_rank.hermitian linalg.pinv linalg.pinv.hermitian linalg.pinv.singular linalg.qr linalg.solve
-        linalg.solve_ex linalg.solve_triangular linalg.svd linalg.svdvals linalg.tensorsolve lu lu_solve lu_unpack
-        matrix_exp ormqr pca_lowrank pinverse qr svd svd_lowrank triangular_solve""",
+        "a factorization without an algorithm in ONNX's operators yet",
+        "linalg.eig linalg.eigvals linalg.ldl_factor linalg.ldl_factor_ex linalg.ldl_solve",
     ),
-    _gap(
-        errors.UnsupportedArguments,
-        "the inverse of a matrix of more than three rows",
-        "linalg.inv linalg.inv_ex linalg.tensorinv",
-    ),
-    _gap(errors.UnsupportedArguments, "a norm made of singular values", "norm.nuc"),
     _gap(
         errors.UnsupportedOperator,
         "a special function without a formula in ONNX's operators yet",

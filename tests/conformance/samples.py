@@ -75,7 +75,8 @@ class Sample:
         elif self.operator in POSITIONS_AMONG_EQUALS:
             assert_close(self._pointed_at(found), self._pointed_at(expected))
         else:
-            assert_close(found, expected)
+            settled = self.given.output_process_fn_grad  # what torch leaves no choice of: signs of vectors are none
+            assert_close(settled(found), settled(expected))
 
     def _pointed_at(self, result: Any) -> Any:
         """The result with positions replaced by the elements at them."""

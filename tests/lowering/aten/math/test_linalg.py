@@ -1,4 +1,4 @@
-"""Norms, distances, determinants, powers."""
+"""Norms of vectors, distances, cross products."""
 
 import math
 
@@ -10,8 +10,6 @@ from tests.lowering.database import samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check
 
-import fxonnx
-from fxonnx import errors
 from fxonnx.lowering.aten.math.linalg import linalg_cross, norm
 
 torch.manual_seed(0)
@@ -27,28 +25,6 @@ def test_vector_norm(order, shape):
         return vectors(x, order), vectors(x, order, dim=-1, keepdim=True), torch.norm(x, order, dim=-1)
 
     check(norms, torch.randn(shape))
-
-
-def test_norms_of_matrices():
-    def norms(x):
-        matrix = torch.linalg.matrix_norm
-        return (
-            torch.linalg.norm(x),
-            torch.linalg.norm(x, "fro"),
-            torch.linalg.norm(x, 1),
-            torch.linalg.norm(x, 1, dim=0),
-            matrix(x, math.inf, keepdim=True),
-            matrix(x, -1),
-            torch.norm(x, dtype=torch.float64),
-        )
-
-    check(norms, torch.randn(3, 4))
-
-
-@pytest.mark.parametrize("order", ["nuc", 2])
-def test_norms_by_singular_values_are_refused(order):
-    with pytest.raises(errors.UnsupportedArguments, match="singular values"):
-        fxonnx.compile(lambda x: torch.linalg.matrix_norm(x, order), torch.randn(3, 4))
 
 
 DISTANCES = {
@@ -72,11 +48,6 @@ def test_distances_of_integers_wrap_around():
     check(F.pairwise_distance, torch.tensor([[1, 2, 3]], dtype=torch.uint8), torch.tensor([[5, 1, 7]]).byte())
 
 
-@pytest.mark.parametrize("order", [1, float("inf")])
-def test_norms_of_empty_matrices_are_zero(order):
-    check(lambda x: torch.linalg.matrix_norm(x, order), torch.ones(3, 0, 0))
-
-
 def test_pdist():
     check(F.pdist, torch.randn(5, 4))
 
@@ -85,32 +56,6 @@ def test_pdist():
 @pytest.mark.parametrize("shape", [(3, 4), (5, 3)], ids=str)
 def test_trace(dtype, shape):
     check(torch.trace, torch.randint(-9, 9, shape).to(dtype))
-
-
-def well_conditioned(*shape):
-    """Matrices that are not close to singular."""
-    return torch.randn(shape) + 4 * torch.eye(shape[-1])
-
-
-def test_determinants():
-    check(torch.linalg.det, well_conditioned(2, 3, 3))
-    check(torch.linalg.slogdet, -well_conditioned(2, 3, 3))
-    check(torch.logdet, well_conditioned(3, 3))
-
-
-@pytest.mark.parametrize("size", [0, 1, 2, 3])
-def test_inverse(size):
-    check(torch.linalg.inv, well_conditioned(2, size, size), rtol=1e-4, atol=1e-5)
-
-
-def test_larger_inverses_are_refused():
-    with pytest.raises(errors.UnsupportedArguments, match="up to 3 rows"):
-        fxonnx.compile(torch.linalg.inv, well_conditioned(5, 5))
-
-
-@pytest.mark.parametrize("power", [0, 1, 2, 5, -2])
-def test_matrix_power(power):
-    check(lambda x: torch.linalg.matrix_power(x, power), well_conditioned(2, 3, 3), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["linalg.norm", "linalg.vector_norm", "linalg.cross", "dist"])

@@ -1,0 +1,1 @@
+"""Linear algebra: factorizations of matrices, what they solve, and what their spectra say."""

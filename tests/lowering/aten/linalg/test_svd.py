@@ -1,0 +1,64 @@
+"""Singular values and vectors, and the pseudo-inverse."""
+
+import pytest
+import torch
+from tests.lowering.matrices import DTYPES, OBLONG, agree, matrix
+
+import fxonnx
+
+torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", OBLONG, ids=str)
+def test_vectors_make_the_matrix(dtype, shape):
+    def made(x):
+        left, values, right = torch.linalg.svd(x, full_matrices=False)
+        whole, _, other = torch.linalg.svd(x)
+        product = left * values.unsqueeze(-2) @ right
+        return values, product, torch.linalg.svdvals(x), left.mH @ left, whole.mH @ whole, other @ other.mH
+
+    agree(made, matrix(*shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_matrices_of_lower_rank_have_a_whole_basis(dtype):
+    def made(x):
+        left, values, right = torch.linalg.svd(x)
+        return values, left[..., :4] * values @ right, left.mH @ left, right @ right.mH
+
+    agree(made, matrix(6, 2, dtype=dtype) @ matrix(2, 4, dtype=dtype))
+    agree(made, torch.zeros(5, 4, dtype=dtype))
+
+
+def test_values_are_as_exact_as_lapack_s():
+    x = matrix(20, 12, dtype=torch.float64)
+    exact, values = torch.linalg.svdvals(x), torch.linalg.svdvals
+    ours, eager = (function(x.float()) - exact for function in (fxonnx.compile(values, x.float()), values))
+    assert ours.abs().max() <= 1.5 * eager.abs().max()
+    wide = fxonnx.compile(values, x)(x) - exact
+    assert wide.abs().max() <= 12 * torch.finfo(torch.float64).eps * exact.abs().max() * 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", OBLONG, ids=str)
+def test_pseudo_inverse(dtype, shape):
+    agree(torch.linalg.pinv, matrix(*shape, dtype=dtype))
+
+
+def test_pseudo_inverse_of_lower_rank():
+    low, wide = matrix(5, 2) @ matrix(2, 4), matrix(2, 4, 4)
+    agree(torch.linalg.pinv, low)
+    agree(lambda x: torch.linalg.pinv(x, rtol=0.5), wide)
+    agree(lambda x: torch.linalg.pinv(x, atol=1.0), wide)
+    agree(lambda x, atol: torch.linalg.pinv(x, atol=atol), wide, torch.tensor([1.0, 0.0]))
+    agree(lambda x: torch.linalg.pinv(x + x.mT, hermitian=True), wide)
+
+
+def test_any_size():
+    dynamic = {"x": {0: "b", 1: "n", 2: "m"}}
+
+    def numbers(x):
+        return torch.linalg.svdvals(x), torch.linalg.pinv(x)
+
+    agree(numbers, matrix(2, 5, 3), dynamic=dynamic, again=(matrix(1, 6, 2),))
