@@ -34,6 +34,7 @@ from fxonnx.passes.rules import (
     convolution,
     linear,
     normalization,
+    quantized,
     rules_in,
     shape,
 )
@@ -103,9 +104,19 @@ NOT_IN_THE_CORPUS = {
     "linear_of_linear": "linear layers in a row",
     "low_rank_update": "LoRA, not merged",
     "sum_of_linears": "user code",
+    "transposed_integers": "quantized models: tests/lowering/aten/nn",
+    "linear_of_integers": "as transposed_integers",
+    "clipped_integers": "as transposed_integers",
+    "quantized_again": "as transposed_integers",
+    "rows_of_integers": "as transposed_integers",
 }
 
-MORE_NODES = {"grouped_queries": "keys are read once for a group of heads; what is said of the mask, all layers share"}
+MORE_NODES = {
+    "grouped_queries": "keys are read once for a group of heads; what is said of the mask, all layers share",
+    "linear_of_integers": "the weight is transposed where it is written, and the runtime fuses the rest",
+    "transposed_integers": "constants are transposed where they are written",
+    "rows_of_integers": "only the rows that are read are dequantized",
+}
 
 
 def unknown(value: np.ndarray) -> np.ndarray:
@@ -223,7 +234,7 @@ def test_a_rule_has_a_golden_case_and_a_picture(name):
 
 
 def test_every_rule_is_in_one_of_the_lists():
-    files = (algebra, shape, cast, activation, normalization, convolution, branches, linear, attention)
+    files = (algebra, shape, cast, activation, normalization, convolution, branches, linear, attention, quantized)
     written = [rule.name for file in files for rule in rules_in(file)]
     assert sorted(golden.RULES) == sorted(written)
 

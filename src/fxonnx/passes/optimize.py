@@ -7,10 +7,12 @@ from functools import cache
 from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
+from fxonnx.passes.integer_kernels import integer_kernels
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pipeline, pipeline, repeat
 from fxonnx.passes.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
+from fxonnx.passes.unsigned import unsigned_activations
 
 CLEAN = pipeline("optimized", dce)
 
@@ -24,6 +26,6 @@ def optimizer(users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset(
     """
     every = users, (*ALGEBRA, *SHAPE, *CAST), FUSION
     users, exact, fusion = (tuple(each for each in rules if each.name not in without) for rules in every)
-    simplify = repeat(fold, cse, dce, rewrite(*exact), name="simplify", rounds=1)
-    fuse = repeat(rewrite(*fusion, *exact), fold, cse, dce, past_into_attention, name="fuse")
+    simplify = repeat(fold, cse, dce, rewrite(*exact), unsigned_activations, name="simplify", rounds=1)
+    fuse = repeat(rewrite(*fusion, *exact), fold, cse, dce, past_into_attention, integer_kernels, name="fuse")
     return pipeline("optimized", *([rewrite(*users, name="users")] if users else ()), dce, simplify, fuse)

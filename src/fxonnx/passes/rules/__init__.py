@@ -18,6 +18,7 @@ from fxonnx.passes.rules import (
     convolution,
     linear,
     normalization,
+    quantized,
     shape,
 )
 
@@ -30,5 +31,5 @@ def rules_in(module: ModuleType) -> tuple[Rule, ...]:
 ALGEBRA = rules_in(algebra)
 SHAPE = rules_in(shape)
 CAST = rules_in(cast)
-_FUSING = (activation, normalization, convolution, branches, linear, attention)
+_FUSING = (activation, normalization, convolution, branches, linear, attention, quantized)
 FUSION = tuple(rule for module in _FUSING for rule in rules_in(module))

@@ -5,6 +5,8 @@ import torch
 import torch.ao.quantization.fx._decomposed
 from tests.lowering.support import check, operators
 
+import fxonnx
+
 torch.manual_seed(0)
 Q = torch.ops.quantized_decomposed
 X = torch.linspace(-8, 8, 60).reshape(3, 4, 5) + 0.01  # no value in the middle between two steps
@@ -115,3 +117,73 @@ def test_fake_quantization(name, dtype):
         )
 
     check(function, X.to(dtype), rtol=1e-5, atol=1e-5)
+
+
+# ── models: integers where the runtime has kernels for them ──
+
+
+class Quantized(torch.nn.Module):
+    """A classifier as quantizers write it: pairs around each layer, weights in int8 with a scale per channel."""
+
+    def __init__(self, dtype=torch.int8, dynamic=False):
+        super().__init__()
+        self.range = (-128, 127, torch.int8) if dtype is torch.int8 else (0, 255, torch.uint8)
+        self.zero, self.dynamic = (-128, 0)[dtype is torch.uint8], dynamic
+        for name, shape in {"first": (8, 3, 3, 3), "second": (8, 8, 3, 3), "last": (5, 8)}.items():
+            self.register_buffer(name, torch.randint(-127, 128, shape, dtype=torch.int8))
+            self.register_buffer(f"{name}_scale", torch.rand(shape[0]) * 0.002 + 0.001)
+            self.register_buffer(f"{name}_zero", torch.zeros(shape[0], dtype=torch.int64))
+            self.register_parameter(f"{name}_bias", torch.nn.Parameter(torch.randn(shape[0])))
+
+    def pair(self, x, scale, zero=None):
+        if self.dynamic:
+            scale, zero = Q.choose_qparams.tensor(x, self.range[0], self.range[1], 1e-6, self.range[2])
+            q = Q.quantize_per_tensor.tensor(x, scale, zero, *self.range)
+            return Q.dequantize_per_tensor.tensor(q, scale, zero, *self.range)
+        zero = self.zero if zero is None else zero + self.zero
+        q = Q.quantize_per_tensor(x, scale, zero, *self.range)
+        return Q.dequantize_per_tensor(q, scale, zero, *self.range)
+
+    def weight(self, name):
+        scale, zero = getattr(self, f"{name}_scale"), getattr(self, f"{name}_zero")
+        return Q.dequantize_per_channel(getattr(self, name), scale, zero, 0, -127, 127, torch.int8)
+
+    def forward(self, x):
+        x = torch.nn.functional.conv2d(self.pair(x, 0.03, 120), self.weight("first"), self.first_bias)
+        x = self.pair(torch.relu(x), 0.05)
+        x = self.pair(torch.nn.functional.max_pool2d(x, 2), 0.05)
+        x = torch.nn.functional.conv2d(x, self.weight("second"), self.second_bias)
+        x = self.pair(torch.nn.functional.hardtanh(x, 0.0, 6.0), 0.02)
+        return torch.nn.functional.linear(self.pair(x.mean((2, 3)), 0.03), self.weight("last"), self.last_bias)
+
+
+STEP = 0.05 * 0.003 * 127  # what one step of an activation makes in a result
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8], ids=str)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_models_run_in_integers(dtype, dynamic):
+    model = Quantized(dtype, dynamic)
+    compiled = check(model, torch.randn(2, 3, 12, 12), rtol=0, atol=STEP)
+    names = operators(compiled)
+    assert "MatMulInteger" in names
+    assert dynamic or not {"Clip", "Relu", "If", "Transpose"} & set(names)
+    weights = {value.dtype.name for value in compiled.graph.constants() if value.type.size > 100}
+    assert dynamic or weights == {"int8"}  # a convolution without integers behind has small weights folded
+
+
+def test_standard_files_keep_the_pairs():
+    compiled = check(Quantized(), torch.randn(2, 3, 12, 12), rtol=0, atol=STEP, opset=17)
+    assert "MatMulInteger" in operators(compiled)
+    compiled = fxonnx.compile(Quantized(), (torch.randn(2, 3, 12, 12),), target=fxonnx.Target.onnx(17))
+    assert "MatMulInteger" not in operators(compiled)
+
+
+def test_rows_of_a_table_are_dequantized_alone():
+    table, scales = torch.randint(-127, 128, (40, 8), dtype=torch.int8), torch.rand(40) + 0.1
+    zeros = torch.zeros(40, dtype=torch.int64)
+
+    def function(rows):
+        return Q.dequantize_per_channel(table, scales, zeros, 0, -127, 127, torch.int8)[rows]
+
+    assert "DequantizeLinear" not in operators(check(function, torch.tensor([[1, 39], [0, 7]])))

@@ -91,7 +91,7 @@ def max_pool(
 ) -> Any:  # fmt: skip
     """The largest element of each window, and where it stands among the elements of its channel if that is asked."""
     axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-    if not dtype_of(self).is_float or (outputs == 1 and _comes_from_convolution(op, self)):
+    if not dtype_of(self).is_float or (outputs == 1 and _has_plain_values(op, self)):
         return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs))
     return in_batch(op, self, len(axes) + 2, lambda x: _special_pooled(op, x, axes, outputs))
 
@@ -101,8 +101,9 @@ _BLOCKED = frozenset({"Add", "BatchNormalization", "Clip", "Concat", "HardSigmoi
 _BLOCKED_BEFORE = 16
 
 
-def _comes_from_convolution(op: Builder, x: Tensor) -> bool:
-    """Whether the runtime holds x in the blocked layout of its convolutions, as far as the last few operators tell.
+def _has_plain_values(op: Builder, x: Tensor) -> bool:
+    """Whether x comes from integers, which are never NaN, or the runtime holds it in the blocked layout of its
+    convolutions, as far as the last few operators tell.
 
     There a pool stays what the runtime makes of it: to look for NaN takes a copy in the plain layout, 6 % of a ResNet
     (docs/decisions/0011).
@@ -110,7 +111,7 @@ def _comes_from_convolution(op: Builder, x: Tensor) -> bool:
     value = x.value
     for node in reversed(op.nodes[-_BLOCKED_BEFORE:]):
         if value in node.outputs:
-            if node.op == "Conv":
+            if node.op in ("Conv", "DequantizeLinear"):
                 return True
             first = node.inputs[0]
             if node.op not in _BLOCKED or first is None:

@@ -19,6 +19,7 @@ from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, reshape
 
 _QUANTIZED = (dtypes.UINT8, dtypes.INT8, dtypes.UINT16, dtypes.INT16)  # what QuantizeLinear gives, narrowest first
+_LEAST_SCALE = 2.0**-12  # below which a scale is as good as none
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +183,19 @@ def dequantize_per_channel_group(
 def choose_qparams(
     op: Builder, input: Tensor, quant_min: int, quant_max: int, eps: float, dtype: DType
 ) -> tuple[Tensor, Tensor]:
-    """The scale (float64) and zero point (int64) that span the values and 0, one element each."""
-    low, high = (reshape(op, found, (1,)) for found in _ends(op, input))
-    scale = op.Max((high - low) / float(quant_max - quant_min), eps)
-    zero = op.Clip(float(quant_min) - op.Round(low / scale), float(quant_min), float(quant_max))
-    return cast(op, scale, dtypes.FLOAT64), cast(op, zero, dtypes.INT64)
+    """The scale (float64) and zero point (int64) that span the values and 0, one element each.
+
+    DynamicQuantizeLinear knows 256 steps; it has no least scale, and so finer steps for values all within `eps` of 0.
+    """
+    if quant_max - quant_min == dtypes.UINT8.highest and eps <= _LEAST_SCALE:
+        _, scale, zero = op.DynamicQuantizeLinear(cast(op, input, dtypes.FLOAT32))
+        zero = cast(op, zero, dtypes.INT64)
+        zero = zero if quant_min == 0 else zero - op.constant(-quant_min, dtypes.INT64)
+    else:
+        low, high = _ends(op, input)
+        scale = op.Max((high - low) / float(quant_max - quant_min), eps)
+        zero = op.Clip(float(quant_min) - op.Round(low / scale), float(quant_min), float(quant_max))
+    return cast(op, reshape(op, scale, (1,)), dtypes.FLOAT64), cast(op, reshape(op, zero, (1,)), dtypes.INT64)
 
 
 @lower("quantized_decomposed.choose_qparams_symmetric.tensor")

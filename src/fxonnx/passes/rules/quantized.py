@@ -1,0 +1,101 @@
+"""Integers kept where a runtime looks for them: at the operators that compute with them. No value changes, except that
+a layer's bias is added behind its product."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxonnx.passes.rewrite import rule
+
+
+@rule
+class transposed_integers:
+    """q ── DequantizeLinear ── Transpose ─▶        becomes        q ── Transpose ── DequantizeLinear ─▶
+
+    for a weight, which is then written transposed."""
+    def before(op, q, scale, zero=None, *, perm, axis, block_size):
+        values = op.DequantizeLinear(q, scale, zero, axis=axis, block_size=block_size)
+        return op.Transpose(op.keep(values), perm=perm)
+    def after(op, q, scale, zero, perm, axis, block_size):
+        order = list(perm) if perm is not None else list(reversed(range(q.rank)))
+        scale, zero = (_permuted(op, each, q.rank, order) for each in (scale, zero))
+        moved = order.index(axis % q.rank)
+        turned = op.Transpose(q, perm=order)
+        blocks = {"block_size": block_size} if block_size else {}
+        return op.DequantizeLinear(turned, scale, zero, axis=moved, **blocks)
+    def where(q): return q.value.is_constant and q.rank > 0
+
+
+def _permuted(op, parameter, rank, order):
+    """Scales or zero points of a tensor whose axes are permuted: those of blocks have all its axes."""
+    if parameter is None or parameter.rank != rank or rank == 1:
+        return parameter
+    return op.Transpose(parameter, perm=order)
+
+
+@rule
+class linear_of_integers:
+    """x, q ── DequantizeLinear ── Gemm ─▶        becomes        x, q ── DequantizeLinear ── MatMul ── + bias ─▶
+
+    Runtimes have integer products that give floats, and add the bias in the same kernel."""
+    def before(op, x, q, scale, zero=None, bias=None, *, transB, **rest):
+        values = op.bind("weight", op.keep(op.DequantizeLinear(q, scale, zero, **rest)))
+        return op.Gemm(x, values, bias, transB=transB)
+    def after(op, x, weight, bias, transB):
+        product = op.MatMul(x, op.Transpose(weight, perm=[1, 0]) if transB else weight)
+        return product if bias is None else product + bias
+    def where(q): return q.value.is_constant
+
+
+@rule
+class clipped_integers:
+    """x ── Clip ── QuantizeLinear ─▶        becomes        x ── QuantizeLinear ── Clip ─▶
+
+    and no Clip where the integers end before it does. So the quantization stands at the operator before."""
+    def before(op, x, scale, zero, low=None, high=None, **rest):
+        return op.QuantizeLinear(op.any_of(op.Clip(x, low, high), op.bind("relu", op.Relu(x))), scale, zero, **rest)
+    def after(op, x, scale, zero, low, high, relu, **rest):
+        steps = op.QuantizeLinear(x, scale, zero, **rest)
+        ends = [_step(end, scale, zero) for end in (0.0 if relu is not None else low, high)]
+        ends = [None if end in (None, own) else op.constant(end, zero.dtype)
+                for end, own in zip(ends, (zero.dtype.lowest, zero.dtype.highest), strict=True)]  # fmt: skip
+        return steps if ends == [None, None] else op.Clip(steps, *ends)
+    def where(scale, zero, low, high):
+        known = all(each is None or each.value.is_constant for each in (low, high))
+        return known and scale.rank == 0 and scale.value.is_constant and zero.value.is_constant
+
+
+@rule
+class quantized_again:
+    """q ── DequantizeLinear ── QuantizeLinear ─▶        becomes        q ─▶        for the same steps"""
+    def before(op, q, scale, zero, *, axis):
+        values = op.keep(op.DequantizeLinear(q, scale, zero, axis=axis))
+        return op.QuantizeLinear(values, scale, zero, axis=axis)
+    def after(q): return q
+    def where(q, result): return q.dtype is result.dtype and q.dtype.bits <= 8
+
+
+@rule
+class rows_of_integers:
+    """q ── DequantizeLinear ── Gather ─▶        becomes        q ── Gather ── · scale ─▶        for rows of a table
+
+    so that only the rows that are read are dequantized."""
+    def before(op, q, scale, rows, zero=None, *, axis):
+        return op.Gather(op.keep(op.DequantizeLinear(q, scale, zero, axis=axis)), rows)
+    def after(op, q, scale, rows, zero):
+        found = op.Cast(op.Gather(q, rows), to=scale.dtype)
+        if zero is not None and zero.value.data.array().any():
+            found = found - op.Cast(op.Unsqueeze(op.Gather(zero, rows), [-1]), to=scale.dtype)
+        return found * op.Unsqueeze(op.Gather(scale, rows), [-1])
+    def where(q, scale, zero, axis):
+        known = q.value.is_constant and (zero is None or zero.value.is_constant)
+        return known and q.rank == 2 and scale.rank == 1 and axis % 2 == 0
+
+
+def _step(end, scale, zero):
+    """The integer of a number, as QuantizeLinear gives it; None for none."""
+    if end is None:
+        return None
+    value = np.float32(end if isinstance(end, float) else end.value.data.array())
+    steps = np.rint(value / scale.value.data.array().astype(np.float32)) + zero.value.data.array().astype(np.float64)
+    return int(np.clip(steps, zero.dtype.lowest, zero.dtype.highest))

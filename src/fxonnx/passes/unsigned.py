@@ -1,0 +1,120 @@
+"""Activations in uint8, for which processors have integer products with int8 weights; and those whose steps are found
+while the model runs, quantized by one operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from fxonnx.dtypes import INT8, UINT8
+from fxonnx.ir.data import ArrayData
+from fxonnx.ir.graph import Graph, Node, Value, constant_ints
+from fxonnx.ir.types import TensorType
+from fxonnx.location import Location
+from fxonnx.passes.pipeline import graph_pass, nested
+from fxonnx.target import MICROSOFT, Target
+
+_OFFSET = 128  # from the zero point of an int8 to that of the uint8 with the same value
+Steps: TypeAlias = tuple[Value | None, Value | None, Value | None]  # integers, if they are there; scale; zero point
+_PASSED = frozenset({"Cast", "Reshape", "Squeeze", "Unsqueeze"})  # what parameters of one element go through
+
+
+@graph_pass
+@nested
+def unsigned_activations(graph: Graph, target: Target) -> Graph:
+    """x ── QuantizeLinear int8 ── DequantizeLinear ─▶   becomes   x ── QuantizeLinear uint8 ── DequantizeLinear ─▶
+
+    with the zero point 128 higher: the same steps. Where they come from a DynamicQuantizeLinear of x, its integers are
+    taken. For ONNX Runtime, whose kernels on x86 want it.
+    """
+    pairs = _pairs(graph) if target.allows(MICROSOFT) else {}
+    producers = graph.producers() if pairs else {}
+    changed: dict[Node, Node] = {}
+    for first, seconds in pairs.items():
+        steps = _dynamic(first, producers) or _static(first)
+        if steps is None:
+            continue
+        integers, scale, zero = steps
+        if integers is None:
+            integers = Value(TensorType(UINT8, first.output.shape), first.output.name)
+            inputs = (first.inputs[0], scale, zero)
+            changed[first] = Node(first.op, inputs, (integers,), first.attributes, _named(first))
+        for each in seconds:
+            changed[each] = Node(each.op, (integers, scale, zero), each.outputs, each.attributes, _named(each))
+    if not changed:
+        return graph
+    nodes = tuple(changed.get(node, node) for node in graph.nodes)
+    return Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+
+
+def _pairs(graph: Graph) -> dict[Node, list[Node]]:
+    """Each QuantizeLinear that only DequantizeLinear with the same steps reads, and those."""
+    found = {node.output: (node, list[Node]()) for node in graph.nodes if node.op == "QuantizeLinear"}
+    if not found:
+        return {}
+    for node in graph.nodes:
+        for value in node.reads:
+            if value in found and _undoes(node, found[value][0]):
+                found[value][1].append(node)
+            else:
+                found.pop(value, None)
+    for value in graph.outputs:
+        found.pop(value, None)
+    return dict(found.values())
+
+
+def _undoes(node: Node, first: Node) -> bool:
+    """Whether a DequantizeLinear has the steps of a QuantizeLinear with two parameters."""
+    if node.op != "DequantizeLinear" or len(first.inputs) < 3 or len(node.inputs) < 3:
+        return False
+    alike = node.attributes.get("axis", 1) == first.attributes.get("axis", 1)
+    return alike and all(map(_same, node.inputs[1:], first.inputs[1:]))
+
+
+def _same(one: Value | None, other: Value | None) -> bool:
+    """Whether two values are one, or constants of the same content."""
+    if one is other:
+        return True
+    if one is None or other is None or one.data is None or other.data is None or one.type != other.type:
+        return False
+    return np.array_equal(one.data.array(), other.data.array())
+
+
+def _static(node: Node) -> Steps | None:
+    """The steps of an int8 with a known zero point, in uint8."""
+    zero = node.inputs[2]
+    if node.output.dtype is not INT8 or zero is None or zero.data is None:
+        return None
+    raised = (zero.data.array().astype(np.int16) + _OFFSET).astype(np.uint8)
+    return None, node.inputs[1], Value(TensorType(UINT8, zero.shape), None, ArrayData(raised))
+
+
+def _dynamic(node: Node, producers: Mapping[Value, Node]) -> Steps | None:
+    """What a DynamicQuantizeLinear makes of the same tensor, where scale and zero point are its own."""
+    scale, _ = _origin(node.inputs[1], producers)
+    zero, less = _origin(node.inputs[2], producers)
+    source = producers.get(scale) if scale is not None else None
+    if source is None or source.op != "DynamicQuantizeLinear" or source.inputs[0] is not node.inputs[0]:
+        return None
+    wanted = {UINT8: 0, INT8: _OFFSET}.get(node.output.dtype)
+    integers, *parameters = source.outputs
+    return (integers, scale, zero) if [scale, zero, less] == [*parameters, wanted] else None
+
+
+def _origin(value: Value | None, producers: Mapping[Value, Node]) -> tuple[Value | None, int]:
+    """What a parameter of one element was before casts and reshapes, and how much has been subtracted since."""
+    less = 0
+    while value is not None and (node := producers.get(value)) is not None:
+        if node.op == "Sub" and (known := constant_ints(node.inputs[1])) is not None and len(known) == 1:
+            less += known[0]
+        elif node.op not in _PASSED:
+            break
+        value = node.inputs[0]
+    return value, less
+
+
+def _named(node: Node) -> Location:
+    """Its place, and that this pass has changed it."""
+    return node.location.by(unsigned_activations.name)
