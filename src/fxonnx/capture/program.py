@@ -197,9 +197,16 @@ class Program:
 
     def admits(self, sizes: Mapping[str, int]) -> bool:
         """Whether sizes, by name of the dim, are among those that it was captured for."""
-        given = [(info, sizes[info.name]) for info in self.symbols.values() if info.name in sizes]
-        ranges = all(info.minimum <= size and (info.maximum is None or size <= info.maximum) for info, size in given)
-        return ranges and all(each.holds(sizes) for each in self.assumptions if each.symbols <= sizes.keys())
+        return not self.deciding(sizes)
+
+    def deciding(self, sizes: Mapping[str, int]) -> frozenset[str]:
+        """The names of dims by which it is decided that it was not captured for these sizes: none where it was."""
+        for info in self.symbols.values():
+            size = sizes.get(info.name, info.minimum)
+            if size < info.minimum or (info.maximum is not None and size > info.maximum):
+                return frozenset({info.name})
+        asked = (each for each in self.assumptions if each.symbols <= sizes.keys())
+        return next((each.symbols for each in asked if not each.holds(sizes)), frozenset())
 
     def comparisons(self, fixed: Mapping[str, int]) -> list[tuple[Dim, str, Dim]]:
         """What sizes have to be for this program, with some `fixed`: all of these (left, relation, right) hold."""

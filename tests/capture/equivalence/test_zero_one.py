@@ -232,3 +232,29 @@ def test_channels_last_examples_stay_so() -> None:
     program = capture(model, x, dynamic_shapes={"x": {0: "n"}})
     assert program.variant({"n": 1}) is None
     assert {seen.get() for _ in range(seen.qsize())} == {True}
+
+
+def at_home(x: Tensor) -> Tensor:
+    """A table for one resolution, an interpolated one for others."""
+    height, width = x.shape[1:]
+    table = torch.arange(24.0).view(1, 4, 6)
+    return x + (table if (height, width) == (4, 6) else nn.functional.interpolate(table[None], (height, width))[0])
+
+
+def padded(x: Tensor) -> Tensor:
+    """Where one of two sizes is no multiple, both are padded; the other way of it asks by the width alone."""
+    height, width = x.shape[1:]
+    if height % 4 != 0 or width % 4 != 0:
+        x = nn.functional.pad(x, (0, -width % 4, 0, -height % 4))
+    return x.view(x.shape[0], x.shape[1] // 4, 4, -1).mean(2)
+
+
+@pytest.mark.parametrize("model", [at_home, padded])
+@pytest.mark.parametrize("example", [(2, 8, 8), (2, 4, 6), (1, 5, 7)], ids=str)
+def test_a_way_that_is_decided_by_several_sizes_is_found(
+    model: Callable[[Tensor], Tensor], example: tuple[int, int, int]
+) -> None:
+    compiled = fxonnx.compile(model, (torch.rand(example),), dynamic_shapes={"x": {0: "b", 1: "h", 2: "w"}})
+    for shape in ((3, 4, 6), (1, 4, 6), (1, 4, 8), (2, 8, 6), (1, 7, 6), (1, 4, 1)):
+        x = torch.rand(shape)
+        torch.testing.assert_close(compiled(x), model(x))

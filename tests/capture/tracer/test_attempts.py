@@ -134,3 +134,43 @@ def test_what_the_other_way_asks_is_kept(model: Callable[..., Any]) -> None:
     """Both ways leave one graph at the sizes tried; at others, the second leads on to another one, which calls take."""
     compiled = fxonnx.compile(model, (torch.rand(8, 8),), dynamic_shapes={"x": {0: "n", 1: "m"}})
     agrees(model, compiled, [((8, 8),), ((4, 8),), ((8, 33),), ((7, 33),), ((8, 7),)])
+
+
+def halved(times: int) -> nn.Module:
+    return nn.Sequential(*(nn.Conv1d(4, 4, 2, 2) for _ in range(times)))
+
+
+class Pinned(nn.Module):
+    """A size that is computed of another one is 1 at the primes and at the example, which broadcasts."""
+
+    def __init__(self, body: Callable[[Tensor], Tensor], stem: nn.Module) -> None:
+        super().__init__()
+        self.body, self.stem = body, stem
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(self.stem(x))
+
+
+def in_windows(x: Tensor) -> Tensor:
+    padded = F.pad(x, (0, -x.shape[2] % 7))
+    windows = padded.view(len(x), 4, padded.shape[2] // 7, 7).permute(0, 2, 1, 3).contiguous().view(-1, 28)
+    return windows.softmax(-1).view(len(x), -1, 4, 7).permute(0, 2, 1, 3).reshape(len(x), 4, -1)[..., : x.shape[2]]
+
+
+PINNED: dict[str, nn.Module] = {
+    "tokens": Pinned(lambda x: x.flatten(1).view(len(x), 4, -1).transpose(1, 2).softmax(-1), halved(4)),
+    "windows": Pinned(in_windows, halved(2)),
+    "chunks": Pinned(lambda x: x[..., : x.shape[2] // 16 * 16].reshape(len(x), -1, 16).mean(1), nn.Identity()),
+    "a table": Pinned(lambda x: x + 1 if x.shape[2] // 8 == 2 else x.flip(2), nn.Identity()),
+    "multiples": Pinned(lambda x: x.view(len(x), 4, x.shape[2] // 16, 16).transpose(2, 3).contiguous().view(-1, 16),
+                        nn.Identity()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PINNED)
+@pytest.mark.parametrize("length", [16, 32])
+def test_a_computed_size_that_is_1_by_accident_is_free(name: str, length: int) -> None:
+    model = PINNED[name].eval()
+    compiled = fxonnx.compile(model, (torch.rand(2, 4, length),), dynamic_shapes={"x": {0: "b", 2: "n"}})
+    with torch.no_grad():
+        agrees(model, compiled, [((batch, 4, n),) for batch, n in ((2, length), (3, 48), (1, 16), (1, 64), (5, 32))])

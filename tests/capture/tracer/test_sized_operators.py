@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 import fxonnx
 
@@ -16,7 +17,7 @@ def image(x: Tensor) -> Tensor:
     return torch.stack([x, x * 2, x - 1], 1)[..., None].repeat(1, 1, 1, 3)
 
 
-OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
+OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "hann": lambda x: x * torch.hann_window(x.shape[1]) + torch.hann_window(x.shape[1], periodic=False),
     "hamming": lambda x: x * torch.hamming_window(x.shape[1]) + torch.hamming_window(x.shape[1], False, 0.5, 0.3),
     "blackman": lambda x: x * torch.blackman_window(x.shape[1], dtype=torch.float64),
@@ -28,6 +29,13 @@ OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "average of halves": lambda x: F.avg_pool1d(x[:, None], x.shape[1] // 2),
     "adaptive": lambda x: F.adaptive_avg_pool2d(image(x), (x.shape[1] // 2, 2)),
     "adaptive to its size": lambda x: F.adaptive_avg_pool1d(x[:, None], x.shape[1]),
+    "adaptive along an axis": lambda x: F.adaptive_avg_pool1d(x[:, None], x.shape[1] // 3 + 1),
+    "adaptive maxima along an axis": lambda x: F.adaptive_max_pool1d(x[:, None], x.shape[1] // 3 + 1),
+    "adaptive maxima": lambda x: nn.AdaptiveMaxPool2d((x.shape[1] - 4, 2))(image(x)),
+    "adaptive maxima and their places": lambda x: F.adaptive_max_pool2d(image(x), (x.shape[1] // 3, 5), True),
+    "adaptive maxima of one axis": lambda x: F.adaptive_max_pool2d(image(x), (None, 2)),
+    "adaptive maxima of a volume": lambda x: F.adaptive_max_pool3d(image(x)[None], (x.shape[0], x.shape[1] // 2, 3)),
+    "more windows than elements": lambda x: F.adaptive_max_pool1d(x[:, None], 2 * x.shape[1] + 1),
     "unfold": lambda x: x.unfold(1, x.shape[1] // 2, 2),
     "triangle": lambda x: x[:, torch.triu_indices(x.shape[1], x.shape[1], 1)[0]],
     "logspace": lambda x: x * torch.logspace(0, 1, x.shape[1]),

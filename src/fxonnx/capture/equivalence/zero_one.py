@@ -124,7 +124,10 @@ class ZeroOneCheck:
                 self.answers[key] = self._ask(dict(key))
         answer = self.answers.get(key, ())
         if isinstance(answer, CallMismatch):
-            raise answer
+            found = self.beyond(sizes, ())
+            if not isinstance(found, Program):
+                raise answer
+            return found
         if isinstance(answer, Program):
             return answer
         for each in answer:
@@ -149,21 +152,29 @@ class ZeroOneCheck:
         return f"calls took {_MOST_WAYS} ways before" if known is None else known.program
 
     def _captured_way(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Way:
-        """A way that these sizes take: with as few of them fixed as can be, those that decide and the small ones at
-        most; else none."""
-        small = {name: size for name, size in sizes.items() if size < 2 and name in self.sizes}
-        decisive = {name: sizes[name] for name in sorted(concerned) if name in self.sizes}
+        """A way that these sizes take: with as few of them fixed as can be, those that decide, the small ones or all;
+        else none. What a capture decides the other way than these sizes is fixed as well in the next one."""
+        own = {name: size for name, size in sizes.items() if name in self.sizes}
+        small = {name: size for name, size in own.items() if size < 2}
+        decisive = {name: own[name] for name in sorted(concerned) if name in own}
+        tried: list[Mapping[str, int]] = []
+        pending: list[Mapping[str, int]] = [{}, decisive, small, small | decisive, own]
         reason = ""
-        tried: tuple[dict[str, int], ...] = ({}, decisive, small, small | decisive)
-        for fixed in (each for at, each in enumerate(tried) if each not in tried[:at]):
+        while pending:
+            fixed = pending.pop(0)
+            if fixed in tried:
+                continue
+            tried.append(fixed)
             try:
                 with self._prepared():
-                    way = Way(fixed, self.variant(self._leaves(sizes), fixed))
+                    program = self.variant(self._leaves(sizes), fixed)
             except Error as error:
                 reason = error.what
                 continue
-            if way.holds(sizes):
-                return way
+            decided = program.deciding(own)
+            if not decided:
+                return Way(fixed, program)
+            pending.insert(0, {**fixed, **{name: own[name] for name in sorted(decided)}})
         return Way(dict(sizes), reason)
 
     @property

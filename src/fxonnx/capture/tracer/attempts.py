@@ -70,6 +70,7 @@ class Attempt:
     original: Example
     at_example: bool = False
     at_once: bool = False
+    scale: int = 1  # of the sizes of the run to those of the example
     frozen: tuple[str, ...] = ()
     given_up: int = 0  # kinds of small dims
     at_primes: tuple[Failure, ...] = ()
@@ -107,7 +108,7 @@ def run(attempt: Attempt) -> Outcome:
     example = attempt.example
     if attempt.stopped is not None:
         return _explained(attempt, attempt.stopped)
-    done = _prepared(attempt, example, _allocate(attempt, at_example=attempt.at_example))
+    done = _prepared(attempt, example, _allocate(attempt, at_example=attempt.at_example, scale=attempt.scale))
     failures = _failures(done)
     if failures and attempt.rolled is not None and isinstance(done, RolledRun):
         return Outcome(done, attempt.rolled.otherwise)
@@ -226,10 +227,13 @@ def _differs(small: Mapping[str, int], done: Run, attempt: Attempt) -> bool:
     return False
 
 
-def _allocate(attempt: Attempt, *, at_example: bool) -> SymbolTable:
+def _allocate(attempt: Attempt, *, at_example: bool, scale: int = 1) -> SymbolTable:
     example = attempt.example
     at_example = at_example or not example.requests
-    return allocate(example, at_example=at_example, at_once=attempt.at_once, states=attempt.states)
+    return allocate(example, at_example=at_example, at_once=attempt.at_once, states=attempt.states, scale=scale)
+
+
+_FACTORS, _LARGEST = (2, 4, 8), 16  # of sizes that are tried beside the example's
 
 
 # ── remedies ────────────────────────────────────────
@@ -248,6 +252,26 @@ def _at_once(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     causes = (failure.error.__cause__ for failure in outcome.failures)
     wants_truth = any(isinstance(each, TypeError) and "SymBool" in str(each) for each in causes)
     return replace(attempt, at_once=True) if wants_truth and not attempt.at_once else None
+
+
+def _at_larger_sizes(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """At sizes for which no computed size is the number that pins it: n // 64 is 1 for all primes from 64 to 127."""
+    pins = [failure.equality for failure in outcome.failures if failure.equality and _is_computed(failure.equality)]
+    hints, scale = outcome.run.symbols.hints, attempt.scale
+    larger = (scale * factor for factor in _FACTORS if pins and scale * factor <= _LARGEST)
+    free = (each for each in larger if not any(pin.holds(_times(each // scale, hints)) for pin in pins))
+    found = next(free, None)
+    return None if found is None else replace(attempt, scale=found)
+
+
+def _is_computed(equality: Assumption) -> bool:
+    """Whether a number pins a size that is computed of others."""
+    sides = (equality.left, equality.right)
+    return any(isinstance(each, int) for each in sides) and all(getattr(each, "name", None) is None for each in sides)
+
+
+def _times(factor: int, sizes: Mapping[str, int]) -> dict[str, int]:
+    return {name: size * factor for name, size in sizes.items()}
 
 
 def _rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -378,6 +402,7 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     (
         Remedy("with the values of states for data", _with_states_as_data),
         Remedy("with comparisons of sizes decided where they are made", _at_once),
+        Remedy("at larger sizes", _at_larger_sizes),
         Remedy("with the loops over a size rolled up", _rolled_up),
         Remedy("at the example's sizes", _at_the_example),
         Remedy("at twice the example's sizes", _at_twice_the_example),

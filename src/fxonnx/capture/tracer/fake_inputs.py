@@ -59,12 +59,12 @@ class SymbolTable:
 
 
 def allocate(
-    example: Example, *, at_example: bool, at_once: bool = False, states: frozenset[int] = frozenset()
+    example: Example, *, at_example: bool, at_once: bool = False, states: frozenset[int] = frozenset(), scale: int = 1
 ) -> SymbolTable:
     """Symbols for the dims that were asked for: one for each name, and one for each dim without a name.
 
-    Sizes are the example's if `at_example`; else they are distinct primes about as large, so that no comparison and no
-    division comes out right by accident, and a table of 77 positions still has room.
+    Sizes are `scale` times the example's if `at_example`; else they are distinct primes about as large, so that no
+    comparison and no division comes out right by accident, and at 1 a table of 77 positions still has room.
     """
     chosen = SymbolTable(at_once=at_once, states=states)
     fresh = _fresh(example.requests)
@@ -77,8 +77,9 @@ def allocate(
                 chosen.highs[dim.name] = request.maximum
     for name in sorted(symbols_of(chosen.axes.values()), key=lambda name: _first_use(name, chosen.axes)):
         size = _example_size(name, chosen.axes, example.leaves)
-        prime = prime_near(size or 0, chosen.hints.values())
-        chosen.hints[name] = size if at_example and size is not None else _within(prime, name, chosen)
+        wanted = (size or 0) * scale
+        exact = at_example and size is not None
+        chosen.hints[name] = _within(wanted if exact else prime_near(wanted, chosen.hints.values()), name, chosen)
     return chosen
 
 

@@ -13,14 +13,17 @@ import torch.nn.functional as F
 
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.nodes import dim_of
+from fxonnx.capture.tracer.sizes.twins import twin
 from fxonnx.ir.dims import modulo
 
+aten = torch.ops.aten
 _NN: Any = torch._C._nn  # the functions of torch.nn.functional that are written in C++
 
 
 def _is_size(value: Any) -> bool:
+    """Whether it is a size, or has one: a None in a list stands for one of the input."""
     if isinstance(value, (list, tuple)):
-        return any(map(_is_size, value))
+        return any(each is None or _is_size(each) for each in value)
     return isinstance(value, (torch.SymInt, torch.SymFloat))
 
 
@@ -152,25 +155,16 @@ def _avg_pool(rank: int, func: Any) -> Callable[..., Any]:
     return pool
 
 
-def _adaptive(rank: int) -> Callable[..., Any]:
-    def pool(input: torch.Tensor, output_size: Sizes) -> Any:
-        for at, size in enumerate(_each(output_size, rank)):
-            input = input if size is None else _means(input, at - rank, size)
-        return input
+def _adaptive(rank: int, op: Any, results: Any = slice(None)) -> Callable[..., Any]:
+    """A pool of as many windows as are wanted, by the op's twin, which takes a size for that; all its results, or
+    one."""
+
+    def pool(input: torch.Tensor, output_size: Sizes, return_indices: bool = False) -> Any:
+        wanted = zip(_each(output_size, rank), input.shape[-rank:], strict=True)
+        found = twin(op)(input, [size if count is None else count for count, size in wanted])
+        return found if return_indices else found[results]
 
     return pool
-
-
-def _means(x: torch.Tensor, axis: int, count: Any) -> torch.Tensor:
-    """The means of `count` windows of an axis: window i begins at ⌊i * n / count⌋ and ends at ⌈(i + 1) * n / count⌉."""
-    size = x.shape[axis]
-    if dim_of(size) == dim_of(count):
-        return x
-    index = torch.arange(count, device=x.device)
-    starts, ends = index * size // count, ((index + 1) * size + count - 1) // count
-    before = F.pad(x.movedim(axis, -1).cumsum(-1), (1, 0))
-    sums = before.index_select(-1, ends) - before.index_select(-1, starts)
-    return (sums / (ends - starts).to(x.dtype)).movedim(-1, axis)
 
 
 # ── others ────────────────────────────────────────
@@ -248,12 +242,15 @@ SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     F.max_pool1d: _where_sizes(_max_pool(1, torch.max_pool1d)),
     F.max_pool2d: _where_sizes(_max_pool(2, torch.max_pool2d)),
     F.max_pool3d: _where_sizes(_max_pool(3, torch.max_pool3d)),
-    F.adaptive_avg_pool2d: _where_sizes(_adaptive(2)),
-    F.adaptive_avg_pool3d: _where_sizes(_adaptive(3)),
     F.interpolate: _where_sizes(_interpolate),
-    torch.adaptive_avg_pool1d: _where_sizes(_adaptive(1)),
-    _NN.adaptive_avg_pool2d: _where_sizes(_adaptive(2)),
-    _NN.adaptive_avg_pool3d: _where_sizes(_adaptive(3)),
+    torch.adaptive_avg_pool1d: _where_sizes(_adaptive(1, aten.adaptive_avg_pool1d.default, ...)),
+    F.adaptive_max_pool1d: _where_sizes(_adaptive(1, aten.adaptive_max_pool1d.default, 0)),
+    F.adaptive_max_pool2d: _where_sizes(_adaptive(2, aten.adaptive_max_pool2d.default, 0)),
+    F.adaptive_max_pool3d: _where_sizes(_adaptive(3, aten.adaptive_max_pool3d.default, 0)),
+    F.adaptive_max_pool1d_with_indices: _where_sizes(_adaptive(1, aten.adaptive_max_pool1d.default)),
+    F.adaptive_max_pool2d_with_indices: _where_sizes(_adaptive(2, aten.adaptive_max_pool2d.default)),
+    F.adaptive_max_pool3d_with_indices: _where_sizes(_adaptive(3, aten.adaptive_max_pool3d.default)),
+    torch.adaptive_max_pool1d: _where_sizes(_adaptive(1, aten.adaptive_max_pool1d.default)),
     _NN.one_hot: _where_sizes(_one_hot),
     torch.Tensor.unfold: _where_sizes(_unfold),
     torch.triu_indices: _where_sizes(_triangle(torch.triu)),

@@ -1,6 +1,7 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
 step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
-to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they compare; nothing unshuffled
+to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they compare; the
+windows of adaptive pools they want to count; nothing unshuffled
 is no other shape for the kernel that computes.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
@@ -191,6 +192,20 @@ def _like_the_first(x: Any, *others: Any) -> Any:
     return x.clone()
 
 
+def _adaptive_avg_pool(x: Any, output_size: Any) -> Any:
+    """As many windows as a size says, laid out like the input; torch's kernel takes plain numbers."""
+    if all(isinstance(each, int) for each in output_size):
+        return None
+    pooled = x.new_empty((*x.shape[: -len(output_size)], *output_size))
+    return pooled.contiguous(memory_format=torch._prims_common.suggest_memory_format(x))
+
+
+def _adaptive_max_pool(x: Any, output_size: Any) -> Any:
+    """The same, and where in its channel each greatest element stands."""
+    values = _adaptive_avg_pool(x, output_size)
+    return None if values is None else (values, torch.empty_like(values, dtype=torch.int64))
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.lstm.input: _recurrent(2),
     aten.gru.input: _recurrent(1),
@@ -201,6 +216,10 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.rnn_tanh.data: _recurrent_over_packed(1),
     aten.rnn_relu.data: _recurrent_over_packed(1),
     aten._grouped_mm.default: _grouped_mm,
+    aten.adaptive_avg_pool1d.default: _adaptive_avg_pool,
+    aten.adaptive_max_pool1d.default: _adaptive_max_pool,
+    aten.adaptive_max_pool2d.default: _adaptive_max_pool,
+    aten.adaptive_max_pool3d.default: _adaptive_max_pool,
     aten.slice.Tensor: _slice,
     aten.narrow.default: _narrow,
     aten.select.int: _select,

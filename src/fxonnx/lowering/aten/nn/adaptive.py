@@ -2,7 +2,7 @@
 
 Window `i` of `m` over `n` elements begins at ⌊i n / m⌋ and ends before ⌈(i + 1) n / m⌉
 (ATen/native/AdaptivePooling.h). Windows are boxes, so each axis is pooled by itself, over gathered elements. It is the
-same where `n` is known only when the model runs; then the small tables are computed in it.
+same where `n` or `m` is known only when the model runs; then the small tables are computed in it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import numpy as np
 
 from fxonnx.dtypes import FLOAT32
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr, ceil_divide, product
+from fxonnx.ir.dims import Dim, ceil_divide, product
 from fxonnx.lowering.aten.math.reduction import extremum
-from fxonnx.lowering.registry import Unsupported
 from fxonnx.lowering.vocabulary import cast, constant, dtype_of, positions, reshape
 
 
@@ -25,11 +24,11 @@ def averaged(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
     rank, count = len(x.shape), len(wanted)
     for axis, number in enumerate(wanted, start=rank - count):
         if x.shape[axis] != number:
-            x = _averaged_axis(op, x, axis, _static_count(number))
+            x = _averaged_axis(op, x, axis, number)
     return x
 
 
-def _averaged_axis(op: Builder, x: Tensor, axis: int, count: int) -> Tensor:
+def _averaged_axis(op: Builder, x: Tensor, axis: int, count: Dim) -> Tensor:
     """The sum of what each window reads over its length; what fills up shorter windows counts as 0.
 
     (A product with a matrix would be as short, and would spread a NaN or an infinity over all windows.)
@@ -50,7 +49,7 @@ def largest(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
     rank, count = len(x.shape), len(wanted)
     for axis, number in enumerate(wanted, start=rank - count):
         if x.shape[axis] != number:
-            elements = _elements(op, x.shape[axis], _static_count(number))
+            elements = _elements(op, x.shape[axis], number)
             x = extremum(op, op.Gather(x, elements, axis=axis), [axis + 1], operator="ReduceMax")
     return x
 
@@ -60,7 +59,7 @@ def indices_of_maxima(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
     last NaN."""
     rank, count = len(x.shape), len(wanted)
     sizes, leading = tuple(x.shape[rank - count :]), tuple(x.shape[: rank - count])
-    table = _flat_elements(op, sizes, [_static_count(number) for number in wanted])
+    table = _flat_elements(op, sizes, wanted)
     gathered = op.Gather(reshape(op, x, (*leading, product(sizes))), table, axis=-1)
     place = place_of_maximum(op, gathered)
     return op.Squeeze(op.GatherElements(op.Expand(table, op.Shape(gathered)), place, axis=-1), [-1])
@@ -76,7 +75,7 @@ def place_of_maximum(op: Builder, x: Tensor) -> Tensor:
     return op.Where(op.ReduceMax(is_nan, [-1]) > 0.0, last, place)
 
 
-def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[int]) -> Any:
+def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[Dim]) -> Any:
     """[windows…, elements]: the flat positions that each window reads, in order."""
     count = len(sizes)
     total: Any = None
@@ -93,30 +92,23 @@ def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[int]) -> 
     return reshape(op, total, (*wanted, product(lengths)))
 
 
-def _elements(op: Builder, size: Dim, count: int) -> Any:
+def _elements(op: Builder, size: Dim, count: Dim) -> Any:
     """[windows, longest]: the positions that each window reads; shorter windows repeat their last."""
     begins, ends = _bounds(op, size, count)
     return op.Min(begins + positions(op, _longest(size, count)), ends - 1)
 
 
-def _bounds(op: Builder, size: Dim, count: int) -> tuple[Any, Any]:
+def _bounds(op: Builder, size: Dim, count: Dim) -> tuple[Any, Any]:
     """Where windows begin and end, as columns."""
-    number = np.arange(count, dtype=np.int64)[:, None]
-    if not isinstance(size, Expr):
+    if isinstance(size, int) and isinstance(count, int):
+        number = np.arange(count, dtype=np.int64)[:, None]
         return constant(op, number * size // count), constant(op, -(-(number + 1) * size // count))
-    length = op.size(size)
-    begins = length * number / count
-    return begins, (length * (number + 1) + (count - 1)) / count
+    column, length, windows = op.Unsqueeze(positions(op, count), [1]), op.size(size), op.size(count)
+    return length * column / windows, (length * (column + 1) + (windows - 1)) / windows
 
 
-def _longest(size: Dim, count: int) -> Dim:
+def _longest(size: Dim, count: Dim) -> Dim:
     """The length of the longest window, or a little more."""
-    if isinstance(size, int):
+    if isinstance(size, int) and isinstance(count, int):
         return max(-(-(i + 1) * size // count) - i * size // count for i in range(count))
     return ceil_divide(size, count) + 1
-
-
-def _static_count(number: Dim) -> int:
-    if isinstance(number, Expr):
-        raise Unsupported(f"an adaptive pool to {number} windows: their number must be known when compiling")
-    return number
