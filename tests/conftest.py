@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fxonnx import machines
 from fxonnx.ir import schema
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.verify import verify
@@ -16,6 +17,15 @@ from fxonnx.target import Target
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`pytest --update-golden` writes the results in tests/golden; read the difference before you commit it."""
     parser.addoption("--update-golden", action="store_true", help="write what is found into tests/golden")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unknown_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test compiles does not depend on the machine that it runs on, nor on what was measured on that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(machines, "family", lambda: "")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

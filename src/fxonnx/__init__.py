@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from fxonnx.compiled import Compiled
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
+    from fxonnx.passes.rewrite import rule
+    from fxonnx.runtime.measure import machine
     from fxonnx.target import Target
 
-__all__ = ["Compiled", "Target", "compat", "compile", "errors", "export", "register_lowering"]
+__all__ = ["Compiled", "Target", "compat", "compile", "errors", "export", "machine", "register_lowering", "rule"]
 
 _HOME = {
     "compile": "fxonnx.compiler",
     "export": "fxonnx.compiler",
     "Compiled": "fxonnx.compiled",
     "Target": "fxonnx.target",
+    "machine": "fxonnx.runtime.measure",
+    "rule": "fxonnx.passes.rewrite",
     "register_lowering": "fxonnx.lowering.registry",
 }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from fxonnx import machines
 from fxonnx.capture import Program, example_call
 from fxonnx.capture import capture as capture_program
 from fxonnx.capture.call.memory import check_memory
@@ -19,11 +21,12 @@ from fxonnx.capture.versions import Versions
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import Comparisons, Compiled
 from fxonnx.emit.names import Names
-from fxonnx.errors import CaptureRefused
+from fxonnx.errors import CaptureRefused, InvalidOption
 from fxonnx.facts import MUST_BE_TRUE
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard
+from fxonnx.machines import Machine
 from fxonnx.options import check_options, names_options
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
@@ -50,6 +53,7 @@ def compile(
     lowerings: Mapping[str, Callable[..., Any]] | None = None,
     mode: str = "eval",
     capture: str = "auto",
+    hints: Mapping[str, Sequence[int]] | None = None,
     verify: bool = False,
     dump: str | os.PathLike[str] | None = None,
 ) -> Compiled:
@@ -69,6 +73,8 @@ def compile(
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
         mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
         capture: chooses nothing any more: there is one way, which "auto" and "trace" were names of.
+        hints: `{"seq": [16, 128]}`, sizes of dynamic dims to be fast at; by default the example's. Forms of operators
+            are chosen by them, where this machine is known (see `fxonnx.machine`).
         verify: compare with the model on fresh inputs before returning.
         dump: a directory that receives the print-out of every stage.
 
@@ -76,7 +82,7 @@ def compile(
     """
     with ONE_AT_A_TIME, (found := AsFound()), found, collection_paused():
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
-                      capture=capture, dump=dump, input_names=input_names, output_names=output_names)  # fmt: skip
+                      capture=capture, hints=hints, dump=dump, input_names=input_names, output_names=output_names)
         target = resolve_target(target, opset)
         args, kwargs = example_call(model, example_inputs, example_kwargs)
         start = perf_counter()
@@ -84,16 +90,21 @@ def compile(
                                   input_names=input_names, mode=mode)  # fmt: skip
         captured = perf_counter() - start
         registry, pipeline = standard().layer(lowerings or {}), optimizer(tuple(rules)) if optimize else CLEAN
-        build = _Build(model, mode, registry, pipeline, target, opset, output_names)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
-        compiled = build(program, examples, captured)
-        compiled.take_example()
-        if dump is not None:
-            compiled.dump(Path(dump))
-        if verify:
-            compiled.verify().check()
-        return compiled
+        target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize else target
+        build = _Build(model, mode, registry, pipeline, target, opset, output_names)
+        return _ready(build(program, examples, captured), dump, verify)
+
+
+def _ready(compiled: Compiled, dump: str | os.PathLike[str] | None, verify: bool) -> Compiled:
+    """What was compiled, once it is known to take its example, dumped and verified as asked."""
+    compiled.take_example()
+    if dump is not None:
+        compiled.dump(Path(dump))
+    if verify:
+        compiled.verify().check()
+    return compiled
 
 
 @names_options
@@ -120,6 +131,24 @@ def resolve_target(target: Target | None, opset: int | None) -> Target:
     """The target to compile for: the one given, at the opset given. Raises OpsetOutOfRange."""
     target = target or Target.onnxruntime()
     return target if opset is None else target.at(opset)
+
+
+def on_this_machine(target: Target, example: Mapping[str, int], hints: Mapping[str, Sequence[int]]) -> Target:
+    """The target with what is known of this machine, for the example's sizes and those that were hinted at.
+
+    Raises InvalidOption for a hint at a dim that there is not.
+    """
+    if strange := hints.keys() - example.keys():
+        raise InvalidOption(
+            f"hints names {', '.join(sorted(map(repr, strange)))}",
+            cause=f"the dynamic dims are {', '.join(sorted(example)) or 'none'}",
+            cure="name dims as dynamic_shapes does",
+        )
+    if target.kernels is None:
+        return target
+    profile = target.machine.profile or machines.this_machine(target.kernels.release)
+    workloads = [{**example, **dict(zip(hints, sizes, strict=True))} for sizes in product(*hints.values())]
+    return replace(target, machine=Machine(profile, workloads))
 
 
 @dataclass(frozen=True, slots=True)

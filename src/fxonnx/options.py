@@ -51,6 +51,14 @@ def _are_lowerings(value: object) -> bool:
     )
 
 
+def _are_hints(value: object) -> bool:
+    return value is None or (
+        isinstance(value, Mapping)
+        and all(isinstance(sizes, (list, tuple)) and sizes and all(_is_int(size) and size > 0 for size in sizes)
+                for sizes in value.values())
+    )  # fmt: skip
+
+
 _FLAG = Option(lambda value: isinstance(value, bool), "True or False", "")
 _NAMES = Option(_are_names, "a list of strings that are not empty, one for each tensor", '["x", "mask"]')
 
@@ -86,6 +94,7 @@ OPTIONS: Mapping[str, Option] = {
     "optimize": _FLAG,
     "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.passes.rewrite.rule", "[my_rule]"),
     "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
+    "hints": Option(_are_hints, "a dict from names of dynamic dims to lists of sizes", '{"seq": [16, 128]}'),
     "verify": _FLAG,
     "capture": Option(
         lambda value: value in ("auto", "trace"), "gone: models are captured in one way", '"auto", or better left out'

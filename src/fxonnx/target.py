@@ -13,6 +13,7 @@ import onnx
 from fxonnx import errors, kernels
 from fxonnx.dtypes import FLOAT16, FLOAT32, DType
 from fxonnx.kernels import KernelTable
+from fxonnx.machines import UNKNOWN, Machine
 
 # What the oldest runtimes still in use read. Before it there is no NonZero, Where, Scatter or ConstantOfShape.
 OLDEST_OPSET = 9
@@ -34,7 +35,8 @@ _WITHOUT_KERNEL = frozenset({("", "Constant")})
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """An opset, the domains allowed beside ONNX's own, and a runtime's kernels (None where they are not known).
+    """An opset, the domains allowed beside ONNX's own, a runtime's kernels (None where they are not known), and the
+    machine that the file is to be fast on (which by itself knows nothing, and prefers nothing).
 
     `Target.onnx()` writes standard operators for any runtime, `Target.onnxruntime()` for the one installed.
     """
@@ -42,6 +44,7 @@ class Target:
     opset: int
     domains: frozenset[str] = frozenset()
     kernels: KernelTable | None = None
+    machine: Machine = UNKNOWN
 
     def __post_init__(self) -> None:
         if not isinstance(self.opset, int):

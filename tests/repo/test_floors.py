@@ -13,16 +13,20 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 FLOORS = [
     {"collection", "errors", "location", "dtypes", "version"},
-    {"ir", "target", "kernels"},
+    {"ir", "target", "kernels", "machines"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},
     {"compiler", "compiled", "facts", "verification"},
     {"compat", "tools", "__main__", "hf"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-ALONG = {  # an error names places; target reads the kernels; compile() makes a Compiled; the command is the tool
+# An error names places; a target has kernels and a machine, which is asked about dims; compile() makes a Compiled; the
+# command is the tool.
+ALONG = {
     ("errors", "location"),
     ("target", "kernels"),
+    ("target", "machines"),
+    ("machines", "ir"),
     ("compiler", "compiled"),
     ("compiled", "verification"),
     ("compiled", "facts"),

@@ -15,7 +15,7 @@ from fxonnx.capture.graph.checks import Check
 from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
-from fxonnx.ir.dims import Dim, symbol
+from fxonnx.ir.dims import Dim, Expr, symbol
 from fxonnx.location import Location
 
 
@@ -174,6 +174,15 @@ class Program:
     def writes(self) -> bool:
         """Whether a call writes to anything: states, inputs, objects among its arguments."""
         return bool(self.states or self.writebacks or self.reshapes or self.signature.effects.edits)
+
+    def sizes_of(self, tensors: Iterable[torch.Tensor]) -> dict[str, int]:
+        """What the named dims of the inputs are in some tensors, in the order of `inputs`."""
+        found: dict[str, int] = {}
+        for each, tensor in zip(self.inputs, tensors, strict=True):
+            dims = map(self.sizes.dim, each.node.meta["val"].shape)
+            named = zip(dims, tensor.shape, strict=True)
+            found |= {dim.name: size for dim, size in named if isinstance(dim, Expr) and dim.name is not None}
+        return found
 
     def names_written(self) -> list[str]:
         """The names of what is written behind the outputs: in objects among the arguments, in inputs, in states."""

@@ -144,6 +144,17 @@ def transposed(source: Data, permutation: tuple[int, ...]) -> View:
     return View(source, ("transposed", permutation), source.dtype, shape, rows, ".T")
 
 
+def lengthened(source: Data, count: int) -> View:
+    """Another content with further axes of size 1 at its end."""
+    shape = (*source.shape, *(1,) * count)
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        part = source.array()[start:stop]
+        return part.reshape(*part.shape, *(1,) * count)
+
+    return View(source, ("lengthened", count), source.dtype, shape, rows)
+
+
 def rows_of(source: Data, start: int, stop: int) -> View:
     """Some rows of another content: a matrix of many."""
 

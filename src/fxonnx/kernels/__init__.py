@@ -82,6 +82,11 @@ class KernelTable:
     def __str__(self) -> str:
         return f"{self.runtime} {self.version} ({self.provider})"
 
+    @property
+    def release(self) -> str:
+        """The runtime and its minor version: "onnxruntime 1.32"."""
+        return f"{self.runtime} {'.'.join(map(str, minor_version(self.version)))}"
+
     def of(self, domain: str, op: str, since: int) -> tuple[Kernel, ...]:
         """The kernels that serve the version of an operator introduced in opset `since`, whatever its dtypes."""
         return tuple(kernel for kernel in self.kernels.get((domain, op), ()) if kernel.serves(since))

@@ -12,7 +12,8 @@ attributes and says no.
 
 Parameters of `before` are wildcards: positional ones match any value (with a default of None, also an absent input),
 keyword-only ones any attribute (or constant number), `**rest` all attributes that the call does not name. `where` and
-`after` name those they want, and perhaps `result`, the tensor to be replaced. Attributes that a pattern does not name
+`after` name those they want, and perhaps `result`, the tensor to be replaced; `where` may ask the `target` that is
+compiled for, and its machine. Attributes that a pattern does not name
 have their defaults; constants match by number.
 
 Rules are indexed by the operator at their root; each node is visited once, and so is what rules make of it. Inner
@@ -63,12 +64,13 @@ class Rule:
         """(names of parameters, whether it takes further keywords) of `after` and `where`."""
         return {function: _parameters(function) for function in (self.after, self.where) if function is not None}
 
-    def call(self, function: Callable[..., Any], op: Builder, match: Match) -> Any:
-        """`after` or `where` with what it asks for: wildcards (None in a choice not taken), `op`, the old `result`."""
+    def call(self, function: Callable[..., Any], op: Builder, match: Match, target: Target | None = None) -> Any:
+        """`after` or `where` with what it asks for: wildcards (None in a choice not taken), `op`, the old `result`; and
+        `where` the `target`."""
         names, takes_rest = self._wanted[function]
         rest = match.bound.get(self.template.rest or "", {})
         root = next(iter(match.nodes.values()))
-        found = {**rest, **match.bound, "op": op, "result": op.use(root.output)}
+        found = {**rest, **match.bound, "op": op, "result": op.use(root.output), "target": target}
         given = {name: _argument(op, found.get(name)) for name in names}
         further = {name: item for name, item in rest.items() if name not in given}
         return function(**given, **further if takes_rest else {})
@@ -105,7 +107,7 @@ def rewrite(*rules: Rule, name: str = "rewrite") -> Pass:
     def run(graph: Graph, target: Target) -> Graph:
         wanted = {each for each in rules if each.when is None or each.when(target)}
         active = {op: [pair for pair in listed if pair[1] in wanted] for op, listed in table.items()}
-        return _Rewriter(active, graph).run() if any(active.get(node.op) for node in graph.nodes) else graph
+        return _Rewriter(active, graph, target).run() if any(active.get(node.op) for node in graph.nodes) else graph
 
     return Pass(name, run)
 
@@ -113,8 +115,8 @@ def rewrite(*rules: Rule, name: str = "rewrite") -> Pass:
 class _Rewriter:
     """One walk over one graph."""
 
-    def __init__(self, rules: Mapping[str, list[tuple[Root, Rule]]], graph: Graph) -> None:
-        self.rules, self.graph = rules, graph
+    def __init__(self, rules: Mapping[str, list[tuple[Root, Rule]]], graph: Graph, target: Target) -> None:
+        self.rules, self.graph, self.target = rules, graph, target
         self.builder = Rebuilder.of(graph)
         self.replaced = Substitution()
         self.uses = Uses(graph.readers())
@@ -151,7 +153,7 @@ class _Rewriter:
         for root, each in rules:
             if root.may_match(writers):
                 for match in matches(root, each.template.outputs, node, self.uses):
-                    if each.where is None or each.call(each.where, self.builder, match):
+                    if each.where is None or each.call(each.where, self.builder, match, self.target):
                         return each, match
         return None
 

@@ -7,12 +7,13 @@ from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.legalize.choose import newest_that_runs
 from fxonnx.passes.legalize.expand import expand
+from fxonnx.passes.legalize.forms import forms
 from fxonnx.passes.legalize.guard import guard
 from fxonnx.passes.legalize.inputs_to_attributes import inputs_to_attributes
 from fxonnx.passes.legalize.respell import respell
 from fxonnx.passes.legalize.widen import widen
 from fxonnx.passes.pipeline import pipeline
 
-LEGALIZE = pipeline("legalized", expand, fold, cse, respell, inputs_to_attributes, widen, dce, guard)
+LEGALIZE = pipeline("legalized", forms, expand, fold, cse, respell, inputs_to_attributes, widen, dce, guard)
 
 __all__ = ["LEGALIZE", "newest_that_runs"]

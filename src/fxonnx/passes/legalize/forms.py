@@ -1,0 +1,15 @@
+"""The forms that are fastest on the machine compiled for."""
+
+from __future__ import annotations
+
+from fxonnx.ir.graph import Graph
+from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.rewrite import rewrite
+from fxonnx.passes.rules import FORMS
+from fxonnx.target import Target
+
+
+@graph_pass
+def forms(graph: Graph, target: Target) -> Graph:
+    """Write the forms that the target's machine prefers; where nothing is known of it, what is there stays."""
+    return graph if target.machine.profile is None else rewrite(*FORMS)(graph, target)

@@ -1,0 +1,163 @@
+"""Times, on this machine, the forms that `fxonnx.passes.rules.forms` chooses between.
+
+python -m fxonnx.runtime.measure profile.json       # as the package ships it
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any, cast
+
+import numpy as np
+
+from fxonnx import machines
+from fxonnx.emit.onnx import emit
+from fxonnx.emit.weights import inline_model
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.types import parse_type
+from fxonnx.machines import Profile, Table
+from fxonnx.passes.legalize import LEGALIZE
+from fxonnx.passes.rules.forms import by_columns, multi_head
+from fxonnx.target import Target
+
+Progress = Callable[[int, int], None]
+
+ROUNDS = range(3, 20)  # of which the quickest counts
+_ENOUGH = 0.03  # seconds of one form at one size: what takes longer is called fewer times
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Forms of the same computation: how each is written, of tensors of some sizes, over a grid of those."""
+
+    axes: Mapping[str, Sequence[int]]
+    inputs: Callable[..., Mapping[str, str]]
+    forms: Mapping[str, Callable[..., Tensor]]
+
+    def cells(self) -> Iterator[dict[str, int]]:
+        """The sizes of every point of the grid."""
+        return (dict(zip(self.axes, sizes, strict=True)) for sizes in product(*self.axes.values()))
+
+
+def _linear(op: Builder, x: Tensor, rows: int, inputs: int, outputs: int) -> Tensor:
+    product: Tensor = op.MatMul(x, _numbers(op, inputs, outputs))
+    return product + _numbers(op, outputs)
+
+
+def _linear_by_columns(op: Builder, x: Tensor, rows: int, inputs: int, outputs: int) -> Tensor:
+    result: Tensor = by_columns(op, x, _numbers(op, outputs, inputs, 1, 1, 1), _numbers(op, outputs))
+    return result
+
+
+def _attention(op: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int, queries: int, keys: int) -> Tensor:
+    result: Tensor = op.Attention(q, k, v, q_num_heads=heads, kv_num_heads=heads)
+    return result
+
+
+def _blockwise_attention(op: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int, queries: int, keys: int) -> Tensor:
+    result: Tensor = multi_head(op, q, k, v, heads)
+    return result
+
+
+def _numbers(op: Builder, *shape: int) -> Tensor:
+    return op.constant(np.full(shape, 0.01, np.float32))
+
+
+_HEAD = 64  # elements; the commonest size
+
+CONTESTS = (
+    Contest(
+        {"rows": (1, 8, 16, 32, 64, 128, 256), "inputs": (512, 1024, 3072), "outputs": (512, 1024, 3072)},
+        lambda rows, inputs, outputs: {"x": f"f32[1,{rows},{inputs}]"},
+        {"linear": _linear, "linear_by_columns": _linear_by_columns},
+    ),
+    Contest(
+        {"heads": (4, 12), "queries": (64, 256, 512, 1024), "keys": (64, 256, 512, 1024)},
+        lambda heads, queries, keys: {
+            name: f"f32[1,{length},{heads * _HEAD}]" for name, length in zip("qkv", (queries, keys, keys), strict=True)
+        },
+        {"attention": _attention, "blockwise_attention": _blockwise_attention},
+    ),
+)
+
+
+def machine(*, threads: int = 1, progress: Progress | None = None, again: bool = False) -> Profile:
+    """What this machine takes for forms that compete, measured once and then kept in a file (under $XDG_CACHE_HOME, or
+    ~/.cache), which `compile` reads from then on.
+
+    Takes some seconds the first time; `progress` is called with (points timed, points in all). `again` measures anew.
+    """
+    path = machines.cached(_release(Target.onnxruntime()))
+    if path.exists() and not again:
+        return machines.read(path.read_text())
+    profile = measured(threads, progress or (lambda done, all: None))
+    profile.write(path)
+    machines.this_machine.cache_clear()
+    return profile
+
+
+def measured(threads: int, progress: Progress) -> Profile:
+    """A profile of this machine, of now."""
+    tables: dict[str, Table] = {}
+    total, done = sum(len(list(contest.cells())) for contest in CONTESTS), 0
+    for contest in CONTESTS:
+        seconds: dict[str, list[float]] = {form: [] for form in contest.forms}
+        for sizes in contest.cells():
+            for form, taken in _timed(contest, sizes, threads).items():
+                seconds[form].append(taken)
+            done += 1
+            progress(done, total)
+        shape = [len(points) for points in contest.axes.values()]
+        tables |= {form: Table(contest.axes, np.reshape(taken, shape).tolist()) for form, taken in seconds.items()}
+    how = "the quickest of some calls, forms in turns, by python -m fxonnx.runtime.measure"
+    day = date.today().isoformat()
+    return Profile(machines.processor(), machines.family(), _release(Target.onnxruntime()), threads, day, how, tables)
+
+
+def _timed(contest: Contest, sizes: Mapping[str, int], threads: int) -> dict[str, float]:
+    """The seconds of each form at some sizes: forms in turns, so that what else the machine does meets all of them."""
+    calls = {form: _call(contest, partial(body, **sizes), sizes, threads) for form, body in contest.forms.items()}
+    first = {form: _seconds(call) for form, call in calls.items()}
+    rounds = min(max(ROUNDS.start, int(_ENOUGH / min(first.values()))), ROUNDS.stop)
+    taken: dict[str, list[float]] = {form: [] for form in calls}
+    for _ in range(rounds):
+        for form, call in calls.items():
+            taken[form].append(_seconds(call))
+    return {form: round(min(each), 7) for form, each in taken.items()}
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = perf_counter()
+    call()
+    return perf_counter() - start
+
+
+def _call(contest: Contest, body: Callable[..., Tensor], sizes: Mapping[str, int], threads: int) -> Callable[[], Any]:
+    """A call of one form in the runtime, on numbers that it likes: no denormals, nothing that overflows."""
+    import onnxruntime
+
+    op, target = Builder(), Target.onnxruntime()
+    inputs = [op.input(parse_type(type), name) for name, type in contest.inputs(**sizes).items()]
+    graph = LEGALIZE(op.finish((body(op, *inputs),), ("result",)), target)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    model = inline_model(emit(graph)).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = {value.name: np.full(cast(Any, value.shape), 0.1, np.float32) for value in graph.inputs}
+    return lambda: session.run(None, feed)
+
+
+def _release(target: Target) -> str:
+    assert target.kernels is not None
+    return target.kernels.release
+
+
+if __name__ == "__main__":
+    measured(1, lambda done, total: print(f"\r{done}/{total}", end="", file=sys.stderr)).write(Path(sys.argv[1]))
