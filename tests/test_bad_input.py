@@ -40,6 +40,11 @@ def compiled() -> fxonnx.Compiled:
     return fxonnx.compile(Net(), X)
 
 
+def keeping() -> fxonnx.Compiled:
+    """Of a model that keeps a state."""
+    return fxonnx.compile(nn.BatchNorm1d(3), X, mode="train")
+
+
 def plus(x: Tensor) -> Tensor:
     return x + 1
 
@@ -101,9 +106,9 @@ CALL: dict[str, Callable[[], object]] = {
     **{f"prepack={each!r}": lambda each=each: compiled().configure(prepack=each) for each in (3, "no", None)},
     **{f"source_lines={each!r}": lambda each=each: compiled().model_proto(source_lines=each) for each in (1, "no")},
     "weights": lambda: compiled().save("m.onnx", weights="both"),
-    "pickle": lambda: pickle.dumps(compiled()),
-    "deepcopy": lambda: copy.deepcopy(compiled()),
-    "copy": lambda: copy.copy(compiled()),
+    "pickle": lambda: pickle.dumps(keeping()),
+    "deepcopy": lambda: copy.deepcopy(keeping()),
+    "copy": lambda: copy.copy(keeping()),
 }  # fmt: skip
 
 

@@ -215,6 +215,7 @@ def test_the_report_and_the_file_say_for_which_sizes_they_hold() -> None:
     assert "holds for n <= 8" in compiled.report()
     assert "captured with n > 1" in compiled.report()
     said = {each.key: each.value for each in compiled.model_proto().metadata_props}
+    assert said.pop("fxonnx.interface")
     assert said == {"fxonnx.holds_for": "n <= 8", "fxonnx.captured_with": "n > 1"}
     assert compiled.model_proto().doc_string == (
         "Made for n of 2 or more. Holds for n <= 8. "

@@ -30,6 +30,7 @@ CODES = {
     "FX020": errors.NameClash,
     "FX021": errors.CannotWrite,
     "FX022": errors.TooLarge,
+    "FX023": errors.CannotRead,
     "FX030": errors.CallMismatch,
     "FX031": errors.RuntimeFailed,
     "FX032": errors.ModelChanged,

@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from fxonnx.lowering.registry import register_lowering
     from fxonnx.passes.rewrite import rule
     from fxonnx.runtime.measure import machine
+    from fxonnx.saved.model import load
     from fxonnx.target import Target
 
-__all__ = ["Compiled", "Target", "compat", "compile", "errors", "export", "machine", "register_lowering", "rule"]
+__all__ = [
+    "Compiled", "Target", "compat", "compile", "errors", "export", "load", "machine", "register_lowering", "rule"
+]  # fmt: skip
 
 _HOME = {
     "compile": "fxonnx.compiler",
     "export": "fxonnx.compiler",
     "Compiled": "fxonnx.compiled",
+    "load": "fxonnx.saved.model",
     "Target": "fxonnx.target",
     "machine": "fxonnx.runtime.measure",
     "rule": "fxonnx.passes.rewrite",

@@ -16,7 +16,7 @@ import torch
 from fxonnx import errors, facts
 from fxonnx.capture import Program
 from fxonnx.capture.call.arrays import are_arrays, as_array, as_tensors
-from fxonnx.capture.call.dense import check_call
+from fxonnx.capture.call.dense import check_call, of_another_kind
 from fxonnx.capture.call.memory import check_memory
 from fxonnx.capture.call.plain import PlainCalls
 from fxonnx.capture.graph.checks import ONE_LEFT
@@ -29,10 +29,11 @@ from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import Location
-from fxonnx.options import check_options, names_options
+from fxonnx.options import IN_FILE, METADATA, check_options, names_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.ways import NoWay
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS
+from fxonnx.saved.model import loads
 from fxonnx.target import Target
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class Build(Protocol):
     def __call__(self, program: Program) -> Compiled:
         """A program, compiled."""
 
-    def with_ways(self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]]) -> Graph:
-        """The final graph of several. Raises NoWay."""
+    def with_ways(
+        self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons] = ()
+    ) -> Graph:
+        """The final graph of several, which stops where none of what it `holds` for does. Raises NoWay."""
 
 
 class Compiled:
@@ -105,23 +108,38 @@ class Compiled:
         """The graph before it is legalized."""
         return self._stage("optimized").graph
 
-    def _emitted(self, source_lines: bool, ways: bool = False) -> Emitted:
-        check_options(source_lines=source_lines)
+    def _emitted(self, source_lines: bool, ways: bool = False, guards: str = METADATA) -> Emitted:
+        check_options(source_lines=source_lines, ways=ways, guards=guards)
         self.versions.check(every_element=True)
         others = self._others(ways)
-        return self._emit(source_lines=source_lines, ways=others) if source_lines or others else self.emitted
+        if source_lines or others or guards == IN_FILE:
+            return self._emit(source_lines=source_lines, ways=others, guards=guards)
+        facts.describe(self.emitted.proto, self)
+        return self.emitted
 
-    def _emit(self, *, source_lines: bool, ways: Sequence[tuple[Mapping[str, int], Program]] = ()) -> Emitted:
+    def _emit(
+        self, *, source_lines: bool, ways: Sequence[tuple[Mapping[str, int], Program]] = (), guards: str = METADATA
+    ) -> Emitted:
         graph = self.graph
         said = f"Takes a way of its own for {'; '.join(_sizes(*each) for each in ways)}." if ways else ""
         try:
             compiled = [(each.comparisons(fixed), self._variant(each)) for fixed, each in ways]
             graph = self._build.with_ways(self, compiled) if ways else graph
         except NoWay as reason:
-            said = f"Has no way for other sizes: {reason}."
-        return emit(
-            graph, facts.metadata(self, said), description=facts.description(self, said), source_lines=source_lines
-        )
+            said, ways = f"Has no way for other sizes: {reason}.", ()
+        if guards == IN_FILE:
+            graph = self._guarded(compiled if ways else [], facts.holds(self.program, ways))
+        metadata, description = facts.metadata(self, said, ways), facts.description(self, said)
+        return emit(graph, metadata, description=description, source_lines=source_lines)
+
+    def _guarded(self, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons]) -> Graph:
+        """The graph of a file that stops for sizes that it does not hold for. Raises CannotWrite."""
+        try:
+            return self._build.with_ways(self, ways, holds) if holds else self.graph
+        except NoWay as reason:
+            raise errors.CannotWrite(
+                "the file cannot check its sizes", cause=str(reason), cure=f"leave out guards={IN_FILE!r}"
+            ) from reason
 
     def take_example(self) -> Program | None:
         """The program of the example's own, where its sizes take another way than others. Raises CallMismatch where
@@ -144,7 +162,13 @@ class Compiled:
 
     @names_options
     def save(
-        self, path: str | os.PathLike[str], weights: str = "auto", *, source_lines: bool = False, ways: bool = False
+        self,
+        path: str | os.PathLike[str],
+        weights: str = "auto",
+        *,
+        source_lines: bool = False,
+        ways: bool = False,
+        guards: str = METADATA,
     ) -> tuple[Path, ...]:
         """Write the model and return the files made.
 
@@ -155,10 +179,14 @@ class Compiled:
                 name and number of the line are always told.
             ways: whether the file also has the graphs of the other ways that calls have taken so far: which one
                 computes is an If on the sizes. That of the example is always there.
+            guards: where it stands for which sizes the file holds. In its "metadata", which fxonnx.load reads; or "in
+                file", where any runtime stops for others. Sizes of 1 are asked about then, which takes some captures.
 
         Raises CannotWrite, TooLarge, InvalidOption, ModelChanged.
         """
-        return write_model(self._emitted(source_lines, ways), path, weights)
+        if guards == IN_FILE and self.program.zero_one is not None:
+            self.program.zero_one.ask_ones()
+        return write_model(self._emitted(source_lines, ways, guards), path, weights)
 
     @names_options
     def show(self, stage: str | int = -1) -> str:
@@ -347,7 +375,7 @@ class Compiled:
             if not is_plain or leaf.is_nested or leaf.is_quantized:
                 check_call(signature.names, leaves)
             if leaf.is_complex() is not is_complex:
-                raise _of_another_kind(name, leaf)
+                raise of_another_kind(name, leaf)
         check_memory(signature.names, leaves, written)
         return leaves, are_arrays(given)
 
@@ -402,13 +430,16 @@ class Compiled:
             return torch.view_as_complex(result) if fake.is_complex() else result
         return result.item()
 
-    def __reduce__(self) -> str:
-        """Neither pickle nor copy take a compiled model: it holds a session, and the model's own tensors."""
-        raise errors.CannotWrite(
-            "a compiled model cannot be pickled or copied",
-            cause="it holds a session of ONNX Runtime, and the model's own tensors, not copies of them",
-            cure="compiled.save(path) writes it for onnxruntime.InferenceSession(path); or copy and compile the model",
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As a file that is loaded: a copy holds no model, and does not change with it. Raises CannotWrite for a model
+        that keeps a state, which its file has not."""
+        if self.program.writes:
+            raise errors.CannotWrite(
+                "a compiled model that keeps a state cannot be pickled or copied",
+                cause="its states are the model's own tensors, and a copy would have others",
+                cure="copy and compile the model; or compiled.save(path), whose states are inputs and outputs",
+            )
+        return loads, (self.model_proto().SerializeToString(deterministic=True), self.options)
 
     def __repr__(self) -> str:
         takes = ", ".join(f"{value.name}: {value.type}" for value in self.graph.inputs)
@@ -458,12 +489,3 @@ class Compiled:
 def _sizes(fixed: Mapping[str, int], program: Program) -> str:
     """For which sizes a program is."""
     return ", ".join(f"{left} {relation} {right}" for left, relation, right in program.comparisons(fixed))
-
-
-def _of_another_kind(name: str, leaf: torch.Tensor) -> errors.CallMismatch:
-    given, wanted = ("complex", "real") if leaf.is_complex() else ("real", "complex")
-    return errors.CallMismatch(
-        f"input {name} is {given} ({leaf.dtype}), compiled for {wanted} numbers",
-        cause="the model was compiled for the dtypes of the example",
-        cure=f"pass {wanted} numbers, or compile the model for an example of {given} ones",
-    )

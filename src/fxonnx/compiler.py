@@ -22,7 +22,6 @@ from fxonnx.collection import collection_paused
 from fxonnx.compiled import Comparisons, Compiled
 from fxonnx.emit.names import Names
 from fxonnx.errors import CaptureRefused, InvalidOption
-from fxonnx.facts import MUST_BE_TRUE
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.registry import Registry, standard
@@ -32,8 +31,9 @@ from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.rewrite import Rule
-from fxonnx.passes.ways import Way, with_ways
+from fxonnx.passes.ways import Way, guarded, with_ways
 from fxonnx.runtime.nonempty import never_empty
+from fxonnx.saved.model import MUST_BE_TRUE
 from fxonnx.target import Target
 
 
@@ -178,14 +178,17 @@ class _Build:
                         capture_seconds=captured, build=self)  # fmt: skip
 
 
-    def with_ways(self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]]) -> Graph:
-        """The final graph of the general program and of others, each of which computes where its comparisons hold.
-        Raises NoWay."""
-        joined = with_ways(
-            general.optimized, [Way(comparisons, compiled.optimized) for comparisons, compiled in ways]
-        )
-        target = newest_that_runs(joined, self.target) if self.opset is None else self.target
-        *_, legal = LEGALIZE.stages(joined, target)
+    def with_ways(
+        self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons] = ()
+    ) -> Graph:
+        """The final graph of the general program and of others, each of which computes where its comparisons hold; it
+        stops where none of what it `holds` for does. Raises NoWay."""
+        graph = general.optimized
+        if ways:
+            graph = with_ways(graph, [Way(comparisons, compiled.optimized) for comparisons, compiled in ways])
+        graph = guarded(graph, holds) if holds else graph
+        target = newest_that_runs(graph, self.target) if self.opset is None else self.target
+        *_, legal = LEGALIZE.stages(graph, target)
         return legal.graph
 
 

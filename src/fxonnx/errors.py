@@ -294,6 +294,17 @@ class TooLarge(Error):
     code = "FX022"
 
 
+class CannotRead(Error):
+    """A file cannot be read as a model.
+
+    Example: `fxonnx.load("missing.onnx")`; a file that is no ONNX model; one whose data file lies elsewhere.
+
+    What to do: give the path of a file that `compiled.save(path)` wrote, with the data file that it names beside it.
+    """
+
+    code = "FX023"
+
+
 # ---- FX03x: running -------------------------------------------------------------------------------------------------
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fxonnx.capture import Program
 from fxonnx.ir.data import byte_size
+from fxonnx.ir.dims import Dim, symbol
 from fxonnx.ir.graph import Graph
 from fxonnx.location import METADATA_PREFIX
 from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.limits import Limits
+from fxonnx.saved.interface import interface_of
+from fxonnx.saved.model import INTERFACE, MUST_BE_TRUE
 from fxonnx.target import Target
 
-MUST_BE_TRUE = "must_be_true."
-"""How the names of those outputs begin that tell whether the model's own checks hold."""
+if TYPE_CHECKING:
+    import onnx
+
+Comparison: TypeAlias = "tuple[Dim, str, Dim]"
+Way: TypeAlias = "tuple[Mapping[str, int], Program]"
 
 
 class Subject(Protocol):
@@ -50,13 +57,38 @@ def description(compiled: Subject, ways: str = "") -> str:
     return " ".join(said)
 
 
-def metadata(compiled: Subject, ways: str = "") -> dict[str, str]:
-    """What the capture took for granted, for whoever runs the file: no runtime checks it by itself."""
+def metadata(compiled: Subject, ways: str = "", programs: Iterable[Way] = ()) -> dict[str, str]:
+    """What the capture took for granted, for whoever runs the file: no runtime checks it by itself. `programs` are
+    those of the other ways that are in the file."""
     program = compiled.program
     said = {"holds_for": str(compiled.limits), "captured_with": "; ".join(map(str, program.zero_one_assumptions))}
     said |= {"known": _known(program), "plain_numbers": _plain(program), "ways": ways}
     said |= {f"{MUST_BE_TRUE}{number}": check.text for number, check in enumerate(program.checks)}
-    return {METADATA_PREFIX + name: text for name, text in said.items() if text}
+    said = {METADATA_PREFIX + name: text for name, text in said.items() if text}
+    return said | {INTERFACE: interface_of(program, holds(program, programs)).to_text()}
+
+
+def describe(file: onnx.ModelProto, compiled: Subject) -> None:
+    """Write into a file what is known by now: calls ask about sizes."""
+    file.doc_string = description(compiled)
+    del file.metadata_props[:]
+    for key, value in metadata(compiled).items():
+        file.metadata_props.add(key=key, value=value)
+
+
+def holds(program: Program, ways: Iterable[Way] = ()) -> list[list[Comparison]]:
+    """For which sizes a file computes what the model does: where all comparisons of one of these lists hold. Sizes of 0
+    and 1 are known as far as they were asked about."""
+    general, small_sizes = program.comparisons({}), program.zero_one
+    if small_sizes is None:
+        return [general] if general else []
+    names = set(small_sizes.names)
+    found = [[*general, *((symbol(name), ">=", 2) for name in sorted(names))]]
+    for small, assumed in small_sizes.known:
+        fixed: list[Comparison] = [(symbol(name), "==", size) for name, size in small.items()]
+        large: list[Comparison] = [(symbol(name), ">=", 2) for name in sorted(names - small.keys())]
+        found.append([*general, *fixed, *large, *((each.left, each.relation, each.right) for each in assumed)])
+    return found + [each.comparisons(fixed) for fixed, each in ways]
 
 
 def report(compiled: Subject) -> str:

@@ -14,6 +14,9 @@ from fxonnx.errors import InvalidOption, raise_all
 from fxonnx.passes.rewrite import Rule
 from fxonnx.target import Target
 
+METADATA, IN_FILE = "metadata", "in file"
+"""Where it stands for which sizes a file holds."""
+
 _THREADS = 1024  # more than any machine has; the runtime allocates for each
 
 
@@ -110,6 +113,8 @@ OPTIONS: Mapping[str, Option] = {
         "2",
     ),
     "prepack": _FLAG,
+    "ways": _FLAG,
+    "guards": Option(lambda value: value in (METADATA, IN_FILE), f"{METADATA!r} or {IN_FILE!r}", f"{IN_FILE!r}"),
     "providers": Option(
         _are_providers, "a list of the runtime's execution providers, by name", '["CPUExecutionProvider"]'
     ),

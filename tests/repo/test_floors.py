@@ -16,7 +16,7 @@ FLOORS = [
     {"ir", "target", "kernels", "machines"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},
-    {"compiler", "compiled", "facts", "verification"},
+    {"compiler", "compiled", "facts", "saved", "verification"},
     {"compat", "tools", "__main__", "hf"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -30,10 +30,12 @@ ALONG = {
     ("compiler", "compiled"),
     ("compiled", "verification"),
     ("compiled", "facts"),
-    ("compiler", "facts"),
+    ("compiled", "saved"),
+    ("facts", "saved"),
+    ("compiler", "saved"),
     ("__main__", "tools"),
 }
-TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "facts", "verification", "compat", "tools", "hf"}
+TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "facts", "saved", "verification", "compat", "tools", "hf"}
 TORCH_MODULES = {"fxonnx.lowering.importer", "fxonnx.lowering.symbolic", "fxonnx.lowering.weights"}
 
 FILES = {

@@ -39,6 +39,17 @@ class SmallSizes(Protocol):
         """The programs for other sizes that are known by now, each with the sizes that it is fixed at."""
 
     @property
+    def names(self) -> Collection[str]:
+        """The dims whose sizes of 0 and 1 are asked about."""
+
+    @property
+    def known(self) -> Sequence[tuple[Mapping[str, int], Sequence[Assumption]]]:
+        """The sizes of 0 and 1 for which it is known to hold, and what they ask of the others."""
+
+    def ask_ones(self) -> None:
+        """Ask about sizes of 1, each dim's alone and all together."""
+
+    @property
     def held(self) -> list[str]:
         """The sizes that are known to need none of their own: "n = 1"."""
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from fxonnx import dtypes
 from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall, UnknownSize
 from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, symbols_of
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.ir.tensor import Tensor
+from fxonnx.location import Location
+
+Comparison: TypeAlias = "tuple[Dim, str, Dim]"
 
 _OPERATORS = {
     "==": "Equal", "!=": "Equal", "<": "Less", "<=": "LessOrEqual", ">": "Greater", ">=": "GreaterOrEqual",
@@ -26,7 +30,7 @@ _OPERATORS = {
 class Way:
     """A graph, and the comparisons of sizes (left, relation, right) of which all hold where it computes."""
 
-    holds: Sequence[tuple[Dim, str, Dim]]
+    holds: Sequence[Comparison]
     graph: Graph
 
 
@@ -49,6 +53,32 @@ def with_ways(general: Graph, ways: Sequence[Way]) -> Graph:
     return op.finish(outputs, general.output_names, general.name)
 
 
+def guarded(graph: Graph, holds: Sequence[Sequence[Comparison]]) -> Graph:
+    """The graph, which stops where for none of the lists all comparisons hold: an input is then given a shape of
+    another number of elements, which every runtime refuses. Raises NoWay where no input tells a size that is compared.
+
+        x ── Shape ── +1 where it does not hold ── Reshape ─▶ the graph
+    """
+    op = Builder(graph.opset)
+    op.location = Location(module="holds_for")
+    inputs = [op.input(value.type, value.name or "") for value in graph.inputs]
+    try:
+        ways = [_all(op, comparisons) for comparisons in holds]
+    except UnknownSize as reason:
+        raise NoWay(str(reason)) from reason
+    checked = next((index for index, each in enumerate(inputs) if each.shape), None)
+    if not ways or checked is None:
+        return graph
+    truth = ways[0]
+    for each in ways[1:]:
+        truth = op.Or(truth, each)
+    wrong = op.Reshape(op.Cast(op.Not(truth), to=dtypes.INT64), [1])
+    shape = op.Shape(inputs[checked]) + wrong
+    given = op.refine(op.Reshape(inputs[checked], shape, allowzero=1), inputs[checked].type)
+    outer = [given if index == checked else each for index, each in enumerate(inputs)]
+    return op.finish(_embedded(op, outer, graph), graph.output_names, graph.name)
+
+
 def _either(op: Builder, inputs: Sequence[Tensor], general: Graph, ways: Sequence[Way]) -> Sequence[Tensor]:
     if not ways:
         return _embedded(op, inputs, general)
@@ -61,7 +91,7 @@ def _either(op: Builder, inputs: Sequence[Tensor], general: Graph, ways: Sequenc
     )
 
 
-def _all(op: Builder, comparisons: Iterable[tuple[Dim, str, Dim]]) -> Tensor:
+def _all(op: Builder, comparisons: Iterable[Comparison]) -> Tensor:
     found: Any = None
     for left, relation, right in comparisons:
         if not symbols_of([left, right]) <= op.sources.keys():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -20,7 +19,7 @@ Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
 """an execution provider by its name, or with its options"""
 
 CPU_ALONE: tuple[Provider, ...] = ("CPUExecutionProvider",)
-NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+NO_OPTIONS: Mapping[str, Any] = {}
 
 _FATAL = 4  # log level: what fails is raised, with its place, so it need not be printed as well
 

@@ -66,3 +66,13 @@ def check_call(names: Sequence[str], leaves: Sequence[object]) -> None:
                 f"input {name} is {wrong.what}", cause="a session runs on plain, dense tensors",
                 cure=f"pass {wrong.cure}, with {name} for x",
             )  # fmt: skip
+
+
+def of_another_kind(name: str, leaf: torch.Tensor) -> CallMismatch:
+    """The error for real numbers in the place of complex ones, or the other way round."""
+    given, wanted = ("complex", "real") if leaf.is_complex() else ("real", "complex")
+    return CallMismatch(
+        f"input {name} is {given} ({leaf.dtype}), compiled for {wanted} numbers",
+        cause="the model was compiled for the dtypes of the example",
+        cure=f"pass {wanted} numbers, or compile the model for an example of {given} ones",
+    )

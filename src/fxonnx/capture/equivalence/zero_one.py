@@ -135,6 +135,12 @@ class ZeroOneCheck:
                 return self._beyond_small(each, sizes)
         return None
 
+    def ask_ones(self) -> None:
+        """Ask about sizes of 1, each dim's alone and all together: what is known is in `known` and `others`."""
+        for small in (*({name: 1} for name in self.sizes), dict.fromkeys(self.sizes, 1)):
+            with suppress(CallMismatch):
+                self({**self.sizes, **small})
+
     def _beyond_small(self, broken: Assumption, sizes: Mapping[str, int]) -> Program:
         found = self.beyond(sizes, broken.symbols)
         if not isinstance(found, Program):
@@ -182,6 +188,17 @@ class ZeroOneCheck:
         """The programs for other sizes that are known by now, each with the sizes that it is fixed at."""
         small = [(dict(key), each) for key, each in self.answers.items() if isinstance(each, Program)]
         return small + [(way.fixed, way.program) for way in self.ways if isinstance(way.program, Program)]
+
+    @property
+    def names(self) -> Collection[str]:
+        """The dims whose sizes of 0 and 1 are asked about."""
+        return self.sizes.keys()
+
+    @property
+    def known(self) -> list[tuple[dict[str, int], Sequence[Assumption]]]:
+        """The sizes of 0 and 1 for which it is known to hold, and what they ask of the others."""
+        answers = [(dict(key), answer) for key, answer in self.answers.items() if key]
+        return [(small, each) for small, each in answers if not isinstance(each, (CallMismatch, Program))]
 
     @property
     def held(self) -> list[str]:
