@@ -91,7 +91,7 @@ OPTIONS: Mapping[str, Option] = {
     "target": Option(
         lambda value: value is None or isinstance(value, Target),
         "a fxonnx.Target, or None for the installed ONNX Runtime",
-        "fxonnx.Target.onnx()",
+        "fxonnx.Target.onnx(17) for any runtime, or fxonnx.Target.onnxruntime()",
     ),
     "opset": Option(lambda value: value is None or _is_int(value), "an int, or None for the target's own", "17"),
     "optimize": _FLAG,
@@ -181,8 +181,8 @@ def _unknown(function: Callable[..., Any], name: str, known: Sequence[str]) -> I
         cause, cure = "it is torch.onnx.export's name", f"{TORCH_NAMES[name]}; fxonnx.compat.export takes torch's names"
     else:
         near = get_close_matches(name, known, n=1)
-        cause = f"its arguments are {', '.join(known)}"
-        cure = f"write {near[0]}" if near else "leave it out"
+        cause = f"there is {near[0]}" if near else f"its arguments are {', '.join(known)}"
+        cure = f"write {near[0]}=…" if near else "take one of these, or leave it out"
     return InvalidOption(f"{function.__name__} has no option {name!r}", cause=cause, cure=cure)
 
 

@@ -207,7 +207,7 @@ def make_lowering(target: str, body: Body, **declared: Any) -> Lowering:
     every number as a tensor."""
     if not (isinstance(target, str) and callable(body) and _TARGET.fullmatch(target)):
         raise errors.InvalidOption(
-            f"{target!r}: {body!r} is no lowering of an op",
+            f"{target!r}: {getattr(body, '__name__', body)!r} is no lowering of an op",
             cause="a lowering is a function, registered for an op by its namespace, name and overload",
             cure='@fxonnx.register_lowering("mylib.swoosh") over def swoosh(op, x, *, alpha): …',
         )

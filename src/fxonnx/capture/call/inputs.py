@@ -153,7 +153,7 @@ def as_call(inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         raise InputMismatch(
             f"example_inputs is a {type(inputs).__name__}",
             cause="the example is a tuple with the positional arguments of the model's forward",
-            cure="arguments by name are example_kwargs={…}" if by_name else "fxonnx.compile(model, (x,))",
+            cure=_example_cure(inputs, by_name),
         )
     if isinstance(kwargs, (str, os.PathLike)):
         raise InputMismatch(
@@ -170,13 +170,30 @@ def as_call(inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return tuple(inputs), dict(kwargs or {})
 
 
+def _model_cure(model: Any) -> str:
+    """What to give instead of what is no model."""
+    if isinstance(model, type):
+        return f"give an object of it: fxonnx.compile({model.__name__}(…), (x,))"
+    if isinstance(model, Mapping):
+        return "give the model that has these weights: model.load_state_dict(…), then fxonnx.compile(model, (x,))"
+    return "give an nn.Module, a function of tensors, an fx.GraphModule or an ExportedProgram"
+
+
+def _example_cure(inputs: Any, by_name: bool) -> str:
+    """What to write for an example that is no tuple."""
+    if by_name:
+        return "fxonnx.compile(model, (), example_kwargs=…): arguments by name, a dict"
+    is_array = hasattr(inputs, "__array__")
+    return f"fxonnx.compile(model, ({'torch.as_tensor(x)' if is_array else 'x'},))"
+
+
 def parameters_of(model: Any) -> inspect.Signature:
     """The signature that a call of the model binds to. Raises NotAModel for what cannot be called."""
     if not callable(model) or isinstance(model, type):
         raise NotAModel(
             f"{'the class ' + model.__name__ if isinstance(model, type) else type(model).__name__} is not a model",
             cause="it is nothing that can be called with tensors",
-            cure="give an nn.Module, a function of tensors, an fx.GraphModule or an ExportedProgram",
+            cure=_model_cure(model),
         )
     target = model.forward if isinstance(model, nn.Module) else model
     try:
