@@ -154,3 +154,11 @@ def test_infinite_elements_stay():
 def test_the_whole_range_of_int64():
     example = torch.tensor([torch.iinfo(torch.int64).min, 0, torch.iinfo(torch.int64).max])
     assert sorted(fresh_like(example, torch.Generator().manual_seed(0)).tolist()) == sorted(example.tolist())
+
+
+def test_a_quantized_model_may_be_a_step_off():
+    expected = torch.randint(0, 255, (50,), dtype=torch.uint8)
+    assert not compare([expected + 1], [expected]).ok
+    assert compare([expected + 1], [expected], quantized=True).ok
+    assert not compare([expected + 40], [expected], quantized=True).ok
+    assert not compare([expected.long() + 1], [expected.long()], quantized=True).ok

@@ -16,6 +16,7 @@ The tolerance is a number of units in the last place of the dtype:
     float16     1.6e-2        2⁴               each op rounds once, in both; the runtime may stay in float32 between ops
     bfloat16    6.3e-2        2³               the same, with three bits less
     float8…     2 epsilon     2                one rounding to either side
+    quantized   6.3e-2        as bfloat16      each layer rounds once to one of 256 steps, in both: floats, and bytes
     complex     as its parts
     integer     0                              indices, counts and quantized values are right or wrong
     bool        0
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -34,13 +36,16 @@ from fxonnx import errors
 
 _ULPS = {torch.float64: 2**10, torch.float32: 2**10, torch.float16: 2**4, torch.bfloat16: 2**3}
 _ULPS_OF_FLOAT8 = 2
+_STEPPED = (torch.uint8, torch.int8)  # dtypes of quantized values
 _OUTLIER = 1e4
 
 
-def tolerance(dtype: torch.dtype) -> float:
-    """The default tolerance of a dtype, from the table above."""
+def tolerance(dtype: torch.dtype, *, quantized: bool = False) -> float:
+    """The default tolerance of a dtype, from the table above; of a model whose layers round to few steps."""
     if dtype.is_complex:
         dtype = dtype.to_real()
+    if quantized and (dtype.is_floating_point or dtype in _STEPPED):
+        return tolerance(torch.bfloat16)
     return torch.finfo(dtype).eps * _ULPS.get(dtype, _ULPS_OF_FLOAT8) if dtype.is_floating_point else 0.0
 
 
@@ -108,7 +113,7 @@ class Comparison:
 
 
 def compare(actual: Sequence[object], expected: Sequence[object], *, names: Sequence[str] | None = None,
-            rtol: float | None = None, atol: float | None = None) -> Comparison:  # fmt: skip
+            rtol: float | None = None, atol: float | None = None, quantized: bool = False) -> Comparison:  # fmt: skip
     """Compare outputs, leaf by leaf; leaves that are no tensors must be equal.
 
     Args:
@@ -116,24 +121,27 @@ def compare(actual: Sequence[object], expected: Sequence[object], *, names: Sequ
         names: of the leaves; by default "output 0" and so on.
         rtol, atol: instead of the table, for every dtype: an element passes where the error is at most
             atol + rtol · |expected|. One alone has the other at 0.
+        quantized: whether the model rounds to few steps on its way.
     """
     if len(actual) != len(expected):
         problem = f"there are {len(actual)} outputs instead of {len(expected)}"
         return Comparison((Difference("outputs", torch.float32, (), 0.0, problem=problem),))
     names = names or [f"output {index}" for index in range(len(expected))]
     triples = zip(names, actual, expected, strict=True)
-    return Comparison(tuple(difference(name, one, other, rtol=rtol, atol=atol) for name, one, other in triples))
+    how = partial(difference, rtol=rtol, atol=atol, quantized=quantized)
+    return Comparison(tuple(how(name, one, other) for name, one, other in triples))
 
 
 def difference(
-    name: str, actual: object, expected: object, *, rtol: float | None = None, atol: float | None = None
-) -> Difference:
+    name: str, actual: object, expected: object, *, rtol: float | None = None, atol: float | None = None,
+    quantized: bool = False,
+) -> Difference:  # fmt: skip
     """How one output differs; `rtol` and `atol` instead of the table's tolerance, see `compare`."""
     if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
         same = type(actual) is type(expected) and actual == expected
         return Difference(name, torch.float32, (), 0.0, problem="" if same else f"{actual!r} instead of {expected!r}")
     is_given = rtol is not None or atol is not None
-    allowed = (rtol or 0.0) if is_given else tolerance(expected.dtype)
+    allowed = (rtol or 0.0) if is_given else tolerance(expected.dtype, quantized=quantized)
     found = Difference(
         name, expected.dtype, tuple(expected.shape), allowed, (atol or 0.0) if is_given else None,
         problem=_misfit(actual, expected),

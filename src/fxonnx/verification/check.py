@@ -29,6 +29,7 @@ NO_TOLERANCES: Tolerances = {}
 
 # What models raise for inputs that are well typed and mean nothing, such as offsets that are not sorted.
 _REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
+_ROUNDING_TO_STEPS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 _CALLS = 2  # what a model keeps from one call to the next shows at the second
 
 
@@ -208,11 +209,13 @@ def _comparison(
 ) -> Comparison:
     """The outputs of the first call, and whatever else is wrong: what arguments hold after it, the next call."""
     names = compiled.program.signature.output_names()[: len(expected[0].results)]
-    first = compare(actual[0].results, expected[0].results, names=names, **tolerances)
+    quantized = any(node.op in _ROUNDING_TO_STEPS for node in compiled.graph.all_nodes())
+    how: dict[str, Any] = {**tolerances, "quantized": quantized}
+    first = compare(actual[0].results, expected[0].results, names=names, **how)
     more: list[Difference] = []
     for number, (one, other) in enumerate(zip(actual, expected, strict=True), start=1):
-        again = compare(one.results, other.results, **tolerances).outputs if number > 1 else ()
-        after = compare(one.arguments, other.arguments, **tolerances).outputs
+        again = compare(one.results, other.results, **how).outputs if number > 1 else ()
+        after = compare(one.arguments, other.arguments, **how).outputs
         more += [replace(each, name=f"{each.name} of call {number}") for each in again if not each.ok]
         more += [replace(each, name=f"an argument after call {number}") for each in after if not each.ok]
     return Comparison((*first.outputs, *more))

@@ -26,6 +26,7 @@ from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.known.forms import KNOWN_FORMS
 from fxonnx.capture.tracer.known.values import KnownValues, asks_for_values
 from fxonnx.capture.tracer.locations import said
+from fxonnx.capture.tracer.quantized.stand_ins import StandIns
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.size_checks import SIZE_CHECKS
@@ -76,7 +77,8 @@ class Recorder(CallMode):
         if func in _HIDING:
             with self:
                 return func.decompose(*args, **kwargs or {})
-        return self._tape.call(func, args, kwargs or {})
+        found = self._tape.quantized.call(func, args, kwargs or {}, self)
+        return self._tape.call(func, args, kwargs or {}) if found is NotImplemented else found
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -98,6 +100,7 @@ class Tape:
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
     values: KnownValues = field(init=False)
+    quantized: StandIns = field(default_factory=StandIns)
     depth: int = 0  # of bodies of higher-order ops that are being recorded
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
     _returning: dict[int, list[fx.Node]] = field(default_factory=dict)  # id of a fake tensor -> nodes that return it

@@ -1,0 +1,165 @@
+"""Models of torch.ao's eager mode: the same as eager up to a step, by `compiled` and by the file."""
+
+import onnxruntime
+import pytest
+import torch
+import torch.ao.nn.quantized as nnq
+import torch.ao.quantization as quantization
+from torch import nn
+
+import fxonnx
+
+torch.manual_seed(0)
+ops = torch.ops.quantized
+X = torch.randn(2, 4, 9, 9)
+WEIGHTS = torch.rand(9)
+
+
+def quint8(x, scale=0.03, zero=100):
+    return torch.quantize_per_tensor(x, scale, zero, torch.quint8)
+
+
+def close(model, *args, step, path=None):
+    """The compiled model returns what the model does, up to a step."""
+    compiled = fxonnx.compile(model, args)
+    for _ in range(2):
+        wanted, found = model(*args), compiled(*args)
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+        assert (found - wanted).abs().max() <= step * 1.001
+    if path is not None:
+        compiled.save(path)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        named = {each.name: x.numpy() for each, x in zip(session.get_inputs(), args, strict=True)}
+        assert (torch.from_numpy(session.run(None, named)[0]) - wanted).abs().max() <= step * 1.001
+    return compiled
+
+
+CALLS = {
+    "add": lambda q: ops.add(q, q, 0.07, 90),
+    "add_relu": lambda q: ops.add_relu(q, q, 0.07, 0),
+    "add of a number": lambda q: ops.add(q, q, 0.05, 90),
+    "mul": lambda q: ops.mul(q, q, 0.1, 3),
+    "mul_relu": lambda q: ops.mul_relu(q, q, 0.1, 3),
+    "cat": lambda q: ops.cat([q, ops.add(q, q, 0.06, 80)], 1, 0.06, 90),
+    "leaky_relu": lambda q: ops.leaky_relu(q, 0.1, False, 0.03, 50),
+    "sigmoid": lambda q: ops.sigmoid(q, 0.01, 0),
+    "hardswish": lambda q: ops.hardswish(q, 0.03, 20),
+    "elu": lambda q: ops.elu(q, 0.03, 60, 1.0),
+    "layer_norm": lambda q: ops.layer_norm(q, [9], WEIGHTS[:9], WEIGHTS[:9], 1e-5, 0.04, 100),
+    "instance_norm": lambda q: ops.instance_norm(q, WEIGHTS[:4], WEIGHTS[:4], 1e-5, 0.04, 100),
+    "relu": torch.relu,
+    "relu6": lambda q: ops.relu6(q, False),
+    "reshape": lambda q: q.flatten(1).reshape(2, -1, 4),
+    "max_pool": lambda q: nn.functional.max_pool2d(q, 2),
+    "avg_pool": lambda q: nn.functional.avg_pool2d(q, 2),
+    "adaptive_avg_pool": lambda q: nn.functional.adaptive_avg_pool2d(q, 1),
+    "mean": lambda q: q.mean((2, 3)),
+    "upsample": lambda q: nn.functional.interpolate(q, scale_factor=2, mode="nearest"),
+    "aten.sigmoid": torch.sigmoid,
+    "hardtanh": lambda q: nn.functional.hardtanh(q, -0.5, 0.5),
+    "chunk": lambda q: q.chunk(2, 1)[1],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls(name):
+    result = CALLS[name](quint8(X))
+
+    def model(x):
+        return CALLS[name](quint8(x)).dequantize()
+
+    close(model, X, step=result.q_scale())
+
+
+def test_what_a_tensor_is_made_of():
+    compiled = fxonnx.compile(lambda x: (quint8(x).int_repr(), quint8(x).dequantize() * quint8(x).q_scale()), (X,))
+    for found, wanted in zip(compiled(X), (quint8(X).int_repr(), quint8(X).dequantize() * 0.03), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_quantization_per_channel():
+    scales, zeros = torch.rand(4) * 0.02 + 0.02, torch.tensor([0, 50, 100, 128])
+    close(lambda x: torch.quantize_per_channel(x, scales, zeros, 1, torch.quint8).dequantize(), X, step=0)
+
+
+LAYERS = {
+    "conv1d": (nnq.Conv1d(4, 6, 3, padding=1, stride=2), X[:, :, 0]),
+    "conv2d": (nnq.Conv2d(4, 6, 3, padding=1, groups=2, dilation=2), X),
+    "conv3d": (nnq.Conv3d(4, 6, 2), torch.randn(1, 4, 4, 5, 6)),
+    "conv_transpose1d": (nnq.ConvTranspose1d(4, 6, 3, stride=2), X[:, :, 0]),
+    "conv_transpose2d": (nnq.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1, padding=1), X),
+    "linear": (nnq.Linear(9, 5), X),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, monkeypatch):
+    monkeypatch.setattr(torch.backends.quantized, "engine", "fbgemm")  # onednn's transposed ones of one axis are wrong
+    layer, x = LAYERS[name]
+    weight = torch.quantize_per_tensor(torch.randn(layer.weight().shape) * 0.2, 0.004, 0, torch.qint8)
+    layer.set_weight_bias(weight, torch.randn(6 if "conv" in name else 5))
+    layer.scale, layer.zero_point = 0.05, 110
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(quint8(x)).dequantize()
+
+    close(Model(), x, step=0.05)
+
+
+class Residual(nn.Module):
+    """Stubs, fused layers, a sum, pools and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.out = quantization.QuantStub(), quantization.DeQuantStub()
+        self.first = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        self.second, self.sum = nn.Conv2d(8, 8, 3, padding=1), nnq.FloatFunctional()
+        self.pool, self.last = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.first(self.into(x))
+        x = self.sum.add_relu(x, self.second(x))
+        return self.out(self.last(self.pool(x).flatten(1)))
+
+
+def converted(model, x, engine="x86"):
+    model.eval()
+    model.qconfig = quantization.get_default_qconfig(engine)
+    model = quantization.fuse_modules(model, [["first.0", "first.1", "first.2"]])
+    prepared = quantization.prepare(model)
+    prepared(x)
+    return quantization.convert(prepared), prepared
+
+
+def test_a_converted_model(tmp_path):
+    model, _ = converted(Residual(), X)
+    compiled = close(model, X, step=2 * model.last.scale, path=tmp_path / "model.onnx")
+    stored = {value.dtype.name for value in compiled.graph.constants() if value.type.size > 200}
+    assert stored == {"int8"}
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, nn.LSTM, nn.GRU])
+def test_dynamic_models(kind, tmp_path):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.head = (kind(8, 16), nn.Linear(16, 4))
+
+        def forward(self, x):
+            found = self.layer(x)
+            return self.head(torch.relu(found[0] if isinstance(found, tuple) else found))
+
+    model = torch.ao.quantization.quantize_dynamic(Model().eval(), {kind, nn.Linear}, dtype=torch.qint8)
+    close(model, torch.randn(3, 2, 8), step=0.02, path=tmp_path / "model.onnx")
+
+
+def test_embeddings():
+    table, rows = nnq.Embedding(20, 8), torch.tensor([[1, 19], [3, 0]])
+    close(table, rows, step=1e-6)
+    bag = nnq.EmbeddingBag(20, 8, mode="sum", include_last_offset=True)
+    close(lambda rows, offsets: bag(rows, offsets), rows.flatten(), torch.tensor([0, 1, 4]), step=1e-6)
