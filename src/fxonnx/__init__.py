@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from fxonnx.compiled import Compiled
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
+    from fxonnx.passes.precision import int4_weights, int8_dynamic, int8_weights
     from fxonnx.passes.rewrite import rule
     from fxonnx.runtime.measure import machine
     from fxonnx.saved.model import load
     from fxonnx.target import Target
 
 __all__ = [
-    "Compiled", "Target", "compat", "compile", "errors", "export", "load", "machine", "register_lowering", "rule"
+    "Compiled", "Target", "compat", "compile", "errors", "export", "int4_weights", "int8_dynamic", "int8_weights",
+    "load", "machine", "register_lowering", "rule",
 ]  # fmt: skip
 
 _HOME = {
@@ -38,6 +40,9 @@ _HOME = {
     "Target": "fxonnx.target",
     "machine": "fxonnx.runtime.measure",
     "rule": "fxonnx.passes.rewrite",
+    "int4_weights": "fxonnx.passes.precision",
+    "int8_dynamic": "fxonnx.passes.precision",
+    "int8_weights": "fxonnx.passes.precision",
     "register_lowering": "fxonnx.lowering.registry",
 }
 

@@ -9,7 +9,8 @@ from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.integer_kernels import integer_kernels
 from fxonnx.passes.past import past_into_attention
-from fxonnx.passes.pipeline import Pipeline, pipeline, repeat
+from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
+from fxonnx.passes.precision import Precision, narrow
 from fxonnx.passes.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 from fxonnx.passes.unsigned import unsigned_activations
@@ -18,9 +19,11 @@ CLEAN = pipeline("optimized", dce)
 
 
 @cache
-def optimizer(users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset()) -> Pipeline:
+def optimizer(
+    users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset(), precision: Precision | None = None
+) -> Pipeline:
     """The optimizing pipeline; a user's rules are tried first. `without` names rules that are left out, to see what
-    they do.
+    they do; `precision` says what is stored in few bits.
 
     Once through what changes no bit, so that patterns find what they expect; then all rules until none fits.
     """
@@ -28,4 +31,14 @@ def optimizer(users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset(
     users, exact, fusion = (tuple(each for each in rules if each.name not in without) for rules in every)
     simplify = repeat(fold, cse, dce, rewrite(*exact), unsigned_activations, name="simplify", rounds=1)
     fuse = repeat(rewrite(*fusion, *exact), fold, cse, dce, past_into_attention, integer_kernels, name="fuse")
-    return pipeline("optimized", *([rewrite(*users, name="users")] if users else ()), dce, simplify, fuse)
+    first = [rewrite(*users, name="users")] if users else []
+    return pipeline("optimized", *first, dce, simplify, fuse, *_narrowed(precision))
+
+
+def cleaner(precision: Precision | None = None) -> Pipeline:
+    """What is done without optimizing: nothing but what is asked for."""
+    return CLEAN if precision is None else pipeline("optimized", dce, *_narrowed(precision))
+
+
+def _narrowed(precision: Precision | None) -> tuple[Pass, ...]:
+    return () if precision is None else (narrow(precision), integer_kernels)

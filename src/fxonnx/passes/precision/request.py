@@ -1,0 +1,72 @@
+"""What a user may ask for by `precision=`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fxonnx.dtypes import INT4, INT8, DType
+from fxonnx.errors import InvalidOption
+
+_LEAST_BLOCK = 16  # of ONNX Runtime's MatMulNBits, whose blocks are powers of two
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Weights of linear layers in `dtype`, with a scale for each `block` inputs of an output, or for all of them.
+
+    `dynamic` says whether activations are quantized too, on the steps of their range at each call; `keep` names layers
+    that stay as they are.
+    """
+
+    dtype: DType
+    block: int | None = None
+    dynamic: bool = False
+    keep: tuple[str, ...] = ()
+
+    def keeps(self, name: str | None) -> bool:
+        """Whether a weight belongs to a layer that stays as it is."""
+        return name is not None and any(f".{each}." in f".{name}." for each in self.keep)
+
+
+def int8_weights(*, keep: Sequence[str] = ()) -> Precision:
+    """Weights in int8 with a scale for each output; activations stay in floating point."""
+    return Precision(INT8, keep=_names(keep))
+
+
+def int4_weights(*, block: int = 32, keep: Sequence[str] = ()) -> Precision:
+    """Weights in int4 with a scale for each `block` inputs of an output; activations stay in floating point.
+
+    Raises InvalidOption for a block that is no power of two from 16 up.
+    """
+    if not isinstance(block, int) or block < _LEAST_BLOCK or block & (block - 1):
+        raise InvalidOption(f"block is {block!r}", cause="it is a power of two, from 16 up", cure="block=32")
+    return Precision(INT4, block, keep=_names(keep))
+
+
+def int8_dynamic(*, keep: Sequence[str] = ()) -> Precision:
+    """Weights in int8, and activations of linear layers in uint8 on the steps of their range at each call."""
+    return Precision(INT8, dynamic=True, keep=_names(keep))
+
+
+REQUESTS = {"int8-dynamic": int8_dynamic, "int8-weights": int8_weights, "int4-weights": int4_weights}
+
+
+def requested(precision: Any) -> Precision | None:
+    """What is asked for, by name or as an object. Raises InvalidOption."""
+    if precision is None or isinstance(precision, Precision):
+        return precision
+    if isinstance(precision, str) and precision in REQUESTS:
+        return REQUESTS[precision]()
+    raise InvalidOption(
+        f"precision is {precision!r}",
+        cause=f"it is one of {', '.join(map(repr, REQUESTS))}, or an object of fxonnx.int4_weights and its kind",
+        cure='precision="int8-dynamic", or leave it out',
+    )
+
+
+def _names(keep: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(keep, str) or not all(isinstance(each, str) for each in keep):
+        raise InvalidOption(f"keep is {keep!r}", cause="it lists names of layers", cure='keep=["lm_head"]')
+    return tuple(keep)

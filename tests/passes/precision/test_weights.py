@@ -1,0 +1,95 @@
+"""Precision on request: what is stored, what runs, and how far results are from the model's."""
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from tests.lowering.support import operators
+from torch import nn
+
+import fxonnx
+from fxonnx.passes.precision import REQUESTS
+
+torch.manual_seed(0)
+ERRORS = {"int8-dynamic": 0.03, "int8-weights": 0.02, "int4-weights": 0.2}  # relative, root mean square
+DTYPES = {"int8-dynamic": "int8", "int8-weights": "int8", "int4-weights": "int4"}
+
+
+class Decoder(nn.Module):
+    """A table, two layers, and a head that is the table."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.first, self.second = nn.Embedding(100, 64), nn.Linear(64, 96), nn.Linear(96, 64, bias=False)
+        self.head = nn.Linear(64, 100, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, tokens):
+        x = self.table(tokens)
+        return self.head(x + self.second(torch.relu(self.first(x))))
+
+
+TOKENS = torch.randint(0, 100, (1, 5))
+
+
+def apart(found, wanted):
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+    return ((found - wanted).square().mean() / wanted.square().mean()).sqrt()
+
+
+@pytest.mark.parametrize("precision", REQUESTS)
+@pytest.mark.parametrize("optimize", [True, False])
+def test_layers_and_tables_are_stored_in_few_bits(precision, optimize, tmp_path):
+    model = Decoder().eval()
+    sizes = {"tokens": {1: "length"}}
+    compiled = fxonnx.compile(model, (TOKENS,), dynamic_shapes=sizes, precision=precision, optimize=optimize)
+    for tokens in (TOKENS, TOKENS[:, :1], TOKENS.repeat(1, 3)):
+        assert apart(compiled(tokens), model(tokens)) < ERRORS[precision]
+    large = {value.dtype.name for value in compiled.graph.constants() if value.type.size > 1000}
+    assert large == {DTYPES[precision], "int8"}
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    torch.testing.assert_close(torch.from_numpy(session.run(None, {"tokens": TOKENS.numpy()})[0]), compiled(TOKENS))
+
+
+@pytest.mark.parametrize("precision", REQUESTS)
+def test_a_matrix_of_two_axes(precision):
+    model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 48, bias=False)).eval()
+    x = torch.randn(7, 64)
+    compiled = fxonnx.compile(model, (x,), precision=precision)
+    assert apart(compiled(x), model(x)) < ERRORS[precision]
+    assert "Gemm" not in operators(compiled)
+
+
+def test_the_runtime_has_kernels_for_them(tmp_path):
+    kernels = {"int8-dynamic": "DynamicQuantizeMatMul", "int8-weights": "MatMulNBits", "int4-weights": "MatMulNBits"}
+    for precision, kernel in kernels.items():
+        fxonnx.compile(Decoder(), (TOKENS,), precision=precision).save(tmp_path / "model.onnx")
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
+        used = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+        assert used.count(kernel) == 3 and "MatMul" not in used
+
+
+@pytest.mark.parametrize("name", ["head", "first"])
+def test_layers_that_are_kept(name):
+    compiled = fxonnx.compile(Decoder(), (TOKENS,), precision=fxonnx.int4_weights(block=16, keep=[name]))
+    assert sum(value.dtype.name == "int4" for value in compiled.graph.constants()) == 2
+
+
+def test_a_block_that_does_not_divide_leaves_the_layer():
+    model, x = nn.Linear(72, 48), torch.randn(3, 72)
+    compiled = fxonnx.compile(model, (x,), precision="int4-weights")
+    torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_what_is_no_precision():
+    for wrong in ("int3", 8, "float16"):
+        with pytest.raises(fxonnx.errors.InvalidOption, match="precision is"):
+            fxonnx.compile(nn.Linear(4, 4), (torch.randn(1, 4),), precision=wrong)
+    with pytest.raises(fxonnx.errors.InvalidOption, match="block is 24"):
+        fxonnx.int4_weights(block=24)
+    with pytest.raises(fxonnx.errors.InvalidOption, match="keep is"):
+        fxonnx.int8_weights(keep="lm_head")
