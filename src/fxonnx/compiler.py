@@ -87,7 +87,8 @@ def compile(
     with ONE_AT_A_TIME, (found := AsFound()), found, collection_paused():
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
                       capture=capture, hints=hints, dump=dump, input_names=input_names, output_names=output_names)
-        asked, target = requested(precision), resolve_target(target, opset)
+        target = resolve_target(target, opset)
+        asked = requested(precision, target.opset)
         args, kwargs = example_call(model, example_inputs, example_kwargs)
         start = perf_counter()
         program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,

@@ -89,6 +89,8 @@ def test_what_is_no_precision():
     for wrong in ("int3", 8, "float16"):
         with pytest.raises(fxonnx.errors.InvalidOption, match="precision is"):
             fxonnx.compile(nn.Linear(4, 4), (torch.randn(1, 4),), precision=wrong)
+    with pytest.raises(fxonnx.errors.InvalidOption, match="int4 cannot be written in opset 17"):
+        fxonnx.compile(nn.Linear(64, 64), (torch.randn(1, 64),), precision="int4-weights", opset=17)
     with pytest.raises(fxonnx.errors.InvalidOption, match="block is 24"):
         fxonnx.int4_weights(block=24)
     with pytest.raises(fxonnx.errors.InvalidOption, match="keep is"):

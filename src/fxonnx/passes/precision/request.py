@@ -8,6 +8,7 @@ from typing import Any
 
 from fxonnx.dtypes import INT4, INT8, DType
 from fxonnx.errors import InvalidOption
+from fxonnx.ir import schema
 
 _LEAST_BLOCK = 16  # of ONNX Runtime's MatMulNBits, whose blocks are powers of two
 
@@ -53,17 +54,29 @@ def int8_dynamic(*, keep: Sequence[str] = ()) -> Precision:
 REQUESTS = {"int8-dynamic": int8_dynamic, "int8-weights": int8_weights, "int4-weights": int4_weights}
 
 
-def requested(precision: Any) -> Precision | None:
-    """What is asked for, by name or as an object. Raises InvalidOption."""
+def requested(precision: Any, opset: int) -> Precision | None:
+    """What is asked for, by name or as an object. Raises InvalidOption, also where the opset has no such dtype."""
+    if isinstance(precision, str) and precision in REQUESTS:
+        precision = REQUESTS[precision]()
+    if isinstance(precision, Precision) and precision.block is not None and not _has_blocks(opset):
+        raise InvalidOption(
+            f"{precision.dtype.name} cannot be written in opset {opset}",
+            cause="DequantizeLinear knows no blocks there",
+            cure='leave the opset out, or precision="int8-weights"',
+        )
     if precision is None or isinstance(precision, Precision):
         return precision
-    if isinstance(precision, str) and precision in REQUESTS:
-        return REQUESTS[precision]()
     raise InvalidOption(
         f"precision is {precision!r}",
         cause=f"it is one of {', '.join(map(repr, REQUESTS))}, or an object of fxonnx.int4_weights and its kind",
         cure='precision="int8-dynamic", or leave it out',
     )
+
+
+def _has_blocks(opset: int) -> bool:
+    """Whether an opset knows scales of blocks, and with them integers of 4 bits."""
+    facts = schema.facts("DequantizeLinear", opset)
+    return facts is not None and "block_size" in facts.attributes
 
 
 def _names(keep: Sequence[str]) -> tuple[str, ...]:

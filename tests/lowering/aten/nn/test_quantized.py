@@ -187,3 +187,16 @@ def test_rows_of_a_table_are_dequantized_alone():
         return Q.dequantize_per_channel(table, scales, zeros, 0, -127, 127, torch.int8)[rows]
 
     assert "DequantizeLinear" not in operators(check(function, torch.tensor([[1, 39], [0, 7]])))
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_older_opsets(opset):
+    q, scales = torch.randint(-8, 7, (4, 64), dtype=torch.int8), torch.rand(4, 2) + 0.1
+    zeros, rows = torch.ones(4, 2, dtype=torch.int8), torch.tensor([3, 0, -2, 1])
+
+    def function(q, x):
+        groups = Q.dequantize_per_channel_group(q, scales, zeros, -8, 7, torch.int8, 32, torch.float32)
+        steps = Q.quantize_per_channel(x, scales[:, 0], rows, 0, -128, 127, torch.int8)
+        return groups, Q.dequantize_per_channel(steps, scales[:, 0], rows, 0, -128, 127, torch.int8)
+
+    check(function, q, torch.randn(4, 5), opset=opset)
