@@ -28,7 +28,7 @@ from fxonnx.lowering.registry import Registry, standard
 from fxonnx.machines import Machine
 from fxonnx.options import check_options, names_options
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
-from fxonnx.passes.optimize import cleaner, optimizer
+from fxonnx.passes.optimize import pipeline_for
 from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.precision import Precision, requested
 from fxonnx.passes.rewrite import Rule
@@ -73,8 +73,7 @@ def compile(
         optimize: whether to rewrite for speed; the result computes the same either way.
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
-        precision: "int8-dynamic", "int8-weights", "int4-weights", or what `int4_weights(block=32, keep=["lm_head"])`
-            and its kind return: linear layers and tables in few bits, approximate. By default as the model has them.
+        precision: weights in few bits, "int8-dynamic", "int8-weights", "int4-weights" or `int4_weights(keep=["head"])`.
         mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
         capture: chooses nothing any more: there is one way, which "auto" and "trace" were names of.
         hints: `{"seq": [16, 128]}`, sizes of dynamic dims to be fast at; by default the example's. Forms of operators
@@ -94,8 +93,7 @@ def compile(
         program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
                                   input_names=input_names, mode=mode)  # fmt: skip
         captured = perf_counter() - start
-        registry = standard().layer(lowerings or {})
-        pipeline = optimizer(tuple(rules), precision=asked) if optimize else cleaner(asked)
+        registry, pipeline = standard().layer(lowerings or {}), pipeline_for(tuple(rules), asked, optimize=optimize)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize else target

@@ -24,7 +24,7 @@ TRACER = [
     {"size_functions"},
     {"sized_operators"},
     {"functions"},
-    {"known", "results", "size_checks"},
+    {"known", "quantized", "results", "size_checks"},
     {"record"},
     {"higher_order"},
     {"retrace", "replay"},

@@ -35,8 +35,10 @@ def optimizer(
     return pipeline("optimized", *first, dce, simplify, fuse, *_narrowed(precision))
 
 
-def cleaner(precision: Precision | None = None) -> Pipeline:
-    """What is done without optimizing: nothing but what is asked for."""
+def pipeline_for(users: tuple[Rule, ...], precision: Precision | None, *, optimize: bool) -> Pipeline:
+    """The optimizing pipeline, or the one that does nothing but what is asked for."""
+    if optimize:
+        return optimizer(users, precision=precision)
     return CLEAN if precision is None else pipeline("optimized", dce, *_narrowed(precision))
 
 
