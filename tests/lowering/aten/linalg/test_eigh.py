@@ -50,7 +50,7 @@ def test_equal_values(x):
 def test_numbers_far_apart():
     scale = torch.tensor([1e-3, 1.0, 1e3, 1e5, 1.0]).double()
     x = matrix(5, 5, dtype=torch.float64) * scale * scale.unsqueeze(1)
-    agree(torch.linalg.eigvalsh, x + x.mT, rtol=1e-9, atol=1e-6)
+    agree(torch.linalg.eigvalsh, x + x.mT, rtol=1e-9, atol=1e-3)
 
 
 def test_any_size():

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.lowering.support import check, operators
 from torch.testing._internal.common_methods_invocations import op_db
 
 import fxonnx
-from fxonnx.lowering.complex_shape import BEHIND, IN_FRONT
+from fxonnx.lowering.complex_shape import BEHIND, IN_FRONT, PART_BY_PART
 from fxonnx.lowering.registry import standard
 
 torch.manual_seed(0)
@@ -151,7 +152,6 @@ SHAPES = [
     "masked_fill",
 ]
 SAMPLES = {info.name: info for info in op_db if info.name in SHAPES and not info.variant_test_name}
-REFUSED = "of a complex scalar|flattens a complex tensor"
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
@@ -162,31 +162,40 @@ def test_moved_elements(name):
         def function(x, sample=sample):
             return SAMPLES[name].op(x, *sample.args, **sample.kwargs)
 
-        if isinstance(sample.input, (list, tuple)):
-            continue
-        try:
+        if not isinstance(sample.input, (list, tuple)):
             check(function, sample.input, rtol=1e-4, atol=1e-5)
-        except fxonnx.errors.UnsupportedArguments as error:
-            assert sample.input.ndim == 0 or "flattens" in str(error)
 
 
-@pytest.mark.parametrize("name", [*BEHIND, *IN_FRONT])
+@pytest.mark.parametrize("name", [*BEHIND, *IN_FRONT, *PART_BY_PART])
 def test_every_row_has_a_real_lowering(name):
     targets = {target.split(".")[1] for target in standard().targets() if target.startswith("aten.")}
-    assert name in targets
+    assert name.split(".")[0] in targets
 
 
-GAPS = [
-    ("padding a complex tensor", lambda x: torch.nn.functional.pad(x, (1, 1), value=2.0)),
-    ("flattens a complex tensor", lambda x: x.repeat_interleave(2)),
-    ("of a complex scalar", lambda x: x.sum().flip(0)),
-]
+ROW, PLACES = torch.tensor([[1, 0, 2]]), torch.tensor([True, False, True])
+CORNERS = {
+    "padding with a number": lambda x: F.pad(x, (1, 1), value=2.0),
+    "without an axis": lambda x: (x.repeat_interleave(2), x.roll(1)),
+    "an axis of a scalar": lambda x: (x.sum().flip(0), x.sum().cumsum(0), x.sum().index_select(0, ROW[0, 1:2])),
+    "vectors of nothing": lambda x: torch.cat([x, x.new_zeros(0)]),
+    "a sum along an axis of a scalar": lambda x: x.sum().sum(0),
+    "by a mask": lambda x: (x.masked_select(PLACES), x.masked_scatter(PLACES, x.flip(0))),
+    "a number scattered": lambda x: (x.scatter(1, ROW, 2.5), x.scatter(1, ROW, 2.5, reduce="add")),
+    "a diagonal written": lambda x: x.diagonal_scatter(x[0, :2]),
+    "by strides": lambda x: x.as_strided((2, 2), (3, 1)),
+    "a real tensor as large as a complex one": lambda x: (x.real[:, :1].expand_as(x), x[:, :1].expand_as(x.real)),
+    "truth": lambda x: (torch.logical_or(x, x.real), torch.logical_xor(x, x * 0)),
+}
 
 
-@pytest.mark.parametrize(("message", "function"), GAPS, ids=[message for message, _ in GAPS])
-def test_gaps(message, function):
-    with pytest.raises(fxonnx.errors.UnsupportedArguments, match=message):
-        fxonnx.compile(function, (z(2, 3),))
+@pytest.mark.parametrize("name", CORNERS)
+def test_corners(name):
+    check(CORNERS[name], z(2, 3))
+
+
+def test_scattered_products_are_refused():
+    with pytest.raises(fxonnx.errors.UnsupportedArguments, match="scattering complex numbers by multiply"):
+        fxonnx.compile(lambda x: x.scatter(1, ROW, x, reduce="multiply"), (z(2, 3),))
 
 
 def test_zero_and_extremes():

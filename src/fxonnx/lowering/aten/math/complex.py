@@ -1,8 +1,7 @@
 """Complex arithmetic on pairs: a complex tensor is a real one with a last axis of 2, its real and imaginary part.
 
 An operand declared to be promoted may be real beside a complex one; it then has a last axis of 1 (`as_pair`), which
-broadcasts. Ops that only move elements are in `complex_shape`. The length of a number is not scaled against overflow as
-torch's is: parts above the root of the dtype's largest value have an infinite one.
+broadcasts. Ops that only move elements are in `complex_shape`.
 
 Source: Abramowitz & Stegun, Handbook of Mathematical Functions, §3.7 and §4.1-4.5.
 """
@@ -27,6 +26,7 @@ from fxonnx.lowering.vocabulary import axes_of, cast, expand, full
 
 _SELF = SAME.of("self")
 Axes: TypeAlias = "int | Sequence[int] | None"
+_FAR = 500  # the power of 2 whose square, and that of twice as much, float64 holds
 _COMPLEX_OF = {dtypes.to_real(dtype): dtype for dtype in (dtypes.COMPLEX32, dtypes.COMPLEX64, dtypes.COMPLEX128)}
 
 
@@ -63,8 +63,15 @@ def squared_length(op: Builder, x: Tensor) -> Tensor:
 
 
 def length(op: Builder, x: Tensor) -> Tensor:
-    """√(a² + b²), with a last axis of 1."""
-    return op.ReduceL2(x, [-1], keepdims=1)
+    """√(a² + b²), with a last axis of 1, of which no square leaves the range: those of float32 are taken in float64,
+    those of float64 near its ends of parts times a power of 2."""
+    if x.dtype is not dtypes.FLOAT64:
+        return cast(op, op.ReduceL2(cast(op, x, dtypes.FLOAT64), [-1], keepdims=1), x.dtype)
+    larger = op.ReduceMax(op.Abs(x), [-1], keepdims=1)
+    down, up = (op.constant(2.0**power, x.dtype) for power in (-_FAR, _FAR))
+    one = op.constant(1.0, x.dtype)
+    scale = op.Where(larger > up, down, op.Where(larger < down, up, one))
+    return op.ReduceL2(x * scale, [-1], keepdims=1) / scale
 
 
 def scaled(op: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +129,7 @@ def polar(op: Builder, abs: Tensor, angle: Tensor) -> Tensor:
 @lower("aten.abs", when=COMPLEX)
 def abs_(op: Builder, self: Tensor) -> Tensor:
     """The distance from 0."""
-    return op.ReduceL2(self, [-1], keepdims=0)
+    return op.Squeeze(length(op, self), [-1])
 
 
 @lower("aten.angle", when=COMPLEX)
@@ -214,6 +221,8 @@ def reduced(
 ) -> Tensor:
     """Σx, or Σx / n."""
     x = whole(op, self)
+    if len(x.shape) == 1:
+        return x
     axes = axes_of(dim, len(x.shape) - 1)
     if operator == "ReduceMean" and axes:
         return mean(op, x, axes, keepdim)
@@ -249,6 +258,22 @@ def addmm(op: Builder, self: Tensor, mat1: Tensor, mat2: Tensor, beta: Any = 1, 
     """beta · self + alpha · mat1 @ mat2."""
     scaled = product(op, whole(op, self), as_pair(op, beta, self.dtype))
     return add(op, scaled, matmul(op, mat1, mat2), alpha, operator="Add")
+
+
+@lower("aten.addbmm", promote=SAME.of("self"), when=COMPLEX)
+def addbmm(op: Builder, self: Tensor, batch1: Tensor, batch2: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta · self + alpha · Σ batch1 @ batch2 over the pairs."""
+    scaled = product(op, whole(op, self), as_pair(op, beta, self.dtype))
+    summed = op.ReduceSum(matmul(op, batch1, batch2), [0], keepdims=0)
+    return add(op, scaled, summed, alpha, operator="Add")
+
+
+@lower("aten.expand_as", promote=SAME, when=COMPLEX)
+def expand_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """As large as another tensor, complex or not, whichever is the complex one."""
+    if is_real(self):
+        return expand(op, part(op, self, 0), other.shape[:-1])
+    return expand(op, self, (*other.shape[:-1], 2))
 
 
 @lower("aten.t", "aten.t_copy", "aten.mT", when=COMPLEX)
@@ -329,6 +354,15 @@ def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 def logical_not(op: Builder, self: Tensor) -> Tensor:
     """Whether both parts are 0."""
     return _all(op, op.Equal(self, 0))
+
+
+@lower("aten.logical_and", promote=SAME, given={"operator": "And"}, when=COMPLEX, computes="Whether both are not 0.")
+@lower("aten.logical_or", promote=SAME, given={"operator": "Or"}, when=COMPLEX, computes="Whether either is not 0.")
+@lower("aten.logical_xor", promote=SAME, given={"operator": "Xor"}, when=COMPLEX, computes="Whether just one is not 0.")
+def logical(op: Builder, self: Tensor, other: Tensor, operator: str) -> Tensor:
+    """Whether both, either or just one is not 0."""
+    left, right = (op.Not(logical_not(op, whole(op, x))) for x in (self, other))
+    return getattr(op, operator)(left, right)
 
 
 @lower("aten.isreal", when=COMPLEX)

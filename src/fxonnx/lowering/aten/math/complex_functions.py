@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import math
 
+from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.lowering.aten.math.arithmetic import is_negative
 from fxonnx.lowering.aten.math.complex import direction, inverse, is_zero, length, pair, parts, phase, product
+from fxonnx.lowering.aten.math.special import expm1 as real_expm1
+from fxonnx.lowering.aten.math.special import log1p as real_log1p
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
 from fxonnx.lowering.registry import COMPLEX, lower
+from fxonnx.lowering.vocabulary import cast
 
 
 @lower("aten.pow.Tensor_Scalar", promote=SAME.of("self"), when=COMPLEX)
@@ -61,14 +66,56 @@ def exp(op: Builder, self: Tensor) -> Tensor:
 
 @lower("aten.log", when=COMPLEX)
 def log(op: Builder, self: Tensor) -> Tensor:
-    """(log |x|, angle of x)."""
-    return pair(op, op.Log(length(op, self)), phase(op, self))
+    """(log |x|, angle of x); |x| in float64, of which float32 lets the logarithm of lengths near 1 lose digits."""
+    size = op.Log(length(op, cast(op, self, dtypes.FLOAT64)))
+    return pair(op, cast(op, size, self.dtype), phase(op, self))
+
+
+@lower("aten.log2", given={"base": 2}, when=COMPLEX, computes="log(x) / log 2.")
+@lower("aten.log10", given={"base": 10}, when=COMPLEX, computes="log(x) / log 10.")
+def log_to_base(op: Builder, self: Tensor, base: float) -> Tensor:
+    """log(x) / log(base)."""
+    return log(op, self) / math.log(base)
+
+
+@lower("aten.log1p", when=COMPLEX)
+def log1p(op: Builder, self: Tensor) -> Tensor:
+    """log(1 + x): near 0 its real part is log1p(a (2 + a) + b²) / 2."""
+    wide = cast(op, self, dtypes.FLOAT64)
+    a, b = parts(op, wide)
+    moved = pair(op, a + 1.0, b)
+    near = real_log1p(op, a * (a + 2.0) + b * b) * 0.5
+    size = op.Where(op.And(op.Abs(a) < 0.5, op.Abs(b) < 0.5), near, op.Log(length(op, moved)))
+    return pair(op, cast(op, size, self.dtype), phase(op, cast(op, moved, self.dtype)))
+
+
+@lower("aten.exp2", when=COMPLEX)
+def exp2(op: Builder, self: Tensor) -> Tensor:
+    """exp(x · log 2)."""
+    return exp(op, self * math.log(2))
+
+
+@lower("aten.expm1", "aten.special_expm1", when=COMPLEX)
+def expm1(op: Builder, self: Tensor) -> Tensor:
+    """(expm1(a) cos b - 2 sin²(b/2), exp(a) sin b)."""
+    a, b = parts(op, self)
+    half = op.Sin(b * 0.5)
+    return pair(op, real_expm1(op, a) * op.Cos(b) - half * half * 2.0, op.Exp(a) * op.Sin(b))
 
 
 @lower("aten.sqrt", when=COMPLEX)
 def sqrt(op: Builder, self: Tensor) -> Tensor:
-    """The root with a real part not below 0: half the angle, the root of the length."""
-    return op.Sqrt(length(op, self)) * direction(op, phase(op, self) * 0.5)
+    """The root with a real part not below 0: t = √((|a| + |x|) / 2) and b / 2t, the larger of both first.
+
+    Kahan, Branch Cuts for Complex Elementary Functions, 1987.
+    """
+    a, b = parts(op, self)
+    larger = op.Sqrt(op.Abs(a) * 0.5 + length(op, self) * 0.5)
+    zero = op.constant([0.0], self.dtype)
+    smaller = op.Where(op.Equal(b, zero), b, b / (larger * 2.0))
+    signed = op.Where(is_negative(op, b), -larger, larger)
+    is_left = a < 0.0
+    return pair(op, op.Where(is_left, op.Abs(smaller), larger), op.Where(is_left, signed, smaller))
 
 
 @lower("aten.rsqrt", when=COMPLEX)
@@ -93,9 +140,28 @@ def cosh(op: Builder, self: Tensor) -> Tensor:
 
 @lower("aten.tanh", when=COMPLEX)
 def tanh(op: Builder, self: Tensor) -> Tensor:
-    """(sinh 2a, sin 2b) / (cosh 2a + cos 2b)."""
-    a, b = parts(op, self * 2)
-    return pair(op, op.Sinh(a), op.Sin(b)) / (op.Cosh(a) + op.Cos(b))
+    """(t, sin b cos b / cosh² a) / (cos² b + t² sin² b) with t = tanh a, which no large a lets overflow."""
+    a, b = parts(op, self)
+    t, sine, cosine = op.Tanh(a), op.Sin(b), op.Cos(b)
+    decay = op.Exp(op.Abs(a) * -2.0)
+    flatness = decay * 4.0 / ((decay + 1.0) * (decay + 1.0))
+    return pair(op, t, sine * cosine * flatness) / (cosine * cosine + t * t * sine * sine)
+
+
+@lower("aten.tan", when=COMPLEX)
+def tan(op: Builder, self: Tensor) -> Tensor:
+    """-i tanh(i x)."""
+    return out_of_turn(op, tanh(op, turned(op, self)))
+
+
+def turned(op: Builder, x: Tensor) -> Tensor:
+    """i x."""
+    return op.Gather(x, [1, 0], axis=-1) * [-1, 1]
+
+
+def out_of_turn(op: Builder, x: Tensor) -> Tensor:
+    """-i x."""
+    return op.Gather(x, [1, 0], axis=-1) * [1, -1]
 
 
 @lower("aten.sin", when=COMPLEX)

@@ -13,7 +13,7 @@ from fxonnx.ir.control import record_scan
 from fxonnx.lowering.aten.math.reduction import summable
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, may_be_zero, number, positions, transpose
+from fxonnx.lowering.vocabulary import axis_of, cast, full, may_be_zero, number, positions, transpose
 
 Step = Callable[..., Sequence[Any]]
 
@@ -33,7 +33,7 @@ def _in_front(x: Any, dim: int) -> list[int]:
     return order
 
 
-def _scanned(op: Builder, x: Tensor, dim: int, start: float, step: Callable[..., Any]) -> Tensor:
+def scanned(op: Builder, x: Tensor, dim: int, start: Tensor, step: Callable[..., Any]) -> Tensor:
     """Running values: `step(op, value so far, element)` along `dim`, from `start`."""
 
     def body(inner: Builder, so_far: Tensor, element: Tensor) -> Sequence[Tensor]:
@@ -44,7 +44,7 @@ def _scanned(op: Builder, x: Tensor, dim: int, start: float, step: Callable[...,
         return x
     order = _in_front(x, dim)
     moved = transpose(op, x, order)
-    first = full(op, moved.shape[1:], start, dtype_of(x))
+    first = op.Expand(start, moved.shape[1:])
     (values,) = _scan(op, [first], [moved], [op.Unsqueeze(first, [0])], body)
     return transpose(op, values, order)
 
@@ -63,13 +63,13 @@ def _scan(op: Builder, carried: Sequence[Tensor], rows: Sequence[Tensor], first:
 def cumprod_scanned(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """Running products along `dim`, before ONNX had an operator for them."""
     x = summable(op, self, dtype)
-    return _scanned(op, x, dim, 1, lambda inner, so_far, element: so_far * element) if x.shape else x
+    return scanned(op, x, dim, number(op, 1, x), lambda inner, so_far, element: so_far * element) if x.shape else x
 
 
 @lower("aten.logcumsumexp", promote=FLOAT.of("self"), opmath=True)
 def logcumsumexp(op: Builder, self: Tensor, dim: int) -> Tensor:
     """log of the running sums of exp(x) along `dim`."""
-    return _scanned(op, self, dim, -math.inf, _log_add_exp) if self.shape else self
+    return scanned(op, self, dim, number(op, -math.inf, self), _log_add_exp) if self.shape else self
 
 
 def _log_add_exp(op: Any, a: Any, b: Any) -> Any:

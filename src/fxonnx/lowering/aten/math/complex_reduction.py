@@ -1,0 +1,88 @@
+"""Variances and products of complex tensors, on pairs (see `complex`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fxonnx import dtypes
+from fxonnx.dtypes import DType
+from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import product as count
+from fxonnx.lowering.aten.math.complex import Axes, pair, part, product, to
+from fxonnx.lowering.aten.math.complex_functions import exp, log1p
+from fxonnx.lowering.aten.math.cumulative import scanned
+from fxonnx.lowering.aten.math.reduction import moments as real_moments
+from fxonnx.lowering.complex_shape import whole
+from fxonnx.lowering.promote import SAME
+from fxonnx.lowering.registry import COMPLEX, lower
+from fxonnx.lowering.vocabulary import axis_of, cast, reshape
+
+
+@lower("aten.var", given={"root": False, "with_mean": False}, when=COMPLEX)
+@lower("aten.std", given={"root": True, "with_mean": False}, when=COMPLEX)
+@lower("aten.var_mean", given={"root": False, "with_mean": True}, when=COMPLEX)
+@lower("aten.std_mean", given={"root": True, "with_mean": True}, when=COMPLEX)
+def moments(
+    op: Builder, self: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False,
+    correction: float | None = None, *, root: bool, with_mean: bool,
+) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
+    """Σ|x - mean|² / max(n - correction, 0), the variances of both parts added up, or its root; and the mean."""
+    parts = [cast(op, part(op, self, index), dtypes.FLOAT64) for index in (0, 1)]
+    found = [
+        real_moments(op, each, dim, unbiased, keepdim, correction, root=False, with_mean=True) for each in parts
+    ]
+    (real, center), (imaginary, other) = found
+    spread = cast(op, op.Sqrt(real + imaginary) if root else real + imaginary, self.dtype)
+    if not with_mean:
+        return spread
+    return spread, cast(op, pair(op, op.Unsqueeze(center, [-1]), op.Unsqueeze(other, [-1])), self.dtype)
+
+
+@lower("aten.cumprod", promote=SAME.of("self"), when=COMPLEX)
+def cumprod(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """Running products along `dim`."""
+    x = to(op, whole(op, self), dtype)
+    if len(x.shape) == 1:
+        return x
+    one = op.constant([1, 0], x.dtype)
+    return scanned(op, x, axis_of(dim, len(x.shape) - 1), one, product)
+
+
+@lower("aten.prod", promote=SAME.of("self"), when=COMPLEX)
+def prod(
+    op: Builder, self: Tensor, dim: int | None = None, keepdim: bool = False, dtype: DType | None = None
+) -> Tensor:
+    """Πx of all elements, or along `dim`; 1 of none."""
+    x = to(op, whole(op, self), dtype)
+    if len(x.shape) == 1:
+        return x
+    if dim is None:
+        x = reshape(op, x, (count(x.shape[:-1]), 2))
+    axis = 0 if dim is None else axis_of(dim, len(x.shape) - 1)
+    before = op.Expand(op.constant([1, 0], x.dtype), _with_one(x.shape, axis))
+    running = scanned(op, op.Concat(before, x, axis=axis), axis, op.constant([1, 0], x.dtype), product)
+    last = op.Gather(running, -1, axis=axis)
+    return op.Unsqueeze(last, [axis]) if keepdim and dim is not None else last
+
+
+@lower("aten.logcumsumexp", when=COMPLEX)
+def logcumsumexp(op: Builder, self: Tensor, dim: int) -> Tensor:
+    """log of the running sums of exp(x) along `dim`."""
+    if len(self.shape) == 1:
+        return self
+    nothing = op.constant([-math.inf, 0.0], self.dtype)
+    return scanned(op, self, axis_of(dim, len(self.shape) - 1), nothing, _log_add_exp)
+
+
+def _log_add_exp(op: Builder, left: Tensor, right: Tensor) -> Tensor:
+    """log(exp(x) + exp(y)) = x + log1p(exp(y - x)), x being the one with the larger real part."""
+    is_larger = part(op, left, 0) >= part(op, right, 0)
+    is_left = op.Unsqueeze(is_larger, [-1])
+    most, least = op.Where(is_left, left, right), op.Where(is_left, right, left)
+    return most + log1p(op, exp(op, least - most))
+
+
+def _with_one(shape: Sequence[Any], axis: int) -> list[Any]:
+    return [1 if place == axis else dim for place, dim in enumerate(shape)]

@@ -1,0 +1,35 @@
+"""Variances, products and running sums of complex tensors."""
+
+import pytest
+import torch
+from tests.lowering.support import check
+
+torch.manual_seed(0)
+SHAPES = [(3, 4), (5,), (), (0, 2)]
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5)], ids=str)
+def test_variances(shape):
+    def spreads(x):
+        mean = torch.var_mean(x, dim=0, keepdim=True)
+        return x.var(), x.std(1), x.var(dim=(0, 1), correction=0), *mean, *torch.std_mean(x, dim=-1)
+
+    check(spreads, torch.randn(shape, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_products(shape):
+    def products(x):
+        return x.prod(), x.prod(0), x.prod(-1, keepdim=True), x.cumprod(0), x.cumprod(-1, dtype=torch.complex128)
+
+    check(products, torch.randn(shape, dtype=torch.complex64), rtol=1e-5, atol=1e-6)
+
+
+def test_products_of_any_length():
+    x = torch.randn(3, 4, dtype=torch.complex64)
+    check(lambda x: (x.prod(0), x.cumprod(0)), x, dynamic={"x": {0: "n"}}, again=(x[:1],))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), ()], ids=str)
+def test_running_sums_of_exponentials(shape):
+    check(lambda x: torch.logcumsumexp(x, 0), torch.randn(shape, dtype=torch.complex64) * 5, rtol=1e-5, atol=1e-5)
