@@ -27,8 +27,8 @@ ATEN = "fxonnx.lowering.aten"
 # fmt: off
 FAMILIES = (
     "control",
-    "linalg.cholesky", "linalg.eigh", "linalg.functions", "linalg.lu", "linalg.norms", "linalg.qr", "linalg.svd",
-    "linalg.triangular",
+    "linalg.cholesky", "linalg.eigh", "linalg.functions", "linalg.ldl", "linalg.lu", "linalg.norms", "linalg.qr",
+    "linalg.svd", "linalg.triangular",
     "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.complex_inverse",
     "math.complex_reduction", "math.cumulative", "math.gamma",
     "math.grouped", "math.linalg", "math.matmul", "math.reduction", "math.sorting", "math.special",
