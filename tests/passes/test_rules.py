@@ -107,6 +107,7 @@ NOT_IN_THE_CORPUS = {
     "transposed_integers": "quantized models: tests/lowering/aten/nn",
     "linear_of_integers": "as transposed_integers",
     "clipped_integers": "as transposed_integers",
+    "scaled_product": "as transposed_integers",
     "quantized_again": "as transposed_integers",
     "rows_of_integers": "as transposed_integers",
 }

@@ -79,6 +79,18 @@ def test_layers_that_are_kept(name):
     assert sum(value.dtype.name == "int4" for value in compiled.graph.constants()) == 2
 
 
+def test_weights_of_eight_bits_are_verified():
+    model, x = nn.Linear(64, 48).eval(), torch.randn(2, 64)
+    assert fxonnx.compile(model, (x,), precision="int8-weights").verify().ok
+
+
+def test_weights_that_a_model_casts_itself():
+    weight, scale = torch.randint(-127, 128, (48, 64), dtype=torch.int8), torch.rand(48) * 0.01
+    x = torch.randn(1, 64)
+    compiled = fxonnx.compile(lambda x: (x @ weight.T.to(x.dtype)) * scale, (x,), verify=True)
+    assert operators(compiled) == ["DequantizeLinear", "MatMul"]
+
+
 def test_a_block_that_does_not_divide_leaves_the_layer():
     model, x = nn.Linear(72, 48), torch.randn(3, 72)
     compiled = fxonnx.compile(model, (x,), precision="int4-weights")

@@ -3,9 +3,14 @@ a layer's bias is added behind its product."""
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
+from fxonnx.dtypes import FLOAT32, INT8
 from fxonnx.passes.rewrite import rule
+
+MANY_ROWS = 16  # from here on a product in floating point is faster than one that unpacks the weight
 
 
 @rule
@@ -45,6 +50,20 @@ class linear_of_integers:
         product = op.MatMul(x, op.Transpose(weight, perm=[1, 0]) if transB else weight)
         return product if bias is None else product + bias
     def where(q): return q.value.is_constant
+
+
+@rule
+class scaled_product:
+    """x, q ── Cast ── MatMul ── × scale ─▶        becomes        x, q ── DequantizeLinear ── MatMul ─▶
+
+    for a weight of int8 with a scale per column, and few rows of x: there the bytes of the weight are what counts."""
+    def before(op, x, q, scale, *, to): return op.MatMul(x, op.Cast(q, to=to)) * scale
+    def after(op, x, q, scale):
+        return op.MatMul(x, op.DequantizeLinear(q, scale, axis=1))
+    def where(x, q, scale, result):
+        rows = [dim for dim in result.shape[:-1] if isinstance(dim, int)]
+        is_weight = q.value.is_constant and q.rank == 2 and q.dtype is INT8 and x.rank >= 2
+        return is_weight and scale.shape == q.shape[1:] and scale.dtype is FLOAT32 and prod(rows) < MANY_ROWS
 
 
 @rule

@@ -200,3 +200,8 @@ def test_older_opsets(opset):
         return groups, Q.dequantize_per_channel(steps, scales[:, 0], rows, 0, -128, 127, torch.int8)
 
     check(function, q, torch.randn(4, 5), opset=opset)
+
+
+def test_products_of_integers():
+    a, b = (torch.randint(-128, 128, shape, dtype=torch.int8) for shape in ((20, 24), (24, 16)))
+    check(lambda a: torch._int_mm(a, b), a, dynamic={"a": {0: "n"}}, again=(a[:18],))

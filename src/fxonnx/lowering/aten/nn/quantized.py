@@ -221,6 +221,13 @@ def convert_element_type(op: Builder, input: Tensor, dtype: DType) -> Tensor:
     return cast(op, input, dtype)
 
 
+@lower("aten._int_mm")
+def int_mm(op: Builder, self: Tensor, mat2: Tensor) -> Tensor:
+    """The product of int8 matrices, in int32."""
+    product: Tensor = op.MatMulInteger(self, mat2)
+    return product
+
+
 # ── fake quantization: what training for it leaves in a model ──
 
 
