@@ -13,6 +13,7 @@ import torch
 from tests.capture.interpret import run
 from torch import Tensor, nn
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
 
@@ -205,3 +206,29 @@ def test_the_numbers_of_a_seed_may_be_kept() -> None:
             return x + self.noise
 
     capture(Noisy(), (torch.ones(4),))
+
+
+class Converted(nn.Module):
+    """Converts its modules and weights in forward to what they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.scale = nn.Parameter(torch.rand(3, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.linear = self.linear.to(x.dtype)
+        self.norm.float().to(x.device)
+        assert self.linear.weight.to(x) is self.linear.weight.float() is self.linear.weight
+        assert self.scale.to(x.dtype) is not self.scale is not self.scale.double().to(self.scale, copy=True)
+        self.linear.weight.data = self.linear.weight
+        return self.norm(self.linear(x)) * self.scale.to(x.dtype)
+
+
+def test_a_weight_that_is_converted_to_what_it_is_is_itself() -> None:
+    model = Converted().eval()
+    compiled = fxonnx.compile(model, (torch.rand(2, 3),), dynamic_shapes={"x": {0: "n"}})
+    for rows in (2, 1, 5):
+        x = torch.rand(rows, 3)
+        torch.testing.assert_close(compiled(x), model(x))

@@ -36,10 +36,12 @@ _VALUES = _MEMORIES | frozenset({
     _TENSOR.__index__, _TENSOR.is_nonzero, torch.is_nonzero, torch._assert,
 })  # fmt: skip
 """What asks for what a tensor holds."""
+_CONVERSIONS = frozenset({_TENSOR.to, _TENSOR.float, _TENSOR.double, _TENSOR.half, _TENSOR.bfloat16, _TENSOR.cpu})
 _OF_SIZES = SIZE_FUNCTIONS | SIZED_OPERATORS
 _TEXTS = frozenset({torch.Tensor.__repr__, torch.Tensor.__format__})
 Known: TypeAlias = "Callable[[torch.Tensor], torch.Tensor | None]"
 _DATA: Any = torch.Tensor.data
+_DATA_FUNCTIONS = (_DATA.__get__, _DATA.__set__)
 
 
 @dataclass(slots=True)
@@ -105,14 +107,10 @@ class FunctionMode(TorchFunctionMode):
             return _OF_SIZES[func](func, args, kwargs or {})
         if func is torch.Tensor.contiguous:
             return self._laid_out(func, args, kwargs or {})
-        if func == _DATA.__get__:
-            return args[0].detach()
-        if func == _DATA.__set__:
-            raise self._refuse(
-                "x.data = … cannot be recorded",
-                cause="it exchanges a tensor's memory",
-                cure="write x.copy_(…) instead",
-                )
+        if func in _DATA_FUNCTIONS:
+            return self._data(args)
+        if func in _CONVERSIONS and _is_itself(func, args, kwargs or {}):
+            return args[0]
         is_text = func in _TEXTS and not is_said()
         if is_text or func in _VALUES:
             value = self._known(args[0]) if args and isinstance(args[0], _TENSOR) else None
@@ -134,6 +132,18 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         value = self._known(condition)
         return self._decide(condition) if value is None else bool(value)
+
+    def _data(self, args: Any) -> Any:
+        """x.data, an alias; x.data = y, which is refused where y is another tensor."""
+        if len(args) == 1:
+            return args[0].detach()
+        if args[0] is args[1]:
+            return None
+        raise self._refuse(
+            "x.data = … cannot be recorded",
+            cause="it exchanges a tensor's memory",
+            cure="write x.copy_(…) instead",
+            )
 
     def _read(self, func: Any, tensor: torch.Tensor) -> Any:
         """What a read of memory gives: a list or a vector of numbers, which are asked for one by one."""
@@ -159,6 +169,15 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             self._guard_log.op = before
+
+
+def _is_itself(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a conversion of a weight returns that weight: modules put what they get in its place else."""
+    if type(args[0]) not in (torch.nn.Parameter, _TENSOR):
+        return False
+    with eager():
+        like = torch.empty(0, dtype=args[0].dtype, device=args[0].device)
+        return func(like, *args[1:], **kwargs) is like
 
 
 def _answered(func: Any, value: torch.Tensor, args: Any, kwargs: Any) -> Any:

@@ -130,6 +130,13 @@ KNOWN: dict[str, Callable[[Model, Tensor], Any]] = {
     "classes": lambda self, x: x * nn.functional.one_hot(self.flag + 1)[1, 2],
     "autocast": under_autocast,
     "text": said,
+    "inverse": lambda self, x: x @ torch.inverse(self.table.T @ self.table + torch.eye(3)),
+    "inverse of a larger one": lambda self, x: x * (torch.eye(5) * 2 + 1).inverse().sum(),
+    "singular values": lambda self, x: x * torch.linalg.svdvals(self.table).sum() + torch.svd(self.table)[1][0],
+    "eigenvalues": lambda self, x: x * torch.linalg.eigh(self.table @ self.table.T)[0][1],
+    "solved": lambda self, x: x @ torch.linalg.solve(self.table.T @ self.table + torch.eye(3), torch.eye(3)),
+    "factors": lambda self, x: x @ torch.linalg.qr(self.table.T)[0] @ torch.linalg.pinv(self.table).T,
+    "matrix exponential": lambda self, x: x @ torch.linalg.matrix_exp(self.table.T @ self.table / 50),
 }
 
 

@@ -341,3 +341,20 @@ def test_a_row_of_a_lazy_conjugate_is_one(shapes: object) -> None:
     x = torch.randn(3, 4, dtype=torch.complex64)
     program = capture(model, (x,), dynamic_shapes=shapes)
     torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+PARTS: dict[str, Callable[[Tensor], Any]] = {
+    "halves": lambda x: x.split(x.shape[0] // 2)[1],
+    "two halves": lambda x: operator.sub(*x.split(x.shape[0] // 2)),
+    "thirds": lambda x: [part.sum(0) for part in x.split(x.shape[0] // 3 + 1)],
+    "three chunks": lambda x: torch.stack([part.sum(0) for part in x.chunk(3)]),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_how_many_parts_there_are_is_a_decision(name: str) -> None:
+    model = PARTS[name]
+    compiled = fxonnx.compile(model, (torch.rand(8, 24),), dynamic_shapes={"x": {0: "n"}})
+    for rows in (8, 6, 12, 20) if name == "two halves" else (8, 6, 7, 11, 12, 20, 5, 24):
+        x = torch.rand(rows, 24)
+        torch.testing.assert_close(compiled(x), model(x))

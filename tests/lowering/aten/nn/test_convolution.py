@@ -1,5 +1,7 @@
 """Convolutions of one, two and three axes, their paddings and transposes."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,35 @@ LAYERS = {
     "transposed unbatched": (nn.ConvTranspose2d(2, 4, 3), (2, 4, 4)),
     "transposed further than its stride": (nn.ConvTranspose2d(2, 4, 3, 2, 1, 2, dilation=3), (2, 2, 4, 4)),
 }
+
+
+
+
+def kernels(x, *shape):
+    """A kernel for each channel, made of data."""
+    return x.mean((-2, -1)).flatten()[:, None, None, None] + torch.arange(0.0, math.prod(shape)).view(1, *shape)
+
+
+GROUPED = {
+    "1d": lambda x: F.conv1d(x[:, :, 0], torch.arange(3.0).expand(x.shape[1], 1, 3), padding=1, groups=x.shape[1]),
+    "blurred": lambda x: F.conv2d(x, torch.ones(1, 1, 3, 5).expand(x.shape[1], 1, 3, 5) / 15, None, 1, (1, 2), 1,
+                                  x.shape[1]),
+    "strides and steps": lambda x: F.conv2d(x, kernels(x[0], 1, 3, 2), x[0, :, 0, 0], (2, 1), (1, 0), (1, 2),
+                                            x.shape[1]),
+    "two filters each": lambda x: F.conv2d(x, torch.cat([kernels(x[0], 1, 3, 3)] * 2), groups=x.shape[1]),
+    "two channels each": lambda x: F.conv2d(torch.cat([x, x * 2], 1), kernels(x[0], 2, 2, 2), padding="same",
+                                            groups=x.shape[1]),
+    "unbatched": lambda x: F.conv2d(x[0], kernels(x[0], 1, 3, 3), groups=x.shape[1]),
+    "across the batch": lambda x: F.conv2d(x.flatten(0, 1)[None], kernels(x, 1, 2, 2),
+                                           groups=x.shape[0] * x.shape[1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("other", [(1, 5, 5, 9), (3, 1, 6, 6)], ids=str)
+@pytest.mark.parametrize("model", GROUPED.values(), ids=GROUPED)
+def test_as_many_groups_as_a_size_says(model, other):
+    dynamic = {"x": {0: "b", 1: "c", 2: "h", 3: "w"}}
+    check(model, torch.randn(2, 4, 7, 8), dynamic=dynamic, again=(torch.randn(other),), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS.values(), ids=LAYERS)
@@ -79,16 +110,21 @@ def test_padding_made_of_a_size(padding):
     check(model, torch.randn(2, 3, 8), dynamic={"x": {2: "n"}}, again=(torch.randn(2, 3, 13),))
 
 
-def grouped(x):
-    weight = torch.ones(1, 1, 3).expand(3 * x.shape[0], 1, 3)
-    return F.conv1d(x.reshape(1, 3 * x.shape[0], 8), weight, groups=3 * x.shape[0])
+STEPS = {
+    "stride": lambda x: F.conv1d(x, WEIGHT, stride=x.shape[2] // 4),
+    "dilation": lambda x: F.conv1d(x, WEIGHT, dilation=x.shape[2] // 4),
+    "both": lambda x: F.conv1d(x, WEIGHT, stride=x.shape[2] // 5, dilation=x.shape[2] // 6, padding=x.shape[2] // 8),
+}
+
+
+@pytest.mark.parametrize("model", STEPS.values(), ids=STEPS)
+def test_steps_that_a_size_says(model):
+    check(model, torch.randn(2, 3, 8), dynamic={"x": {2: "n"}}, again=(torch.randn(2, 3, 17),), rtol=1e-4, atol=1e-5)
 
 
 # what is said where a size stands for what ONNX writes into the graph
 FIXED = {
-    "'strides'": lambda x: F.conv1d(x, WEIGHT, stride=x.shape[2] // 4),
-    "'dilations'": lambda x: F.conv1d(x, WEIGHT, dilation=x.shape[2] // 4),
-    "'group'": grouped,
+    "'strides'": lambda x: F.conv_transpose1d(x, WEIGHT, stride=x.shape[2] // 4),
     "'pads'": lambda x: F.conv_transpose1d(x, WEIGHT, padding=x.shape[2] // 8),
     "is greater": lambda x: F.conv_transpose1d(x, WEIGHT, stride=x.shape[2], output_padding=x.shape[2] // 8),
 }
@@ -96,9 +132,9 @@ FIXED = {
 
 @pytest.mark.parametrize("said", FIXED)
 def test_a_size_where_an_attribute_is_wanted_is_refused_and_may_be_static(said):
-    x, dynamic = torch.randn(2, 3, 8), {0: "b"} if FIXED[said] is grouped else {2: "n"}
+    x = torch.randn(2, 3, 8)
     with pytest.raises(errors.UnsupportedArguments, match=said) as caught:
-        fxonnx.compile(FIXED[said], (x,), dynamic_shapes={"x": dynamic})
+        fxonnx.compile(FIXED[said], (x,), dynamic_shapes={"x": {2: "n"}})
     assert caught.value.locations[0].file == __file__
     assert "leave the dim static" in caught.value.cure
     check(FIXED[said], x)

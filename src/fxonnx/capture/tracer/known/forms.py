@@ -4,6 +4,7 @@
     x.repeat_interleave(counts)    x.index_select(0, rows)
     x.tensor_split(places)         x.tensor_split([2, 5])
     x.narrow(0, start, 2)          x.narrow(0, start.item(), 2)
+    x.split(n // 2)                x.split([n // 2, n - n // 2]), for n of which there are two parts
 """
 
 from __future__ import annotations
@@ -84,6 +85,20 @@ def _narrow(tape: Recording, x: Any, axis: int, start: Any, length: Any) -> Any:
     return tape.call(aten.narrow.default, (x, axis, tape.call(aten.item.default, (start,), {}), length), {})
 
 
+def _split(tape: Recording, x: Any, size: Any, dim: int = 0) -> Any:
+    """Parts of a size that varies: how many they are is a decision."""
+    if not isinstance(size, torch.SymInt):
+        return NotImplemented
+    total, log = x.shape[dim], size.node.guard_log
+    before, log.op = log.op, "aten.split.Tensor"
+    try:
+        count = int((total + size - 1) // size)
+    finally:
+        log.op = before
+    sizes = [*[size] * (count - 1), total - size * (count - 1)]
+    return tape.call(aten.split_with_sizes.default, (x, sizes, dim), {})
+
+
 def _observed(tape: Recording, x: Any, *args: Any) -> Any:
     """A fake quantization that observes no more, and whose scales are those of the range that it has seen."""
     *state, _, quant_min, quant_max, axis = args[:10]
@@ -136,6 +151,7 @@ KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
     aten.masked_select.default: _masked_select,
     aten.narrow.Tensor: _narrow,
     aten.repeat_interleave.self_Tensor: _repeat_interleave,
+    aten.split.Tensor: _split,
     aten.tensor_split.tensor_indices_or_sections: _tensor_split,
     aten.fused_moving_avg_obs_fake_quant.default: _observed,
 }

@@ -33,6 +33,14 @@ from fxonnx.capture.tracer.torch_private import eager
 _DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_dropout"})
 _EXCHANGES = frozenset({"set_", "resize_", "resize_as_"})  # of the memory behind a tensor
 
+_FACTORIZATIONS = frozenset({
+    "inverse", "linalg_inv", "linalg_inv_ex", "svd", "linalg_svd", "_linalg_svd", "linalg_svdvals", "linalg_eigh",
+    "_linalg_eigh", "linalg_eigvalsh", "linalg_eig", "linalg_eigvals", "qr", "linalg_qr", "pinverse", "linalg_pinv",
+    "linalg_solve", "linalg_solve_ex", "_linalg_solve_ex", "linalg_lstsq", "linalg_matrix_exp", "linalg_lu",
+    "linalg_lu_factor", "linalg_lu_factor_ex", "linalg_cholesky", "linalg_cholesky_ex", "cholesky", "cholesky_inverse",
+    "linalg_solve_triangular", "linalg_matrix_rank", "_linalg_det", "_linalg_slogdet",
+})  # fmt: skip
+
 _SAID = 8  # elements
 
 _OF_METADATA = {
@@ -276,10 +284,12 @@ def _name(target: Any) -> str:
 
 @cache
 def asks_for_values(func: Any) -> bool:
-    """Whether what a call returns cannot be told without the values of its arguments: a number, a truth, a size. Of an
-    index only masks do that, which have a form of their own."""
+    """Whether what a call returns cannot be told without the values of its arguments: a number, a truth, a size; or is
+    computed by no operator of ONNX. Of an index only masks do that, which have a form of their own."""
     if func is torch.ops.aten.index.Tensor:
         return False
+    if _name(func) in _FACTORIZATIONS:
+        return True
     tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
     return func is torch.ops.aten.is_nonzero.default or not tags.isdisjoint(getattr(func, "tags", ()))
 

@@ -24,6 +24,10 @@ ROUNDINGS: dict[str, Callable[[float], int]] = {
     "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
 }  # fmt: skip
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
+_IN_PARTS = frozenset({
+    "aten.split.Tensor", "aten.chunk.default", "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default",
+})  # fmt: skip
+"""Ops of which a size says how many results there are: 3 chunks of n are 3 for nearly all n."""
 _LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
 
 
@@ -225,7 +229,7 @@ class GuardLog:
 
     def guard_int(self, dim: Dim, hint: int) -> int:
         """The plain number that is wanted of a dim: its value, where that is the same for all sizes tried, which is
-        noted. Where it varies see `as_plain`."""
+        noted, or says how many parts there are, and is so for other sizes too: a decision. Else see `as_plain`."""
         if isinstance(dim, int):
             return dim
         low, high = self._bounds.interval(dim)
@@ -237,6 +241,10 @@ class GuardLog:
             evaluate(dim, {name: size + at for at, name in enumerate(names)}) == hint for size in _TRIED
         ):
             self.add("==", dim, hint, True)
+            return hint
+        parts = Guard(dim, "==", hint, self.locate())
+        if self.op in _IN_PARTS and parts.symbols <= self.hints.keys() and parts.leaves_free(self.hints):
+            self.keep(parts)
             return hint
         return self.as_plain(dim, hint)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Expr
+from fxonnx.ir.dims import Dim, Expr, floor_divide, product
 from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, full, in_batch, number
+from fxonnx.lowering.vocabulary import dtype_of, full, in_batch, number, reshape
 
 
 def per_axis(values: int | Sequence[int], count: int) -> list[int]:
@@ -27,7 +29,7 @@ def conv(
     stride: Sequence[int] = (1,),
     padding: str | Sequence[int] = (0,),
     dilation: Sequence[int] = (1,),
-    groups: int = 1,
+    groups: Dim = 1,
 ) -> Tensor:
     """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind."""
     _check_operands(input, weight)
@@ -37,9 +39,50 @@ def conv(
     dilation = per_axis(dilation, count)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
     if any(isinstance(pad, Expr) for pad in pads):  # an attribute of Conv, and an input of Pad
-        input, pads = op.Pad(input, pads, number(op, 0, input), list(range(-count, 0))), [0] * 2 * count
-    told = _told({"strides": per_axis(stride, count), "pads": pads, "dilations": dilation, "group": groups})
+        input, pads = _zeros_around(op, input, pads), [0] * 2 * count
+    strides = per_axis(stride, count)
+    if any(isinstance(each, Expr) for each in (groups, *strides, *dilation)):
+        return in_batch(
+            op, input, len(weight.shape),
+            lambda x: _place_by_place(op, _zeros_around(op, x, pads), weight, bias, strides, dilation, groups),
+        )  # fmt: skip
+    told = _told({"strides": strides, "pads": pads, "dilations": dilation, "group": groups})
     return in_batch(op, input, len(weight.shape), lambda x: op.Conv(x, weight, bias, **told))
+
+
+def _zeros_around(op: Builder, x: Tensor, pads: Sequence[Dim]) -> Tensor:
+    return op.Pad(x, pads, number(op, 0, x), list(range(-len(pads) // 2, 0))) if any(pads) else x
+
+
+def _place_by_place(
+    op: Builder,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    strides: Sequence[Dim],
+    dilations: Sequence[Dim],
+    groups: Dim,
+) -> Tensor:
+    """A convolution with a size for what Conv has attributes for, groups and steps: what each place of the kernel makes
+    of the elements that it meets, added up."""
+    batch, _, *spatial = x.shape
+    filters, depth, *rest = weight.shape
+    kernel = [size for size in rest if isinstance(size, int)]
+    sizes = [
+        floor_divide(size - step * (length - 1) - 1, stride) + 1
+        for size, length, stride, step in zip(spatial, kernel, strides, dilations, strict=True)
+    ]
+    x = reshape(op, x, (batch, groups, depth, *spatial))
+    factors = reshape(op, weight, (groups, floor_divide(filters, groups), depth, product(kernel)))
+    total: Any = None
+    for index, place in enumerate(np.ndindex(*kernel)):
+        met = x
+        for axis, (at, size, stride, step) in enumerate(zip(place, sizes, strides, dilations, strict=True), start=3):
+            met = op.Slice(met, [at * step], [at * step + (size - 1) * stride + 1], [axis], [stride])
+        term = op.Gather(factors, index, axis=3) @ reshape(op, met, (batch, groups, depth, product(sizes)))
+        total = term if total is None else total + term
+    total = reshape(op, total, (batch, filters, *sizes))
+    return total if bias is None else total + op.Unsqueeze(bias, list(range(1, len(sizes) + 1)))
 
 
 @lower("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
