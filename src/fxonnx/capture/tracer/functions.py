@@ -111,18 +111,13 @@ class FunctionMode(TorchFunctionMode):
             return self._data(args)
         if func in _CONVERSIONS and _is_itself(func, args, kwargs or {}):
             return args[0]
-        is_text = func in _TEXTS and not is_said()
-        if is_text or func in _VALUES:
+        if func in _TEXTS and is_said():
+            return repr(args[0])  # what has no contents has no format: f"{x:.2f}"
+        if func in _TEXTS or func in _VALUES:
             value = self._known(args[0]) if args and isinstance(args[0], _TENSOR) else None
             if value is not None:
                 return _answered(func, value, args, kwargs or {})
-        if is_text:
-            raise self._refuse(
-                "a tensor is made text of",
-                cause="while a model is captured tensors have shapes and no contents",
-                cure="print or log it, which is free; do not go on with the text",
-                )
-        if func in _READS or func is _TENSOR.tolist:
+        if func in _READS or func in _TEXTS or func is _TENSOR.tolist:
             return self._read(func, args[0])
         checked = answer(func, args, self._check)
         if checked is not NotImplemented:
@@ -156,6 +151,12 @@ class FunctionMode(TorchFunctionMode):
                 "__init__",
                 )
 
+        if func in _TEXTS:
+            raise self._refuse(
+                "a tensor is made text of",
+                cause="while a model is captured tensors have shapes and no contents",
+                cure="print or log it, which is free; do not go on with the text",
+                )
         if func is _TENSOR.tolist:
             return listed(tensor, refuse)
         if func is _TENSOR.numpy and tensor.dim() == 1 and not (tensor.is_floating_point() or tensor.is_complex()):
