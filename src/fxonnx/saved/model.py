@@ -25,6 +25,9 @@ MUST_BE_TRUE = "must_be_true."
 
 INTERFACE = METADATA_PREFIX + "interface"
 
+_ASK = "call compiled once with these sizes, then compiled.save(path, ways=True): it has what they need"
+_ASK_ONES = 'compiled.save(path, guards="in file", ways=True), which asks what sizes of 1 need, and has it'
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -136,7 +139,7 @@ class Loaded:
             raise errors.CallMismatch(
                 f"the file does not hold for {said}",
                 cause=f"it is known to where {ways}",
-                cure="call compiled once with these sizes, then compiled.save(path, ways=True): it has what they need",
+                cure=_ASK_ONES if min(sizes.values(), default=0) == 1 else _ASK,
             )
 
     def __reduce__(self) -> tuple[Any, ...]:

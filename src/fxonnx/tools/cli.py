@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fxonnx.tools.outcome import Outcome, Usage
+from fxonnx.version import __version__
 
+MODEL = "package.module:factory, file.py:factory, a .pt2 or a saved .onnx; a factory returns model or (model, args)"
 EXIT_CODES = "exit codes: 0 done, 1 an error in the model or around it, 2 usage, 3 a fault of fxonnx"
 
 
@@ -24,40 +26,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="fxonnx", description="Compile PyTorch models to ONNX.", epilog=EXIT_CODES)
-    commands = top.add_subparsers(required=True, metavar="command")
-    _compile_options(commands.add_parser("compile", help="compile a model to a file", epilog=EXIT_CODES))
-    _bisect_options(commands.add_parser("bisect", help="whose doing a difference or a failure is", epilog=EXIT_CODES))
+    top.add_argument("--version", action="version", version=f"fxonnx {__version__}")
+    commands = top.add_subparsers(required=True, metavar="command", dest="command")
+    for name, (about, options) in COMMANDS.items():
+        options(commands.add_parser(name, help=about, description=about, epilog=EXIT_CODES))
     explaining = commands.add_parser("explain", help="what fxonnx makes of an op")
     explaining.add_argument("op", help="aten.gelu, aten.max.dim, mylib.swoosh")
     explaining.set_defaults(run=run_explain)
+    listing = commands.add_parser("targets", help="what can be compiled for")
+    listing.set_defaults(run=run_targets)
     erring = commands.add_parser("errors", help="what an error means and what to do")
     erring.add_argument("code", nargs="?", help="FX012; all of them in a line each without it")
     erring.set_defaults(run=run_errors)
     return top
 
 
-def _compile_options(command: argparse.ArgumentParser) -> None:
+def _model_options(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+    """Which model, and what is asked of compiling it."""
     add = command.add_argument
-    add("model", help="package.module:factory, which returns model, (model, args) or (model, args, kwargs)")
-    add("-o", "--output", type=Path, required=True, help="the file to write: model.onnx")
-    add("--opset", type=int, help="the ONNX operator set to write (the installed ONNX Runtime's best)")
+    add("model", help=MODEL)
+    add("--target", help="onnx, onnx:17, onnxruntime, onnxruntime:1.32 (the installed ONNX Runtime)")
+    add("--opset", type=int, help="the ONNX operator set to write (the target's best)")
     add("--dynamic", type=dynamic_dims, metavar="x:0=batch,x:1=time", help='sizes that may change, or "auto"')
+    add("--no-optimize", action="store_true", help="without rewriting for speed")
+    command.set_defaults(run=run)
+
+
+def _compile_options(command: argparse.ArgumentParser) -> None:
+    _model_options(command, run_compile)
+    add = command.add_argument
+    add("-o", "--output", type=Path, required=True, help="the file to write: model.onnx")
     add("--verify", action="store_true", help="compare with the model on fresh inputs; differences are an error")
     add("--external", action="store_true", help="put the weights into a file beside the model")
     add("--show", metavar="STAGE", help="print a stage, by name or number (lower, 0, -1)")
     add("--dump", type=Path, metavar="DIR", help="write the print-out of every stage into a directory")
-    command.set_defaults(run=run_compile)
+    add("-q", "--quiet", action="store_true", help="print nothing but errors, and what --show asks for")
+
+
+def _check_options(command: argparse.ArgumentParser) -> None:
+    _model_options(command, run_check)
+    add = command.add_argument
+    add("--shape", type=input_shape, action="append", metavar="x=1x3x224x224", help="the size of an input of a file")
+    add("--json", action="store_true", help="print JSON")
+    add("-q", "--quiet", action="store_true", help="print nothing but errors; the exit code tells")
+    _tolerances(command)
 
 
 def _bisect_options(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("model", help="package.module:factory, which returns model, (model, args) or (model, args, kwargs)")
-    add("--opset", type=int, help="the ONNX operator set to write (the installed ONNX Runtime's best)")
-    add("--dynamic", type=dynamic_dims, metavar="x:0=batch,x:1=time", help='sizes that may change, or "auto"')
-    add("--rtol", type=float, help="what of |expected| a result may differ by (its dtype's)")
-    add("--atol", type=float, help="what a result may differ by")
-    add("--script", type=Path, default=Path("difference.py"), help="the script that shows it without your model")
-    command.set_defaults(run=run_bisect)
+    _model_options(command, run_bisect)
+    _tolerances(command)
+    script = "the script that shows it without your model"
+    command.add_argument("--script", type=Path, default=Path("difference.py"), help=script)
+
+
+def _tolerances(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rtol", type=float, help="what of |expected| a result may differ by (its dtype's)")
+    command.add_argument("--atol", type=float, help="what a result may differ by")
+
+
+def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """`x=1x3x224x224` as ("x", (1, 3, 224, 224))."""
+    found = re.fullmatch(r"([^=]+)=(\d+(?:x\d+)*)?", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like x=1x3x224x224")
+    name, sizes = found.groups()
+    return name, tuple(map(int, sizes.split("x"))) if sizes else ()
 
 
 def dynamic_dims(text: str) -> Any:
@@ -79,6 +112,24 @@ def run_compile(options: argparse.Namespace) -> None:
     from fxonnx.tools.compile import run
 
     run(options)
+
+
+def run_check(options: argparse.Namespace) -> None:
+    """Verify, run, time or describe a model."""
+    from fxonnx.tools.checks import run
+
+    options.shape = dict(options.shape or ())
+    run(options)
+
+
+def run_targets(options: argparse.Namespace) -> None:
+    """Print the targets, a line each."""
+    from fxonnx import kernels
+    from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET
+
+    print(f"onnx:{OLDEST_OPSET} … onnx:{NEWEST_OPSET}  standard operators, for any runtime")
+    for major, minor in kernels.snapshots("onnxruntime"):
+        print(f"onnxruntime:{major}.{minor}  ONNX Runtime on the CPU, and its own operators")
 
 
 def run_bisect(options: argparse.Namespace) -> None:
@@ -106,3 +157,14 @@ def run_errors(options: argparse.Namespace) -> None:
     if page is None:
         raise Usage(f"there is no error {options.code}; `fxonnx errors` lists them")
     print(page)
+
+
+COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "compile": ("compile a model to a file", _compile_options),
+    "verify": ("compare what is compiled with the model, on fresh inputs", _check_options),
+    "bisect": ("say whose doing a difference or a failure is", _bisect_options),
+    "run": ("run a model or a file once, and say what comes out", _check_options),
+    "bench": ("measure how long a call of a model or a file takes", _check_options),
+    "inspect": ("say what a model or a file takes, returns and holds for", _check_options),
+}
+"""The commands on a model."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile
 from fxonnx.emit.files import checked_path
+from fxonnx.tools.checks import compile_options
 from fxonnx.tools.load import load
 from fxonnx.tools.outcome import Usage
 from fxonnx.tools.stages import stage_table
@@ -25,12 +26,13 @@ def run(options: argparse.Namespace) -> None:
     """The command. Progress goes to stderr, `--show` to stdout; the file appears last, when all else went well."""
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False, markup=False)  # names may have brackets in them
+    # markup is off: names may have brackets in them
+    console = Console(stderr=True, highlight=False, markup=False, quiet=options.quiet)
     checked_path(options.output)  # before a long compile
     with step(console, "load", options.model):
         model, arguments, keywords = load(options.model)
     with step(console, "compile", "capture, lower, optimize, legalize"):
-        compiled = compile(model, arguments, keywords, dynamic_shapes=options.dynamic, opset=options.opset)
+        compiled = compile(model, arguments, keywords, **compile_options(options))
     console.print(stage_table(compiled))
     shown = None if options.show is None else show(compiled, options.show)
     if options.verify:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -42,19 +43,22 @@ class UsersCode:
 
 
 def load(spec: str) -> Call:
-    """The model that `package.module:factory` makes, with its example inputs.
+    """The model that `package.module:factory` or `file.py:factory` makes, with its example inputs; or that of a file of
+    torch.export.save's, `model.pt2`.
 
     The factory returns `model`, `(model, args)` or `(model, args, kwargs)`; it may also be a module, or an object with
     `build()`. Dots after the colon go into attributes and mappings: `benchmarks.models:MODELS.resnet50`.
 
     Raises Usage, ModelRaised, NotAModel.
     """
-    module, _, path = spec.partition(":")
+    if spec.endswith(".pt2"):
+        return _exported(spec), (), {}
+    module, _, path = spec.rpartition(":")
     if not (module and path):
         raise Usage(f"{spec!r} is not like package.module:factory")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; the script `fxonnx` starts without it
-    found = _imported(module)
+    found = _from_file(module) if module.endswith(".py") else _imported(module)
     for name in path.split("."):
         found = _member(found, name, spec)
     with UsersCode(spec):
@@ -78,6 +82,28 @@ def as_call(made: Any, spec: str) -> Call:
         cause="it has to return model, (model, args) or (model, args, kwargs), kwargs being a dict",
         cure="return model, (x,)",
     )
+
+
+def _exported(path: str) -> Any:
+    """The program in a file. Raises Usage where it is none."""
+    try:
+        return torch.export.load(path)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise Usage(f"{path} is no file of torch.export.save's: {error}") from None
+
+
+def _from_file(path: str) -> Any:
+    """The module that a file is, by its path."""
+    file = Path(path)
+    if not file.is_file():
+        raise Usage(f"there is no file {path}")
+    spec = spec_from_file_location(file.stem, file)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules.setdefault(file.stem, module)
+    with UsersCode(path):
+        spec.loader.exec_module(module)
+    return module
 
 
 def _imported(module: str) -> Any:

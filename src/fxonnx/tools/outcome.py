@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from types import TracebackType
@@ -37,6 +38,8 @@ class Outcome:
                 self.code = self.report(FAILED, str(error).lstrip("\n"))
             case errors.InternalError():
                 self.code = self.report(INTERNAL, str(error))
+            case BrokenPipeError():  # who reads has seen enough: `fxonnx explain aten.gelu | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             case Exception():
                 where = "".join(traceback.format_exception(error))
                 what = f"fxonnx stopped with {type(error).__name__}: {error}"

@@ -6,14 +6,14 @@ import argparse
 
 from fxonnx.errors import VerificationFailed
 from fxonnx.tools.bisect.search import bisect
+from fxonnx.tools.checks import compile_options
 from fxonnx.tools.load import load
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the verdict, write the script. Raises VerificationFailed where there is one to write about."""
     model, args, kwargs = load(options.model)
-    asked = {"opset": options.opset, "dynamic_shapes": options.dynamic}
-    verdict = bisect(model, args, kwargs, rtol=options.rtol, atol=options.atol, **asked)
+    verdict = bisect(model, args, kwargs, rtol=options.rtol, atol=options.atol, **compile_options(options))
     print(verdict)
     if verdict.ok:
         return
