@@ -21,7 +21,7 @@ from fxonnx.target import Target
 FREE = 4096  # bytes; a result up to this size may be folded whatever it came from
 KEPT = frozenset((
     "Identity",  # a rule removes it, and the constant keeps its name
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",  # runtimes fuse them; integers are the small form
+    "DequantizeLinear", "DynamicQuantizeLinear",  # runtimes fuse them; integers are the small form
 ))  # fmt: skip
 
 

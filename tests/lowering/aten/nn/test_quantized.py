@@ -205,3 +205,15 @@ def test_older_opsets(opset):
 def test_products_of_integers():
     a, b = (torch.randint(-128, 128, shape, dtype=torch.int8) for shape in ((20, 24), (24, 16)))
     check(lambda a: torch._int_mm(a, b), a, dynamic={"a": {0: "n"}}, again=(a[:18],))
+
+
+def test_weights_of_a_prepared_model_are_stored_in_integers():
+    weight, scales, zeros = torch.randn(64, 48), torch.rand(64) * 0.01 + 0.02, torch.zeros(64, dtype=torch.int32)
+
+    def function(x):
+        x = torch.fake_quantize_per_tensor_affine(x, 0.05, 128, 0, 255)
+        return x @ torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -128, 127).T
+
+    compiled = check(function, torch.randn(4, 48), rtol=1e-5, atol=1e-4)
+    assert [value.dtype.name for value in compiled.graph.constants() if value.type.size > 1000] == ["int8"]
+    assert "MatMulInteger" in operators(compiled)
