@@ -17,7 +17,7 @@ from fxonnx import errors, facts
 from fxonnx.capture import Program
 from fxonnx.capture.call.arrays import are_arrays, as_array, as_tensors
 from fxonnx.capture.call.dense import check_call, of_another_kind
-from fxonnx.capture.call.memory import check_memory
+from fxonnx.capture.call.memory import check_layout, check_memory
 from fxonnx.capture.call.plain import PlainCalls
 from fxonnx.capture.graph.checks import ONE_LEFT
 from fxonnx.capture.versions import Versions
@@ -25,7 +25,7 @@ from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.errors import CallMismatch, CheckFailed, Error
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Dim, evaluate
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import Location
@@ -306,7 +306,7 @@ class Compiled:
     @cached_property
     def _plain_calls(self) -> PlainCalls | None:
         program = self.program
-        if program.writes or program.checks:
+        if program.writes or program.checks or program.by_layout:
             return None
         results = [leaf.meta.get("val") if isinstance(leaf, torch.fx.Node) else leaf for leaf in program.results]
         return PlainCalls.of(program.signature, [each.node.meta["val"] for each in program.inputs], results)
@@ -377,7 +377,17 @@ class Compiled:
             if leaf.is_complex() is not is_complex:
                 raise of_another_kind(name, leaf)
         check_memory(signature.names, leaves, written)
+        self._check_layouts(leaves)
         return leaves, are_arrays(given)
+
+    def _check_layouts(self, leaves: Sequence[torch.Tensor]) -> None:
+        """Raises CallMismatch."""
+        program = self.program
+        sizes = self.limits.sizes([leaf.shape for leaf in leaves]) if program.by_layout else {}
+        for index in program.by_layout:
+            strides = program.inputs[index].node.meta["val"].stride()
+            wanted = [evaluate(program.dim(stride), sizes) for stride in strides]
+            check_layout(program.signature.names[index], leaves[index], wanted)
 
     @cached_property
     def _are_complex(self) -> tuple[bool, ...]:

@@ -81,7 +81,7 @@ class Limits:
         shapes = tuple([tensor.shape for tensor in tensors])
         if shapes in self.seen:
             return self.seen[shapes]
-        sizes = {name: shapes[index][axis] for name, (index, axis) in self.sources.items() if axis < len(shapes[index])}
+        sizes = self.sizes(shapes)
         variant = self._variant(sizes)
         broken = self._broken(sizes) if variant is None else None
         if broken is not None:
@@ -91,6 +91,10 @@ class Limits:
         if len(self.seen) < _REMEMBERED:
             self.seen[shapes] = variant
         return variant
+
+    def sizes(self, shapes: Sequence[torch.Size]) -> Mapping[str, int]:
+        """The named sizes of a call, by the shapes of its inputs."""
+        return {name: shapes[index][axis] for name, (index, axis) in self.sources.items() if axis < len(shapes[index])}
 
     def _variant(self, sizes: Mapping[str, int]) -> Any:
         return self.variant(sizes) if min(sizes.values(), default=2) < 2 else None

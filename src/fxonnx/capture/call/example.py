@@ -10,6 +10,7 @@ import torch
 
 from fxonnx.capture.call.dynamic import Axis, Requests
 from fxonnx.capture.call.inputs import Flat
+from fxonnx.capture.call.memory import memory_order
 from fxonnx.errors import InvalidDynamicShapes
 from fxonnx.ir.dims import Dim, evaluate, linear, symbols_of
 
@@ -87,8 +88,7 @@ class Example:
 def empty_like(leaf: torch.Tensor, shape: Sequence[int], device: torch.device) -> torch.Tensor:
     """A tensor of another shape in its place, laid out alike (channels last); its values are never read, so they are
     never written."""
-    layout = sorted(range(leaf.dim()), key=leaf.stride, reverse=True)
-    return torch.empty_permuted(shape, layout, dtype=leaf.dtype, device=device)
+    return torch.empty_permuted(shape, memory_order(leaf), dtype=leaf.dtype, device=device)
 
 
 def _resized_shapes(example: Example) -> list[list[int]]:

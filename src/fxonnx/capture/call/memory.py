@@ -1,4 +1,5 @@
-"""Arguments that share memory: what a model writes into one of them, the others would have to show."""
+"""How arguments lie in memory: what a model writes into one of them, others that share its would have to show, and
+whether a reshape of one is a view, which a write reaches, is told by its strides."""
 
 from __future__ import annotations
 
@@ -7,6 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from fxonnx.errors import CallMismatch
+
+
+def memory_order(tensor: torch.Tensor) -> list[int]:
+    """The axes as they lie in memory, the outermost first. Of two with one stride the inner one has one element."""
+    return sorted(range(tensor.dim()), key=lambda axis: (-tensor.stride(axis), tensor.shape[axis] < 2, axis))
 
 
 def check_memory(names: Sequence[str], leaves: Sequence[torch.Tensor], written: Sequence[int]) -> None:
@@ -20,6 +26,19 @@ def check_memory(names: Sequence[str], leaves: Sequence[torch.Tensor], written: 
                     cause="a file reads its inputs as they were: what is written to one does not show in another",
                     cure=f"give a {names[other]}.clone()",
                 )
+
+
+def check_layout(name: str, leaf: torch.Tensor, strides: Sequence[int]) -> None:
+    """Raises CallMismatch where an argument has other strides than these, along axes of more than one element."""
+    axes = zip(leaf.shape, leaf.stride(), strides, strict=True)
+    if leaf.numel() and any(size > 1 and given != wanted for size, given, wanted in axes):
+        raise CallMismatch(
+            f"{name} has strides {tuple(leaf.stride())}, and the model was compiled for {tuple(strides)}",
+            cause="the model writes into a reshape or flatten of it, which is a view of some layouts and a copy of "
+            "others, or reads its memory with as_strided()",
+            cure="bring the argument in the layout of the example: .contiguous() for the usual one; or compile the "
+            "model for an example laid out like this",
+        )
 
 
 def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -44,10 +44,9 @@ class Layouts:
 
         Raises CaptureRefused where one is not at the sizes of the run.
         """
-        written, locate = memories_written(graph.nodes) if self.hints else frozenset[int](), Locator()
-        for node in graph.nodes if written else ():
-            if _chooses(node) and written & {storage(node.meta["val"]), storage(node.args[0].meta["val"])}:
-                yield from self._guards(node, locate)
+        locate = Locator()
+        for node in _choices(graph) if self.hints else ():
+            yield from self._guards(node, locate)
 
     def _guards(self, node: fx.Node, locate: Locator) -> Iterator[Guard]:
         is_view = storage(node.meta["val"]) == storage(node.args[0].meta["val"])
@@ -91,5 +90,29 @@ class Layouts:
             return None
 
 
+def read_by_layout(graph: fx.Graph) -> set[fx.Node]:
+    """The placeholders that what is computed depends on by how they lie in memory: through a view or a copy that is
+    written to, or as_strided(). Linear time."""
+    pending = [node.args[0] for node in (*_choices(graph), *filter(_is_strided, graph.nodes))]
+    met = set(pending)
+    while pending:
+        fresh = set(pending.pop().all_input_nodes) - met
+        met |= fresh
+        pending += fresh
+    return {node for node in met if node.op == "placeholder"}
+
+
+def _choices(graph: fx.Graph) -> Iterator[fx.Node]:
+    """The nodes that are a view or a copy of memory that is written to."""
+    written = memories_written(graph.nodes)
+    for node in filter(_chooses, graph.nodes) if written else ():
+        if written & {storage(node.meta["val"]), storage(node.args[0].meta["val"])}:
+            yield node
+
+
 def _chooses(node: fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target.overloadpacket in _VIEW_OR_COPY
+
+
+def _is_strided(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target.overloadpacket is torch.ops.aten.as_strided

@@ -9,6 +9,7 @@ import torch
 
 from fxonnx.capture.call.dynamic import Requests
 from fxonnx.capture.call.example import Example
+from fxonnx.capture.call.memory import memory_order
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import sym_int
 from fxonnx.capture.tracer.sizes.primes import prime_near
@@ -121,12 +122,11 @@ def fake_input(
 def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[int | torch.SymInt]:
     """Strides in the order of the example's, without gaps, and 0 where it repeats; its own where no size is
     symbolic."""
-    order = sorted(range(leaf.dim()), key=lambda axis: (leaf.stride(axis), -axis))
     if all(isinstance(each, int) for each in sizes):
         return list(leaf.stride())
     strides: list[int | torch.SymInt] = [1] * leaf.dim()
     step: int | torch.SymInt = 1
-    for axis in order:
+    for axis in reversed(memory_order(leaf)):
         if leaf.stride(axis) == 0:
             strides[axis] = 0
             continue

@@ -19,7 +19,7 @@ from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Recording
-from fxonnx.capture.graph.aliasing import Layouts
+from fxonnx.capture.graph.aliasing import Layouts, read_by_layout
 from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
@@ -94,6 +94,7 @@ class Run:
     earlier: Run | None = None  # a call that comes before this one
     ways: tuple[tuple[bool, ...], ...] = ((),)  # the answers of each way whose graph this is
     leaves_by_data: bool = False  # whether forward has changed what is no state after it decided by data
+    by_layout: Set[fx.Node] = frozenset()  # the inputs of which it matters how they lie in memory
     mutations: Mutations | None = None  # what the graph writes to its placeholders, once it is functional
     reshapes: tuple[Reshape, ...] = ()  # how inputs change their shapes for good
     _results: list[Any] = field(default_factory=list)
@@ -168,6 +169,7 @@ class Run:
         layouts = Layouts(dim_of, self.symbols.hints, self.guard_log.statically_known)
         for guard in layouts.guards(self.tape.graph):
             self.guard_log.keep(guard)
+        self.by_layout = read_by_layout(self.tape.graph).intersection(self.inputs)
 
     def reads(self) -> set[int]:
         """The ids of the weights that the run has read."""
@@ -421,6 +423,7 @@ def program_of(run: Run, signature: Signature) -> Program:
             State(each.key, each.tensor, node, mutations[node]) for node, each in weights.items() if node in mutations
         ),
         writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
+        by_layout=tuple(at for at, node in enumerate(run.inputs) if node in run.by_layout),
         outputs=outputs[:count],
         rebound=outputs[count:],
         symbols=run.constraints.infos(run.symbols.hints, run.symbols.lows, run.symbols.highs),
