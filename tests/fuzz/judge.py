@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -174,16 +174,21 @@ def called(compiled: fxonnx.Compiled, model: torch.nn.Module, case: Case, config
 
 
 def file_holds(proto: onnx.ModelProto, case: Case) -> bool:
-    """Whether a file says that it holds for these sizes: for 2 and more, for 1 where it names it, and on conditions. A
-    call asks the model where it does not."""
-    if not proto.doc_string:
+    """Whether a file says that it holds for these sizes: for 2 and more, for 1 where it names it, on conditions, and
+    where it has a way of its own. A call asks the model where it does not."""
+    said = {each.key: each.value for each in proto.metadata_props}
+    _, _, ways = said.get("fxonnx.ways", "").rstrip(".").partition(" of its own for ")
+    if not proto.doc_string or any(_all_hold(each.split(", "), case) for each in filter(None, ways.split("; "))):
         return True
     small = [name for name, size in case.sizes.items() if size < 2]
     if not all(case.sizes[name] == 1 and f"{name} = 1" in proto.doc_string for name in small):
         return False
-    said = {each.key: each.value for each in proto.metadata_props}
     conditions = "; ".join(filter(None, (said.get("fxonnx.holds_for"), said.get("fxonnx.captured_with"))))
-    return all(eval(each, {**case.sizes}) for each in filter(None, conditions.split("; ")))
+    return _all_hold(filter(None, conditions.split("; ")), case)
+
+
+def _all_hold(conditions: Iterable[str], case: Case) -> bool:
+    return all(eval(each, {**case.sizes}) for each in conditions)
 
 
 def loaded(file: bytes, level: str, case: Case, configuration: Configuration) -> Judgement:

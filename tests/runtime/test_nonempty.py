@@ -46,6 +46,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
         [(0, 2, 3, 4), (2, 0, 3, 4), (2, 2, 0, 4), (2, 2, 3, 0)],
     ),
     "RMSNormalization": (lambda op, x: op.RMSNormalization(x, np.float32(1), axis=3), [(2, 2, 3, 0)]),
+    "Reshape": (lambda op, x: op.Reshape(x, [0, 0, 1, -1]), [(0, 2, 3, 4), (2, 0, 3, 4)]),
 }  # fmt: skip
 
 
@@ -73,6 +74,8 @@ MODELS: dict[str, Callable[[Tensor], Any]] = {
     "layer norm": lambda x: F.layer_norm(x, x.shape[-1:]),
     "root mean square norm": lambda x: F.rms_norm(x, x.shape[-2:]) + x.shape[0],
     "convolution": lambda x: F.conv2d(x, torch.ones(1, 2, 1, 2), padding=(1, 1)),
+    "heads": lambda x: (x * 2).view(*x.shape[:2], 1, 1, *x.shape[2:]),
+    "rows times rows": lambda x: torch.einsum("bhij,bhij->bh", x, x),
     "keys alone": lambda x: F.scaled_dot_product_attention(x[:, :, :2] * 0 + 1, x, x) if x.shape[2] > 3 else x.exp(),
 }
 

@@ -67,6 +67,7 @@ def translate(error: BaseException, *, in_model: bool, place: Callable[[], Locat
     location, below = innermost(error)
     location = location if location.file else place()
     if isinstance(error, errors.Error):
+        error.locations = error.locations or (location,)
         return error
     if isinstance(error, SyntaxError) and (node := _unprintable(error)) is not None:
         return _misnamed(node)

@@ -147,9 +147,9 @@ class Program:
     for all sizes from 2 up, and about which `variant` knows more. `attempts` tells what was tried. `retrace(body,
     values, whole, location)` records a function of the graph's fake values. `checks` are the model's own of its data.
     `by_layout` are the inputs that have to lie in memory as their fake tensors do: what the model writes reaches other
-    elements elsewhere. `reshapes` change the shapes of inputs, in this order, once a call has written what it writes. `known` are the
-    weights whose value decided what was captured, `plain` the lines that make plain numbers of sizes, which runs at
-    several sizes found to be expressions.
+    elements elsewhere. `reshapes` change the shapes of inputs, in this order, once a call has written what it writes.
+    `known` are the weights whose value decided what was captured, `plain` the lines that make plain numbers of sizes,
+    which runs at several sizes found to be expressions.
     """
 
     graph: fx.Graph

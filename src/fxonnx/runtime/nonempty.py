@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fxonnx.ir.dims import Dim, Expr, Shape
-from fxonnx.ir.graph import Graph, Node
+from fxonnx.ir.graph import Graph, Node, constant_ints
 
 
 def _whole(node: Node) -> Shape:
@@ -32,6 +32,12 @@ def _continued(node: Node) -> Shape:
     return () if node.attributes.get("mode", "constant") == "constant" else _data(node)
 
 
+def _beside_the_rest(node: Node) -> Shape:
+    """What the rest, -1, is divided by."""
+    wanted = constant_ints(node.inputs[1]) or ()
+    return tuple(dim for dim, each in zip(node.outputs[0].shape, wanted, strict=False) if -1 in wanted and each != -1)
+
+
 def _data(node: Node) -> Shape:
     value = node.inputs[0]
     assert value is not None
@@ -50,6 +56,7 @@ SIZES: Mapping[str, Callable[[Node], Shape]] = {
     "MaxPool": _channels_and_space,
     "Pad": _continued,
     "RMSNormalization": _normalized,
+    "Reshape": _beside_the_rest,
 }
 """Which sizes of a node may not be 0."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from queue import SimpleQueue
 
+import onnxruntime
 import pytest
 import torch
 from tests.capture.interpret import run
@@ -213,8 +214,15 @@ def test_a_call_of_the_compiled_model_is_checked() -> None:
 
 
 def test_the_example_is_asked_when_it_is_compiled() -> None:
+    """A file has both ways where their results are of one kind."""
+    asked = fxonnx.compile(branches, (torch.rand(1, 5),), dynamic_shapes={"x": {0: "n"}})
+    session = onnxruntime.InferenceSession(asked.model_proto().SerializeToString())
+    for rows in (1, 2, 5):
+        x = torch.rand(rows, 5)
+        torch.testing.assert_close(asked(x), branches(x))
+        torch.testing.assert_close(torch.as_tensor(session.run(None, {"x": x.numpy()})[0]), branches(x))
     with pytest.raises(errors.FrozenDimension, match="the example has n = 1") as caught:
-        fxonnx.compile(branches, (torch.rand(1, 5),), dynamic_shapes={"x": {0: "n"}})
+        fxonnx.compile(lambda x: x.squeeze(), (torch.rand(1, 5),), dynamic_shapes={"x": {0: "n"}})
     assert caught.value.locations[0].file == __file__
     automatic = fxonnx.compile(branches, (torch.rand(1, 5),), dynamic_shapes="auto")
     assert "x, axis 0: always 1" in automatic.report()

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.tree import Branch, Constant, Slot, Tree
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.value_numbers import Number, NumberedGraph, ValueNumbers, constant_number
+from fxonnx.capture.graph.functional_form import memories_written
+from fxonnx.capture.graph.views import storage
 from fxonnx.location import Location
 
 
@@ -40,6 +43,21 @@ def compare(general: CapturedGraph, fixed: CapturedGraph, sizes: Mapping[str, in
         missing, extra = _first_of_its_own(mine, theirs), _first_of_its_own(theirs, mine)
         where = fixed.locator(extra) if extra else general.locator(missing) if missing else Location()
         raise Difference(_difference(missing, mine, extra, theirs), where)
+
+
+def leaves_alike(one: CapturedGraph, other: CapturedGraph) -> bool:
+    """Whether two captures return as many tensors, of the same dtypes and ranks, and write to the same inputs and
+    weights: one file can have both graphs."""
+    return _kinds(one) == _kinds(other)
+
+
+def _kinds(captured: CapturedGraph) -> tuple[list[tuple[Any, int | None]], set[str]]:
+    """The dtypes and ranks of results, and the names of what is written."""
+    values = [each.meta["val"] for each in captured.outputs if isinstance(each, fx.Node)]
+    kinds = [(each.dtype, each.dim()) if isinstance(each, torch.Tensor) else (type(each), None) for each in values]
+    written = memories_written(captured.graph.nodes)
+    places = {**dict.fromkeys(captured.inputs), **captured.weights}
+    return kinds, {each.name for each in places if storage(each.meta["val"]) in written}
 
 
 def _numbered(captured: CapturedGraph, shared: ValueNumbers) -> NumberedGraph:

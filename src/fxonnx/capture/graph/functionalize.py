@@ -247,6 +247,9 @@ class _Functionalizer:
     def _write(self, node: fx.Node, places: list[Any]) -> None:
         if not all(isinstance(place, fx.Node) for place in places):
             raise self._refused(node, f"{node.target} writes into a list of tensors", "write into them one by one")
+        if node.target is torch.ops.aten.masked_scatter_.default and _overlaps(places[0], node.args[2]):
+            cause = "masked_scatter_ reads elements that it has written: source and place share their memory"
+            raise self._refused(node, cause, "give it source.clone()")
         emit = Emit(self.graph, node)
         now = [self.aliases[place].value for place in places]
         if node.target in SPECIAL:
@@ -325,6 +328,10 @@ class _Functionalizer:
         return CaptureRefused(
             "an in-place write cannot be captured", cause=cause, cure=cure, location=self.locate(node)
         )
+
+
+def _overlaps(one: fx.Node, other: fx.Node) -> bool:
+    return storage(one.meta["val"]) == storage(other.meta["val"])
 
 
 def _argument(node: fx.Node, position: int, name: str) -> Any:

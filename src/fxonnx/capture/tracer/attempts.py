@@ -16,7 +16,8 @@ from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat
 from fxonnx.capture.constraints import pinned_error, small_error
-from fxonnx.capture.equivalence.same_graph import Difference
+from fxonnx.capture.equivalence.same_graph import Difference, leaves_alike
+from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.locate import strip
 from fxonnx.capture.retry import Remedy, RetryPlan
@@ -64,10 +65,11 @@ class Rolled:
 class Attempt:
     """What a run is made of: an example, at its own sizes or at primes, and whether comparisons of sizes are decided
     `at_once`. `frozen` says which optional dims of the `original` are static by now, and why; `at_primes` is what was
-    wrong with the run at those."""
+    wrong with the run at those. `is_way` is one of a way that some sizes take: it is for those."""
 
     example: Example
     original: Example
+    is_way: bool = False
     at_example: bool = False
     at_once: bool = False
     scale: int = 1  # of the sizes of the run to those of the example
@@ -183,29 +185,40 @@ def _holding_for_small_sizes(outcome: Outcome, attempt: Attempt) -> Outcome:
     small = {name: size for name, size in sizes.items() if size < 2}
     if not small:
         return outcome
+    general = done.captured_graph()
     try:
-        assumed = _assumed_at(small, done, attempt)
+        fixed = _recorded_at(small, done, attempt)
+    except Error as error:
+        return Outcome(done, (Failure(error, frozenset(small)),), is_final=True)
+    try:
+        assumed = fixed.assumed_by(general)
         others = set(map(str, done.constraints.assumptions))  # the example may take a way of its own, whatever is small
         asked = [each for each in assumed if each.symbols <= sizes.keys() and str(each) not in others]
         broken = [each for each in asked if not each.holds(sizes)]
         if broken:
             raise Difference(f"it holds where {broken[0]}", broken[0].location)
     except Difference as difference:
-        return Outcome(done, tuple(_small_failures(small, difference, done, attempt)), is_final=True)
-    except Error as error:
-        return Outcome(done, (Failure(error, frozenset(small)),), is_final=True)
+        failures = tuple(_small_failures(small, difference, done, attempt))
+        if not attempt.is_way and _are_asked_for(failures, done, attempt) and leaves_alike(general, fixed.graph):
+            return outcome  # the sizes of the example are a way of their own, captured when it is taken
+        return Outcome(done, failures, is_final=True)
     return replace(outcome, small=small, assumed=assumed)
 
 
-def _assumed_at(small: Mapping[str, int], done: Run, attempt: Attempt) -> Sequence[Assumption]:
-    """What a run assumes of other sizes where these are small. Raises Difference where it is wrong for these, and Error
-    where the model cannot be captured with them."""
+def _are_asked_for(failures: Iterable[Failure], done: Run, attempt: Attempt) -> bool:
+    """Whether the dims that these are about are to vary, and not only if possible."""
+    axes, requests = done.symbols.axes, attempt.example.requests
+    names = frozenset[str]().union(*(failure.symbols for failure in failures))
+    return all(requests[axis].required for axis, dim in axes.items() if names & symbols_of([dim]))
+
+
+def _recorded_at(small: Mapping[str, int], done: Run, attempt: Attempt) -> Recording:
+    """The model with these small sizes. Raises Error where it cannot be captured with them."""
     example = replace(attempt.example, leaves=attempt.original.leaves)
     hints = settled({**done.symbols.hints, **small}, small, done.constraints.assumptions)
     with Translating():
         symbols = replace(done.symbols, hints=hints)
-        fixed = recording_at(small, example, symbols, done.earlier is not None, done.preparation())
-    return fixed.assumed_by(done.captured_graph())
+        return recording_at(small, example, symbols, done.earlier is not None, done.preparation())
 
 
 def _small_failures(
@@ -221,7 +234,7 @@ def _small_failures(
 
 def _differs(small: Mapping[str, int], done: Run, attempt: Attempt) -> bool:
     try:
-        _assumed_at(small, done, attempt)
+        _recorded_at(small, done, attempt).assumed_by(done.captured_graph())
     except (Difference, Error):
         return True
     return False

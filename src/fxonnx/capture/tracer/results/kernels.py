@@ -1,8 +1,8 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
 step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
-to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they compare; the
-windows of adaptive pools they want to count; nothing unshuffled
-is no other shape for the kernel that computes.
+to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they compare; the windows of
+adaptive pools they want to count; nothing unshuffled is no other shape for the kernel that computes; keys and values they
+do not count.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -16,6 +16,7 @@ import torch
 
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, plain_of
+from fxonnx.errors import CaptureRefused
 
 aten = torch.ops.aten
 _NO_END = 2**62  # what torch and Python write for "to the end" is above
@@ -138,6 +139,17 @@ def _fill_diagonal(self: Any, fill_value: Any, wrap: bool = False) -> Any:
     return self if self.dim() == 2 and not wrap else None
 
 
+def _attention(query: Any, key: Any, value: Any, *rest: Any, **options: Any) -> Any:
+    """Torch's own, which does not look whether there are as many keys as values."""
+    if key.shape[-2] != value.shape[-2]:
+        raise CaptureRefused(
+            "attention has other numbers of keys and of values",
+            cause="torch's kernel for four axes reads the memory beyond the shorter of the two; the others raise",
+            cure="give as many keys as values, or expand() what is to be repeated",
+        )
+    return None
+
+
 def _has_axis(input: Any, dim: int) -> bool:
     """Whether a tensor has an axis to take a view along, and its elements are what lies in memory."""
     is_plain = input.layout is torch.strided and not input.is_conj() and not input.is_neg()
@@ -228,5 +240,6 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,
     aten.fake_quantize_per_channel_affine.default: _like_the_first,
     aten.affine_grid_generator.default: _affine_grid,
+    aten.scaled_dot_product_attention.default: _attention,
     aten.pixel_unshuffle.default: _pixel_unshuffle,
 }

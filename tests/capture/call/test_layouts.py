@@ -1,0 +1,85 @@
+"""How inputs lie in memory: whether a reshape is a view that a write reaches is asked of each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import fxonnx
+from fxonnx.capture.call.memory import memory_order
+from fxonnx.errors import CallMismatch, FrozenDimension
+
+
+def _flat(x: Tensor) -> Tensor:
+    x.flatten().fill_(2)
+    return x * 1
+
+
+def _computed(x: Tensor) -> Tensor:
+    y = x * 1
+    y.reshape(-1)[1:] = 2
+    return y
+
+
+def _turned(x: Tensor) -> Tensor:
+    x.transpose(0, -1).reshape(-1).add_(1)
+    return x + 0
+
+
+def _strided(x: Tensor) -> Tensor:
+    return x.as_strided((2, 2), (1, 2)) * 1
+
+
+MODELS = {"flat": _flat, "computed": _computed, "turned": _turned}
+LAYOUTS: dict[str, Callable[[int, int], Tensor]] = {
+    "rows": lambda n, m: torch.randn(n, m),
+    "columns": lambda n, m: torch.randn(m, n).t(),
+    "last first": lambda n, m: torch.randn(2, m, n).permute(2, 1, 0),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("example", [(4, 5), (1, 4), (4, 1)])
+def test_calls_of_the_layout_of_the_example(model: str, layout: str, example: tuple[int, int]) -> None:
+    """One row is a view where several are a copy: what is written to is another tensor then, which no file can say."""
+    make = LAYOUTS[layout]
+    try:
+        compiled = fxonnx.compile(MODELS[model], (make(*example),), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    except FrozenDimension:
+        assert 1 in example and make(2, 2).is_contiguous() is (model == "turned")
+        return
+    for sizes in (example, (4, 5), (7, 3), (4, 1), (1, 4)):
+        x = make(*sizes)
+        other = x.as_strided(x.shape, x.stride(), 0).clone(memory_format=torch.preserve_format)
+        torch.testing.assert_close(compiled(other), MODELS[model](x))
+        torch.testing.assert_close(other, x)
+
+
+@pytest.mark.parametrize("model", [*MODELS.values(), _strided])
+def test_a_call_of_another_layout_is_refused(model: Callable[[Tensor], Tensor]) -> None:
+    compiled = fxonnx.compile(model, (torch.randn(4, 5),), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    with pytest.raises(CallMismatch, match="strides"):
+        compiled(torch.randn(3, 7).t())
+    x = torch.randn(7, 3)
+    torch.testing.assert_close(compiled(x.clone()), model(x))
+
+
+def test_where_nothing_depends_on_it_any_layout_will_do() -> None:
+    compiled = fxonnx.compile(lambda x: x.reshape(-1) * 2, (torch.randn(4, 5),), dynamic_shapes={"x": {0: "n"}})
+    x = torch.randn(5, 7).t()
+    torch.testing.assert_close(compiled(x), x.reshape(-1) * 2)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3), (1, 1, 5), (1, 4, 1), (3, 2, 4)])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (0, 2, 1)])
+def test_strides_tell_the_order(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    """But for axes of one element beside each other."""
+    back = sorted(range(3), key=axes.__getitem__)
+    tensor = torch.empty([shape[axis] for axis in axes]).permute(back)
+    told = [axis for axis in memory_order(tensor) if shape[axis] > 1]
+    assert told == [axis for axis in axes if shape[axis] > 1]
+    assert tensor.permute(memory_order(tensor)).is_contiguous()

@@ -1,0 +1,31 @@
+"""Writes whose source lies in the memory that they write to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import fxonnx
+from fxonnx.errors import CaptureRefused
+
+
+def test_masked_scatter_of_itself_is_refused() -> None:
+    """It reads what it has written, in the order of a loop."""
+
+    def model(x: Tensor) -> Tensor:
+        y = x * 1
+        return y.masked_scatter_(y > 0, y.flip(0)[:] if x.dim() > 2 else y)
+
+    with pytest.raises(CaptureRefused, match="masked_scatter_") as refused:
+        fxonnx.compile(model, (torch.randn(5),))
+    assert refused.value.locations[0].file == __file__
+
+
+def test_of_a_clone_it_is_not() -> None:
+    def model(x: Tensor) -> Tensor:
+        y = x * 1
+        return y.masked_scatter_(y > 0, y.clone())
+
+    x = torch.randn(5, 3)
+    torch.testing.assert_close(fxonnx.compile(model, (x,))(x), model(x))
