@@ -39,6 +39,13 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "unfold": lambda x: x.unfold(1, x.shape[1] // 2, 2),
     "triangle": lambda x: x[:, torch.triu_indices(x.shape[1], x.shape[1], 1)[0]],
     "logspace": lambda x: x * torch.logspace(0, 1, x.shape[1]),
+    "kron": lambda x: torch.kron(x, x[:, :2]) + x.sum(),
+    "kron of other ranks": lambda x: torch.kron((x[0] * 9).long(), x[None, ..., :1]),
+    "kron of a tensor": lambda x: x[0].kron(torch.tensor([2.0, 0.5])),
+    "vander": lambda x: torch.vander(x[0], 3),
+    "vander upwards": lambda x: torch.vander((x[:, 0] * 9).int(), x.shape[0] + 1, increasing=True),
+    "variance with a size for its correction": lambda x: x.var((0, 1), correction=x.shape[1] - x.shape[0]),
+    "spread of constants": lambda x: torch.arange(8.0).std(0, correction=x.shape[0]) + x,
     "istft": lambda x: torch.istft(
         torch.stft(F.pad(x, (0, 20)), 8, 2, 8, torch.ones(8), return_complex=True), 8, 2, 8, torch.ones(8),
         length=x.shape[1] + 20,

@@ -1,5 +1,6 @@
 """torch functions with arguments that its schemas call plain numbers, and that models compute of sizes: windows, pools,
-`one_hot`, `unfold`. Where a size is among those they are said by functions that take sizes."""
+`one_hot`, `unfold`; or that torch composes of plain numbers. Where a size is among those they are said by functions
+that take sizes."""
 
 from __future__ import annotations
 
@@ -22,6 +23,8 @@ _NN: Any = torch._C._nn  # the functions of torch.nn.functional that are written
 
 def _is_size(value: Any) -> bool:
     """Whether it is a size, or has one: a None in a list stands for one of the input."""
+    if isinstance(value, torch.Tensor):
+        return _is_size(tuple(value.shape))
     if isinstance(value, (list, tuple)):
         return any(each is None or _is_size(each) for each in value)
     return isinstance(value, (torch.SymInt, torch.SymFloat))
@@ -47,6 +50,7 @@ def _where_sizes(body: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
 
 Size = Any  # an int or a torch.SymInt
 Sizes = Any  # one for each axis, or one for all
+OfSizes = Any  # a tensor whose shape has some
 
 # ── windows ────────────────────────────────────────
 
@@ -210,6 +214,22 @@ def _triangle(keep: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     return indices
 
 
+def _kron(input: OfSizes, other: OfSizes) -> torch.Tensor:
+    """Each element of the first times all of the second, in blocks."""
+    rank, whole = max(input.dim(), other.dim()), slice(None)
+    one, two = (each[(None,) * (rank - each.dim())] for each in (input, other))
+    blocks = one[(whole, None) * rank] * two[(None, whole) * rank]
+    return blocks.reshape([block * size for block, size in zip(one.shape, two.shape, strict=True)])
+
+
+def _vander(x: OfSizes, N: Size = None, increasing: bool = False) -> torch.Tensor:
+    """The powers from the last one down to 0, or up."""
+    count = x.shape[-1] if N is None else N
+    powers = torch.arange(count, device=x.device)
+    base = x if x.is_floating_point() or x.is_complex() else x.to(torch.int64)
+    return torch.pow(base.unsqueeze(-1), powers if increasing else powers.flip(0))
+
+
 def _logspace(start: Any, end: Any, steps: Size, base: float = 10.0, **options: Any) -> torch.Tensor:
     return torch.pow(base, SIZE_FUNCTIONS[torch.linspace](torch.linspace, (start, end, steps), options))
 
@@ -257,5 +277,8 @@ SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.tril_indices: _where_sizes(_triangle(torch.tril)),
     torch.logspace: _where_sizes(_logspace),
     torch.istft: _where_sizes(_istft),
+    torch.kron: _where_sizes(_kron),
+    torch.Tensor.kron: _where_sizes(_kron),
+    torch.vander: _where_sizes(_vander),
 }
 """function -> (function, args, kwargs) -> its result"""

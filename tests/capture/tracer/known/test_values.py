@@ -305,7 +305,13 @@ def counted(self: Model, x: Tensor) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize("forward", [counted, replaced])
+def read_before(self: Model, x: Tensor) -> Tensor:
+    before = self.count * 1
+    self.count.add_(1)
+    return x * before.item()
+
+
+@pytest.mark.parametrize("forward", [counted, replaced, read_before])
 def test_a_state_that_forward_asks_for_and_writes_to_is_data(forward: Callable[[Model, Tensor], Any]) -> None:
     program = capture(Model(forward), (X,))
     assert program.known == ()

@@ -29,6 +29,7 @@ from fxonnx.capture.graph.views import argument, storage
 from fxonnx.capture.program import LIFTED, KnownWeight, Weight
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.torch_private import eager
+from fxonnx.errors import CaptureRefused
 
 _DROPOUTS = frozenset({"dropout", "alpha_dropout", "feature_dropout"})
 _EXCHANGES = frozenset({"set_", "resize_", "resize_as_"})  # of the memory behind a tensor
@@ -113,10 +114,12 @@ class KnownValues:
         """
         self._unknown.add(memory)
         read = next((self.reads[each] for each in self._owned.get(memory, ()) if each in self.reads), None)
-        if read is None:
-            return
+        if read is not None:
+            raise self._asked_and_written(read)
+
+    def _asked_and_written(self, read: KnownWeight) -> CaptureRefused:
         self.written.add(id(read.weight.tensor))
-        raise self.refuse(
+        return self.refuse(
             f"forward asks for the value of {read.weight.key}, and writes to it",
             cause="Python decides by what it holds now, and a file does the same at each call",
             cure="bring the model into the state in which it is used before it is compiled (call it once); or choose "
@@ -140,7 +143,10 @@ class KnownValues:
     # ── a question ──
 
     def value(self, node: fx.Node) -> torch.Tensor | None:
-        """What a tensor holds now, in memory that is the tape's; None where it is not known."""
+        """What a tensor holds now, in memory that is the tape's; None where it is not known.
+
+        Raises CaptureRefused where it was computed of a weight that has been written to since.
+        """
         if not self._is_known(node):
             return None
         calls, weights = self._needed(node)
@@ -148,7 +154,10 @@ class KnownValues:
         for each in weights:
             if each not in self.reads:
                 weight = self._weights[each]
-                self.reads[each] = KnownWeight(weight, _text(weight.tensor), self.refuse.locate())
+                read = KnownWeight(weight, _text(weight.tensor), self.refuse.locate())
+                if storage(each.meta["val"]) in self._unknown:
+                    raise self._asked_and_written(read)
+                self.reads[each] = read
         return self._value(node)
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, product
+from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.aten.tensor.shape import without
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
@@ -171,16 +171,19 @@ def position_of_extremum(
 # ── moments ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _mean_over(op: Any, x: Any, dim: Axes, correction: float, keepdim: bool) -> Any:
+def _mean_over(op: Any, x: Any, dim: Axes, correction: float | Dim, keepdim: bool) -> Any:
     """Σx / max(n - correction, 0)."""
     size = count(x, dim)
     if correction == 0:
         return mean(op, x, dim, keepdim)
-    if isinstance(size, int):
-        free = number(op, max(size - correction, 0), x)
+    if isinstance(size, Expr) or isinstance(correction, Expr):
+        size, correction = (
+            cast(op, op.size(each), dtype_of(x)) if isinstance(each, Expr) else number(op, each, x)
+            for each in (size, correction)
+        )
+        free = op.Max(size - correction, number(op, 0, x))
     else:
-        free = cast(op, op.size(size), dtype_of(x)) - number(op, correction, x)
-        free = op.Max(free, number(op, 0, x))
+        free = number(op, max(size - correction, 0), x)
     return reduced(op, "ReduceSum", x, dim, keepdim) / free
 
 
@@ -190,7 +193,7 @@ def _mean_over(op: Any, x: Any, dim: Axes, correction: float, keepdim: bool) -> 
 @lower("aten.std_mean", given={"root": True, "with_mean": True}, opmath=True)
 def moments(
     op: Builder, self: Tensor, dim: Axes = None, unbiased: bool = True, keepdim: bool = False,
-    correction: float | None = None, *, root: bool, with_mean: bool,
+    correction: float | Dim | None = None, *, root: bool, with_mean: bool,
 ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
     """Σ(x - mean)² / max(n - correction, 0), or its root, and the mean; the correction is 1 unless biased."""
     center = mean(op, self, dim, True)
