@@ -202,7 +202,7 @@ NETWORK = family("network", """
     F.pixel_unshuffle({x:float>=3}.repeat_interleave(2, -1).repeat_interleave(2, -2), 2)
     F.affine_grid(torch.ones(1, 2, 3) * 0.5, (1, 1, {n:size}, {m:size}), align_corners={c:flag})
     F.scaled_dot_product_attention({x:float>=3}, {x}, {x}, attn_mask={x} @ {x}.mT > 0)
-    F.scaled_dot_product_attention({x:float>=3}, {x}[..., :1, :], {x}, scale={s:= 0.5 2.0})
+    F.scaled_dot_product_attention({x:float>=3}, {x}[..., :1, :], {x}[..., -1:, :], scale={s:= 0.5 2.0})
     F.embedding_bag({i:integer==2}.long() % 4, torch.eye(4), mode="{m:= sum mean max}")
     F.nll_loss({x:float==2}, torch.arange({x}.shape[0]) % {x}.shape[1], reduction="{r:= mean sum none}")
     F.binary_cross_entropy_with_logits({x:float}, {y:same x}.sigmoid())

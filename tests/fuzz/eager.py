@@ -51,7 +51,10 @@ class Case:
 
     def _run(self) -> list[Leaves]:
         model, arguments = self.make(), self.arguments
-        return [leaves(self.program, model, model(*arguments), arguments) for _ in range(CALLS)]
+        shapes, found = [each.shape for each in arguments], list[Leaves]()
+        while len(found) < CALLS and [each.shape for each in arguments] == shapes:  # another shape is another call
+            found.append(leaves(self.program, model, model(*arguments), arguments))
+        return found
 
 
 def leaves(program: Program, model: torch.nn.Module, result: Any, arguments: Sequence[Tensor]) -> Leaves:

@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 import onnxruntime
 import torch
-from tests.fuzz.eager import CALLS, Case, Leaves, leaves
+from tests.fuzz.eager import Case, Leaves, leaves
 from tests.fuzz.program import Program
 from tests.fuzz.rounding import explained
 
@@ -162,7 +162,7 @@ def called(compiled: fxonnx.Compiled, model: torch.nn.Module, case: Case, config
         if not torch.equal(mine, start):  # a state of the file: what else is written to makes the compiled model refuse
             mine.copy_(start)
     arguments = case.arguments
-    for call in range(CALLS):
+    for call in range(len(case.left)):
         run = f"call {call + 1} at {case.sizes}"
         try:
             result = compiled(*arguments)

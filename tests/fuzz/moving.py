@@ -227,7 +227,7 @@ WRITE = family("write", """
     ! {x:any>=2}[torch.arange({x}.shape[0]), 0] = {s:scalar x}
     {x:number>=1}.index_put_((torch.tensor([0, 0]),), {y:part x}, accumulate={k:flag})
     {x:any>=1}.index_copy_(0, torch.tensor([0]), {x}[-1:].clone())
-    {x:any}.masked_scatter_({c:shaped x bool}, {y:same x})
+    {x:any}.masked_scatter_({c:shaped x bool}, {y:same x}.clone())
     {x:any}.scatter_({d:dim x}, {i:shaped x integer}.long() % {x}.shape[{d}], {s:scalar x})
     {x:number}.copy_({x}.flip(0))
     {x:any>=1}.unsqueeze_({d:= 0 -1})

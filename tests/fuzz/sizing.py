@@ -1,4 +1,4 @@
-"""Ops on sizes, tensors that are made of them, and branches.
+"""Ops on sizes, tensors that are made of them, and branches on them and on data.
 
 The kinds of arguments are those that `ops` explains.
 """
@@ -113,5 +113,8 @@ BRANCH = family("branch", """
     {x:any}[0] if {x}.dim() else {x}
     {x:any} if {y:any}.shape[-1:] == {z:any}.shape[-1:] else {x}[None]
     {x:any>=1} if {x}.shape[0] > 1 else {x}.expand(2, *{x}.shape[1:])
+    {x:any} if {y:number}.sum() > {k:= 0 3} else {z:same x}
+    {x:number} * 2 if {y:any}.any() else {x} - 1
+    {x:any} if ({y:number} >= {s:scalar y}).all() and {n:size} > 1 else {x}.clone()
     next(({x:any}.unsqueeze(i) for i in range({n:size} % 2)), {x})
 """)

@@ -10,6 +10,7 @@ from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from tests.lowering.values import FLOATS, normal, special
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.lowering.aten.nn import activation
 
@@ -137,3 +138,14 @@ def test_bodies_run_eagerly(body, expected) -> None:
     weights = [torch.tensor([0.3])] if body is activation.prelu else []
     result = eager(body, x.numpy(), *(weight.numpy() for weight in weights))
     np.testing.assert_allclose(result, expected(x, *weights).numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [F.elu, F.selu, F.celu, F.hardswish, F.hardsigmoid, F.leaky_relu, F.mish, torch.tan, torch.sinh, torch.cosh],
+)
+def test_double_precision_where_the_runtime_has_no_kernel(function):
+    limits = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1e-9, -1e-9, 0.999, -1.001, 40, -40])
+    x = torch.cat([limits.double(), torch.randn(50, dtype=torch.float64) * 3])
+    expected = function(x)
+    torch.testing.assert_close(fxonnx.compile(function, (x,))(x), expected, rtol=1e-13, atol=1e-15, equal_nan=True)

@@ -45,6 +45,54 @@ def celu(op: Builder, x: Tensor, *, alpha: float) -> Tensor:
     return op.Elu(x / alpha, alpha=1.0) * alpha if alpha != 1.0 else op.Elu(x, alpha=1.0)
 
 
+@expands("Elu")
+def elu(op: Builder, x: Tensor, *, alpha: float) -> Tensor:
+    """x, or α(eˣ - 1) below 0. Clevert et al. 2015."""
+    return op.Where(op.Greater(x, 0.0), x, _exp_minus_1(op, x) * alpha)
+
+
+@expands("Selu")
+def selu(op: Builder, x: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """γ·elu(x). Klambauer et al. 2017."""
+    return op.Elu(x, alpha=alpha) * gamma
+
+
+@expands("HardSigmoid")
+def hard_sigmoid(op: Builder, x: Tensor, *, alpha: float, beta: float) -> Tensor:
+    """αx + β, cut to 0 … 1."""
+    return op.Clip(x * alpha + beta, op.constant(0.0, x.dtype), op.constant(1.0, x.dtype))
+
+
+@expands("LeakyRelu")
+def leaky_relu(op: Builder, x: Tensor, *, alpha: float) -> Tensor:
+    """x, or αx below 0."""
+    return op.Where(op.Less(x, 0.0), x * alpha, x)
+
+
+@expands("Tan")
+def tan(op: Builder, x: Tensor) -> Tensor:
+    """sin x / cos x."""
+    return op.Sin(x) / op.Cos(x)
+
+
+@expands("Cosh")
+def cosh(op: Builder, x: Tensor) -> Tensor:
+    """½(eˣ + e⁻ˣ)."""
+    return op.Exp(x) * 0.5 + op.Exp(op.Neg(x)) * 0.5
+
+
+@expands("Sinh")
+def sinh(op: Builder, x: Tensor) -> Tensor:
+    """½(eˣ - e⁻ˣ), of which both lose 1 first."""
+    return (_exp_minus_1(op, x) - _exp_minus_1(op, op.Neg(x))) * 0.5
+
+
+def _exp_minus_1(op: Builder, x: Tensor) -> Tensor:
+    """eˣ - 1, by tanh near 0, where the difference would lose its digits: 2t / (1 - t) with t = tanh(x/2)."""
+    t = op.Tanh(x * 0.5)
+    return op.Where(op.Less(op.Abs(x), 1.0), t * 2.0 / (op.constant(1.0, x.dtype) - t), op.Exp(x) - 1.0)
+
+
 @expands("CastLike")
 def cast_like(op: Builder, x: Tensor, like: Tensor, **_: Any) -> Tensor:
     """Cast to the dtype that is known by now."""
