@@ -25,7 +25,7 @@ from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.errors import CallMismatch, CheckFailed, Error
-from fxonnx.ir.dims import Dim, evaluate
+from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.location import Location
@@ -385,9 +385,7 @@ class Compiled:
         program = self.program
         sizes = self.limits.sizes([leaf.shape for leaf in leaves]) if program.by_layout else {}
         for index in program.by_layout:
-            strides = program.inputs[index].node.meta["val"].stride()
-            wanted = [evaluate(program.dim(stride), sizes) for stride in strides]
-            check_layout(program.signature.names[index], leaves[index], wanted)
+            check_layout(program.signature.names[index], leaves[index], program.strides(index, sizes))
 
     @cached_property
     def _are_complex(self) -> tuple[bool, ...]:

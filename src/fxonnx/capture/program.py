@@ -15,7 +15,7 @@ from fxonnx.capture.graph.checks import Check
 from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
-from fxonnx.ir.dims import Dim, Expr, symbol
+from fxonnx.ir.dims import Dim, Expr, evaluate, symbol
 from fxonnx.location import Location
 
 
@@ -269,6 +269,10 @@ class Program:
     def dim(self, size: int | torch.SymInt) -> Dim:
         """A size found in the graph as a dim over the user's names."""
         return self.sizes.dim(size)
+
+    def strides(self, index: int, sizes: Mapping[str, int]) -> list[int]:
+        """How an input is to lie in memory where the named dims have these sizes."""
+        return [evaluate(self.dim(stride), sizes) for stride in self.inputs[index].node.meta["val"].stride()]
 
     def location(self, node: fx.Node) -> Location:
         """The node's place in the user's model."""

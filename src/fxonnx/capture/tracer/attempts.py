@@ -179,18 +179,14 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
 
 
 def _holding_for_small_sizes(outcome: Outcome, attempt: Attempt) -> Outcome:
-    """The outcome, if its graph is right for the example's sizes of 0 and 1 too, which the run left out."""
+    """The outcome, if its graph is right for the example's sizes of 0 and 1 too, or they are to take their own way."""
     done = outcome.run
     sizes = done.symbols.in_example(attempt.original.leaves)
-    small = {name: size for name, size in sizes.items() if size < 2}
-    if not small:
+    if not (small := {name: size for name, size in sizes.items() if size < 2}):
         return outcome
     general = done.captured_graph()
     try:
         fixed = _recorded_at(small, done, attempt)
-    except Error as error:
-        return Outcome(done, (Failure(error, frozenset(small)),), is_final=True)
-    try:
         assumed = fixed.assumed_by(general)
         others = set(map(str, done.constraints.assumptions))  # the example may take a way of its own, whatever is small
         asked = [each for each in assumed if each.symbols <= sizes.keys() and str(each) not in others]
@@ -199,9 +195,10 @@ def _holding_for_small_sizes(outcome: Outcome, attempt: Attempt) -> Outcome:
             raise Difference(f"it holds where {broken[0]}", broken[0].location)
     except Difference as difference:
         failures = tuple(_small_failures(small, difference, done, attempt))
-        if not attempt.is_way and _are_asked_for(failures, done, attempt) and leaves_alike(general, fixed.graph):
-            return outcome  # the sizes of the example are a way of their own, captured when it is taken
-        return Outcome(done, failures, is_final=True)
+        has_way = not attempt.is_way and _are_asked_for(failures, done, attempt) and leaves_alike(general, fixed.graph)
+        return outcome if has_way else Outcome(done, failures, is_final=True)
+    except Error as error:
+        return Outcome(done, (Failure(error, frozenset(small)),), is_final=True)
     return replace(outcome, small=small, assumed=assumed)
 
 

@@ -1,8 +1,8 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
 step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
 to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they compare; the windows of
-adaptive pools they want to count; nothing unshuffled is no other shape for the kernel that computes; keys and values they
-do not count.
+adaptive pools they want to count; nothing unshuffled is no other shape for the kernel that computes; keys and values
+they do not count.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
