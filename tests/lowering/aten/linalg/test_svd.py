@@ -62,3 +62,25 @@ def test_any_size():
         return torch.linalg.svdvals(x), torch.linalg.pinv(x)
 
     agree(numbers, matrix(2, 5, 3), dynamic=dynamic, again=(matrix(1, 6, 2),))
+
+
+DRIVERS = [None, "gels", "gelsy", "gelsd", "gelss"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5), (4, 4)], ids=str)
+def test_least_squares(dtype, driver, shape):
+    def solved(x, b):
+        return tuple(torch.linalg.lstsq(x, b, driver=driver))
+
+    agree(solved, matrix(*shape, dtype=dtype), matrix(*shape[:-1], 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("driver", [None, "gels"])
+def test_residuals_of_more_equations_than_unknowns(driver):
+    def solved(x, b):
+        return tuple(torch.linalg.lstsq(x, b, driver=driver))
+
+    agree(solved, matrix(2, 6, 3), matrix(2, 6, 2))
+    agree(lambda x: torch.linalg.lstsq(x @ x.mT, x, rcond=1e-3).solution, matrix(5, 2))

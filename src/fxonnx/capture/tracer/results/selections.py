@@ -22,7 +22,7 @@ from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import DATA
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_int
 from fxonnx.capture.tracer.torch_private import FakeTensorMode
-from fxonnx.ir.dims import Dim, Shape, ceil_divide, maximum, product
+from fxonnx.ir.dims import Dim, Shape, ceil_divide, maximum, minimum, product
 
 _MASKS = (torch.bool, torch.uint8)
 _OTHER = NotImplemented  # a call that is none of these after all
@@ -112,6 +112,30 @@ class Selections:
         first, last = (self.guard_log.data.simplified(dim_of(each)) for each in (start, end))
         length = ceil_divide(last - first, step) if step > 0 else ceil_divide(first - last, -step)
         return self._tensor((length,), dtype or torch.int64, _On(device or torch.get_default_device()))
+
+    # ── least squares ──
+
+    def least_squares(self, x: Any, b: Any, rcond: Any = None, *, driver: Any = None) -> Any:
+        """The solution, and what the driver tells beside it. Only a matrix of full rank has residuals: gels takes no
+        other, and for the drivers that find the rank their size comes from data."""
+        rows, columns = _shape(x)[-2:]
+        is_tall = isinstance(rows, int) and isinstance(columns, int) and rows > columns
+        if driver in _RESIDUALS and not (isinstance(rows, int) and isinstance(columns, int)):
+            return _OTHER
+        if is_tall and driver in ("gelsd", "gelss"):
+            return _OTHER
+        is_vector = b.dim() == 1 or (b.dim() == x.dim() - 1 and _shape(b) == _shape(x)[:-1])
+        right = () if is_vector else (_shape(b)[-1],)
+        batch = tuple(_shape(x)[:-2])
+        real = x.dtype.to_real()
+        values = (*batch, minimum(rows, columns)) if driver in ("gelsd", "gelss") else (0,)
+        residuals = (*batch, *right) if is_tall and driver == "gels" else (0,)
+        return (
+            self._tensor((*batch, columns, *right), x.dtype, x),
+            self._tensor(residuals, real, x),
+            self._tensor((0,) if driver == "gels" else batch, torch.int64, x),
+            self._tensor(values, real, x),
+        )
 
     # ── selections ──
 
@@ -342,6 +366,9 @@ def _check(condition: Any) -> None:
         raise ValueError("sizes do not agree")
 
 
+_RESIDUALS = ("gels", "gelsd", "gelss")  # drivers of least squares that tell them
+
+
 _EXTREMA = ("max", "min", "amax", "amin", "argmax", "argmin", "aminmax")
 _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.item.default": Selections.item,
@@ -355,6 +382,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.max.dim": Selections.extremum,
     "aten.min.dim": Selections.extremum,
     "aten.unfold.default": Selections.windows,
+    "aten.linalg_lstsq.default": Selections.least_squares,
     "aten.nonzero.default": Selections.nonzero,
     "aten.argwhere.default": Selections.nonzero,
     "aten.nonzero_numpy.default": Selections.nonzero_numpy,

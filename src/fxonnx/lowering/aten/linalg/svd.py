@@ -137,3 +137,42 @@ def _size(op: Builder, size: Dim, like: Tensor) -> Tensor:
     if isinstance(size, Expr):
         return cast(op, op.size(size), dtypes.FLOAT64)
     return number(op, size, like)
+
+
+# ── least squares ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower_matrices("aten.linalg_lstsq", rename={"self": "A", "b": "B"}, of=["A", "B"])
+def lstsq(
+    op: Builder, A: Matrix, B: Matrix, rcond: float | None = None, *, driver: str | None = None
+) -> tuple[Matrix, Tensor, Tensor, Tensor]:
+    """(the X of least length with |A X - B| least, |A X - B|² of columns, the rank, the singular values); what the
+    driver does not tell is empty. Of singular values those above rcond · S₁ count, for gels, of full rank, all."""
+    is_vector = len(B.shape) == 1 or (len(B.shape) == len(A.shape) - 1 and B.shape == A.shape[:-1])
+    right = B.each(lambda part: op.Unsqueeze(part, [-1])) if is_vector else B
+    U, values, Vh = decompose(op, A)
+    kept = values > number(op, 0, values)
+    if driver != "gels" and 0 not in A.shape[-2:]:
+        kept = values > tolerance(op, A, op.ReduceMax(values, [-1]), None, rcond)
+    one = number(op, 1, values)
+    inverted = op.Where(kept, one / op.Where(kept, values, one), number(op, 0, values))
+    X = (Vh.H * inverted) @ (U.H @ right)
+    beside = op.ReduceSum((A @ X - right).squares(), [-2], keepdims=int(is_vector))
+    solution = X.each(lambda part: op.Squeeze(part, [-1])) if is_vector else X
+    return solution, *_told(op, driver, A, beside, kept, values, is_vector)
+
+
+def _told(
+    op: Builder, driver: str | None, A: Matrix, beside: Tensor, kept: Tensor, values: Tensor, is_vector: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What LAPACK's drivers tell beside the solution."""
+    rows, columns = A.shape[-2:]
+    is_tall = isinstance(rows, int) and isinstance(columns, int) and rows > columns
+    nothing = full(op, (0,), 0.0, dtypes.FLOAT64)
+    residuals = op.Squeeze(beside, [-2, -1]) if is_vector else beside
+    rank = op.ReduceSum(cast(op, kept, dtypes.INT64), [-2, -1], keepdims=0)
+    return (
+        residuals if driver == "gels" and is_tall else nothing,
+        full(op, (0,), 0, dtypes.INT64) if driver == "gels" else rank,
+        op.Squeeze(values, [-2]) if driver in ("gelsd", "gelss") else nothing,
+    )
