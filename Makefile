@@ -1,6 +1,7 @@
 # make demo        a ResNet-50 on its way to ONNX, step by step
 # make test        lint, types and all tests
 # make fuzz        random programs beside PyTorch: SECONDS=60 of them, from seed SEED=0 on
+# make conformance torch's operators in every dtype, form and opset; ONLY a pattern of cases, resumed from RESULTS
 # make corpus      architectures of many packages: which compile, and are right, with the dims that their users leave open
 # make reference   the generated pages of docs/, and what the documents there print
 # All set up .venv first (corpus .venv-corpus); the second time that takes no time.
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two test workers share the cores; threads of their own would only get in each other's way.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fuzz corpus reference clean
+.PHONY: demo test fuzz conformance corpus reference clean
 
 demo: $(INSTALLED)
 	$(RUN) examples/demo.py
@@ -26,6 +27,9 @@ test: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	$(RUN) -m tests.fuzz $(or $(SECONDS),60) $(or $(SEED),0)
+
+conformance: $(INSTALLED)
+	$(RUN) -m tests.conformance $(or $(RESULTS),build/conformance.jsonl) '$(ONLY)'
 
 corpus: $(VENV)-corpus/.installed
 	$(VENV)-corpus/bin/python -m benchmarks corpus

@@ -34,6 +34,7 @@ FAMILIES = (
     "math.grouped", "math.linalg", "math.matmul", "math.reduction", "math.sorting", "math.special",
     "nn.activation", "nn.attention", "nn.convolution", "nn.dropout", "nn.embedding", "nn.normalization", "nn.packed",
     "nn.padding", "nn.pooling", "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
+    "special.bessel", "special.error_functions", "special.incomplete_gamma", "special.orthogonal",
     "spectral.fft", "spectral.stft", "spectral.windows",
     "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random", "tensor.scatter",
     "tensor.shape",

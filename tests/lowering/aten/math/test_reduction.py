@@ -172,3 +172,17 @@ def test_sums_of_int32_go_round():
     x = torch.tensor([[2**31 - 1, 5, 7], [-(2**31), -1, -2]], dtype=torch.int32)
     check(lambda x: x.sum(1, dtype=torch.int32), x)
     check(lambda x: x.prod(1, dtype=torch.int32), x)
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (1, 9), (9,), ()], ids=str)
+def test_covariances(shape):
+    x = torch.randn(shape)
+    check(torch.cov, x)
+    check(torch.corrcoef, x)
+
+
+def test_covariances_of_weighted_observations():
+    often, worth = torch.arange(1, 10), torch.rand(9)
+    check(lambda x: torch.cov(x, correction=0, fweights=often, aweights=worth), torch.randn(3, 9))
+    check(lambda x, worth: torch.cov(x, aweights=worth), torch.randn(3, 9), worth)
+    check(torch.cov, torch.randint(0, 9, (3, 5)), dynamic="auto", again=(torch.randint(0, 9, (2, 7)),))

@@ -11,7 +11,6 @@ from tests.lowering.support import check, operators
 from tests.lowering.values import FLOATS, normal, special
 
 import fxonnx
-from fxonnx import errors
 from fxonnx.lowering.aten.nn import activation
 
 ACTIVATIONS = {
@@ -116,11 +115,6 @@ def test_an_op_that_is_one_operator_stays_one() -> None:
     compiled = check(lambda x: F.relu(x), normal(torch.float32))
     assert operators(compiled) == ["Relu"]
     assert operators(check(lambda x: F.silu(x), normal(torch.float32))) == ["Sigmoid", "Mul"]
-
-
-def test_double_without_a_kernel_is_a_located_error() -> None:
-    with pytest.raises(errors.NoKernel, match="Erf"):
-        check(F.gelu, normal(torch.float64))
 
 
 @pytest.mark.parametrize(

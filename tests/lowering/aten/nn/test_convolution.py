@@ -140,11 +140,6 @@ def test_a_size_where_an_attribute_is_wanted_is_refused_and_may_be_static(said):
     check(FIXED[said], x)
 
 
-def test_ints_are_refused():
-    with pytest.raises(errors.UnsupportedArguments, match="integer"):
-        fxonnx.compile(F.conv1d, (torch.ones(1, 2, 5, dtype=torch.int64), torch.ones(3, 2, 3, dtype=torch.int64)))
-
-
 @pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"])
 def test_samples(name):
     for function, tensors in samples(f"nn.functional.{name}", torch.float32, 5):

@@ -139,3 +139,9 @@ def test_in_float64(opset):
 def test_over_nothing(norm):
     sizes = {"x": {0: "batch", 2: "height"}}
     check(lambda x: norm(x).sum((2, 3)), torch.randn(2, 4, 5, 6), dynamic=sizes, again=(torch.randn(3, 4, 0, 6),))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3.5, float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_renorm(order, dtype):
+    check(lambda x: torch.renorm(x, order, -1, 1.5), torch.randn(2, 3, 4).to(dtype))

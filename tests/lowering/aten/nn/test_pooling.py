@@ -11,8 +11,6 @@ from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from torch import nn
 
-import fxonnx
-from fxonnx import errors
 from fxonnx.lowering.aten.nn.pooling import avg_pool, windows
 
 torch.manual_seed(0)
@@ -121,11 +119,6 @@ def test_an_average_of_everything_is_global():
     assert operators(compiled) == ["GlobalAveragePool"]
 
 
-def test_int_averages_are_refused():
-    with pytest.raises(errors.UnsupportedArguments, match="average"):
-        fxonnx.compile(lambda x: F.avg_pool1d(x, 2), torch.ones(1, 2, 6, dtype=torch.int64))
-
-
 @pytest.mark.parametrize("name", ["max_pool1d", "max_pool3d", "avg_pool1d", "avg_pool3d", "max_unpool1d"])
 def test_samples(name):
     for function, tensors in samples(f"nn.functional.{name}", torch.float32, 4):
@@ -169,3 +162,17 @@ def test_maxima_of_nan_and_infinities(name):
 def test_a_pool_behind_a_convolution_is_one_operator():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).eval()
     assert "If" not in operators(check(model, torch.randn(2, 3, 9, 9), rtol=1e-4, atol=1e-5))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 8), (3, 9, 8)], ids=str)
+def test_fractional_pools(shape):
+    batch = shape[0] if len(shape) == 4 else 1
+    of_image = {"kernel_size": (3, 2), "output_size": (4, 3), "return_indices": True}
+    of_volume = {"kernel_size": (3, 2, 2), "output_size": (3, 4, 1), "return_indices": True}
+    image, volume = torch.randn(shape), torch.randn(*shape, 7)
+    check(lambda x, r: F.fractional_max_pool2d(x, **of_image, _random_samples=r), image, torch.rand(batch, 3, 2))
+    check(lambda x, r: F.fractional_max_pool3d(x, **of_volume, _random_samples=r), volume, torch.rand(batch, 3, 3))
+
+
+def test_sums_of_integers_over_a_negative_divisor():
+    check(lambda x: F.avg_pool2d(x, 2, divisor_override=-2), torch.arange(16).reshape(1, 1, 4, 4))

@@ -127,15 +127,22 @@ def test_bytes():
     check(lambda x: F.interpolate(x, size=(3, 4)), torch.randint(0, 255, (2, 3, 5, 6)).byte())
 
 
-REFUSED = {
-    "antialias and aligned corners": ("aligned corners", {"antialias": True, "align_corners": True, "size": (3, 4)}),
-}
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(3, 4), (11, 2)], ids=str)
+def test_antialiased_between_corners(mode, size):
+    check(
+        lambda x: F.interpolate(x, size=size, mode=mode, antialias=True, align_corners=True),
+        torch.randn(2, 3, 5, 6),
+        dynamic={"x": {2: "h", 3: "w"}},
+        again=(torch.randn(2, 3, 7, 9),),
+        rtol=1e-5,
+        atol=1e-5,
+    )
 
 
-@pytest.mark.parametrize(("reason", "options"), REFUSED.values(), ids=REFUSED)
-def test_refused(reason, options):
-    with pytest.raises(errors.UnsupportedArguments, match=reason):
-        fxonnx.compile(lambda x: F.interpolate(x, mode="bilinear", **options), torch.randn(2, 3, 5, 6))
+def test_double_by_a_factor_that_single_precision_does_not_hold():
+    with pytest.raises(errors.UnsupportedArguments, match="float64"):
+        fxonnx.compile(lambda x: F.interpolate(x, scale_factor=1.7, mode="linear"), torch.randn(2, 3, 5).double())
 
 
 def test_bodies_run_eagerly():

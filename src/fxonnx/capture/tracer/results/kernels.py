@@ -218,6 +218,13 @@ def _adaptive_max_pool(x: Any, output_size: Any) -> Any:
     return None if values is None else (values, torch.empty_like(values, dtype=torch.int64))
 
 
+def _covariance(x: Any, **options: Any) -> Any:
+    """A square of as many rows as there are variables, one of them being a scalar: torch checks the weights' values."""
+    variables = x.shape[0] if x.dim() > 1 else 1
+    dtype = x.dtype if x.is_floating_point() or x.is_complex() else torch.get_default_dtype()
+    return x.new_empty(() if variables == 1 else (variables, variables), dtype=dtype)
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.lstm.input: _recurrent(2),
     aten.gru.input: _recurrent(1),
@@ -242,4 +249,6 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.affine_grid_generator.default: _affine_grid,
     aten.scaled_dot_product_attention.default: _attention,
     aten.pixel_unshuffle.default: _pixel_unshuffle,
+    aten.cov.default: _covariance,
+    aten.corrcoef.default: _covariance,
 }

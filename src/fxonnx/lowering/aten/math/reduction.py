@@ -18,7 +18,17 @@ from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.aten.tensor.shape import without
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, full, may_be_zero, number
+from fxonnx.lowering.vocabulary import (
+    axes_of,
+    axis_of,
+    cast,
+    dtype_of,
+    full,
+    may_be_zero,
+    number,
+    positions,
+    reshape,
+)
 
 Axes = int | Sequence[int] | None
 
@@ -210,3 +220,36 @@ def moments(
 def logsumexp(op: Builder, self: Tensor, dim: Axes, keepdim: bool = False) -> Tensor:
     """log(Σ exp(x))."""
     return reduced(op, "ReduceLogSumExp", self, dim, keepdim)
+
+
+# ── of two variables ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.cov", promote=FLOAT.of("self"), opmath=True)
+def cov(
+    op: Builder, self: Tensor, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """The covariances of variables, one a row: (x - x̄)·W·(x - x̄)ᵀ over Σw - correction, the latter times Σw·a / Σw
+    where weights `a` tell how much an observation is worth. Weights `fweights` tell how often it was made."""
+    x = reshape(op, self, (1, product(self.shape))) if len(self.shape) < 2 else self
+    given = [cast(op, each, dtype_of(x)) for each in (fweights, aweights) if each is not None]
+    weight = full(op, (x.shape[1],), 1, dtype_of(x)) if not given else reshape(op, given[0], (x.shape[1],))
+    weight = weight * given[1] if len(given) > 1 else weight
+    total = op.ReduceSum(weight, keepdims=0)
+    centered = x - op.ReduceSum(x * weight, [1], keepdims=1) / total
+    worth = total if aweights is None else op.ReduceSum(weight * given[-1], keepdims=0)
+    degrees = total - (worth / total * float(correction) if aweights is not None else float(correction))
+    result = op.MatMul(centered, op.Transpose(centered * weight, perm=[1, 0])) / op.Max(degrees, 0.0)
+    return result if len(self.shape) > 1 and self.shape[0] != 1 else op.Reshape(result, [])
+
+
+@lower("aten.corrcoef", promote=FLOAT.of("self"), opmath=True)
+def corrcoef(op: Builder, self: Tensor) -> Tensor:
+    """Pearson's correlation coefficients of variables, one a row: covariances over both deviations, within ±1."""
+    result = cov(op, self)
+    if not result.shape:
+        return result / result
+    places = op.Unsqueeze(positions(op, self.shape[0]), [1])
+    variance = op.GatherElements(result, places, axis=1)
+    deviation = op.Sqrt(variance)
+    return op.Clip(result / deviation / op.Transpose(deviation, perm=[1, 0]), -1.0, 1.0)

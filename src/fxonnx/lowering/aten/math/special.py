@@ -125,89 +125,6 @@ def sinc(op: Builder, self: Tensor) -> Tensor:
     return op.Where(op.Equal(self, 0.0), 1.0, op.Sin(angle) / angle)
 
 
-# ── error functions ──
-
-_ERFC = (
-    -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
-    0.17087277,
-)  # fmt: skip
-
-
-@lower("aten.erfc", "aten.special_erfc", promote=FLOAT, opmath=True)
-def erfc(op: Builder, self: Tensor) -> Tensor:
-    """1 - erf(x); in float32 by a formula that keeps the tail, where the difference would be 0."""
-    if dtype_of(self) is dtypes.FLOAT64:
-        return 1.0 - op.Erf(self)
-    tail = op.Exp(-(self * self)) * _scaled_tail(op, op.Abs(self))
-    return op.Where(self < 0.0, 2.0 - tail, tail)
-
-
-@lower("aten.special_erfcx", promote=FLOAT, opmath=True)
-def erfcx(op: Builder, self: Tensor) -> Tensor:
-    """exp(x²)·erfc(x)."""
-    _needs_single(self, "erfcx")
-    tail = _scaled_tail(op, op.Abs(self))
-    return op.Where(self < 0.0, op.Exp(self * self) * 2.0 - tail, tail)
-
-
-def _scaled_tail(op: Builder, x: Tensor) -> Tensor:
-    """exp(x²)·erfc(x) for x ≥ 0, relative error below 1.2e-7. Press et al., "Numerical Recipes", erfcc."""
-    t = op.Div(2.0, x + 2.0)
-    return t * op.Exp(_polynomial(op, t, _ERFC))
-
-
-# Coefficients in powers of w - 2.5 and of √w - 3, w = -log(1 - x²), single precision.
-# Giles, "Approximating the erfinv function", GPU Computing Gems 2011.
-_ERFINV_CENTRAL = (
-    1.50140941, 0.246640727, -0.00417768164, -0.00125372503, 0.00021858087, -4.39150654e-06, -3.5233877e-06,
-    3.43273939e-07, 2.81022636e-08,
-)  # fmt: skip
-_ERFINV_TAIL = (
-    2.83297682, 1.00167406, 0.00943887047, -0.0076224613, 0.00573950773, -0.00367342844, 0.00134934322, 0.000100950558,
-    -0.000200214257,
-)  # fmt: skip
-
-
-@lower("aten.erfinv", "aten.special_erfinv", promote=FLOAT, opmath=True)
-def erfinv(op: Builder, self: Tensor) -> Tensor:
-    """The inverse of erf, in float32."""
-    _needs_single(self, "erfinv")
-    w = -op.Log((1.0 - self) * (self + 1.0))
-    central, tail = _polynomial(op, w - 2.5, _ERFINV_CENTRAL), _polynomial(op, op.Sqrt(w) - 3.0, _ERFINV_TAIL)
-    inverse = op.Where(w < 5.0, central, tail) * self
-    return op.Where(op.IsInf(w), self * math.inf, inverse)
-
-
-# fmt: off
-# Rational approximations, numerator and denominator, in powers of (p - ½)² and of √(-2·log p).
-# Acklam 2003, relative error below 1.2e-9.
-_NDTRI_CENTRAL = (
-    (2.506628277459239, -30.66479806614716, 138.3577518672690, -275.9285104469687, 220.9460984245205,
-     -39.69683028665376),
-    (1.0, -13.28068155288572, 66.80131188771972, -155.6989798598866, 161.5858368580409, -54.47609879822406),
-)
-_NDTRI_TAIL = (
-    (2.938163982698783, 4.374664141464968, -2.549732539343734, -2.400758277161838, -0.3223964580411365,
-     -0.007784894002430293),
-    (1.0, 3.754408661907416, 2.445134137142996, 0.3224671290700398, 0.007784695709041462),
-)
-# fmt: on
-
-
-@lower("aten.special_ndtri", promote=FLOAT)
-def ndtri(op: Builder, self: Tensor) -> Tensor:
-    """The inverse of the normal distribution function; computed in double, for float32 and narrower."""
-    _needs_single(self, "ndtri")
-    p = op.Cast(self, to=dtypes.FLOAT64)
-    shorter = op.Min(p, 1.0 - p)
-    middle = p - 0.5
-    central = middle * _ratio(op, middle * middle, _NDTRI_CENTRAL)
-    tail = _ratio(op, op.Sqrt(op.Log(shorter) * -2.0), _NDTRI_TAIL)
-    tail = op.Where(op.Equal(shorter, 0.0), -math.inf, tail)
-    side = op.Where(middle < 0.0, tail, -tail)
-    return cast(op, op.Where(shorter < 0.02425, side, central), dtype_of(self))
-
-
 # ── parts of a number ──
 
 
@@ -215,20 +132,48 @@ def ndtri(op: Builder, self: Tensor) -> Tensor:
 def frexp(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
     """(m, e) with x = m·2ᵉ and ½ ≤ |m| < 1; what is 0, infinite or NaN is its own m, with e = 0.
 
-    In double, where no power of two that a narrower number needs over- or underflows; the logarithm finds e but for
-    one.
+    In double. The logarithm finds e but for one, and x is divided by 2ᵉ in two steps, of which none over- or
+    underflows.
     """
-    if dtype_of(self) is dtypes.FLOAT64:
-        raise Unsupported("frexp of float64, which takes the number apart in a wider dtype; cast to float32")
-    x = op.Cast(self, to=dtypes.FLOAT64)
+    x = cast(op, self, dtypes.FLOAT64)
     plain = op.Or(op.Or(op.IsInf(x), op.IsNaN(x)), op.Equal(x, 0.0))
-    guess = op.Floor(op.Log(op.Abs(op.Where(plain, 1.0, x))) / math.log(2))
-    ratio = op.Abs(op.Where(plain, 1.0, x)) / number(op, 2, x) ** guess
-    below, above = (cast(op, each, dtypes.FLOAT64) for each in (ratio < 1.0, ratio >= 2.0))
-    exponent = guess + above - below + 1.0
-    mantissa = x / number(op, 2, x) ** exponent
-    whole = cast(op, op.Where(plain, 0.0, exponent), dtypes.INT32)
+    guess = op.Floor(op.Log(op.Abs(op.Where(plain, 1.0, x))) / math.log(2)) + 1.0
+    half = op.Floor(guess * 0.5)
+    near = op.Where(plain, 0.75, x) / _power_of_two(op, half) / _power_of_two(op, guess - half)
+    above, below = (cast(op, each, dtypes.FLOAT64) for each in (op.Abs(near) >= 1.0, op.Abs(near) < 0.5))
+    mantissa = near * (1.0 - above * 0.5) * (below + 1.0)
+    whole = cast(op, op.Where(plain, 0.0, guess + above - below), dtypes.INT32)
     return op.Where(plain, self, cast(op, mantissa, dtype_of(self))), whole
+
+
+# By dtype: how many bits behind the first one a number has, and the exponents of the least and the greatest one.
+_FORMATS = {dtypes.FLOAT16: (10, -24, 15), dtypes.BFLOAT16: (7, -133, 127), dtypes.FLOAT32: (23, -149, 127)}
+
+
+@lower("aten.nextafter", promote=FLOAT)
+def nextafter(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The number next to x in the direction of y, in double: x and a unit in its last place, which is half as large
+    below a power of two."""
+    dtype = dtype_of(self)
+    if dtype not in _FORMATS:
+        raise Unsupported("nextafter of float64, which ONNX has no wider dtype to compute in; cast to float32")
+    bits, least, greatest = _FORMATS[dtype]
+    x, y = (cast(op, each, dtypes.FLOAT64) for each in (self, other))
+    zero, infinite, size = op.Equal(x, 0.0), op.IsInf(x), op.Abs(x)
+    sign = op.Where(zero, op.Sign(y), op.Sign(x))
+    outwards = op.Or(zero, (y - x) * sign > 0.0)
+    mantissa, exponent = frexp(op, op.Where(infinite, 1.0, x))
+    halved = op.And(op.Equal(op.Abs(mantissa), 0.5), op.Not(outwards))
+    power = cast(op, exponent, dtypes.FLOAT64) - float(bits + 1) - cast(op, halved, dtypes.FLOAT64)
+    unit = _power_of_two(op, op.Where(zero, float(least), op.Max(power, float(least))))
+    inwards = op.Where(infinite, (2.0 - 2.0**-bits) * 2.0**greatest, size - unit)
+    moved = op.Where(outwards, size + unit, inwards) * sign
+    result = op.Where(op.Equal(x, y), y, op.Where(op.IsNaN(y), y, moved))
+    return cast(op, result, dtype)
+
+
+def _power_of_two(op: Builder, exponent: Tensor) -> Tensor:
+    return number(op, 2, exponent) ** exponent
 
 
 # ── gamma functions ──
@@ -286,38 +231,6 @@ def digamma(op: Builder, self: Tensor) -> Tensor:
     return cast(op, op.Where(op.Equal(x, 0.0), -op.Reciprocal(x), result), dtype_of(self))
 
 
-# ── modified Bessel functions ──
-
-# A&S 9.8.1 to 9.8.4, by order: up to 3.75 in powers of (x / 3.75)², beyond, times √x·exp(-x), of 3.75 / x.
-# Relative errors below 2.2e-7.
-_NEAR = 3.75
-# fmt: off
-_BESSEL = (
-    ((1.0, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813),
-     (0.39894228, 0.01328592, 0.00225319, -0.00157565, 0.00916281, -0.02057706, 0.02635537, -0.01647633, 0.00392377)),
-    ((0.5, 0.87890594, 0.51498869, 0.15084934, 0.02658733, 0.00301532, 0.00032411),
-     (0.39894228, -0.03988024, -0.00362018, 0.00163801, -0.01031555, 0.02282967, -0.02895312, 0.01787654, -0.00420059)),
-)
-# fmt: on
-
-
-@lower("aten.i0", "aten.special_i0", "aten.special_modified_bessel_i0", promote=FLOAT, given={"order": 0}, opmath=True)
-@lower("aten.special_i0e", promote=FLOAT, given={"order": 0, "scaled": True}, opmath=True)
-@lower("aten.special_i1", "aten.special_modified_bessel_i1", promote=FLOAT, given={"order": 1}, opmath=True)
-@lower("aten.special_i1e", promote=FLOAT, given={"order": 1, "scaled": True}, opmath=True)
-def bessel(op: Builder, self: Tensor, order: int, scaled: bool = False) -> Tensor:
-    """The modified Bessel function of the first kind of an order, in float32; scaled, times exp(-|x|)."""
-    _needs_single(self, "a modified Bessel function")
-    x = op.Abs(self)
-    for_near, for_far = _BESSEL[order]
-    ratio = self / _NEAR
-    near = _polynomial(op, ratio * ratio, for_near)
-    far = _polynomial(op, op.Div(_NEAR, x), for_far) / op.Sqrt(x)
-    near = self * near if order == 1 else near
-    near, far = (op.Exp(-x) * near, far) if scaled else (near, op.Exp(x) * far)
-    return op.Where(x < _NEAR, near, op.Sign(self) * far if order == 1 else far)
-
-
 # ── divisors ──
 
 
@@ -365,16 +278,3 @@ def _polynomial(op: Builder, x: Tensor, coefficients: Sequence[float]) -> Tensor
     for coefficient in reversed(lower_ones):
         result = x * result + coefficient
     return result  # type: ignore[return-value]
-
-
-def _ratio(op: Builder, x: Tensor, polynomials: tuple[Sequence[float], Sequence[float]]) -> Tensor:
-    """The quotient of two polynomials."""
-    above, below = polynomials
-    return _polynomial(op, x, above) / _polynomial(op, x, below)
-
-
-def _needs_single(x: Tensor, name: str) -> None:
-    if dtype_of(x) is dtypes.FLOAT64:
-        raise Unsupported(
-            f"{name} is written by a formula of single precision, which float64 does not deserve; cast to float32"
-        )

@@ -195,7 +195,3 @@ def _told(attributes: dict[str, Any]) -> dict[str, Any]:
 def _check_operands(x: Tensor, weight: Tensor) -> None:
     if any(isinstance(size, Expr) for size in weight.shape[2:]):
         raise Unsupported(f"a kernel of {weight.shape[2:]}: its size must be known when compiling")
-    if not dtype_of(x).is_float:
-        raise Unsupported(
-            f"a convolution of {dtype_of(x)}: ONNX has them for floats, and a float does not hold every integer sum"
-        )

@@ -11,6 +11,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, Expr, product
+from fxonnx.lowering.aten.math.linalg import norm_along
 from fxonnx.lowering.aten.math.reduction import mean
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, full, may_be_zero, number, reshape
@@ -338,3 +339,11 @@ def norm_except_dim(op: Builder, v: Tensor, pow: int = 2, dim: int = 0) -> Tenso
         return op.ReduceL2(v, keepdims=0)
     axes = [axis for axis in range(len(v.shape)) if axis != dim]
     return op.ReduceL2(v, axes) if axes else op.Abs(v)
+
+
+@lower("aten.renorm", opmath=True)
+def renorm(op: Builder, self: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Each slice along `dim` whose p-norm exceeds `maxnorm`, scaled down to it."""
+    axes = [axis for axis in range(len(self.shape)) if axis != dim % len(self.shape)]
+    size = norm_along(op, self, p, axes, True)
+    return self * op.Where(size > float(maxnorm), float(maxnorm) / (size + 1e-7), 1.0)

@@ -22,7 +22,7 @@ from fxonnx.lowering.aten.math.reduction import extremum
 from fxonnx.lowering.aten.nn.adaptive import averaged, indices_of_maxima, largest, place_of_maximum
 from fxonnx.lowering.aten.nn.convolution import per_axis
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, expand, full, in_batch, number, positions, reshape
+from fxonnx.lowering.vocabulary import constant, dtype_of, expand, full, in_batch, number, positions, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +232,6 @@ def avg_pool(
 
     Padding counts as elements if asked to, but never what is behind it (read by windows that were rounded up).
     """
-    if not dtype_of(self).is_float:
-        raise Unsupported(f"an average pool of {dtype_of(self)}: ONNX has them for floats only")
     axes = _all_windows(self, kernel_size, stride, padding, (1,), ceil_mode)
     if divisor_override is not None:
         return in_batch(op, self, len(axes) + 2, lambda x: _window_sums(op, x, axes, divisor_override))
@@ -259,7 +257,14 @@ def _with_pads(axis: Windows, before: int, behind: int) -> Windows:
 
 
 def _window_sums(op: Builder, x: Tensor, axes: Sequence[Windows], divisor: int) -> Tensor:
-    """Sums of windows over a divisor: the average over whole windows, corrected."""
+    """Sums of windows over a divisor: the average over whole windows, corrected; integers are summed by ones, and
+    divided as C divides."""
+    if not dtype_of(x).is_float:
+        one_channel = reshape(op, x, (product(x.shape[:2]), 1, *x.shape[2:]))
+        ones = full(op, (1, 1, *(axis.kernel for axis in axes)), 1, dtype_of(x))
+        told = _attributes(axes) | {"kernel_shape": None}
+        sums = op.Conv(one_channel, ones, **told)
+        return reshape(op, sums, (*x.shape[:2], *sums.shape[2:])) / divisor
     pooled = op.AveragePool(x, **_attributes(axes), count_include_pad=1)
     elements = math.prod(axis.kernel for axis in axes)
     return pooled if elements == divisor else pooled * number(op, elements / divisor, pooled)
@@ -322,3 +327,55 @@ def _even_windows(sizes: Sequence[Dim], wanted: Sequence[Dim]) -> list[int] | No
             return None
         kernel.append(size // count)
     return kernel
+
+
+# ── windows of random places ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.fractional_max_pool2d", "aten.fractional_max_pool3d")
+def fractional_max_pool(
+    op: Builder, self: Tensor, kernel_size: Sequence[int], output_size: Sequence[int], random_samples: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The largest element of each of `output_size` windows, and where it stands in its channel. Graham 2014.
+
+    The samples, one for each channel and axis, say where the windows begin (ATen/native/FractionalMaxPooling.h).
+    """
+
+    def body(x: Tensor) -> tuple[Tensor, Tensor]:
+        return _fractional(op, x, kernel_size, output_size, random_samples)
+
+    pooled: tuple[Tensor, Tensor] = in_batch(op, self, len(kernel_size) + 2, body)
+    return pooled
+
+
+def _fractional(
+    op: Builder, x: Tensor, kernel: Sequence[int], wanted: Sequence[int], samples: Tensor
+) -> tuple[Tensor, Tensor]:
+    count, leading, sizes = len(kernel), tuple(x.shape[:2]), tuple(x.shape[2:])
+    total: Any = None
+    for axis, (size, length, windows) in enumerate(zip(sizes, kernel, wanted, strict=True)):
+        sample = op.Gather(samples, axis if count == 3 else 1 - axis, axis=2)  # of images torch takes the width first
+        read = _random_windows(op, op.Unsqueeze(sample, [2]), size, length, windows)
+        shape: list[Dim] = [1] * (2 * count)
+        shape[axis], shape[count + axis] = windows, length
+        placed = reshape(op, read, (*samples.shape[:2], *shape)) * product(sizes[axis + 1 :])
+        total = placed if total is None else total + placed
+    table = reshape(op, total, (*samples.shape[:2], math.prod(wanted), math.prod(kernel)))
+    table = expand(op, table, (*leading, *table.shape[2:]))
+    elements = reshape(op, x, (*leading, product(sizes)))
+    flat_table = reshape(op, table, (*leading, math.prod(wanted) * math.prod(kernel)))
+    read = reshape(op, op.GatherElements(elements, flat_table, axis=2), tuple(table.shape))
+    place = place_of_maximum(op, read)
+    pooled = (op.GatherElements(each, place, axis=3) for each in (read, table))
+    values, indices = (reshape(op, each, (*leading, *wanted)) for each in pooled)
+    return values, indices
+
+
+def _random_windows(op: Builder, sample: Tensor, size: Dim, length: int, windows: int) -> Tensor:
+    """[batch, channels, windows, length]: the positions that windows read; the last one ends with the axis."""
+    free = op.size(size) - length
+    alpha = op.Cast(free, to=dtype_of(sample)) / number(op, max(windows - 1, 1), sample)
+    number_of = constant(op, np.arange(windows, dtype=dtype_of(sample).numpy))
+    begins = op.Cast(op.Floor((number_of + sample) * alpha), to=INT64) - op.Cast(op.Floor(sample * alpha), to=INT64)
+    begins = op.Where(constant(op, np.arange(windows) == windows - 1), free, begins)
+    return op.Unsqueeze(begins, [3]) + np.arange(length)

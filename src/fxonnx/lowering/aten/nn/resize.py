@@ -20,6 +20,7 @@ from fxonnx.dtypes import BOOL, FLOAT32, FLOAT64, INT64, UINT8
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, floor_divide
+from fxonnx.lowering.aten.nn.antialias import antialiased
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of
 
@@ -130,11 +131,17 @@ def _factors(x: Tensor, factors: Sequence[float] | None, *named: Factor) -> list
     return [scales] if count == 1 else [depth, height, width][-count:]
 
 
+def _is_said(axes: Sequence[Resizing]) -> bool:
+    """Whether ONNX's Resize can be told the scales, or the sizes."""
+    return all(axis.scale for axis in axes) or all(axis.by_size for axis in axes)
+
+
 def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any) -> Tensor:
     """Resize of the spatial axes: by constant scales where the factors were given, by sizes otherwise."""
-    if all(axis.scale for axis in axes):
+    by_size = all(axis.by_size for axis in axes)
+    if all(axis.scale for axis in axes) and not (by_size and dtype_of(x) is FLOAT64):
         return op.Resize(x, None, [1.0, 1.0, *(axis.scale for axis in axes)], **attributes)
-    if all(axis.by_size for axis in axes):
+    if by_size:
         return op.Resize(x, None, None, (*x.shape[:2], *(axis.after for axis in axes)), **attributes)
     if any(axis.factor is None for axis in axes):
         raise Unsupported("a resize of some axes by factors, and of others to sizes that are known when the model runs")
@@ -162,7 +169,7 @@ def upsample_nearest(
     Which of both is asked when the model runs, where the sizes are known only then and have no known ratio.
     """
     axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
-    is_said = all(axis.scale for axis in axes) or all(axis.by_size for axis in axes)
+    is_said = _is_said(axes)
     unsure = [axis for axis in axes if not _reads_like_onnx(axis, exact)]
     if is_said and not unsure:
         return _resized_to_nearest(op, self, axes, exact)
@@ -318,10 +325,23 @@ def interpolate(
     """
     if not dtype_of(self).is_float:
         raise Unsupported(f"an interpolation of {dtype_of(self)}, which torch rounds in a way of its own")
-    if align_corners and "antialias" in attributes:
-        raise Unsupported("an antialiased resize with aligned corners, which ONNX means differently than torch")
     axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
+    is_double = dtype_of(self) is FLOAT64
+    if "antialias" in attributes and (align_corners or is_double or not _is_said(axes)):
+        return _antialiased(op, self, axes, attributes["mode"] == "cubic", align_corners)
     if align_corners:
         axes = [Resizing(axis.before, axis.after, None if axis.after is not None else axis.factor) for axis in axes]
+    if is_double and not all(axis.by_size or axis.factor == axis.scale for axis in axes):
+        raise Unsupported("a resize of float64 by a factor that float32 does not hold, which ONNX's Resize steps by")
     coordinates = "align_corners" if align_corners else "half_pixel"
     return _resized(op, self, axes, coordinate_transformation_mode=coordinates, **attributes)
+
+
+def _antialiased(op: Builder, x: Tensor, axes: Sequence[Resizing], is_cubic: bool, align_corners: bool) -> Tensor:
+    """Each axis that changes by its matrix of weights."""
+    for number, axis in enumerate(axes, start=2):
+        if axis.after is None:
+            raise Unsupported(f"an antialiased resize of a size known when the model runs by {axis.factor}")
+        if axis.before != axis.after:
+            x = antialiased(op, x, number, axis.after, axis.factor, is_cubic, align_corners)
+    return x

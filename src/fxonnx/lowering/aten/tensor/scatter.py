@@ -25,6 +25,7 @@ from fxonnx.lowering.vocabulary import (
     as_vector,
     axis_of,
     cast,
+    constant,
     dtype_of,
     expand,
     flat,
@@ -370,7 +371,7 @@ def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float
     counted.
     """
     x = flat(op, self)
-    low, high = _own_range(op, x) if min == max else (number(op, min, x), number(op, max, x))
+    low, high = _own_range(op, x, 1.0) if min == max else (number(op, min, x), number(op, max, x))
     inside = op.And(x >= low, x <= high)
     offset = (x - low) / (high - low)
     bin_of = cast(op, op.Where(inside, offset * number(op, bins, x), number(op, 0, x)), dtypes.INT64)
@@ -378,8 +379,40 @@ def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float
     return written(op, full(op, [bins], 0, dtype_of(x)), place, cast(op, inside, dtype_of(x)), 0, "add")
 
 
-def _own_range(op: Any, x: Any) -> tuple[Any, Any]:
-    """The least and the greatest element, apart by 1 each where they are one."""
+def _own_range(op: Any, x: Any, apart: float) -> tuple[Any, Any]:
+    """The least and the greatest element, moved apart where they are one."""
     low, high = op.ReduceMin(x, keepdims=0), op.ReduceMax(x, keepdims=0)
-    widening = cast(op, op.Equal(low, high), dtype_of(x))
+    widening = cast(op, op.Equal(low, high), dtype_of(x)) * number(op, apart, x)
     return low - widening, high + widening
+
+
+@lower("aten.histogram")
+def histogram(
+    op: Builder, self: Tensor, bins: Any = 100, range: Sequence[float] | None = None, weight: Tensor | None = None,
+    density: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """How many elements, or how much weight, lie between neighbouring edges, the last one included, and the edges:
+    those given, or `bins` equal steps. As a density, over the whole and the width of each bin."""
+    x, dtype = flat(op, self), dtype_of(self)
+    edges = _edges(op, x, bins, range) if isinstance(bins, int) else cast(op, bins, dtype)
+    above = op.Unsqueeze(x, [1]) >= edges
+    place = op.ReduceSum(cast(op, above, dtypes.INT64), [1], keepdims=0) - 1
+    count = edges.shape[0] - 1
+    is_last = op.Equal(x, op.Gather(edges, op.size(count), axis=0))
+    place = op.Where(is_last, op.size(count - 1), place)
+    inside = op.And(op.And(place >= 0, place < op.size(count)), op.Not(op.IsNaN(x)))
+    amount = full(op, x.shape, 1, dtype) if weight is None else cast(op, flat(op, weight), dtype)
+    zeros, place = full(op, (count,), 0, dtype), op.Where(inside, place, 0)
+    found = written(op, zeros, place, op.Where(inside, amount, number(op, 0, x)), 0, "add")
+    if density:
+        width = op.Slice(edges, [1], [2**62], [0]) - op.Slice(edges, [0], [-1], [0])
+        found = found / op.ReduceSum(found, keepdims=0) / width
+    return found, edges
+
+
+def _edges(op: Builder, x: Tensor, bins: int, range: Sequence[float] | None) -> Tensor:
+    """bins + 1 numbers at equal distances, from both ends towards the middle, as torch.linspace takes them."""
+    low, high = _own_range(op, x, 0.5) if range is None else (number(op, each, x) for each in range)
+    step, places = (high - low) / float(bins), constant(op, np.arange(bins + 1, dtype=dtype_of(x).numpy))
+    is_front = constant(op, np.arange(bins + 1) < (bins + 1) // 2)
+    return op.Where(is_front, low + step * places, high - step * (float(bins) - places))

@@ -1,4 +1,5 @@
-"""Resize before opset 11, which knew no coordinates but asymmetric ones: rows gathered and weighted, axis by axis.
+"""Resize for dtypes without a kernel, and before opset 11, which knew no coordinates but asymmetric ones: rows gathered
+and weighted, axis by axis.
 
 Source: ONNX Resize (coordinate transformations, nearest modes), Keys 1981 for cubic weights.
 """
@@ -10,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from fxonnx.dtypes import FLOAT32, INT64
+from fxonnx.dtypes import FLOAT32, FLOAT64, INT64, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Node, constant_ints
 from fxonnx.passes.legalize.expansions.indexing import counted
-from fxonnx.passes.legalize.registry import NoExpansion, form
+from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
 
+@expands("Resize")
 @form("Resize", since=11, applies=lambda node: True)
 def resampled(
     op: Builder, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None,
@@ -36,17 +38,19 @@ def resampled(
 def _resizings(
     op: Builder, x: Tensor, axes: Sequence[int], scales: Tensor | None, sizes: Tensor | None
 ) -> list[tuple[Dim, Tensor]]:
-    """The new size of each axis, and the float32 scale that leads there."""
+    """The new size of each axis, and the scale that leads there: in float32, in float64 for float64."""
+    wide = FLOAT64 if x.dtype is FLOAT64 else FLOAT32
     before = [x.shape[axis] for axis in axes]
     if sizes is not None:
         known = sizes.value.known or constant_ints(sizes.value)
         if known is None:
             raise NoExpansion("Resize to sizes that come from data")
-        return [(after, _float(op, after) / _float(op, old)) for after, old in zip(known, before, strict=True)]
+        pairs = zip(known, before, strict=True)
+        return [(after, _float(op, after, wide) / _float(op, old, wide)) for after, old in pairs]
     if scales is None or scales.value.data is None:
         raise NoExpansion("Resize by scales that come from data")
     factors = [float(each) for each in scales.value.data.array()]
-    return [(_scaled(old, factor), op.constant(factor, FLOAT32)) for old, factor in zip(before, factors, strict=True)]
+    return [(_scaled(old, factor), op.constant(factor, wide)) for old, factor in zip(before, factors, strict=True)]
 
 
 def _scaled(size: Dim, factor: float) -> Dim:
@@ -59,8 +63,8 @@ def _scaled(size: Dim, factor: float) -> Dim:
     raise NoExpansion(f"Resize of a size that is known when the model runs by {factor:g}")
 
 
-def _float(op: Builder, size: Dim) -> Tensor:
-    return op.Cast(op.size(size), to=FLOAT32)
+def _float(op: Builder, size: Dim, dtype: DType) -> Tensor:
+    return op.Cast(op.size(size), to=dtype)
 
 
 def _axis(
@@ -91,20 +95,20 @@ def _within(op: Builder, place: Tensor, size: Dim) -> Tensor:
 
 
 def _half_pixel(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
-    return (op.Cast(counted(op, after), to=FLOAT32) + 0.5) / scale - 0.5
+    return (op.Cast(counted(op, after), to=scale.dtype) + 0.5) / scale - 0.5
 
 
 def _pytorch_half_pixel(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
-    return op.Where(op.Greater(_float(op, after), 1.0), _half_pixel(op, before, after, scale), 0.0)
+    return op.Where(op.Greater(_float(op, after, scale.dtype), 1.0), _half_pixel(op, before, after, scale), 0.0)
 
 
 def _asymmetric(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
-    return op.Cast(counted(op, after), to=FLOAT32) / scale
+    return op.Cast(counted(op, after), to=scale.dtype) / scale
 
 
 def _align_corners(op: Builder, before: Dim, after: Dim, scale: Tensor) -> Tensor:
-    steps = op.Max(_float(op, after) - 1.0, 1.0)
-    return op.Cast(counted(op, after), to=FLOAT32) * (_float(op, before) - 1.0) / steps
+    steps = op.Max(_float(op, after, scale.dtype) - 1.0, 1.0)
+    return op.Cast(counted(op, after), to=scale.dtype) * (_float(op, before, scale.dtype) - 1.0) / steps
 
 
 _COORDINATES: dict[str, Callable[[Builder, Dim, Dim, Tensor], Tensor]] = {

@@ -1,0 +1,1 @@
+"""Functions of mathematical physics: Bessel and Airy functions, orthogonal polynomials, incomplete gamma functions."""
