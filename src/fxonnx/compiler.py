@@ -49,7 +49,7 @@ def compile(
     output_names: Sequence[str] | None = None,
     target: Target | None = None,
     opset: int | None = None,
-    optimize: bool = True,
+    optimize: bool | Mapping[str, bool] = True,
     rules: Sequence[Rule] = (),
     lowerings: Mapping[str, Callable[..., Any]] | None = None,
     precision: str | Precision | None = None,
@@ -70,7 +70,7 @@ def compile(
         input_names, output_names: names in the file, in the order of the flattened inputs and outputs.
         target: what the file must run on; by default the installed ONNX Runtime.
         opset: the ONNX operator set to write, 9 to the newest; by default the target's.
-        optimize: whether to rewrite for speed; the result computes the same either way.
+        optimize: whether to rewrite for speed, or `{"rule": False}`; the result computes the same either way.
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
         precision: weights in few bits, "int8-dynamic", "int8-weights", "int4-weights" or `int4_weights(keep=["head"])`.
@@ -96,7 +96,7 @@ def compile(
         registry, pipeline = standard().layer(lowerings or {}), pipeline_for(tuple(rules), asked, optimize=optimize)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
-        target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize else target
+        target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
         build = _Build(model, mode, registry, pipeline, target, opset, output_names)
         return _ready(build(program, examples, captured), dump, verify)
 

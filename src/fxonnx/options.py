@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from fxonnx.errors import InvalidOption, raise_all
 from fxonnx.passes.rewrite import Rule
+from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 from fxonnx.target import Target
 
 METADATA, IN_FILE = "metadata", "in file"
@@ -62,6 +63,13 @@ def _are_hints(value: object) -> bool:
     )  # fmt: skip
 
 
+def _is_optimize(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return isinstance(value, bool)
+    known = {rule.name for rule in (*ALGEBRA, *SHAPE, *CAST, *FUSION)}
+    return value.keys() <= known and all(isinstance(wanted, bool) for wanted in value.values())
+
+
 _FLAG = Option(lambda value: isinstance(value, bool), "True or False", "")
 _NAMES = Option(_are_names, "a list of strings that are not empty, one for each tensor", '["x", "mask"]')
 
@@ -94,7 +102,7 @@ OPTIONS: Mapping[str, Option] = {
         "fxonnx.Target.onnx(17) for any runtime, or fxonnx.Target.onnxruntime()",
     ),
     "opset": Option(lambda value: value is None or _is_int(value), "an int, or None for the target's own", "17"),
-    "optimize": _FLAG,
+    "optimize": Option(_is_optimize, "True, False, or a dict of rules to switch off", '{"erf_gelu": False}'),
     "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.passes.rewrite.rule", "[my_rule]"),
     "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
     "hints": Option(_are_hints, "a dict from names of dynamic dims to lists of sizes", '{"seq": [16, 128]}'),

@@ -53,7 +53,9 @@ CORPUS = {
         "add_zero", "double_unsqueeze", "and_true", "multiply_by_one", "cosine_of_doubled", "sine_of_doubled",
         "rms_norm", "rotary_embedding", "rotary_of_joined_heads", "grouped_heads", "joined_heads",
     },
-    "multihead_attention": {"view_and_back", "double_transpose"},
+    "multihead_attention": {
+        "view_and_back", "double_transpose", "views_before_linear", "transpose_before_linear",
+    },
     "llama_4_decode": {"rotary_embedding_by_table"},
     "unet": {"conv_batch_norm"},
 }  # fmt: skip
@@ -116,6 +118,7 @@ MORE_NODES = {
     "grouped_queries": "keys are read once for a group of heads; what is said of the mask, all layers share",
     "linear_of_integers": "the weight is transposed where it is written, and the runtime fuses the rest",
     "transposed_integers": "constants are transposed where they are written",
+    "views_before_linear": "a matrix and a row for Gemm; the views go, once they meet others",
     "rows_of_integers": "only the rows that are read are dequantized",
 }
 

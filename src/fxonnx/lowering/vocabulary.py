@@ -14,7 +14,8 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder
-from fxonnx.ir.dims import Dim, Expr, Shape
+from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.layout import reshape_target
 from fxonnx.lowering.promote import array_in
 
 
@@ -80,21 +81,6 @@ def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
     if wanted is not None:
         return op.Reshape(x, wanted)
     return op.Reshape(x, dims, allowzero=1 if any(may_be_zero(op, dim) for dim in dims) else None)
-
-
-def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
-    """`dims` as a constant for Reshape: ints, 0 for a dim copied from the same axis, at most one -1; None where that
-    cannot say it."""
-    if 0 in dims or 0 in source:
-        return None
-    copied = [
-        0 if isinstance(dim, Expr) and axis < len(source) and source[axis] == dim else dim
-        for axis, dim in enumerate(dims)
-    ]
-    unknown = [axis for axis, dim in enumerate(copied) if isinstance(dim, Expr)]
-    if len(unknown) > 1:
-        return None
-    return [-1 if isinstance(dim, Expr) else dim for dim in copied]
 
 
 def may_be_zero(op: Any, dim: Dim) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.integer_kernels import integer_kernels
+from fxonnx.passes.movements import movements, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
 from fxonnx.passes.precision import Precision, narrow
@@ -30,13 +32,19 @@ def optimizer(
     every = users, (*ALGEBRA, *SHAPE, *CAST), FUSION
     users, exact, fusion = (tuple(each for each in rules if each.name not in without) for rules in every)
     simplify = repeat(fold, cse, dce, rewrite(*exact), unsigned_activations, name="simplify", rounds=1)
-    fuse = repeat(rewrite(*fusion, *exact), fold, cse, dce, past_into_attention, integer_kernels, name="fuse")
+    patterns, moves = rewrite(*fusion, *exact), (transposes_behind_linear, movements)
+    fuse = repeat(patterns, fold, cse, dce, *moves, past_into_attention, integer_kernels, name="fuse")
     first = [rewrite(*users, name="users")] if users else []
     return pipeline("optimized", *first, dce, simplify, fuse, *_narrowed(precision))
 
 
-def pipeline_for(users: tuple[Rule, ...], precision: Precision | None, *, optimize: bool) -> Pipeline:
-    """The optimizing pipeline, or the one that does nothing but what is asked for."""
+def pipeline_for(
+    users: tuple[Rule, ...], precision: Precision | None, *, optimize: bool | Mapping[str, bool]
+) -> Pipeline:
+    """The optimizing pipeline, without the rules that are switched off by name, or the one that does nothing but what
+    is asked for."""
+    if isinstance(optimize, Mapping):
+        return optimizer(users, frozenset(name for name, wanted in optimize.items() if not wanted), precision)
     if optimize:
         return optimizer(users, precision=precision)
     return CLEAN if precision is None else pipeline("optimized", dce, *_narrowed(precision))

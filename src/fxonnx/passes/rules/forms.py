@@ -5,9 +5,10 @@ The numbers of one form and another differ by rounding.
 
 from __future__ import annotations
 
-from fxonnx.ir.data import lengthened, transposed
+from fxonnx.ir.data import lengthened
 from fxonnx.passes.linear import known
 from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rules.linear import turned
 from fxonnx.target import MICROSOFT
 
 MULTI_HEAD = f"{MICROSOFT}::MultiHeadAttention"
@@ -52,8 +53,8 @@ class linear_by_columns:
         product = op.MatMul(x, op.one_use(weight))
         return op.any_of(product + op.one_use(bias), product)
     def after(op, x, weight, bias):
-        kernel = lengthened(transposed(weight.value.data, (1, 0)), 3)
-        return by_columns(op, x, op.constant(kernel, name=weight.value.name), bias)
+        columns = turned(op, weight).value
+        return by_columns(op, x, op.constant(lengthened(columns.data, 3), name=columns.name), bias)
     def where(x, weight, bias, target):
         if x.rank != 3 or weight.rank != 2 or x.dtype.bits != 32 or not known(weight.value):
             return False

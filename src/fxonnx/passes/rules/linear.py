@@ -107,6 +107,44 @@ class linear_of_linear:
         return rows * columns <= (rows + columns) * between_
 
 
+@rule
+class views_before_linear:
+    """x ── Transpose ── Reshape ── Gemm ── Reshape ─▶    becomes    x ── Transpose ── Reshape ── Reshape ── MatMul ─▶
+
+    for a view of rows alone: it meets the movements before."""
+    def before(op, x, weight, to, shape, bias=None, *, transB, perm, **rest):
+        rows = op.Reshape(op.Transpose(x, perm=perm), shape)
+        return op.Reshape(op.bind("rows", op.Gemm(op.bind("before", rows), weight, bias, transB=transB)), to, **rest)
+    def after(op, weight, bias, before, transB, result):
+        matrix = turned(op, weight) if transB else weight
+        product = op.MatMul(op.Reshape(before, [*result.shape[:-1], before.shape[1]]), matrix)
+        return product if bias is None else product + bias
+    def where(weight, bias, rows, result):
+        return _is_layer(weight, bias) and result.rank > 2 and result.shape[-1] == rows.shape[-1]
+
+
+@rule
+class transpose_before_linear:
+    """x ── Transpose ── Reshape ── MatMul ── + ── Transpose ─▶
+
+    becomes    x ── Transpose ── Reshape ── Transpose ── MatMul ── + ─▶    for one of rows alone"""
+    def before(op, x, weight, shape, bias=None, *, perm, first, **rest):
+        product = op.MatMul(op.bind("rows", op.Reshape(op.Transpose(x, perm=first), shape, **rest)), weight)
+        return op.Transpose(op.any_of(product + bias, product), perm=perm)
+    def after(op, weight, bias, rows, perm):
+        product = op.MatMul(op.Transpose(rows, perm=perm), weight)
+        return product if bias is None else product + bias
+    def where(weight, bias, perm, rows):
+        return _is_layer(weight, bias) and perm is not None and perm[-1] == rows.rank - 1
+
+
+def turned(op, weight):
+    """The transpose of a known matrix, by a name that says so."""
+    name = weight.value.name
+    other = name and (name.removesuffix(".T") if name.endswith(".T") else f"{name}.T")
+    return op.constant(transposed(weight.value.data, (1, 0)), name=other)
+
+
 def _product(first, second, transB):
     """The weight of a layer that is two, one behind the other."""
     left, right = (second, first) if transB else (first, second)

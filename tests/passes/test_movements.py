@@ -1,0 +1,117 @@
+"""Movements drawn together compute the same, at every size, and attention of every spelling comes out as one."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import fxonnx
+
+SIZE, HEADS = 8, 2
+
+
+class Attention(nn.Module):
+    """Heads split off the projections, in one of the spellings below."""
+
+    def __init__(self, split):
+        super().__init__()
+        self.split, self.qkv, self.out = split, nn.Linear(SIZE, 3 * SIZE), nn.Linear(SIZE, SIZE)
+
+    def forward(self, x):
+        q, k, v = self.split(self.qkv(x), *x.shape[:2])
+        y = F.scaled_dot_product_attention(q, k, v)
+        return self.out(y.transpose(1, 2).reshape(x.shape))
+
+
+def unbound(qkv, b, n):
+    return qkv.reshape(b, n, 3, HEADS, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def indexed(qkv, b, n):
+    parts = qkv.view(b, n, 3, HEADS, SIZE // HEADS).permute(2, 0, 3, 1, 4)
+    return parts[0], parts[1], parts[-1]
+
+
+def chunked(qkv, b, n):
+    return [part.view(b, n, HEADS, -1).transpose(1, 2) for part in qkv.chunk(3, -1)]
+
+
+def chunked_late(qkv, b, n):
+    return [part.reshape(b, n, HEADS, -1).transpose(1, 2) for part in qkv.transpose(0, 1).chunk(3, -1)
+            for part in [part.transpose(0, 1)]]  # fmt: skip
+
+
+def tokens_first(qkv, b, n):
+    rows = qkv.transpose(0, 1).reshape(n, b, 3, SIZE)
+    return [rows[:, :, i].reshape(n, b * HEADS, -1).transpose(0, 1).reshape(b, HEADS, n, -1) for i in range(3)]
+
+
+SPELLINGS = [unbound, indexed, chunked, chunked_late, tokens_first]
+DIMS = {"x": {0: "b", 1: "n"}}
+
+
+@pytest.mark.parametrize("split", SPELLINGS, ids=lambda split: split.__name__)
+@pytest.mark.parametrize("dims", [None, DIMS], ids=["static", "dynamic"])
+def test_attention_moves_nothing(split, dims):
+    model, x = Attention(split).eval(), torch.randn(3, 5, SIZE)
+    compiled = fxonnx.compile(model, (x,), dynamic_shapes=dims)
+    moving = [node.op for node in compiled.optimized.nodes if node.op in ("Transpose", "Reshape", "Gather")]
+    assert moving == []
+    for sizes in [(3, 5), (2, 7), (1, 1), (4, 1)] if dims else [(3, 5)]:
+        y = torch.randn(*sizes, SIZE)
+        torch.testing.assert_close(compiled(y), model(y))
+
+
+class OfTorch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(SIZE, HEADS, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("dims", [None, DIMS], ids=["static", "dynamic"])
+def test_the_module_of_torch_moves_nothing(dims):
+    model, x = OfTorch().eval(), torch.randn(3, 5, SIZE)
+    compiled = fxonnx.compile(model, (x,), dynamic_shapes=dims)
+    assert [node.op for node in compiled.optimized.nodes if node.op in ("Transpose", "Reshape", "Gather")] == []
+    for sizes in [(3, 5), (2, 7), (1, 4)] if dims else [(3, 5)]:
+        y = torch.randn(*sizes, SIZE)
+        torch.testing.assert_close(compiled(y), model(y))
+
+
+def windows(x):
+    """As Swin partitions an image."""
+    b, h, w, c = x.shape
+    x = x.view(b, h // 2, 2, w // 2, 2, c)
+    return x.permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, 2, 2, c).view(-1, 4, c)
+
+
+def shuffled(x):
+    b, c, h, w = x.shape
+    return x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w).flatten(2).transpose(1, 2)
+
+
+def pieces(x):
+    y = x.permute(1, 0, 2, 3).reshape(x.shape[1], -1)
+    return y[0].reshape(x.shape[0], *x.shape[2:]), y[1:3].sum(0), y
+
+
+def back_and_forth(x):
+    y = x.permute(2, 3, 0, 1)
+    return y.permute(2, 3, 0, 1) + 1, y.reshape(-1).reshape(x.shape), y.sum(0)
+
+
+BODIES = [windows, shuffled, pieces, back_and_forth]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
+@pytest.mark.parametrize("dims", [None, {"x": {0: "b", 2: "h"}}], ids=["static", "dynamic"])
+def test_what_is_moved_is_the_same(body, dims):
+    x = torch.arange(3 * 4 * 6 * 8.0).reshape(3, 4, 6, 8)
+    for optimize in (True, False):
+        compiled = fxonnx.compile(body, (x,), dynamic_shapes=dims, optimize=optimize)
+        for sizes in [(3, 6), (2, 2), (1, 10)] if dims else [(3, 6)]:
+            y = torch.randint(-99, 99, (sizes[0], 4, sizes[1], 8)).float()  # whose sums are exact
+            torch.testing.assert_close(compiled(y), body(y), rtol=0, atol=0)
