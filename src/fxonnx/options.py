@@ -103,7 +103,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "opset": Option(lambda value: value is None or _is_int(value), "an int, or None for the target's own", "17"),
     "optimize": Option(_is_optimize, "True, False, or a dict of rules to switch off", '{"erf_gelu": False}'),
-    "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.passes.rewrite.rule", "[my_rule]"),
+    "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.rule", "[my_rule]"),
     "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
     "hints": Option(_are_hints, "a dict from names of dynamic dims to lists of sizes", '{"seq": [16, 128]}'),
     "verify": _FLAG,
