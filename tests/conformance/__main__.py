@@ -2,7 +2,7 @@
 
 Cases whose name the pattern matches run in workers, each a process of its own: one that dies takes its case with it
 and no other. What was right, or has been looked at since the results were written, is not run again: delete the file,
-or lines of it, to have them run. Prints the shares, and what is not right.
+or lines of it, to have them run. Prints the shares, what is not right, and rows of the table of gaps that are none any more.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.conformance.gaps import GAPS
 from tests.conformance.outcomes import outcomes
 from tests.conformance.samples import Case, cases
 
@@ -118,7 +119,20 @@ def summary(known: dict[str, list[list[str]]]) -> str:
     lines = [f"{place:40} {_shares(count)}" for place, count in sorted(shares.items())]
     for name, found in sorted(known.items()):
         lines += [f"{kind:8} {name}: {text}" for kind, text in sorted({(kind, text) for kind, text in found}) if text]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"stale    {row}: compiles in all of its cases" for row in stale(known))])
+
+
+def stale(known: dict[str, list[list[str]]]) -> list[str]:
+    """Rows of the table of gaps, as operator and dtype, whose cases all came out right."""
+    met, refused = set(), set()
+    for name, found in known.items():
+        configuration = CONFIGURATION.search(name).group()  # type: ignore[union-attr]
+        operator, dtype = name.removesuffix(f"-{configuration}"), configuration.partition("-")[0]
+        rows = {(operator, gap.dtype or "") for gap in GAPS if operator in gap.operators and gap.dtype in (None, dtype)}
+        met |= rows
+        if not is_right(found):
+            refused |= rows
+    return [" ".join(filter(None, row)) for row in sorted(met - refused)]
 
 
 def _shares(count: Counter[str]) -> str:

@@ -109,7 +109,6 @@ GAPS = (
             ("float64", "a factor that float32, which ONNX's Resize steps by, does not hold"),
         )
     ),
-    _gap(errors.NoKernel, "ONNX Runtime has Det for float32 only", "logdet linalg.det linalg.slogdet", dtype="float64"),
     _gap(errors.RuntimeFailed, "ONNX Runtime has no product of bytes of size 0", "mm", dtype="uint8"),
     _gap(
         errors.CaptureRefused,
