@@ -2,7 +2,7 @@
 
 Cases whose name the pattern matches run in workers, each a process of its own: one that dies takes its case with it
 and no other. What was right, or has been looked at since the results were written, is not run again: delete the file,
-or lines of it, to have them run. Prints the shares, what is not right, and rows of the table of gaps that are none any more.
+or lines of it, to have them run. Prints the shares, what is not right, and rows of the table of gaps that are needless.
 """
 
 from __future__ import annotations
