@@ -97,3 +97,16 @@ def test_who_stops_reading_is_no_fault() -> None:
     command = f'{sys.executable} -c "{program}" | true; exit ${{PIPESTATUS[0]}}'
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert ended.returncode == DONE and "FX099" not in ended.stderr
+
+
+def test_the_machine_is_measured_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from fxonnx.runtime import measure
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(measure, "CONTESTS", ())
+    assert main(["machine"]) == DONE
+    said = capsys.readouterr().out
+    assert "onnxruntime" in said and "measured on" in said
+    assert main(["machine"]) == DONE and capsys.readouterr().out == said

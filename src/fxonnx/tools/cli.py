@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     explaining.set_defaults(run=run_explain)
     listing = commands.add_parser("targets", help="what can be compiled for")
     listing.set_defaults(run=run_targets)
+    measuring = commands.add_parser("machine", help="measure this machine, for forms that compete")
+    measuring.add_argument("--again", action="store_true", help="also where it has been measured before")
+    measuring.set_defaults(run=run_machine)
     erring = commands.add_parser("errors", help="what an error means and what to do")
     erring.add_argument("code", nargs="?", help="FX012; all of them in a line each without it")
     erring.set_defaults(run=run_errors)
@@ -130,6 +134,19 @@ def run_targets(options: argparse.Namespace) -> None:
     print(f"onnx:{OLDEST_OPSET} … onnx:{NEWEST_OPSET}  standard operators, for any runtime")
     for major, minor in kernels.snapshots("onnxruntime"):
         print(f"onnxruntime:{major}.{minor}  ONNX Runtime on the CPU, and its own operators")
+
+
+def run_machine(options: argparse.Namespace) -> None:
+    """Measure this machine, or say when that was done."""
+    from rich.progress import Progress
+
+    from fxonnx.runtime.measure import machine
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task("forms of operators", total=None)
+        note = partial(progress.update, task)
+        profile = machine(again=options.again, progress=lambda done, all: note(completed=done, total=all))
+    print(f"{profile.processor} ({profile.family}), {profile.runtime}, measured on {profile.measured}")
 
 
 def run_bisect(options: argparse.Namespace) -> None:
