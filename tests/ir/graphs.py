@@ -1,5 +1,7 @@
 """Random graphs, when two graphs are the same, and what a graph computes."""
 
+import sys
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -165,3 +167,34 @@ def evaluate(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray]:
         inputs = [None if value is None else read(value) for value in node.inputs]
         known.update(zip(node.outputs, evaluate_node(node, inputs), strict=False))
     return [read(value) for value in graph.outputs]
+
+
+def chain(count, op):
+    """A graph of so many nodes in a row, ten to a module, each made for an fx node at a line of its own."""
+    value_type = TensorType(dtypes.FLOAT32, (2, 4))
+    x = last = Value(value_type, "x")
+    nodes = []
+    for index in range(count):
+        name = f"act_{index}"
+        location = Location(f"layers.{index // 10}.act", op, "net.py", index + 1, "forward",
+                            f"x = self.{name}(x)  # </script>", f"aten.{op.lower()}.default", name)  # fmt: skip
+        made = Value(value_type)
+        nodes.append(Node(op, (last,), (made,), {}, location))
+        last = made
+    return Graph((x,), tuple(nodes), (last,), 24, ("y",))
+
+
+def work(function):
+    """How many calls a function makes: a measure of time that no machine disturbs."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event.endswith("call")
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count

@@ -12,11 +12,11 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src"
 
 FLOORS = [
-    {"collection", "errors", "location", "dtypes", "version"},
+    {"collection", "errors", "location", "dtypes", "markup", "version"},
     {"ir", "target", "kernels", "machines"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},
-    {"compiler", "compiled", "facts", "saved", "verification"},
+    {"compiler", "compiled", "facts", "inspection", "saved", "verification"},
     {"compat", "tools", "__main__", "hf"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -31,6 +31,8 @@ ALONG = {
     ("compiled", "verification"),
     ("compiled", "facts"),
     ("compiled", "saved"),
+    ("compiled", "inspection"),
+    ("inspection", "facts"),
     ("facts", "saved"),
     ("compiler", "saved"),
     ("__main__", "tools"),

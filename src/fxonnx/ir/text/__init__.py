@@ -17,7 +17,7 @@ was parsed from a printed text gives that text again.
 from __future__ import annotations
 
 from fxonnx.ir.text.parser import parse_graph
-from fxonnx.ir.text.printer import print_graph
+from fxonnx.ir.text.printer import Line, graph_lines, print_graph
 from fxonnx.ir.text.scanner import ParseError
 
-__all__ = ["ParseError", "parse_graph", "print_graph"]
+__all__ = ["Line", "ParseError", "graph_lines", "parse_graph", "print_graph"]

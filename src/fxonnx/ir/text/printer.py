@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
+from typing import NamedTuple
 
 from fxonnx.ir.data import AbsentData
 from fxonnx.ir.graph import Graph, Node, Value
@@ -17,12 +18,31 @@ ORIGIN_COLUMN = 96
 Notes = Mapping["Node | Graph", Sequence[str]]
 
 
+class Line(NamedTuple):
+    """A line of the text, the origin that stands behind it, and the node it belongs to: it is the node, its place, a
+    note or a line of its subgraphs."""
+
+    text: str
+    origin: str = ""
+    node: Node | None = None
+
+    def __str__(self) -> str:
+        return f"{self.text}   · {self.origin}" if self.origin else self.text
+
+
 def print_graph(graph: Graph, *, stage: str | None = None, places: bool = True, notes: Notes | None = None) -> str:
     """The graph as text that `parse_graph` reads back; large or named constants without contents.
 
     `places` False leaves out where nodes come from. `notes` are messages to show under a node, or under the `return` of
     a graph; a text with notes does not parse.
     """
+    return "\n".join(map(str, graph_lines(graph, stage=stage, places=places, notes=notes)))
+
+
+def graph_lines(
+    graph: Graph, *, stage: str | None = None, places: bool = True, notes: Notes | None = None
+) -> list[Line]:
+    """The lines of the text, origins in one column: what `print_graph` takes, and what each line is about."""
     printer = _Printer(places, notes or {})
     header = [
         printer.signature(graph),
@@ -32,7 +52,7 @@ def print_graph(graph: Graph, *, stage: str | None = None, places: bool = True, 
     ]
     constants = _wrap(printer.constants(graph))
     body = _align(list(printer.body(graph, "  ")))
-    return "\n".join((" ".join(header), *constants, *([""] if constants else []), *body))
+    return [*map(Line, (" ".join(header), *constants, *([""] if constants else []))), *body]
 
 
 class _Printer:
@@ -91,30 +111,30 @@ class _Printer:
         """`graph(x: f32[n])`."""
         return f"graph({', '.join(map(self.define, graph.inputs))})"
 
-    def body(self, graph: Graph, indent: str) -> Iterator[tuple[str, str]]:
-        """Lines of nodes and the `return`, each with the origin that stands behind it."""
+    def body(self, graph: Graph, indent: str, owner: Node | None = None) -> Iterator[Line]:
+        """Lines of nodes and the `return`; of a graph in a node, its owner."""
         for node in graph.nodes:
             yield from self.heading(node, indent)
-            yield indent + self.node(node), format_origin(node.location) if self.places else ""
-            yield from self.note(node, indent)
+            yield Line(indent + self.node(node), format_origin(node.location) if self.places else "", node)
+            yield from self.note(node, indent, node)
             for name, value in node.attributes.items():
                 if isinstance(value, Graph):
-                    yield from self.subgraph(name, value, graph.opset, indent + "  ")
-        yield f"{indent}return {', '.join(self.returned(graph))}".rstrip(), ""
-        yield from self.note(graph, indent)
+                    yield from self.subgraph(name, value, graph.opset, indent + "  ", node)
+        yield Line(f"{indent}return {', '.join(self.returned(graph))}".rstrip(), "", owner)
+        yield from self.note(graph, indent, owner)
 
-    def subgraph(self, name: str, graph: Graph, opset: int, indent: str) -> Iterator[tuple[str, str]]:
+    def subgraph(self, name: str, graph: Graph, opset: int, indent: str, owner: Node) -> Iterator[Line]:
         """`then_branch = graph(…)` and its lines."""
         newer = [f"opset={graph.opset}"] if graph.opset != opset else []
-        yield indent + " ".join((f"{name} = {self.signature(graph)}", *newer, *_name(graph))), ""
-        yield from self.body(graph, indent + "  ")
+        yield Line(indent + " ".join((f"{name} = {self.signature(graph)}", *newer, *_name(graph))), "", owner)
+        yield from self.body(graph, indent + "  ", owner)
 
-    def heading(self, node: Node, indent: str) -> Iterator[tuple[str, str]]:
+    def heading(self, node: Node, indent: str) -> Iterator[Line]:
         """The node's place, where it is not the one before."""
         place = format_place(node.location)
         if self.places and place != self.place:
             self.place = place
-            yield f"{indent}@ {place}", ""
+            yield Line(f"{indent}@ {place}", "", node)
 
     def node(self, node: Node) -> str:
         """`%0: f32[n] = Add(x, y) {attribute=1}`."""
@@ -129,10 +149,10 @@ class _Printer:
         for value, name in zip(graph.outputs, names, strict=False):
             yield f"{self.read(value)} as {format_name(name)}" if name else self.read(value)
 
-    def note(self, owner: Node | Graph, indent: str) -> Iterator[tuple[str, str]]:
+    def note(self, about: Node | Graph, indent: str, owner: Node | None) -> Iterator[Line]:
         """The messages about a node or a graph."""
-        for message in self.notes.get(owner, ()):
-            yield f"{indent}^^^ {message}", ""
+        for message in self.notes.get(about, ()):
+            yield Line(f"{indent}^^^ {message}", "", owner)
 
 
 def _stands_inline(value: Value) -> bool:
@@ -156,7 +176,8 @@ def _wrap(entries: Iterable[str]) -> list[str]:
     return lines
 
 
-def _align(lines: Sequence[tuple[str, str]]) -> list[str]:
+def _align(lines: Sequence[Line]) -> list[Line]:
     """Lines with their origins in one column, as far as they reach it."""
-    column = max((len(line) for line, origin in lines if origin and len(line) <= ORIGIN_COLUMN), default=0)
-    return [f"{line:{column}}   · {origin}" if origin else line for line, origin in lines]
+    reaching = (len(line.text) for line in lines if line.origin and len(line.text) <= ORIGIN_COLUMN)
+    column = max(reaching, default=0)
+    return [line._replace(text=f"{line.text:{column}}") if line.origin else line for line in lines]

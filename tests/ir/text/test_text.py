@@ -1,13 +1,12 @@
 """The text of a graph, and that it says all there is to say."""
 
 import re
-import sys
 from textwrap import dedent
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.ir.graphs import arrays, graphs, same_graph
+from tests.ir.graphs import arrays, graphs, same_graph, work
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder
@@ -192,18 +191,7 @@ def test_work_is_linear():
             with op.at(Location(f"layers.{index}", "Layer", "model.py", index, op="aten.add.Tensor")):
                 tensor = tensor + float(index)
         graph = op.finish([tensor])
-        count = 0
-
-        def profile(frame, event, argument):
-            nonlocal count
-            count += event.endswith("call")
-
-        sys.setprofile(profile)
-        try:
-            parse_graph(print_graph(graph))
-        finally:
-            sys.setprofile(None)
-        return count
+        return work(lambda: parse_graph(print_graph(graph)))
 
     calls(100)
     assert calls(2000) < 5 * calls(500)  # four times the size; sixteen times the calls would be quadratic
