@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,14 +20,12 @@ from fxonnx.capture.call.memory import check_layout, check_memory
 from fxonnx.capture.call.plain import PlainCalls
 from fxonnx.capture.graph.checks import ONE_LEFT
 from fxonnx.capture.versions import Versions
-from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, write_model
 from fxonnx.errors import CallMismatch, CheckFailed, Error
+from fxonnx.inspection import Inspection
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph
-from fxonnx.ir.text import print_graph
-from fxonnx.location import Location
 from fxonnx.options import IN_FILE, METADATA, check_options, names_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.ways import NoWay
@@ -59,7 +56,7 @@ class Build(Protocol):
         """The final graph of several, which stops where none of what it `holds` for does. Raises NoWay."""
 
 
-class Compiled:
+class Compiled(Inspection):
     """What `fxonnx.compile` returns. Calling it takes the model's arguments and returns the model's structure, computed
     in ONNX Runtime."""
 
@@ -91,22 +88,12 @@ class Compiled:
         # calls that write go one after the other: the next one reads what this one has written
         self._in_turn: AbstractContextManager[Any] = RLock() if program.writes else nullcontext()
 
-    # ── the graph ──
-
-    @property
-    def graph(self) -> Graph:
-        """The final graph, as it is written."""
-        return self.stages[-1].graph
+    # ── the file ──
 
     @cached_property
     def emitted(self) -> Emitted:
         """The final graph as ONNX, its large weights by reference, without the model's source lines."""
         return self._emit(source_lines=False)
-
-    @property
-    def optimized(self) -> Graph:
-        """The graph before it is legalized."""
-        return self._stage("optimized").graph
 
     def _emitted(self, source_lines: bool, ways: bool = False, guards: str = METADATA) -> Emitted:
         check_options(source_lines=source_lines, ways=ways, guards=guards)
@@ -187,60 +174,6 @@ class Compiled:
         if guards == IN_FILE and self.program.zero_one is not None:
             self.program.zero_one.ask_ones()
         return write_model(self._emitted(source_lines, ways, guards), path, weights)
-
-    @names_options
-    def show(self, stage: str | int = -1) -> str:
-        """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
-        one by default. Raises InvalidOption for one that is not there."""
-        found = self._stage(stage)
-        return print_graph(found.graph, stage=found.name)
-
-    @names_options
-    def diff(self, before: str | int, after: str | int) -> str:
-        """What changed between two stages, as a unified diff of their print-outs. Raises InvalidOption."""
-        old, new = self.show(before).splitlines(), self.show(after).splitlines()
-        return "\n".join(difflib.unified_diff(old, new, str(before), str(after), lineterm="", n=1))
-
-    def report(self) -> str:
-        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages
-        with nodes and times."""
-        return facts.report(self)
-
-    @names_options
-    def where(self, node_name: str) -> Location:
-        """The place in the model that a node of the file comes from. Raises InvalidOption for a node that is not
-        there."""
-        for node, name in self.emitted.names.nodes.items():
-            if name == node_name:
-                return node.location
-        raise errors.InvalidOption(
-            f"no node of the file is called {node_name!r}",
-            cause="a runtime or a viewer may have nodes of its own",
-            cure="take a name that compiled.model_proto().graph has",
-        )
-
-    @names_options
-    def dump(self, directory: Path) -> None:
-        """Write the print-out of every stage into a directory: `00-lower.ir`, `01-…`. Raises CannotWrite."""
-        with saying_what(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-            for index, stage in enumerate(self.stages):
-                name = f"{index:02}-{stage.name.replace('+', '-')}.ir"
-                (directory / name).write_text(print_graph(stage.graph, stage=stage.name), encoding="utf-8")
-
-    def _stage(self, asked: str | int) -> Stage:
-        count = len(self.stages)
-        if isinstance(asked, int) and -count <= asked < count:
-            return self.stages[asked]
-        for stage in reversed(self.stages):
-            if asked in (stage.name, stage.phase):
-                return stage
-        names = dict.fromkeys(name for stage in self.stages for name in (stage.phase, stage.name))
-        raise errors.InvalidOption(
-            f"there is no stage {asked!r}",
-            cause=f"there are {', '.join(names)}",
-            cure=f"take one of those, or an index from {-count} to {count - 1}",
-        )
 
     # ── running ──
 
@@ -448,13 +381,6 @@ class Compiled:
                 cure="copy and compile the model; or compiled.save(path), whose states are inputs and outputs",
             )
         return loads, (self.model_proto().SerializeToString(deterministic=True), self.options)
-
-    def __repr__(self) -> str:
-        takes = ", ".join(f"{value.name}: {value.type}" for value in self.graph.inputs)
-        outputs = zip(self.graph.output_names, self.graph.outputs, strict=True)
-        gives = ", ".join(f"{name}: {value.type}" for name, value in outputs)
-        name = getattr(self.model, '__name__', type(self.model).__name__)
-        return facts.one_line(f"<fxonnx {name}: {takes or 'nothing'} -> {gives}; {self.stages[-1].nodes} nodes>")
 
     # ── checking ──
 

@@ -94,8 +94,17 @@ def holds(program: Program, ways: Iterable[Way] = ()) -> list[list[Comparison]]:
 def report(compiled: Subject) -> str:
     """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages with
     nodes and times."""
-    graph, program, stages = compiled.graph, compiled.program, compiled.stages
-    width = max(len(stage.name) for stage in stages)
+    steps = times(compiled)
+    width = max(len(name) for name, _, _ in steps)
+    lines = summary(compiled)
+    for name, milliseconds, nodes in steps:
+        lines.append(f"  {name:{width}}  {milliseconds:7.1f} ms" + ("" if nodes is None else f"  {nodes:5} nodes"))
+    return "\n".join(lines)
+
+
+def summary(compiled: Subject) -> list[str]:
+    """Target, inputs and outputs, sizes it holds for, how it was captured, a line each."""
+    graph, program = compiled.graph, compiled.program
     values = [*graph.inputs, *graph.outputs]
     names = [*(value.name or "" for value in graph.inputs), *graph.output_names]
     weights = sum(byte_size(value.data) for value in graph.constants() if value.data is not None)
@@ -108,9 +117,13 @@ def report(compiled: Subject) -> str:
     lines += [f"  {sentence}" for sentence in program.frozen]
     lines += [f"  plain numbers of sizes, compared at several: {_plain(program)}"] if program.plain else []
     lines += [f"  captured {'; else '.join(program.attempts)}"] if len(program.attempts) > 1 else []
-    lines += [f"  {'capture':{width}}  {compiled.capture_seconds * 1000:7.1f} ms"]
-    lines += [f"  {stage.name:{width}}  {stage.seconds * 1000:7.1f} ms  {stage.nodes:5} nodes" for stage in stages]
-    return "\n".join(lines)
+    return lines
+
+
+def times(compiled: Subject) -> list[tuple[str, float, int | None]]:
+    """The steps of the compiler: name, milliseconds, and how many nodes there are after it."""
+    stages = [(stage.name, stage.seconds * 1000, stage.nodes) for stage in compiled.stages]
+    return [("capture", compiled.capture_seconds * 1000, None), *stages]
 
 
 def _known(program: Program) -> str:

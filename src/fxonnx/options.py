@@ -18,6 +18,9 @@ from fxonnx.target import Target
 METADATA, IN_FILE = "metadata", "in file"
 """Where it stands for which sizes a file holds."""
 
+IR_TEXT, ONNX_TEXT = "ir", "onnx"
+"""How a graph is printed: in our own words, or in ONNX's."""
+
 _THREADS = 1024  # more than any machine has; the runtime allocates for each
 
 
@@ -122,6 +125,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "prepack": _FLAG,
     "ways": _FLAG,
+    "format": Option(lambda value: value in (IR_TEXT, ONNX_TEXT), f"{IR_TEXT!r} or {ONNX_TEXT!r}", f"{ONNX_TEXT!r}"),
     "guards": Option(lambda value: value in (METADATA, IN_FILE), f"{METADATA!r} or {IN_FILE!r}", f"{IN_FILE!r}"),
     "providers": Option(
         _are_providers, "a list of the runtime's execution providers, by name", '["CPUExecutionProvider"]'

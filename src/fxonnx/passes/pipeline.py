@@ -11,7 +11,7 @@ from functools import wraps
 from time import perf_counter
 from typing import TypeAlias
 
-from fxonnx import errors
+from fxonnx import errors, markup
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.target import Target
 
@@ -46,6 +46,11 @@ class Stage:
     def nodes(self) -> int:
         """How many nodes the graph has, those of subgraphs included."""
         return sum(1 for _ in self.graph.all_nodes())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from fxonnx.ir.text.html import graph_html
+
+        return markup.bundle(repr(self), graph_html(self.graph, self.name))
 
     def __repr__(self) -> str:
         return f"<fxonnx stage {self.name} ({self.phase}): {self.nodes} nodes in {self.seconds * 1000:.1f} ms>"

@@ -83,6 +83,17 @@ def _bisect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--script", type=Path, default=Path("difference.py"), help=script)
 
 
+def _view_options(command: argparse.ArgumentParser) -> None:
+    _model_options(command, run_view)
+    command.add_argument("-o", "--output", type=Path, metavar="PAGE", help="write the page here, and open no browser")
+
+
+def _diff_options(command: argparse.ArgumentParser) -> None:
+    _model_options(command, run_diff)
+    command.add_argument("before", nargs="?", default="lowered", help="a stage; after a print-out, another one")
+    command.add_argument("after", nargs="?", default="legalized", help="a later stage")
+
+
 def _tolerances(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rtol", type=float, help="what of |expected| a result may differ by (its dtype's)")
     command.add_argument("--atol", type=float, help="what a result may differ by")
@@ -156,6 +167,20 @@ def run_bisect(options: argparse.Namespace) -> None:
     run(options)
 
 
+def run_view(options: argparse.Namespace) -> None:
+    """Open a model or a file in the browser."""
+    from fxonnx.tools.view import view
+
+    view(options)
+
+
+def run_diff(options: argparse.Namespace) -> None:
+    """Say what changed between stages, or between their print-outs."""
+    from fxonnx.tools.view import diff
+
+    diff(options)
+
+
 def run_explain(options: argparse.Namespace) -> None:
     """Print all that is known of an op."""
     from fxonnx.tools.explain import explain
@@ -183,5 +208,7 @@ COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = 
     "run": ("run a model or a file once, and say what comes out", _check_options),
     "bench": ("measure how long a call of a model or a file takes", _check_options),
     "inspect": ("say what a model or a file takes, returns and holds for", _check_options),
+    "view": ("open a page of a model's stages, or of a file, in the browser", _view_options),
+    "diff": ("say which rule turned which nodes into which", _diff_options),
 }
 """The commands on a model."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
+from fxonnx import markup
 from fxonnx.capture import Program
 from fxonnx.capture.call.tree import flatten
 from fxonnx.capture.failures import ModelStopped, Stopping, innermost
@@ -73,6 +74,16 @@ class Report:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.comparisons))
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        header = ("", "call", "output", "dtype", "shape", "max absolute", "max relative", "tolerance", "beyond it", "")
+        rows = [
+            ("✓" if each.ok else "✗", call, each.name, str(each.dtype).removeprefix("torch."), list(each.shape),
+             each.max_absolute, each.max_relative, each.tolerance, each.mismatches, each.problem)
+            for call, comparison in enumerate(self.comparisons, start=1)
+            for each in comparison.outputs
+        ]  # fmt: skip
+        return markup.bundle(str(self), markup.pre(repr(self)) + markup.table(header, rows))
 
     def __repr__(self) -> str:
         outputs = [output for each in self.comparisons for output in each.outputs]

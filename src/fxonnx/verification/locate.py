@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import fx
 
+from fxonnx import markup
 from fxonnx.capture import Program
 from fxonnx.emit.onnx import Emitted
 from fxonnx.ir.graph import Graph, Node, Value
@@ -141,32 +142,53 @@ class Found:
         """The values, those with the largest error first."""
         return tuple(sorted(self.pairs, key=_badness, reverse=True))
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """How many values were compared, and how many differ."""
         count = f"{len(self.pairs)} values compared, {sum(not pair.ok for pair in self.pairs)} differ"
-        lines = [f"{count}; {self.missing} of PyTorch's are inside larger operators"]
-        lines += ["", "first", str(self.first)] if self.first else []
-        if self.first_not_finite not in (None, self.first):
-            lines += ["", "first with NaN or infinity", str(self.first_not_finite)]
-        return "\n".join([*lines, "", *_table(self.worst[:_SHOWN])])
+        return f"{count}; {self.missing} of PyTorch's are inside larger operators"
+
+    def _highlights(self) -> dict[str, Pair]:
+        """The values that are told in full, under what they are."""
+        first, not_finite = self.first, self.first_not_finite
+        said = {"first": first} if first else {}
+        return said | ({"first with NaN or infinity": not_finite} if not_finite not in (None, first) else {})
+
+    def __str__(self) -> str:
+        lines = [self.summary]
+        for what, pair in self._highlights().items():
+            lines += ["", what, str(pair)]
+        return "\n".join([*lines, "", *_columns(_rows(self.worst[:_SHOWN]))])
 
     def __repr__(self) -> str:
         differing = sum(not pair.ok for pair in self.pairs)
         first = f", first at {self.first.node}" if self.first else ""
         return f"<fxonnx found: {len(self.pairs)} values, {differing} differ{first}>"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        told = [markup.fold(what, markup.pre(str(pair))) for what, pair in self._highlights().items()]
+        header, *rows = _rows(self.worst)
+        values = markup.fold(f"{len(rows)} values", markup.table(header, rows), is_open=len(rows) <= _SHOWN)
+        return markup.bundle(str(self), "".join((markup.pre(self.summary), *told, values)))
+
 
 def _badness(pair: Pair) -> tuple[bool, bool, float]:
     return bool(pair.difference.problem), not pair.ok, pair.difference.max_relative
 
 
-def _table(pairs: Sequence[Pair]) -> list[str]:
-    """The values with their errors, in columns."""
-    rows = [("", "relative", "absolute", "node", "module", "line", "PyTorch", "file")]
+def _rows(pairs: Sequence[Pair]) -> list[tuple[str, ...]]:
+    """The values with their errors, under a header."""
+    rows: list[tuple[str, ...]] = [("", "relative", "absolute", "node", "module", "line", "PyTorch", "file")]
     for pair in pairs:
         found, place = pair.difference, pair.location
         numbers = (f"{found.max_relative:.1e}", f"{found.max_absolute:.1e}")
         where = (pair.node, place.module or "-", place.source, str(pair.expected), str(pair.actual))
         rows.append(("✓" if pair.ok else "✗", *numbers, *where))
+    return rows
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines, their cells below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -1,0 +1,151 @@
+"""What a compiled model shows of itself: its stages as text and as pages, what changed between them, its places."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fxonnx import errors, facts, markup
+from fxonnx.capture import Program
+from fxonnx.emit.files import saying_what
+from fxonnx.emit.onnx import Emitted, emit
+from fxonnx.inspection.page import Page, stage_sections
+from fxonnx.ir.changes import Diff, diff
+from fxonnx.ir.graph import Graph
+from fxonnx.ir.text import print_graph
+from fxonnx.ir.text.html import graph_html
+from fxonnx.location import Location
+from fxonnx.options import IR_TEXT, check_options, names_options
+from fxonnx.passes.pipeline import Stage
+from fxonnx.runtime.limits import Limits
+from fxonnx.target import Target
+
+
+class Inspection:
+    """A compiled model, as far as it is looked into."""
+
+    model: Any
+    program: Program
+    target: Target
+    stages: tuple[Stage, ...]
+    capture_seconds: float
+
+    if TYPE_CHECKING:
+
+        @property
+        def emitted(self) -> Emitted:
+            """The final graph as ONNX."""
+
+        @property
+        def limits(self) -> Limits:
+            """The sizes that it holds for."""
+
+    @property
+    def graph(self) -> Graph:
+        """The final graph, as it is written."""
+        return self.stages[-1].graph
+
+    @property
+    def optimized(self) -> Graph:
+        """The graph before it is legalized."""
+        return self._stage("optimized").graph
+
+    @property
+    def name(self) -> str:
+        """What the model is called: its class, or the function."""
+        return str(getattr(self.model, "__name__", type(self.model).__name__))
+
+    @names_options
+    def show(self, stage: str | int = -1, *, format: str = IR_TEXT) -> str:
+        """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
+        one by default. With format="onnx" in ONNX's own text, large weights without their contents.
+
+        Raises InvalidOption for a stage that is not there.
+        """
+        check_options(format=format)
+        found = self._stage(stage)
+        if format == IR_TEXT:
+            return print_graph(found.graph, stage=found.name)
+        from onnx.printer import to_text
+
+        return str(to_text((self.emitted if found.graph is self.graph else emit(found.graph)).proto))
+
+    @names_options
+    def diff(self, before: str | int, after: str | int) -> Diff:
+        """What changed from one stage to another: which rule turned which nodes into which, with the user's line. It
+        prints as text, is shown in notebooks, and is true where anything changed. Raises InvalidOption."""
+        first, last = (self.stages.index(self._stage(each)) for each in (before, after))
+        between = self.stages[first : last + 1] or (self.stages[first], self.stages[last])
+        return diff([(stage.name, stage.graph) for stage in between])
+
+    def report(self) -> str:
+        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages
+        with nodes and times."""
+        return facts.report(self)
+
+    @names_options
+    def where(self, node_name: str) -> Location:
+        """The place in the model that a node of the file comes from. Raises InvalidOption for a node that is not
+        there."""
+        for node, name in self.emitted.names.nodes.items():
+            if name == node_name:
+                return node.location
+        raise errors.InvalidOption(
+            f"no node of the file is called {node_name!r}",
+            cause="a runtime or a viewer may have nodes of its own",
+            cure="take a name that compiled.model_proto().graph has",
+        )
+
+    @names_options
+    def dump(self, directory: Path) -> None:
+        """Write the print-out of every stage into a directory: `00-lower.ir`, `01-…`. Raises CannotWrite."""
+        with saying_what(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            for index, stage in enumerate(self.stages):
+                name = f"{index:02}-{stage.name.replace('+', '-')}.ir"
+                (directory / name).write_text(print_graph(stage.graph, stage=stage.name), encoding="utf-8")
+
+    @names_options
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write one page of all stages that needs nothing else: searched, folded by module, with the user's line where
+        the mouse is. There may be secrets in lines. Raises CannotWrite."""
+        return self.page.write(path)
+
+    def view(self) -> Path:
+        """Open the page of `to_html` in the browser; it is in a temporary file, whose path is returned."""
+        return self.page.open()
+
+    @property
+    def page(self) -> Page:
+        """The page of all stages."""
+        return Page(self.name, self.report(), stage_sections(self.stages))
+
+    def _stage(self, asked: str | int) -> Stage:
+        count = len(self.stages)
+        if isinstance(asked, int) and -count <= asked < count:
+            return self.stages[asked]
+        for stage in reversed(self.stages):
+            if asked in (stage.name, stage.phase):
+                return stage
+        names = dict.fromkeys(name for stage in self.stages for name in (stage.phase, stage.name))
+        raise errors.InvalidOption(
+            f"there is no stage {asked!r}",
+            cause=f"there are {', '.join(names)}",
+            cure=f"take one of those, or an index from {-count} to {count - 1}",
+        )
+
+    def __repr__(self) -> str:
+        takes = ", ".join(f"{value.name}: {value.type}" for value in self.graph.inputs)
+        outputs = zip(self.graph.output_names, self.graph.outputs, strict=True)
+        gives = ", ".join(f"{name}: {value.type}" for name, value in outputs)
+        return facts.one_line(f"<fxonnx {self.name}: {takes or 'nothing'} -> {gives}; {self.stages[-1].nodes} nodes>")
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        times = [(name, spent, "" if nodes is None else nodes) for name, spent, nodes in facts.times(self)]
+        parts = [
+            markup.pre("\n".join((self.name, *facts.summary(self)))),
+            markup.fold("stages", markup.table(("step", "ms", "nodes"), times)),
+            markup.fold("graph", graph_html(self.graph, self.stages[-1].name)),
+        ]
+        return markup.bundle(f"{self!r}\n{self.report()}", "".join(parts))
