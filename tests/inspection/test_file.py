@@ -57,6 +57,18 @@ def test_a_file_of_ours_knows_its_places(tmp_path):
     assert row.module == "0" and ".py:" in row.hover
 
 
+def test_a_file_of_torchs_knows_its_places(tmp_path):
+    model = parse_model('<ir_version: 10, opset_import: ["": 20]> main (float[n] x) => (float[n] y) { y = Relu(x) }')
+    trace = 'File "net.py", line 3, in forward\n    x = act(x)'
+    said = {"name_scopes": "['', 'body', 'body.act', 'relu']", "stack_trace": trace}
+    for key, value in said.items():
+        model.graph.node[0].metadata_props.add(key=f"pkg.torch.onnx.{key}", value=value)
+    onnx.save(model, tmp_path / "torch.onnx")
+    (main,) = file_page(tmp_path / "torch.onnx").sections
+    assert main.rows[2].module == "body.act"
+    assert main.rows[2].hover == 'File "net.py", line 3, in forward  x = act(x)'
+
+
 @pytest.mark.parametrize("content", [None, b"no file of ONNX's"])
 def test_what_is_none(tmp_path, content):
     path = tmp_path / "model.onnx"

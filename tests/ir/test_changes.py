@@ -52,6 +52,24 @@ def test_a_pass_that_takes_away() -> None:
     assert sum(len(change.before) for change in found.changes) == 5
 
 
+def test_what_leaves_nothing_behind_goes_with_its_reader() -> None:
+    graph = chain(3, "Relu")
+    first, second, third = graph.nodes
+    one = replace(third, op="Tanh", inputs=graph.inputs, location=third.location.by("whole"))
+    (change,) = diff([("", graph), ("fuse", replace(graph, nodes=(one,)))]).changes
+    assert (change.before, change.after, change.by) == ((first, second, third), (one,), ("whole",))
+    later = replace(third, inputs=second.inputs)
+    steps = [("", graph), ("share", replace(graph, nodes=(first, later))), ("fuse", replace(graph, nodes=(one,)))]
+    assert [each.by for each in diff(steps).changes] == [("fuse",), ("share",), ("whole",)]
+
+
+def test_a_pass_that_writes_the_same_value_otherwise() -> None:
+    graph = chain(1, "Relu")
+    other = replace(graph.nodes[0], op="Tanh")
+    (change,) = diff([("", graph), ("nothing", graph), ("respell", replace(graph, nodes=(other,)))]).changes
+    assert (change.before, change.after, change.by) == (graph.nodes, (other,), ("respell",))
+
+
 def test_nodes_in_branches() -> None:
     text = """graph(c: b8[], x: f32[4])
   @ -  Net  net.py:7

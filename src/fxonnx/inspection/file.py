@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -73,8 +74,7 @@ def _graph_rows(graph: GraphProto) -> Iterator[Row]:
 
 def _node_rows(nodes: Iterable[NodeProto], types: Mapping[str, str], indent: str) -> Iterator[Row]:
     for node in nodes:
-        place = Location.from_metadata({each.key: each.value for each in node.metadata_props})
-        module, said = place.module or _path(node.name), hover(place) or node.doc_string.strip()
+        module, said = _place(node)
         yield Row(indent + _line(node, types), module, said)
         for each in node.attribute:
             for graph in (*([each.g] if each.type == AttributeProto.GRAPH else ()), *each.graphs):
@@ -84,9 +84,19 @@ def _node_rows(nodes: Iterable[NodeProto], types: Mapping[str, str], indent: str
                 yield Row(f"{indent}    return {', '.join(value.name for value in graph.output)}", module, said)
 
 
-def _path(name: str) -> str:
-    """The module of a node that is called like one, as exporters do: `/encoder/layer.0/Add` is in encoder.layer.0."""
-    return name.strip("/").rpartition("/")[0].replace("/", ".")
+def _place(node: NodeProto) -> tuple[str, str]:
+    """The module of a node, and what is known of its line: as fxonnx says it, as torch.onnx does, or by the node's name
+    where that is a path, `/encoder/layer.0/Add`."""
+    metadata = {each.key: each.value for each in node.metadata_props}
+    place = Location.from_metadata(metadata)
+    scopes = re.findall("'([^']*)'", metadata.get(_TORCH_SCOPES, ""))[:-1]  # the last one is the call itself
+    path = node.name.strip("/").rpartition("/")[0].replace("/", ".")
+    trace = metadata.get(_TORCH_TRACE, "").strip().splitlines()[-2:]
+    said = hover(place) or "  ".join(line.strip() for line in trace) or node.doc_string.strip()
+    return place.module or (scopes[-1] if scopes else path), said
+
+
+_TORCH_SCOPES, _TORCH_TRACE = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trace"
 
 
 def _line(node: NodeProto, types: Mapping[str, str]) -> str:

@@ -105,15 +105,15 @@ def diff(stages: Sequence[tuple[str, Graph]]) -> Diff:
     same = _same(old, new)
     kept = set(same.values())
     gone, made = [node for node in old if node not in same], [node for node in new if node not in kept]
-    removed_by = _removed_by(stages)
-    changes = [_change(olds, news, removed_by) for olds, news in _together(gone, made)]
+    replaced_by = _replaced_by(stages, gone)
+    changes = [_change(olds, news, replaced_by) for olds, news in _together(gone, made, replaced_by)]
     return Diff(before, after, tuple(changes), len(same))
 
 
-def _change(olds: Sequence[Node], news: Sequence[Node], removed_by: Mapping[Value, str]) -> Change:
+def _change(olds: Sequence[Node], news: Sequence[Node], replaced_by: Mapping[Value, str]) -> Change:
     earlier = {rule for node in olds for rule in node.location.rules}
     rules = dict.fromkeys(rule for node in news for rule in node.location.rules if rule not in earlier)
-    passes = dict.fromkeys(removed_by.get(node.output, "") for node in olds)
+    passes = dict.fromkeys(replaced_by.get(node.output, "") for node in olds)
     return Change(tuple(olds), tuple(news), tuple(rules or filter(None, passes)))
 
 
@@ -144,13 +144,25 @@ def _place(node: Node) -> Hashable:
     return place.module, place.source, place.op, place.node
 
 
-def _together(old: Sequence[Node], new: Sequence[Node]) -> Iterable[tuple[list[Node], list[Node]]]:
-    """Nodes that were made for the same fx nodes, in the order of the first of each."""
+def _together(
+    old: Sequence[Node], new: Sequence[Node], replaced_by: Mapping[Value, str]
+) -> Iterable[tuple[list[Node], list[Node]]]:
+    """Nodes that were made for the same fx nodes, in the order of the first of each. Old ones that left nothing behind
+    go with what read them and was replaced in the same pass: a rule took all of them."""
     leaders = _Leaders()
     for node in (*old, *new):
         first, *more = _origins(node)
         for each in more:
             leaders.join(first, each)
+    became_others = {leaders[_origins(node)[0]] for node in new}
+    readers: dict[Value, Node] = {}
+    for node in reversed(old):
+        origin, reader = _origins(node)[0], next((readers[each] for each in node.outputs if each in readers), None)
+        if reader is not None and leaders[origin] not in became_others:
+            pass_name = replaced_by.get(node.output)
+            if pass_name is not None and pass_name == replaced_by.get(reader.output):
+                leaders.join(_origins(reader)[0], origin)
+        readers.update(dict.fromkeys(node.reads, node))
     groups: dict[Hashable, tuple[list[Node], list[Node]]] = {}
     for side, nodes in enumerate((old, new)):
         for node in nodes:
@@ -183,13 +195,12 @@ class _Leaders:
         self.parents[self[other]] = self[one]
 
 
-def _removed_by(stages: Sequence[tuple[str, Graph]]) -> dict[Value, str]:
-    """Values of the first graph -> the pass after which no node writes them any more."""
-    written = {node.output for node in stages[0][1].all_nodes()}
+def _replaced_by(stages: Sequence[tuple[str, Graph]], gone: Iterable[Node]) -> dict[Value, str]:
+    """The values of nodes that are gone -> the pass after which none of their kind writes them any more."""
+    kinds = {node.output: _kind(node) for node in gone}
     found: dict[Value, str] = {}
     for (_, earlier), (name, graph) in pairwise(stages):
         if graph is not earlier:
-            left = written.intersection(node.output for node in graph.all_nodes())
-            found |= dict.fromkeys(written - left, name)
-            written = left
+            left = {node.output for node in graph.all_nodes() if kinds.get(node.output) == _kind(node)}
+            found |= {value: name for value in kinds if value not in left and value not in found}
     return found
