@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import fxonnx
+from fxonnx.capture.state.python_state import StateChanges
 from fxonnx.errors import CaptureRefused
 
 X = torch.ones(2)
@@ -116,3 +117,18 @@ def test_what_changes_is_refused_and_put_back(make, take):
 def test_what_is_left_alone_is_no_matter():
     for make, _ in CASES.values():
         assert torch.equal(fxonnx.compile(Model(make(), lambda kept: 2), (X,))(X), 2 * X)
+
+
+def test_what_torch_notes_in_the_environment_is_its_own(monkeypatch):
+    monkeypatch.delenv("TORCH_OF_THE_TEST", raising=False)
+
+    def noted(x):
+        os.environ["TORCH_OF_THE_TEST"] = "noted"  # as parts of torch do when they are imported
+        return x + 1
+
+    changes = StateChanges.of(nn.Module(), [noted])
+    noted(torch.ones(2))
+    changes.look()
+    assert not changes.others
+    changes.restore()
+    assert os.environ.pop("TORCH_OF_THE_TEST") == "noted"

@@ -56,8 +56,13 @@ def _write_variable(variable: ContextVar[Any], content: tuple[int, Any]) -> None
         variable.set(content[1])
 
 
+def _read_environment(environment: os._Environ[str]) -> dict[str, str]:
+    """What is no setting of torch's own: torch notes there where its caches are, when a part of it is imported."""
+    return {name: value for name, value in environment.items() if not name.startswith("TORCH")}
+
+
 def _write_environment(environment: os._Environ[str], content: dict[str, str]) -> None:
-    for name in environment.keys() - content.keys():
+    for name in _read_environment(environment).keys() - content.keys():
         del environment[name]
     environment.update(content)
 
@@ -73,7 +78,7 @@ _KINDS: dict[type, _Kind] = {
     io.BytesIO: _Kind(lambda each: (each.getvalue(), each.tell()), _write_stream),
     io.StringIO: _Kind(lambda each: (each.getvalue(), each.tell()), _write_stream),
     ContextVar: _Kind(_read_variable, _write_variable),
-    type(os.environ): _Kind(dict, _write_environment),
+    type(os.environ): _Kind(_read_environment, _write_environment),
 }  # fmt: skip
 
 OPAQUE = tuple(_KINDS)

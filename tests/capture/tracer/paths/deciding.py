@@ -182,6 +182,25 @@ class Experts(nn.Module):
         return self.norm(self.one(x) if x.sum() > 0 else self.other(x))
 
 
+class Pairs(nn.Module):
+    """Experts that take the pairs of a token and one of its choices that are theirs, if there are any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(4, 3)
+        self.experts = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, choices = self.router(x).softmax(-1).topk(2, dim=-1)
+        result = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            tokens, ranks = torch.where(choices == number)
+            if tokens.numel() == 0:
+                continue
+            result = result.index_add(0, tokens, expert(x[tokens]) * weights[tokens, ranks, None])
+        return result
+
+
 class LazyCache(nn.Module):
     """A table that is made when it is first needed."""
 

@@ -35,7 +35,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.asked_again, deciding.selected_in_turn, deciding.left_early,
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
 ]  # fmt: skip
-MODULES = [deciding.States, deciding.Experts, deciding.LazyCache, deciding.Clamped, deciding.Anchors]
+MODULES = [deciding.States, deciding.Experts, deciding.Pairs, deciding.LazyCache, deciding.Clamped, deciding.Anchors]
 DYNAMIC = {"x": {0: "n"}}
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from fxonnx.capture.graph.views import argument
+from fxonnx.capture.tracer.decisions.script import is_mark
 
 _DRAWS_NOTHING = {"train": False, "training": False, "dropout_p": 0.0}
 """arguments of ops that draw, and the value with which they do not"""
@@ -35,7 +36,10 @@ class Copy:
         return node
 
     def node(self, node: fx.Node, value: Callable[[fx.Node], Any]) -> fx.Node:
-        """A call, whose arguments are what `value` says."""
+        """A call, whose arguments are what `value` says. A mark keeps its condition: what Python holds then is asked of
+        the run itself."""
+        if is_mark(node):
+            return self.call(node, (value(node.args[0]), node.args[1]), {})
 
         def argument(each: fx.Node) -> Any:
             return self.body(each) if each.op == "get_attr" else value(each)
@@ -61,8 +65,9 @@ class Copy:
 
 
 def inputs_of(node: fx.Node) -> list[fx.Node]:
-    """The nodes that a call reads, without the bodies of higher-order ops."""
-    return [each for each in node.all_input_nodes if each.op != "get_attr"]
+    """The nodes that a call reads, without the bodies of higher-order ops. A mark reads its condition."""
+    read = node.args[:1] if is_mark(node) else node.all_input_nodes
+    return [each for each in read if isinstance(each, fx.Node) and each.op != "get_attr"]
 
 
 def needed_for(values: Iterable[Any], known: Callable[[fx.Node], bool]) -> set[fx.Node]:
@@ -88,9 +93,12 @@ def is_drawn(node: fx.Node) -> bool:
 
 
 def drop_idle(graph: fx.Graph, results: Iterable[Any]) -> None:
-    """Take out the calls whose value nobody reads."""
+    """Take out the calls behind the last mark whose value nobody reads. Those before it are what other ways to the mark
+    have too, one by one."""
     kept = {each for each in results if isinstance(each, fx.Node)}
     for node in reversed(list(graph.nodes)):
+        if is_mark(node):
+            return
         is_call = node.op in ("call_function", "get_attr")
         if is_call and not node.users and node not in kept and node.meta.get("val", node) is not None:
             graph.erase_node(node)
