@@ -73,6 +73,7 @@ class Attempt:
     at_example: bool = False
     at_once: bool = False
     scale: int = 1  # of the sizes of the run to those of the example
+    pinned: tuple[Failure, ...] = ()  # what was wrong with the run at the sizes that these are larger than
     frozen: tuple[str, ...] = ()
     given_up: int = 0  # kinds of small dims
     at_primes: tuple[Failure, ...] = ()
@@ -126,7 +127,8 @@ def run(attempt: Attempt) -> Outcome:
     specialized = bool(done.guard_log.specializations)
     if attempt.at_primes and not specialized and isinstance(attempt.at_primes[0].error, FrozenDimension):
         failures = attempt.at_primes
-    return Outcome(done, failures)
+    raised = any(isinstance(each.error, ModelRaised) for each in failures)
+    return Outcome(done, attempt.pinned if attempt.pinned and raised else failures)
 
 
 def _explained(attempt: Attempt, stopped: Outcome) -> Outcome:
@@ -268,20 +270,17 @@ def _at_larger_sizes(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """At sizes for which no computed size is the number that pins it: n // 64 is 1 for all primes from 64 to 127."""
     pins = [failure.equality for failure in outcome.failures if failure.equality and _is_computed(failure.equality)]
     hints, scale = outcome.run.symbols.hints, attempt.scale
-    larger = (scale * factor for factor in _FACTORS if pins and scale * factor <= _LARGEST)
-    free = (each for each in larger if not any(pin.holds(_times(each // scale, hints)) for pin in pins))
-    found = next(free, None)
-    return None if found is None else replace(attempt, scale=found)
+    is_tried = outcome.failures is attempt.pinned
+    factors = [each for each in _FACTORS if pins and not is_tried and scale * each <= _LARGEST]
+    larger = ((each, {name: size * each for name, size in hints.items()}) for each in factors)
+    found = next((each for each, sizes in larger if not any(pin.holds(sizes) for pin in pins)), None)
+    return None if found is None else replace(attempt, scale=scale * found, pinned=outcome.failures)
 
 
 def _is_computed(equality: Assumption) -> bool:
     """Whether a number pins a size that is computed of others."""
     sides = (equality.left, equality.right)
     return any(isinstance(each, int) for each in sides) and all(getattr(each, "name", None) is None for each in sides)
-
-
-def _times(factor: int, sizes: Mapping[str, int]) -> dict[str, int]:
-    return {name: size * factor for name, size in sizes.items()}
 
 
 def _rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
