@@ -1,9 +1,13 @@
 """Location: cheap, printable, mergeable, and back from ONNX metadata."""
 
 import pickle
+import sys
+from types import SimpleNamespace
 
 import pytest
+from IPython.core.compilerop import CachingCompiler
 
+from fxonnx import errors
 from fxonnx.location import Location
 
 FC = Location("layers.0.fc", "Linear", "/src/encoder.py", 31, "forward", "x = self.fc(x)", "aten.linear", "linear")
@@ -61,3 +65,22 @@ def test_metadata_comes_back_without_the_directory():
     assert (back.module, back.line, back.op, back.rules) == (merged.module, merged.line, merged.op, merged.rules)
     assert Location().to_metadata() == {}
     assert Location.from_metadata({}) == Location()
+
+
+def test_modules_around_a_place():
+    assert Location(module="encoder.layer.0.attention").scopes == ("encoder", "layer.0", "attention")
+    assert Location(module="0.1.fc").scopes == ("0.1", "fc")
+    assert Location().scopes == ()
+    assert Location(module="encoder.layer.0.attention").to_metadata()["namespace"] == "encoder/layer.0/attention"
+
+
+def test_a_cell_of_a_notebook_is_called_as_there(monkeypatch):
+    compiler = CachingCompiler()
+    file = compiler.cache("x = 1", number=3)
+    assert not Location(file=file, line=2).source.startswith("Cell")
+    shell = SimpleNamespace(compile=compiler)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert Location(file=file, line=2).source == "Cell In[3]:2"
+    assert Location(file=file).to_metadata()["fxonnx.file"] == "Cell In[3]"
+    assert "--> Cell In[3]:2" in str(errors.ModelRaised("no", location=Location(file=file, line=2)))
+    assert Location(file="net.py", line=2).source == "net.py:2"

@@ -434,7 +434,7 @@ def _places(locations: tuple[Location, ...], value: str) -> tuple[str, ...]:
 
 def _place(location: Location, value: str) -> str:
     """`--> file:line in function:   code` and below it the module and the node."""
-    source = f"{_nearby(location.file)}:{location.line}" if location.file else ""
+    source = f"{location.cell or _nearby(location.file)}:{location.line}" if location.file else ""
     within = f" in {location.function}" if location.function else ""
     code = f":   {location.code.strip()}" if location.code else ""
     node = "+".join(f"%{name}" for name in location.node.split("+") if name)

@@ -6,6 +6,8 @@ metadata and from there into error messages and run-time failures.
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from pathlib import PurePath
@@ -49,9 +51,22 @@ class Location:
         return self if rule in self.rules else replace(self, rules=(*self.rules, rule))
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """The modules around it, from the outermost on, an item with its list: encoder.layer.0.attention is in encoder,
+        in layer.0, in attention."""
+        return tuple(re.split(r"\.(?!\d)", self.module)) if self.module else ()
+
+    @property
+    def cell(self) -> str:
+        """What a notebook calls its cell, `Cell In[3]`, whose file has a number for a name; empty for other files."""
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython is not None else None
+        return " ".join(shell.compile.format_code_name(self.file) or ()) if shell is not None else ""
+
+    @property
     def source(self) -> str:
-        """File name and line, `encoder.py:31`, or nothing."""
-        name = PurePath(self.file).name
+        """File name and line, `encoder.py:31`, in a notebook `Cell In[3]:2`, or nothing."""
+        name = self.cell or PurePath(self.file).name
         return f"{name}:{self.line}" if self.line else name
 
     def __str__(self) -> str:
@@ -59,10 +74,12 @@ class Location:
 
     def to_metadata(self, *, code: bool = False) -> dict[str, str]:
         """What is known, as strings for ONNX's `metadata_props`; without the directory, so that models are portable,
-        and without the text of the line, in which there may be secrets, unless `code` is asked for."""
+        and without the text of the line, in which there may be secrets, unless `code` is asked for. `namespace` is what
+        Model Explorer draws the module tree of."""
         known = {each.name: getattr(self, each.name) for each in fields(self) if code or each.name != "code"}
-        known |= {"file": PurePath(self.file).name, "rules": "+".join(self.rules)}
-        return {METADATA_PREFIX + name: str(value) for name, value in known.items() if value}
+        known |= {"file": self.cell or PurePath(self.file).name, "rules": "+".join(self.rules)}
+        said = {METADATA_PREFIX + name: str(value) for name, value in known.items() if value}
+        return said | ({"namespace": "/".join(self.scopes)} if self.module else {})
 
     @staticmethod
     def from_metadata(metadata: Mapping[str, str]) -> Location:

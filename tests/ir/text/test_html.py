@@ -70,8 +70,8 @@ def test_tokens(line, kind, words):
 
 def test_modules_are_folds_and_lines_are_on_hover():
     html = graph_html(chain(25, "Relu"))
-    assert read(html).depth == 3  # layers, its number, the module in it
-    assert re.findall("<summary>(.*?)</summary>", html) == ["layers", "0", "act", "1", "act", "2", "act"]
+    assert read(html).depth == 2  # an item of layers, the module in it
+    assert re.findall("<summary>(.*?)</summary>", html) == ["layers.0", "act", "layers.1", "act", "layers.2", "act"]
     assert 'title="net.py:7  x = self.act_6(x)  # &lt;/script&gt;"' in html
 
 

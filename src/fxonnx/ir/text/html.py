@@ -59,10 +59,10 @@ def graph_html(graph: Graph, stage: str | None = None) -> str:
 def _folded(lines: Iterable[Line]) -> str:
     """Lines in folds, one in the other, as module paths go."""
     parts: list[str] = []
-    inside: list[str] = []
+    inside: tuple[str, ...] = ()
     for line in lines:
         location = line.node.location if line.node is not None else Location()
-        path = location.module.split(".") if location.module else []
+        path = location.scopes
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(path, inside, strict=False)))
         parts += ["</details>"] * (len(inside) - common)
         parts += [f"<details open><summary>{escape(name)}</summary>" for name in path[common:]]

@@ -12,7 +12,7 @@ _GAP = "  "
 
 def format_place(location: Location) -> str:
     """Module, class and line, apart by two spaces; `-` for one that is not known."""
-    parts = [_GAP.join(part.split()) or _ABSENT for part in (location.module, location.kind, location.source)]
+    parts = [" ".join(part.split()) or _ABSENT for part in (location.module, location.kind, location.source)]
     while len(parts) > 1 and parts[-1] == _ABSENT:
         parts.pop()
     return _GAP.join(parts)
