@@ -18,7 +18,7 @@ STYLE = """
 .fxonnx .operator { color: #3b78d8; font-weight: bold; }
 .fxonnx .value { color: #9a6fd0; }
 .fxonnx .string, .fxonnx .number { color: #b06a1f; }
-.fxonnx .keyword, .fxonnx .wrong { color: #c0405a; }
+.fxonnx .keyword { color: #c0405a; }
 """
 """The style of all of it, in colours that can be read on white and on black."""
 
