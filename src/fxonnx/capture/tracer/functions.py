@@ -86,16 +86,18 @@ def unseeded(refuse: Refusals) -> Iterator[None]:
 
 class FunctionMode(TorchFunctionMode):
     """Stands before every torch function while a model runs. `check` records what the model checks of its data, `known`
-    is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise.
-    `higher_order` records the ops that call functions."""
+    is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise; `selected`
+    gives the rows of what data selects, where decisions tell which there are. `higher_order` records the ops that call
+    functions."""
 
     def __init__(
         self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known,
-        decide: Callable[[torch.Tensor], bool], higher_order: Callable[[Any, Any, Any], Any],
+        decide: Callable[[torch.Tensor], bool], selected: Callable[[torch.Tensor], Iterator[torch.Tensor] | None],
+        higher_order: Callable[[Any, Any, Any], Any],
     ) -> None:  # fmt: skip
         super().__init__()
         self._refuse, self._guard_log, self._check = refuse, guard_log, check
-        self._known, self._decide, self._higher_order = known, decide, higher_order
+        self._known, self._decide, self._selected, self._higher_order = known, decide, selected, higher_order
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
@@ -105,8 +107,8 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **(kwargs or {})) if result is NotImplemented else result
         if func in _OF_SIZES:
             return _OF_SIZES[func](func, args, kwargs or {})
-        if func is torch.Tensor.contiguous:
-            return self._laid_out(func, args, kwargs or {})
+        if func in _METHODS:
+            return _METHODS[func](self, func, args, kwargs or {})
         if func in _DATA_FUNCTIONS:
             return self._data(args)
         if func in _CONVERSIONS and _is_itself(func, args, kwargs or {}):
@@ -163,6 +165,11 @@ class FunctionMode(TorchFunctionMode):
             return Numbers(tensor, refuse)
         raise refuse()
 
+    def _taken_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """unbind(), which a loop over a tensor calls: the rows of a selection one by one."""
+        rows = self._selected(args[0]) if _is_by_rows(*args, **kwargs) else None
+        return func(*args, **kwargs) if rows is None else rows
+
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""
         before, self._guard_log.op = self._guard_log.op, "aten.contiguous"
@@ -170,6 +177,14 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             self._guard_log.op = before
+
+
+_METHODS = {_TENSOR.contiguous: FunctionMode._laid_out, _TENSOR.unbind: FunctionMode._taken_apart}
+
+
+def _is_by_rows(tensor: torch.Tensor, dim: int = 0) -> bool:
+    """Whether a tensor of a number of rows that varies is taken apart into those."""
+    return dim == 0 and tensor.dim() > 0 and isinstance(tensor.shape[0], torch.SymInt)
 
 
 def _is_itself(func: Any, args: Any, kwargs: Any) -> bool:

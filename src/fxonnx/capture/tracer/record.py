@@ -21,6 +21,7 @@ from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.state.arrays import is_borrowed
+from fxonnx.capture.tracer.decisions.members import members
 from fxonnx.capture.tracer.decisions.script import decided
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.known.forms import KNOWN_FORMS
@@ -158,6 +159,10 @@ class Tape:
     def known(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """What a tensor of the model holds now, to be read only; None where that hangs on inputs, states or chance."""
         return self.values.value(self._node(self.read(tensor)))
+
+    def selected(self, rows: torch.Tensor) -> Iterator[torch.Tensor] | None:
+        """The rows of a selection out of a fixed range, as its decisions tell them; None where it is none."""
+        return members(rows, self._node(self.read(rows)))
 
     def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What a call that asks for values returns where these are known, a tensor as a constant; or None."""

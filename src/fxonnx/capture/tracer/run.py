@@ -277,7 +277,7 @@ class Run:
         tape = self.tape
         higher_order = HigherOrder(tape, self._function_modes)
         with (
-            FunctionMode(tape.refuse, self.guard_log, tape.check, tape.known, self.decide, higher_order),
+            FunctionMode(tape.refuse, self.guard_log, tape.check, tape.known, self.decide, tape.selected, higher_order),
             EagerDtypes(),
         ):
             yield

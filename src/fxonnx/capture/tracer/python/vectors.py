@@ -29,7 +29,7 @@ class Numbers:
         return int(self.tensor.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([self._part(each) for each in self.tensor.unbind()])
+        return map(self._part, self.tensor.unbind())
 
     def __getitem__(self, index: Any) -> Any:
         return self._part(self.tensor[index])
