@@ -23,7 +23,7 @@ from fxonnx.capture.locate import strip
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
-from fxonnx.capture.tracer.loops.rolled import CHUNKS, STEPS, Lengths, RolledRun
+from fxonnx.capture.tracer.loops.rolled import CHUNKS, STEPS, Lengths, RolledRun, with_reason
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run
@@ -114,7 +114,8 @@ def run(attempt: Attempt) -> Outcome:
     done = _prepared(attempt, example, _allocate(attempt, at_example=attempt.at_example, scale=attempt.scale))
     failures = _failures(done)
     if failures and attempt.rolled is not None and isinstance(done, RolledRun):
-        return Outcome(done, attempt.rolled.otherwise)
+        found, otherwise = failures[0].error, attempt.rolled.otherwise
+        return Outcome(done, tuple(replace(each, error=with_reason(each.error, found)) for each in otherwise))
     if _may_read_a_cache(done, failures):
         alone = after_a_call_at_other_sizes(done, attempt.original.leaves)
         if alone is not None and not _pinned(alone):

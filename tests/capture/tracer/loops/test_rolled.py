@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture.tracer.loops.flow import NotRolled
 
 SIZES = [(2, 6), (3, 9), (1, 4), (2, 2), (2, 3), (2, 1), (2, 60)]
 DIMS = {"x": {0: "b", 1: "t"}}
@@ -311,3 +312,17 @@ NONE = [depends_on_the_iteration, later_something_else, as_many_results]
 def test_what_is_no_loop_freezes_as_before(function):
     with pytest.raises(errors.Error, match="freezes"):
         fxonnx.compile(function, torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}})
+
+
+def test_a_loop_that_is_none_says_why():
+    with pytest.raises(errors.FrozenDimension) as caught:
+        fxonnx.compile(depends_on_the_iteration, torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}})
+    assert isinstance(caught.value.__cause__, NotRolled)
+    assert caught.value.cause.endswith(f"the loop over it cannot be rolled up: {caught.value.__cause__}")
+    assert caught.value.locations[0].function == depends_on_the_iteration.__name__
+
+
+def test_what_loops_over_nothing_says_nothing_of_loops():
+    with pytest.raises(errors.FrozenDimension) as caught:
+        fxonnx.compile(lambda x: x * int(math.log2(x.shape[0])), torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}})
+    assert "rolled" not in caught.value.cause

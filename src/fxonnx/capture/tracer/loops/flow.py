@@ -118,6 +118,10 @@ class NotRolled(Exception):
     """Tapes of several lengths are not one with loops; the text says why."""
 
 
+class NoLoop(NotRolled):
+    """Tapes of several lengths have as many calls: nothing loops over the size."""
+
+
 class Irregular(Exception):
     """The first or the last iteration of a loop is another one than the rest."""
 

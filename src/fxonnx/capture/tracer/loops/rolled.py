@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.find import Loops
-from fxonnx.capture.tracer.loops.flow import Irregular, NotRolled, Recipe
+from fxonnx.capture.tracer.loops.flow import Irregular, NoLoop, NotRolled, Recipe
 from fxonnx.capture.tracer.loops.periods import NotPeriodic
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Player
@@ -26,6 +27,7 @@ from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.capture.tracer.torch_private import enable_python_dispatcher
+from fxonnx.errors import Error
 from fxonnx.ir.dims import symbols_of
 from fxonnx.location import Location
 
@@ -43,6 +45,7 @@ STEPS = Lengths(((7, 8, 11, 13),), 13)
 CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599)
 _LONGEST = 600  # example, or number in the code, that joins them
 _COPY = torch.ops.aten.copy_.default
+_UNROLLED = ", and the loop over it cannot be rolled up: "
 
 
 @dataclass(eq=False)
@@ -82,6 +85,8 @@ class RolledRun(Run):
             except NotPeriodic:
                 if runs[-1].calls - runs[0].calls >= 2 * (lengths[-1] - lengths[0]):
                     break
+        if runs[-1].calls == runs[0].calls:
+            raise NoLoop("no calls repeat themselves")
         raise NotRolled("the calls of runs at several lengths do not repeat the same ones")
 
     def _roll(self, runs: Sequence[Plain], loops: Loops) -> None:
@@ -170,6 +175,21 @@ class RolledRun(Run):
         for key, guard in own[0].items():
             if guard.location not in varying:
                 self.guard_log.entries.setdefault(key, guard)
+
+
+def with_reason(error: Error, found: Error) -> Error:
+    """An error about a size, which says why the loops over it are not rolled up; as it is where there are none."""
+    reason = found.__cause__
+    if not isinstance(reason, NotRolled) or isinstance(reason, NoLoop):
+        return error
+    said = copy(error)
+    said.__cause__ = reason
+    said.cause = f"{error.cause.partition(_UNROLLED)[0]}{_UNROLLED}{reason}"
+    said.cure = (
+        "let each iteration make the same calls, on slices of one size that begin further on by the same number "
+        "(a mask in place of a slice that grows); or leave the dim static"
+    )
+    return said
 
 
 def _located(locator: Locator, now: Sequence[fx.Node]) -> Location:
