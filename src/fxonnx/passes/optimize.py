@@ -9,7 +9,7 @@ from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.integer_kernels import integer_kernels
-from fxonnx.passes.movements import movements, transposes_behind_linear
+from fxonnx.passes.movements import movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
 from fxonnx.passes.precision import Precision, narrow
@@ -32,7 +32,7 @@ def optimizer(
     every = users, (*ALGEBRA, *SHAPE, *CAST), FUSION
     users, exact, fusion = (tuple(each for each in rules if each.name not in without) for rules in every)
     simplify = repeat(fold, cse, dce, rewrite(*exact), unsigned_activations, name="simplify", rounds=1)
-    patterns, moves = rewrite(*fusion, *exact), (transposes_behind_linear, movements)
+    patterns, moves = rewrite(*fusion, *exact), (transposes_behind_linear, movements, slices_into_split)
     fuse = repeat(patterns, fold, cse, dce, *moves, past_into_attention, integer_kernels, name="fuse")
     first = [rewrite(*users, name="users")] if users else []
     return pipeline("optimized", *first, dce, simplify, fuse, *_narrowed(precision))

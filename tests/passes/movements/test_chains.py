@@ -103,6 +103,29 @@ def back_and_forth(x):
     return y.permute(2, 3, 0, 1) + 1, y.reshape(-1).reshape(x.shape), y.sum(0)
 
 
+class Cut(nn.Module):
+    """Windows whose sizes do not tell how the batch lies in them."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(SIZE, HEADS, batch_first=True)
+
+    def forward(self, x):
+        b, h, w, c = x.shape
+        parts = x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, c)
+        parts = self.attention(parts, parts, parts, need_weights=False)[0]
+        count = int(parts.shape[0] / (h * w / 4))
+        return parts.view(count, h // 2, w // 2, 2, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(count, h, w, -1)
+
+
+def test_movements_before_and_behind_a_layer_come_to_an_end():
+    model, x = Cut().eval(), torch.randn(2, 4, 6, SIZE)
+    compiled = fxonnx.compile(model, (x,), dynamic_shapes={"x": {0: "b", 1: "h", 2: "w"}})
+    for sizes in [(2, 4, 6), (1, 2, 2), (3, 6, 4)]:
+        y = torch.randn(*sizes, SIZE)
+        torch.testing.assert_close(compiled(y), model(y))
+
+
 BODIES = [windows, shuffled, pieces, back_and_forth]
 
 

@@ -14,6 +14,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Shape
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.ir.layout import Axis, Factor, Layout, reshape_target, size_of
+from fxonnx.passes.movements.parts import sliced_part
 from fxonnx.passes.pipeline import graph_pass, nested
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
@@ -64,6 +65,12 @@ class Tree:
     layouts: dict[Value, Layout]
     ends: list[Value]
     cost: Cost = FREE
+    has_transpose: bool = False
+
+    @property
+    def turns_to_pick(self) -> bool:
+        """Whether all of the source is transposed, to pick some of it: parts of it meet other movements more often."""
+        return self.has_transpose and any(self.layouts[end].picked for end in self.ends)
 
     def plans(self) -> dict[Value, Movement]:
         """The ends in their shortest form; none where that is no shorter."""
@@ -72,8 +79,7 @@ class Tree:
         if len(plans) < len(found):
             return {}
         cost = sum((each.cost for each in plans.values()), start=FREE)
-        picks = any(self.layouts[end].picked for end in self.ends) and cost.copies == self.cost.copies
-        return plans if cost < self.cost or picks else {}
+        return plans if cost < self.cost or (self.turns_to_pick and cost.copies == self.cost.copies) else {}
 
 
 def _trees(graph: Graph) -> list[Tree]:
@@ -87,6 +93,7 @@ def _trees(graph: Graph) -> list[Tree]:
             tree = trees.get(source) or trees.setdefault(source, Tree(source, {}, []))
             tree.layouts |= moved
             tree.cost += _cost(node, tree)
+            tree.has_transpose |= node.op == "Transpose"
             trees |= dict.fromkeys(moved, tree)
             inside[source] += 1
     reads = graph.readers()
@@ -141,15 +148,8 @@ def _split(node: Node, layout: Layout) -> list[Layout | None] | None:
 
 def _sliced(node: Node, layout: Layout) -> list[Layout | None] | None:
     """A part of one axis, in its order."""
-    bounds = [constant_ints(each) or () for each in node.inputs[1:]]
-    if len(bounds) < 3 or any(len(each) != 1 for each in bounds) or bounds[3:] not in ([], [(1,)]):
-        return None
-    (begin,), (end,), (place,) = bounds[:3]
-    axis = place % len(layout.axes)
-    size, left = size_of(layout.axes[axis]), node.output.shape[axis]
-    if not isinstance(size, int) or not 0 <= begin < min(end, size) or min(end, size) - begin != left:
-        return None
-    return [layout.cut(axis, begin, min(end, size))]
+    part = sliced_part(node)
+    return None if part is None else [layout.cut(*part)]
 
 
 _MOVEMENTS = {

@@ -56,6 +56,9 @@ def _layer(node: Node, producers: Mapping[Value, Node], readers: Mapping[Value, 
     transpose = producers.get(product.inputs[0]) if product.op == "MatMul" else None  # type: ignore[arg-type]
     if transpose is None or not _is_of_rows(transpose) or not known(product.inputs[1]):
         return None
+    source = producers.get(transpose.inputs[0])  # type: ignore[arg-type]
+    if source is not None and source.op in _MOVING:
+        return None  # it is among others already
     if len(product.inputs[1].shape) != 2 or len(readers[transpose.output]) > 1:  # type: ignore[union-attr]
         return None
     is_moved = all(each is not None and each.op in _MOVING for each in readers[node.output])
