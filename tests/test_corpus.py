@@ -20,7 +20,6 @@ GAPS = {
     "transformers/longformer": "an op of its asks for a size that comes from data, in a way that global tokens take",
     "transformers/rwkv": "forward rescales its layers once and keeps in an attribute that it did",
     "transformers/encodec": "its padding is computed of a size by tensors, and compared in Python",
-    "transformers/mobilevit": "an image whose sides are whole patches takes another way, which is refused",
 }
 
 
