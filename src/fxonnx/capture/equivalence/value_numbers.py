@@ -267,6 +267,8 @@ class NumberedGraph:
         """
         if str(node.target) in ALIASES or node.target is DETACH_IN_PLACE:
             return True
+        if getattr(node.target, "overloadpacket", None) is torch.ops.aten.to:  # a tensor that is of that dtype already
+            return storage(node.meta["val"]) == storage(node.args[0].meta["val"])
         if node.target is _CONTIGUOUS:
             return not self.written & {storage(each.meta["val"]) for each in (node, node.args[0])}
         if node.target not in _SHAPED and node.target is not _SLICE:

@@ -201,6 +201,15 @@ class Pairs(nn.Module):
         return result
 
 
+def converted(x: Tensor) -> Tensor:
+    """One way writes, so that what converts nothing is gone there."""
+    total = x.to(torch.float32).sum()
+    if total > 0:
+        x = x.clone()
+        x.mul_(2)
+    return x + total
+
+
 class LazyCache(nn.Module):
     """A table that is made when it is first needed."""
 
