@@ -126,7 +126,12 @@ def test_movements_before_and_behind_a_layer_come_to_an_end():
         torch.testing.assert_close(compiled(y), model(y))
 
 
-BODIES = [windows, shuffled, pieces, back_and_forth]
+def real_and_imaginary(x):
+    y = x.reshape(*x.shape[:-1], -1, 2).permute(0, 3, 1, 2, 4)
+    return y[..., 0] * 2, y[..., 1], x[..., :4].transpose(1, 2), x[..., 4:].transpose(1, 2)
+
+
+BODIES = [real_and_imaginary, windows, shuffled, pieces, back_and_forth]
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)

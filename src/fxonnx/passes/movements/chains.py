@@ -65,12 +65,12 @@ class Tree:
     layouts: dict[Value, Layout]
     ends: list[Value]
     cost: Cost = FREE
-    has_transpose: bool = False
+    turns_whole: bool = False  # a Transpose moves all of it
 
     @property
     def turns_to_pick(self) -> bool:
         """Whether all of the source is transposed, to pick some of it: parts of it meet other movements more often."""
-        return self.has_transpose and any(self.layouts[end].picked for end in self.ends)
+        return self.turns_whole and any(self.layouts[end].picked for end in self.ends)
 
     def plans(self) -> dict[Value, Movement]:
         """The ends in their shortest form; none where that is no shorter."""
@@ -93,7 +93,7 @@ def _trees(graph: Graph) -> list[Tree]:
             tree = trees.get(source) or trees.setdefault(source, Tree(source, {}, []))
             tree.layouts |= moved
             tree.cost += _cost(node, tree)
-            tree.has_transpose |= node.op == "Transpose"
+            tree.turns_whole |= node.op == "Transpose" and not _is_part(tree.layouts[node.output])
             trees |= dict.fromkeys(moved, tree)
             inside[source] += 1
     reads = graph.readers()
@@ -163,6 +163,11 @@ def _cost(node: Node, tree: Tree) -> Cost:
     layouts = (tree.layouts[output] for output in node.outputs)
     share = sum((_share(tree.source, layout) for layout in layouts), start=Fraction())
     return Cost(share if node.op in _COPYING else Fraction(), 1)
+
+
+def _is_part(layout: Layout) -> bool:
+    """Whether not all of the source is left."""
+    return bool(layout.picked or layout.cuts)
 
 
 def _share(source: Value, layout: Layout) -> Fraction:
