@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
 from math import prod
@@ -14,6 +14,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Shape
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.ir.layout import Axis, Factor, Layout, reshape_target, size_of
+from fxonnx.passes.dce import pruned
 from fxonnx.passes.movements.parts import sliced_part
 from fxonnx.passes.pipeline import graph_pass, nested
 from fxonnx.passes.replace import replace_nodes
@@ -37,7 +38,9 @@ def movements(graph: Graph, target: Target) -> Graph:
             return None
         return [plans[output].write(op) if output in plans else None for output in node.outputs]
 
-    return replace_nodes(graph, replace, rule="movements")
+    moved = replace_nodes(graph, replace, rule="movements")
+    nodes = pruned(moved.nodes, moved.outputs)  # what lay between source and ends is read no more
+    return Graph(moved.inputs, nodes, moved.outputs, moved.opset, moved.output_names, moved.name)
 
 
 # ── how each output of a graph was moved ─────────────────────────────────────────────────────────────────────────────
@@ -65,12 +68,12 @@ class Tree:
     layouts: dict[Value, Layout]
     ends: list[Value]
     cost: Cost = FREE
-    turns_whole: bool = False  # a Transpose moves all of it
+    turned: set[Value] = field(default_factory=set)  # what is made of all of the source, transposed
 
     @property
     def turns_to_pick(self) -> bool:
         """Whether all of the source is transposed, to pick some of it: parts of it meet other movements more often."""
-        return self.turns_whole and any(self.layouts[end].picked for end in self.ends)
+        return any(self.layouts[end].picked for end in self.ends if end in self.turned)
 
     def plans(self) -> dict[Value, Movement]:
         """The ends in their shortest form; none where that is no shorter."""
@@ -93,7 +96,8 @@ def _trees(graph: Graph) -> list[Tree]:
             tree = trees.get(source) or trees.setdefault(source, Tree(source, {}, []))
             tree.layouts |= moved
             tree.cost += _cost(node, tree)
-            tree.turns_whole |= node.op == "Transpose" and not _is_part(tree.layouts[node.output])
+            if source in tree.turned or (node.op == "Transpose" and not _is_part(moved[node.output])):
+                tree.turned |= moved.keys()
             trees |= dict.fromkeys(moved, tree)
             inside[source] += 1
     reads = graph.readers()
