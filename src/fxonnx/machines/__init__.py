@@ -25,7 +25,7 @@ from typing import Any
 
 from fxonnx.ir.dims import Dim, evaluate, symbols_of
 
-_WORTH = 0.95  # what is predicted to gain less is left as it is: the tables are not exact
+_WORTH = 0.85  # what gains less alone gains nothing in a whole model, where caches hold other things
 _BEARABLE = 1.05  # how much slower a form may be at one of several sizes
 
 
