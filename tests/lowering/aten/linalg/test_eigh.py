@@ -6,8 +6,6 @@ from tests.lowering.matrices import DTYPES, DYNAMIC, SQUARE, agree, matrix
 
 import fxonnx
 
-torch.manual_seed(0)
-
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SQUARE, ids=str)

@@ -4,8 +4,6 @@ import pytest
 import torch
 from tests.lowering.matrices import DTYPES, DYNAMIC, SQUARE, agree, matrix, solvable
 
-torch.manual_seed(0)
-
 
 @pytest.mark.parametrize("power", [0, 1, 2, 5, -2])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -21,5 +19,7 @@ def test_exponential(dtype, shape):
 
 def test_exponentials_of_any_size_and_length():
     lengths = torch.tensor([1e-6, 1.0, 20.0]).reshape(3, 1, 1)
-    agree(lambda x: torch.matrix_exp(x), matrix(3, 5, 5) * lengths, dynamic={"x": DYNAMIC}, again=(matrix(1, 2, 2),))
+    wide = matrix(3, 5, 5, dtype=torch.float64) * lengths  # in float32 it is eager that is off
+    again = matrix(1, 2, 2, dtype=torch.float64)
+    agree(lambda x: torch.matrix_exp(x), wide, dynamic={"x": DYNAMIC}, again=(again,))
     agree(torch.matrix_exp, torch.zeros(4, 4))

@@ -4,8 +4,6 @@ import pytest
 import torch
 from tests.lowering.matrices import DTYPES, DYNAMIC, SQUARE, agree, matrix
 
-torch.manual_seed(0)
-
 
 def mirrored(*shape, dtype=torch.float32, hermitian=False):
     """Symmetric or Hermitian matrices with small diagonals, which need pivots of two."""

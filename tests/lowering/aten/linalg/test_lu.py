@@ -8,7 +8,6 @@ from tests.lowering.support import operators
 import fxonnx
 from fxonnx import errors
 
-torch.manual_seed(0)
 linalg = torch.linalg
 
 

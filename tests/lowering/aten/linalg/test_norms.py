@@ -7,8 +7,6 @@ import torch
 from tests.lowering.matrices import DTYPES, agree, matrix
 from tests.lowering.support import check
 
-torch.manual_seed(0)
-
 
 def test_sums():
     def norms(x):

@@ -6,8 +6,6 @@ from tests.lowering.matrices import DTYPES, OBLONG, agree, matrix
 
 import fxonnx
 
-torch.manual_seed(0)
-
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", OBLONG, ids=str)

@@ -4,8 +4,6 @@ import pytest
 import torch
 from tests.lowering.matrices import DTYPES, agree, matrix, solvable
 
-torch.manual_seed(0)
-
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("upper", [False, True])
