@@ -25,8 +25,9 @@ def transposes_behind_linear(graph: Graph, target: Target) -> Graph:
     """
     producers = {output: node for node in graph.nodes for output in node.outputs}
     readers = _readers(graph)
-    layers = {node: found for node in graph.nodes if (found := _layer(node, producers, readers)) is not None}
-    if not layers:
+    found = ((node, _layer(node, producers, readers)) for node in graph.nodes)
+    ends = {node.output: layer for node, layer in found if layer is not None}
+    if not ends:
         return graph
 
     def replace(op: Builder, node: Node) -> Tensor | None:
@@ -38,7 +39,6 @@ def transposes_behind_linear(graph: Graph, target: Target) -> Graph:
         moved: Tensor = op.Transpose(result, perm=transpose.attributes["perm"])
         return moved
 
-    ends = {node.output: found for node, found in layers.items()}
     return replace_nodes(graph, replace, rule="transposes_behind_linear")
 
 

@@ -28,6 +28,7 @@ def factorize(op: Builder, A: Matrix) -> tuple[Matrix, Tensor]:
     """
 
     def step(op: Builder, k: Tensor, A: Matrix, failed: Tensor) -> tuple[Matrix, Tensor]:
+        """Column k of the factor, and what it takes from the columns behind it."""
         rows, columns, current = row_numbers(op, A), column_numbers(op, A), column(op, A, k)
         pivot = row(op, current, k).real
         root = op.Sqrt(pivot)

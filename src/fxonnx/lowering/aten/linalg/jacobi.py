@@ -36,6 +36,7 @@ def diagonalize(op: Builder, A: Matrix, vectors: bool) -> tuple[Tensor, Matrix]:
     V = identity(op, A, size if vectors else 0, size)
 
     def round_of(op: Builder, k: Tensor, A: Matrix, V: Matrix) -> tuple[Tensor, Matrix, Matrix]:
+        """Rotate each pair of columns of round k; the first result says whether to go on."""
         partner = _partners(op, k, size)
         turned = _gather(op, A, partner)
         own, shared = diagonal(op, A).real, diagonal(op, turned)
@@ -58,6 +59,7 @@ def orthogonalize(op: Builder, A: Matrix, vectors: bool) -> tuple[Matrix, Matrix
     V = identity(op, A, size if vectors else 0, size)
 
     def round_of(op: Builder, k: Tensor, W: Matrix, V: Matrix, quiet: Tensor) -> tuple[Tensor, Matrix, Matrix, Tensor]:
+        """Rotate each pair of columns of round k; the first result says whether to go on."""
         partner = _partners(op, k, size)
         own = op.ReduceSum(W.squares(), [-2], keepdims=1)
         shared = (W.conj * _gather(op, W, partner)).each(lambda part: op.ReduceSum(part, [-2], keepdims=1))
