@@ -83,9 +83,30 @@ def compile(
 
     Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
-    with ONE_AT_A_TIME, (found := AsFound()), found, collection_paused():
-        check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, verify=verify,
-                      capture=capture, hints=hints, dump=dump, input_names=input_names, output_names=output_names)
+    with collection_paused():
+        compiled = lower(
+            model, example_inputs, example_kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names,
+            output_names=output_names, target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings,
+            precision=precision, mode=mode, capture=capture, hints=hints, verify=verify, dump=dump,
+        ).finish()  # fmt: skip
+        compiled.take_example()
+    if dump is not None:
+        compiled.dump(Path(dump))
+    if verify:
+        compiled.verify().check()
+    return compiled
+
+
+def lower(
+    model: Any, example_inputs: Any, example_kwargs: Mapping[str, Any] | None, *, dynamic_shapes: Any,
+    input_names: Sequence[str] | None, output_names: Sequence[str] | None, target: Target | None, opset: int | None,
+    optimize: bool | Mapping[str, bool], rules: Sequence[Rule], lowerings: Mapping[str, Callable[..., Any]] | None,
+    precision: str | Precision | None, mode: str, hints: Mapping[str, Sequence[int]] | None, **rest: Any,
+) -> Lowered:  # fmt: skip
+    """The first half of `compile`, with all of its options: a model captured and lowered, to be finished."""
+    with ONE_AT_A_TIME, (found := AsFound()), found:
+        check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, hints=hints,
+                      input_names=input_names, output_names=output_names, **rest)  # fmt: skip
         target = resolve_target(target, opset)
         asked = requested(precision, target.opset)
         args, kwargs = example_call(model, example_inputs, example_kwargs)
@@ -98,17 +119,7 @@ def compile(
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
         build = _Build(model, mode, registry, pipeline, target, opset, output_names)
-        return _ready(build(program, examples, captured), dump, verify)
-
-
-def _ready(compiled: Compiled, dump: str | os.PathLike[str] | None, verify: bool) -> Compiled:
-    """What was compiled, once it is known to take its example, dumped and verified as asked."""
-    compiled.take_example()
-    if dump is not None:
-        compiled.dump(Path(dump))
-    if verify:
-        compiled.verify().check()
-    return compiled
+        return build.lower(program, examples, captured)
 
 
 @names_options
@@ -168,19 +179,19 @@ class _Build:
     output_names: Sequence[str] | None
     digests: dict[int, int] = field(default_factory=dict)  # of the model's weights, by their ids
 
-    def __call__(self, program: Program, examples: Sequence[Any] = (), captured: float = 0.0) -> Compiled:
-        """A program, compiled; `captured` says in how many seconds it was captured."""
+    def __call__(self, program: Program) -> Compiled:
+        """A variant of the model's program, compiled."""
+        return self.lower(program).finish()
+
+    def lower(self, program: Program, examples: Sequence[Any] = (), captured: float = 0.0) -> Lowered:
+        """A program, lowered; `captured` says in how many seconds it was captured."""
         start = perf_counter()
         weights = [*program.weights.values(), *(each.weight for each in program.known)]
         versions = Versions(self.model, weights, self.digests)
         with ONE_AT_A_TIME, (found := AsFound()), found:  # decompositions are recorded
             program, graph = _lower(program, self.registry, self.target, self.output_names)
-        lowered = Stage("lower", graph, perf_counter() - start, "lowered")
-        target, stages = _stages(lowered, self.pipeline, self.target, self.opset)
-        program = program.without_empty(never_empty(stages[-1].graph))
-        return Compiled(self.model, program, target, stages, examples, versions=versions, mode=self.mode,
-                        capture_seconds=captured, build=self)  # fmt: skip
-
+        stage = Stage("lower", graph, perf_counter() - start, "lowered")
+        return Lowered(self, program, stage, examples, versions, captured)
 
     def with_ways(
         self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons] = ()
@@ -196,9 +207,27 @@ class _Build:
         return legal.graph
 
 
-def _stages(
-    lowered: Stage, optimizer: Pipeline, target: Target, opset: int | None
-) -> tuple[Target, tuple[Stage, ...]]:
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A model half compiled: its program, and the stage of it that is lowered."""
+
+    build: _Build
+    program: Program
+    stage: Stage
+    examples: Sequence[Any]
+    versions: Versions
+    capture_seconds: float
+
+    def finish(self) -> Compiled:
+        """Optimized, legalized, and ready to be called."""
+        build = self.build
+        target, stages = _stages(self.stage, build.pipeline, build.target, build.opset)
+        program = self.program.without_empty(never_empty(stages[-1].graph))
+        return Compiled(build.model, program, target, stages, self.examples, versions=self.versions, mode=build.mode,
+                        capture_seconds=self.capture_seconds, build=build)  # fmt: skip
+
+
+def _stages(lowered: Stage, optimizer: Pipeline, target: Target, opset: int | None) -> tuple[Target, tuple[Stage, ...]]:
     """All stages from the lowered one on, for a target: at the newest opset that runs the graph where none is asked
     for."""
     stages = [lowered, *optimizer.stages(lowered.graph, target)]
