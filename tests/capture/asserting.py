@@ -69,6 +69,13 @@ def of_torch(x: Tensor) -> Tensor:
     return x * 2
 
 
+def of_torch_as_truths(x: Tensor) -> Tensor:
+    torch._check(bool((x >= 0).all()), lambda: f"negative, {x.min()}")
+    torch._check_value(not (x > 9).any() and x.sum().item() < 20, lambda: "above")
+    torch._assert(bool(x.min() < 5), "five")
+    return x * 2
+
+
 def of_a_distribution(x: Tensor) -> Tensor:
     return torch.distributions.Normal(x, x, validate_args=True).log_prob(x)
 

@@ -37,6 +37,7 @@ CHECKS: dict[Callable[[Tensor], Tensor], list[tuple[Tensor, str]]] = {
         (GOOD * 12, "nine"),
         (-4 * GOOD, "negative"),
     ],
+    asserting.of_torch_as_truths: [(-GOOD, "negative, {x.min()}"), (GOOD * 12, "above"), (GOOD[:2] * 0 + 8, "five")],
     asserting.of_a_distribution: [(-GOOD, "Expected parameter scale")],
     asserting.selected: [
         (-GOOD, "kept.shape[0] > 0"),

@@ -62,14 +62,15 @@ def _read(func: Any, tensor: torch.Tensor, frame: FrameType, record: Record) -> 
         return True
     at, instruction = _asked(frame)
     statement, path = _statement(around_instruction(frame.f_code, at))
-    check = _check_of(statement, path[1] if len(path) > 1 else None)
+    check = _check_of(statement, path)
     if check is None or not _asks(func, path[-1], instruction):
         return _NO_ANSWER
-    truth, said = check
+    truth, said, path = check
     if func is torch.Tensor.item and tensor.dtype is not torch.bool:
-        is_checked = isinstance(path[-2], ast.Compare) and _wanted(path[1:-1], truth) is not None
+        is_asked = isinstance(statement, (ast.Assert, ast.If)) and isinstance(path[-2], ast.Compare)
+        is_checked = is_asked and _wanted(path[:-1], truth) is not None
         return _exactly(tensor) if is_checked else _NO_ANSWER
-    wanted = _wanted(path[1:], truth)
+    wanted = _wanted(path, truth)
     if wanted is None:
         return _NO_ANSWER
     record(tensor if wanted else tensor.logical_not(), _template(said, {**frame.f_globals, **frame.f_locals}))
@@ -86,11 +87,12 @@ def asked_to_check() -> tuple[bool, str] | None:
         return None
     at, instruction = _asked(frame)
     statement, path = _statement(around_instruction(frame.f_code, at))
-    check = _check_of(statement, path[1] if len(path) > 1 else None)
+    check = _check_of(statement, path)
     if check is None or not _asks(None, path[-1], instruction):
         return None
-    wanted = _wanted(path[1:], check[0])
-    return None if wanted is None else (wanted, _template(check[1], {**frame.f_globals, **frame.f_locals}))
+    truth, said, path = check
+    wanted = _wanted(path, truth)
+    return None if wanted is None else (wanted, _template(said, {**frame.f_globals, **frame.f_locals}))
 
 
 def _exactly(tensor: torch.Tensor) -> torch.Tensor:
@@ -127,17 +129,32 @@ def _statement(path: list[ast.AST]) -> tuple[ast.AST | None, list[ast.AST]]:
 _SCOPES = (ast.Lambda, ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp)
 
 
-def _check_of(statement: ast.AST | None, part: ast.AST | None) -> tuple[bool, ast.expr] | None:
-    """The truth with which a statement goes on whose test is `part`, and what it says else; None for a decision."""
-    match statement:
-        case ast.Assert(test=test, msg=message) if part is test:
-            return True, message or test
-        case ast.If(test=test, body=body, orelse=other) if part is test:
+def _check_of(
+    statement: ast.AST | None, path: list[ast.AST]
+) -> tuple[bool, ast.expr, list[ast.AST]] | None:
+    """The truth with which a statement goes on, what it says else, and the path from its test on; None for a
+    decision."""
+    match statement, path[1:]:
+        case ast.Assert(test=test, msg=message), [part, *_] if part is test:
+            return True, message or test, path[1:]
+        case ast.If(test=test, body=body, orelse=other), [part, *_] if part is test:
             raised, other_raised = _raised(body), _raised(other)
             if raised is not None and other_raised is None:
-                return False, raised
-            return None if other_raised is None or raised is not None else (True, other_raised)
+                return False, raised, path[1:]
+            return None if other_raised is None or raised is not None else (True, other_raised, path[1:])
+        case ast.Expr(), [ast.Call(args=[test, *message]) as call, part, *_] if part is test and _name(call) in _CHECKS:
+            return True, _message([*message, *(each.value for each in call.keywords)], test), path[2:]
     return None
+
+
+_CHECKS = frozenset({"_assert", "_check", "_check_index", "_check_not_implemented", "_check_type", "_check_value"})
+"""Functions of torch's that raise where their first argument is false, with the message that is their second."""
+
+
+def _message(given: list[ast.expr], test: ast.expr) -> ast.expr:
+    """What is said by a function of torch's that checks: a text, or what a function makes."""
+    said = given[-1] if given else test
+    return said.body if isinstance(said, ast.Lambda) else said
 
 
 def _raised(body: list[ast.stmt]) -> ast.expr | None:
@@ -206,10 +223,10 @@ def said_by(frame: FrameType | None) -> str:
     given = [*call.args, *(each.value for each in call.keywords)]
     if not given or "check" not in _name(call):
         return ast.unparse(call)
-    said = given[-1]
+    said = _message(given, call)
     if isinstance(said, ast.Name) and said.id in frame.f_code.co_varnames[: frame.f_code.co_argcount]:
         return said_by(frame.f_back)
-    return _template(said.body if isinstance(said, ast.Lambda) else said, frame.f_locals)
+    return _template(said, frame.f_locals)
 
 
 def _template(said: ast.AST, names: Mapping[str, Any]) -> str:

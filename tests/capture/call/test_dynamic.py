@@ -156,6 +156,11 @@ def test_auto() -> None:
     assert program.frozen == ("x, axis 2: always 3",)
 
 
+def test_auto_at_two_axes_is_two_dims() -> None:
+    program = capture(lambda x: x.transpose(0, 1), ones(4, 4), dynamic_shapes={"x": {0: "auto", 1: "auto"}})
+    assert shapes(program) == [["d0", "d1"]]
+
+
 def test_auto_keeps_what_is_broadcast() -> None:
     program = capture(add, (ones(1, 5), ones(3, 1)), dynamic_shapes="auto")
     assert shapes(program) == [["1", "d0"], ["d1", "1"]] or shapes(program) == [["d0", "d1"], ["d0", "1"]]

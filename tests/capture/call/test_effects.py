@@ -55,17 +55,22 @@ def rotates(a: Any) -> None:
     a["queue"].append(torch.ones(2))
 
 
+def reorders(a: Any) -> None:
+    a["map"]["h"] = a["map"].pop("h") + 1
+    a["ordered"].move_to_end("first")
+
+
 def joins(a: Any) -> None:
     a["set"] |= {5}
 
 
-BODIES = [sets, swaps, counts, adds, removes, grows, empties, moves, rotates, joins]
+BODIES = [sets, swaps, counts, adds, removes, grows, empties, moves, rotates, joins, reorders]
 
 
 def arguments() -> dict[str, Any]:
     return {
         "box": Box(), "list": [torch.zeros(2), torch.ones(2)], "map": {"h": torch.zeros(2), "g": torch.ones(2)},
-        "queue": collections.deque([torch.zeros(2)] * 2, maxlen=2), "set": {1, 2},
+        "queue": collections.deque([torch.zeros(2)] * 2, maxlen=2), "set": {1, 2}, "ordered": collections.OrderedDict(first=torch.zeros(2), second=3),
     }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """`dynamic_shapes` in every form users write it, as one table: (leaf, axis) -> what was asked for.
 
 Forms: torch.export's (nested like the arguments, by name or position, with `Dim`, `Dim.DYNAMIC`, `Dim.AUTO`), the
-short one (`{"x": {0: "batch"}}`, by argument, leaf or input name, an expression like "2*n" included), and "auto".
+short one (`{"x": {0: "batch"}}`, by argument, leaf or input name, an expression like "2*n" included), and "auto", for
+all dims or for one.
 """
 
 from __future__ import annotations
@@ -193,6 +194,8 @@ def _hint(value: Any) -> str | None:
 def _request(wanted: Any, place: str) -> Request | None:
     if wanted is None or isinstance(wanted, int):  # torch.export's words for a static dim
         return None
+    if wanted == "auto":  # no name: two such dims are two
+        return Request(required=False)
     if isinstance(wanted, str):
         return Request(_parsed(wanted, place))
     if isinstance(wanted, TorchDim):

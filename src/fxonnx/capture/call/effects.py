@@ -114,11 +114,12 @@ class ArgumentsBefore:
 
     def _edit(self, way: Way, before: Any, after: Any, new: list[Any], of_attributes: bool) -> Edit:
         known, now = dict(_pairs(before)), dict(_pairs(after))
-        if isinstance(after, dict):
+        gone: tuple[Any, ...] = ()
+        if isinstance(after, dict) and _in_order(known, now):
             gone = tuple(key for key in known if key not in now)
             now = {key: each for key, each in now.items() if key not in known or not _is_same(known[key], each)}
-        else:
-            gone = ()
+        elif isinstance(after, dict):  # `move_to_end`, or an entry taken out and put back: all in their new order
+            gone = tuple(known)
         return Edit(way, of_attributes, gone, tuple(now), tuple(self._source(each, new) for each in now.values()))
 
     def _source(self, value: Any, new: list[Any]) -> int | Way:
@@ -147,6 +148,11 @@ def _differ(before: Any, after: Any) -> bool:
         key == other_key and _is_same(each, other_each)
         for (key, each), (other_key, other_each) in zip(one, other, strict=True)
     )
+
+
+def _in_order(known: dict[Any, Any], now: dict[Any, Any]) -> bool:
+    """Whether keys come as a dict keeps them: those that were there before first, as they stood."""
+    return list(now) == [*(key for key in known if key in now), *(key for key in now if key not in known)]
 
 
 def _is_same(before: Any, after: Any) -> bool:
