@@ -147,6 +147,8 @@ def _by_instance(op: Builder, x: Tensor, scale: Any, shift: Any, eps: float) -> 
     size = product(x.shape[2:])
     if not may_be_zero(op, size):
         return op.InstanceNormalization(x, scale, shift, epsilon=eps)
+    if size == 0:
+        return x
     return record_if(
         op,
         op.size(size) < 1,
