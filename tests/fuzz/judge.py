@@ -140,7 +140,7 @@ def compiled_at(cases: Sequence[Case], configurations: Sequence[Configuration]) 
 def _optimized(compiled: fxonnx.Compiled, case: Case) -> fxonnx.Compiled:
     """What was compiled as lowered, optimized: of the same capture, which takes most of the time."""
     build: Any = replace(compiled._build, pipeline=optimizer())  # type: ignore[type-var]
-    made: fxonnx.Compiled = build(compiled.program, case.arguments)
+    made: fxonnx.Compiled = build.lower(compiled.program, case.arguments).finish()
     return made
 
 
