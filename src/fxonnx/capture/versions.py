@@ -7,7 +7,7 @@ file when it is written: all three are one model only as long as nobody writes t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from operator import attrgetter, is_
+from operator import attrgetter, getitem, is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +55,7 @@ class Versions:
         self._located = [tensor if _has_memory(tensor) else _NOTHING for tensor in tensors]
         self._samples = Samples(self._located)
         self._slots = list(_slots(model, set(map(id, tensors))))
+        self._holders, self._names = [slot.holder for slot in self._slots], [slot.name for slot in self._slots]
         self._before = self._now()
         self._held = self._contents()
         known = {} if digests is None else digests
@@ -66,7 +67,7 @@ class Versions:
     def check(self, *, every_element: bool = False) -> None:
         """Raises ModelChanged where the model is not what it was, in some tenths of a microsecond for each weight; with
         `every_element`, at the speed of memory."""
-        if self._now() != self._before or not all(map(is_, self._contents(), self._held)):
+        if self._now() != self._before or not self._holds_the_same():
             raise self._changed([])
         if every_element and (written := list(self._rewritten())):
             raise self._changed(written)
@@ -80,11 +81,14 @@ class Versions:
     def _now(self) -> tuple[list[int], list[int], bytes]:
         return list(map(_version, self._counters)), list(map(_address, self._located)), self._samples.now()
 
-    def _contents(self) -> list[Any]:
+    def _holds_the_same(self) -> bool:
         try:
-            return [holder[name] for holder, name, _ in self._slots]
+            return all(map(is_, map(getitem, self._holders, self._names), self._held))
         except KeyError:
-            return [_held(holder, name) for holder, name, _ in self._slots]
+            return False
+
+    def _contents(self) -> list[Any]:
+        return [_held(holder, name) for holder, name, _ in self._slots]
 
     def _changed(self, rewritten: Iterable[str]) -> ModelChanged:
         """The error, with the names of all that has changed; `rewritten` is known to have."""

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import onnx
 import torch
 
 from fxonnx import errors
 from fxonnx.ir.types import TensorType
+from fxonnx.runtime.binding import Binding, Border
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration, Provider
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
-from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes, slots
+from fxonnx.runtime.shapes import Slot, slots
 from fxonnx.runtime.weights import Weight, attach
-
-Template: TypeAlias = tuple[str, int, torch.Tensor | None]
-
-_REMEMBERED = 256  # combinations of input sizes whose output sizes are kept
-_CONTIGUOUS = torch.contiguous_format
-_CPU = torch.device("cpu")
-
-_UNBOUND: StaticShape = (-1,)  # no tensor has this size
-
-# Any address will do for tensors without elements; their own is 0, which the runtime takes for a mistake.
-_NOTHING = torch.empty(64, dtype=torch.uint8)
-_SOMEWHERE = _NOTHING.data_ptr()
 
 
 class Session:
@@ -75,14 +65,15 @@ class Session:
         self._raised = runtime_errors()
         self._configuration = Configuration(threads, prepack, tuple(providers), session_options, tuple(custom_ops))
         self._session, self._kept = self._create(model, weights)
-        self._border = _Border(self.inputs, self.outputs)
-        self._idle: list[_Binding] = []
+        self._border = Border(self.inputs, self.outputs)
+        # two, in turns: while the caller still holds the results of one call, the next has memory of its own
+        self._idle = deque(Binding(self._session, self._border) for _ in range(2))
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The outputs for these inputs, both in the order of the model; complex values travel as `view_as_real`.
 
-        Inputs are read where they lie (a non-contiguous one is copied), outputs are new tensors that share nothing with
-        the session.
+        Inputs are read where they lie (a non-contiguous one is copied), outputs are new tensors in memory that nobody
+        else holds.
 
         Raises:
             CallMismatch: an input of another number, dtype, size or device. RuntimeFailed: the runtime stopped, with
@@ -91,9 +82,9 @@ class Session:
         if len(inputs) != len(self.inputs):
             raise _wrong_number(self.inputs, inputs)
         try:
-            binding = self._idle.pop()
+            binding = self._idle.popleft()
         except IndexError:  # none is idle: a thread more than ever before
-            binding = _Binding(self._session, self._border)
+            binding = Binding(self._session, self._border)
         try:
             results = binding.run(inputs)
         except self._raised as error:
@@ -132,115 +123,6 @@ class Session:
         return session._sess, attached.kept
 
 
-class _Border:
-    """The inputs and outputs of a session, and what outputs look like for the input sizes met so far."""
-
-    def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
-        self.templates: dict[tuple[StaticShape, ...], list[Template]] = {}
-
-    def look_up(self, sizes: tuple[StaticShape, ...]) -> list[Template]:
-        """The name, dtype and template of each output; None for a template where only the runtime will know the shape.
-
-        A template has the output's dtype and shape, and one element in memory.
-
-        Raises:
-            CallMismatch: the inputs may not have these sizes.
-        """
-        found = self.templates.get(sizes)
-        if found is not None:
-            return found
-        if len(self.templates) >= _REMEMBERED:
-            self.templates.clear()
-        found = self.templates[sizes] = [
-            (
-                slot.name,
-                slot.code,
-                None if size is None else torch.empty((), dtype=slot.torch, device=_CPU).expand(size),
-            )
-            for slot, size in zip(self.outputs, output_sizes(self.inputs, self.outputs, sizes), strict=True)
-        ]
-        return found
-
-
-class _Binding:
-    """One thread's place to run.
-
-    The runtime's binding, and what was bound to each input last. Every microsecond counts here.
-    """
-
-    __slots__ = ("binding", "border", "bound", "device", "execute", "has_unknown", "templates")
-
-    def __init__(self, session: Any, border: _Border) -> None:
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-        self.border = border
-        self.execute = session.run_with_iobinding
-        self.device = state.OrtDevice(state.OrtDevice.cpu(), state.OrtDevice.default_memory(), 0)
-        self.binding = state.SessionIOBinding(session)
-        self.bound: list[tuple[int, StaticShape]] = [(0, _UNBOUND)] * len(border.inputs)
-        self.templates: list[Template] | None = None
-        self.has_unknown = False
-
-    def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Bind, run, and collect. A binding that raised is not to be used again."""
-        bound = self.bound
-        copies = []
-        for index, slot in enumerate(self.border.inputs):
-            tensor = inputs[index]
-            if (
-                type(tensor) is not torch.Tensor
-                or tensor.dtype is not slot.torch
-                or not tensor.is_cpu
-                or not tensor.is_contiguous()
-                or tensor.is_neg()
-            ):
-                tensor = _usable(slot, tensor)
-                copies.append(tensor)  # alive while the runtime reads it
-            place = (tensor.data_ptr() or _SOMEWHERE, tensor.shape)
-            if place != bound[index]:
-                self.bind_input(index, slot, place)
-        if self.templates is None:
-            self.templates = self.border.look_up(tuple([shape for _, shape in bound]))
-            self.has_unknown = any(template is None for _, _, template in self.templates)
-        results: list[torch.Tensor | None] = []
-        for name, code, template in self.templates:
-            if template is None:
-                self.binding.bind_output(name, self.device)
-                results.append(None)
-                continue
-            result = torch.empty_like(template, memory_format=_CONTIGUOUS)
-            self.binding.bind_output(name, self.device, code, template.shape, result.data_ptr() or _SOMEWHERE)
-            results.append(result)
-        self.execute(self.binding, None)
-        return self.collect(results) if self.has_unknown else results
-
-    def bind_input(self, index: int, slot: Slot, place: tuple[int, StaticShape]) -> None:
-        """Tell the runtime where an input lies now; another size makes the templates out of date."""
-        address, shape = place
-        if shape != self.bound[index][1]:
-            self.templates = None
-        self.binding.bind_input(slot.name, self.device, slot.code, shape, address)
-        self.bound[index] = place
-
-    def collect(self, results: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:
-        """The results, with those that the runtime made, over its memory.
-
-        The binding forgets them: they belong to the caller.
-        """
-        made = self.binding.get_outputs()  # not to be iterated: its iterator takes 30 µs
-        found = [_adopt(made[index]) if result is None else result for index, result in enumerate(results)]
-        self.binding.clear_binding_outputs()
-        return found
-
-
-def _adopt(value: Any) -> torch.Tensor:
-    """A tensor over memory that the runtime made; an empty one is made anew, as the runtime gives it strides of 0."""
-    tensor = torch.from_dlpack(value.to_dlpack())
-    return tensor if tensor.numel() else torch.empty(tensor.shape, dtype=tensor.dtype, device=_CPU)
-
-
 def _unsafe_optimizers(model: onnx.ModelProto) -> list[str]:
     """The runtime's optimizers that must not see this model.
 
@@ -255,29 +137,6 @@ def _unsafe_optimizers(model: onnx.ModelProto) -> list[str]:
         or any(each.name == "to" and each.i == bfloat16 for node in model.graph.node for each in node.attribute)
     )
     return ["NchwcTransformer"] if found else []
-
-
-def _usable(slot: Slot, tensor: object) -> torch.Tensor:
-    """The input as the runtime can read it: a contiguous tensor without laziness. Raises CallMismatch."""
-    if not isinstance(tensor, torch.Tensor):
-        raise errors.CallMismatch(
-            f"input {slot.name} is no tensor",
-            cause=f"it is {type(tensor).__name__}",
-            cure="pass torch.as_tensor(value)",
-        )
-    if tensor.dtype is not slot.torch:
-        raise errors.CallMismatch(
-            f"input {slot.name} is {tensor.dtype}, compiled for {slot.torch}",
-            cause="the dtype of an input is part of the compiled model",
-            cure=f"pass {slot.name}.to({slot.torch}), or compile for {tensor.dtype}",
-        )
-    if not tensor.is_cpu or tensor.layout is not torch.strided:
-        where = tensor.device if not tensor.is_cpu else tensor.layout
-        raise errors.CallMismatch(
-            f"input {slot.name} is on {where}", cause="the session runs on the CPU, on dense tensors",
-            cure=f"pass {slot.name}.cpu()" if not tensor.is_cpu else f"pass {slot.name}.to_dense()",
-        )  # fmt: skip
-    return tensor.detach().resolve_neg().contiguous()
 
 
 def _wrong_number(inputs: Sequence[Slot], given: Sequence[object]) -> errors.CallMismatch:

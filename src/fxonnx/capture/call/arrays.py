@@ -18,7 +18,7 @@ _ARRAYS = {torch.bfloat16: (torch.int16, ml_dtypes.bfloat16)}
 
 def are_arrays(leaves: Sequence[object]) -> bool:
     """Whether a call brings arrays, and no tensor."""
-    return bool(leaves) and all(type(leaf) is np.ndarray for leaf in leaves)
+    return set(map(type, leaves)) == {np.ndarray}
 
 
 def as_tensors(names: Sequence[str], leaves: Sequence[Any], written: Sequence[int] = ()) -> list[Any]:

@@ -1,0 +1,200 @@
+"""One call of a session: inputs read where they lie, results in memory that nobody else holds.
+
+Every microsecond counts here: a small model's kernels take one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+
+from fxonnx import errors
+from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes
+
+Template: TypeAlias = tuple[str, int, torch.Tensor | None]
+
+_REMEMBERED = 256  # combinations of input sizes whose output sizes are kept
+_KEPT_BYTES = 1 << 16  # of results, for the next call: what is larger costs more to compute than to allocate
+_CONTIGUOUS = torch.contiguous_format
+_CPU = torch.device("cpu")
+
+_UNBOUND: StaticShape = (-1,)  # no tensor has this size
+
+# Any address will do for tensors without elements; their own is 0, which the runtime takes for a mistake.
+_NOTHING = torch.empty(64, dtype=torch.uint8)
+_SOMEWHERE = _NOTHING.data_ptr()
+
+_facts = attrgetter("dtype", "layout", "is_cpu", "is_nested")
+
+# Where a tensor's storage is, and how many hold it: torch's own graphs of CUDA calls ask it for the same reason.
+_storage_of = torch._C._storage_address
+_holders = torch._C._storage_Use_Count
+
+
+class Border:
+    """The inputs and outputs of a session, and what outputs look like for the input sizes met so far."""
+
+    def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.readable = [(slot.torch, torch.strided, True, False) for slot in inputs]
+        self.templates: dict[tuple[StaticShape, ...], list[Template]] = {}
+
+    def look_up(self, sizes: tuple[StaticShape, ...]) -> list[Template]:
+        """The name, dtype and template of each output; None for a template where only the runtime will know the shape.
+
+        A template has the output's dtype and shape, and one element in memory.
+
+        Raises:
+            CallMismatch: the inputs may not have these sizes.
+        """
+        found = self.templates.get(sizes)
+        if found is not None:
+            return found
+        if len(self.templates) >= _REMEMBERED:
+            self.templates.clear()
+        found = self.templates[sizes] = [
+            (
+                slot.name,
+                slot.code,
+                None if size is None else torch.empty((), dtype=slot.torch, device=_CPU).expand(size),
+            )
+            for slot, size in zip(self.outputs, output_sizes(self.inputs, self.outputs, sizes), strict=True)
+        ]
+        return found
+
+
+class _Kept(NamedTuple):
+    """A result that may serve once more, when nobody but the session's own `tensor` holds its storage, and it still
+    lies where it was bound."""
+
+    tensor: torch.Tensor
+    address: int
+    storage: int
+
+    @staticmethod
+    def of(tensor: torch.Tensor) -> _Kept:
+        return _Kept(tensor, tensor.data_ptr(), _storage_of(tensor))
+
+
+class Binding:
+    """One thread's place to run.
+
+    The runtime's binding, what was bound to each input last, and small results, which are bound once more when nobody
+    holds them: neither a tensor, a view or an array of them, nor a storage that was resized.
+    """
+
+    __slots__ = ("binding", "border", "bound", "device", "execute", "has_unknown", "how", "kept", "templates")
+
+    def __init__(self, session: Any, border: Border) -> None:
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        self.border = border
+        self.execute = session.run_with_iobinding
+        self.how = state.RunOptions()  # made anew at each call where none is given, in half a microsecond
+        self.device = state.OrtDevice(state.OrtDevice.cpu(), state.OrtDevice.default_memory(), 0)
+        self.binding = state.SessionIOBinding(session)
+        self.bound: list[tuple[int, StaticShape]] = [(0, _UNBOUND)] * len(border.inputs)
+        self.templates: list[Template] | None = None
+        self.kept: list[_Kept] = []
+        self.has_unknown = False
+
+    def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Bind, run, and collect. A binding that raised is not to be used again."""
+        copies = []
+        for index, tensor in enumerate(inputs):
+            is_readable = type(tensor) is torch.Tensor and _facts(tensor) == self.border.readable[index]
+            if not is_readable or not tensor.is_contiguous() or tensor.is_neg():
+                tensor = _usable(self.border.inputs[index], tensor)
+                copies.append(tensor)  # alive while the runtime reads it
+            place = tensor.data_ptr(), tensor.shape
+            if place != self.bound[index]:
+                self.bind_input(index, place)
+        results = self.results()
+        self.execute(self.binding, self.how)
+        return self.collect(results) if self.has_unknown else results
+
+    def bind_input(self, index: int, place: tuple[int, StaticShape]) -> None:
+        """Tell the runtime where an input lies now; another size makes the templates out of date."""
+        slot, (address, shape) = self.border.inputs[index], place
+        if shape != self.bound[index][1]:
+            self.templates = None
+        self.binding.bind_input(slot.name, self.device, slot.code, shape, address or _SOMEWHERE)
+        self.bound[index] = place
+
+    def results(self) -> list[Any]:
+        """A bound tensor for each output; None in the place of what the runtime makes."""
+        if self.templates is None:
+            self.templates = self.border.look_up(tuple([shape for _, shape in self.bound]))
+            self.has_unknown = any(template is None for _, _, template in self.templates)
+            self.kept = []
+        for tensor, address, storage in self.kept:
+            if _holders(storage) != 1 or tensor.data_ptr() != address:
+                return self.bind_outputs(self.templates)
+        return [each.tensor.data for each in self.kept] or self.bind_outputs(self.templates)
+
+    def bind_outputs(self, templates: Sequence[Template]) -> list[Any]:
+        """New tensors for the outputs; where all are small, they are kept."""
+        results: list[Any] = []
+        for name, code, template in templates:
+            if template is None:
+                self.binding.bind_output(name, self.device)
+                results.append(None)
+                continue
+            result = _empty(template)
+            self.binding.bind_output(name, self.device, code, template.shape, result.data_ptr() or _SOMEWHERE)
+            results.append(result)
+        if not self.has_unknown and sum(result.nbytes for result in results) <= _KEPT_BYTES:
+            self.kept = [_Kept.of(result) for result in results]
+            return [result.data for result in results]
+        return results
+
+    def collect(self, results: Sequence[torch.Tensor | None]) -> list[torch.Tensor]:
+        """The results, with those that the runtime made, over its memory.
+
+        The binding forgets them: they belong to the caller.
+        """
+        made = self.binding.get_outputs()  # not to be iterated: its iterator takes 30 µs
+        found = [_adopt(made[index]) if result is None else result for index, result in enumerate(results)]
+        self.binding.clear_binding_outputs()
+        return found
+
+
+def _empty(template: torch.Tensor) -> torch.Tensor:
+    """A tensor like a template, which may be used wherever it comes to: none of inference mode."""
+    if not torch.is_inference_mode_enabled():
+        return torch.empty_like(template, memory_format=_CONTIGUOUS)
+    with torch.inference_mode(False):
+        return _empty(template)
+
+
+def _adopt(value: Any) -> torch.Tensor:
+    """A tensor over memory that the runtime made; an empty one is made anew, as the runtime gives it strides of 0."""
+    tensor = torch.from_dlpack(value.to_dlpack())
+    return tensor if tensor.numel() else torch.empty(tensor.shape, dtype=tensor.dtype, device=_CPU)
+
+
+def _usable(slot: Slot, tensor: object) -> torch.Tensor:
+    """The input as the runtime can read it: a contiguous tensor without laziness. Raises CallMismatch."""
+    if not isinstance(tensor, torch.Tensor):
+        raise errors.CallMismatch(
+            f"input {slot.name} is no tensor",
+            cause=f"it is {type(tensor).__name__}",
+            cure="pass torch.as_tensor(value)",
+        )
+    if tensor.dtype is not slot.torch:
+        raise errors.CallMismatch(
+            f"input {slot.name} is {tensor.dtype}, compiled for {slot.torch}",
+            cause="the dtype of an input is part of the compiled model",
+            cure=f"pass {slot.name}.to({slot.torch}), or compile for {tensor.dtype}",
+        )
+    if not tensor.is_cpu or tensor.layout is not torch.strided:
+        where = tensor.device if not tensor.is_cpu else tensor.layout
+        raise errors.CallMismatch(
+            f"input {slot.name} is on {where}", cause="the session runs on the CPU, on dense tensors",
+            cure=f"pass {slot.name}.cpu()" if not tensor.is_cpu else f"pass {slot.name}.to_dense()",
+        )  # fmt: skip
+    return tensor.detach().resolve_neg().contiguous()
