@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from fxonnx.runtime.measure import machine
     from fxonnx.saved.model import load
     from fxonnx.target import Target
+    from fxonnx.tools.sweep import sweep
 
 __all__ = [
     "Compiled", "Target", "compat", "compile", "errors", "export", "int4_weights", "int8_dynamic", "int8_weights",
-    "load", "machine", "register_lowering", "rule",
+    "load", "machine", "register_lowering", "rule", "sweep",
 ]  # fmt: skip
 
 _HOME = {
@@ -44,6 +45,7 @@ _HOME = {
     "int8_dynamic": "fxonnx.passes.precision",
     "int8_weights": "fxonnx.passes.precision",
     "register_lowering": "fxonnx.lowering.registry",
+    "sweep": "fxonnx.tools.sweep",
 }
 
 
