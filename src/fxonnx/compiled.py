@@ -117,7 +117,8 @@ class Compiled(Inspection):
         if guards == IN_FILE:
             graph = self._guarded(compiled if ways else [], facts.holds(self.program, ways))
         metadata, description = facts.metadata(self, said, ways), facts.description(self, said)
-        return emit(graph, metadata, description=description, source_lines=source_lines)
+        versions = dict(self.target.own)
+        return emit(graph, metadata, description=description, source_lines=source_lines, versions=versions)
 
     def _guarded(self, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons]) -> Graph:
         """The graph of a file that stops for sizes that it does not hold for. Raises CannotWrite."""

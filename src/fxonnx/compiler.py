@@ -24,6 +24,7 @@ from fxonnx.emit.names import Names
 from fxonnx.errors import CaptureRefused, InvalidOption
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
+from fxonnx.lowering.own import layered
 from fxonnx.lowering.registry import Registry, standard
 from fxonnx.machines import Machine
 from fxonnx.options import check_options, names_options
@@ -114,7 +115,7 @@ def lower(
         program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
                                   input_names=input_names, mode=mode)  # fmt: skip
         captured = perf_counter() - start
-        registry, pipeline = standard().layer(lowerings or {}), pipeline_for(tuple(rules), asked, optimize=optimize)
+        registry, pipeline = layered(standard(), lowerings or {}), pipeline_for(tuple(rules), asked, optimize=optimize)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target

@@ -53,9 +53,7 @@ def _are_rules(value: object) -> bool:
 
 
 def _are_lowerings(value: object) -> bool:
-    return value is None or (
-        isinstance(value, Mapping) and all(isinstance(name, str) and callable(body) for name, body in value.items())
-    )
+    return value is None or (isinstance(value, Mapping) and all(map(callable, value.values())))
 
 
 def _are_hints(value: object) -> bool:

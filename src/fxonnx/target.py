@@ -35,8 +35,9 @@ _WITHOUT_KERNEL = frozenset({("", "Constant")})
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """An opset, the domains allowed beside ONNX's own, a runtime's kernels (None where they are not known), and the
-    machine that the file is to be fast on (which by itself knows nothing, and prefers nothing).
+    """An opset, the domains of the runtime beside ONNX's own, its kernels (None where they are not known), the machine
+    that the file is to be fast on (which by itself knows nothing, and prefers nothing), and the user's `own` domains
+    with their versions.
 
     `Target.onnx()` writes standard operators for any runtime, `Target.onnxruntime()` for the one installed.
     """
@@ -45,6 +46,7 @@ class Target:
     domains: frozenset[str] = frozenset()
     kernels: KernelTable | None = None
     machine: Machine = UNKNOWN
+    own: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.opset, int):
@@ -81,9 +83,20 @@ class Target:
         """The same runtime at another opset. Raises OpsetOutOfRange."""
         return replace(self, opset=opset)
 
+    def knowing(self, domains: str | Mapping[str, int]) -> Target:
+        """The same with operators of the user's, who sees to it that the runtime has them: a domain, or several with
+        their versions, `{"my.domain": 2}`. Raises InvalidOption."""
+        given = {domains: 1} if isinstance(domains, str) else domains
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) and name for name in given):
+            raise errors.InvalidOption(
+                f"the target is to know {domains!r}", cause="it is told the name of a domain, or a dict of versions",
+                cure='target.knowing("my.domain"), or target.knowing({"my.domain": 2})',
+            )  # fmt: skip
+        return replace(self, own=tuple(sorted({**dict(self.own), **given}.items())))
+
     def allows(self, domain: str) -> bool:
         """Whether operators of `domain` may be written; ONNX's own is ""."""
-        return domain == "" or domain in self.domains
+        return domain == "" or domain in self.domains or domain in dict(self.own)
 
     def has_kernel(self, domain: str, op: str, since: int, dtypes: Mapping[str, DType]) -> bool:
         """Whether the runtime has a kernel for the operator version introduced in opset `since`, for these dtypes,
@@ -129,7 +142,8 @@ class Target:
         )
 
     def __str__(self) -> str:
-        return f"{self.kernels}, opset {self.opset}" if self.kernels else f"ONNX opset {self.opset}"
+        own = "".join(f", {domain}" for domain, _ in self.own)
+        return f"{self.kernels}, opset {self.opset}{own}" if self.kernels else f"ONNX opset {self.opset}{own}"
 
     def __repr__(self) -> str:
         return f"<fxonnx target: {self}>"

@@ -140,7 +140,7 @@ def test_every_argument_of_torchs_is_taken_or_refused() -> None:
     "options, cure",
     [
         ({"operator_export_type": torch.onnx.OperatorExportTypes.ONNX_ATEN_FALLBACK}, "register_lowering"),
-        ({"custom_opsets": {"my.domain": 2}}, "register_lowering"),
+        ({"custom_opsets": [2]}, "target.knowing"),
         ({"export_modules_as_functions": True}, "compiled.show()"),
         ({"dump_exported_program": True}, "torch.export.save"),
         ({"autograd_inlining": False}, "custom_op"),

@@ -38,7 +38,7 @@ ALONG = {
     ("__main__", "tools"),
 }
 TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "facts", "saved", "verification", "compat", "tools", "hf"}
-TORCH_MODULES = {"fxonnx.lowering.importer", "fxonnx.lowering.symbolic", "fxonnx.lowering.weights"}
+TORCH_MODULES = {f"fxonnx.lowering.{name}" for name in ("importer", "own", "symbolic", "weights")}
 
 FILES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path

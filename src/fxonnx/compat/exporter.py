@@ -41,6 +41,7 @@ def export(
     keep_initializers_as_inputs: bool | None = None,
     external_data: bool | None = None,
     custom_translation_table: Mapping[Any, Callable[..., Any]] | None = None,
+    custom_opsets: Mapping[str, int] | None = None,
     optimize: bool = True,
     verify: bool = False,
     report: bool = False,
@@ -66,7 +67,7 @@ def export(
         dynamic_shapes = _shapes(model, args, kwargs, dynamic_axes, input_names)
     compiled = compile(
         model, args, kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names, output_names=output_names,
-        target=Target.onnx(opset_version),
+        target=Target.onnx(opset_version).knowing(custom_opsets or {}),
         opset=opset_version,
         optimize=optimize and do_constant_folding and export_params,  # weights are folded into others otherwise
         lowerings=lowerings_of(custom_translation_table or {}),

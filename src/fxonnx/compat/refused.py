@@ -25,11 +25,6 @@ REFUSED: Mapping[str, Refused] = {
         "files have ONNX operators alone: an op that has no lowering is an error, never an aten node",
         '@fxonnx.register_lowering("mylib.fancy") over def fancy(op, x): … for an op of your own',
     ),
-    "custom_opsets": Refused(
-        (None, {}),
-        "a file names the domains that its nodes are of, at version 1",
-        "leave it out; @fxonnx.register_lowering says an op of your own in ONNX",
-    ),
     "export_modules_as_functions": Refused(
         (None, False, ()),
         "a file has no functions; each node knows the module it comes from",

@@ -40,16 +40,23 @@ class Emitted:
 
 
 def emit(
-    graph: Graph, metadata: Mapping[str, str] | None = None, *, description: str = "", source_lines: bool = False
+    graph: Graph,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    description: str = "",
+    source_lines: bool = False,
+    versions: Mapping[str, int] | None = None,
 ) -> Emitted:
     """The graph as a ModelProto in the lowest IR version that its opset allows; with a description for whoever reads
-    it, and the text of the lines that its nodes come from, if asked for. Raises NameClash."""
+    it, and the text of the lines that its nodes come from, if asked for; `versions` are those of other domains than
+    ONNX's, by default 1. Raises NameClash."""
     import onnx_ir as ir
 
     names = name_graph(graph)
     large = _large(graph)
     writer = _Writer(ir, names, {}, source_lines, frozenset(large))
-    opsets = {"": graph.opset} | {domain: 1 for node in graph.all_nodes() if (domain := split_name(node.op)[0])}
+    domains = {domain for node in graph.all_nodes() if (domain := split_name(node.op)[0])}
+    opsets = {"": graph.opset} | {domain: (versions or {}).get(domain, 1) for domain in sorted(domains)}
     model = ir.Model(
         writer.graph(graph, opsets),
         ir_version=minimum_ir_version(graph),

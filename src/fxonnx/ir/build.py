@@ -26,6 +26,7 @@ from fxonnx.ir.calls import (
     check_arity,
     check_dtypes,
     output_count,
+    result_type,
     sibling_dtype,
     tensor_array,
 )
@@ -178,9 +179,23 @@ class Builder:
 
     # ── operators ──
 
+    def custom(self, operator: str, *inputs: Any, like: Any, **attributes: Any) -> Any:
+        """Record an operator of a domain of the user's, `op.custom("my.domain::Fancy", x, k=3, like=x)`.
+
+        `like` says what the result is, which nothing here can infer: a tensor of that type, or (dtype, shape), whose
+        sizes may be those of tensors; a list of these for several results, which come as a list. The target has to know
+        the domain (`Target.knowing`). Raises InvalidCall.
+        """
+        domain, name = schema.split_name(operator)
+        if not domain or not name:
+            raise InvalidCall(f'{operator!r} names no operator of a domain, as "my.domain::Fancy" does')
+        types = list(map(result_type, like if isinstance(like, list) else [like]))
+        results = self.call(operator, inputs, attributes, len(types), types)
+        return list(results) if isinstance(like, list) else results[0]
+
     def __getattr__(self, op: str) -> Callable[..., Any]:
         if not op[:1].isupper():
-            raise AttributeError(op)
+            raise AttributeError(f"op has no {op!r}{schema.suggestion(op)}")
         recorder = self._recorders.get(op)
         if recorder is None:
             recorder = self._recorders[op] = self._recorder(op)
@@ -218,7 +233,7 @@ class Builder:
         """
         facts = schema.facts(op, self.version)
         if facts is None and types is None:
-            raise InvalidCall(f"opset {self.version} has no operator {op}")
+            raise InvalidCall(f"opset {self.version} has no operator {op}{schema.suggestion(op)}")
         values = self._input_values(op, facts, inputs)
         given = attribute_values(op, facts, attributes)
         call = Call(op, facts, values, given, outputs or output_count(op, facts, given, values), self.new_dim)

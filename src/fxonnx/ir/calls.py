@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.dims import Expr
 from fxonnx.ir.graph import Attribute, Value
 from fxonnx.ir.schema import OpFacts
 from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.types import TensorType
 
 
 class InvalidCall(Exception):
@@ -101,6 +103,17 @@ def attribute_value(item: Any, kind: str | None) -> Attribute:
         return tensor_array(item)
     given: Attribute = float(item) if kind == "FLOAT" else item
     return given
+
+
+def result_type(like: Any) -> TensorType:
+    """The type that is like a tensor, or (dtype, shape). Raises InvalidCall, and DTypeError for no dtype."""
+    if isinstance(like, Tensor):
+        return like.type
+    if isinstance(like, tuple) and len(like) == 2 and isinstance(like[1], (list, tuple)):
+        dtype, shape = like
+        if all(isinstance(size, (int, Expr)) for size in shape):
+            return TensorType(dtypes.dtype(dtype), tuple(shape))
+    raise InvalidCall(f'a result is like a tensor, or like ("float32", [batch, 3]), not like {like!r}')
 
 
 def output_count(

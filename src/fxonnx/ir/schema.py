@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import TypeVar
 
@@ -105,6 +106,12 @@ def facts(op: str, opset: int = NEWEST) -> OpFacts | None:
 def versions(op: str) -> tuple[int, ...]:
     """Every opset at which the operator's schema changed, ascending; empty for an operator that ONNX does not know."""
     return _history().get(split_name(op), ())
+
+
+def suggestion(op: str) -> str:
+    """What a misspelt operator was to be, as the end of a sentence; empty where none is like it."""
+    known = {name.lower(): name for domain, name in _history() if not domain}
+    return "".join(f", but {known[each]}" for each in get_close_matches(op.lower(), known, n=1))
 
 
 @cache

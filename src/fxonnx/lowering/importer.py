@@ -22,11 +22,12 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.calls import SymbolicAttribute, UnknownSize
 from fxonnx.ir.dims import Bounds, Dim, Expr, Undecided
-from fxonnx.ir.graph import Graph, Value
+from fxonnx.ir.graph import NOWHERE, Graph, Value
 from fxonnx.ir.tensor import Number
 from fxonnx.ir.types import TensorType, compatible
 from fxonnx.location import Location
 from fxonnx.lowering.complex_shape import as_real
+from fxonnx.lowering.own import LoweringRaised, OfTheirs
 from fxonnx.lowering.promote import as_pair, as_tensor, in_opmath, out_of_opmath
 from fxonnx.lowering.registry import Lowering, Registry, Unsupported
 from fxonnx.lowering.symbolic import ROUNDINGS, SYMBOLIC_FUNCTIONS, rounded
@@ -165,6 +166,8 @@ class Importer:
             return self._failed(node, errors.UnsupportedArguments, cause)
         except (SymbolicAttribute, Undecided) as reason:
             return self._failed(node, errors.UnsupportedArguments, str(reason), f"leave the dim static, or {_OTHERS}")
+        except LoweringRaised as reason:
+            return self._failed(node, errors.WrongLowering, str(reason), "correct this lowering", reason.place)
         except (InvalidCall, dtypes.DTypeError) as reason:
             return self._failed(node, errors.WrongLowering, str(reason))
 
@@ -199,7 +202,8 @@ class Importer:
         lowering = self._find(str(node.target), arguments_of(node.target).all, touches_complex(node))
         if lowering is None:
             return self._decomposed(node)
-        return self._checked(self._run_body(node, lowering), node.meta.get("val"))
+        with OfTheirs(lowering):
+            return self._checked(self._run_body(node, lowering), node.meta.get("val"))
 
     def _higher_order(self, node: fx.Node) -> Any:
         """Control flow: `higher_order.cond`, … take their arguments in order, branches and bodies as callables."""
@@ -209,8 +213,9 @@ class Importer:
                 node, errors.UnsupportedOperator, f"fxonnx has no lowering for torch.ops.higher_order.{node.target}"
             )
         named = {name: self.read(item) for name, item in node.kwargs.items()}
-        results, expected = lowering.body(self.builder, *self.read(node.args), **named), node.meta.get("val")
-        return self._checked(results[0] if isinstance(expected, torch.Tensor) else results, expected)
+        with OfTheirs(lowering):
+            results, expected = lowering.body(self.builder, *self.read(node.args), **named), node.meta.get("val")
+            return self._checked(results[0] if isinstance(expected, torch.Tensor) else results, expected)
 
     def _find(self, target: str, names: Iterable[str], is_complex: bool) -> Lowering | None:
         """The lowering of an overload; for complex tensors one of their own, else the real one told about their last
@@ -323,10 +328,13 @@ class Importer:
         """The IR type of a fake tensor; a complex one is real with a last axis of 2."""
         return tensor_type(fake, self.program.dim)
 
-    def _failed(self, node: fx.Node, kind: type[errors.Error], cause: str, cure: str = "") -> Any:
-        """Note the failure and go on with values of the right type, so that every failure is found in one run."""
+    def _failed(
+        self, node: fx.Node, kind: type[errors.Error], cause: str, cure: str = "", further: Location = NOWHERE
+    ) -> Any:
+        """Note the failure, with a further place that it is about, and go on with values of the right type, so that
+        every failure is found in one run."""
         location = self.program.location(node) or self.builder.location
-        self.failures.append(failure(kind, node, cause, location, cure))
+        self.failures.append(failure(kind, node, cause, [location, further], cure))
         return self._stand_in(node.meta.get("val"))
 
     def _stand_in(self, fake: Any) -> Any:
@@ -362,7 +370,9 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
 _OTHERS = "change the arguments, or register a lowering that can say them"
 
 
-def failure(kind: type[errors.Error], node: fx.Node, cause: str, location: Location, cure: str = "") -> errors.Error:
+def failure(
+    kind: type[errors.Error], node: fx.Node, cause: str, location: Iterable[Location], cure: str = ""
+) -> errors.Error:
     """The error about one op: what it is, why it cannot be lowered, and what the user can do."""
     is_op = isinstance(node.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
     name = str(node.target).removesuffix(".default") if is_op else getattr(node.target, "__name__", str(node.target))

@@ -133,13 +133,6 @@ class Registry:
                     return lowering
         return self.below.find(overload, arguments, opset, complex) if self.below else None
 
-    def layer(self, bodies: Mapping[str, Body]) -> Registry:
-        """A registry with `{"namespace.op": body}` laid over this one."""
-        layered = Registry(below=self)
-        for target, body in bodies.items():
-            layered.add(make_lowering(target, body))
-        return layered
-
     def targets(self) -> tuple[str, ...]:
         """Every registered target, sorted."""
         return tuple(sorted({target for target, _ in self.lowerings} | set(self.below.targets() if self.below else ())))
@@ -207,6 +200,7 @@ def register_lowering(target: str, body: Body | None = None, *, since: int = 1, 
 def make_lowering(target: str, body: Body, **declared: Any) -> Lowering:
     """A lowering whose accepted and required arguments are read from the body's signature. An onnxscript function takes
     every number as a tensor."""
+    target = target.removeprefix("torch.ops.") if isinstance(target, str) else target
     if not (isinstance(target, str) and callable(body) and _TARGET.fullmatch(target)):
         raise errors.InvalidOption(
             f"{target!r}: {getattr(body, '__name__', body)!r} is no lowering of an op",

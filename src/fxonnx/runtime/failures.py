@@ -18,7 +18,10 @@ _NO_KERNEL = re.compile(
     r"(?:Could not find an implementation|Failed to find kernel) for (?P<op>[\w.]+)\((?P<since>\d+)\)"
 )
 _NODE = re.compile(r"(?:Name:|node with name |\(node:|In Node, \()['\"](?P<name>[^'\"]+)['\"]")
-_OPSET = re.compile(r"ValidateOpsetForDomain")
+_CURES = {
+    r"ValidateOpsetForDomain": "upgrade onnxruntime, or compile with an older opset",
+    r"is not a registered function/op": 'name the library that has it: configure(custom_ops=["libfancy.so"])',
+}
 _NOISE = re.compile(
     r"^Error in execution: |\[ONNXRuntimeError\] : \d+ : \w+ : |Non-zero status code returned while "
     r"|/onnxruntime_src/\S+ "
@@ -56,7 +59,7 @@ class Failure:
                 cure="fxonnx.compile without a target: the default knows the kernels; or cast to float32 before it",
                 location=location,
             )
-        cure = "upgrade onnxruntime, or compile with an older opset" if _OPSET.search(message) else _REPORT
+        cure = next((cure for cause, cure in _CURES.items() if re.search(cause, message)), _REPORT)
         return errors.RuntimeFailed(
             "ONNX Runtime cannot load the model", cause=_clean(message), cure=cure, location=location
         )

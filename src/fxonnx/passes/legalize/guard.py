@@ -27,6 +27,8 @@ def complaint(node: Node, target: Target) -> errors.Error | None:
     domain, _ = schema.split_name(node.op)
     if domain in RUNTIME_DOMAINS and not target.allows(domain):
         return _not_in_opset(node, target, f"{node.op} is an operator of one runtime, and the target is standard ONNX")
+    if not target.allows(domain):
+        return _unknown_domain(node, target, domain)
     if schema.facts(node.op) is None:  # another domain: whoever brought it knows
         return None
     facts = schema.facts(node.op, target.opset)
@@ -54,6 +56,17 @@ def _not_in_opset(node: Node, target: Target, cause: str) -> errors.Error:
     return errors.NotInOpset(
         f"{_subject(node)} cannot be written in opset {target.opset}", cause=f"{cause}; fxonnx has no expansion",
         cure=_opset_cure([opset for opset in range(OLDEST_OPSET, NEWEST_OPSET + 1) if _would_fit(node, opset)]),
+        location=node.location, value=str(node.output.type),
+    )  # fmt: skip
+
+
+def _unknown_domain(node: Node, target: Target, domain: str) -> errors.Error:
+    made = "onnxruntime()" if target.kernels else f"onnx({target.opset})"
+    return errors.NotInOpset(
+        f"{_subject(node)} is written as {node.op}, and the target does not know {domain}",
+        cause=f"{target} has the domains {', '.join(['ai.onnx', *sorted(target.domains), *dict(target.own)])}",
+        cure=f'target=fxonnx.Target.{made}.knowing("{domain}"), and a library that has it where the file is run, '
+        f"compiled.configure(custom_ops=[…]); in fxonnx.compat.export custom_opsets={{{domain!r}: 1}}",
         location=node.location, value=str(node.output.type),
     )  # fmt: skip
 
