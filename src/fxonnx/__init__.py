@@ -18,6 +18,7 @@ from fxonnx.version import __version__ as __version__
 if TYPE_CHECKING:
     import fxonnx.compat as compat
     import fxonnx.errors as errors
+    from fxonnx.capture.call.observed import observe
     from fxonnx.compiled import Compiled
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compiled", "Target", "compat", "compile", "errors", "export", "int4_weights", "int8_dynamic", "int8_weights",
-    "load", "machine", "register_lowering", "rule", "sweep",
+    "load", "machine", "observe", "register_lowering", "rule", "sweep",
 ]  # fmt: skip
 
 _HOME = {
@@ -38,6 +39,7 @@ _HOME = {
     "export": "fxonnx.compiler",
     "Compiled": "fxonnx.compiled",
     "load": "fxonnx.saved.model",
+    "observe": "fxonnx.capture.call.observed",
     "Target": "fxonnx.target",
     "machine": "fxonnx.runtime.measure",
     "rule": "fxonnx.passes.rewrite",

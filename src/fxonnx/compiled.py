@@ -230,6 +230,14 @@ class Compiled(Inspection):
         Raises CallMismatch where they do not fit what was compiled, CheckFailed where the model itself refuses them,
         ModelChanged, RuntimeFailed.
         """
+        try:
+            return self._called(args, kwargs)
+        except CallMismatch as error:
+            for each in facts.forgotten_dims(self):
+                error.cause += f"; {each}" if f"input {each.input} " in error.what else ""
+            raise
+
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.versions.check()
         plain = self._plain_calls
         tensors = None if plain is None else plain.tensors(args, kwargs)

@@ -14,6 +14,7 @@ from fxonnx import machines
 from fxonnx.capture import Program, example_call
 from fxonnx.capture import capture as capture_program
 from fxonnx.capture.call.memory import check_memory
+from fxonnx.capture.call.observed import from_examples
 from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import ONE_AT_A_TIME
@@ -46,6 +47,7 @@ def compile(
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     dynamic_shapes: Any = None,
+    examples: Sequence[Any] | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     target: Target | None = None,
@@ -68,6 +70,7 @@ def compile(
             static sizes are compiled in. An ExportedProgram brings its own.
         example_kwargs: keyword arguments.
         dynamic_shapes: which sizes may change: `{"x": {0: "batch"}}`, torch.export's form, or "auto".
+        examples: calls, `[(x1,), (x2,)]` or what `observe` has seen, in place of these three: what varies is dynamic.
         input_names, output_names: names in the file, in the order of the flattened inputs and outputs.
         target: what the file must run on; by default the installed ONNX Runtime.
         opset: the ONNX operator set to write, 9 to the newest; by default the target's.
@@ -84,9 +87,10 @@ def compile(
 
     Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
+    given = from_examples(model, example_inputs, example_kwargs, dynamic_shapes, input_names, examples)
     with collection_paused():
         compiled = lower(
-            model, example_inputs, example_kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names,
+            model, given.args, given.kwargs, dynamic_shapes=given.dynamic_shapes, input_names=input_names,
             output_names=output_names, target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings,
             precision=precision, mode=mode, capture=capture, hints=hints, verify=verify, dump=dump,
         ).finish()  # fmt: skip

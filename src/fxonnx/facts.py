@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import torch
+
 from fxonnx.capture import Program
+from fxonnx.capture.call.forgotten import Forgotten, forgotten
 from fxonnx.ir.data import byte_size
-from fxonnx.ir.dims import Dim, symbol
+from fxonnx.ir.dims import Dim, Expr, symbol
 from fxonnx.ir.graph import Graph
 from fxonnx.location import METADATA_PREFIX
 from fxonnx.passes.pipeline import Stage
@@ -30,6 +33,7 @@ class Subject(Protocol):
     target: Target
     stages: tuple[Stage, ...]
     capture_seconds: float
+    examples: tuple[torch.Tensor, ...]
 
     @property
     def graph(self) -> Graph:
@@ -114,10 +118,22 @@ def summary(compiled: Subject) -> list[str]:
     lines += [f"  holds for {_known(program)}"] if program.known else []
     assumed = "; ".join(map(str, program.zero_one_assumptions))
     lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
-    lines += [f"  {sentence}" for sentence in program.frozen]
+    lines += [f"  {sentence}" for sentence in (*program.frozen, *forgotten_dims(compiled))]
     lines += [f"  plain numbers of sizes, compared at several: {_plain(program)}"] if program.plain else []
     lines += [f"  captured {'; else '.join(program.attempts)}"] if len(program.attempts) > 1 else []
     return lines
+
+
+def forgotten_dims(compiled: Subject) -> list[Forgotten]:
+    """Static sizes that may have been meant to be dims."""
+    inputs = compiled.graph.inputs[: len(compiled.program.inputs)]
+    dims = {
+        (leaf, axis): dim.name
+        for leaf, value in enumerate(inputs)
+        for axis, dim in enumerate(value.shape)
+        if isinstance(dim, Expr)
+    }
+    return forgotten([value.name or "" for value in inputs], [each.shape for each in compiled.examples], dims)
 
 
 def times(compiled: Subject) -> list[tuple[str, float, int | None]]:

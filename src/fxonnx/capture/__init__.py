@@ -26,6 +26,7 @@ from fxonnx.capture.call.dense import example_errors
 from fxonnx.capture.call.dynamic import requests
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.exported import as_module, dims_of, own_example
+from fxonnx.capture.call.forgotten import remind
 from fxonnx.capture.call.inputs import (
     Flat,
     Signature,
@@ -40,7 +41,7 @@ from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.program import Input, Program, State, SymbolInfo, Weight, Writeback
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.capture.wrappers import unwrapped
-from fxonnx.errors import raise_all
+from fxonnx.errors import Error, raise_all
 
 __all__ = [
     "Assumption",
@@ -103,7 +104,11 @@ def capture(
         return Signature(parameters, arguments, inputs, names, *results, returned.effects)
 
     with training_mode(flat.model, mode):
-        return tracer.capture(example, signature, mode)
+        try:
+            return tracer.capture(example, signature, mode)
+        except Error as error:
+            remind(error, example)
+            raise
 
 
 def example_call(model: Any, inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -30,6 +30,7 @@ class Inspection:
     target: Target
     stages: tuple[Stage, ...]
     capture_seconds: float
+    examples: tuple[Any, ...]
 
     if TYPE_CHECKING:
 
