@@ -3,6 +3,7 @@
 # make fuzz        random programs beside PyTorch: SECONDS=60 of them, from seed SEED=0 on
 # make conformance torch's operators in every dtype, form and opset; ONLY a pattern of cases, resumed from RESULTS
 # make corpus      architectures of many packages: which compile, and are right, with the dims that their users leave open
+# make docs        the documentation as a site, build/docs/docs/index.html; notebooks are run
 # make reference   the generated pages of docs/, and what the documents there print
 # All set up .venv first (corpus .venv-corpus); the second time that takes no time.
 
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two test workers share the cores; threads of their own would only get in each other's way.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fuzz conformance corpus reference clean
+.PHONY: demo test fuzz conformance corpus docs reference clean
 
 demo: $(INSTALLED)
 	$(RUN) examples/demo.py
@@ -34,6 +35,9 @@ conformance: $(INSTALLED)
 corpus: $(VENV)-corpus/.installed
 	$(VENV)-corpus/bin/python -m benchmarks corpus
 
+docs: $(VENV)/.docs
+	$(RUN) -m sphinx -W --keep-going -c docs -b html . build/docs
+
 reference: $(INSTALLED)
 	$(RUN) -m fxonnx.tools.reference docs/reference
 	$(RUN) -m tests.documents
@@ -50,6 +54,10 @@ $(VENV)-corpus/.installed: requirements.lock requirements-corpus.lock pyproject.
 	$(VENV)-corpus/bin/python -m pip install --quiet --requirement requirements.lock
 	$(VENV)-corpus/bin/python -m pip install --quiet --no-deps --requirement requirements-corpus.lock
 	$(VENV)-corpus/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.docs: $(INSTALLED) requirements-docs.lock
+	$(RUN) -m pip install --quiet --no-deps --requirement requirements-docs.lock
 	@touch $@
 
 clean:

@@ -400,7 +400,7 @@ class Compiled(Inspection):
 
         Give arguments to compare on these instead. Parameters and buffers are left as they were. The report holds the
         largest absolute and relative error of every output; its `check()` raises VerificationFailed where one is beyond
-        the tolerance of its dtype, or beyond atol + rtol · |expected| where one of these is given. Raises ModelChanged.
+        the tolerance of its dtype, or `atol + rtol · |expected|` where one of these is given. Raises ModelChanged.
         """
         from fxonnx.verification import verify, verify_on
 

@@ -121,6 +121,7 @@ OPTIONS: Mapping[str, Option] = {
         f"an int from 1 to {_THREADS}, or None for as many as torch uses",
         "2",
     ),
+    "depth": Option(lambda value: value is None or (_is_int(value) and value > 0), "an int from 1 up, or None", "2"),
     "prepack": _FLAG,
     "ways": _FLAG,
     "format": Option(lambda value: value in (IR_TEXT, ONNX_TEXT), f"{IR_TEXT!r} or {ONNX_TEXT!r}", f"{ONNX_TEXT!r}"),

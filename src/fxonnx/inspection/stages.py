@@ -21,6 +21,9 @@ from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.limits import Limits
 from fxonnx.target import Target
 
+if TYPE_CHECKING:
+    from fxonnx.inspection.picture import Picture
+
 
 class Inspection:
     """A compiled model, as far as it is looked into."""
@@ -79,6 +82,16 @@ class Inspection:
         first, last = (self.stages.index(self._stage(each)) for each in (before, after))
         between = self.stages[first : last + 1] or (self.stages[first], self.stages[last])
         return diff([(stage.name, stage.graph) for stage in between])
+
+    @names_options
+    def picture(self, stage: str | int = "optimized", depth: int | None = None) -> Picture:
+        """A stage as an SVG, which notebooks show: modules down to a depth as boxes, coloured by what most of their
+        operators do, the model's lines where the mouse is, dtypes and shapes on the edges. By default as deep as is
+        looked at with ease. Needs the extra "view". Raises InvalidOption."""
+        from fxonnx.inspection.picture import picture
+
+        check_options(depth=depth)
+        return picture(self._stage(stage).graph, depth)
 
     def report(self) -> str:
         """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages

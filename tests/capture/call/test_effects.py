@@ -70,7 +70,8 @@ BODIES = [sets, swaps, counts, adds, removes, grows, empties, moves, rotates, jo
 def arguments() -> dict[str, Any]:
     return {
         "box": Box(), "list": [torch.zeros(2), torch.ones(2)], "map": {"h": torch.zeros(2), "g": torch.ones(2)},
-        "queue": collections.deque([torch.zeros(2)] * 2, maxlen=2), "set": {1, 2}, "ordered": collections.OrderedDict(first=torch.zeros(2), second=3),
+        "queue": collections.deque([torch.zeros(2)] * 2, maxlen=2), "set": {1, 2},
+        "ordered": collections.OrderedDict(first=torch.zeros(2), second=3),
     }  # fmt: skip
 
 

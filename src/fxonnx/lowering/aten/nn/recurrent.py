@@ -130,7 +130,7 @@ def _unless_empty(
         zeros = full(inner, (length, batch, features), 0, dtype_of(x))
         return (zeros, *(inner.Identity(inner.use(state.value)) for state in initial))
 
-    if length * batch == 0:  # an If would do, but the runtime computes in advance what hangs on constants in either branch
+    if length * batch == 0:  # an If would do, but the runtime folds what hangs on constants in either branch
         return empty(op)
     return record_if(op, op.Equal(op.size(length * batch), 0), empty, run)
 
