@@ -35,6 +35,7 @@ CODES = {
     "FX031": errors.RuntimeFailed,
     "FX032": errors.ModelChanged,
     "FX033": errors.CheckFailed,
+    "FX034": errors.WeightsMismatch,
     "FX040": errors.VerificationFailed,
     "FX050": errors.UnsupportedDtype,
     "FX099": errors.InternalError,

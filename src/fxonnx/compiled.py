@@ -18,15 +18,20 @@ from fxonnx.capture.call.arrays import are_arrays, as_array, as_tensors
 from fxonnx.capture.call.dense import check_call, of_another_kind
 from fxonnx.capture.call.memory import check_layout, check_memory
 from fxonnx.capture.call.plain import PlainCalls
-from fxonnx.capture.graph.checks import ONE_LEFT
+from fxonnx.capture.graph.checks import refuse_failed
 from fxonnx.capture.versions import Versions
+from fxonnx.capture.weights.binding import Binding, bound
+from fxonnx.capture.weights.files import extents_of, found_in
+from fxonnx.capture.weights.names import Owned, standing_in
 from fxonnx.emit.onnx import Emitted, emit
-from fxonnx.emit.weights import inline_model, write_model
-from fxonnx.errors import CallMismatch, CheckFailed, Error
+from fxonnx.emit.weights import inline_model, is_path, write_model
+from fxonnx.errors import CallMismatch, Error
 from fxonnx.inspection import Inspection
 from fxonnx.ir.dims import Dim
+from fxonnx.ir.extent import NO_EXTENTS, Extents
 from fxonnx.ir.graph import Graph
 from fxonnx.options import IN_FILE, METADATA, check_options, names_options
+from fxonnx.passes.in_place import in_place
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.ways import NoWay
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS
@@ -47,8 +52,22 @@ Comparisons: TypeAlias = "Sequence[tuple[Dim, str, Dim]]"
 class Build(Protocol):
     """How programs of a model are compiled."""
 
-    def __call__(self, program: Program) -> Compiled:
-        """A program, compiled."""
+    @property
+    def names(self) -> Mapping[str, Owned]:
+        """What the model called its tensors."""
+
+    @property
+    def binding(self) -> Binding:
+        """The weights."""
+
+    def __call__(self, program: Program, general: Program) -> Compiled:
+        """A variant of the model's program, compiled; it shares the states of the general one."""
+
+    def again(self, compiled: Compiled) -> Compiled:
+        """The program of what was compiled, compiled once more. Raises WeightsMismatch."""
+
+    def bound(self, binding: Binding) -> Build:
+        """The same with other weights."""
 
     def with_ways(
         self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons] = ()
@@ -95,17 +114,24 @@ class Compiled(Inspection):
         """The final graph as ONNX, its large weights by reference, without the model's source lines."""
         return self._emit(source_lines=False)
 
-    def _emitted(self, source_lines: bool, ways: bool = False, guards: str = METADATA) -> Emitted:
+    def _emitted(
+        self, source_lines: bool, ways: bool = False, guards: str = METADATA, extents: Extents = NO_EXTENTS
+    ) -> Emitted:
         check_options(source_lines=source_lines, ways=ways, guards=guards)
         self.versions.check(every_element=True)
         others = self._others(ways)
-        if source_lines or others or guards == IN_FILE:
-            return self._emit(source_lines=source_lines, ways=others, guards=guards)
+        if source_lines or others or guards == IN_FILE or extents:
+            return self._emit(source_lines=source_lines, ways=others, guards=guards, extents=extents)
         facts.describe(self.emitted.proto, self)
         return self.emitted
 
     def _emit(
-        self, *, source_lines: bool, ways: Sequence[tuple[Mapping[str, int], Program]] = (), guards: str = METADATA
+        self,
+        *,
+        source_lines: bool,
+        ways: Sequence[tuple[Mapping[str, int], Program]] = (),
+        guards: str = METADATA,
+        extents: Extents = NO_EXTENTS,
     ) -> Emitted:
         graph = self.graph
         said = f"Takes a way of its own for {'; '.join(_sizes(*each) for each in ways)}." if ways else ""
@@ -116,6 +142,7 @@ class Compiled(Inspection):
             said, ways = f"Has no way for other sizes: {reason}.", ()
         if guards == IN_FILE:
             graph = self._guarded(compiled if ways else [], facts.holds(self.program, ways))
+        graph = in_place(graph, extents, self.target) if extents else graph
         metadata, description = facts.metadata(self, said, ways), facts.description(self, said)
         versions = dict(self.target.own)
         return emit(graph, metadata, description=description, source_lines=source_lines, versions=versions)
@@ -152,7 +179,7 @@ class Compiled(Inspection):
     def save(
         self,
         path: str | os.PathLike[str],
-        weights: str = "auto",
+        weights: str | os.PathLike[str] = "auto",
         *,
         source_lines: bool = False,
         ways: bool = False,
@@ -162,7 +189,9 @@ class Compiled(Inspection):
 
         Args:
             path: of the model; an earlier one is replaced when the new one is complete.
-            weights: "inline" (one file, up to 2 GB), "external" (beside it) or "auto" (inline where it fits).
+            weights: "inline" (one file, up to 2 GB), "external" (beside it), "safetensors" (likewise, in that format)
+                or "auto" (inline where it fits). Or the path of safetensors files below the model's folder, a file, an
+                index or a folder: the model refers to the bytes there. "auto" does so for a model compiled from them.
             source_lines: whether nodes tell the text of the line that they come from, with the strings in it. File
                 name and number of the line are always told.
             ways: whether the file also has the graphs of the other ways that calls have taken so far: which one
@@ -170,11 +199,48 @@ class Compiled(Inspection):
             guards: where it stands for which sizes the file holds. In its "metadata", which fxonnx.load reads; or "in
                 file", where any runtime stops for others. Sizes of 1 are asked about then, which takes some captures.
 
-        Raises CannotWrite, TooLarge, InvalidOption, ModelChanged.
+        Raises CannotWrite, TooLarge, InvalidOption, ModelChanged; CannotRead, WeightsMismatch for safetensors files.
         """
         if guards == IN_FILE and self.program.zero_one is not None:
             self.program.zero_one.ask_ones()
-        return write_model(self._emitted(source_lines, ways, guards), path, weights)
+        extents, form = self._places(weights)
+        return write_model(self._emitted(source_lines, ways, guards, extents), path, form, extents)
+
+    def _places(self, weights: Any) -> tuple[Extents, str]:
+        """Which weights files have already, and how the others are written."""
+        if is_path(weights):
+            return found_in(self.program, self._build.names, weights), "auto"
+        return (extents_of(self.program) if weights == "auto" else NO_EXTENTS), weights
+
+    # ── weights ──
+
+    @names_options
+    def rebind(self, state_dict: Mapping[str, Any] | None = None, *, strict: bool = True) -> Compiled:
+        """Take other weights: those of a state dict, or the model's own as they are now. Nothing is captured again.
+
+        What was computed of weights is computed anew, and the next call makes a new session. The model keeps its own,
+        but for states, which belong to both. The tensors are referred to, not copied.
+
+        Args:
+            state_dict: tensors of the model's shapes by the model's names; they are converted to its dtypes.
+            strict: whether all names have to be there, and no others; else what is missing stays as it is.
+
+        Raises WeightsMismatch where they do not fit, or the model was captured for the value of one; ModelChanged where
+        a module was exchanged.
+        """
+        check_options(strict=strict)
+        if state_dict is None:
+            self.versions.check_modules()
+        binding = bound(self.model, self._build.names, state_dict, strict=strict)
+        own = self.program.states
+        build = self._build.bound(self._build.binding.updated(binding.without(own)))
+        fresh = build.again(self)
+        for state in own:
+            with torch.no_grad():
+                state.tensor.copy_(binding.tensors.get(state.key, state.tensor))
+        fresh.options = self.options
+        self.__dict__ = fresh.__dict__
+        return self
 
     # ── running ──
 
@@ -263,7 +329,7 @@ class Compiled(Inspection):
                 return self._variant(variant)(*args, **kwargs)
             results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
             count = len(results) - len(self.program.checks)
-            self._refuse_failed(results[count:])
+            refuse_failed(self.program.checks, results[count:])
             return self._deliver(args, kwargs, leaves, results[:count], are_given_arrays)
 
     def _variant(self, program: Program) -> Compiled:
@@ -276,7 +342,7 @@ class Compiled(Inspection):
 
     def _compiled_variant(self, program: Program) -> Compiled:
         try:
-            variant = self._build(program.beside(self.program))
+            variant = self._build(program, self.program)
         except Error as error:
             raise CallMismatch(
                 "the model does not hold for the sizes of this call",
@@ -286,24 +352,6 @@ class Compiled(Inspection):
             ) from error
         variant.options = self.options
         return variant
-
-    def _refuse_failed(self, truths: Sequence[torch.Tensor]) -> None:
-        """Raise CheckFailed for the first check of the model's that does not hold."""
-        for check, truth in zip(self.program.checks, truths, strict=True):
-            if not truth and check.text == ONE_LEFT:
-                raise CallMismatch(
-                    f"the model does not hold for this data: {ONE_LEFT}",
-                    cause="the file has one rank for each value",
-                    cure="say which axis to squeeze: .squeeze(-1) keeps the one that the data fills",
-                    location=check.location,
-                )
-            if not truth:
-                raise CheckFailed(
-                    f"the model refuses its inputs: {check.text or check.location.code}",
-                    cause="it checks this itself, and raises",
-                    cure="give inputs that meet it",
-                    location=check.location,
-                )
 
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[torch.Tensor], bool]:
         """The tensors of a call, all plain and dense: the session reads their memory; and whether all were arrays.
@@ -392,6 +440,10 @@ class Compiled(Inspection):
         return loads, (self.model_proto().SerializeToString(deterministic=True), self.options)
 
     # ── checking ──
+
+    def weights_in_model(self) -> AbstractContextManager[None]:
+        """The model with the weights that this is bound to in the place of its own."""
+        return standing_in(self.model, self._build.binding.tensors)
 
     def verify(
         self, *args: Any, seed: int = 0, rtol: float | None = None, atol: float | None = None, **kwargs: Any

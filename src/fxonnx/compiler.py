@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -19,16 +19,21 @@ from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
+from fxonnx.capture.weights.binding import Binding
+from fxonnx.capture.weights.files import extents_of, from_files
+from fxonnx.capture.weights.names import Owned, owned
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import Comparisons, Compiled
 from fxonnx.emit.names import Names
 from fxonnx.errors import CaptureRefused, InvalidOption
+from fxonnx.ir.extent import NO_EXTENTS, Extents
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.own import layered
 from fxonnx.lowering.registry import Registry, standard
 from fxonnx.machines import Machine
 from fxonnx.options import check_options, names_options
+from fxonnx.passes.in_place import in_place
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import pipeline_for
 from fxonnx.passes.pipeline import Pipeline, Stage
@@ -56,6 +61,7 @@ def compile(
     rules: Sequence[Rule] = (),
     lowerings: Mapping[str, Callable[..., Any]] | None = None,
     precision: str | Precision | None = None,
+    weights: str | os.PathLike[str] | None = None,
     mode: str = "eval",
     capture: str = "auto",
     hints: Mapping[str, Sequence[int]] | None = None,
@@ -78,6 +84,8 @@ def compile(
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
         precision: weights in few bits, "int8-dynamic", "int8-weights", "int4-weights" or `int4_weights(keep=["head"])`.
+        weights: safetensors files (one, an index, a folder) with the weights of a model on the meta device or of fake
+            tensors; they are mapped, and a saved model refers to them.
         mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
         capture: chooses nothing any more: there is one way, which "auto" and "trace" were names of.
         hints: `{"seq": [16, 128]}`, sizes of dynamic dims to be fast at; by default the example's. Forms of operators
@@ -92,7 +100,7 @@ def compile(
         compiled = lower(
             model, given.args, given.kwargs, dynamic_shapes=given.dynamic_shapes, input_names=input_names,
             output_names=output_names, target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings,
-            precision=precision, mode=mode, capture=capture, hints=hints, verify=verify, dump=dump,
+            precision=precision, weights=weights, mode=mode, capture=capture, hints=hints, verify=verify, dump=dump,
         ).finish()  # fmt: skip
         compiled.take_example()
     if dump is not None:
@@ -106,12 +114,13 @@ def lower(
     model: Any, example_inputs: Any, example_kwargs: Mapping[str, Any] | None, *, dynamic_shapes: Any,
     input_names: Sequence[str] | None, output_names: Sequence[str] | None, target: Target | None, opset: int | None,
     optimize: bool | Mapping[str, bool], rules: Sequence[Rule], lowerings: Mapping[str, Callable[..., Any]] | None,
-    precision: str | Precision | None, mode: str, hints: Mapping[str, Sequence[int]] | None, **rest: Any,
+    precision: str | Precision | None, weights: Any, mode: str, hints: Mapping[str, Sequence[int]] | None, **rest: Any,
 ) -> Lowered:  # fmt: skip
     """The first half of `compile`, with all of its options: a model captured and lowered, to be finished."""
     with ONE_AT_A_TIME, (found := AsFound()), found:
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, hints=hints,
                       input_names=input_names, output_names=output_names, **rest)  # fmt: skip
+        model, extents = (model, NO_EXTENTS) if weights is None else from_files(model, weights)
         target = resolve_target(target, opset)
         asked = requested(precision, target.opset)
         args, kwargs = example_call(model, example_inputs, example_kwargs)
@@ -123,8 +132,9 @@ def lower(
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
-        build = _Build(model, mode, registry, pipeline, target, opset, output_names)
-        return build.lower(program, examples, captured)
+        binding = Binding(extents=extents)
+        build = _Build(model, mode, registry, pipeline, target, opset, output_names, owned(model), binding)
+        return build.lower(binding(program), examples, captured)
 
 
 @names_options
@@ -182,11 +192,22 @@ class _Build:
     target: Target
     opset: int | None
     output_names: Sequence[str] | None
+    names: Mapping[str, Owned]  # what the model called its tensors
+    binding: Binding
     digests: dict[int, int] = field(default_factory=dict)  # of the model's weights, by their ids
 
-    def __call__(self, program: Program) -> Compiled:
-        """A variant of the model's program, compiled."""
-        return self.lower(program).finish()
+    def __call__(self, program: Program, general: Program) -> Compiled:
+        """A variant of the model's program, compiled; it shares the states of the general one."""
+        return self.lower(self.binding(program).beside(general)).finish()
+
+    def bound(self, binding: Binding) -> _Build:
+        """The same with other tensors for the model's."""
+        return replace(self, binding=binding, digests={})
+
+    def again(self, compiled: Compiled) -> Compiled:
+        """The program of what was compiled, compiled once more. Raises WeightsMismatch."""
+        program = self.binding(compiled.program)
+        return self.lower(program, compiled.examples, compiled.capture_seconds).finish()
 
     def lower(self, program: Program, examples: Sequence[Any] = (), captured: float = 0.0) -> Lowered:
         """A program, lowered; `captured` says in how many seconds it was captured."""
@@ -227,6 +248,7 @@ class Lowered:
         """Optimized, legalized, and ready to be called."""
         build = self.build
         target, stages = _stages(self.stage, build.pipeline, build.target, build.opset)
+        stages = (*stages, *_in_place(stages[-1].graph, extents_of(self.program), target))
         program = self.program.without_empty(never_empty(stages[-1].graph))
         return Compiled(build.model, program, target, stages, self.examples, versions=self.versions, mode=build.mode,
                         capture_seconds=self.capture_seconds, build=build)  # fmt: skip
@@ -239,6 +261,13 @@ def _stages(lowered: Stage, optimizer: Pipeline, target: Target, opset: int | No
     if opset is None:
         target = newest_that_runs(stages[-1].graph, target)
     return target, (*stages, *LEGALIZE.stages(stages[-1].graph, target))
+
+
+def _in_place(graph: Graph, extents: Extents, target: Target) -> Iterator[Stage]:
+    """The stage that leaves weights in files as they are, where there are any."""
+    start = perf_counter()
+    if extents:
+        yield Stage("in_place", in_place(graph, extents, target), perf_counter() - start, "legalized")
 
 
 def _lower(

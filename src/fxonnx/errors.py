@@ -357,6 +357,17 @@ class CheckFailed(Error):
     code = "FX033"
 
 
+class WeightsMismatch(Error):
+    """Weights do not fit the model that was compiled: names, shapes or dtypes, or values that it holds for.
+
+    Example: `compiled.rebind(state_dict)` without a key; weights in files that are another model's.
+
+    What to do: give all weights of this model; compile again for a model of another structure.
+    """
+
+    code = "FX034"
+
+
 # ---- FX04x, FX05x: numbers and dtypes -------------------------------------------------------------------------------
 
 

@@ -136,6 +136,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "custom_ops": Option(_are_paths, "a list of paths of shared libraries", '["libfancy.so"]'),
     "source_lines": _FLAG,
+    "strict": _FLAG,
     "rtol": _TOLERANCE,
     "atol": _TOLERANCE,
     "seed": Option(lambda value: _is_int(value) and -(2**63) <= value < 2**64, "an int of 64 bits", "0"),

@@ -210,6 +210,6 @@ def test_a_file_that_may_not_be_written_to(path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("weights", ["both", None, 3, ["inline"]])
-def test_weights_are_one_of_three_words(path: Path, weights: Any) -> None:
+def test_weights_are_one_of_four_words(path: Path, weights: Any) -> None:
     with pytest.raises(errors.InvalidOption, match="'inline'"):
         ONE.save(path, weights=weights)

@@ -13,6 +13,7 @@ CAPTURE = [
     {"graph", "next_call"},
     {"program"},
     {"versions"},
+    {"weights"},
     {"constraints", "equivalence"},
     {"tracer"},
     {"__init__"},

@@ -16,6 +16,7 @@ from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
 from fxonnx.ir.dims import Dim, Expr, evaluate, symbol
+from fxonnx.ir.extent import Extent
 from fxonnx.location import Location
 
 
@@ -80,23 +81,25 @@ class Input:
 class Weight:
     """A tensor that the model owns, by reference: a parameter, a buffer, or a constant of its code.
 
-    `key` is its state_dict key where it has one.
+    `key` is its state_dict key where it has one, `extent` where a file has its bytes.
     """
 
     key: str
     tensor: torch.Tensor
+    extent: Extent | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KnownWeight:
     """A weight of which forward made plain numbers, truths or text: what is captured holds for its `value`.
 
-    Prints as that: "sigma = 2.0", "flag = [0, 1]".
+    Prints as that: "sigma = 2.0", "flag = [0, 1]". `content` are all its elements, copied.
     """
 
     weight: Weight
     value: str
     location: Location
+    content: torch.Tensor
 
     def __str__(self) -> str:
         return f"{self.weight.key} = {self.value}"

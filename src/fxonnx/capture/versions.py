@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from operator import attrgetter, getitem, is_
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,17 +43,18 @@ class Slot(NamedTuple):
 class Versions:
     """The weights of a captured model as they were: torch's counts of the writes to them, their addresses, a few of
     their elements, and a digest of all: the last two tell of writes through `tensor.data` and numpy that torch does not
-    count.
+    count. Of those in files, the files' times and sizes.
 
     A parameter that was exchanged for another is known by its slot: the model is another one then. `digests` are those
     that are known by now, by the ids of the tensors; what is missing is added.
     """
 
     def __init__(self, model: Any, weights: Iterable[Weight], digests: dict[int, int] | None = None) -> None:
-        self._weights = tuple(weights)
+        weights = self._weights = tuple(weights)
         tensors = [weight.tensor for weight in self._weights]
         self._counters = [_NOTHING if tensor.is_inference() else tensor for tensor in tensors]
-        self._located = [tensor if _has_memory(tensor) else _NOTHING for tensor in tensors]
+        self._located = [_NOTHING if each.extent or not has_memory(each.tensor) else each.tensor for each in weights]
+        self._files = _files(self._weights)
         self._samples = Samples(self._located)
         self._slots = list(_slots(model, set(map(id, tensors))))
         self._holders, self._names = [slot.holder for slot in self._slots], [slot.name for slot in self._slots]
@@ -72,11 +74,21 @@ class Versions:
         if every_element and (written := list(self._rewritten())):
             raise self._changed(written)
 
+    def check_modules(self) -> None:
+        """Raises ModelChanged where a module with weights was exchanged for another, which may compute differently."""
+        slots = zip(self._slots, self._contents(), self._held, strict=True)
+        if any(now is not then and isinstance(then, nn.Module) for _, now, then in slots):
+            raise self._changed([])
+
     def _rewritten(self) -> Iterator[str]:
         """The names of weights that hold other elements."""
         for weight, tensor, digest in zip(self._weights, self._located, self._digests, strict=True):
             if _digest(tensor) != digest:
                 yield weight.key
+        now = _files(self._weights)
+        for path in self._files:
+            if now[path] != self._files[path]:
+                yield path.name
 
     def _now(self) -> tuple[list[int], list[int], bytes]:
         return list(map(_version, self._counters)), list(map(_address, self._located)), self._samples.now()
@@ -107,7 +119,7 @@ class Versions:
             f"the model has changed since it was compiled: {', '.join(names[:_NAMED])}{more}",
             cause="; ".join(f"{kind}: {len(found)}" for kind, found in kinds.items() if found)
             + ". What is compiled holds the model of the moment it was compiled, and reads its tensors where they lie",
-            cure="compile again after the change: fxonnx.compile(model, args)",
+            cure="compiled.rebind(), which takes the weights of now; or compile again: fxonnx.compile(model, args)",
             location=[Location(module=path) for path in dict.fromkeys(name.rpartition(".")[0] for name in names)],
         )
 
@@ -120,8 +132,17 @@ def _held(holder: Any, name: str) -> Any:
         return None
 
 
-def _has_memory(tensor: torch.Tensor) -> bool:
+def _files(weights: Iterable[Weight]) -> dict[Path, tuple[int, ...]]:
+    """The files that have weights, each with its time and size; without them where it is gone."""
+    paths = dict.fromkeys(weight.extent.path for weight in weights if weight.extent is not None)
+    facts = {path: path.stat() for path in paths if path.exists()}
+    return {path: (facts[path].st_mtime_ns, facts[path].st_size) if path in facts else () for path in paths}
+
+
+def has_memory(tensor: torch.Tensor) -> bool:
     """Whether a tensor is neither fake nor on the meta device."""
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        return False
     try:
         return tensor.data_ptr() != 0
     except RuntimeError:

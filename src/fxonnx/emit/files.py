@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,9 @@ try:
     import fcntl
 except ImportError:  # Windows: savers of one folder are not kept apart there
     fcntl = None  # type: ignore[assignment]
+
+FORMS = ("data", "safetensors")
+"""How the names of data files end."""
 
 _DIGITS = 16  # of the hash of its contents, in the name of a data file
 
@@ -108,31 +111,28 @@ def draft(path: Path) -> Iterator[Draft]:
         temporary.unlink(missing_ok=True)
 
 
-def data_name(path: Path, digest: str) -> str:
-    """The name of a model's data file with these contents: `model.onnx.3f2a….data`."""
-    return f"{path.name}.{digest}.data"
+def data_path(path: Path, data: Draft, form: str) -> Path:
+    """The name of a data file of this form, by its contents: `model.onnx.3f2a….data`."""
+    return path.with_name(f"{path.name}.{data.digest}.{form}")
 
 
-def commit(path: Path, model: Draft, data: Draft | None = None) -> tuple[Path, ...]:
-    """Give a model, and its data, their names: the data first, so that the model never names what is not there.
+def commit(path: Path, models: Mapping[Path, Draft], data: Mapping[Path, Draft]) -> tuple[Path, ...]:
+    """Give models, and their data, their names: the data first, so that no model ever names what is not there.
 
-    Then what earlier saves to `path` left is removed. Returns the files made.
+    Then what earlier saves to `path` left is removed, which data are named after. Returns the files made.
     """
     with _one_at_a_time(path.parent):
-        for each in filter(None, (data, model)):
+        for each in (*data.values(), *models.values()):
             each.file.close()  # a disk may be full at the last flush
-        made = [path]
-        if data is not None:
-            made.append(path.with_name(data_name(path, data.digest)))
-            os.replace(data.temporary, made[1])
-        os.replace(model.temporary, path)
-        _remove_stale(path, kept=made)
-    return tuple(made)
+        for name, each in (*data.items(), *models.items()):
+            os.replace(each.temporary, name)
+        _remove_stale(path, kept=data)
+    return (*models, *data)
 
 
-def _remove_stale(path: Path, kept: list[Path]) -> None:
+def _remove_stale(path: Path, kept: Collection[Path]) -> None:
     """Remove the data of earlier saves to `path`, and drafts whose process has ended."""
-    is_data = re.compile(re.escape(path.name) + rf"\.[0-9a-f]{{{_DIGITS}}}\.data").fullmatch
+    is_data = re.compile(re.escape(path.name) + rf"\.[0-9a-f]{{{_DIGITS}}}\.({'|'.join(FORMS)})").fullmatch
     for each in path.parent.iterdir():
         abandoned = each.name.startswith(_prefix(path)) and _is_abandoned(each)
         if abandoned or (is_data(each.name) and each not in kept):

@@ -10,42 +10,75 @@ Source: https://protobuf.dev/programming-guides/encoding/, onnx.proto (ModelProt
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
 from fxonnx import errors
-from fxonnx.emit.files import checked_path, commit, data_name, draft, saying_what
+from fxonnx.emit.files import checked_path, commit, data_path, draft, saying_what
+from fxonnx.emit.names import Names
 from fxonnx.emit.onnx import Emitted
+from fxonnx.emit.safetensors import layout
 from fxonnx.ir.data import Data, byte_size
+from fxonnx.ir.extent import NO_EXTENTS, Extents, Layout, extent_of
 
 LIMIT = 2**31 - 1  # bytes that a protobuf message may have
 PIECE = 2**20  # bytes; what is made when asked for (a transposed, cast or scaled weight) is made in pieces of this size
 ALIGNMENT = 64  # bytes; external tensors start on a cache line, so that runtimes may map them
 
-WEIGHTS = ("auto", "inline", "external")
+WEIGHTS = ("auto", "inline", "external", "safetensors")
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 
 
-def write_model(emitted: Emitted, path: str | os.PathLike[str], weights: str = "auto") -> tuple[Path, ...]:
+def write_model(
+    emitted: Emitted, path: str | os.PathLike[str], weights: str = "auto", extents: Extents = NO_EXTENTS
+) -> tuple[Path, ...]:
     """Write the model and return the files made.
 
-    weights: "inline" (one file, at most 2 GB), "external" (`<name>.<hash>.data` beside it) or "auto" (inline where it
-        fits). Files appear when they are complete, the model last. Raises CannotWrite, TooLarge, InvalidOption.
+    weights: "inline" (one file, at most 2 GB), "external" (`<name>.<hash>.data` beside it), "safetensors" (that in
+        another form) or "auto" (inline where it fits).
+    extents: the contents that files have already: the model refers to them.
+
+    Files appear when they are complete, the model last. Raises CannotWrite, TooLarge, InvalidOption.
     """
-    if weights not in WEIGHTS:
-        raise errors.InvalidOption.among("weights", weights, WEIGHTS)
+    check_weights(weights)
     place = checked_path(path)
+    emitted = _referring(emitted, extents, place.parent)
     fits = _size(emitted) <= LIMIT
     if weights == "inline" and not fits:
         raise _too_large(emitted, place.name)
     with saying_what(place):
-        if weights == "external" or not fits:
-            return _write_external(emitted, place)
-        return _write_inline(emitted, place)
+        if weights == "inline" or (weights == "auto" and fits):
+            return _write_inline(emitted, place)
+        return _write_external({place: emitted}, place, weights)
+
+
+def write_models(models: Mapping[Path, Emitted], path: Path, weights: str, extents: Extents) -> tuple[Path, ...]:
+    """Write models of one folder that share a data file, which is named after `path`: "external" or "safetensors"; and
+    return the files made. Raises CannotWrite, InvalidOption."""
+    check_weights(weights, ("external", "safetensors"))
+    referring = {checked_path(place): _referring(each, extents, path.parent) for place, each in models.items()}
+    with saying_what(path):
+        return _write_external(referring, path, weights)
+
+
+def check_weights(weights: object, known: Sequence[str] = WEIGHTS) -> None:
+    """Raises InvalidOption for what is no way to write weights."""
+    if weights not in known:
+        raise errors.InvalidOption.among("weights", weights, known)
+
+
+def is_path(weights: Any) -> bool:
+    """Whether that says where weights are, not how they are written."""
+    if isinstance(weights, os.PathLike):
+        return True
+    return isinstance(weights, str) and weights not in WEIGHTS and ("." in weights or Path(weights).is_dir())
 
 
 def _size(emitted: Emitted) -> int:
@@ -98,34 +131,84 @@ def reference(name: str, data: Data, file: str, offset: int) -> onnx.TensorProto
     return header
 
 
-def _with_references(emitted: Emitted, file: str) -> onnx.ModelProto:
-    """The model with every large weight in `file`, in the order in which `_laid_out` writes them."""
-    model, end = onnx.ModelProto(), 0
+def _with_references(emitted: Emitted, places: Mapping[str, tuple[str, int]]) -> onnx.ModelProto:
+    """The model with large weights in other files: where (file, offset), by name."""
+    model = onnx.ModelProto()
     model.CopyFrom(emitted.proto)
-    for name, data in emitted.weights.items():
-        model.graph.initializer.append(reference(name, data, file, end))
-        end += byte_size(data) + _padding(data)
+    for name, (file, offset) in places.items():
+        model.graph.initializer.append(reference(name, emitted.weights[name], file, offset))
     return model
 
 
-def _padding(data: Data) -> int:
-    """Bytes between a weight and the next one."""
-    return -byte_size(data) % ALIGNMENT
+def _referring(emitted: Emitted, extents: Extents, folder: Path) -> Emitted:
+    """The model in a folder as it refers to what files have already, with the other weights to be written.
+
+    Raises CannotWrite where such a file is not below the folder.
+    """
+    found = {name: extent for name, data in emitted.weights.items() if (extent := extent_of(data, extents)) is not None}
+    if not found:
+        return emitted
+    files = {path: _below(path, folder) for path in {extent.path for extent in found.values()}}
+    proto = _with_references(emitted, {name: (files[each.path], each.offset) for name, each in found.items()})
+    return replace(emitted, proto=proto, weights={n: each for n, each in emitted.weights.items() if n not in found})
 
 
-def _laid_out(emitted: Emitted) -> Iterator[bytes | memoryview]:
+def _below(path: Path, folder: Path) -> str:
+    """A file as a model in a folder names it: runtimes follow no way that leaves the folder, not even by a link."""
+    file, root = path.resolve(), folder.resolve()
+    if file.is_relative_to(root):
+        return file.relative_to(root).as_posix()
+    raise errors.CannotWrite(
+        f"a model in {str(folder)!r} cannot refer to {str(path)!r}",
+        cause="runtimes read data of a model from its own folder and those below alone, and follow no link that leaves",
+        cure=f'save into {str(file.parent)!r}, hard-link the file beside the model (os.link), or weights="external"',
+    )
+
+
+# ── data files ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _aligned(contents: Mapping[str, Data]) -> Layout:
+    """Contents one behind the other, each on a cache line."""
+    offsets, end = {}, 0
+    for name, data in contents.items():
+        offsets[name] = end
+        end += byte_size(data) + -byte_size(data) % ALIGNMENT
+    return Layout(b"", contents, offsets)
+
+
+_LAYOUTS: Mapping[str, Callable[[Mapping[str, Data]], Layout]] = {"data": _aligned, "safetensors": layout}
+
+
+def _pieces(layout: Layout) -> Iterator[bytes | memoryview]:
     """The bytes of a data file."""
-    for data in emitted.weights.values():
+    yield layout.head
+    end = len(layout.head)
+    for name, data in layout.contents.items():
+        yield bytes(layout.offsets[name] - end)
         yield from raw_data(data)
-        yield bytes(_padding(data))
+        end = layout.offsets[name] + byte_size(data)
 
 
-def _write_external(emitted: Emitted, path: Path) -> tuple[Path, ...]:
-    with draft(path) as data, draft(path) as model:
-        data.write(_laid_out(emitted))
-        proto = _with_references(emitted, data_name(path, data.digest))
-        model.write([proto.SerializeToString(deterministic=True)])
-        return commit(path, model, data)
+def _write_external(models: Mapping[Path, Emitted], path: Path, weights: str) -> tuple[Path, ...]:
+    """Models that share a data file; what several have is there once."""
+    form = "safetensors" if weights == "safetensors" else "data"
+    names, contents = Names(), dict[Hashable, tuple[str, Data]]()
+    for name, data in (item for each in models.values() for item in each.weights.items()):
+        if data.identity not in contents:
+            contents[data.identity] = names.unique(name), data
+    laid = _LAYOUTS[form](dict(contents.values()))
+    with ExitStack() as stack:
+        data_draft = stack.enter_context(draft(path))
+        data_draft.write(_pieces(laid))
+        file = data_path(path, data_draft, form)
+        drafts = {}
+        for place, emitted in models.items():
+            at = {name: laid.offsets[contents[data.identity][0]] for name, data in emitted.weights.items()}
+            proto = _with_references(emitted, {name: (file.name, offset) for name, offset in at.items()})
+            drafts[place] = stack.enter_context(draft(path))
+            drafts[place].write([proto.SerializeToString(deterministic=True)])
+        return commit(path, drafts, {file: data_draft})
 
 
 def _write_inline(emitted: Emitted, path: Path) -> tuple[Path, ...]:
@@ -141,7 +224,7 @@ def _write_inline(emitted: Emitted, path: Path) -> tuple[Path, ...]:
         for name, data in emitted.weights.items():
             model.write([_tag(_INITIALIZER, entries[name]), headers[name]])
             model.write(raw_data(data))
-        return commit(path, model)
+        return commit(path, {path: model}, {})
 
 
 def _tensor_head(name: str, data: Data) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -53,6 +54,9 @@ class Subject(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What it returns for these arguments."""
+
+    def weights_in_model(self) -> AbstractContextManager[None]:
+        """The model with the weights that it was compiled with."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -193,7 +197,7 @@ def _owned(compiled: Subject) -> list[torch.Tensor]:
 
 def _expected(compiled: Subject, arguments: Arguments) -> list[_Call]:
     """Calls of the model, in the mode it was captured in."""
-    with torch.no_grad(), training_mode(compiled.model, compiled.mode):
+    with torch.no_grad(), training_mode(compiled.model, compiled.mode), compiled.weights_in_model():
         return _calls(callable_model(compiled.model), arguments, _owned(compiled))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import fx
 
+from fxonnx.errors import CallMismatch, CheckFailed
 from fxonnx.location import Location
 
 aten = torch.ops.aten
@@ -46,3 +47,22 @@ def checks_of(graph: fx.Graph, locate: Callable[[fx.Node], Location]) -> tuple[C
     """The assertions of a graph."""
     found = (node for node in graph.nodes if is_check(node))
     return tuple(Check(node, str(next(iter(node.args[1:2]), "")), locate(node)) for node in found)
+
+
+def refuse_failed(checks: Sequence[Check], truths: Sequence[torch.Tensor]) -> None:
+    """Raise CheckFailed for the first check that does not hold; CallMismatch where it is one of ours."""
+    for check, truth in zip(checks, truths, strict=True):
+        if not truth and check.text == ONE_LEFT:
+            raise CallMismatch(
+                f"the model does not hold for this data: {ONE_LEFT}",
+                cause="the file has one rank for each value",
+                cure="say which axis to squeeze: .squeeze(-1) keeps the one that the data fills",
+                location=check.location,
+            )
+        if not truth:
+            raise CheckFailed(
+                f"the model refuses its inputs: {check.text or check.location.code}",
+                cause="it checks this itself, and raises",
+                cure="give inputs that meet it",
+                location=check.location,
+            )

@@ -114,7 +114,7 @@ class _Search:
             return True
         args, kwargs = self.compiled.program.signature.arguments_for([each.clone() for each in self.leaves])
         compiled = self.compiled
-        with torch.no_grad(), training_mode(compiled.model, compiled.mode):
+        with torch.no_grad(), training_mode(compiled.model, compiled.mode), compiled.weights_in_model():
             results, _, _ = flatten(callable_model(compiled.model)(*args, **kwargs))
         tensors = [torch.as_tensor(each) for each in results]
         real = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in tensors]

@@ -154,7 +154,9 @@ class KnownValues:
         for each in weights:
             if each not in self.reads:
                 weight = self._weights[each]
-                read = KnownWeight(weight, _text(weight.tensor), self.refuse.locate())
+                with eager():
+                    content = weight.tensor.detach().clone()
+                read = KnownWeight(weight, _text(content), self.refuse.locate(), content)
                 if storage(each.meta["val"]) in self._unknown:
                     raise self._asked_and_written(read)
                 self.reads[each] = read
