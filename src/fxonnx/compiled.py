@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from fxonnx.runtime.limits import Limits
     from fxonnx.runtime.session import Session
+    from fxonnx.runtime.tune import Tuning
     from fxonnx.verification import Found, Report
 
 
@@ -101,6 +102,7 @@ class Compiled(Inspection):
         self.mode = mode
         self.capture_seconds = capture_seconds
         self.options: dict[str, Any] = {}
+        self.tuning: Tuning | None = None
         self._build = build
         self._variants: dict[int, Compiled] = {}  # by the id of their program, which they hold
         self._lock = Lock()
@@ -253,6 +255,7 @@ class Compiled(Inspection):
         providers: Sequence[Any] = CPU_ALONE,
         session_options: Mapping[str, Any] = NO_OPTIONS,
         custom_ops: Sequence[str | os.PathLike[str]] = (),
+        profile: bool = False,
     ) -> Compiled:
         """Choose how the session runs, from the next call on.
 
@@ -264,10 +267,11 @@ class Compiled(Inspection):
             session_options: `{"enable_profiling": True, "session.intra_op.allow_spinning": "0"}`: attributes of
                 onnxruntime.SessionOptions, and entries of its configuration.
             custom_ops: paths of shared libraries with operators of yours.
+            profile: measure what each node takes, for `report()` and `show(costs=True)`.
 
         Raises InvalidOption; the session does for what only the runtime knows.
         """
-        options: dict[str, Any] = {"threads": threads, "prepack": prepack, "providers": providers,
+        options: dict[str, Any] = {"threads": threads, "prepack": prepack, "providers": providers, "profile": profile,
                                    "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
         check_options(**options)
         self.options = options
@@ -279,6 +283,10 @@ class Compiled(Inspection):
     @cached_property
     def session(self) -> Session:
         """The ONNX Runtime session, made at the first call; it shares the model's weights. Raises ModelChanged."""
+        return self.new_session(self.tuning.without if self.tuning else ())
+
+    def new_session(self, without: Sequence[str] = ()) -> Session:
+        """A session as configured, without some of the runtime's optimizers. Raises ModelChanged."""
         from fxonnx.runtime.session import Session
 
         self.versions.check(every_element=True)
@@ -286,9 +294,13 @@ class Compiled(Inspection):
         inputs = [value.type for value in self.graph.inputs]
         outputs = [value.type for value in self.graph.outputs]
         places = {name: node.location for node, name in self.emitted.names.nodes.items()}
-        return Session(
-            self.emitted.proto, weights, inputs=inputs, outputs=outputs, locate=places.get, **self.options
-        )
+        return Session(self.emitted.proto, weights, inputs=inputs, outputs=outputs, locate=places.get, without=without,
+                       **self.options)  # fmt: skip
+
+    def session_inputs(self) -> list[torch.Tensor]:
+        """What a session takes for the example: its tensors, and the states that the model keeps."""
+        leaves = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in self.examples]
+        return [*leaves, *(state.tensor for state in self.program.states)]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments; where all tensors come as numpy arrays, arrays.
@@ -350,7 +362,7 @@ class Compiled(Inspection):
                 cure="call it with others, or compile it for these: leave the dims out of dynamic_shapes",
                 location=error.locations,
             ) from error
-        variant.options = self.options
+        variant.options, variant.tuning, variant.examples = self.options, self.tuning, self.examples
         return variant
 
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[torch.Tensor], bool]:

@@ -65,6 +65,7 @@ def compile(
     mode: str = "eval",
     capture: str = "auto",
     hints: Mapping[str, Sequence[int]] | None = None,
+    tune: bool | float = False,
     verify: bool = False,
     dump: str | os.PathLike[str] | None = None,
 ) -> Compiled:
@@ -90,6 +91,7 @@ def compile(
         capture: chooses nothing any more: there is one way, which "auto" and "trace" were names of.
         hints: `{"seq": [16, 128]}`, sizes of dynamic dims to be fast at; by default the example's. Forms of operators
             are chosen by them, where this machine is known (see `fxonnx.machine`).
+        tune: try out what is fastest on this machine, for a minute or so many seconds, once for each graph.
         verify: compare with the model on fresh inputs before returning.
         dump: a directory that receives the print-out of every stage.
 
@@ -97,11 +99,13 @@ def compile(
     """
     given = from_examples(model, example_inputs, example_kwargs, dynamic_shapes, input_names, examples)
     with collection_paused():
-        compiled = lower(
+        lowered = lower(
             model, given.args, given.kwargs, dynamic_shapes=given.dynamic_shapes, input_names=input_names,
             output_names=output_names, target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings,
-            precision=precision, weights=weights, mode=mode, capture=capture, hints=hints, verify=verify, dump=dump,
-        ).finish()  # fmt: skip
+            precision=precision, weights=weights, mode=mode, capture=capture, hints=hints, tune=tune, verify=verify,
+            dump=dump,
+        )  # fmt: skip
+        compiled = lowered.tuned(tune) if tune else lowered.finish()
         compiled.take_example()
     if dump is not None:
         compiled.dump(Path(dump))
@@ -243,6 +247,23 @@ class Lowered:
     examples: Sequence[Any]
     versions: Versions
     capture_seconds: float
+
+    @property
+    def target(self) -> Target:
+        """What it is compiled for."""
+        return self.build.target
+
+    def on(self, machine: Machine) -> Lowered:
+        """The same for another machine."""
+        return replace(self, build=replace(self.build, target=replace(self.build.target, machine=machine)))
+
+    def tuned(self, seconds: float) -> Compiled:
+        """Finished as is fastest on this machine, see `fxonnx.runtime.tune`; True counts as a minute of trying."""
+        from fxonnx.runtime.tune import SECONDS, show_progress, tuned
+
+        with show_progress() as progress:
+            compiled: Compiled = tuned(self, SECONDS if seconds is True else seconds, progress)
+            return compiled
 
     def finish(self) -> Compiled:
         """Optimized, legalized, and ready to be called."""

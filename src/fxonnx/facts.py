@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -11,8 +12,9 @@ from fxonnx.capture import Program
 from fxonnx.capture.call.forgotten import Forgotten, forgotten
 from fxonnx.ir.data import byte_size
 from fxonnx.ir.dims import Dim, Expr, symbol
-from fxonnx.ir.graph import Graph
+from fxonnx.ir.graph import Graph, Node
 from fxonnx.location import METADATA_PREFIX
+from fxonnx.machines.costs import Cost
 from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.limits import Limits
 from fxonnx.saved.interface import interface_of
@@ -21,6 +23,8 @@ from fxonnx.target import Target
 
 if TYPE_CHECKING:
     import onnx
+
+    from fxonnx.runtime.tune import Tuning
 
 Comparison: TypeAlias = "tuple[Dim, str, Dim]"
 Way: TypeAlias = "tuple[Mapping[str, int], Program]"
@@ -34,10 +38,14 @@ class Subject(Protocol):
     stages: tuple[Stage, ...]
     capture_seconds: float
     examples: tuple[torch.Tensor, ...]
+    tuning: Tuning | None
 
     @property
     def graph(self) -> Graph:
         """The final graph."""
+
+    def costs(self, graph: Graph) -> Mapping[Node, Cost]:
+        """What each node of a graph costs."""
 
     @property
     def limits(self) -> Limits:
@@ -120,6 +128,10 @@ def summary(compiled: Subject) -> list[str]:
     lines += [f"  captured with {assumed}: what a size of 1 changes is asked when it is met"] if assumed else []
     lines += [f"  {sentence}" for sentence in (*program.frozen, *forgotten_dims(compiled))]
     lines += [f"  plain numbers of sizes, compared at several: {_plain(program)}"] if program.plain else []
+    lines += [f"  a call at the example's sizes: {Cost.sum(compiled.costs(graph).values())}"]
+    fired = sum((Counter(stage.fired) for stage in compiled.stages), Counter[str]())
+    lines += [f"  rules: {', '.join(f'{name} {count}' for name, count in fired.most_common())}"] if fired else []
+    lines += [f"  {compiled.tuning}"] if compiled.tuning else []
     lines += [f"  captured {'; else '.join(program.attempts)}"] if len(program.attempts) > 1 else []
     return lines
 

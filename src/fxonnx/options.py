@@ -107,6 +107,11 @@ OPTIONS: Mapping[str, Option] = {
     "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.rule", "[my_rule]"),
     "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
     "hints": Option(_are_hints, "a dict from names of dynamic dims to lists of sizes", '{"seq": [16, 128]}'),
+    "tune": Option(
+        lambda value: isinstance(value, (bool, int, float)) and 0 <= value < float("inf"),
+        "True, False, or how many seconds to try",
+        "30",
+    ),
     "verify": _FLAG,
     "capture": Option(
         lambda value: value in ("auto", "trace"), "gone: models are captured in one way", '"auto", or better left out'
@@ -137,6 +142,8 @@ OPTIONS: Mapping[str, Option] = {
     "custom_ops": Option(_are_paths, "a list of paths of shared libraries", '["libfancy.so"]'),
     "source_lines": _FLAG,
     "strict": _FLAG,
+    "costs": _FLAG,
+    "profile": _FLAG,
     "rtol": _TOLERANCE,
     "atol": _TOLERANCE,
     "seed": Option(lambda value: _is_int(value) and -(2**63) <= value < 2**64, "an int of 64 bits", "0"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fxonnx import errors, facts, markup
@@ -12,10 +14,11 @@ from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.inspection.page import Page, stage_sections
 from fxonnx.ir.changes import Diff, diff
-from fxonnx.ir.graph import Graph
+from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.text import print_graph
 from fxonnx.ir.text.html import graph_html
 from fxonnx.location import Location
+from fxonnx.machines.costs import Cost, cost_of
 from fxonnx.options import IR_TEXT, check_options, names_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.limits import Limits
@@ -23,6 +26,7 @@ from fxonnx.target import Target
 
 if TYPE_CHECKING:
     from fxonnx.inspection.picture import Picture
+    from fxonnx.runtime.tune import Tuning
 
 
 class Inspection:
@@ -34,6 +38,9 @@ class Inspection:
     stages: tuple[Stage, ...]
     capture_seconds: float
     examples: tuple[Any, ...]
+    tuning: Tuning | None
+    options: dict[str, Any]
+    _seconds: Mapping[Node, float] = MappingProxyType({})  # of nodes, as they were measured last
 
     if TYPE_CHECKING:
 
@@ -61,19 +68,41 @@ class Inspection:
         return str(getattr(self.model, "__name__", type(self.model).__name__))
 
     @names_options
-    def show(self, stage: str | int = -1, *, format: str = IR_TEXT) -> str:
+    def show(self, stage: str | int = -1, *, format: str = IR_TEXT, costs: bool = False) -> str:
         """The print-out of a stage: "lowered", "optimized", "legalized", one pass by its name, or an index; the last
         one by default. With format="onnx" in ONNX's own text, large weights without their contents.
 
+        With costs=True under each node what it costs at the example's sizes: arithmetic, memory, the seconds predicted
+        for as much of both at this machine's best, where it is known (see `fxonnx.machine`), and those that were
+        measured, after calls with `configure(profile=True)`.
+
         Raises InvalidOption for a stage that is not there.
         """
-        check_options(format=format)
+        check_options(format=format, costs=costs)
         found = self._stage(stage)
         if format == IR_TEXT:
-            return print_graph(found.graph, stage=found.name)
+            told = self.costs(found.graph) if costs else {}
+            return print_graph(found.graph, stage=found.name, notes={node: [str(cost)] for node, cost in told.items()})
         from onnx.printer import to_text
 
         return str(to_text((self.emitted if found.graph is self.graph else emit(found.graph)).proto))
+
+    def costs(self, graph: Graph) -> dict[Node, Cost]:
+        """What each node of one of the stages costs at the example's sizes; measured as well, of the final graph, where
+        calls were made since `configure(profile=True)`."""
+        profile, sizes, measured = self.target.machine.profile, self.program.sizes_of(self.examples), self._measured()
+        best = profile.best if profile is not None else None
+        return {node: cost_of(node, sizes, best, measured.get(node)) for node in graph.all_nodes()}
+
+    def _measured(self) -> Mapping[Node, float]:
+        """The seconds of nodes in the calls of a session that measures; it is asked once, then there is a new one."""
+        if self.options.get("profile") and "session" in self.__dict__:
+            from fxonnx.runtime.profile import by_node
+
+            nodes = {name: node for node, name in self.emitted.names.nodes.items()}
+            found = by_node(self.__dict__.pop("session").seconds(), nodes)
+            self._seconds = {nodes[name]: taken for name, taken in found.items() if name}
+        return self._seconds
 
     @names_options
     def diff(self, before: str | int, after: str | int) -> Diff:
@@ -94,8 +123,8 @@ class Inspection:
         return picture(self._stage(stage).graph, depth)
 
     def report(self) -> str:
-        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, stages
-        with nodes and times."""
+        """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, what a
+        call costs, which rules fired how often, stages with nodes and times."""
         return facts.report(self)
 
     @names_options

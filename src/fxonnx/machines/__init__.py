@@ -14,18 +14,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from itertools import product
 from math import exp, log, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fxonnx.ir.dims import Dim, evaluate, symbols_of
 
-_WORTH = 0.85  # what gains less alone gains nothing in a whole model, where caches hold other things
+WORTH = 0.85  # what gains less alone gains nothing in a whole model, where caches hold other things
 _BEARABLE = 1.05  # how much slower a form may be at one of several sizes
 
 
@@ -40,6 +40,12 @@ class Table:
         """The seconds at some sizes: linear between the logarithms of grid points; beyond the grid as at its border."""
         corners = product(*(_around(points, sizes[axis]) for axis, points in self.axes.items()))
         return exp(sum(prod(share for _, share in corner) * self._logarithm(corner) for corner in corners))
+
+    def points(self) -> Iterator[tuple[tuple[int, ...], float]]:
+        """The grid points, and their seconds."""
+        for places in product(*(range(len(sizes)) for sizes in self.axes.values())):
+            sizes = tuple(each[place] for each, place in zip(self.axes.values(), places, strict=True))
+            yield sizes, exp(self._logarithm([(place, 1.0) for place in places]))
 
     def _logarithm(self, corner: Sequence[tuple[int, float]]) -> float:
         found = self.seconds
@@ -58,6 +64,19 @@ def _around(points: Sequence[int], size: int) -> list[tuple[int, float]]:
     return [(last, 1 - share), (last + 1, share)]
 
 
+class Best(NamedTuple):
+    """Floating-point operations a second; and of so many bytes, ascending, those that are read a second: less where
+    they fit into no cache."""
+
+    flops: float
+    rates: tuple[tuple[int, float], ...]
+
+    def seconds(self, flops: int, moved: int) -> float:
+        """What so many operations on so many bytes take."""
+        rate = next((rate for size, rate in self.rates if size >= moved), self.rates[-1][1])
+        return max(flops / self.flops, moved / rate)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
     """What was measured on one machine."""
@@ -69,6 +88,14 @@ class Profile:
     measured: str
     source: str
     tables: Mapping[str, Table]
+
+    @property
+    def best(self) -> Best:
+        """The most that linear layers come to: of arithmetic, and, where they have one row and do little but read their
+        weights, of memory."""
+        points = list(self.tables["linear"].points())
+        rates = [(4 * prod(sizes), 4 * prod(sizes) / seconds) for sizes, seconds in points if sizes[0] == 1]
+        return Best(max(2 * prod(sizes) / seconds for sizes, seconds in points), tuple(sorted(rates)))
 
     def write(self, path: Path) -> None:
         """As a file that `read` takes."""
@@ -90,7 +117,8 @@ def shipped() -> tuple[Profile, ...]:
 
 
 def cached(runtime: str) -> Path:
-    """Where the profile of this machine is kept, for a runtime like "onnxruntime 1.32"."""
+    """Where the profile of this machine is kept, for a runtime like "onnxruntime 1.32". What is known of single models
+    on it is in a folder beside it, of the same name."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = "-".join("".join(letter if letter.isalnum() else " " for letter in f"{processor()} {runtime}").split())
     return root / "fxonnx" / "machines" / f"{name}.json"
@@ -132,32 +160,57 @@ def _cpu_facts() -> Mapping[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+class Contested(NamedTuple):
+    """Where one form may stand for another: at these sizes, by name, in each workload."""
+
+    form: str
+    over: str
+    sizes: tuple[tuple[tuple[str, int], ...], ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Machine:
-    """A profile, and the sizes that symbols of dims have where a file is to be fast; several for several uses."""
+    """A profile, and the sizes that symbols of dims have where a file is to be fast; several for several uses.
+
+    `chosen` is what was tried out for a model (see `fxonnx.runtime.tune`): it goes before what a profile predicts."""
 
     profile: Profile | None = None
     workloads: Sequence[Mapping[str, int]] = ({},)
+    chosen: Mapping[Contested, bool] = field(default_factory=dict)
+
+    @property
+    def has_preferences(self) -> bool:
+        """Whether there is anything that it could prefer."""
+        return self.profile is not None or bool(self.chosen)
 
     def prefers(self, form: str, over: str, **sizes: Sequence[Dim]) -> bool:
         """Whether a form is predicted to be worth it in the place of another, at sizes that are products of dims.
         False where one of them, or the machine, is not known."""
-        one, other = (self._seconds(each, sizes) for each in (form, over))
-        if not one or not other:
+        place = self.place(form, over, sizes)
+        if place is not None and place in self.chosen:
+            return self.chosen[place]
+        tables = self.profile.tables if self.profile else {}
+        if place is None or form not in tables or over not in tables:
             return False
-        bearable = all(mine <= _BEARABLE * theirs for mine, theirs in zip(one, other, strict=True))
-        return bearable and sum(one) <= _WORTH * sum(other)
+        one, other = ([tables[each].at(dict(sizes)) for sizes in place.sizes] for each in (form, over))
+        return is_worth(one, other)
 
-    def _seconds(self, form: str, sizes: Mapping[str, Sequence[Dim]]) -> list[float]:
-        """What a form takes in each workload; nothing where that is not known."""
-        table = self.profile.tables.get(form) if self.profile else None
+    def place(self, form: str, over: str, sizes: Mapping[str, Sequence[Dim]]) -> Contested | None:
+        """A place with sizes that are products of dims; None where those are not known in each workload."""
         symbols = frozenset().union(*map(symbols_of, sizes.values()))
-        if table is None or not all(symbols <= workload.keys() for workload in self.workloads):
-            return []
-        return [
-            table.at({axis: prod(evaluate(dim, workload) for dim in dims) for axis, dims in sizes.items()})
+        if not all(symbols <= workload.keys() for workload in self.workloads):
+            return None
+        known = (
+            tuple((axis, prod(evaluate(dim, workload) for dim in dims)) for axis, dims in sizes.items())
             for workload in self.workloads
-        ]
+        )
+        return Contested(form, over, tuple(known))
+
+
+def is_worth(one: Sequence[float], other: Sequence[float], worth: float = WORTH) -> bool:
+    """Whether the seconds that one form takes in each workload are worth it over those of another."""
+    bearable = all(mine <= _BEARABLE * theirs for mine, theirs in zip(one, other, strict=True))
+    return bearable and sum(one) <= worth * sum(other)
 
 
 UNKNOWN = Machine()

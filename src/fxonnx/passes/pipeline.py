@@ -5,8 +5,10 @@ A pass is a named function `(Graph, Target) -> Graph`; it returns the same objec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import wraps
 from time import perf_counter
 from typing import TypeAlias
@@ -19,6 +21,13 @@ PassFunction: TypeAlias = Callable[[Graph, Target], Graph]
 
 ROUNDS = 32  # a repeat that has not settled by then has passes that undo each other
 WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+
+_FIRED: ContextVar[Counter[str]] = ContextVar("fired")
+
+
+def note_fired(rule: str) -> None:
+    """Count a rule for the stage that is being made."""
+    _FIRED.get(Counter())[rule] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class Stage:
     graph: Graph
     seconds: float
     phase: str = ""  # "lowered", "optimized" or "legalized": the part of the compiler that the step belongs to
+    fired: Mapping[str, int] = field(default_factory=dict)  # rules, and how often each fired
 
     @property
     def nodes(self) -> int:
@@ -126,9 +136,11 @@ class Pipeline:
     def stages(self, graph: Graph, target: Target) -> Iterator[Stage]:
         """Run every pass, yielding what each leaves."""
         for each in self.passes:
-            start = perf_counter()
+            start, fired = perf_counter(), Counter[str]()
+            token = _FIRED.set(fired)
             graph = each(graph, target)
-            yield Stage(each.name, graph, perf_counter() - start, self.phase)
+            _FIRED.reset(token)
+            yield Stage(each.name, graph, perf_counter() - start, self.phase, fired)
 
     def __call__(self, graph: Graph, target: Target) -> Graph:
         """The graph after all passes."""

@@ -36,7 +36,7 @@ from fxonnx.location import Location
 from fxonnx.passes.dce import pruned
 from fxonnx.passes.match import Match, Uses, matches
 from fxonnx.passes.pattern import Root, Template, template_of
-from fxonnx.passes.pipeline import Pass, nested
+from fxonnx.passes.pipeline import Pass, nested, note_fired
 from fxonnx.passes.replace import Rebuilder, take_over
 from fxonnx.target import Target
 
@@ -160,6 +160,7 @@ class _Rewriter:
     def substitute(self, rule: Rule, root: Node, match: Match) -> list[Node]:
         """Record the rule's result and let the readers of the root read it."""
         mark = len(self.builder.nodes)
+        note_fired(rule.name)
         results = apply_rule(rule, root, match, self.builder)
         fresh = self.builder.nodes[mark:]
         del self.builder.nodes[mark:]

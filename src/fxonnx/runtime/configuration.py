@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -33,6 +34,7 @@ class Configuration:
     providers: tuple[Provider, ...]
     session_options: Mapping[str, Any]
     custom_ops: tuple[str | os.PathLike[str], ...]
+    profile: Path | None = None  # where the runtime writes how long its kernels take
 
     def options(self, inputs: Sequence[Slot]) -> onnxruntime.SessionOptions:
         """The runtime's own options for a model with these inputs.
@@ -50,6 +52,8 @@ class Configuration:
         options.enable_mem_pattern = all(isinstance(dim, int) for slot in inputs for dim in slot.shape or (None,))
         if not self.prepack:
             options.add_session_config_entry("session.disable_prepacking", "1")
+        if self.profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(self.profile)
         for name, value in self.session_options.items():
             _set(options, name, value)
         for library in self.custom_ops:

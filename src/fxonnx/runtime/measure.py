@@ -110,7 +110,7 @@ def measured(threads: int, progress: Progress) -> Profile:
     for contest in CONTESTS:
         seconds: dict[str, list[float]] = {form: [] for form in contest.forms}
         for sizes in contest.cells():
-            for form, taken in _timed(contest, sizes, threads).items():
+            for form, taken in timed(contest, sizes, threads).items():
                 seconds[form].append(taken)
             done += 1
             progress(done, total)
@@ -121,7 +121,7 @@ def measured(threads: int, progress: Progress) -> Profile:
     return Profile(machines.processor(), machines.family(), _release(Target.onnxruntime()), threads, day, how, tables)
 
 
-def _timed(contest: Contest, sizes: Mapping[str, int], threads: int) -> dict[str, float]:
+def timed(contest: Contest, sizes: Mapping[str, int], threads: int) -> dict[str, float]:
     """The seconds of each form at some sizes: forms in turns, so that what else the machine does meets all of them."""
     calls = {form: _call(contest, partial(body, **sizes), sizes, threads) for form, body in contest.forms.items()}
     first = {form: _seconds(call) for form, call in calls.items()}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import onnx
@@ -38,6 +41,8 @@ class Session:
         providers: Sequence[Provider] = CPU_ALONE,
         session_options: Mapping[str, Any] = NO_OPTIONS,
         custom_ops: Sequence[str | os.PathLike[str]] = (),
+        without: Sequence[str] = (),
+        profile: bool = False,
         locate: Locate | None = None,
     ) -> None:
         """Load the model.
@@ -53,6 +58,8 @@ class Session:
             providers: the runtime's execution providers, the preferred one first; values cross its border on the CPU.
             session_options: attributes of onnxruntime.SessionOptions, and entries of its configuration, by name.
             custom_ops: shared libraries with operators of the user's.
+            without: optimizers of the runtime that it leaves out, by name.
+            profile: whether to measure its kernels, see `seconds`.
             locate: the place in the user's model of an ONNX node, by its name; by default what the node's metadata say.
 
         Raises:
@@ -63,7 +70,10 @@ class Session:
         self.outputs = slots(model.graph.output, outputs)
         self._failure = Failure(model, locate)
         self._raised = runtime_errors()
-        self._configuration = Configuration(threads, prepack, tuple(providers), session_options, tuple(custom_ops))
+        self._without = [*without, *_unsafe_optimizers(model)]
+        kernels = Path(mkdtemp(prefix="fxonnx-")) / "kernels" if profile else None
+        asked = threads, prepack, tuple(providers), session_options, tuple(custom_ops), kernels
+        self._configuration = Configuration(*asked)
         self._session, self._kept = self._create(model, weights)
         self._border = Border(self.inputs, self.outputs)
         # two, in turns: while the caller still holds the results of one call, the next has memory of its own
@@ -92,6 +102,16 @@ class Session:
         self._idle.append(binding)
         return results
 
+    def seconds(self) -> dict[str, float]:
+        """The seconds of each kernel in a call, by the runtime's names, of the calls so far; ends measuring, which
+        `profile` has begun."""
+        from fxonnx.runtime.profile import seconds_of_kernels
+
+        path = Path(self._session.end_profiling())
+        found = seconds_of_kernels(path)
+        shutil.rmtree(path.parent)
+        return found
+
     def _create(self, model: onnx.ModelProto, weights: Mapping[str, Weight]) -> tuple[Any, list[Any]]:
         """The runtime's session, and what has to live as long.
 
@@ -117,7 +137,7 @@ class Session:
             attached.model,
             options,
             providers=list(self._configuration.providers),
-            disabled_optimizers=_unsafe_optimizers(model),
+            disabled_optimizers=self._without,
         )
         # The public wrappers of binding and run cost as much as a small model's kernels (6.5 µs a call against 4.1).
         return session._sess, attached.kept

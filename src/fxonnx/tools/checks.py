@@ -1,4 +1,4 @@
-"""`fxonnx verify | run | bench | inspect` on a model or a saved file: what they find, as text and as data."""
+"""`fxonnx verify | run | bench | tune | inspect` on a model or a saved file: what they find, as text and as data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CALLS = 5
 
 def run(options: argparse.Namespace) -> None:
     """Run a command and print what it found. Raises Usage, and what compiling and running raise."""
-    command = {"verify": verify, "run": run_once, "bench": bench, "inspect": inspect}[options.command]
+    command = {"verify": verify, "run": run_once, "bench": bench, "inspect": inspect, "tune": tune}[options.command]
     text, data = command(options)
     if not options.quiet or options.json:
         print(json.dumps(data, indent=2) if options.json else text)
@@ -58,12 +58,12 @@ def compile_options(options: argparse.Namespace) -> dict[str, Any]:
     return {**asked, "optimize": not options.no_optimize}
 
 
-def compiled_of(options: argparse.Namespace) -> Any:
+def compiled_of(options: argparse.Namespace, **further: Any) -> Any:
     """The model of a command line, compiled. Raises Usage for a saved file, which has no model."""
     if options.model.endswith(".onnx"):
         raise Usage(f"{options.command} needs the model: package.module:factory, file.py:factory or a .pt2")
     model, args, kwargs = models.load(options.model)
-    return compile(model, args, kwargs, **compile_options(options))
+    return compile(model, args, kwargs, **compile_options(options), **further)
 
 
 def verify(options: argparse.Namespace) -> Found:
@@ -115,6 +115,17 @@ def bench(options: argparse.Namespace) -> Found:
     return f"{found['median_ms']:.3f} ms, {found['least_ms']:.3f} at best, of {len(times)} calls", found
 
 
+def tune(options: argparse.Namespace) -> Found:
+    """What is fastest on this machine, which `compile(…, tune=True)` takes from then on."""
+    compiled = compiled_of(options, tune=options.seconds)
+    if options.output is not None:
+        compiled.save(options.output)
+    places = [{"form": each.form, "over": each.over, "sizes": [dict(sizes) for sizes in each.sizes], "taken": taken}
+              for each, taken in compiled.tuning.forms.items()]  # fmt: skip
+    found = {"ratio": compiled.tuning.ratio, "without": compiled.tuning.without, "forms": places}
+    return str(compiled.tuning), found
+
+
 def _runner(options: argparse.Namespace) -> tuple[list[str], Any]:
     """The names of the outputs, and a call of the session on the example, or on random inputs of a file."""
     if options.model.endswith(".onnx"):
@@ -123,9 +134,8 @@ def _runner(options: argparse.Namespace) -> tuple[list[str], Any]:
         return [each.name for each in loaded.outputs], lambda: list(loaded.run(inputs).values())
     compiled = compiled_of(options)
     compiled = compiled.for_sizes(compiled.examples)
-    states = [each.tensor for each in compiled.program.states]
-    leaves = [torch.view_as_real(each) if each.is_complex() else each for each in compiled.examples]
-    return list(compiled.graph.output_names), lambda: compiled.session.run([*leaves, *states])
+    inputs = compiled.session_inputs()
+    return list(compiled.graph.output_names), lambda: compiled.session.run(inputs)
 
 
 def _random_inputs(loaded: Loaded, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:

@@ -83,6 +83,13 @@ def _bisect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--script", type=Path, default=Path("difference.py"), help=script)
 
 
+def _tune_options(command: argparse.ArgumentParser) -> None:
+    _check_options(command)
+    add = command.add_argument
+    add("--seconds", type=float, default=60.0, help="how long to try (60)")
+    add("-o", "--output", type=Path, metavar="FILE", help="write the model in the forms that are fastest here")
+
+
 def _view_options(command: argparse.ArgumentParser) -> None:
     _model_options(command, run_view)
     command.add_argument("-o", "--output", type=Path, metavar="PAGE", help="write the page here, and open no browser")
@@ -207,6 +214,7 @@ COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = 
     "bisect": ("say whose doing a difference or a failure is", _bisect_options),
     "run": ("run a model or a file once, and say what comes out", _check_options),
     "bench": ("measure how long a call of a model or a file takes", _check_options),
+    "tune": ("try out how a model is fastest on this machine", _tune_options),
     "inspect": ("say what a model or a file takes, returns and holds for", _check_options),
     "view": ("open a page of a model's stages, or of a file, in the browser", _view_options),
     "diff": ("say which rule turned which nodes into which", _diff_options),

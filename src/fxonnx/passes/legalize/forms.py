@@ -12,4 +12,4 @@ from fxonnx.target import Target
 @graph_pass
 def forms(graph: Graph, target: Target) -> Graph:
     """Write the forms that the target's machine prefers; where nothing is known of it, what is there stays."""
-    return graph if target.machine.profile is None else rewrite(*FORMS)(graph, target)
+    return rewrite(*FORMS)(graph, target) if target.machine.has_preferences else graph
