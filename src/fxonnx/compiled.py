@@ -23,6 +23,7 @@ from fxonnx.capture.versions import Versions
 from fxonnx.capture.weights.binding import Binding, bound
 from fxonnx.capture.weights.files import extents_of, found_in
 from fxonnx.capture.weights.names import Owned, standing_in
+from fxonnx.emit.functions import with_functions
 from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.emit.weights import inline_model, is_path, write_model
 from fxonnx.errors import CallMismatch, Error
@@ -103,6 +104,7 @@ class Compiled(Inspection):
         self.capture_seconds = capture_seconds
         self.options: dict[str, Any] = {}
         self.tuning: Tuning | None = None
+        self.functions: Mapping[str, tuple[str, str]] = {}  # modules that are functions of the file, see `compile`
         self._build = build
         self._variants: dict[int, Compiled] = {}  # by the id of their program, which they hold
         self._lock = Lock()
@@ -123,18 +125,16 @@ class Compiled(Inspection):
         self.versions.check(every_element=True)
         others = self._others(ways)
         if source_lines or others or guards == IN_FILE or extents:
-            return self._emit(source_lines=source_lines, ways=others, guards=guards, extents=extents)
-        facts.describe(self.emitted.proto, self)
-        return self.emitted
+            emitted = self._emit(source_lines=source_lines, ways=others, guards=guards, extents=extents)
+        else:
+            emitted = self.emitted
+            facts.describe(emitted.proto, self)
+        return with_functions(emitted, self.functions) if self.functions else emitted
 
     def _emit(
-        self,
-        *,
-        source_lines: bool,
-        ways: Sequence[tuple[Mapping[str, int], Program]] = (),
-        guards: str = METADATA,
+        self, *, source_lines: bool, ways: Sequence[tuple[Mapping[str, int], Program]] = (), guards: str = METADATA,
         extents: Extents = NO_EXTENTS,
-    ) -> Emitted:
+    ) -> Emitted:  # fmt: skip
         graph = self.graph
         said = f"Takes a way of its own for {'; '.join(_sizes(*each) for each in ways)}." if ways else ""
         try:
@@ -199,12 +199,13 @@ class Compiled(Inspection):
             ways: whether the file also has the graphs of the other ways that calls have taken so far: which one
                 computes is an If on the sizes. That of the example is always there.
             guards: where it stands for which sizes the file holds. In its "metadata", which fxonnx.load reads; or "in
-                file", where any runtime stops for others. Sizes of 1 are asked about then, which takes some captures.
+                file", where any runtime stops for others. Then sizes of 1 are asked about of all dims, which takes some
+                captures; else of a batch, the dims on axis 0, alone.
 
         Raises CannotWrite, TooLarge, InvalidOption, ModelChanged; CannotRead, WeightsMismatch for safetensors files.
         """
-        if guards == IN_FILE and self.program.zero_one is not None:
-            self.program.zero_one.ask_ones()
+        if self.program.zero_one is not None:
+            self.program.zero_one.ask_ones(leading=guards != IN_FILE)
         extents, form = self._places(weights)
         return write_model(self._emitted(source_lines, ways, guards, extents), path, form, extents)
 
@@ -240,7 +241,7 @@ class Compiled(Inspection):
         for state in own:
             with torch.no_grad():
                 state.tensor.copy_(binding.tensors.get(state.key, state.tensor))
-        fresh.options = self.options
+        fresh.options, fresh.functions = self.options, self.functions
         self.__dict__ = fresh.__dict__
         return self
 

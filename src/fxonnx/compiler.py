@@ -16,6 +16,7 @@ from fxonnx.capture import capture as capture_program
 from fxonnx.capture.call.memory import check_memory
 from fxonnx.capture.call.observed import from_examples
 from fxonnx.capture.graph.decompose import Decomposer
+from fxonnx.capture.modules import modules_of
 from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
@@ -60,6 +61,7 @@ def compile(
     optimize: bool | Mapping[str, bool] = True,
     rules: Sequence[Rule] = (),
     lowerings: Mapping[str, Callable[..., Any]] | None = None,
+    functions: str | Sequence[type | str] = (),
     precision: str | Precision | None = None,
     weights: str | os.PathLike[str] | None = None,
     mode: str = "eval",
@@ -84,6 +86,7 @@ def compile(
         optimize: whether to rewrite for speed, or `{"rule": False}`; the result computes the same either way.
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
+        functions: classes of modules that are functions of the file, `[Block]` or "all"; equal modules share one.
         precision: weights in few bits, "int8-dynamic", "int8-weights", "int4-weights" or `int4_weights(keep=["head"])`.
         weights: safetensors files (one, an index, a folder) with the weights of a model on the meta device or of fake
             tensors; they are mapped, and a saved model refers to them.
@@ -98,6 +101,8 @@ def compile(
     Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
     given = from_examples(model, example_inputs, example_kwargs, dynamic_shapes, input_names, examples)
+    check_options(functions=functions)
+    modules = modules_of(model, functions)
     with collection_paused():
         lowered = lower(
             model, given.args, given.kwargs, dynamic_shapes=given.dynamic_shapes, input_names=input_names,
@@ -106,6 +111,7 @@ def compile(
             dump=dump,
         )  # fmt: skip
         compiled = lowered.tuned(tune) if tune else lowered.finish()
+        compiled.functions = modules
         compiled.take_example()
     if dump is not None:
         compiled.dump(Path(dump))

@@ -56,6 +56,10 @@ def _are_lowerings(value: object) -> bool:
     return value is None or (isinstance(value, Mapping) and all(map(callable, value.values())))
 
 
+def _are_classes(value: object) -> bool:
+    return value == "all" or (isinstance(value, (list, tuple)) and all(isinstance(each, (type, str)) for each in value))
+
+
 def _are_hints(value: object) -> bool:
     return value is None or (
         isinstance(value, Mapping)
@@ -106,6 +110,7 @@ OPTIONS: Mapping[str, Option] = {
     "optimize": Option(_is_optimize, "True, False, or a dict of rules to switch off", '{"erf_gelu": False}'),
     "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.rule", "[my_rule]"),
     "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
+    "functions": Option(_are_classes, 'a list of classes of modules, or "all"', "[Block]"),
     "hints": Option(_are_hints, "a dict from names of dynamic dims to lists of sizes", '{"seq": [16, 128]}'),
     "tune": Option(
         lambda value: isinstance(value, (bool, int, float)) and 0 <= value < float("inf"),

@@ -141,7 +141,6 @@ def test_every_argument_of_torchs_is_taken_or_refused() -> None:
     [
         ({"operator_export_type": torch.onnx.OperatorExportTypes.ONNX_ATEN_FALLBACK}, "register_lowering"),
         ({"custom_opsets": [2]}, "target.knowing"),
-        ({"export_modules_as_functions": True}, "compiled.show()"),
         ({"dump_exported_program": True}, "torch.export.save"),
         ({"autograd_inlining": False}, "custom_op"),
         ({"opset_versoin": 17}, "help(fxonnx.compat.export)"),

@@ -10,7 +10,7 @@ CAPTURE = [
     {"surroundings"},
     {"failures", "retry", "assertions"},
     {"call"},
-    {"graph", "next_call"},
+    {"graph", "modules", "next_call"},
     {"program"},
     {"versions"},
     {"weights"},

@@ -47,8 +47,8 @@ class SmallSizes(Protocol):
     def known(self) -> Sequence[tuple[Mapping[str, int], Sequence[Assumption]]]:
         """The sizes of 0 and 1 for which it is known to hold, and what they ask of the others."""
 
-    def ask_ones(self) -> None:
-        """Ask about sizes of 1, each dim's alone and all together."""
+    def ask_ones(self, *, leading: bool = False) -> None:
+        """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone."""
 
     @property
     def held(self) -> list[str]:

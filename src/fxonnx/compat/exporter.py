@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def export(
     external_data: bool | None = None,
     custom_translation_table: Mapping[Any, Callable[..., Any]] | None = None,
     custom_opsets: Mapping[str, int] | None = None,
+    export_modules_as_functions: bool | Collection[type] = False,
     optimize: bool = True,
     verify: bool = False,
     report: bool = False,
@@ -71,6 +72,7 @@ def export(
         opset=opset_version,
         optimize=optimize and do_constant_folding and export_params,  # weights are folded into others otherwise
         lowerings=lowerings_of(custom_translation_table or {}),
+        functions="all" if export_modules_as_functions is True else list(export_modules_as_functions or ()),
         mode=_MODES[getattr(training, "name", None) or "EVAL"],
         verify=verify,
     )  # fmt: skip

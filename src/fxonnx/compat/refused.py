@@ -25,11 +25,6 @@ REFUSED: Mapping[str, Refused] = {
         "files have ONNX operators alone: an op that has no lowering is an error, never an aten node",
         '@fxonnx.register_lowering("mylib.fancy") over def fancy(op, x): … for an op of your own',
     ),
-    "export_modules_as_functions": Refused(
-        (None, False, ()),
-        "a file has no functions; each node knows the module it comes from",
-        "leave it out; compiled.show() prints the nodes under their modules",
-    ),
     "autograd_inlining": Refused(
         (None, True),
         "functions of torch.autograd are always looked into",

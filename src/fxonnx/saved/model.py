@@ -50,7 +50,7 @@ class Loaded:
         self.metadata = {each.key: each.value for each in model.metadata_props}
         text = self.metadata.get(INTERFACE)
         self.interface = None if text is None else Interface.from_text(text)
-        self.session = Session(model, {}, **options)
+        self.session = Session(inlined(model), {}, **options)
         self._model, self._options = model, dict(options)
 
     @property
@@ -197,6 +197,21 @@ def load(
     except (OSError, TypeError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise _cannot_read(path, str(error)) from error
     return Loaded(model, options)
+
+
+def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model whose functions are taken apart: a runtime that does so itself takes its time. Contents are left out
+    meanwhile, as they may be larger than what can be copied."""
+    if not model.functions:
+        return model
+    from onnx.inliner import inline_local_functions
+
+    shell, contents = onnx.ModelProto(), list(model.graph.initializer)
+    shell.CopyFrom(model)
+    del shell.graph.initializer[:]
+    flat = inline_local_functions(shell)
+    flat.graph.initializer.extend(contents)
+    return flat
 
 
 def loads(model: bytes, options: Mapping[str, Any]) -> Loaded:

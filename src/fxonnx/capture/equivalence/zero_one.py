@@ -25,7 +25,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.program import Program
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import CallMismatch, Error
-from fxonnx.ir.dims import Dim, at_sizes, evaluate
+from fxonnx.ir.dims import Dim, Expr, at_sizes, evaluate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,9 +135,12 @@ class ZeroOneCheck:
                 return self._beyond_small(each, sizes)
         return None
 
-    def ask_ones(self) -> None:
-        """Ask about sizes of 1, each dim's alone and all together: what is known is in `known` and `others`."""
-        for small in (*({name: 1} for name in self.sizes), dict.fromkeys(self.sizes, 1)):
+    def ask_ones(self, *, leading: bool = False) -> None:
+        """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone: what is
+        known is in `known` and `others`."""
+        first = {dim.name for (_, axis), dim in self.axes.items() if axis == 0 and isinstance(dim, Expr)}
+        names = [name for name in self.sizes if name in first or not leading or len(self.sizes) == 1]
+        for small in (*({name: 1} for name in names), *([] if leading else [dict.fromkeys(names, 1)])):
             with suppress(CallMismatch):
                 self({**self.sizes, **small})
 
