@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fxonnx.compiled import Compiled
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
-    from fxonnx.passes.precision import int4_weights, int8_dynamic, int8_weights
+    from fxonnx.passes.precision import bfloat16, float16, int4_weights, int8_dynamic, int8_weights
     from fxonnx.passes.rewrite import rule
     from fxonnx.runtime.measure import machine
     from fxonnx.saved.model import load
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from fxonnx.tools.sweep import sweep
 
 __all__ = [
-    "Compiled", "Target", "compat", "compile", "errors", "export", "int4_weights", "int8_dynamic", "int8_weights",
-    "load", "machine", "observe", "register_lowering", "rule", "sweep",
+    "Compiled", "Target", "bfloat16", "compat", "compile", "errors", "export", "float16", "int4_weights",
+    "int8_dynamic", "int8_weights", "load", "machine", "observe", "register_lowering", "rule", "sweep",
 ]  # fmt: skip
 
 _HOME = {
@@ -43,6 +43,8 @@ _HOME = {
     "Target": "fxonnx.target",
     "machine": "fxonnx.runtime.measure",
     "rule": "fxonnx.passes.rewrite",
+    "bfloat16": "fxonnx.passes.precision",
+    "float16": "fxonnx.passes.precision",
     "int4_weights": "fxonnx.passes.precision",
     "int8_dynamic": "fxonnx.passes.precision",
     "int8_weights": "fxonnx.passes.precision",

@@ -8,7 +8,7 @@ a session or folded, one at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -182,6 +182,16 @@ def cast(source: Data, to: DType) -> View:
     return View(source, ("cast", to), to, tuple(source.shape), rows, f".{to.short}")
 
 
+def unwidened(source: Data) -> Data:
+    """A content in the dtype that it was cast from, where this one holds all of that; itself where it was not cast."""
+    if not isinstance(source, View):
+        return source
+    if source.how[0] == "cast" and dtypes.contains(source.dtype, source.source.dtype):
+        return unwidened(source.source)
+    narrow = unwidened(source.source) if source.how[0] in _MOVED else source.source
+    return source if narrow is source.source else _MOVED[source.how[0]](narrow, *source.how[1:])
+
+
 def first_half(source: Data) -> View:
     """The first half of each row of a table [batch, 1, length, size], as [batch, length, size / 2]."""
     batch, _, length, size = source.shape
@@ -190,6 +200,11 @@ def first_half(source: Data) -> View:
         return source.part(start, stop)[:, 0, :, : size // 2]
 
     return View(source, ("first half",), source.dtype, (batch, length, size // 2), rows)
+
+
+_MOVED: Mapping[Hashable, Callable[..., View]] = {
+    "transposed": transposed, "lengthened": lengthened, "rows": rows_of, "only row": only_row, "first half": first_half,
+}  # fmt: skip
 
 
 class AbsentContent(LookupError):

@@ -53,8 +53,8 @@ def by_rows(source: Data, dtype: DType) -> tuple[View, View]:
         found = values(start, stop)
         return _rounded(found, _steps(found, 1, dtype)[:, None], dtype)
 
-    scale = View(source, ("rows", dtype, "scales"), FLOAT32, source.shape[:1], scales, ".scale")
-    return View(source, ("rows", dtype), dtype, tuple(source.shape), integers, f".{dtype.short}"), scale
+    scale = View(source, ("each row", dtype, "scales"), FLOAT32, source.shape[:1], scales, ".scale")
+    return View(source, ("each row", dtype), dtype, tuple(source.shape), integers, f".{dtype.short}"), scale
 
 
 def _steps(values: np.ndarray, axis: int, dtype: DType) -> np.ndarray:

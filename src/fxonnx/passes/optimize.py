@@ -12,7 +12,7 @@ from fxonnx.passes.integer_kernels import integer_kernels
 from fxonnx.passes.movements import movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
-from fxonnx.passes.precision import Precision, narrow
+from fxonnx.passes.precision import Precision, half_in_float32, halved, narrow
 from fxonnx.passes.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 from fxonnx.passes.unsigned import unsigned_activations
@@ -35,7 +35,7 @@ def optimizer(
     patterns, moves = rewrite(*fusion, *exact), (transposes_behind_linear, movements, slices_into_split)
     fuse = repeat(patterns, fold, cse, dce, *moves, past_into_attention, integer_kernels, name="fuse")
     first = [rewrite(*users, name="users")] if users else []
-    return pipeline("optimized", *first, dce, simplify, fuse, *_narrowed(precision))
+    return pipeline("optimized", *first, dce, half_in_float32, simplify, fuse, *_narrowed(precision))
 
 
 def pipeline_for(
@@ -51,4 +51,7 @@ def pipeline_for(
 
 
 def _narrowed(precision: Precision | None) -> tuple[Pass, ...]:
-    return () if precision is None else (narrow(precision), integer_kernels)
+    """The passes that do what is asked for."""
+    if precision is None:
+        return ()
+    return (halved(precision),) if precision.dtype.is_float else (half_in_float32, narrow(precision), integer_kernels)

@@ -17,6 +17,7 @@ The tolerance is a number of units in the last place of the dtype:
     bfloat16    6.3e-2        2³               the same, with three bits less
     float8…     2 epsilon     2                one rounding to either side
     quantized   6.3e-2        as bfloat16      each layer rounds once to one of 256 steps, in both: floats, and bytes
+    float32 of values in 16 bits               as those: casting to float32 takes back no rounding
     complex     as its parts
     integer     0                              indices, counts and quantized values are right or wrong
     bool        0
@@ -40,12 +41,15 @@ _STEPPED = (torch.uint8, torch.int8)  # dtypes of quantized values
 _OUTLIER = 1e4
 
 
-def tolerance(dtype: torch.dtype, *, quantized: bool = False) -> float:
-    """The default tolerance of a dtype, from the table above; of a model whose layers round to few steps."""
+def tolerance(dtype: torch.dtype, *, quantized: bool = False, computed_in: torch.dtype | None = None) -> float:
+    """The default tolerance of a dtype, from the table above; of a model whose layers round to few steps, or of a value
+    that is computed in another dtype."""
     if dtype.is_complex:
         dtype = dtype.to_real()
     if quantized and (dtype.is_floating_point or dtype in _STEPPED):
         return tolerance(torch.bfloat16)
+    if computed_in is not None and dtype.is_floating_point:
+        return max(tolerance(dtype), tolerance(computed_in))
     return torch.finfo(dtype).eps * _ULPS.get(dtype, _ULPS_OF_FLOAT8) if dtype.is_floating_point else 0.0
 
 
@@ -113,7 +117,8 @@ class Comparison:
 
 
 def compare(actual: Sequence[object], expected: Sequence[object], *, names: Sequence[str] | None = None,
-            rtol: float | None = None, atol: float | None = None, quantized: bool = False) -> Comparison:  # fmt: skip
+            rtol: float | None = None, atol: float | None = None, quantized: bool = False,
+            computed_in: Sequence[torch.dtype | None] | None = None) -> Comparison:  # fmt: skip
     """Compare outputs, leaf by leaf; leaves that are no tensors must be equal.
 
     Args:
@@ -122,26 +127,28 @@ def compare(actual: Sequence[object], expected: Sequence[object], *, names: Sequ
         rtol, atol: instead of the table, for every dtype: an element passes where the error is at most
             atol + rtol · |expected|. One alone has the other at 0.
         quantized: whether the model rounds to few steps on its way.
+        computed_in: the narrowest dtype on the way to each leaf.
     """
     if len(actual) != len(expected):
         problem = f"there are {len(actual)} outputs instead of {len(expected)}"
         return Comparison((Difference("outputs", torch.float32, (), 0.0, problem=problem),))
     names = names or [f"output {index}" for index in range(len(expected))]
-    triples = zip(names, actual, expected, strict=True)
+    leaves = zip(names, actual, expected, computed_in or [None] * len(expected), strict=True)
     how = partial(difference, rtol=rtol, atol=atol, quantized=quantized)
-    return Comparison(tuple(how(name, one, other) for name, one, other in triples))
+    return Comparison(tuple(how(name, one, other, computed_in=narrow) for name, one, other, narrow in leaves))
 
 
 def difference(
     name: str, actual: object, expected: object, *, rtol: float | None = None, atol: float | None = None,
-    quantized: bool = False,
+    quantized: bool = False, computed_in: torch.dtype | None = None,
 ) -> Difference:  # fmt: skip
     """How one output differs; `rtol` and `atol` instead of the table's tolerance, see `compare`."""
     if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
         same = type(actual) is type(expected) and actual == expected
         return Difference(name, torch.float32, (), 0.0, problem="" if same else f"{actual!r} instead of {expected!r}")
     is_given = rtol is not None or atol is not None
-    allowed = (rtol or 0.0) if is_given else tolerance(expected.dtype, quantized=quantized)
+    allowed = (rtol or 0.0) if is_given else tolerance(expected.dtype, quantized=quantized,
+                                                                          computed_in=computed_in)  # fmt: skip
     found = Difference(
         name, expected.dtype, tuple(expected.shape), allowed, (atol or 0.0) if is_given else None,
         problem=_misfit(actual, expected),

@@ -33,6 +33,7 @@ NO_TOLERANCES: Tolerances = {}
 _REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
 # Operators that round to few steps; ONNX Runtime rounds what is multiplied with dequantized weights as well.
 _ROUNDING_TO_STEPS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+_NARROW = (torch.float16, torch.bfloat16)  # in the order of their tolerances
 _CALLS = 2  # what a model keeps from one call to the next shows at the second
 
 
@@ -227,14 +228,26 @@ def _comparison(
     names = compiled.program.signature.output_names()[: len(expected[0].results)]
     quantized = any(node.op in _ROUNDING_TO_STEPS for node in compiled.graph.all_nodes())
     how: dict[str, Any] = {**tolerances, "quantized": quantized}
-    first = compare(actual[0].results, expected[0].results, names=names, **how)
+    found = computed_in(compiled.program)
+    narrow = [found.get(leaf) for leaf in compiled.program.results][: len(expected[0].results)]
+    first = compare(actual[0].results, expected[0].results, names=names, computed_in=narrow, **how)
     more: list[Difference] = []
     for number, (one, other) in enumerate(zip(actual, expected, strict=True), start=1):
-        again = compare(one.results, other.results, **how).outputs if number > 1 else ()
+        again = compare(one.results, other.results, computed_in=narrow, **how).outputs if number > 1 else ()
         after = compare(one.arguments, other.arguments, **how).outputs
         more += [replace(each, name=f"{each.name} of call {number}") for each in again if not each.ok]
         more += [replace(each, name=f"an argument after call {number}") for each in after if not each.ok]
     return Comparison((*first.outputs, *more))
+
+
+def computed_in(program: Program) -> dict[torch.fx.Node | None, torch.dtype | None]:
+    """The narrowest dtype of 16 bits among the values that each is computed of; None where there is none."""
+    found: dict[torch.fx.Node | None, torch.dtype | None] = {}
+    for node in program.graph.nodes:
+        own = getattr(node.meta.get("val"), "dtype", None)
+        dtypes = [own if own in _NARROW else None, *(found[each] for each in node.all_input_nodes)]
+        found[node] = max(dtypes, key=lambda dtype: _NARROW.index(dtype) if dtype else -1)
+    return found
 
 
 # ── sizes ──

@@ -17,6 +17,7 @@ from torch import fx
 
 from fxonnx import markup
 from fxonnx.capture import Program
+from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from fxonnx.emit.onnx import Emitted
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.types import TensorType
@@ -24,7 +25,7 @@ from fxonnx.location import Location
 from fxonnx.lowering.importer import tensor_type
 from fxonnx.runtime.compare import Difference, difference
 from fxonnx.runtime.session import Session
-from fxonnx.verification.check import NO_TOLERANCES, Tolerances
+from fxonnx.verification.check import NO_TOLERANCES, Tolerances, computed_in
 from fxonnx.verification.eager import eager_values
 
 CHUNK_BYTES = 2**29
@@ -207,12 +208,14 @@ def locate(
     program = compiled.program
     matched = match_values(compiled.graph, program)
     running, pairs, missing = eager_values(program, leaves), dict[fx.Node, Pair](), 0
+    narrow = computed_in(program)
     order = [node for node in program.graph.nodes if node.op == "call_function"]
     for chunk in _chunks(order, matched, chunk_bytes):
         wanted = [value for node in chunk for value in matched.get(node, (None, ()))[1]]
         actual = dict(zip(wanted, _observe(compiled, leaves, wanted), strict=True)) if wanted else {}
         for node, result in (next(running) for _ in chunk):
-            compared = _compared(compiled, node, result, matched.get(node), actual, tolerances)
+            how = {**tolerances, "computed_in": narrow[node]}
+            compared = _compared(compiled, node, result, matched.get(node), actual, how)
             pairs |= {node: compared} if compared is not None else {}
             missing += compared is None and isinstance(result, torch.Tensor)
     return Found(_carried(program, order, pairs), missing)
@@ -245,7 +248,9 @@ def _fitting(outputs: Sequence[Value], fake: Any, program: Program) -> tuple[Val
 
 
 def _same(value: Value, type: TensorType) -> bool:
-    return value.dtype is type.dtype and value.shape == type.shape
+    """Whether a value has a type, or is what 16 bits are computed in."""
+    in_float32 = value.dtype is FLOAT32 and type.dtype in (FLOAT16, BFLOAT16)
+    return (value.dtype is type.dtype or in_float32) and value.shape == type.shape
 
 
 def _chunks(
@@ -313,8 +318,9 @@ def _compared(
     for value, expected in zip(values, results, strict=False):
         if expected.is_complex():  # in the file it is real, with a last axis of 2
             expected = torch.view_as_real(expected.resolve_conj())
-        differing = difference(names.values[value], actual[value], expected, **tolerances)
-        numbers = Statistics.of(expected), Statistics.of(actual[value])
+        given = actual[value].to(expected.dtype)  # the dtype that it was matched for
+        differing = difference(names.values[value], given, expected, **tolerances)
+        numbers = Statistics.of(expected), Statistics.of(given)
         pairs.append(Pair(names.nodes[made], made.op, node.name, made.location.node, location, differing, *numbers))
     return max(pairs, key=_badness, default=None)
 

@@ -8,7 +8,6 @@ from tests.lowering.support import operators
 from torch import nn
 
 import fxonnx
-from fxonnx.passes.precision import REQUESTS
 
 torch.manual_seed(0)
 ERRORS = {"int8-dynamic": 0.03, "int8-weights": 0.02, "int4-weights": 0.2}  # relative, root mean square
@@ -37,7 +36,7 @@ def apart(found, wanted):
     return ((found - wanted).square().mean() / wanted.square().mean()).sqrt()
 
 
-@pytest.mark.parametrize("precision", REQUESTS)
+@pytest.mark.parametrize("precision", ERRORS)
 @pytest.mark.parametrize("optimize", [True, False])
 def test_layers_and_tables_are_stored_in_few_bits(precision, optimize, tmp_path):
     model = Decoder().eval()
@@ -52,7 +51,7 @@ def test_layers_and_tables_are_stored_in_few_bits(precision, optimize, tmp_path)
     torch.testing.assert_close(torch.from_numpy(session.run(None, {"tokens": TOKENS.numpy()})[0]), compiled(TOKENS))
 
 
-@pytest.mark.parametrize("precision", REQUESTS)
+@pytest.mark.parametrize("precision", ERRORS)
 def test_a_matrix_of_two_axes(precision):
     model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 48, bias=False)).eval()
     x = torch.randn(7, 64)
@@ -91,6 +90,14 @@ def test_weights_that_a_model_casts_itself():
     assert operators(compiled) == ["DequantizeLinear", "MatMul"]
 
 
+@pytest.mark.parametrize("target", [None, fxonnx.Target.onnx()])
+def test_layers_of_16_bits(target):
+    model = Decoder().eval().half()
+    compiled = fxonnx.compile(model, (TOKENS,), precision="int4-weights", target=target)
+    assert apart(compiled(TOKENS), model(TOKENS)) < ERRORS["int4-weights"]
+    assert sum(value.dtype.name == "int4" for value in compiled.graph.constants()) == 3
+
+
 def test_a_block_that_does_not_divide_leaves_the_layer():
     model, x = nn.Linear(72, 48), torch.randn(3, 72)
     compiled = fxonnx.compile(model, (x,), precision="int4-weights")
@@ -98,7 +105,7 @@ def test_a_block_that_does_not_divide_leaves_the_layer():
 
 
 def test_what_is_no_precision():
-    for wrong in ("int3", 8, "float16"):
+    for wrong in ("int3", 8, "float8"):
         with pytest.raises(fxonnx.errors.InvalidOption, match="precision is"):
             fxonnx.compile(nn.Linear(4, 4), (torch.randn(1, 4),), precision=wrong)
     with pytest.raises(fxonnx.errors.InvalidOption, match="int4 cannot be written in opset 17"):

@@ -13,7 +13,10 @@ from fxonnx.passes.legalize.inputs_to_attributes import inputs_to_attributes
 from fxonnx.passes.legalize.respell import respell
 from fxonnx.passes.legalize.widen import widen
 from fxonnx.passes.pipeline import pipeline
+from fxonnx.passes.precision.stored import stored_in_16_bits
 
-LEGALIZE = pipeline("legalized", forms, expand, fold, cse, respell, inputs_to_attributes, widen, dce, guard)
+LEGALIZE = pipeline(
+    "legalized", forms, stored_in_16_bits, expand, fold, cse, respell, inputs_to_attributes, widen, dce, guard
+)
 
 __all__ = ["LEGALIZE", "newest_that_runs"]

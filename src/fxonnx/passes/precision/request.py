@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fxonnx.dtypes import INT4, INT8, DType
+from fxonnx.dtypes import BFLOAT16, FLOAT16, INT4, INT8, DType
 from fxonnx.errors import InvalidOption
 from fxonnx.ir import schema
 
@@ -15,7 +15,8 @@ _LEAST_BLOCK = 16  # of ONNX Runtime's MatMulNBits, whose blocks are powers of t
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Weights of linear layers in `dtype`, with a scale for each `block` inputs of an output, or for all of them.
+    """Weights of linear layers in `dtype`, with a scale for each `block` inputs of an output, or for all of them; a
+    floating point one is of the whole model.
 
     `dynamic` says whether activations are quantized too, on the steps of their range at each call; `keep` names layers
     that stay as they are.
@@ -51,7 +52,22 @@ def int8_dynamic(*, keep: Sequence[str] = ()) -> Precision:
     return Precision(INT8, dynamic=True, keep=_names(keep))
 
 
-REQUESTS = {"int8-dynamic": int8_dynamic, "int8-weights": int8_weights, "int4-weights": int4_weights}
+def float16(*, keep: Sequence[str] = ()) -> Precision:
+    """Computed in float16 where the target has kernels for it, and else with weights stored in it; inputs and outputs
+    stay as they are."""
+    return Precision(FLOAT16, keep=_names(keep))
+
+
+def bfloat16(*, keep: Sequence[str] = ()) -> Precision:
+    """Computed in bfloat16 where the target has kernels for it, and else with weights stored in it; inputs and outputs
+    stay as they are."""
+    return Precision(BFLOAT16, keep=_names(keep))
+
+
+REQUESTS = {
+    "float16": float16, "bfloat16": bfloat16,
+    "int8-dynamic": int8_dynamic, "int8-weights": int8_weights, "int4-weights": int4_weights,
+}  # fmt: skip
 
 
 def requested(precision: Any, opset: int) -> Precision | None:

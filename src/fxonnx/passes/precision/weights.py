@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fxonnx.dtypes import FLOAT32, INT8
+from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT8, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.data import Data, transposed
 from fxonnx.ir.few_bits import by_blocks, by_columns, by_rows
@@ -15,6 +15,7 @@ from fxonnx.passes.precision.request import Precision
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
 
+_NARROWED = (FLOAT32, FLOAT16, BFLOAT16)
 _LEAST = 1024  # elements of a weight that is worth it
 
 
@@ -56,7 +57,8 @@ def _layer(op: Builder, node: Node, producers: Mapping[Value, Node], precision: 
     data: Data = transposed(weight.data, (1, 0)) if turned else weight.data
     if precision.block is not None and data.shape[0] % precision.block:
         return None
-    product: Tensor = op.MatMul(_activation(op, x, precision), _dequantized(op, data, weight.name, precision))
+    product = op.MatMul(_activation(op, x, precision), _dequantized(op, data, weight.name, precision))
+    product = _cast(op, product, x.dtype)
     return product if bias is None else product + op.use(bias)
 
 
@@ -71,11 +73,16 @@ def _dequantized(op: Builder, data: Data, name: str | None, precision: Precision
 
 
 def _activation(op: Builder, x: Value, precision: Precision) -> Tensor:
-    """The input, on the steps of its range where that is asked for."""
+    """The input in float32, on the steps of its range where that is asked for."""
+    wide = _cast(op, op.use(x), FLOAT32)
     if not precision.dynamic:
-        return op.use(x)
-    found: Tensor = op.DequantizeLinear(*op.DynamicQuantizeLinear(op.use(x)))
+        return wide
+    found: Tensor = op.DequantizeLinear(*op.DynamicQuantizeLinear(wide))
     return found
+
+
+def _cast(op: Builder, x: Tensor, dtype: DType) -> Tensor:
+    return x if x.dtype is dtype else op.Cast(x, to=dtype)
 
 
 def _rows(op: Builder, node: Node, precision: Precision) -> Tensor | None:
@@ -88,13 +95,12 @@ def _rows(op: Builder, node: Node, precision: Precision) -> Tensor | None:
     integers, scales = (op.constant(each, name=name and f"{name}.rows{each.suffix}")
                         for each in by_rows(table.data, INT8))  # fmt: skip
     found = op.Cast(op.Gather(integers, op.use(rows)), to=FLOAT32)
-    scaled: Tensor = found * op.Unsqueeze(op.Gather(scales, op.use(rows)), [-1])
-    return scaled
+    return _cast(op, found * op.Unsqueeze(op.Gather(scales, op.use(rows)), [-1]), table.dtype)
 
 
 def _is_narrowed(weight: Value, precision: Precision) -> bool:
-    """Whether a value is a known matrix of float32, large enough, that is not to stay as it is."""
-    if len(weight.shape) != 2 or weight.dtype is not FLOAT32 or not known(weight) or precision.keeps(weight.name):
+    """Whether a value is a known matrix of up to 32 bits, large enough, that is not to stay as it is."""
+    if len(weight.shape) != 2 or weight.dtype not in _NARROWED or not known(weight) or precision.keeps(weight.name):
         return False
     size = weight.type.size
     return isinstance(size, int) and size >= _LEAST
