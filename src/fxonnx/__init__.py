@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fxonnx.compiled import Compiled
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
-    from fxonnx.passes.precision import bfloat16, float16, int4_weights, int8_dynamic, int8_weights
+    from fxonnx.passes.precision import bfloat16, float16, int4_weights, int8_dynamic, int8_static, int8_weights
     from fxonnx.passes.rewrite import rule
     from fxonnx.runtime.measure import machine
     from fxonnx.saved.model import load
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compiled", "Target", "bfloat16", "compat", "compile", "errors", "export", "float16", "int4_weights",
-    "int8_dynamic", "int8_weights", "load", "machine", "observe", "register_lowering", "rule", "sweep",
+    "int8_dynamic", "int8_static", "int8_weights", "load", "machine", "observe", "register_lowering", "rule", "sweep",
 ]  # fmt: skip
 
 _HOME = {
@@ -47,6 +47,7 @@ _HOME = {
     "float16": "fxonnx.passes.precision",
     "int4_weights": "fxonnx.passes.precision",
     "int8_dynamic": "fxonnx.passes.precision",
+    "int8_static": "fxonnx.passes.precision",
     "int8_weights": "fxonnx.passes.precision",
     "register_lowering": "fxonnx.lowering.registry",
     "sweep": "fxonnx.tools.sweep",

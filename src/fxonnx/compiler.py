@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -42,6 +43,7 @@ from fxonnx.passes.precision import Precision, requested
 from fxonnx.passes.rewrite import Rule
 from fxonnx.passes.ways import Way, guarded, with_ways
 from fxonnx.runtime.nonempty import never_empty
+from fxonnx.runtime.observe import observed
 from fxonnx.saved.model import MUST_BE_TRUE
 from fxonnx.target import Target
 
@@ -87,7 +89,8 @@ def compile(
         rules: further rewrite rules, tried before fxonnx's own.
         lowerings: `{"namespace.op": function}`, this call's own lowerings (see `register_lowering`).
         functions: classes of modules that are functions of the file, `[Block]` or "all"; equal modules share one.
-        precision: weights in few bits, "int8-dynamic", "int8-weights", "int4-weights" or `int4_weights(keep=["head"])`.
+        precision: "float16", "bfloat16", "int8-dynamic", "int8-weights", "int4-weights", `int8_static(batches)`, or an
+            object that says more: `int4_weights(keep=["head"])`.
         weights: safetensors files (one, an index, a folder) with the weights of a model on the meta device or of fake
             tensors; they are mapped, and a saved model refers to them.
         mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
@@ -138,7 +141,8 @@ def lower(
         program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
                                   input_names=input_names, mode=mode)  # fmt: skip
         captured = perf_counter() - start
-        registry, pipeline = layered(standard(), lowerings or {}), pipeline_for(tuple(rules), asked, optimize=optimize)
+        registry = layered(standard(), lowerings or {})
+        pipeline = pipeline_for(tuple(rules), asked, partial(observed, asked, program), optimize=optimize)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target

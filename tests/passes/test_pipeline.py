@@ -110,7 +110,7 @@ def test_nested_goes_through_subgraphs_from_inside():
 
 def test_the_optimizer_is_made_once():
     assert optimizer() is optimizer()
-    assert [each.name for each in optimizer().passes] == ["dce", "simplify", "fuse"]
+    assert [each.name for each in optimizer().passes] == ["dce", "half_in_float32", "simplify", "fuse"]
 
 
 def test_rules_of_users_come_first():

@@ -41,17 +41,17 @@ def by_columns(source: Data, dtype: DType) -> tuple[View, View]:
 
 
 def by_rows(source: Data, dtype: DType) -> tuple[View, View]:
-    """A table as integers, and a scale for each row."""
+    """A table as integers, and a scale for each row; a row may have several axes."""
 
     def values(start: int, stop: int) -> np.ndarray:
-        return source.part(start, stop).astype(np.float32, copy=False)
+        return source.part(start, stop).astype(np.float32, copy=False).reshape(stop - start, -1)
 
     def scales(start: int, stop: int) -> np.ndarray:
         return _steps(values(start, stop), 1, dtype)
 
     def integers(start: int, stop: int) -> np.ndarray:
         found = values(start, stop)
-        return _rounded(found, _steps(found, 1, dtype)[:, None], dtype)
+        return _rounded(found, _steps(found, 1, dtype)[:, None], dtype).reshape(stop - start, *source.shape[1:])
 
     scale = View(source, ("each row", dtype, "scales"), FLOAT32, source.shape[:1], scales, ".scale")
     return View(source, ("each row", dtype), dtype, tuple(source.shape), integers, f".{dtype.short}"), scale

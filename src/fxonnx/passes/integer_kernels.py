@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fxonnx.dtypes import FLOAT32, INT8, UINT8
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.types import TensorType
 from fxonnx.passes.pipeline import graph_pass, nested
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import MICROSOFT, Target
@@ -45,20 +46,62 @@ class _Forms:
         """The node's other form, where it has one."""
         if node.op == "MatMul":
             return self.product(op, node)
+        if node.op == "Add":
+            return self.with_bias(op, node)
+        if node.op == "HardSigmoid":
+            return self.gate(op, node)
         if node.op == "DequantizeLinear" and self.is_weight(node) and not self.has_kernels(node):
             return _cast_and_scaled(op, node)
         return None
 
-    def product(self, op: Builder, node: Node) -> Tensor | None:
+    def product(self, op: Builder, node: Node, bias: Value | None = None) -> Tensor | None:
         """x · weight of integers, scaled: where both are bytes with one step, or one per column, and no Q follows."""
-        left, right = (_dequantized(self.producers.get(each)) for each in node.inputs if each is not None)
+        left, right = (_dequantized(self.producers.get(each)) for each in node.reads)
         if left is None or right is None or not (left.is_whole and right.is_columns) or self.is_quantized(node):
             return None
-        zero = None if left.zero is None else op.use(left.zero)
-        offset = None if right.zero is None or right.is_centered else op.use(right.zero)
-        sums = op.MatMulInteger(op.use(left.q), op.use(right.q), zero, offset)
+        if left.scale.is_constant:
+            waits = bias is None and any(self.takes_bias(node, each) for each in self.added(node))
+            return None if waits else _integer_to_float(op, left, right, node.output.type, bias)
+        if bias is not None:
+            return None
+        offset = None if right.is_centered else right.zero
+        sums = op.MatMulInteger(left.q, right.q, left.zero, offset)
         scaled: Tensor = op.Cast(sums, to=FLOAT32) * (op.use(left.scale) * op.use(right.scale))
         return scaled
+
+    def with_bias(self, op: Builder, node: Node) -> Tensor | None:
+        """The sum of a product of integers and a vector, which the product's kernel adds."""
+        for value, bias in (node.reads, reversed(node.reads)):
+            product = self.producers.get(value)
+            if product is not None and product.op == "MatMul" and self.takes_bias(product, bias):
+                return self.product(op, product, bias)
+        return None
+
+    def added(self, product: Node) -> tuple[Value, ...]:
+        """What its only reader adds to a product."""
+        readers = self.readers.get(product.output, [])
+        return readers[0].reads if len(readers) == 1 and readers[0].op == "Add" else ()
+
+    def takes_bias(self, product: Node, bias: Value) -> bool:
+        """Whether a constant vector is added to a product, and nobody else reads that."""
+        is_vector = bias.is_constant and bias.shape == product.output.shape[-1:] and bias.dtype is FLOAT32
+        return is_vector and len(self.readers[product.output]) == 1 and product.output not in self.graph.outputs
+
+    def gate(self, op: Builder, node: Node) -> Tensor | None:
+        """clip(a · x + b, 0, 1) as a sum, which has a kernel for integers: x + b / a on the steps from 0 to 1 / a, read
+        as steps from 0 to 1. Where x is on steps, and all that is computed of it is."""
+        x = _dequantized(self.producers.get(node.reads[0]))
+        slope, offset = (node.attributes.get(name, default) for name, default in (("alpha", 0.2), ("beta", 0.5)))
+        readers = self.readers.get(node.output, [])
+        if x is None or not x.is_whole or slope <= 0 or offset <= 0 or not readers:
+            return None
+        if node.output in self.graph.outputs or not all(map(self.is_quantized, readers)):
+            return None
+        zero = op.constant(0, UINT8)
+        added = op.DequantizeLinear(op.constant(UINT8.highest, UINT8), _step(op, offset / slope), zero)
+        clipped = op.QuantizeLinear(op.use(node.reads[0]) + added, _step(op, 1 / slope), zero)
+        found: Tensor = op.DequantizeLinear(clipped, _step(op, 1.0), zero)
+        return found
 
     def is_quantized(self, node: Node) -> bool:
         """Whether only a QuantizeLinear reads the result, or a bias added to it."""
@@ -122,6 +165,15 @@ def _dequantized(node: Node | None) -> _Dequantized | None:
     return _Dequantized(q, scale, zero, axis, node.attributes.get("block_size", 0))
 
 
+def _integer_to_float(
+    op: Builder, left: _Dequantized, right: _Dequantized, type: TensorType, bias: Value | None
+) -> Tensor:
+    """A product of integers on known steps, scaled, and a vector added: one kernel of com.microsoft."""
+    offset = None if right.is_centered else right.zero
+    inputs = [left.q, right.q, left.scale, right.scale, left.zero, offset, bias]
+    return op.call(f"{MICROSOFT}::MatMulIntegerToFloat", inputs, {}, 1, [type])[0]
+
+
 def _cast_and_scaled(op: Builder, node: Node) -> Tensor | None:
     """(q − zero point) · scale, in floating point; None where the scales are of blocks."""
     found = _dequantized(node)
@@ -132,6 +184,11 @@ def _cast_and_scaled(op: Builder, node: Node) -> Tensor | None:
         values = values - op.Cast(_along(op, found, found.zero), to=FLOAT32)
     scaled: Tensor = values * _along(op, found, found.scale)
     return scaled
+
+
+def _step(op: Builder, end: float) -> Tensor:
+    """The scale of 256 steps from 0."""
+    return op.constant(end / UINT8.highest, FLOAT32)
 
 
 def _along(op: Builder, found: _Dequantized, parameter: Value) -> Tensor:

@@ -12,7 +12,7 @@ from fxonnx.passes.integer_kernels import integer_kernels
 from fxonnx.passes.movements import movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
-from fxonnx.passes.precision import Precision, half_in_float32, halved, narrow
+from fxonnx.passes.precision import Observe, Precision, half_in_float32, halved, narrow, static
 from fxonnx.passes.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 from fxonnx.passes.unsigned import unsigned_activations
@@ -21,11 +21,9 @@ CLEAN = pipeline("optimized", dce)
 
 
 @cache
-def optimizer(
-    users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset(), precision: Precision | None = None
-) -> Pipeline:
+def optimizer(users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset()) -> Pipeline:
     """The optimizing pipeline; a user's rules are tried first. `without` names rules that are left out, to see what
-    they do; `precision` says what is stored in few bits.
+    they do.
 
     Once through what changes no bit, so that patterns find what they expect; then all rules until none fits.
     """
@@ -35,23 +33,27 @@ def optimizer(
     patterns, moves = rewrite(*fusion, *exact), (transposes_behind_linear, movements, slices_into_split)
     fuse = repeat(patterns, fold, cse, dce, *moves, past_into_attention, integer_kernels, name="fuse")
     first = [rewrite(*users, name="users")] if users else []
-    return pipeline("optimized", *first, dce, half_in_float32, simplify, fuse, *_narrowed(precision))
+    return pipeline("optimized", *first, dce, half_in_float32, simplify, fuse)
 
 
 def pipeline_for(
-    users: tuple[Rule, ...], precision: Precision | None, *, optimize: bool | Mapping[str, bool]
+    users: tuple[Rule, ...], precision: Precision | None, observe: Observe, *, optimize: bool | Mapping[str, bool]
 ) -> Pipeline:
     """The optimizing pipeline, without the rules that are switched off by name, or the one that does nothing but what
-    is asked for."""
+    is asked for. `observe` tells what values are in the runs of a calibration."""
+    base = CLEAN
     if isinstance(optimize, Mapping):
-        return optimizer(users, frozenset(name for name, wanted in optimize.items() if not wanted), precision)
-    if optimize:
-        return optimizer(users, precision=precision)
-    return CLEAN if precision is None else pipeline("optimized", dce, *_narrowed(precision))
+        base = optimizer(users, frozenset(name for name, wanted in optimize.items() if not wanted))
+    elif optimize:
+        base = optimizer(users)
+    return pipeline("optimized", *base.passes, *_asked(precision, observe))
 
 
-def _narrowed(precision: Precision | None) -> tuple[Pass, ...]:
+def _asked(precision: Precision | None, observe: Observe) -> tuple[Pass, ...]:
     """The passes that do what is asked for."""
     if precision is None:
         return ()
-    return (halved(precision),) if precision.dtype.is_float else (half_in_float32, narrow(precision), integer_kernels)
+    if precision.dtype.is_float:
+        return (halved(precision),)
+    quantized = narrow(precision) if precision.calibration is None else static(precision, observe)
+    return half_in_float32, quantized, integer_kernels, dce

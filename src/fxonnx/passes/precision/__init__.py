@@ -8,14 +8,16 @@ from fxonnx.passes.precision.request import (
     float16,
     int4_weights,
     int8_dynamic,
+    int8_static,
     int8_weights,
     requested,
 )
+from fxonnx.passes.precision.static import Observe, static
 from fxonnx.passes.precision.stored import stored_in_16_bits
 from fxonnx.passes.precision.weights import narrow
 from fxonnx.passes.precision.wide import half_in_float32
 
 __all__ = [
-    "REQUESTS", "Precision", "bfloat16", "float16", "half_in_float32", "halved", "int4_weights", "int8_dynamic",
-    "int8_weights", "narrow", "requested", "stored_in_16_bits",
+    "REQUESTS", "Observe", "Precision", "bfloat16", "float16", "half_in_float32", "halved", "int4_weights",
+    "int8_dynamic", "int8_static", "int8_weights", "narrow", "requested", "static", "stored_in_16_bits",
 ]  # fmt: skip

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from fxonnx.dtypes import BFLOAT16, FLOAT16, INT4, INT8, DType
 from fxonnx.errors import InvalidOption
 from fxonnx.ir import schema
 
+METHODS = ("minmax", "entropy")
+
 _LEAST_BLOCK = 16  # of ONNX Runtime's MatMulNBits, whose blocks are powers of two
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Batches to find the steps of activations with, by which method, and how far large inputs of linear layers are
+    taken over into weights."""
+
+    batches: tuple[Any, ...]
+    method: str
+    smooth: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +31,14 @@ class Precision:
     """Weights of linear layers in `dtype`, with a scale for each `block` inputs of an output, or for all of them; a
     floating point one is of the whole model.
 
-    `dynamic` says whether activations are quantized too, on the steps of their range at each call; `keep` names layers
-    that stay as they are.
+    `dynamic` says whether activations are quantized too, on the steps of their range at each call, and `calibration`
+    how steps for all calls are found; `keep` names layers that stay as they are.
     """
 
     dtype: DType
     block: int | None = None
     dynamic: bool = False
+    calibration: Calibration | None = None
     keep: tuple[str, ...] = ()
 
     def keeps(self, name: str | None) -> bool:
@@ -50,6 +64,36 @@ def int4_weights(*, block: int = 32, keep: Sequence[str] = ()) -> Precision:
 def int8_dynamic(*, keep: Sequence[str] = ()) -> Precision:
     """Weights in int8, and activations of linear layers in uint8 on the steps of their range at each call."""
     return Precision(INT8, dynamic=True, keep=_names(keep))
+
+
+def int8_static(
+    batches: Iterable[Any], *, count: int = 32, method: str = "minmax", smooth: float | None = None,
+    keep: Sequence[str] = (),
+) -> Precision:  # fmt: skip
+    """Weights in int8, and activations of layers in uint8 on steps that are found by running the model on `batches`.
+
+    Args:
+        batches: a tensor, a tuple of positional arguments or a dict of keyword arguments each, of the example's sizes
+            where those are not dynamic; a DataLoader, say. What a batch has beyond the model's arguments (labels) is
+            left out.
+        count: how many of them are run.
+        method: "minmax", the least and greatest values; or "entropy", which cuts off outliers.
+        smooth: from 0 to 1, how far large channels of what linear layers read are divided by, and their weights
+            multiplied (0.5 is usual). Source: Xiao et al., SmoothQuant, 2022.
+        keep: layers that stay as they are, by their path: the first and the last one, say.
+
+    Raises InvalidOption.
+    """
+    if method not in METHODS:
+        raise InvalidOption(f"method is {method!r}", cause=f"it is one of {', '.join(METHODS)}", cure='method="minmax"')
+    if smooth is not None and not 0 <= smooth <= 1:
+        raise InvalidOption(f"smooth is {smooth!r}", cause="it is a number from 0 to 1, or None", cure="smooth=0.5")
+    if not isinstance(batches, Iterable) or isinstance(batches, (str, dict)):
+        raise InvalidOption(f"batches is {batches!r}", cause="it holds inputs of the model", cure="int8_static([(x,)])")
+    found = tuple(islice(batches, count))
+    if not found:
+        raise InvalidOption("batches is empty", cause="steps are found by running it", cure="int8_static([(x,)])")
+    return Precision(INT8, calibration=Calibration(found, method, smooth), keep=_names(keep))
 
 
 def float16(*, keep: Sequence[str] = ()) -> Precision:

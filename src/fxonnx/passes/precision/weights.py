@@ -33,7 +33,7 @@ def narrow(precision: Precision) -> Pass:
                 return None
             if node.op == "Gather" and node.attributes.get("axis", 0) == 0:
                 return _rows(op, node, precision)
-            is_layer = node.op == "MatMul" or (node.op == "Gemm" and _is_plain(node))
+            is_layer = node.op == "MatMul" or (node.op == "Gemm" and is_plain(node))
             return _layer(op, node, producers, precision) if is_layer else None
 
         return replace_nodes(graph, replace, rule="precision")
@@ -106,7 +106,7 @@ def _is_narrowed(weight: Value, precision: Precision) -> bool:
     return isinstance(size, int) and size >= _LEAST
 
 
-def _is_plain(node: Node) -> bool:
+def is_plain(node: Node) -> bool:
     """Whether a Gemm is x · weight, or · weightᵀ, + bias."""
     given = node.attributes
     return given.get("alpha", 1.0) == given.get("beta", 1.0) == 1.0 and not given.get("transA", 0)
