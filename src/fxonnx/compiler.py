@@ -11,6 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from fxonnx import machines
 from fxonnx.capture import Program, example_call
 from fxonnx.capture import capture as capture_program
@@ -142,13 +144,27 @@ def lower(
                                   input_names=input_names, mode=mode)  # fmt: skip
         captured = perf_counter() - start
         registry = layered(standard(), lowerings or {})
-        pipeline = pipeline_for(tuple(rules), asked, partial(observed, asked, program), optimize=optimize)
+        observe = partial(observed, _calibration_inputs(asked, program))
+        pipeline = pipeline_for(tuple(rules), asked, observe, optimize=optimize)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
         binding = Binding(extents=extents)
         build = _Build(model, mode, registry, pipeline, target, opset, output_names, owned(model), binding)
         return build.lower(binding(program), examples, captured)
+
+
+def _calibration_inputs(precision: Precision | None, program: Program) -> list[list[torch.Tensor]]:
+    """The flat inputs of a graph for each batch of a calibration: a tensor, positional arguments, or keyword arguments
+    by name; and states as they are."""
+    found = []
+    for batch in precision.calibration.batches if precision and precision.calibration else ():
+        kwargs = batch if isinstance(batch, dict) else {}
+        args = () if kwargs else tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+        leaves = program.signature.flatten(args[: len(program.signature.names)], kwargs)
+        real = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in leaves]
+        found.append([*real, *(state.tensor for state in program.states)])
+    return found
 
 
 @names_options

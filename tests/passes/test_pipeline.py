@@ -125,7 +125,7 @@ def test_rules_of_users_come_first():
             return op.Tanh(x)
 
     stages = optimizer((own,))
-    assert [each.name for each in stages.passes] == ["users", "dce", "simplify", "fuse"]
+    assert [each.name for each in stages.passes] == ["users", "dce", "half_in_float32", "simplify", "fuse"]
     graph = graph_of(lambda op, x: (x * 0.5) * (op.Erf(x / 2**0.5) + 1.0), x="f32[n]")
     assert "Tanh" in ops(stages(graph, TARGET))
     assert ops(optimizer()(graph, TARGET)) == ["Gelu"]

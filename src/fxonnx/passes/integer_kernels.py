@@ -28,14 +28,15 @@ def integer_kernels(graph: Graph, target: Target) -> Graph:
     scaled, which the runtime does once, when it loads them. For ONNX Runtime."""
     if not target.allows(MICROSOFT) or not any(node.op == "DequantizeLinear" for node in graph.nodes):
         return graph
-    return replace_nodes(graph, _Forms(graph).replace, rule="integer_kernels")
+    return replace_nodes(graph, _Forms(graph, target).replace, rule="integer_kernels")
 
 
 class _Forms:
     """Who writes and who reads each value of a graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
+        self.scales = target.has_kernel(MICROSOFT, "MatMulIntegerToFloat", 1, {})
         self.producers: Mapping[Value, Node] = graph.producers()
         self.readers: dict[Value, list[Node]] = {}
         for node in graph.nodes:
@@ -59,7 +60,7 @@ class _Forms:
         left, right = (_dequantized(self.producers.get(each)) for each in node.reads)
         if left is None or right is None or not (left.is_whole and right.is_columns) or self.is_quantized(node):
             return None
-        if left.scale.is_constant:
+        if left.scale.is_constant and self.scales:
             waits = bias is None and any(self.takes_bias(node, each) for each in self.added(node))
             return None if waits else _integer_to_float(op, left, right, node.output.type, bias)
         if bias is not None:

@@ -61,7 +61,7 @@ def test_what_asks_for_rounded_numbers_gets_them(dtype):
 
     def model(x):
         y = layer(x)
-        return y.argmax(-1), (y > 0.1).sum(), y.floor(), y.to(torch.int32), y.topk(3).indices
+        return y.argmax(-1), (y > 0.1).sum(), y.floor(), y.to(torch.int32), y.topk(3).values
 
     x = torch.randn(4, 16).to(dtype)
     for found, wanted in zip(fxonnx.compile(model, (x,))(x), model(x), strict=True):
@@ -108,3 +108,11 @@ def test_layers_that_are_kept_in_float32():
     large = [value for value in kept.graph.constants() if value.type.size > 1000]
     assert [value.shape for value in large if value.dtype.name == "float32"] == [(64, 192)]
     assert apart(kept(TOKENS), Decoder.forward(kept.model, TOKENS)) < ROUNDING[torch.float16]
+
+
+def test_only_large_weights_of_16_bits_are_stored_so():
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4)).half()
+    compiled = fxonnx.compile(model, (torch.randn(2, 64).half(),))
+    assert "stored_in_16_bits" in [stage.name for stage in compiled.stages]
+    stored = {value.type.size: value.dtype.name for value in compiled.graph.constants()}
+    assert (stored[64 * 64], stored[64 * 4]) == ("float16", "float32")
