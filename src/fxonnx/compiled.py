@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from pathlib import Path
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,27 +19,17 @@ from fxonnx.capture.call.memory import check_layout, check_memory
 from fxonnx.capture.call.plain import PlainCalls
 from fxonnx.capture.graph.checks import refuse_failed
 from fxonnx.capture.versions import Versions
-from fxonnx.capture.weights.binding import Binding, bound
-from fxonnx.capture.weights.files import extents_of, found_in
-from fxonnx.capture.weights.names import Owned, standing_in
-from fxonnx.emit.functions import with_functions
-from fxonnx.emit.onnx import Emitted, emit
-from fxonnx.emit.weights import inline_model, is_path, write_model
+from fxonnx.capture.weights.binding import bound
+from fxonnx.capture.weights.names import standing_in
 from fxonnx.errors import CallMismatch, Error
-from fxonnx.inspection import Inspection
-from fxonnx.ir.dims import Dim
-from fxonnx.ir.extent import NO_EXTENTS, Extents
-from fxonnx.ir.graph import Graph
-from fxonnx.options import IN_FILE, METADATA, check_options, names_options
-from fxonnx.passes.in_place import in_place
+from fxonnx.file import Build, File
+from fxonnx.options import check_options, names_options
 from fxonnx.passes.pipeline import Stage
-from fxonnx.passes.ways import NoWay
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS
 from fxonnx.saved.model import loads
 from fxonnx.target import Target
 
 if TYPE_CHECKING:
-    import onnx
 
     from fxonnx.runtime.limits import Limits
     from fxonnx.runtime.session import Session
@@ -48,36 +37,7 @@ if TYPE_CHECKING:
     from fxonnx.verification import Found, Report
 
 
-Comparisons: TypeAlias = "Sequence[tuple[Dim, str, Dim]]"
-
-
-class Build(Protocol):
-    """How programs of a model are compiled."""
-
-    @property
-    def names(self) -> Mapping[str, Owned]:
-        """What the model called its tensors."""
-
-    @property
-    def binding(self) -> Binding:
-        """The weights."""
-
-    def __call__(self, program: Program, general: Program) -> Compiled:
-        """A variant of the model's program, compiled; it shares the states of the general one."""
-
-    def again(self, compiled: Compiled) -> Compiled:
-        """The program of what was compiled, compiled once more. Raises WeightsMismatch."""
-
-    def bound(self, binding: Binding) -> Build:
-        """The same with other weights."""
-
-    def with_ways(
-        self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons] = ()
-    ) -> Graph:
-        """The final graph of several, which stops where none of what it `holds` for does. Raises NoWay."""
-
-
-class Compiled(Inspection):
+class Compiled(File):
     """What `fxonnx.compile` returns. Calling it takes the model's arguments and returns the model's structure, computed
     in ONNX Runtime."""
 
@@ -111,110 +71,6 @@ class Compiled(Inspection):
         # calls that write go one after the other: the next one reads what this one has written
         self._in_turn: AbstractContextManager[Any] = RLock() if program.writes else nullcontext()
 
-    # ── the file ──
-
-    @cached_property
-    def emitted(self) -> Emitted:
-        """The final graph as ONNX, its large weights by reference, without the model's source lines."""
-        return self._emit(source_lines=False)
-
-    def _emitted(
-        self, source_lines: bool, ways: bool = False, guards: str = METADATA, extents: Extents = NO_EXTENTS
-    ) -> Emitted:
-        check_options(source_lines=source_lines, ways=ways, guards=guards)
-        self.versions.check(every_element=True)
-        others = self._others(ways)
-        if source_lines or others or guards == IN_FILE or extents:
-            emitted = self._emit(source_lines=source_lines, ways=others, guards=guards, extents=extents)
-        else:
-            emitted = self.emitted
-            facts.describe(emitted.proto, self)
-        return with_functions(emitted, self.functions) if self.functions else emitted
-
-    def _emit(
-        self, *, source_lines: bool, ways: Sequence[tuple[Mapping[str, int], Program]] = (), guards: str = METADATA,
-        extents: Extents = NO_EXTENTS,
-    ) -> Emitted:  # fmt: skip
-        graph = self.graph
-        said = f"Takes a way of its own for {'; '.join(_sizes(*each) for each in ways)}." if ways else ""
-        try:
-            compiled = [(each.comparisons(fixed), self._variant(each)) for fixed, each in ways]
-            graph = self._build.with_ways(self, compiled) if ways else graph
-        except NoWay as reason:
-            said, ways = f"Has no way for other sizes: {reason}.", ()
-        if guards == IN_FILE:
-            graph = self._guarded(compiled if ways else [], facts.holds(self.program, ways))
-        graph = in_place(graph, extents, self.target) if extents else graph
-        metadata, description = facts.metadata(self, said, ways), facts.description(self, said)
-        versions = dict(self.target.own)
-        return emit(graph, metadata, description=description, source_lines=source_lines, versions=versions)
-
-    def _guarded(self, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons]) -> Graph:
-        """The graph of a file that stops for sizes that it does not hold for. Raises CannotWrite."""
-        try:
-            return self._build.with_ways(self, ways, holds) if holds else self.graph
-        except NoWay as reason:
-            raise errors.CannotWrite(
-                "the file cannot check its sizes", cause=str(reason), cure=f"leave out guards={IN_FILE!r}"
-            ) from reason
-
-    def take_example(self) -> Program | None:
-        """The program of the example's own, where its sizes take another way than others. Raises CallMismatch where
-        the model cannot be captured for them."""
-        return self.limits.check([torch.view_as_real(each) if each.is_complex() else each for each in self.examples])
-
-    def _others(self, ways: bool) -> list[tuple[Mapping[str, int], Program]]:
-        """The programs that stand in a file beside the first one: the example's, and those that calls took."""
-        own = self.take_example()
-        known = self.program.zero_one.others if self.program.zero_one else []
-        return [each for each in known if ways or each[1] is own]
-
-    @names_options
-    def model_proto(self, *, source_lines: bool = False, ways: bool = False) -> onnx.ModelProto:
-        """The whole model in memory, weights included (copied); for files, `save` does without the copy.
-
-        Raises TooLarge, InvalidOption, ModelChanged.
-        """
-        return inline_model(self._emitted(source_lines, ways))
-
-    @names_options
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        weights: str | os.PathLike[str] = "auto",
-        *,
-        source_lines: bool = False,
-        ways: bool = False,
-        guards: str = METADATA,
-    ) -> tuple[Path, ...]:
-        """Write the model and return the files made.
-
-        Args:
-            path: of the model; an earlier one is replaced when the new one is complete.
-            weights: "inline" (one file, up to 2 GB), "external" (beside it), "safetensors" (likewise, in that format)
-                or "auto" (inline where it fits). Or the path of safetensors files below the model's folder, a file, an
-                index or a folder: the model refers to the bytes there. "auto" does so for a model compiled from them.
-            source_lines: whether nodes tell the text of the line that they come from, with the strings in it. File
-                name and number of the line are always told.
-            ways: whether the file also has the graphs of the other ways that calls have taken so far: which one
-                computes is an If on the sizes. That of the example is always there.
-            guards: where it stands for which sizes the file holds. In its "metadata", which fxonnx.load reads; or "in
-                file", where any runtime stops for others. Then sizes of 1 are asked about of all dims, which takes some
-                captures; else of a batch, the dims on axis 0, alone.
-
-        Raises CannotWrite, TooLarge, InvalidOption, ModelChanged; CannotRead, WeightsMismatch for safetensors files.
-        """
-        if self.program.zero_one is not None:
-            self.program.zero_one.ask_ones(leading=guards != IN_FILE)
-        extents, form = self._places(weights)
-        return write_model(self._emitted(source_lines, ways, guards, extents), path, form, extents)
-
-    def _places(self, weights: Any) -> tuple[Extents, str]:
-        """Which weights files have already, and how the others are written."""
-        if is_path(weights):
-            return found_in(self.program, self._build.names, weights), "auto"
-        return (extents_of(self.program) if weights == "auto" else NO_EXTENTS), weights
-
     # ── weights ──
 
     @names_options
@@ -241,7 +97,7 @@ class Compiled(Inspection):
         for state in own:
             with torch.no_grad():
                 state.tensor.copy_(binding.tensors.get(state.key, state.tensor))
-        fresh.options, fresh.functions = self.options, self.functions
+        fresh.options, fresh.functions, fresh.tuning = self.options, self.functions, self.tuning
         self.__dict__ = fresh.__dict__
         return self
 
@@ -492,8 +348,3 @@ class Compiled(Inspection):
         Raises CallMismatch."""
         other = self.limits.check([torch.view_as_real(each) if each.is_complex() else each for each in leaves])
         return self if other is None else self._variant(other)
-
-
-def _sizes(fixed: Mapping[str, int], program: Program) -> str:
-    """For which sizes a program is."""
-    return ", ".join(f"{left} {relation} {right}" for left, relation, right in program.comparisons(fixed))

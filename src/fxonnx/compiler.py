@@ -25,11 +25,14 @@ from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
 from fxonnx.capture.weights.binding import Binding
 from fxonnx.capture.weights.files import extents_of, from_files
-from fxonnx.capture.weights.names import Owned, owned
+from fxonnx.capture.weights.names import Owned, lacks_memory, owned
 from fxonnx.collection import collection_paused
-from fxonnx.compiled import Comparisons, Compiled
+from fxonnx.compiled import Compiled
 from fxonnx.emit.names import Names
+from fxonnx.emit.weights import is_path
+from fxonnx.entries import takes_entries
 from fxonnx.errors import CaptureRefused, InvalidOption
+from fxonnx.file import Comparisons
 from fxonnx.ir.extent import NO_EXTENTS, Extents
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
@@ -51,6 +54,7 @@ from fxonnx.target import Target
 
 
 @names_options
+@takes_entries
 def compile(
     model: Any,
     example_inputs: Any = (),
@@ -78,7 +82,8 @@ def compile(
     """Compile a model to ONNX, ready to be called, saved and inspected.
 
     Args:
-        model: an nn.Module, a function of tensors, a torch.fx.GraphModule or an ExportedProgram.
+        model: an nn.Module, a function of tensors, a torch.fx.GraphModule or an ExportedProgram. Or several, which
+            share weights in their files: `{"prefill": (model, args), "decode": (model, args, kwargs, options)}`.
         example_inputs: positional arguments, a tuple (a lone tensor counts as one); they may nest. Their dtypes and
             static sizes are compiled in. An ExportedProgram brings its own.
         example_kwargs: keyword arguments.
@@ -173,7 +178,7 @@ def export(
     example_inputs: Any,
     path: str | os.PathLike[str],
     *,
-    weights: str = "auto",
+    weights: str | os.PathLike[str] = "auto",
     opset: int | None = None,
     **options: Any,
 ) -> Compiled:
@@ -182,6 +187,8 @@ def export(
     Takes the options of `compile`. Raises its errors, CannotWrite and TooLarge.
     """
     options.setdefault("target", Target.onnx(opset) if opset is not None else Target.onnx())
+    if is_path(weights) and lacks_memory(model):
+        options["weights"], weights = weights, "auto"
     compiled = compile(model, example_inputs, **options)
     compiled.save(path, weights=weights)
     return compiled

@@ -16,7 +16,7 @@ FLOORS = [
     {"ir", "target", "kernels", "machines"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},
-    {"compiler", "compiled", "facts", "inspection", "saved", "verification"},
+    {"compiler", "compiled", "entries", "facts", "file", "inspection", "saved", "verification"},
     {"compat", "tools", "__main__", "hf"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -28,16 +28,24 @@ ALONG = {
     ("target", "machines"),
     ("machines", "ir"),
     ("compiler", "compiled"),
+    ("compiler", "entries"),
+    ("compiler", "file"),
+    ("entries", "compiled"),
     ("compiled", "verification"),
     ("compiled", "facts"),
     ("compiled", "saved"),
     ("compiled", "inspection"),
+    ("compiled", "file"),
+    ("file", "inspection"),
+    ("file", "facts"),
     ("inspection", "facts"),
     ("facts", "saved"),
     ("compiler", "saved"),
     ("__main__", "tools"),
 }
-TORCH_ROOMS = {"capture", "runtime", "compiler", "compiled", "facts", "saved", "verification", "compat", "tools", "hf"}
+TORCH_ROOMS = {
+    "capture", "runtime", "compiler", "compiled", "facts", "file", "saved", "verification", "compat", "tools", "hf",
+}  # fmt: skip
 TORCH_MODULES = {f"fxonnx.lowering.{name}" for name in ("importer", "own", "symbolic", "weights")}
 
 FILES = {

@@ -60,9 +60,10 @@ def write_model(
 
 
 def write_models(models: Mapping[Path, Emitted], path: Path, weights: str, extents: Extents) -> tuple[Path, ...]:
-    """Write models of one folder that share a data file, which is named after `path`: "external" or "safetensors"; and
-    return the files made. Raises CannotWrite, InvalidOption."""
-    check_weights(weights, ("external", "safetensors"))
+    """Write models of one folder that share a data file, which is named after `path`: "external", "safetensors", or
+    "auto", which is external and refers to `extents`. Returns the files made. Raises CannotWrite, InvalidOption."""
+    check_weights(weights, ("auto", "external", "safetensors"))
+    extents = extents if weights == "auto" else NO_EXTENTS
     referring = {checked_path(place): _referring(each, extents, path.parent) for place, each in models.items()}
     with saying_what(path):
         return _write_external(referring, path, weights)
@@ -199,16 +200,15 @@ def _write_external(models: Mapping[Path, Emitted], path: Path, weights: str) ->
             contents[data.identity] = names.unique(name), data
     laid = _LAYOUTS[form](dict(contents.values()))
     with ExitStack() as stack:
-        data_draft = stack.enter_context(draft(path))
-        data_draft.write(_pieces(laid))
-        file = data_path(path, data_draft, form)
-        drafts = {}
+        written = stack.enter_context(draft(path))
+        written.write(_pieces(laid))
+        file, drafts = data_path(path, written, form), {}
         for place, emitted in models.items():
             at = {name: laid.offsets[contents[data.identity][0]] for name, data in emitted.weights.items()}
             proto = _with_references(emitted, {name: (file.name, offset) for name, offset in at.items()})
             drafts[place] = stack.enter_context(draft(path))
             drafts[place].write([proto.SerializeToString(deterministic=True)])
-        return commit(path, drafts, {file: data_draft})
+        return commit(path, drafts, {file: written} if contents else {})
 
 
 def _write_inline(emitted: Emitted, path: Path) -> tuple[Path, ...]:

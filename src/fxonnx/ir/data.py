@@ -134,8 +134,10 @@ class View:
         return self.part(0, self.shape[0])
 
 
-def transposed(source: Data, permutation: tuple[int, ...]) -> View:
-    """Another content with its axes permuted."""
+def transposed(source: Data, permutation: tuple[int, ...]) -> Data:
+    """Another content with its axes permuted; what was transposed before, and is turned back, is what it was."""
+    if isinstance(source, View) and source.how == ("transposed", tuple(np.argsort(permutation).tolist())):
+        return source.source
     shape = tuple(source.shape[axis] for axis in permutation)
 
     def rows(start: int, stop: int) -> np.ndarray:
@@ -202,7 +204,7 @@ def first_half(source: Data) -> View:
     return View(source, ("first half",), source.dtype, (batch, length, size // 2), rows)
 
 
-_MOVED: Mapping[Hashable, Callable[..., View]] = {
+_MOVED: Mapping[Hashable, Callable[..., Data]] = {
     "transposed": transposed, "lengthened": lengthened, "rows": rows_of, "only row": only_row, "first half": first_half,
 }  # fmt: skip
 

@@ -46,22 +46,20 @@ NO_EXTENTS: Mapping[Any, Extent] = {}
 def extent_of(data: Data, extents: Extents) -> Extent | None:
     """Where the bytes of a content lie, if they do: its own, or for a view that moves none of them, its source's."""
     found = extents.get(data.identity)
-    if found is not None or not isinstance(data, View):
+    if found is not None or not isinstance(data, View) or data.dtype.bits < 8:
         return found
-    source = None if data.dtype.bits < 8 else extent_of(data.source, extents)
-    if source is None:
-        return None
-    kind, *how = data.how
-    if kind in ("lengthened", "only row"):
+    source = extent_of(data.source, extents) if data.how[0] in _UNMOVED else None
+    if source is None or data.how[0] != "rows":
         return source
-    if kind == "rows":
-        row = prod(data.source.shape[1:]) * data.dtype.bits // 8
-        return Extent(source.path, source.offset + how[0] * row, byte_size(data))  # type: ignore[operator]
-    return None
+    row = prod(data.source.shape[1:]) * data.dtype.bits // 8
+    return Extent(source.path, source.offset + data.how[1] * row, byte_size(data))  # type: ignore[operator]
 
 
-def turned_extent(data: Data, extents: Extents) -> tuple[Data, tuple[int, ...]] | None:
-    """A content in a file and the permutation that makes another one of it; None of what is no transposed one."""
-    if isinstance(data, View) and data.how[0] == "transposed" and extent_of(data.source, extents) is not None:
-        return data.source, data.how[1]  # type: ignore[return-value]
-    return None
+def unmoved(data: Data) -> Data:
+    """The content of which others are views that move no byte."""
+    while isinstance(data, View) and data.how[0] in _UNMOVED:
+        data = data.source
+    return data
+
+
+_UNMOVED = ("rows", "only row", "lengthened")

@@ -114,9 +114,11 @@ class _Folder:
 
 
 def _name(node: Node, data: Data) -> str | None:
-    """A view of a weight is called after it: fc.weight.T, fc.weight.f16."""
+    """A view of a weight is called after it: fc.weight.T, fc.weight.f16; turned back, as it was called."""
     source = node.inputs[0].name if node.inputs and node.inputs[0] else None
-    return source + data.suffix if source and isinstance(data, View) else None
+    if not source or isinstance(data, ArrayData):
+        return None
+    return source + data.suffix if isinstance(data, View) else source.removesuffix(".T")
 
 
 def _has_content(value: Value) -> bool:

@@ -1,11 +1,12 @@
-"""Weights that lie in files stay as they lie there: who reads one transposed does so by itself."""
+"""Weights stay as they are, in files that are there or in those of other models: who reads one transposed does so by
+itself."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 
-from fxonnx.ir.data import Data
-from fxonnx.ir.extent import Extents, extent_of, turned_extent
+from fxonnx.ir.data import Data, View
+from fxonnx.ir.extent import unmoved
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.dce import dce
@@ -17,22 +18,22 @@ FUSED = f"{MICROSOFT}::FusedMatMul"
 _SIDES = ("transA", "transB")  # the attributes of a product that say which operand is read transposed
 
 
-def in_place(graph: Graph, extents: Extents, target: Target) -> Graph:
-    """A legal graph whose constants are the contents in files, and no transposed copies of them.
+def in_place(graph: Graph, stay: Collection[Hashable], target: Target) -> Graph:
+    """A legal graph with contents, by their identities, that stay as they are, and no transposed copies of them.
 
         x, wᵀ ── Gemm ─▶      becomes    x, w ── Gemm {transB} ─▶
         x, wᵀ ── MatMul ─▶    becomes    x, w ── com.microsoft::FusedMatMul {transB} ─▶    where the target has it
         wᵀ ─▶                 becomes    w ── Transpose ─▶
     """
     known = {value.data.identity: value for value in graph.constants() if value.data is not None}
-    return dce(_InPlace(extents, target, known).graph(graph), target)
+    return dce(_InPlace(stay, target, known).graph(graph), target)
 
 
 class _InPlace:
     """One walk over a graph and its subgraphs, which share the constants."""
 
-    def __init__(self, extents: Extents, target: Target, known: dict[Hashable, Value]) -> None:
-        self.extents, self.target, self.known = extents, target, known
+    def __init__(self, stay: Collection[Hashable], target: Target, known: dict[Hashable, Value]) -> None:
+        self.stay, self.target, self.known = stay, target, known
         self.made: dict[Value, tuple[Data, tuple[int, ...]]] = {}  # what nodes of the graph transpose
 
     def graph(self, graph: Graph) -> Graph:
@@ -80,21 +81,24 @@ class _InPlace:
                 yield Node("Transpose", (source,), (turned[value],), {"perm": permutation})
 
     def turned(self, value: Value | None) -> tuple[Data, tuple[int, ...]] | None:
-        """A content in a file and the permutation that makes a value of it, by whatever does; None of others."""
+        """A content that stays and the permutation that makes a value of it, by whatever does; None of others."""
         if value is None or value.data is None:
             return None if value is None else self.made.get(value)
-        return turned_extent(value.data, self.extents)
+        data = value.data
+        if isinstance(data, View) and data.how[0] == "transposed" and unmoved(data.source).identity in self.stay:
+            return data.source, data.how[1]  # type: ignore[return-value]
+        return None
 
     def note(self, node: Node) -> None:
-        """Remember what a node transposes, where that lies in a file."""
+        """Remember what a node transposes, where that stays."""
         source = node.inputs[0] if node.op == "Transpose" else None
-        if source is None or source.data is None or extent_of(source.data, self.extents) is None:
+        if source is None or source.data is None or unmoved(source.data).identity not in self.stay:
             return
         order = node.attributes.get("perm") or tuple(reversed(range(len(source.shape))))
         self.made[node.output] = source.data, tuple(order)
 
     def source(self, value: Value | None, data: Data) -> Value:
-        """The constant as it lies in its file, by the name that it has there."""
+        """The constant that stays, by the name that it has without what was made of it."""
         if data.identity not in self.known:
             name = value.name.removesuffix(".T") if value is not None and value.name else None
             self.known[data.identity] = Value(TensorType(data.dtype, tuple(data.shape)), name, data)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from fxonnx.capture.call.inputs import owner
+from fxonnx.capture.versions import has_memory
 from fxonnx.capture.wrappers import unwrapped, without_wrappers
 
 
@@ -60,6 +61,11 @@ def owned(model: Any) -> dict[str, Owned]:
         names[0]: Owned(tuple(names), tensors[names[0]].dtype, tensors[names[0]].shape, not saved.isdisjoint(names))
         for names in found.values()
     }
+
+
+def lacks_memory(model: Any) -> bool:
+    """Whether there is no memory for one of the model's tensors."""
+    return any(not has_memory(holder[name]) for holder, name in places(model).values())
 
 
 def packed(model: Any) -> list[str]:
