@@ -1,5 +1,6 @@
 """Elements of many tensors, read in one go where they lie."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,3 +38,10 @@ def test_what_has_no_elements_has_no_sample(tensors):
     samples = Samples(tensors)
     assert samples.now() == b""
     assert samples.apart(b"") == [b""] * len(tensors)
+
+
+def test_the_memory_between_is_not_to_be_written():
+    """Who puts arrays back that a model may have written to would put back what lies between, which is others'."""
+    samples = Samples([torch.zeros(4), torch.zeros(4)])
+    arrays = [each for each in vars(samples).values() if isinstance(each, np.ndarray)]
+    assert not any(each.flags.writeable for each in arrays if not each.flags.owndata)

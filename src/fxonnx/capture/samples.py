@@ -68,8 +68,11 @@ def _addresses(sample: np.ndarray) -> np.ndarray:
 
 
 def _memory(start: int, unit: int, count: int) -> np.ndarray:
-    """Memory from an address on, in words of so many bytes."""
+    """Memory from an address on, in words of so many bytes, only to be read: most of it belongs to others, and who
+    finds the array, and puts back what a model writes to arrays, would write to it."""
     if not count:
         return _NONE
     word = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32, 8: ctypes.c_uint64}[unit]
-    return np.ctypeslib.as_array((word * count).from_address(start))
+    memory = np.ctypeslib.as_array((word * count).from_address(start))
+    memory.flags.writeable = False
+    return memory

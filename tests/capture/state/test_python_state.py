@@ -15,6 +15,7 @@ import torch
 from tests.capture.state.surroundings import surroundings
 from torch import Tensor, nn
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
 
@@ -192,3 +193,16 @@ def test_what_is_loaded_when_it_is_used_stays_as_it_is(monkeypatch: pytest.Monke
 
     monkeypatch.setitem(globals(), "LAZY", Lazy())
     capture(Reading(), (torch.randn(3),))
+
+
+def test_what_is_compiled_is_no_state_of_a_model() -> None:
+    """A compiled model beside the model's code is called by other threads while another one is captured: what it keeps
+    from call to call is not put back."""
+    beside = fxonnx.compile(nn.Linear(3, 3), (torch.ones(2, 3),))
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        beside.called = True  # as its own calls write to what it keeps
+        return x + 1
+
+    fxonnx.compile(model, (torch.ones(2),))
+    assert beside.called

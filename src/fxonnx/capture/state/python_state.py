@@ -35,6 +35,7 @@ from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
 _CLOSED = (torch.Tensor, type, ModuleType, Logger, str, int, float, type(None))
+_COMPILED = ("fxonnx.compiled", "fxonnx.saved")  # what calls of other threads keep there is not to be put back
 _BOUND = (MethodType, BuiltinFunctionType)
 Owner: TypeAlias = Any  # a container, a function, or an object with slots
 _LARGE = 1000  # elements; a container of more is data, and what is in its elements is not looked at
@@ -238,7 +239,7 @@ def _kept(values: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
             values.extend((key, each) for each in (value.func, value.args, value.keywords))
         elif issubclass(kind, threading.local):
             yield key, vars(value)
-        elif not issubclass(kind, _CLOSED):
+        elif not issubclass(kind, _CLOSED) and not kind.__module__.startswith(_COMPILED):
             if isinstance(attributes := namespace_of(value), dict):
                 yield key, attributes
             if slots_of(kind) and not is_pythons(kind.__module__):
