@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--models", type=models, default="quick", help='names or tags of models, or "all" (quick)')
     shared.add_argument("--rounds", type=int, help="how often each is measured (compile 3, latency 20, cold 5)")
-    shared.add_argument("--baseline", default="fxonnx", help="whom ratios are relative to (fxonnx)")
+    shared.add_argument("--baseline", help="whom ratios are relative to (fxonnx; eager for decode)")
     shared.add_argument("--timeout", type=float, default=600.0, help="seconds after which a compile has failed (600)")
     shared.add_argument("--json", type=Path, help="also write all results to this file")
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -109,7 +109,7 @@ def add_decode(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> Non
     decoding.add_argument("--past", type=numbers, default=[1024], help="tokens in the cache: 1024,4096 (1024)")
     decoding.add_argument("--only", type=some_of(MODELS), default=list(MODELS), help="names of its models (all)")
     decoding.add_argument("--against", type=some_of(ARMS), default=list(ARMS), help="who beside eager (all)")
-    decoding.set_defaults(run=run_decode, baseline="eager")
+    decoding.set_defaults(run=run_decode)
 
 
 def run_corpus(options: argparse.Namespace, console: Console) -> None:
@@ -172,7 +172,7 @@ def progress(console: Console, sample: results.CompileSample) -> None:
 
 def report_compile(options: argparse.Namespace, console: Console, samples: list[results.CompileSample]) -> None:
     """Print the tables, save the JSON."""
-    compared = compile_time.comparisons(samples, options.baseline)
+    compared = compile_time.comparisons(samples, options.baseline or "fxonnx")
     failures = compile_time.failures(samples)
     stages = compile_time.stage_medians(samples)
     growth = compile_time.exponents(compared[0], options.depth) if options.depth and len(set(options.depth)) > 1 else {}
@@ -188,7 +188,7 @@ def report_compile(options: argparse.Namespace, console: Console, samples: list[
 def run_cold(options: argparse.Namespace, console: Console) -> None:
     """Measure the first export of a process."""
     seconds, failures = cold.measure(options.rounds or 5, options.threads)
-    comparison = results.compare("first export of a process", "s", options.baseline, seconds)
+    comparison = results.compare("first export of a process", "s", options.baseline or "fxonnx", seconds)
     tables.show_comparison(console, comparison, failures, list(cold.CONTESTANTS))
     tables.show_failures(console, failures)
     save(options, comparisons=[comparison])
@@ -226,7 +226,7 @@ def report_latency(
 
     good = [sample for sample in samples if isinstance(sample, results.LatencySample)]
     milliseconds = {(each.row, each.contestant): [1e3 * second for second in each.seconds] for each in good}
-    comparison = results.compare("latency", "ms", options.baseline, milliseconds)
+    comparison = results.compare("latency", "ms", options.baseline or "fxonnx", milliseconds)
     failed = [sample for sample in samples if isinstance(sample, results.LatencyFailure)]
     failures = {(results.row(each.model, each.threads), each.contestant): each.error for each in failed}
     tables.show_comparison(console, comparison, failures, arms)
@@ -255,7 +255,7 @@ def run_decode(options: argparse.Namespace, console: Console) -> None:
     good = [sample for sample in samples if isinstance(sample, results.LatencySample)]
     failed = [sample for sample in samples if isinstance(sample, results.LatencyFailure)]
     milliseconds = {(each.model, each.contestant): [1e3 * second for second in each.seconds] for each in good}
-    comparison = results.compare("a step", "ms", options.baseline, milliseconds)
+    comparison = results.compare("a step", "ms", options.baseline or "eager", milliseconds)
     failures = {(each.model, each.contestant): each.error for each in failed}
     tables.show_comparison(console, comparison, failures, arms)
     tables.show_failures(console, failures)
