@@ -221,6 +221,10 @@ SCENES = (
       for label, type in (("128 x 768", TEXT), ("16 x 768", SHORT))),
     *(scene("residual_layer_norm", label, inputs={"x": type, "y": type}, weight=(768,), bias=(768,))
       for label, type in (("128 x 768", TEXT), ("16 x 768", SHORT))),
+    *(scene("layer_norm_of_channels", label, inputs={"x": type}, weight=shape, bias=shape, axes=[1], epsilon=1e-6)
+      for label, type, shape in (("64 x 56 x 56", IMAGE, (64, 1, 1)), ("384 x 14 x 14", DEEP, (384, 1, 1)))),
+    *(scene("batch_norm_of_rows", label, inputs={"x": type}, there=[0, 2, 1], back=[0, 2, 1], epsilon=1e-5,
+            **statistics(768)) for label, type in (("128 x 768", TEXT), ("16 x 768", SHORT))),
     scene("conv_batch_norm", "64 x 56 x 56, 3 x 3", inputs={"x": IMAGE}, weight=(64, 64, 3, 3), epsilon=1e-5,
           **statistics(64)),
     scene("gemm_batch_norm", "128 x 768", inputs={"x": "f32[128,768]"}, weight=(768, 768), epsilon=1e-5, transB=1,

@@ -306,7 +306,8 @@ class Compiled(File):
                 cause="its states are the model's own tensors, and a copy would have others",
                 cure="copy and compile the model; or compiled.save(path), whose states are inputs and outputs",
             )
-        return loads, (self.model_proto().SerializeToString(deterministic=True), self.options)
+        options = {**self.options, "without": self.tuning.without if self.tuning else (), "profile": False}
+        return loads, (self.model_proto().SerializeToString(deterministic=True), options)
 
     # ── checking ──
 

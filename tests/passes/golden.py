@@ -29,7 +29,7 @@ from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.integer_kernels import integer_kernels
-from fxonnx.passes.movements import movements, slices_into_split, transposes_behind_linear
+from fxonnx.passes.movements import expands_into_readers, movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.rewrite import rewrite
@@ -39,7 +39,7 @@ from fxonnx.target import Target
 DIRECTORY = Path(__file__).parents[1] / "golden"
 RULES = {rule.name: rule for rule in (*rules.ALGEBRA, *rules.SHAPE, *rules.CAST, *rules.FUSION)}
 _PASSES = (fold, cse, dce, past_into_attention, unsigned_activations, integer_kernels,
-           movements, slices_into_split, transposes_behind_linear)  # fmt: skip
+           expands_into_readers, movements, slices_into_split, transposes_behind_linear)  # fmt: skip
 PASSES = {each.name: each for each in _PASSES}
 PASSES |= {name: rewrite(rule) for name, rule in RULES.items()}
 TARGET = Target.onnxruntime("1.32", 23)

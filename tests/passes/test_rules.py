@@ -85,6 +85,8 @@ NOT_IN_THE_CORPUS = {
     "mish": "YOLO v4",
     "rms_norm_in_float32": "Llama in half precision",
     "layer_norm": "LayerNorm over channels, written out",
+    "layer_norm_of_channels": "LayerNorm2d of ConvNeXt, NAFNet and SAM, written out",
+    "batch_norm_of_rows": "LeViT, PointNet: BatchNorm1d of what a linear layer makes",
     "conv_transpose_batch_norm": "GANs, segmentation decoders",
     "gemm_batch_norm": "BatchNorm1d after Linear",
     "conv_bias": "a bias parameter of its own, after the convolution",

@@ -50,6 +50,13 @@ def test_bench(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert json.loads(capsys.readouterr().out)["median_ms"] > 0
 
 
+def test_tune(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here))
+    assert main(["tune", "own_models:layer", "--seconds", "0.1", "--json", "-o", "tuned.onnx"]) == DONE
+    assert json.loads(capsys.readouterr().out)["ratio"] <= 1
+    assert (here / "tuned.onnx").exists()
+
+
 @pytest.mark.parametrize("target", ["onnx", "onnx:17", "onnxruntime", "onnxruntime:1.32"])
 def test_verify_for_a_target(target: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "own_models:layer", "--target", target, "--no-optimize", "--json"]) == DONE

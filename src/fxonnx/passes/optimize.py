@@ -9,7 +9,7 @@ from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.integer_kernels import integer_kernels
-from fxonnx.passes.movements import movements, slices_into_split, transposes_behind_linear
+from fxonnx.passes.movements import expands_into_readers, movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
 from fxonnx.passes.precision import Observe, Precision, half_in_float32, halved, narrow, static
@@ -30,7 +30,8 @@ def optimizer(users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset(
     every = users, (*ALGEBRA, *SHAPE, *CAST), FUSION
     users, exact, fusion = (tuple(each for each in rules if each.name not in without) for rules in every)
     simplify = repeat(fold, cse, dce, rewrite(*exact), unsigned_activations, name="simplify", rounds=1)
-    patterns, moves = rewrite(*fusion, *exact), (transposes_behind_linear, movements, slices_into_split)
+    patterns = rewrite(*fusion, *exact)
+    moves = expands_into_readers, transposes_behind_linear, movements, slices_into_split
     fuse = repeat(patterns, fold, cse, dce, *moves, past_into_attention, integer_kernels, name="fuse")
     first = [rewrite(*users, name="users")] if users else []
     return pipeline("optimized", *first, dce, half_in_float32, simplify, fuse)

@@ -92,6 +92,23 @@ class gemm_batch_norm:
 
 
 @rule
+class batch_norm_of_rows:
+    """x ── Transpose ── BatchNormalization ── Transpose back ─▶        becomes        x ── × factor ── + offset ─▶
+
+    for an axis of x, which a linear layer before it may take in."""
+    def before(op, x, scale, shift, mean, variance, *, there, back, epsilon):
+        turned = op.Transpose(x, perm=there)
+        return op.Transpose(op.BatchNormalization(turned, scale, shift, mean, variance, epsilon=epsilon), perm=back)
+    def after(op, x, scale, shift, mean, variance, there, epsilon):
+        factor, offset = _channels(scale, shift, mean, variance, epsilon, None)
+        shape = (-1, *[1] * (x.rank - 1 - there[1]))
+        return x * _constant(op, scale, factor.reshape(shape)) + _constant(op, shift, offset.reshape(shape))
+    def where(x, scale, shift, mean, variance, there, back):
+        undone = there is not None and back is not None and [there[axis] for axis in back] == list(range(x.rank))
+        return undone and _can_fold(scale, None, shift, mean, variance)
+
+
+@rule
 class conv_bias:
     """x ── Conv ── + bias ─▶        becomes        x ── Conv ─▶        for a bias per channel"""
     def before(op, x, weight, bias, **rest): return op.Conv(x, weight, **rest) + op.one_use(bias)
