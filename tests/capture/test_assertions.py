@@ -31,6 +31,7 @@ CHECKS: dict[Callable[[Tensor], Tensor], list[tuple[Tensor, str]]] = {
     ],
     asserting.raises: [(-GOOD, "below 0 or above 2: {x.min()}"), (GOOD * 8, "above")],
     asserting.raises_at_last: [(-GOOD, "negative")],
+    asserting.of_lists: [(-GOOD, "some are negative")],
     asserting.in_a_function: [(-GOOD, "negative")],
     asserting.of_torch: [
         (-GOOD / 2, "{x.shape[0]} numbers, some negative: {x}"),

@@ -27,6 +27,7 @@ Record = Callable[[torch.Tensor, str], None]
 
 _NO_ANSWER = NotImplemented
 _READS = {torch.Tensor.item: "item", torch.is_nonzero: "is_nonzero", torch.Tensor.is_nonzero: "is_nonzero"}
+_COMPARES = "COMPARE_OP"  # which asks for the truth of what two lists hold
 _ORDERED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _BETWEEN = (_OURS, str(torch.__file__))  # where a SymBool is asked for its truth
 _LAYERS = str(torch.nn.__file__).removesuffix("__init__.py")  # which check their arguments as users do
@@ -71,6 +72,7 @@ def _read(func: Any, tensor: torch.Tensor, frame: FrameType, record: Record) -> 
         is_checked = is_asked and _wanted(path[:-1], truth) is not None
         return _exactly(tensor) if is_checked else _NO_ANSWER
     wanted = _wanted(path, truth)
+    wanted = _of_elements(path[-1], wanted) if instruction == _COMPARES else wanted
     if wanted is None:
         return _NO_ANSWER
     record(tensor if wanted else tensor.logical_not(), _template(said, {**frame.f_globals, **frame.f_locals}))
@@ -92,6 +94,7 @@ def asked_to_check() -> tuple[bool, str] | None:
         return None
     truth, said, path = check
     wanted = _wanted(path, truth)
+    wanted = _of_elements(path[-1], wanted) if instruction == _COMPARES else wanted
     return None if wanted is None else (wanted, _template(said, {**frame.f_globals, **frame.f_locals}))
 
 
@@ -196,13 +199,24 @@ def _wanted(path: list[ast.AST], truth: bool) -> bool | None:
     return truth
 
 
+def _of_elements(comparison: ast.AST, wanted: bool | None) -> bool | None:
+    """The truth of `a == b` for each pair in two lists whose comparison has to come out as wanted; None where it may be
+    either."""
+    match comparison:
+        case ast.Compare(ops=[ast.Eq()]) if wanted is True:
+            return True
+        case ast.Compare(ops=[ast.NotEq()]) if wanted is False:
+            return True
+    return None
+
+
 def _asks(func: Any, node: ast.AST, instruction: str) -> bool:
     """Whether it is the line that asks, and not a call in it for its own purposes."""
     if func in _READS:
         return _name(node) == _READS[func]
     if "CALL" in instruction:
         return _name(node) in ("bool", "all", "any")
-    return "JUMP" in instruction or instruction in ("TO_BOOL", "UNARY_NOT")
+    return "JUMP" in instruction or instruction in ("TO_BOOL", "UNARY_NOT", _COMPARES)
 
 
 def _name(node: ast.AST) -> str:

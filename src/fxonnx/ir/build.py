@@ -31,7 +31,7 @@ from fxonnx.ir.calls import (
     tensor_array,
 )
 from fxonnx.ir.data import ArrayData, Data, array_of
-from fxonnx.ir.dims import Algebra, Atom, Bounds, Dim, Expr, Shape, fold, non_negative, symbol
+from fxonnx.ir.dims import Algebra, Atom, Bounds, Dim, Expr, Shape, fold, linear, non_negative, symbol
 from fxonnx.ir.dims import Call as SizeCall
 from fxonnx.ir.graph import NOWHERE, Graph, Node, Value
 from fxonnx.ir.infer import Call, CannotInfer, infer, known_elements
@@ -58,6 +58,7 @@ class Builder:
         self.constants: dict[object, Value] = parent.constants if parent else {}
         self.sizes_made: dict[Expr | Atom, Tensor] = dict(parent.sizes_made) if parent else {}
         self.sources: dict[str, tuple[Value, int | None]] = dict(parent.sources) if parent else {}
+        self.multiples: dict[str, tuple[Value, int, int, int]] = dict(parent.multiples) if parent else {}
         self.numbers: Iterator[int] = parent.numbers if parent else count()
         self.bounds: Bounds = parent.bounds if parent else Bounds({}, {})
         self._recorders: dict[str, Callable[..., Any]] = {}
@@ -69,6 +70,9 @@ class Builder:
         value = Value(type, name)
         self.inputs.append(value)
         self.note_sizes(value)
+        for axis, dim in enumerate(type.shape):
+            if (found := linear(dim)) is not None:
+                self.multiples.setdefault(found[0], (value, axis, *found[1:]))
         return Tensor(self, value)
 
     def use(self, value: Value) -> Tensor:
@@ -126,13 +130,16 @@ class Builder:
 
     def read_size(self, name: str) -> Tensor:
         """The size called `name` as an int64[1] tensor. Raises UnknownSize where nothing tells it."""
+        if name not in self.sources and name in self.multiples:
+            whole, at, slope, offset = self.multiples[name]
+            return (self._axis(whole, at) - offset) / slope
         if name not in self.sources:
             raise UnknownSize(f"no value in this graph has the size {name!r}")
         value, axis = self.sources[name]
-        tensor = self.use(value)
-        if axis is None:
-            return self.call("Reshape", (tensor, [1]), {})[0]
-        return self.call("Shape", (tensor,), {"start": axis, "end": axis + 1})[0]
+        return self.call("Reshape", (self.use(value), [1]), {})[0] if axis is None else self._axis(value, axis)
+
+    def _axis(self, value: Value, axis: int) -> Tensor:
+        return self.call("Shape", (self.use(value),), {"start": axis, "end": axis + 1})[0]
 
     def define_size(self, name: str, tensor: Tensor) -> None:
         """Say that the scalar `tensor` holds the size `name`: what `.item()` gives."""

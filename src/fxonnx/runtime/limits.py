@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from fxonnx import errors
-from fxonnx.ir.dims import Expr
+from fxonnx.ir.dims import linear
 from fxonnx.ir.graph import Value
 
 _REMEMBERED = 4096  # combinations of input sizes known to be good
@@ -57,16 +57,25 @@ class Broken:
         )
 
 
+class Source(NamedTuple):
+    """Where a named size n is read: an axis of an input that is slope * n + offset."""
+
+    input: int
+    axis: int
+    slope: int
+    offset: int
+
+
 @dataclass(slots=True)
 class Limits:
     """Ranges of single sizes, and comparisons of sizes that came out one way while the model was captured.
 
-    `sources` tells where each named size is read: the index of an input and its axis. `variant` is asked about sizes
+    `sources` tells where each named size is read. `variant` is asked about sizes
     of 0 and 1: it knows the program of their own that they need, or None; it raises CallMismatch where there is none.
     `beyond` knows the program for sizes outside, by the names of those that decide, or says why there is none.
     """
 
-    sources: Mapping[str, tuple[int, int]]
+    sources: Mapping[str, Source]
     ranges: tuple[Range, ...]
     assumptions: tuple[Any, ...]
     variant: Callable[[Mapping[str, int]], Any]
@@ -81,6 +90,7 @@ class Limits:
         shapes = tuple([tensor.shape for tensor in tensors])
         if shapes in self.seen:
             return self.seen[shapes]
+        self._refuse_rest(shapes)
         sizes = self.sizes(shapes)
         variant = self._variant(sizes)
         broken = self._broken(sizes) if variant is None else None
@@ -94,7 +104,23 @@ class Limits:
 
     def sizes(self, shapes: Sequence[torch.Size]) -> Mapping[str, int]:
         """The named sizes of a call, by the shapes of its inputs."""
-        return {name: shapes[index][axis] for name, (index, axis) in self.sources.items() if axis < len(shapes[index])}
+        return {
+            name: (shapes[index][axis] - offset) // slope
+            for name, (index, axis, slope, offset) in self.sources.items()
+            if axis < len(shapes[index])
+        }
+
+    def _refuse_rest(self, shapes: Sequence[torch.Size]) -> None:
+        """Raise CallMismatch for a size that is no multiple of what it was declared to be one of."""
+        for name, (index, axis, slope, offset) in self.sources.items():
+            size = shapes[index][axis] if axis < len(shapes[index]) else offset
+            if (size - offset) % slope:
+                wanted = f"{slope}*{name}" + (f" + {offset}" if offset else "")
+                raise errors.CallMismatch(
+                    f"axis {axis} of input {index} is {size}",
+                    cause=f"dynamic_shapes calls it {wanted}, for a whole number {name}",
+                    cure=f"pad the input to such a size; or compile with a dim of its own there, {{{axis}: {name!r}}}",
+                )
 
     def _variant(self, sizes: Mapping[str, int]) -> Any:
         return self.variant(sizes) if min(sizes.values(), default=2) < 2 else None
@@ -129,11 +155,12 @@ def limits(
 ) -> Limits:
     """The limits of a program: `symbols` have a name, a minimum and a maximum (several may share a name, all of them
     count)."""
-    sources: dict[str, tuple[int, int]] = {}
+    sources: dict[str, Source] = {}
     for index, value in enumerate(inputs):
         for axis, dim in enumerate(value.shape):
-            if isinstance(dim, Expr) and dim.name is not None:
-                sources.setdefault(dim.name, (index, axis))
+            name, slope, offset = linear(dim) or ("", 0, 0)
+            if name and (name not in sources or sources[name][2:] != (1, 0)):
+                sources[name] = Source(index, axis, slope, offset)
     ranges = [Range(info.name, info.minimum, info.maximum) for info in symbols]
     bounded = tuple(
         each

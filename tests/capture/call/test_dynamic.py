@@ -12,6 +12,7 @@ from tests.capture.interpret import run
 from torch import Tensor, nn
 from torch.export import Dim
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture import Program, capture
 from fxonnx.ir.dims import evaluate
@@ -314,3 +315,15 @@ def test_one_name_has_one_range() -> None:
     shapes = {"x": {0: Dim("n", min=3)}, "y": {0: Dim("n", min=3)}}
     program = capture(model, (ones(4), ones(4)), dynamic_shapes=shapes)
     assert {(info.name, info.minimum, info.maximum) for info in program.symbols.values()} == {("n", 3, 6)}
+
+
+def test_a_size_is_read_off_a_multiple_of_it() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        parts = x.view(x.shape[0], 4, -1) * torch.arange(x.shape[1] // 4)
+        return parts * 3 if x.shape[1] > 40 else parts.sum(1) * x.shape[1]
+
+    compiled = fxonnx.compile(model, ones(2, 8), dynamic_shapes=({0: "batch", 1: "4*n"},))
+    for shape in ((2, 8), (3, 12), (1, 4), (2, 44)):
+        torch.testing.assert_close(compiled(ones(*shape)), model(ones(*shape)))
+    with pytest.raises(errors.CallMismatch, match=r"axis 1 of input 0 is 10\n.*4\*n"):
+        compiled(ones(2, 10))

@@ -25,6 +25,7 @@ from fxonnx.capture.tracer.decisions.members import members
 from fxonnx.capture.tracer.decisions.script import decided
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.known.forms import KNOWN_FORMS
+from fxonnx.capture.tracer.known.size_elements import SizeElements
 from fxonnx.capture.tracer.known.values import KnownValues, asks_for_values
 from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.quantized.stand_ins import StandIns
@@ -46,6 +47,7 @@ from fxonnx.capture.tracer.torch_private import (
 
 _NOWHERE = {"": ("", "")}
 _LITERAL, _LITERAL_COPY = torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default
+_NUMBERS = (torch.ops.aten.item.default, torch.ops.aten._local_scalar_dense.default)
 _HIDING = frozenset({torch.ops.aten.where.default})  # composite calls of what makes sizes of data
 _SCALAR_ASSERTION = torch.ops.aten._assert_scalar.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
@@ -101,6 +103,7 @@ class Tape:
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
     values: KnownValues = field(init=False)
+    elements: SizeElements = field(init=False)
     quantized: StandIns = field(default_factory=StandIns)
     depth: int = 0  # of bodies of higher-order ops that are being recorded
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
@@ -115,6 +118,7 @@ class Tape:
         self.sizes = self.sizes or SizeNodes(self.graph, self.cache.guard_log)
         self.cache.guard_log.must_hold = WeakMethod(self.must_hold)
         self.values = KnownValues(self.refuse)
+        self.elements = SizeElements(self.values)
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One call: its result, and a node for it."""
@@ -165,8 +169,11 @@ class Tape:
         return members(rows, self._node(self.read(rows)))
 
     def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What a call that asks for values returns where these are known, a tensor as a constant; or None."""
-        answer = self.values(func, self.operand(args), {name: self.operand(value) for name, value in kwargs.items()})
+        """What a call that asks for values returns where these are known, or sizes, a tensor as a constant; or None."""
+        operands = self.operand(args)
+        answer = self.values(func, operands, {name: self.operand(value) for name, value in kwargs.items()})
+        if answer is None and func in _NUMBERS:
+            return self.elements.item(operands[0])
         return pytree.tree_map_only(torch.Tensor, lambda each: self.call(_LITERAL_COPY, (each,), {}), answer)
 
     def _result(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import fxonnx
+from fxonnx import errors
 from fxonnx.capture.tracer.sizes.float_node import FloatNode
 from fxonnx.capture.tracer.sizes.guards import GuardLog, Specialized
 from fxonnx.capture.tracer.sizes.nodes import IntNode
@@ -94,3 +97,17 @@ def test_two_that_were_rounded_apart_are_not_compared() -> None:
     assert moved._compare(">", node.wrap_float(2.0)).hint
     with pytest.raises(Specialized):
         moved._compare(">", node)
+
+
+def test_a_size_that_is_divided_by_is_not_0() -> None:
+    def relative(x: torch.Tensor) -> torch.Tensor:
+        rows = columns = x.shape[0] // 8
+        places = torch.arange(rows)[:, None] * max(columns / rows, 1.0) - torch.arange(columns)
+        return places + x.sum()
+
+    compiled = fxonnx.compile(relative, torch.randn(40), dynamic_shapes=({0: "n"},))
+    for size in (40, 43, 8, 101):
+        x = torch.randn(size)
+        torch.testing.assert_close(compiled(x), relative(x))
+    with pytest.raises(errors.CallMismatch):  # eager divides by 0
+        compiled(torch.randn(7))

@@ -127,6 +127,10 @@ class KnownValues:
             location=read.location,
         )
 
+    def is_lost(self, memory: int) -> bool:
+        """Whether something unknown was written to a memory."""
+        return memory in self._unknown
+
     def said(self) -> tuple[KnownWeight, ...]:
         """The weights that values were computed of, in the model's words; without constants of its code."""
         return tuple(read for read in self.reads.values() if LIFTED not in read.weight.key)
@@ -238,7 +242,7 @@ def _source(node: fx.Node) -> fx.Node:
 
 def _place_of_metadata(node: fx.Node) -> int | None:
     """The argument of which a call reads dtype and sizes only, where those do not vary."""
-    place = _OF_METADATA.get(_name(node.target))
+    place = _OF_METADATA.get(name_of(node.target))
     return place if place is not None and place < len(node.args) else None
 
 
@@ -267,7 +271,7 @@ def _memories(*nodes: fx.Node) -> set[int]:
 def _is_determined(node: fx.Node) -> bool:
     """Whether what a call returns hangs on what it reads alone, and has sizes that do not vary."""
     target = node.target
-    if not isinstance(target, torch._ops.OpOverload) or _name(target) in _EXCHANGES:
+    if not isinstance(target, torch._ops.OpOverload) or name_of(target) in _EXCHANGES:
         return False
     if torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(node):
         return False
@@ -275,7 +279,7 @@ def _is_determined(node: fx.Node) -> bool:
 
 
 def _is_idle_dropout(node: fx.Node) -> bool:
-    return _name(node.target) in _DROPOUTS and argument(node, "train") is False
+    return name_of(node.target) in _DROPOUTS and argument(node, "train") is False
 
 
 def _is_plain(result: Any) -> bool:
@@ -289,7 +293,8 @@ def _like(fake: Any) -> torch.Tensor:
 
 
 @cache
-def _name(target: Any) -> str:
+def name_of(target: Any) -> str:
+    """The name of an op without its overload; empty for what is none."""
     return target.overloadpacket.__name__ if isinstance(target, torch._ops.OpOverload) else ""
 
 
@@ -299,10 +304,10 @@ def asks_for_values(func: Any) -> bool:
     computed by no operator of ONNX. Of an index only masks do that, which have a form of their own."""
     if func is torch.ops.aten.index.Tensor:
         return False
-    if _name(func) in _FACTORIZATIONS:
+    if name_of(func) in _FACTORIZATIONS:
         return True
     tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
     return func is torch.ops.aten.is_nonzero.default or not tags.isdisjoint(getattr(func, "tags", ()))
 
 
-__all__ = ["KnownValues", "asks_for_values"]
+__all__ = ["KnownValues", "asks_for_values", "name_of"]

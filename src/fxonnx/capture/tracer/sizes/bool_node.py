@@ -87,9 +87,9 @@ class BoolNode(Node):
             return self.guard_log.by_float(self, left - right)
         if known is None:
             self.guard_log.add(relation, left, right, bool(self.hint))
-        else:
-            self.guard_log.add_zero_one(relation, left, right)
-        return bool(self.hint)
+            return bool(self.hint)
+        self.guard_log.add_zero_one(relation, left, right)
+        return known  # of what comes from data not the run's answer: what has been checked
 
     bool_ = guard_bool  # `if n > 4:`, `bool(n > 4)`
 

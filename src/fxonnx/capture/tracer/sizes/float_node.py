@@ -203,11 +203,20 @@ class FloatNode(Node):
     def float_truediv(self, other: FloatNode) -> FloatNode:
         """f / g"""
         quotient = None
-        if self.quotient and other.quotient and not other.roundings:
-            positive = self.guard_log.statically_known(">", other.quotient[0], 0)
-            quotient = _product(self.quotient, other.quotient[::-1]) if positive else None
+        if self.quotient and other.quotient and not other.roundings and self._divides(other):
+            quotient = _product(self.quotient, other.quotient[::-1])
         roundings = self.roundings + (not other._scales())
         return self._made("truediv", other, self.hint / other.hint, quotient, roundings)
+
+    def _divides(self, other: FloatNode) -> bool:
+        """Whether what is divided by is above 0: a size is, or Python raises."""
+        assert other.quotient is not None
+        divisor = other.quotient[0]
+        known = self.guard_log.statically_known(">", divisor, 0)
+        if known is None and other.hint > 0 and self.guard_log.statically_known(">=", divisor, 0):
+            self.guard_log.add(">", divisor, 0, True)
+            return True
+        return known is True
 
     truediv = float_truediv
 
