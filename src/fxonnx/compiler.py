@@ -155,7 +155,7 @@ def lower(
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
         binding = Binding(extents=extents)
-        build = _Build(model, mode, registry, pipeline, target, opset, output_names, owned(model), binding)
+        build = _Build(model, mode, registry, pipeline, target, opset, output_names, owned(model), binding, asked)
         return build.lower(binding(program), examples, captured)
 
 
@@ -231,6 +231,7 @@ class _Build:
     output_names: Sequence[str] | None
     names: Mapping[str, Owned]  # what the model called its tensors
     binding: Binding
+    precision: Precision | None = None
     digests: dict[int, int] = field(default_factory=dict)  # of the model's weights, by their ids
 
     def __call__(self, program: Program, general: Program) -> Compiled:

@@ -2,5 +2,6 @@
 
 from fxonnx.verification.check import Report, verify, verify_on
 from fxonnx.verification.locate import Found, locate
+from fxonnx.verification.losses import Losses, losses
 
-__all__ = ["Found", "Report", "locate", "verify", "verify_on"]
+__all__ = ["Found", "Losses", "Report", "locate", "losses", "verify", "verify_on"]

@@ -25,7 +25,7 @@ from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.ranges import Range, extremes, steps, without_outliers
 from fxonnx.passes.precision.request import Precision
 from fxonnx.passes.precision.smooth import smoothed
-from fxonnx.passes.precision.weights import is_plain
+from fxonnx.passes.precision.weights import LINEAR, is_layer
 from fxonnx.target import Target
 
 Steps: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -37,7 +37,6 @@ Observe: TypeAlias = "Callable[[Graph, Target, Sequence[Value]], Iterable[Sequen
 Runs: TypeAlias = "Callable[[Sequence[Value]], Iterable[Sequence[np.ndarray]]]"
 """The same, of one graph."""
 
-LINEAR = ("MatMul", "Gemm")
 _MOVES = frozenset({"MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"})  # no value is a new one
 _WITH_KERNELS = frozenset({"Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "LeakyRelu", "Sigmoid"})
 
@@ -129,15 +128,6 @@ class _Plan:
     def is_used(self, node: Node) -> bool:
         """Whether anything reads the result in the graph: what is returned at once need not be on steps."""
         return bool(self.readers.get(node.output))
-
-
-def is_layer(node: Node, precision: Precision) -> bool:
-    """Whether a node multiplies a value with a known weight of float32 that is not to stay as it is."""
-    if node.op not in ("Conv", *LINEAR) or (node.op == "Gemm" and not is_plain(node)):
-        return False
-    x, weight = node.reads[:2]
-    fits = known(weight) and weight.dtype is FLOAT32 and len(weight.shape) == (len(x.shape) if node.op == "Conv" else 2)
-    return fits and not x.is_constant and not precision.keeps(weight.name) and not precision.keeps(node.location.module)
 
 
 def _is_activation(node: Node) -> bool:

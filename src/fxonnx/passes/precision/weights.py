@@ -16,6 +16,7 @@ from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
 
 _NARROWED = (FLOAT32, FLOAT16, BFLOAT16)
+LINEAR = ("MatMul", "Gemm")
 _LEAST = 1024  # elements of a weight that is worth it
 
 
@@ -104,6 +105,16 @@ def _is_narrowed(weight: Value, precision: Precision) -> bool:
         return False
     size = weight.type.size
     return isinstance(size, int) and size >= _LEAST
+
+
+def is_layer(node: Node, precision: Precision) -> bool:
+    """Whether a node multiplies a value with a known weight that is not to stay as it is."""
+    if node.op not in ("Conv", *LINEAR) or (node.op == "Gemm" and not is_plain(node)):
+        return False
+    x, weight = node.reads[:2]
+    axes = len(x.shape) if node.op == "Conv" else 2
+    fits = known(weight) and weight.dtype in _NARROWED and len(weight.shape) == axes
+    return fits and not x.is_constant and not precision.keeps(weight.name) and not precision.keeps(node.location.module)
 
 
 def is_plain(node: Node) -> bool:
