@@ -39,6 +39,7 @@ ALONG = {
     ("file", "inspection"),
     ("file", "facts"),
     ("inspection", "facts"),
+    ("inspection", "verification"),
     ("facts", "saved"),
     ("compiler", "saved"),
     ("__main__", "tools"),

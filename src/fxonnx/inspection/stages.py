@@ -27,6 +27,7 @@ from fxonnx.target import Target
 if TYPE_CHECKING:
     from fxonnx.inspection.picture import Picture
     from fxonnx.runtime.tune import Tuning
+    from fxonnx.verification import Losses
 
 
 class Inspection:
@@ -38,6 +39,8 @@ class Inspection:
     stages: tuple[Stage, ...]
     capture_seconds: float
     examples: tuple[Any, ...]
+    mode: str
+    _build: Any
     tuning: Tuning | None
     options: dict[str, Any]
     _seconds: Mapping[Node, float] = MappingProxyType({})  # of nodes, as they were measured last
@@ -124,8 +127,18 @@ class Inspection:
 
     def report(self) -> str:
         """The compilation in a few lines: target, inputs and outputs, sizes it holds for, how it was captured, what a
-        call costs, which rules fired how often, stages with nodes and times."""
-        return facts.report(self)
+        call costs, which rules fired how often, stages with nodes and times; and the `losses` of a precision that was
+        asked for, for which the model is run."""
+        found = self.losses()
+        return facts.report(self) if found is None else f"{facts.report(self)}\n{found}"
+
+    def losses(self) -> Losses | None:
+        """What the precision that was asked for loses on the example: the error of each output, and of each layer by
+        itself, those that lose most first, to be named in `keep`. None where none was asked for. Raises
+        RuntimeFailed."""
+        from fxonnx.verification import losses
+
+        return None if self._build.precision is None else losses(self, self._build.precision)
 
     @names_options
     def where(self, node_name: str) -> Location:

@@ -24,17 +24,14 @@ _SHOWN = 8
 
 
 class Narrowed(Protocol):
-    """A compiled model, as far as it is asked."""
+    """A compiled model, as far as it is asked; it is called like the model."""
 
     model: Any
     mode: str
     program: Program
     target: Target
     stages: tuple[Stage, ...]
-    examples: tuple[torch.Tensor, ...]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What it returns for these arguments."""
+    examples: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,8 @@ def _of_outputs(compiled: Narrowed) -> tuple[Loss, ...]:
     """The losses of what a call returns."""
     args, kwargs = compiled.program.signature.arguments_for(compiled.examples)
     with torch.no_grad(), training_mode(compiled.model, compiled.mode):
-        results = [flatten(each(*args, **kwargs))[0] for each in (compiled, compiled.model)]
+        both: tuple[Any, Any] = (compiled, compiled.model)
+        results = [flatten(each(*args, **kwargs))[0] for each in both]
     names = compiled.program.signature.output_names()
     pairs = zip(names, *results, strict=False)
     return tuple(
