@@ -81,10 +81,12 @@ def test_other_runtimes_get_standard_pairs():
 
 @pytest.mark.parametrize("options", [{}, {"method": "entropy"}, {"smooth": 0.5}], ids=str)
 def test_methods(options):
+    torch.manual_seed(0)
     model, batches = Encoder().eval(), [torch.randn(2, 5, 64) for _ in range(3)]
     compiled = fxonnx.compile(model, (batches[0],), precision=fxonnx.int8_static(iter(batches), **options))
     assert operators(compiled).count("com.microsoft::MatMulIntegerToFloat") == 3
-    assert apart(compiled(batches[1]), model(batches[1])) < (0.02 if options.get("smooth") else 0.2)
+    error = {"method": 0.5, "smooth": 0.02}  # entropy cuts the large channel off
+    assert apart(compiled(batches[1]), model(batches[1])) < max(map(error.get, options), default=0.1)
     assert operators(compiled).count("Mul") == ("smooth" in options) * 2  # where a sum reads it too, and behind Relu
 
 
