@@ -37,6 +37,7 @@ _OPERATORS = {
 _FAMILY = {op: family for family, names in _OPERATORS.items() for op in names.split()}
 
 _WIDTH, _HEIGHT, _GAP = 190, 46, 56  # of a box, and between layers, in pixels
+_KEY = 110  # pixels of an entry of the key
 _LETTERS = 26  # of 12 pixels' monospace in a box
 
 
@@ -144,7 +145,9 @@ def _svg(blocks: Sequence[Block], edges: Edges) -> str:
     height = max(y for _, y in places) + _HEIGHT + _GAP
     paths = (_edge(route, values) for route, values in zip(routes, edges.values(), strict=True))
     boxes = (_box(block, place) for block, place in zip(blocks, places, strict=True))
-    key = _key(dict.fromkeys(block.family for block in blocks if block.nodes), height)
+    families = dict.fromkeys(block.family for block in blocks if block.nodes)
+    width = max(width, 2 * _GAP + len(families) * _KEY)
+    key = _key(families, height)
     size = f'width="{width:.0f}" height="{height + _GAP / 2:.0f}"'
     lines = (f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', f"<style>{_STYLE}</style>",
              '<rect width="100%" height="100%"/>', f'<g transform="translate({_GAP},{_GAP / 2})">', *paths, *boxes,
@@ -218,6 +221,6 @@ def _cut(text: str) -> str:
 def _key(families: Iterable[str], top: float) -> Iterator[str]:
     """Which colour stands for what."""
     for index, family in enumerate(families):
-        x = _GAP + index * 110
+        x = _GAP + index * _KEY
         yield f'<rect x="{x}" y="{top:.0f}" width="10" height="10" stroke="{_COLOURS[family]}"/>'
         yield f'<text class="small" x="{x + 16}" y="{top + 9:.0f}">{family}</text>'
