@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias
 
@@ -42,7 +43,7 @@ SWITCHES: Mapping[str, str] = {
 _HOPES = (0.95, WORTH)  # what a form must gain alone to be tried in the model
 _GAIN = 0.98  # what gains less may be chance
 _RACE = 4.0  # seconds of calls of two that are compared,
-_ROUNDS = range(5, 200)  # and how often each is called
+_ROUNDS = range(10, 200)  # and how often each is called
 
 
 class Lowered(Protocol):
@@ -225,19 +226,21 @@ def _call(compiled: Any, without: Sequence[str] = ()) -> Call:
 def _gain(one: Call, other: Call, over: float) -> float:
     """What the other takes of one's time; who seems to win has to win twice."""
     first = _race(one, other, over)
-    return first if first >= _GAIN else max(first, 1 / _race(other, one, over))
+    return first if first >= _GAIN else max(first, _race(one, other, over))
 
 
 def _race(one: Call, other: Call, over: float) -> float:
-    """The least time of the other, of the least of one, in turns."""
-    least, start = [float("inf")] * 2, perf_counter()
-    for call in (one, other):
+    """What the other takes of one's time, called in turns: by the least of each, and by the pairs; what else a machine
+    does seldom speaks for the same one in both, so the larger of the two counts."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    start, calls = perf_counter(), ((one, taken[0]), (other, taken[1]))
+    for call, _ in calls:
         call()
     for turn in range(_ROUNDS.stop):
-        for index, call in enumerate((one, other)):
+        for call, times in calls if turn % 2 else reversed(calls):
             begun = perf_counter()
             call()
-            least[index] = min(least[index], perf_counter() - begun)
+            times.append(perf_counter() - begun)
         if turn >= _ROUNDS.start and perf_counter() > min(start + _RACE, over):
             break
-    return least[1] / least[0]
+    return max(min(taken[1]) / min(taken[0]), median(theirs / mine for mine, theirs in zip(*taken, strict=True)))
