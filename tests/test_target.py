@@ -2,7 +2,9 @@
 
 import onnx
 import pytest
+import torch
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.dtypes import (
     BFLOAT16,
@@ -162,3 +164,73 @@ def _loads(node: onnx.NodeProto, inputs: str, outputs: str, row: DType, opset: i
     except NoKernel:
         return False
     return True
+
+
+NAMED = {
+    "onnx": "ONNX opset 21",
+    "onnx:17": "ONNX opset 17", "onnxruntime:1.20": "onnxruntime 1.20.1 (CPUExecutionProvider)",
+    "onnxruntime:1.31:cuda": "onnxruntime 1.31.1 (CUDAExecutionProvider)", "openvino:2026.4": "openvino 2026.4.1 (CPU)",
+    "onnxruntime::CUDAExecutionProvider": "(CUDAExecutionProvider)", "tensorrt:10.15": "tensorrt 10.15.0 (GPU)",
+    "reference:13": "(reference), opset 13",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NAMED)
+def test_targets_by_name(text):
+    assert NAMED[text] in str(Target.named(text))
+
+
+@pytest.mark.parametrize("text", ["openvinno", "onnx:new", "onnx:17:18", "onnxruntime:new", "onnxruntime:1.31:npu"])
+def test_targets_that_there_are_not(text):
+    with pytest.raises(errors.InvalidOption) as caught:
+        Target.named(text)
+    assert caught.value.cure
+
+
+SPELLED = {
+    "openvino": "fxonnx.Target.openvino()", "openvinno": "fxonnx.Target.openvino()",
+    "onnx:17": "fxonnx.Target.onnx(17)", "opset13": "fxonnx.Target.onnx(13)", "17": "fxonnx.Target.onnxruntime(\"17\")",
+    "ort 1.20 cuda": 'fxonnx.Target.onnxruntime("1.20", provider="CUDA")', "trt": "fxonnx.Target.tensorrt()",
+    "reference": "fxonnx.Target.reference()",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SPELLED)
+def test_a_text_for_a_target_is_an_error_with_the_target_in_it(text):
+    with pytest.raises(errors.InvalidOption) as caught:
+        fxonnx.compile(torch.relu, (torch.ones(2),), target=text)
+    assert caught.value.cure == f"target={SPELLED[text]}"
+
+
+def test_opsets_of_releases():
+    assert [Target.onnxruntime(f"1.{minor}").opset for minor in (17, 19, 23, 32)] == [20, 21, 23, 24]
+    with pytest.raises(errors.OpsetOutOfRange, match="no opset 21"):
+        Target.onnxruntime("1.17", opset=21)
+
+
+def test_what_a_provider_lacks_runs_on_the_cpu():
+    cuda, cpu = Target.onnxruntime("1.31", "CUDA"), Target.onnxruntime("1.31")
+    assert cuda.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert cuda.has_kernel("", "MatMul", 13, {"T": FLOAT16})
+    assert not cpu.has_kernel("", "MatMul", 13, {"T": FLOAT16})
+    assert cuda.has_kernel("", "Det", 11, {})
+
+
+class Several(torch.nn.Module):
+    """What an old runtime lacks, and what TensorRT and OpenVINO lack."""
+
+    def forward(self, x):
+        return torch.nn.functional.gelu(x) + x.amax(), x.double().sum(), x.int() & 3
+
+
+def test_what_a_target_cannot_run_is_one_list_of_errors():
+    model, x = Several(), torch.eye(3)
+    compiled = fxonnx.compile(model, (x,), target=Target.onnxruntime("1.17"))
+    assert "Gelu" not in [node.op for node in compiled.graph.nodes]
+    torch.testing.assert_close(compiled(x), model(x))
+    for target, lacking in ((Target.tensorrt(), {"BitwiseAnd", "ReduceSum"}), (Target.openvino(), {"ReduceSum"})):
+        with pytest.raises(errors.Error) as caught:
+            fxonnx.compile(model, (x,), target=target)
+        found = getattr(caught.value, "errors", [caught.value])
+        assert all(isinstance(each, errors.NoKernel) and each.locations for each in found)
+        assert all(any(op in each.cause for each in found) for op in lacking)

@@ -25,13 +25,14 @@ from fxonnx.errors import CallMismatch, Error
 from fxonnx.file import Build, File
 from fxonnx.options import check_options, names_options
 from fxonnx.passes.pipeline import Stage
-from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS
+from fxonnx.runtime.configuration import NO_OPTIONS
 from fxonnx.saved.model import loads
 from fxonnx.target import Target
 
 if TYPE_CHECKING:
 
     from fxonnx.runtime.limits import Limits
+    from fxonnx.runtime.others import OtherSession
     from fxonnx.runtime.session import Session
     from fxonnx.runtime.tune import Tuning
     from fxonnx.verification import Found, Report
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 class Compiled(File):
     """What `fxonnx.compile` returns. Calling it takes the model's arguments and returns the model's structure, computed
-    in ONNX Runtime."""
+    in ONNX Runtime, or in another runtime that it was compiled for."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Compiled(File):
         *,
         threads: int | None = None,
         prepack: bool = True,
-        providers: Sequence[Any] = CPU_ALONE,
+        providers: Sequence[Any] | None = None,
         session_options: Mapping[str, Any] = NO_OPTIONS,
         custom_ops: Sequence[str | os.PathLike[str]] = (),
         profile: bool = False,
@@ -120,16 +121,17 @@ class Compiled(File):
             threads: of one operator; by default as many as torch uses.
             prepack: whether ONNX Runtime keeps packed copies of the weights for speed.
             providers: its execution providers, the preferred one first: `["CUDAExecutionProvider",
-                "CPUExecutionProvider"]`; arguments and results are on the CPU.
+                "CPUExecutionProvider"]`, by default the target's; arguments and results are on the CPU.
             session_options: `{"enable_profiling": True, "session.intra_op.allow_spinning": "0"}`: attributes of
-                onnxruntime.SessionOptions, and entries of its configuration.
+                onnxruntime.SessionOptions, and entries of its configuration; of OpenVINO, its properties.
             custom_ops: paths of shared libraries with operators of yours.
             profile: measure what each node takes, for `report()` and `show(costs=True)`.
 
         Raises InvalidOption; the session does for what only the runtime knows.
         """
-        options: dict[str, Any] = {"threads": threads, "prepack": prepack, "providers": providers, "profile": profile,
+        options: dict[str, Any] = {"threads": threads, "prepack": prepack, "profile": profile,
                                    "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
+        options |= {} if providers is None else {"providers": providers}
         check_options(**options)
         self.options = options
         self.__dict__.pop("session", None)
@@ -138,21 +140,22 @@ class Compiled(File):
         return self
 
     @cached_property
-    def session(self) -> Session:
-        """The ONNX Runtime session, made at the first call; it shares the model's weights. Raises ModelChanged."""
+    def session(self) -> Session | OtherSession:
+        """The session of the target's runtime, made at the first call. ONNX Runtime's shares the model's weights.
+        Raises ModelChanged, RuntimeFailed."""
         return self.new_session(self.tuning.without if self.tuning else ())
 
-    def new_session(self, without: Sequence[str] = ()) -> Session:
-        """A session as configured, without some of the runtime's optimizers. Raises ModelChanged."""
-        from fxonnx.runtime.session import Session
+    def new_session(self, without: Sequence[str] = ()) -> Session | OtherSession:
+        """A session as configured, without some of ONNX Runtime's optimizers. Raises ModelChanged, RuntimeFailed."""
+        from fxonnx.runtime.others import open_session
 
         self.versions.check(every_element=True)
         weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
         inputs = [value.type for value in self.graph.inputs]
         outputs = [value.type for value in self.graph.outputs]
         places = {name: node.location for node, name in self.emitted.names.nodes.items()}
-        return Session(self.emitted.proto, weights, inputs=inputs, outputs=outputs, locate=places.get, without=without,
-                       **self.options)  # fmt: skip
+        return open_session(self.target, self.emitted.proto, weights, inputs=inputs, outputs=outputs,
+                            locate=places.get, without=without, **self.options)  # fmt: skip
 
     def session_inputs(self) -> list[torch.Tensor]:
         """What a session takes for the example: its tensors, and the states that the model keeps."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fxonnx.errors import InvalidOption, raise_all
 from fxonnx.passes.rewrite import Rule
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
-from fxonnx.target import Target
+from fxonnx.target import Target, spelled
 
 METADATA, IN_FILE = "metadata", "in file"
 """Where it stands for which sizes a file holds."""
@@ -26,11 +26,16 @@ _THREADS = 1024  # more than any machine has; the runtime allocates for each
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """The values that an option takes: a test, the words for it, and an example as code."""
+    """The values that an option takes: a test, the words for it, and an example as code, or what makes one of what was
+    given instead."""
 
     admits: Callable[[Any], bool]
     words: str
-    example: str
+    example: str | Callable[[Any], str]
+
+    def for_the_given(self, value: Any) -> str:
+        """The example for somebody who gave this value."""
+        return (self.example(value) if callable(self.example) else self.example) or str(bool(value))
 
 
 def _is_name(value: object) -> bool:
@@ -104,7 +109,7 @@ OPTIONS: Mapping[str, Option] = {
     "target": Option(
         lambda value: value is None or isinstance(value, Target),
         "a fxonnx.Target, or None for the installed ONNX Runtime",
-        "fxonnx.Target.onnx(17) for any runtime, or fxonnx.Target.onnxruntime()",
+        lambda value: spelled(value) if isinstance(value, str) else "fxonnx.Target.onnx(17) for any runtime",
     ),
     "opset": Option(lambda value: value is None or _is_int(value), "an int, or None for the target's own", "17"),
     "optimize": Option(_is_optimize, "True, False, or a dict of rules to switch off", '{"erf_gelu": False}'),
@@ -217,7 +222,7 @@ def check_options(**given: Any) -> None:
             InvalidOption(
                 f"{name} is {_said(value)}",
                 cause=f"it is {OPTIONS[name].words}",
-                cure=f"{name}={OPTIONS[name].example or bool(value)}",
+                cure=f"{name}={OPTIONS[name].for_the_given(value)}",
             )
             for name, value in given.items()
             if not OPTIONS[name].admits(value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -29,6 +31,12 @@ RUNTIME_OPSET = 24
 
 MICROSOFT = "com.microsoft"
 
+# What a provider of ONNX Runtime is called, in its file and by the runtime; what it has no kernel for runs on the CPU.
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "directml": "DmlExecutionProvider"}
+
+# Runtimes that run ONNX's own definition of an operator that they have no kernel of; others do not load it.
+_INLINING = frozenset({"onnxruntime", "onnx", "openvino"})
+
 # ONNX Runtime turns it into an initializer while it loads the model: it needs no kernel.
 _WITHOUT_KERNEL = frozenset({("", "Constant")})
 
@@ -37,7 +45,8 @@ _WITHOUT_KERNEL = frozenset({("", "Constant")})
 class Target:
     """An opset, the domains of the runtime beside ONNX's own, its kernels (None where they are not known), the machine
     that the file is to be fast on (which by itself knows nothing, and prefers nothing), and the user's `own` domains
-    with their versions.
+    with their versions. Where a provider of the runtime leaves to another one what it has no kernel for, `spare` are
+    the kernels of that one.
 
     `Target.onnx()` writes standard operators for any runtime, `Target.onnxruntime()` for the one installed.
     """
@@ -47,6 +56,7 @@ class Target:
     kernels: KernelTable | None = None
     machine: Machine = UNKNOWN
     own: tuple[tuple[str, int], ...] = ()
+    spare: KernelTable | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.opset, int):
@@ -68,16 +78,71 @@ class Target:
         return Target(STANDARD_OPSET if opset is None else opset)
 
     @staticmethod
-    def onnxruntime(version: str | None = None, opset: int | None = None) -> Target:
-        """ONNX Runtime on the CPU: `version` "1.32" or the installed one, with its own operators (com.microsoft).
+    def onnxruntime(version: str | None = None, provider: str = "CPU", *, opset: int | None = None) -> Target:
+        """ONNX Runtime: `version` "1.32" or the installed one, with its own operators (com.microsoft), on a provider:
+        "CPU", "CUDA" or "DirectML", by that name or the runtime's ("CUDAExecutionProvider").
 
         Where there is no snapshot of that version's kernels, the newest older one is taken.
 
         Raises:
-            NoKernel: the version is older than every snapshot. OpsetOutOfRange.
+            NoKernel: the version is older than every snapshot. InvalidOption, OpsetOutOfRange.
         """
-        table = _snapshot(version or _installed("onnxruntime"))
-        return Target(RUNTIME_OPSET if opset is None else opset, frozenset({MICROSOFT}), table)
+        name = _provider(provider)
+        table = _snapshot("onnxruntime", name, version)
+        spare = None if name == "cpu" else _snapshot("onnxruntime", "cpu", table.version)
+        return Target(_best(opset, RUNTIME_OPSET, table), frozenset({MICROSOFT}), table, spare=spare)
+
+    @staticmethod
+    def openvino(version: str | None = None, *, opset: int | None = None) -> Target:
+        """OpenVINO on the CPU: `version` "2026.4" or the installed one. What is compiled for it runs in it, where it is
+        installed. Raises NoKernel, InvalidOption, OpsetOutOfRange."""
+        table = _snapshot("openvino", "cpu", version)
+        return Target(_best(opset, RUNTIME_OPSET, table), kernels=table)
+
+    @staticmethod
+    def tensorrt(version: str | None = None, *, opset: int | None = None) -> Target:
+        """TensorRT: `version` "10.15" or the installed one. Its table names operators and dtypes; what it says of
+        single attributes and inputs is not looked at. Raises NoKernel, InvalidOption, OpsetOutOfRange."""
+        table = _snapshot("tensorrt", "gpu", version)
+        return Target(_best(opset, STANDARD_OPSET, table), kernels=table)
+
+    @staticmethod
+    def reference(opset: int | None = None) -> Target:
+        """ONNX's reference evaluator, which is slow, and says what the standard means. Raises OpsetOutOfRange."""
+        table = _snapshot("onnx", "reference", None)
+        return Target(_best(opset, STANDARD_OPSET, table), kernels=table)
+
+    @property
+    def runtime(self) -> str:
+        """What runs it: "onnxruntime", "openvino", "tensorrt", "onnx" for the reference; "" for whichever."""
+        return self.kernels.runtime if self.kernels else ""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The providers of ONNX Runtime that it runs on, the preferred one first."""
+        tables = (self.kernels, self.spare) if self.runtime == "onnxruntime" else ()
+        return tuple(each.provider for each in tables if each) or (PROVIDERS["cpu"],)
+
+    @property
+    def inlines(self) -> bool:
+        """Whether the runtime runs ONNX's definition of an operator that it has no kernel of."""
+        return self.kernels is None or self.runtime in _INLINING
+
+    @staticmethod
+    def named(text: str) -> Target:
+        """The target that a command line names: `onnx:17`, `onnxruntime:1.32`, `onnxruntime:1.31:cuda`, `openvino`,
+        `tensorrt:10.15`, `reference`; after the colon may be nothing. Raises InvalidOption, OpsetOutOfRange, NoKernel.
+        """
+        name, *given = text.split(":")
+        takes = _NAMED.get(name)
+        if takes is None or len(given) > len(takes):
+            raise errors.InvalidOption(
+                f"there is no target {text!r}",
+                cause=f"there are {', '.join(':'.join((name, *words)) for name, words in _NAMED.items())}",
+                cure=f"take one of these, in Python {spelled(text)}",
+            )
+        arguments = {word: _argument(text, word, each) for word, each in zip(takes, given, strict=False) if each}
+        return getattr(Target, name)(**arguments)
 
     def at(self, opset: int) -> Target:
         """The same runtime at another opset. Raises OpsetOutOfRange."""
@@ -108,8 +173,7 @@ class Target:
         """
         if self.kernels is None or (domain, op) in _WITHOUT_KERNEL:
             return True
-        named = _by_variable(self.kernels, domain, op, since, dtypes)
-        return any(kernel.takes(named) for kernel in self.kernels.of(domain, op, since))
+        return any(_has_kernel(table, domain, op, since, dtypes) for table in (self.kernels, self.spare) if table)
 
     def casts_itself(self, domain: str, op: str, since: int, dtypes: Mapping[str, DType]) -> bool:
         """Whether the runtime, having no kernel, inserts the casts itself when it loads the model.
@@ -149,6 +213,33 @@ class Target:
         return f"<fxonnx target: {self}>"
 
 
+# The targets by name, and what may be said of each.
+_NAMED = {"onnx": ("opset",), "onnxruntime": ("version", "provider"), "openvino": ("version",),
+          "tensorrt": ("version",), "reference": ("opset",)}  # fmt: skip
+_SHORT = {"ort": "onnxruntime", "trt": "tensorrt", "ov": "openvino", "opset": "onnx", "standard": "onnx"}
+
+
+def spelled(text: str) -> str:
+    """How a target is written in Python that somebody calls by a text: "openvino", "onnx:17", "ort 1.20 cuda"."""
+    words = re.findall(r"[a-z]+|[0-9]+(?:\.[0-9]+)*", text.lower())
+    names = (*_NAMED, *_SHORT)
+    near = next((found[0] for word in words if (found := get_close_matches(word, names, 1, 0.75))), "onnxruntime")
+    name = _SHORT.get(near, near)
+    numbers = [word for word in words if word[0].isdecimal()][:1]
+    numbers = [str(int(float(each))) if "opset" in _NAMED[name] else f'"{each}"' for each in numbers]
+    provider = [f'provider="{each.upper()}"' for each in words if name == "onnxruntime" and each in ("cuda", "dml")]
+    return f"fxonnx.Target.{name}({', '.join(numbers + provider)})"
+
+
+def _argument(text: str, word: str, given: str) -> str | int:
+    """Raises InvalidOption."""
+    if word != "opset":
+        return given
+    if not given.isdecimal():
+        raise errors.InvalidOption(f"{text!r} names no opset", cause=f"{given!r} is no number", cure=spelled(text))
+    return int(given)
+
+
 def _installed(package: str) -> str | None:
     """The version of a package, read without importing it."""
     try:
@@ -157,19 +248,53 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _snapshot(version: str | None) -> KernelTable:
-    """The kernels of a version of ONNX Runtime, or of the newest one before it."""
-    known = kernels.snapshots("onnxruntime")
-    wanted = kernels.minor_version(version) if version else known[-1]
+def _best(opset: int | None, best: int, table: KernelTable) -> int:
+    """The opset asked for, or the best one, where the runtime knows it."""
+    return min(best, table.opset) if opset is None else opset
+
+
+def _provider(name: str) -> str:
+    """A provider as its file is named. Raises InvalidOption."""
+    plain = str(name).lower().removesuffix("executionprovider")
+    found = {"dml": "directml"}.get(plain, plain)
+    if found not in PROVIDERS:
+        raise errors.InvalidOption(
+            f"the kernels of ONNX Runtime's provider {name!r} are not known",
+            cause="those of CPU, CUDA and DirectML are",
+            cure='Target.onnxruntime(provider="CUDA"), or Target.onnx(opset) for standard operators',
+        )
+    return found
+
+
+def _snapshot(runtime: str, provider: str, version: str | None) -> KernelTable:
+    """The kernels of a version of a runtime (by default the installed one), or of the newest one before it."""
+    known = kernels.releases(runtime, provider)
+    version = version or _installed(runtime)
+    wanted = _minor_version(version) if version else known[-1]
     older = [each for each in known if each <= wanted]
     if not older:
         names = ", ".join(f"{major}.{minor}" for major, minor in known)
         raise errors.NoKernel(
-            f"the kernels of onnxruntime {version} are not known",
+            f"the kernels of {runtime} {version} are not known for {provider}",
             cause=f"there are snapshots of {names}",
-            cure="pip install -U onnxruntime, or Target.onnx(opset) for standard operators without regard to kernels",
+            cure=f"pip install -U {runtime}, or Target.onnx(opset) for standard operators without regard to kernels",
         )
-    return kernels.read("onnxruntime", older[-1])
+    return kernels.read(runtime, provider, older[-1])
+
+
+def _minor_version(text: str) -> tuple[int, int]:
+    """Raises InvalidOption."""
+    try:
+        return kernels.minor_version(text)
+    except (AttributeError, ValueError):
+        raise errors.InvalidOption(
+            f"the version is {text!r}", cause="it is two numbers as text, or more", cure='"1.32"'
+        ) from None
+
+
+def _has_kernel(table: KernelTable, domain: str, op: str, since: int, dtypes: Mapping[str, DType]) -> bool:
+    named = _by_variable(table, domain, op, since, dtypes)
+    return any(kernel.takes(named) for kernel in table.of(domain, op, since))
 
 
 def _by_variable(table: KernelTable, domain: str, op: str, since: int, dtypes: Mapping[str, DType]) -> dict[str, DType]:

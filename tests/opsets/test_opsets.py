@@ -6,6 +6,7 @@ In ONNX Runtime, and in ONNX's reference evaluator where that has no kernel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,21 @@ def test_opset(kind: type[nn.Module], opset: int, tmp_path: Path) -> None:
 def test_operators_without_inputs(opset: int, tmp_path: Path) -> None:
     fxonnx.export(lambda x: x + torch.randn(3), (normal(2, 3),), tmp_path / "model.onnx", opset=opset)
     assert session(tmp_path / "model.onnx")({"x": np.zeros((2, 3), np.float32)})[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize("opset", [9, 13])
+def test_nothing_has_a_size_of_0(opset: int) -> None:
+    x = torch.ones(2, 4, 0, 3)
+    model = lambda x: (F.pixel_shuffle(x, 2), x.reshape(0, 24) + 1)  # noqa: E731
+    torch.testing.assert_close(fxonnx.compile(model, (x,), opset=opset)(x), model(x))
+
+
+def test_what_is_respelled_is_expanded_too() -> None:
+    x = torch.tensor([2, 3, 2**40])
+    assert fxonnx.compile(lambda x: x.sum(0), (x,), opset=11)(x) == x.sum()
+
+
+def test_bounds_of_doubles() -> None:
+    x = torch.tensor([-2.0, 0.25, 2.0, math.nan], dtype=torch.float64)
+    found = fxonnx.compile(lambda x: x.clamp(-1, 1), (x,), opset=11)(x)
+    torch.testing.assert_close(found, x.clamp(-1, 1), equal_nan=True)

@@ -42,7 +42,7 @@ _PASSES = (fold, cse, dce, past_into_attention, unsigned_activations, integer_ke
            expands_into_readers, movements, slices_into_split, transposes_behind_linear)  # fmt: skip
 PASSES = {each.name: each for each in _PASSES}
 PASSES |= {name: rewrite(rule) for name, rule in RULES.items()}
-TARGET = Target.onnxruntime("1.32", 23)
+TARGET = Target.onnxruntime("1.32", opset=23)
 
 _CASE = re.compile(
     r"case (?P<name>.*)\nrun (?P<run>.*)\n"

@@ -77,7 +77,7 @@ def test_a_difference_is_an_exit_code(here: Path, capsys: pytest.CaptureFixture[
         (["run", "model.onnx"], "--shape input=1x3"),
         (["run", "missing.py:f"], "there is no file missing.py"),
         (["run", "missing.pt2"], "no file of torch.export.save"),
-        (["run", "own_models:layer", "--target", "openvino"], "there are onnx, onnx:17"),
+        (["run", "own_models:layer", "--target", "openvinno"], "there are onnx:opset"),
         (["inspect", "layer"], "not like package.module:factory"),
     ],
 )

@@ -1,13 +1,18 @@
 """Which kernels a runtime has: snapshots taken from it, read without it.
 
-A snapshot is one JSON file, `<runtime>-<major>.<minor>-<provider>.json`, written by `python -m fxonnx.runtime.kernels`:
+There is one JSON file for each provider of a runtime, `<runtime>-<provider>.json`, with the releases that are known.
+Those of ONNX Runtime are written by `python -m fxonnx.runtime.kernels`, those of OpenVINO by
+`python -m fxonnx.runtime.openvino_operators`; the others say their source.
 
-    runtime, version, provider    whose kernels these are
-    opset                         the newest that the runtime loads
+    runtime, provider    whose kernels these are
+    source      where they were read
     types       every set of dtypes that occurs, once; kernels name a set by its index
-    kernels     domain -> operator -> [[first, last or null, {constraint: index}], …]
-    schemas     domain -> operator -> since -> {inputs, outputs: [[name, type, mark], …], types: {variable: index}},
-                for the operators that `onnx.defs` does not know; mark is "?" for optional, "*" for variadic
+    releases    the newest first, in full; each other one in what is different from the one before it:
+        version     of the release
+        opset       the newest that it loads
+        kernels     domain -> operator -> [[first, last or null, {constraint: index}], …], or null: it has none
+        schemas     domain -> operator -> since -> {inputs, outputs: [[name, type, mark], …], types: {variable: index}},
+                    for the operators that `onnx.defs` does not know; mark is "?" for optional, "*" for variadic
 
 A kernel's constraint is named like the type variable of the operator's schema ("T", "T1"), or, in the few places where
 a parameter has a fixed type, like that parameter ("shape" of Reshape). Only tensor types are kept: a set that is empty
@@ -17,7 +22,7 @@ holds sequences and maps.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -70,7 +75,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelTable:
-    """The kernels of one runtime. Tables are singletons: `read` gives the same object for the same file."""
+    """The kernels of one runtime. Tables are singletons: `read` gives the same object for the same release."""
 
     runtime: str
     version: str
@@ -98,11 +103,16 @@ class KernelTable:
 
 
 @cache
-def snapshots(runtime: str) -> tuple[tuple[int, int], ...]:
-    """The (major, minor) versions of a runtime that there is a snapshot of, ascending."""
-    names = (entry.name for entry in files(__name__).iterdir())
-    versions = (name.split("-")[1] for name in names if name.startswith(f"{runtime}-") and name.endswith("-cpu.json"))
-    return tuple(sorted(minor_version(version) for version in versions))
+def releases(runtime: str, provider: str) -> tuple[tuple[int, int], ...]:
+    """The (major, minor) versions of a runtime whose kernels are known for a provider, ascending."""
+    return tuple(reversed([minor_version(each["version"]) for each in _content(runtime, provider)["releases"]]))
+
+
+@cache
+def providers(runtime: str) -> tuple[str, ...]:
+    """The providers of a runtime that there is a file of, as it is named."""
+    names = (entry.name.removesuffix(".json").partition("-") for entry in files(__name__).iterdir())
+    return tuple(sorted(provider for name, _, provider in names if name == runtime))
 
 
 def minor_version(version: str) -> tuple[int, int]:
@@ -112,27 +122,44 @@ def minor_version(version: str) -> tuple[int, int]:
 
 
 @cache
-def read(runtime: str, version: tuple[int, int]) -> KernelTable:
-    """The snapshot of one version of a runtime, which `snapshots` must list."""
-    name = f"{runtime}-{version[0]}.{version[1]}-cpu.json"
-    return from_json(json.loads((files(__name__) / name).read_text()))
+def read(runtime: str, provider: str, version: tuple[int, int]) -> KernelTable:
+    """The kernels of one release, which `releases` must list."""
+    for table in tables(_content(runtime, provider)):
+        if minor_version(table.version) == version:
+            return table
+    raise KeyError(version)
 
 
-def from_json(content: Mapping[str, Any]) -> KernelTable:
-    """A table in the form described at the top of this file."""
-    fields = dict(content)
-    sets = [frozenset(dtype(name) for name in names) for names in fields.pop("types")]
-    kernels = {
-        (domain, op): tuple(Kernel(first, last, _types(types, sets)) for first, last, types in rows)
-        for domain, ops in fields.pop("kernels").items()
-        for op, rows in ops.items()
-    }
-    schemas = {
-        (domain, op): tuple(_schema(int(since), row, sets) for since, row in versions.items())
-        for domain, ops in fields.pop("schemas").items()
-        for op, versions in ops.items()
-    }
-    return KernelTable(kernels=kernels, schemas=schemas, **fields)
+def tables(content: Mapping[str, Any]) -> Iterator[KernelTable]:
+    """The releases in a file of the form described above, the newest first."""
+    sets = [frozenset(dtype(name) for name in names) for names in content["types"]]
+    kernels: dict[tuple[str, str], tuple[Kernel, ...]] = {}
+    schemas: dict[tuple[str, str], tuple[Schema, ...]] = {}
+    for release in content["releases"]:
+        kernels = _changed(kernels, release["kernels"], lambda rows: tuple(_kernel(row, sets) for row in rows))
+        schemas = _changed(
+            schemas, release["schemas"], lambda rows: tuple(_schema(int(key), row, sets) for key, row in rows.items())
+        )
+        yield KernelTable(
+            content["runtime"], release["version"], content["provider"], release["opset"], kernels, schemas
+        )
+
+
+@cache
+def _content(runtime: str, provider: str) -> Any:
+    return json.loads((files(__name__) / f"{runtime}-{provider}.json").read_text())
+
+
+def _changed(before: Mapping[tuple[str, str], Any], changes: Mapping[str, Any], parsed: Any) -> dict[Any, Any]:
+    """What stood there, with the operators of `changes` in its place."""
+    rows = {(domain, op): found for domain, ops in changes.items() for op, found in ops.items()}
+    kept = {key: each for key, each in before.items() if key not in rows}
+    return kept | {key: parsed(found) for key, found in rows.items() if found is not None}
+
+
+def _kernel(row: Sequence[Any], sets: list[frozenset[DType]]) -> Kernel:
+    first, last, types = row
+    return Kernel(first, last, _types(types, sets))
 
 
 def _types(indices: Mapping[str, int], sets: list[frozenset[DType]]) -> dict[str, frozenset[DType]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from fxonnx import errors
+from fxonnx.runtime.arguments import usable
 from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes
 
 Template: TypeAlias = tuple[str, int, torch.Tensor | None]
@@ -108,7 +108,7 @@ class Binding:
         for index, tensor in enumerate(inputs):
             is_readable = type(tensor) is torch.Tensor and _facts(tensor) == self.border.readable[index]
             if not is_readable or not tensor.is_contiguous() or tensor.is_neg():
-                tensor = _usable(self.border.inputs[index], tensor)
+                tensor = usable(self.border.inputs[index], tensor)
                 copies.append(tensor)  # alive while the runtime reads it
             place = tensor.data_ptr(), tensor.shape
             if place != self.bound[index]:
@@ -175,26 +175,3 @@ def _adopt(value: Any) -> torch.Tensor:
     """A tensor over memory that the runtime made; an empty one is made anew, as the runtime gives it strides of 0."""
     tensor = torch.from_dlpack(value.to_dlpack())
     return tensor if tensor.numel() else torch.empty(tensor.shape, dtype=tensor.dtype, device=_CPU)
-
-
-def _usable(slot: Slot, tensor: object) -> torch.Tensor:
-    """The input as the runtime can read it: a contiguous tensor without laziness. Raises CallMismatch."""
-    if not isinstance(tensor, torch.Tensor):
-        raise errors.CallMismatch(
-            f"input {slot.name} is no tensor",
-            cause=f"it is {type(tensor).__name__}",
-            cure="pass torch.as_tensor(value)",
-        )
-    if tensor.dtype is not slot.torch:
-        raise errors.CallMismatch(
-            f"input {slot.name} is {tensor.dtype}, compiled for {slot.torch}",
-            cause="the dtype of an input is part of the compiled model",
-            cure=f"pass {slot.name}.to({slot.torch}), or compile for {tensor.dtype}",
-        )
-    if not tensor.is_cpu or tensor.layout is not torch.strided:
-        where = tensor.device if not tensor.is_cpu else tensor.layout
-        raise errors.CallMismatch(
-            f"input {slot.name} is on {where}", cause="the session runs on the CPU, on dense tensors",
-            cure=f"pass {slot.name}.cpu()" if not tensor.is_cpu else f"pass {slot.name}.to_dense()",
-        )  # fmt: skip
-    return tensor.detach().resolve_neg().contiguous()

@@ -13,12 +13,12 @@ from typing import Any
 import onnx
 import torch
 
-from fxonnx import errors
 from fxonnx.ir.types import TensorType
+from fxonnx.runtime.arguments import check_number
 from fxonnx.runtime.binding import Binding, Border
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration, Provider
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
-from fxonnx.runtime.shapes import Slot, slots
+from fxonnx.runtime.shapes import slots
 from fxonnx.runtime.weights import Weight, attach
 
 
@@ -90,7 +90,7 @@ class Session:
             the place.
         """
         if len(inputs) != len(self.inputs):
-            raise _wrong_number(self.inputs, inputs)
+            check_number(self.inputs, inputs)
         try:
             binding = self._idle.popleft()
         except IndexError:  # none is idle: a thread more than ever before
@@ -157,11 +157,3 @@ def _unsafe_optimizers(model: onnx.ModelProto) -> list[str]:
         or any(each.name == "to" and each.i == bfloat16 for node in model.graph.node for each in node.attribute)
     )
     return ["NchwcTransformer"] if found else []
-
-
-def _wrong_number(inputs: Sequence[Slot], given: Sequence[object]) -> errors.CallMismatch:
-    names = ", ".join(slot.name for slot in inputs)
-    return errors.CallMismatch(
-        f"the model takes {len(inputs)} tensors, not {len(given)}", cause=f"its inputs are {names or 'none'}",
-        cure="call it like the example inputs it was compiled with",
-    )  # fmt: skip

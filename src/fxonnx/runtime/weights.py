@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Weight: TypeAlias = torch.Tensor | np.ndarray
 
 WRITTEN_BYTES = 1024
+_PROTOBUF_BYTES = 2**31 - 1
 
 # Inputs whose values only kernels read, by operator.
 _SHARED_INPUTS: dict[tuple[str, str], tuple[int, ...]] = {
@@ -102,6 +103,22 @@ def attach(
     options.add_session_config_entry(_FOLDER_KEY, str(Path(__file__).parent))
     attached.model = copy.SerializeToString()
     return attached
+
+
+def inlined(model: onnx.ModelProto, weights: Mapping[str, Weight]) -> onnx.ModelProto:
+    """A copy of the model with all weights in it. Raises UnsupportedDtype, TooLarge."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    placeholders = {each.name: each for each in copy.graph.initializer}
+    for name, weight in weights.items():
+        _write(placeholders.get(name) or _declare(copy, name, weight), weight)
+    if copy.ByteSize() > _PROTOBUF_BYTES:
+        raise errors.TooLarge(
+            f"the model has {copy.ByteSize():,} bytes",
+            cause="this runtime takes it in one piece, a protobuf message, which has at most 2 GB",
+            cure='compiled.save(path, weights="external"), and load that in the runtime',
+        )
+    return copy
 
 
 def ort_value(weight: Weight, code: int, dims: tuple[int, ...]) -> onnxruntime.OrtValue:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 
 from fxonnx.compiler import compile
-from fxonnx.errors import VerificationFailed
+from fxonnx.errors import InvalidOption, VerificationFailed
 from fxonnx.ir.dims import Expr
 from fxonnx.saved import Loaded, load
 from fxonnx.target import Target
@@ -42,13 +42,11 @@ def run(options: argparse.Namespace) -> None:
 
 
 def target_of(text: str) -> Target:
-    """`onnx`, `onnx:17`, `onnxruntime`, `onnxruntime:1.32`. Raises Usage, OpsetOutOfRange, NoKernel."""
-    name, _, version = text.partition(":")
-    if name == "onnx" and (not version or version.isdecimal()):
-        return Target.onnx(int(version) if version else None)
-    if name == "onnxruntime":
-        return Target.onnxruntime(version or None)
-    raise Usage(f"there is no target {text!r}; there are onnx, onnx:17, onnxruntime, onnxruntime:1.32")
+    """The target that a command line names. Raises Usage, OpsetOutOfRange, NoKernel."""
+    try:
+        return Target.named(text)
+    except InvalidOption as error:
+        raise Usage(f"{error.what}; {error.cause}") from error
 
 
 def compile_options(options: argparse.Namespace) -> dict[str, Any]:

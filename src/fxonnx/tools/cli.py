@@ -49,7 +49,7 @@ def _model_options(command: argparse.ArgumentParser, run: Callable[[argparse.Nam
     """Which model, and what is asked of compiling it."""
     add = command.add_argument
     add("model", help=MODEL)
-    add("--target", help="onnx, onnx:17, onnxruntime, onnxruntime:1.32 (the installed ONNX Runtime)")
+    add("--target", help="onnx:17, onnxruntime:1.32, openvino, …, see `fxonnx targets` (the installed ONNX Runtime)")
     add("--opset", type=int, help="the ONNX operator set to write (the target's best)")
     add("--dynamic", type=dynamic_dims, metavar="x:0=batch,x:1=time", help='sizes that may change, or "auto"')
     add("--no-optimize", action="store_true", help="without rewriting for speed")
@@ -150,8 +150,11 @@ def run_targets(options: argparse.Namespace) -> None:
     from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET
 
     print(f"onnx:{OLDEST_OPSET} … onnx:{NEWEST_OPSET}  standard operators, for any runtime")
-    for major, minor in kernels.snapshots("onnxruntime"):
-        print(f"onnxruntime:{major}.{minor}  ONNX Runtime on the CPU, and its own operators")
+    for runtime, provider, what in RUNTIMES:
+        suffix = f":{provider}" if provider in ("cuda", "directml") else ""
+        known = [f"{runtime}:{major}.{minor}{suffix}" for major, minor in kernels.releases(runtime, provider)]
+        print(f"{' … '.join(dict.fromkeys((known[0], known[-1])))}  {what}")
+    print("reference  ONNX's reference evaluator")
 
 
 def run_machine(options: argparse.Namespace) -> None:
@@ -207,6 +210,13 @@ def run_errors(options: argparse.Namespace) -> None:
         raise Usage(f"there is no error {options.code}; `fxonnx errors` lists them")
     print(page)
 
+
+RUNTIMES = (
+    ("onnxruntime", "cpu", "ONNX Runtime on the CPU, and its own operators"),
+    ("onnxruntime", "cuda", "ONNX Runtime on CUDA, on the CPU what that has no kernel for"),
+    ("openvino", "cpu", "OpenVINO on the CPU"),
+    ("tensorrt", "gpu", "TensorRT"),
+)
 
 COMMANDS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "compile": ("compile a model to a file", _compile_options),

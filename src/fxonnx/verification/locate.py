@@ -24,7 +24,8 @@ from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
 from fxonnx.lowering.importer import tensor_type
 from fxonnx.runtime.compare import Difference, difference
-from fxonnx.runtime.session import Session
+from fxonnx.runtime.others import open_session
+from fxonnx.target import Target
 from fxonnx.verification.check import NO_TOLERANCES, Tolerances, computed_in
 from fxonnx.verification.eager import eager_values
 
@@ -39,6 +40,7 @@ class Located(Protocol):
 
     program: Program
     options: dict[str, Any]
+    target: Target
 
     @property
     def graph(self) -> Graph:
@@ -291,7 +293,8 @@ def _observe(compiled: Located, leaves: Sequence[torch.Tensor], wanted: Sequence
         dims = [dim if isinstance(dim, int) else str(dim) for dim in type.shape]
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, type.dtype.code, dims))
     types = [*(value.type for value in graph.outputs), *extra.values()]
-    session = Session(
+    session = open_session(
+        compiled.target,
         model,
         {name: data.buffer() for name, data in emitted.weights.items()},
         inputs=[value.type for value in graph.inputs],

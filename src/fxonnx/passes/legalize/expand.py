@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.graph import Graph, Node
+from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.inline import inline
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, IN_OPMATH, ROUNDING_INSIDE, NoExpansion, load
 from fxonnx.passes.legalize.support import bindings, input_variables, runs, widened
@@ -21,6 +23,9 @@ from fxonnx.passes.legalize.widen import between_casts
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.replace import replace_nodes
 from fxonnx.target import Target
+
+# Before, a Reshape could not ask for a size of 0: a 0 was the size that had been there.
+EMPTY_SHAPES = 14
 
 Recorded: TypeAlias = Any
 Expansion: TypeAlias = Callable[..., Recorded]
@@ -38,6 +43,8 @@ def expand(graph: Graph, target: Target) -> Graph:
             return None
 
     def older(op: Builder, node: Node) -> Recorded:
+        if target.opset < EMPTY_SHAPES and _is_empty(node):
+            return [op.constant(_nothing(value), value.dtype) for value in node.outputs]
         for form in FORMS.get(node.op, ()):
             if target.opset < form.since and form.applies(node):
                 return call(form.body, op, node)
@@ -52,6 +59,16 @@ def expand(graph: Graph, target: Target) -> Graph:
         return by_function_body(op, node)
 
     return replace_nodes(graph, replace, rule="expand")
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether nothing is in what a node computes, at every call."""
+    return all(0 in value.shape and all(isinstance(dim, int) for dim in value.shape) for value in node.outputs)
+
+
+def _nothing(value: Value) -> np.ndarray:
+    """An array of a value's static shape, without elements."""
+    return np.empty(tuple(dim for dim in value.shape if isinstance(dim, int)), value.dtype.numpy)
 
 
 def _narrow_variables(node: Node) -> dict[str, DType]:

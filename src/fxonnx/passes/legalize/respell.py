@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from fxonnx.dtypes import INT32, INT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
-from fxonnx.passes.legalize.expand import call
+from fxonnx.passes.legalize.expand import call, expand
 from fxonnx.passes.legalize.expansions.forms import has_axes, pad
 from fxonnx.passes.legalize.integer_reductions import exact_product, exact_sum
 from fxonnx.passes.pipeline import graph_pass
@@ -128,4 +128,5 @@ def respell(graph: Graph, target: Target) -> Graph:
         found = next((each for each in MISREAD if each.op == node.op and each.applies(node, producers)), None)
         return None if found is None else call(found.body, op, node)
 
-    return replace_nodes(graph, replace, rule="respell")
+    respelled = replace_nodes(graph, replace, rule="respell")
+    return graph if respelled is graph else expand(respelled, target)  # what it is respelled in is the newest ONNX

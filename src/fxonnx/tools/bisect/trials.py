@@ -15,7 +15,7 @@ from fxonnx.errors import Error
 from fxonnx.ir.graph import Graph
 from fxonnx.passes.legalize import LEGALIZE
 from fxonnx.runtime.compare import Comparison, compare
-from fxonnx.runtime.session import Session
+from fxonnx.runtime.others import open_session
 from fxonnx.target import Target
 from fxonnx.verification.eager import eager_values
 
@@ -74,7 +74,8 @@ class Trials:
         """What a session gives for the inputs. Raises RuntimeFailed."""
         places = {name: node.location for node, name in emitted.names.nodes.items()}
         options = {**self.options, "session_options": {**self.options.get("session_options", {}), **session_options}}
-        session = Session(
+        session = open_session(
+            self.target,
             emitted.proto,
             {name: data.buffer() for name, data in emitted.weights.items()},
             inputs=[value.type for value in graph.inputs],

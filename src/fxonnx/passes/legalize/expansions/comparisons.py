@@ -45,6 +45,7 @@ def _has_computed_bounds(node: Node) -> bool:
     return any(bound is not None and bound.data is None for bound in node.inputs[1:])
 
 
+@expands("Clip")
 @form("Clip", since=12, applies=_is_of_integers)
 @form("Clip", since=11, applies=_has_computed_bounds)
 def clip(op: Builder, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fxonnx.dtypes import FLOAT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, floor_divide
@@ -123,17 +124,50 @@ def gemm(op: Builder, a: Tensor, b: Tensor, c: Tensor | None, **attributes: Any)
     return op.Gemm(a, b, op.constant(0, a.dtype), **attributes)
 
 
+_BELOW_EVERY_FLOAT32 = -1e300  # but not below infinity
+
+
 def _is_smallest_or_unsorted(node: Node) -> bool:
     return not node.attributes.get("largest", 1) or not node.attributes.get("sorted", 1)
 
 
 @form("TopK", since=11, applies=_is_smallest_or_unsorted)
 def top_k(op: Builder, x: Tensor, k: Tensor, *, axis: int, largest: int, sorted: int) -> tuple[Tensor, Tensor]:
-    """Sorted always; the smallest as the largest of the negatives."""
+    """Sorted always; the smallest as the largest of the negatives, NaN behind them all.
+
+    In float64 there is room behind infinity for NaN; float64 itself has none, and NaN is as large as infinity.
+    """
     if largest:
         return op.TopK(x, k, axis=axis)
-    values, places = op.TopK(op.Neg(x), k, axis=axis)
-    return op.Neg(values), places
+    if not x.dtype.is_float:
+        values, places = op.TopK(op.Neg(x), k, axis=axis)
+        return op.Neg(values), places
+    negative = op.Neg(x if x.dtype is FLOAT64 else op.Cast(x, to=FLOAT64))
+    if x.dtype is not FLOAT64:
+        negative = op.Max(negative, _BELOW_EVERY_FLOAT32)
+    values, places = op.TopK(op.Where(op.IsNaN(negative), -np.inf, negative), k, axis=axis)
+    found = op.Neg(op.Where(op.Equal(values, -np.inf), np.nan, values))
+    return (found if x.dtype is FLOAT64 else op.Cast(found, to=x.dtype)), places
+
+
+def _takes_the_last(node: Node) -> bool:
+    return bool(node.attributes.get("select_last_index", 0))
+
+
+@form("ArgMax", since=12, applies=_takes_the_last)
+def last_greatest(op: Builder, x: Tensor, *, axis: int, keepdims: int, select_last_index: int) -> Tensor:
+    """The first place from the back."""
+    return op.size(x.shape[axis]) - 1 - op.ArgMax(_backwards(op, x, axis), axis=axis, keepdims=keepdims)
+
+
+@form("ArgMin", since=12, applies=_takes_the_last)
+def last_least(op: Builder, x: Tensor, *, axis: int, keepdims: int, select_last_index: int) -> Tensor:
+    """The first place from the back."""
+    return op.size(x.shape[axis]) - 1 - op.ArgMin(_backwards(op, x, axis), axis=axis, keepdims=keepdims)
+
+
+def _backwards(op: Builder, x: Tensor, axis: int) -> Tensor:
+    return op.Slice(x, [-1], [-(2**31)], [axis], [-1])
 
 
 @form("DepthToSpace", since=11, applies=lambda node: node.attributes.get("mode", "DCR") != "DCR")
