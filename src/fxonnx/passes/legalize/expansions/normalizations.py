@@ -36,10 +36,13 @@ def layer_normalization(
 @expands("RMSNormalization", opmath=True)
 def rms_normalization(op: Builder, x: Tensor, scale: Tensor, *, axis: int, epsilon: float, stash_type: int) -> Tensor:
     """x / √(mean(x²) + ε) · scale: the form that ONNX Runtime fuses into SimplifiedLayerNormalization. Zhang & Sennrich
-    2019."""
+    2019.
+
+    A square as x · x stops the runtime's offline optimizer (onnxruntime.transformers, 1.32) with a TypeError.
+    """
     axes = list(range(axis % x.rank, x.rank))
     wide = _in_stash(op, x, stash_type)
-    mean = op.ReduceMean(wide * wide, axes, keepdims=1)
+    mean = op.ReduceMean(op.Pow(wide, 2.0), axes, keepdims=1)
     return _back(op, wide / op.Sqrt(mean + epsilon), x) * scale
 
 
