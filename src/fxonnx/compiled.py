@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 class Compiled(File):
     """What `fxonnx.compile` returns. Calling it takes the model's arguments and returns the model's structure, computed
-    in ONNX Runtime, or in another runtime that it was compiled for."""
+    in the runtime it was compiled for."""
 
     def __init__(
         self,
@@ -129,9 +129,9 @@ class Compiled(File):
 
         Raises InvalidOption; the session does for what only the runtime knows.
         """
-        options: dict[str, Any] = {"threads": threads, "prepack": prepack, "profile": profile,
+        own = {} if providers is None else {"providers": providers}
+        options: dict[str, Any] = {"threads": threads, "prepack": prepack, "profile": profile, **own,
                                    "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
-        options |= {} if providers is None else {"providers": providers}
         check_options(**options)
         self.options = options
         self.__dict__.pop("session", None)
@@ -141,8 +141,7 @@ class Compiled(File):
 
     @cached_property
     def session(self) -> Session | OtherSession:
-        """The session of the target's runtime, made at the first call. ONNX Runtime's shares the model's weights.
-        Raises ModelChanged, RuntimeFailed."""
+        """The session of the target's runtime, made at the first call. Raises ModelChanged, RuntimeFailed."""
         return self.new_session(self.tuning.without if self.tuning else ())
 
     def new_session(self, without: Sequence[str] = ()) -> Session | OtherSession:
@@ -151,8 +150,7 @@ class Compiled(File):
 
         self.versions.check(every_element=True)
         weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
-        inputs = [value.type for value in self.graph.inputs]
-        outputs = [value.type for value in self.graph.outputs]
+        inputs, outputs = ([value.type for value in side] for side in (self.graph.inputs, self.graph.outputs))
         places = {name: node.location for node, name in self.emitted.names.nodes.items()}
         return open_session(self.target, self.emitted.proto, weights, inputs=inputs, outputs=outputs,
                             locate=places.get, without=without, **self.options)  # fmt: skip

@@ -211,7 +211,7 @@ def on_this_machine(target: Target, example: Mapping[str, int], hints: Mapping[s
             cause=f"the dynamic dims are {', '.join(sorted(example)) or 'none'}",
             cure="name dims as dynamic_shapes does",
         )
-    if target.kernels is None or target.spare is not None:  # forms are measured on the CPU
+    if target.kernels is None or not target.is_measured:
         return target
     profile = target.machine.profile or machines.this_machine(target.kernels.release)
     workloads = [{**example, **dict(zip(hints, sizes, strict=True))} for sizes in product(*hints.values())]

@@ -124,6 +124,11 @@ class Target:
         return tuple(each.provider for each in tables if each) or (PROVIDERS["cpu"],)
 
     @property
+    def is_measured(self) -> bool:
+        """Whether forms that compete are measured for it: for ONNX Runtime on the CPU."""
+        return self.runtime == "onnxruntime" and self.spare is None
+
+    @property
     def inlines(self) -> bool:
         """Whether the runtime runs ONNX's definition of an operator that it has no kernel of."""
         return self.kernels is None or self.runtime in _INLINING

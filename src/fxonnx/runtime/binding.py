@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from fxonnx.runtime.arguments import usable
-from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes
+from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes, usable
 
 Template: TypeAlias = tuple[str, int, torch.Tensor | None]
 

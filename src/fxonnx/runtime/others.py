@@ -16,11 +16,10 @@ import torch
 from fxonnx import errors
 from fxonnx.dtypes import dtype
 from fxonnx.ir.types import TensorType
-from fxonnx.runtime.arguments import check_number, usable
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Provider
 from fxonnx.runtime.failures import Locate
 from fxonnx.runtime.session import Session
-from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes, slots
+from fxonnx.runtime.shapes import Slot, StaticShape, check_number, output_sizes, slots, usable
 from fxonnx.runtime.weights import Weight, inlined
 from fxonnx.target import Target
 

@@ -14,11 +14,10 @@ import onnx
 import torch
 
 from fxonnx.ir.types import TensorType
-from fxonnx.runtime.arguments import check_number
 from fxonnx.runtime.binding import Binding, Border
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration, Provider
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
-from fxonnx.runtime.shapes import slots
+from fxonnx.runtime.shapes import check_number, slots
 from fxonnx.runtime.weights import Weight, attach
 
 

@@ -99,10 +99,10 @@ def tuned(lowered: Lowered, seconds: float, progress: Progress) -> Any:
     where the time was too short, and is longer now. Raises InvalidOption for a target whose kernels are not known.
     """
     target = lowered.target
-    if target.kernels is None:
+    if target.kernels is None or not target.is_measured:
         raise InvalidOption(
             f"{target} cannot be tuned",
-            cause="standard files run who knows where",
+            cause="only ONNX Runtime on the CPU is measured here; standard files run who knows where",
             cure="leave out tune, or compile for target=fxonnx.Target.onnxruntime()",
         )
     untuned = lowered.finish()

@@ -53,7 +53,9 @@ def runs_somehow(op: str, target: Target) -> bool:
 
 def runs_or_inlines(op: str, target: Target, bound: Bindings) -> bool:
     """Whether the runtime runs the operator with these dtypes, or has none at all and runs ONNX's definition of it."""
-    return runs(op, target, bound) or (not runs_somehow(op, target) and is_function(op, target.opset))
+    if runs(op, target, bound):
+        return True
+    return target.inlines and not runs_somehow(op, target) and is_function(op, target.opset)
 
 
 @cache
