@@ -1,8 +1,8 @@
 """Which kernels a runtime has: snapshots taken from it, read without it.
 
 There is one JSON file for each provider of a runtime, `<runtime>-<provider>.json`, with the releases that are known.
-Those of ONNX Runtime are written by `python -m fxonnx.runtime.kernels`, those of OpenVINO by
-`python -m fxonnx.runtime.openvino_operators`; the others say their source.
+Those of ONNX Runtime are written by `python -m fxonnx.runtime.kernels`, those of OpenVINO and the reference evaluator
+by `python -m fxonnx.tools.operators`; each says its source.
 
     runtime, provider    whose kernels these are
     source      where they were read

@@ -1,8 +1,8 @@
 """Asks OpenVINO, and ONNX's reference evaluator, which operators of ONNX they have, and writes what `fxonnx.kernels`
 reads.
 
-python -m fxonnx.runtime.operators openvino      # where it is installed
-python -m fxonnx.runtime.operators reference
+python -m fxonnx.tools.operators openvino      # where it is installed
+python -m fxonnx.tools.operators reference
 """
 
 from __future__ import annotations
