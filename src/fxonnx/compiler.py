@@ -25,7 +25,7 @@ from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
 from fxonnx.capture.weights.binding import Binding
 from fxonnx.capture.weights.files import extents_of, from_files
-from fxonnx.capture.weights.names import Owned, lacks_memory, owned
+from fxonnx.capture.weights.names import Owned, lacks_memory, named, owned
 from fxonnx.collection import collection_paused
 from fxonnx.compiled import Compiled
 from fxonnx.emit.names import Names
@@ -72,6 +72,7 @@ def compile(
     functions: str | Sequence[type | str] = (),
     precision: str | Precision | None = None,
     weights: str | os.PathLike[str] | None = None,
+    adapters: Sequence[str] = (),
     mode: str = "eval",
     capture: str = "auto",
     hints: Mapping[str, Sequence[int]] | None = None,
@@ -100,6 +101,8 @@ def compile(
             object that says more: `int4_weights(keep=["head"])`.
         weights: safetensors files (one, an index, a folder) with the weights of a model on the meta device or of fake
             tensors; they are mapped, and a saved model refers to them.
+        adapters: names of parameters, or patterns ("*.lora_?.*"), that stay inputs of the file, with their values for
+            defaults: nothing is computed of them at compile time.
         mode: "eval", "train" or "keep": the mode the model is captured in; it is left as it was found.
         capture: chooses nothing any more: there is one way, which "auto" and "trace" were names of.
         hints: `{"seq": [16, 128]}`, sizes of dynamic dims to be fast at; by default the example's. Forms of operators
@@ -117,8 +120,8 @@ def compile(
         lowered = lower(
             model, given.args, given.kwargs, dynamic_shapes=given.dynamic_shapes, input_names=input_names,
             output_names=output_names, target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings,
-            precision=precision, weights=weights, mode=mode, capture=capture, hints=hints, tune=tune, verify=verify,
-            dump=dump,
+            precision=precision, weights=weights, adapters=adapters, mode=mode, capture=capture, hints=hints, tune=tune,
+            verify=verify, dump=dump,
         )  # fmt: skip
         compiled = lowered.tuned(tune) if tune else lowered.finish()
         compiled.functions = modules
@@ -134,12 +137,13 @@ def lower(
     model: Any, example_inputs: Any, example_kwargs: Mapping[str, Any] | None, *, dynamic_shapes: Any,
     input_names: Sequence[str] | None, output_names: Sequence[str] | None, target: Target | None, opset: int | None,
     optimize: bool | Mapping[str, bool], rules: Sequence[Rule], lowerings: Mapping[str, Callable[..., Any]] | None,
-    precision: str | Precision | None, weights: Any, mode: str, hints: Mapping[str, Sequence[int]] | None, **rest: Any,
+    precision: str | Precision | None, weights: Any, adapters: Sequence[str], mode: str,
+    hints: Mapping[str, Sequence[int]] | None, **rest: Any,
 ) -> Lowered:  # fmt: skip
     """The first half of `compile`, with all of its options: a model captured and lowered, to be finished."""
     with ONE_AT_A_TIME, (found := AsFound()), found:
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, hints=hints,
-                      input_names=input_names, output_names=output_names, **rest)  # fmt: skip
+                      adapters=adapters, input_names=input_names, output_names=output_names, **rest)  # fmt: skip
         model, extents = (model, NO_EXTENTS) if weights is None else from_files(model, weights)
         target = resolve_target(target, opset)
         asked = requested(precision, target.opset)
@@ -154,8 +158,9 @@ def lower(
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
-        binding = Binding(extents=extents)
-        build = _Build(model, mode, registry, pipeline, target, opset, output_names, owned(model), binding, asked)
+        names = owned(model)
+        binding = Binding(extents=extents, adapters=named(names, adapters))
+        build = _Build(model, mode, registry, pipeline, target, opset, output_names, names, binding, asked)
         return build.lower(binding(program), examples, captured)
 
 

@@ -17,7 +17,7 @@ from fxonnx.capture.weights.binding import Binding
 from fxonnx.capture.weights.files import extents_of, found_in
 from fxonnx.capture.weights.names import Owned
 from fxonnx.emit.functions import with_functions
-from fxonnx.emit.onnx import Emitted, emit
+from fxonnx.emit.onnx import Emitted, emit, with_defaults
 from fxonnx.emit.weights import inline_model, is_path, write_model
 from fxonnx.inspection import Inspection
 from fxonnx.ir.dims import Dim
@@ -87,7 +87,7 @@ class File(Inspection):
         else:
             emitted = self.emitted
             facts.describe(emitted.proto, self)
-        return with_functions(emitted, self.functions) if self.functions else emitted
+        return with_defaults(with_functions(emitted, self.functions) if self.functions else emitted)
 
     def _emit(
         self,

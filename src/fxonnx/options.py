@@ -152,6 +152,11 @@ OPTIONS: Mapping[str, Option] = {
     "custom_ops": Option(_are_paths, "a list of paths of shared libraries", '["libfancy.so"]'),
     "source_lines": _FLAG,
     "strict": _FLAG,
+    "adapters": Option(
+        lambda value: value is not None and _are_names(value),
+        "a list of names of parameters, or patterns",
+        '["*.lora_?.*"]',
+    ),
     "costs": _FLAG,
     "profile": _FLAG,
     "rtol": _TOLERANCE,

@@ -81,12 +81,14 @@ class Input:
 class Weight:
     """A tensor that the model owns, by reference: a parameter, a buffer, or a constant of its code.
 
-    `key` is its state_dict key where it has one, `extent` where a file has its bytes.
+    `key` is its state_dict key where it has one, `extent` where a file has its bytes. A `replaceable` one is an input
+    of the file as well.
     """
 
     key: str
     tensor: torch.Tensor
     extent: Extent | None = None
+    replaceable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ Source: ONNX IR spec (https://onnx.ai/onnx/repo-docs/IR.html).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
 from fxonnx.emit.names import Names, name_graph
-from fxonnx.ir.data import Data, byte_size
+from fxonnx.ir.data import Data, ReplaceableData, byte_size
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.schema import split_name
 from fxonnx.ir.types import TensorType
@@ -66,6 +66,21 @@ def emit(
         metadata_props=dict(metadata or {}),
     )
     return Emitted(ir.to_proto(model), {names.values[value]: data for value, data in large.items()}, names)
+
+
+def with_defaults(emitted: Emitted) -> Emitted:
+    """The model whose replaceable weights are inputs as well: what is written of them are defaults (ONNX IR spec,
+    "Graphs": an initializer and an input of one name)."""
+    named = emitted.names.values.items()
+    replaceable = [(value, name) for value, name in named if isinstance(value.data, ReplaceableData)]
+    if not replaceable:
+        return emitted
+    proto = onnx.ModelProto()
+    proto.CopyFrom(emitted.proto)
+    for value, name in replaceable:
+        shape = value.data.shape if value.data is not None else ()
+        proto.graph.input.append(onnx.helper.make_tensor_value_info(name, value.dtype.code, shape))
+    return replace(emitted, proto=proto)
 
 
 def minimum_ir_version(graph: Graph) -> int:

@@ -243,6 +243,30 @@ class AbsentData:
         return self.array()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplaceableData(AbsentData):
+    """Content that whoever runs the file may replace: passes do not look at it, and it is written as a default."""
+
+    default: Data
+
+    @property
+    def identity(self) -> Hashable:
+        """The default's, apart from contents that are not replaced."""
+        return ("replaceable", self.default.identity)
+
+    def array(self) -> np.ndarray:
+        """The default."""
+        return self.default.array()
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Rows of the default."""
+        return self.default.part(start, stop)
+
+    def buffer(self) -> Any:
+        """The default, contiguous."""
+        return self.default.buffer()
+
+
 def array_of(value: object, dtype: DType | None = None) -> np.ndarray:
     """A Python number, list or array as numpy.
 

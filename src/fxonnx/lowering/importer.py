@@ -21,6 +21,7 @@ from fxonnx import dtypes, errors
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.calls import SymbolicAttribute, UnknownSize
+from fxonnx.ir.data import Data, ReplaceableData
 from fxonnx.ir.dims import Bounds, Dim, Expr, Undecided
 from fxonnx.ir.graph import NOWHERE, Graph, Value
 from fxonnx.ir.tensor import Number
@@ -358,13 +359,19 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
     for state in program.states:
         importer.values[state.node] = builder.input(tensor_type(state.node.meta["val"], program.dim), state.key)
     for node, weight in program.weights.items():
-        importer.values[node] = builder.constant(TorchData(weight.tensor), name=weight.key)
+        importer.values[node] = builder.constant(_content(weight), name=weight.key)
     importer.run(program.graph.nodes)
     results = [*program.results, *(w.result for w in program.writebacks), *(s.result for s in program.states)]
     results += [check.node for check in program.checks]
     finished = [result_tensor(importer, item) for item in results if item is not None]
     errors.raise_all(importer.failures)
     return builder.finish(finished)
+
+
+def _content(weight: Any) -> Data:
+    """The content of a weight, which passes may look at or not."""
+    data = TorchData(weight.tensor)
+    return ReplaceableData(data.dtype, data.shape, weight.key, data) if weight.replaceable else data
 
 
 _OTHERS = "change the arguments, or register a lowering that can say them"

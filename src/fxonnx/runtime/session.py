@@ -65,7 +65,8 @@ class Session:
             RuntimeFailed: the runtime refuses the model.
             UnsupportedDtype: a weight, input or output has a dtype that torch or ONNX lacks.
         """
-        self.inputs = slots(model.graph.input, inputs)
+        defaults = {each.name for each in model.graph.initializer}
+        self.inputs = slots([each for each in model.graph.input if each.name not in defaults], inputs)
         self.outputs = slots(model.graph.output, outputs)
         self._failure = Failure(model, locate)
         self._raised = runtime_errors()

@@ -26,15 +26,18 @@ from fxonnx.location import Location
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Tensors by all names that the model has for them, and where files have their bytes."""
+    """Tensors by all names that the model has for them, where files have their bytes, and the names of `adapters`:
+    weights that whoever runs a file may replace."""
 
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
     extents: Mapping[str, Extent] = field(default_factory=dict)
+    adapters: frozenset[str] = frozenset()
 
     def __call__(self, program: Program) -> Program:
         """The program with these tensors for its weights. Raises WeightsMismatch where it holds for other values."""
-        if not self.tensors and not self.extents:
+        if not self.tensors and not self.extents and not self.adapters:
             return program
+        raise_all([_decides(each) for each in program.known if each.weight.key in self.adapters])
         raise_all([_other_value(each) for each in program.known if not self._holds(each)])
         return replace(
             program,
@@ -45,7 +48,7 @@ class Binding:
     def updated(self, other: Binding) -> Binding:
         """The same with the tensors of another, where that has one."""
         extents = {name: each for name, each in self.extents.items() if name not in other.tensors}
-        return Binding({**self.tensors, **other.tensors}, {**extents, **other.extents})
+        return replace(self, tensors={**self.tensors, **other.tensors}, extents=extents)
 
     def without(self, states: Iterable[State]) -> Binding:
         """The same without the tensors of states, which are the model's own."""
@@ -57,7 +60,7 @@ class Binding:
 
     def _weight(self, weight: Weight) -> Weight:
         tensor = self.tensors.get(weight.key, weight.tensor)
-        return Weight(weight.key, tensor, self.extents.get(weight.key))
+        return Weight(weight.key, tensor, self.extents.get(weight.key), weight.key in self.adapters)
 
     def _holds(self, known: KnownWeight) -> bool:
         tensor = self.tensors.get(known.weight.key)
@@ -150,6 +153,15 @@ def _other_value(known: KnownWeight) -> Error:
         f"{known.weight.key} has another value",
         cause=f"what is compiled holds for {known}: forward decides by it",
         cure="compile a model with these weights: fxonnx.compile(model, args)",
+        location=known.location,
+    )
+
+
+def _decides(known: KnownWeight) -> Error:
+    return WeightsMismatch(
+        f"{known.weight.key} cannot be an input",
+        cause=f"what is compiled holds for {known}: forward decides by it",
+        cure="leave it out of adapters",
         location=known.location,
     )
 

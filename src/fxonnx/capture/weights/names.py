@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import filter as filter_names
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch.export import ExportedProgram
 from fxonnx.capture.call.inputs import owner
 from fxonnx.capture.versions import has_memory
 from fxonnx.capture.wrappers import unwrapped, without_wrappers
+from fxonnx.errors import InvalidOption
 
 
 class Place(NamedTuple):
@@ -61,6 +63,18 @@ def owned(model: Any) -> dict[str, Owned]:
         names[0]: Owned(tuple(names), tensors[names[0]].dtype, tensors[names[0]].shape, not saved.isdisjoint(names))
         for names in found.values()
     }
+
+
+def named(names: Mapping[str, Owned], patterns: Sequence[str]) -> frozenset[str]:
+    """The tensors that have one of these names, or fit a pattern. Raises InvalidOption for one that fits none."""
+    found = {each: {key for key, own in names.items() if filter_names(own.names, each)} for each in patterns}
+    if unmet := [each for each in patterns if not found[each]]:
+        raise InvalidOption(
+            f"adapters has {', '.join(map(repr, unmet))}",
+            cause=f"the model's tensors are {', '.join(list(names)[:5])}{', …' * (len(names) > 5)}",
+            cure='give names as in model.state_dict(), or patterns of them: adapters=["*.lora_?.*"]',
+        )
+    return frozenset().union(*found.values())
 
 
 def lacks_memory(model: Any) -> bool:
