@@ -100,6 +100,7 @@ def _all_options(entry: Entry) -> dict[str, Any]:
     """Every option of `compile`, those that an entry leaves out at their defaults. Raises InvalidOption."""
     signature = inspect.signature(compile)
     defaults = {name: each.default for name, each in signature.parameters.items() if each.kind is each.KEYWORD_ONLY}
+    del defaults["examples"]  # an entry's call is its example
     if strange := entry.options.keys() - defaults.keys():
         raise errors.InvalidOption(
             f"entry {entry.name!r} has the options {', '.join(sorted(map(repr, strange)))}",
