@@ -80,7 +80,7 @@ class Target:
     @staticmethod
     def onnxruntime(version: str | None = None, provider: str = "CPU", *, opset: int | None = None) -> Target:
         """ONNX Runtime: `version` "1.32" or the installed one, with its own operators (com.microsoft), on a provider:
-        "CPU", "CUDA" or "DirectML", by that name or the runtime's ("CUDAExecutionProvider").
+        "CPU" or "CUDA", by that name or the runtime's ("CUDAExecutionProvider").
 
         Where there is no snapshot of that version's kernels, the newest older one is taken.
 
@@ -262,11 +262,12 @@ def _provider(name: str) -> str:
     """A provider as its file is named. Raises InvalidOption."""
     plain = str(name).lower().removesuffix("executionprovider")
     found = {"dml": "directml"}.get(plain, plain)
-    if found not in PROVIDERS:
+    known = kernels.providers("onnxruntime")
+    if found not in known:
         raise errors.InvalidOption(
             f"the kernels of ONNX Runtime's provider {name!r} are not known",
-            cause="those of CPU, CUDA and DirectML are",
-            cure='Target.onnxruntime(provider="CUDA"), or Target.onnx(opset) for standard operators',
+            cause=f"those of {', '.join(known)} are",
+            cure='fxonnx.Target.onnxruntime(provider="CUDA"), or fxonnx.Target.onnx(17) for standard operators',
         )
     return found
 
