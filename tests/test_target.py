@@ -180,7 +180,10 @@ def test_targets_by_name(text):
     assert NAMED[text] in str(Target.named(text))
 
 
-@pytest.mark.parametrize("text", ["openvinno", "onnx:new", "onnx:17:18", "onnxruntime:new", "onnxruntime::npu", "onnxruntime::directml"])
+STRANGE = ["openvinno", "onnx:new", "onnx:17:18", "onnxruntime:new", "onnxruntime::npu", "onnxruntime::directml"]
+
+
+@pytest.mark.parametrize("text", STRANGE)
 def test_targets_that_there_are_not(text):
     with pytest.raises(errors.InvalidOption) as caught:
         Target.named(text)
