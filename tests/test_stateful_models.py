@@ -230,3 +230,25 @@ class Box:
 
 def held(given: Any) -> list[Tensor]:
     return list(given.values()) if isinstance(given, dict) else given if isinstance(given, list) else [given.total]
+
+
+class Sum(nn.Module):
+    """Adds up complex numbers, and turns those that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("total", torch.zeros(3, dtype=torch.complex64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.total.add_(x)
+        x.mul_(2j)
+        return self.total + x
+
+
+def test_complex_tensors_are_written() -> None:
+    model, eager = Sum(), Sum()
+    compiled = fxonnx.compile(model, (torch.randn(3, dtype=torch.complex64),))
+    for _ in range(2):
+        x = torch.randn(3, dtype=torch.complex64)
+        ours, theirs = x.conj(), x.conj().clone()
+        torch.testing.assert_close((compiled(ours), model.total, ours), (eager(theirs), eager.total, theirs))

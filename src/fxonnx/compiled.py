@@ -192,12 +192,12 @@ class Compiled(File):
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is looked into: of nested arguments, of a model that writes or checks."""
         leaves, are_given_arrays = self._leaves(args, kwargs)
-        tensors = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
+        tensors = [_as_real(leaf) for leaf in leaves]
         variant = self.limits.check(tensors)
         with self._in_turn:
             if variant is not None:
                 return self._variant(variant)(*args, **kwargs)
-            results = self.session.run([*tensors, *(state.tensor for state in self.program.states)])
+            results = self.session.run([*tensors, *(_as_real(state.tensor) for state in self.program.states)])
             count = len(results) - len(self.program.checks)
             refuse_failed(self.program.checks, results[count:])
             return self._deliver(args, kwargs, leaves, results[:count], are_given_arrays)
@@ -279,9 +279,9 @@ class Compiled(File):
             for reshape in program.reshapes:
                 reshape(leaves[reshape.input])
             for writeback, result in zip(self.program.writebacks, remaining, strict=False):
-                leaves[writeback.input].copy_(result)
+                _write(leaves[writeback.input], result)
             for state, result in zip(self.program.states, remaining, strict=False):
-                state.tensor.copy_(result)
+                _write(state.tensor, result)
         signature = program.signature
         if program.signature.effects.edits:
             computed = dict(zip(program.results, outputs, strict=True))
@@ -348,5 +348,15 @@ class Compiled(File):
     def for_sizes(self, leaves: Sequence[torch.Tensor]) -> Compiled:
         """What runs a call with these tensors: itself, or what is compiled for a way of its own that their sizes take.
         Raises CallMismatch."""
-        other = self.limits.check([torch.view_as_real(each) if each.is_complex() else each for each in leaves])
+        other = self.limits.check([_as_real(each) for each in leaves])
         return self if other is None else self._variant(other)
+
+
+def _as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as the file has it: a complex one is real, with a last axis of 2."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _write(tensor: torch.Tensor, result: torch.Tensor) -> None:
+    """What the file returns for a tensor that the model writes to, written there."""
+    tensor.copy_(torch.view_as_complex(result) if tensor.is_complex() else result)

@@ -29,7 +29,8 @@ _NO_ANSWER = NotImplemented
 _READS = {torch.Tensor.item: "item", torch.is_nonzero: "is_nonzero", torch.Tensor.is_nonzero: "is_nonzero"}
 _COMPARES = "COMPARE_OP"  # which asks for the truth of what two lists hold
 _ORDERED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-_BETWEEN = (_OURS, str(torch.__file__))  # where a SymBool is asked for its truth
+_BETWEEN = (_OURS, *(str(module.__file__) for module in (torch, torch._ops, torch._library.utils)))
+"""where a SymBool is asked for its truth"""
 _LAYERS = str(torch.nn.__file__).removesuffix("__init__.py")  # which check their arguments as users do
 _CHECK_ALL: Any = torch._check_tensor_all_with
 

@@ -48,7 +48,10 @@ from fxonnx.capture.tracer.torch_private import (
 _NOWHERE = {"": ("", "")}
 _LITERAL, _LITERAL_COPY = torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default
 _NUMBERS = (torch.ops.aten.item.default, torch.ops.aten._local_scalar_dense.default)
-_HIDING = frozenset({torch.ops.aten.where.default})  # composite calls of what makes sizes of data
+_HIDING = frozenset({  # composite calls of what makes sizes of data, reads it, or makes what it returns by itself
+    torch.ops.aten.where.default, torch.ops.aten.is_nonzero.default, torch.ops.aten.combinations.default,
+    torch.ops.aten.histogramdd.default, torch.ops.aten.histogramdd.int_bins, torch.ops.aten.histogramdd.TensorList_bins,
+})  # fmt: skip
 _SCALAR_ASSERTION = torch.ops.aten._assert_scalar.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
