@@ -22,10 +22,6 @@ OLDEST_SERVED = 9
 NO_EXPANSION = {
     "BitCast": "no older operator sees the bits of a value",
     "Bernoulli": "random: RandomUniformLike and Less draw from another stream",
-    "BitwiseAnd": "no operator on the bits of integers before opset 18",
-    "BitwiseNot": "no operator on the bits of integers before opset 18",
-    "BitwiseOr": "no operator on the bits of integers before opset 18",
-    "BitwiseXor": "no operator on the bits of integers before opset 18",
     "Col2Im": "scatter-add by computed positions needs ScatterND with reduction (opset 16)",
     "ConvInteger": "quantized kernels; from opset 10",
     "CumProd": "a running product is no sum of logarithms where values are negative or zero",

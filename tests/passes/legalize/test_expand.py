@@ -90,6 +90,13 @@ def sampled(op: Any, x: Any, grid: Any, **attributes: Any) -> Any:
 
 SPECIAL = np.array([-np.inf, -2.5, -1.5, -0.5, -0.2, 0.0, 0.5, 1.5, 2.5, 2.6, np.inf, np.nan], np.float32)
 QKV = [(2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 8)]
+def of_bits(op: Any, x: Any, y: Any, *, operator: str, dtype: Any) -> Any:
+    """Of integers of either sign that fill the dtype."""
+    scale = 2.0 ** (dtype.bits - 4)
+    numbers = (x, y) if dtype.is_signed else (op.Abs(x), op.Abs(y))
+    return op.Cast(getattr(op, operator)(*(op.Cast(each * scale, to=dtype) for each in numbers)), to=dtypes.INT64)
+
+
 CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int, ...]], int]] = {
     # name: (body, recorded shapes, actual shapes, opset in which the operator stands whole)
     "Reshape": (lambda op, x: op.Reshape(x, [x.shape[1] * 4, x.shape[0]], allowzero=1), [(N, symbol("m"), 4)],
@@ -220,6 +227,11 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
         lambda op, x: op.BitShift(op.Cast(op.Abs(x) * 9.0, to=dtypes.UINT8), np.array(2, np.uint8), direction="RIGHT"),
         [(N, 4)], [(3, 4)], 11,
     ),
+    "BitwiseAnd": (partial(of_bits, operator="BitwiseAnd", dtype=dtypes.INT64), [(N, 4), (4,)], [(3, 4), (4,)], 18),
+    "BitwiseOr": (partial(of_bits, operator="BitwiseOr", dtype=dtypes.UINT8), [(N, 4), (4,)], [(3, 4), (4,)], 18),
+    "BitwiseXor": (partial(of_bits, operator="BitwiseXor", dtype=dtypes.INT8), [(N, 4), (4,)], [(3, 4), (4,)], 18),
+    "BitwiseNot": (lambda op, x: op.BitwiseNot(op.Cast(op.Abs(x) * 9.0, to=dtypes.UINT8)), [(N, 4)], [(3, 4)], 18),
+    "Reshape-empty": (lambda op, x: op.Reshape(x, [5, x.shape[0], 0], allowzero=1), [(N, 0)], [(3, 0)], 14),
     "Gemm": (lambda op, x, y: op.Gemm(x, y, transB=1), [(N, 4), (3, 4)], [(2, 4), (3, 4)], 11),
     "TopK": (lambda op, x: op.TopK(x, [2], axis=-1, largest=0), [(N, 4)], [(3, 4)], 11),
     "TopK-special": (lambda op, x: op.TopK(x * 0.0 + SPECIAL, [12], largest=0), [(12,)], [(12,)], 11),

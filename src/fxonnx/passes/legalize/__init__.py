@@ -16,7 +16,7 @@ from fxonnx.passes.pipeline import pipeline
 from fxonnx.passes.precision.stored import stored_in_16_bits
 
 LEGALIZE = pipeline(
-    "legalized", forms, stored_in_16_bits, expand, fold, cse, respell, inputs_to_attributes, widen, dce, guard
+    "legalized", forms, stored_in_16_bits, expand, fold, cse, respell, expand, inputs_to_attributes, widen, dce, guard
 )
 
 __all__ = ["LEGALIZE", "newest_that_runs"]

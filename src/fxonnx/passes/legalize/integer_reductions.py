@@ -44,11 +44,10 @@ def _sum_over(op: Builder, x: Tensor, axis: int) -> Tensor:
     rank = len(x.shape)
     if rank == 1:
         return op.Squeeze(_sum_over(op, op.Unsqueeze(x, [0]), 1), [0])
-    size = op.Shape(x, start=axis, end=axis + 1)
-    one, ones = op.constant(np.ones(1, x.dtype.numpy)), op.constant(np.array([1]))
+    one, size = op.constant(np.ones(1, x.dtype.numpy)), x.shape[axis]
     if axis == rank - 2:
-        return op.MatMul(op.Expand(one, op.Concat(ones, size, axis=0)), x)
-    column = op.Expand(one, op.Concat(size, ones, axis=0))
+        return op.MatMul(op.Expand(one, [1, size]), x)
+    column = op.Expand(one, [size, 1])
     if axis == rank - 1:
         return op.MatMul(x, column)
     order = [*range(axis), rank - 1, *range(axis + 1, rank - 1), axis]  # the last axis and this one exchanged
@@ -71,9 +70,8 @@ def _part(op: Builder, x: Tensor, axis: int, start: int, end: int) -> Tensor:
 
 
 def _one_by_one(op: Builder, x: Tensor, axis: int) -> Tensor:
-    size = op.Squeeze(op.Shape(x, start=axis, end=axis + 1), [0])
-    shape = op.Concat(op.Shape(x, start=0, end=axis), op.constant(np.array([1])), op.Shape(x, start=axis + 1), axis=0)
-    first = op.Expand(op.constant(np.ones(1, x.dtype.numpy)), shape)
+    size = op.size(x.shape[axis])
+    first = op.Expand(op.constant(np.ones(1, x.dtype.numpy)), [*x.shape[:axis], 1, *x.shape[axis + 1 :]])
 
     def times_next(inner: Builder, iteration: Tensor, going: Tensor, product: Tensor) -> list[Tensor]:
         each = inner.Gather(x, inner.Unsqueeze(iteration, [0]), axis=axis)

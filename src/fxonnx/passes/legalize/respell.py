@@ -45,6 +45,16 @@ def column(op: Builder, x: Tensor, vector: Tensor) -> Tensor:
     return op.Squeeze(op.MatMul(x, op.Unsqueeze(vector, [-1])), [-1])
 
 
+def _sums_nothing(node: Node, producers: Producers) -> bool:
+    x = node.inputs[0]
+    return x is not None and x.shape[-1] == 0 and not (x.dtype.is_float or x.dtype.is_signed)
+
+
+def with_zero(op: Builder, x: Tensor, y: Tensor) -> Tensor:
+    """A zero to sum up: without any number the kernel of unsigned integers writes zeros of another dtype, and stops."""
+    return op.MatMul(op.Pad(x, [0, 1], None, [-1]), op.Pad(y, [0, 1], None, [-2 if len(y.shape) > 1 else -1]))
+
+
 def _is_of_range(node: Node, producers: Producers) -> bool:
     indices = producers.get(node.inputs[1])
     return indices is not None and indices.op == "Range"
@@ -114,6 +124,7 @@ MISREAD = (
     Misread("DivMulFusion", "Div", _is_one_by_integer, one_by_integer),
     Misread("ExpandElimination", "Expand", _empties, cut_to_nothing),
     Misread("TransposeOptimizer", "Pad", _has_axes, pad),  # moves a Transpose past it, and forgets the axes
+    Misread("", "MatMul", _sums_nothing, with_zero),
     Misread("", "ReduceSum", _is_of_large_integers, exact_sum),
     Misread("", "ReduceProd", _is_of_integers, exact_product),
 )

@@ -23,13 +23,16 @@ def shape(op: Builder, x: Tensor, *, start: int, end: int | None) -> Tensor:
     return op.Slice(whole, [first], [last], [0])
 
 
-def _is_computed_shape(node: Node) -> bool:
-    return bool(node.attributes.get("allowzero", 0)) and 0 not in node.output.shape
+def _allows_zero(node: Node) -> bool:
+    return bool(node.attributes.get("allowzero", 0))
 
 
-@form("Reshape", since=14, applies=_is_computed_shape)
+@form("Reshape", since=14, applies=_allows_zero)
 def reshape(op: Builder, x: Tensor, shape: Tensor, *, allowzero: int) -> Tensor:
-    """Without the word that a 0 is no copy: where a size is 0 at a call, the runtime may stop."""
+    """Without the word that a 0 is no copy: where a size turns out to be 0 at a call, the runtime may stop. What has no
+    elements anyway is made anew."""
+    if 0 in x.shape:
+        return op.ConstantOfShape(shape, value=np.zeros(1, x.dtype.numpy))
     return op.Reshape(x, shape)
 
 

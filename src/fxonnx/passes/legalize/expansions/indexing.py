@@ -143,6 +143,8 @@ _REDUCTIONS = {"add": "Add", "mul": "Mul", "min": "Min", "max": "Max"}
 @form("ScatterElements", since=18, applies=_reduces_to_extremes)
 def reduce_elements(op: Builder, x: Tensor, indices: Tensor, updates: Tensor, *, axis: int, reduction: str) -> Tensor:
     """All axes as one, and a Scan that writes an update after the other: places may occur twice."""
+    if 0 in updates.shape:
+        return op.Identity(x)  # the runtime scans nothing of no size
     places = op.Reshape(_elements(op, x, indices, axis % x.rank), [-1, 1])
 
     def write(inner: Builder, flat: Tensor, place: Tensor, update: Tensor) -> list[Tensor]:

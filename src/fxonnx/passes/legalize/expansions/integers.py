@@ -1,7 +1,10 @@
 """Remainders and shifts: of floats that round down and of signed integers (new in opset 28), and before there were any
-(opsets 10 and 11)."""
+(opsets 10 and 11). What is done to bits one by one, before opset 18."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -67,3 +70,35 @@ def _index(op: Builder, y: Tensor) -> Tensor:
 def _powers(dtype: DType) -> np.ndarray:
     """2⁰ … 2ᵇ⁻¹ with the last one negative, as two's complement has it, and 0 for all beyond."""
     return np.array([*(1 << bit for bit in range(dtype.bits)), 0], np.uint64).astype(dtype.numpy)
+
+
+# ── bits ──
+
+_DIGIT = 16  # looked up at once are 4 bits of each operand
+
+
+def _bitwise(op: Builder, x: Tensor, y: Tensor, *, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Tensor:
+    """What a table says of each pair of hexadecimal digits, put together again; in int64, whose multiples of the
+    highest digit wrap round to the sign, as casts to narrower dtypes do."""
+    digits = np.arange(_DIGIT)
+    table = op.constant(combine(digits[:, None], digits).reshape(-1).astype(np.int64))
+    scales = op.constant(np.array([_DIGIT**place for place in range(x.dtype.bits // 4)], np.int64))
+    pairs = _digits(op, x, scales) * _DIGIT + _digits(op, y, scales)
+    found = op.ReduceSum(op.Gather(table, pairs) * scales, [-1], keepdims=0)
+    return found if x.dtype is INT64 else op.Cast(found, to=x.dtype)
+
+
+def _digits(op: Builder, x: Tensor, scales: Tensor) -> Tensor:
+    """The hexadecimal digits of two's complement along a new last axis, the lowest first."""
+    x = op.Unsqueeze(_index(op, x), [-1])
+    return op.Mod((x - op.Mod(x, scales)) / scales, _DIGIT)
+
+
+for _name, _combine in (("And", np.bitwise_and), ("Or", np.bitwise_or), ("Xor", np.bitwise_xor)):
+    expands(f"Bitwise{_name}")(partial(_bitwise, combine=_combine))
+
+
+@expands("BitwiseNot")
+def complement(op: Builder, x: Tensor) -> Tensor:
+    """-1 - x, or the highest number less x."""
+    return op.constant(-1 if x.dtype.is_signed else x.dtype.highest, x.dtype) - x
