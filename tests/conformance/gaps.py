@@ -78,21 +78,10 @@ GAPS = (
         "nextafter",
         dtype="float64",
     ),
-    _gap(errors.UnsupportedOperator, "no lowering yet: segments", "_segment_reduce.lengths _segment_reduce.offsets"),
-    _gap(
-        errors.UnsupportedOperator,
-        "an op of torch.nn's own, made for the memory that training takes",
-        "nn.functional.linear_cross_entropy.chunked nn.functional.linear_cross_entropy.chunked_none",
-    ),
     _gap(
         errors.DataDependentControlFlow,
-        "returns a bool of Python, or decides by values inside of torch",
-        "equal nn.functional.gaussian_nll_loss",
-    ),
-    _gap(
-        errors.CaptureRefused,
-        "a result whose size hangs on values: of no kind that the tracer has a symbol for",
-        "combinations histogramdd nn.functional.ctc_loss",
+        "returns a bool of Python, which is the same for all tensors of those shapes",
+        "equal",
     ),
     _gap(errors.UnsupportedArguments, "a complex signal of a spectrum with both sides", "istft"),
     _gap(errors.UnsupportedArguments, "attention with dropout", "nn.functional.scaled_dot_product_attention"),
@@ -109,7 +98,6 @@ GAPS = (
             ("float64", "a factor that float32, which ONNX's Resize steps by, does not hold"),
         )
     ),
-    _gap(errors.RuntimeFailed, "ONNX Runtime has no product of bytes of size 0", "mm", dtype="uint8"),
     _gap(
         errors.CaptureRefused,
         "of a shape without axes the result has no tensors, and ONNX Runtime loads no model without outputs",

@@ -93,14 +93,15 @@ _JOIN = ("tensors",)
 
 BEHIND: dict[str, Shift] = {
     **_each("clone contiguous detach alias lift_fresh lift_fresh_copy lift positive neg resolve_neg", Shift()),
-    **_each("index _unsafe_index view_as reshape_as broadcast_tensors", Shift()),
+    **_each("index _unsafe_index view_as reshape_as broadcast_tensors uniform", Shift()),
     **_each("slice select narrow split split_with_sizes chunk tensor_split unbind index_select", Shift({"dim": _axis})),
     **_each("slice_copy select_copy split_copy unbind_copy unsafe_split unsafe_chunk", Shift({"dim": _axis})),
     **_each("cumsum diff unflatten", Shift({"dim": _axis})),
     "repeat_interleave": Shift({"dim": _axis}, flattens="dim"),
     **_each("transpose transpose_copy swapdims swapaxes", Shift({"dim0": _axis, "dim1": _axis})),
     **_each("view _unsafe_view view_copy reshape _reshape_copy", Shift({"size": _size})),
-    **_each("expand expand_copy broadcast_to zeros empty", Shift({"size": _size})),
+    **_each("expand expand_copy broadcast_to resize rand", Shift({"size": _size})),
+    **_each("zeros empty empty_strided empty_permuted", Shift({"size": _size})),
     **_each("cat concat concatenate", Shift({"dim": _axis}, _JOIN)),
     **_each("movedim moveaxis", Shift({"source": _axes, "destination": _axes})),
     **_each("squeeze squeeze_copy", Shift({"dim": _squeezed})),

@@ -26,7 +26,7 @@ ATEN = "fxonnx.lowering.aten"
 
 # fmt: off
 FAMILIES = (
-    "control",
+    "control", "losses", "segments",
     "linalg.cholesky", "linalg.eigh", "linalg.functions", "linalg.ldl", "linalg.lu", "linalg.norms", "linalg.qr",
     "linalg.svd", "linalg.triangular",
     "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.complex_inverse",
@@ -36,8 +36,8 @@ FAMILIES = (
     "nn.padding", "nn.pooling", "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
     "special.bessel", "special.error_functions", "special.incomplete_gamma", "special.orthogonal",
     "spectral.fft", "spectral.stft", "spectral.windows",
-    "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random", "tensor.scatter",
-    "tensor.shape",
+    "tensor.counting", "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random",
+    "tensor.scatter", "tensor.shape",
 )
 # fmt: on
 

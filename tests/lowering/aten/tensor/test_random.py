@@ -38,6 +38,25 @@ DRAWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+COMPLEX: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "randn": lambda x: torch.randn(4000, dtype=torch.complex64),
+    "randn_like": torch.randn_like,
+    "rand_like": torch.rand_like,
+    "rand_like-real": lambda x: torch.rand_like(x, dtype=torch.float64),
+    "normal_": lambda x: x.clone().normal_(1, 2),
+    "uniform_": lambda x: x.clone().uniform_(1, 3),
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_draws(name: str) -> None:
+    def parts(x: torch.Tensor) -> torch.Tensor:
+        drawn = COMPLEX[name](x)
+        return torch.view_as_real(drawn) if drawn.is_complex() else drawn
+
+    check_draws(parts, LIKE + 1j * LIKE)
+
+
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_have_torch_s_distribution(name: str) -> None:
     check_draws(DRAWS[name], LIKE)

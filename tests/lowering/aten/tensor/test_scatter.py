@@ -133,12 +133,6 @@ def test_scalars():
     )
 
 
-def test_counting():
-    check(lambda x: (x.bincount(), x.bincount(minlength=9), x.bincount(torch.ones(5))), torch.tensor([1, 4, 1, 0, 4]))
-    check(lambda x: x.bincount(minlength=3), torch.zeros(0, dtype=torch.int64))
-    check(lambda x: (x.histc(4, -1, 2), x.histc(5), x[:1].histc(3)), torch.tensor([-1.5, -1.0, 0.3, 2.0, 0.29, 7.0]))
-
-
 def test_a_mask_is_one_where():
     assert operators(check(lambda x, m: put(x, (m,), torch.tensor(1.0)), X, X > 0)) == ["Where"]
 
@@ -168,18 +162,7 @@ def test_bodies_run_eagerly():
         "masked_scatter",
         "slice_scatter",
         "select_scatter",
-        "histc",
     ],
 )
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_histograms(dtype):
-    x, weight = torch.randn(5, 10).to(dtype), torch.rand(5, 10).to(dtype)
-    check(lambda x: torch.histogram(x, 7), x)
-    check(lambda x: torch.histogram(x, 5, range=(-1.0, 1.0)), x)
-    check(lambda x, weight: torch.histogram(x, 5, weight=weight, density=True), x, weight)
-    check(torch.histogram, x, torch.tensor([-2.0, -1.0, 0.0, 0.5, 3.0]).to(dtype))
-    check(lambda x: torch.histogram(x, 4), torch.ones(3).to(dtype))

@@ -1,8 +1,8 @@
 """Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
 step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
-to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they compare; the windows of
-adaptive pools they want to count; nothing unshuffled is no other shape for the kernel that computes; keys and values
-they do not count.
+of an alignment they count the states; of histograms there are none; to pick a row they load sympy; of a copy they
+decide whether it is empty; a grid's axes they compare; the windows of adaptive pools they want to count; nothing
+unshuffled is no other shape for the kernel that computes; keys and values they do not count.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -52,6 +52,28 @@ def _recurrent_over_packed(states: int) -> Callable[..., tuple[Any, ...]]:
         return (output, *(each.new_empty(each.shape) for each in (first, *others)))
 
     return kernel
+
+
+def _ctc_loss(
+    log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: int = 1,
+    zero_infinity: bool = False,
+) -> Any:  # fmt: skip
+    """A number, or one for each sequence."""
+    return log_probs.new_empty(() if reduction or log_probs.dim() < 3 else log_probs.shape[1:2])
+
+
+def _histogram(x: Any, bins: Any, **options: Any) -> Any:
+    """What is counted between edges, and those."""
+    ends = bins.shape[0] if isinstance(bins, torch.Tensor) else bins + 1
+    return x.new_empty((ends - 1,)), x.new_empty((ends,))
+
+
+def _counted_in_boxes(x: Any, bins: Any, **options: Any) -> Any:
+    return x.new_empty([each.shape[0] - 1 if isinstance(each, torch.Tensor) else each for each in bins])
+
+
+def _edges_of_boxes(x: Any, bins: Any, **options: Any) -> Any:
+    return [x.new_empty((each + 1,)) for each in bins]
 
 
 def _grouped_mm(left: Any, right: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
@@ -234,6 +256,13 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.gru.data: _recurrent_over_packed(1),
     aten.rnn_tanh.data: _recurrent_over_packed(1),
     aten.rnn_relu.data: _recurrent_over_packed(1),
+    aten.ctc_loss.IntList: _ctc_loss,
+    aten.ctc_loss.Tensor: _ctc_loss,
+    aten.histogram.bin_ct: _histogram,
+    aten.histogram.bins_tensor: _histogram,
+    aten._histogramdd_bin_edges.default: _edges_of_boxes,
+    aten._histogramdd_from_bin_cts.default: _counted_in_boxes,
+    aten._histogramdd_from_bin_tensors.default: _counted_in_boxes,
     aten._grouped_mm.default: _grouped_mm,
     aten.adaptive_avg_pool1d.default: _adaptive_avg_pool,
     aten.adaptive_max_pool1d.default: _adaptive_max_pool,

@@ -19,6 +19,7 @@ from fxonnx.ir.dims import Dim
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import mean
 from fxonnx.lowering.aten.math.special import atan2
+from fxonnx.lowering.aten.tensor import indexing
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
 from fxonnx.lowering.registry import COMPLEX, lower
@@ -318,7 +319,10 @@ def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = 
 
 @lower("aten.new_full", promote=_SELF, when=COMPLEX)
 @lower("aten.new_ones", promote=_SELF, given={"fill_value": 1}, when=COMPLEX)
-@lower("aten.new_zeros", "aten.new_empty", promote=_SELF, given={"fill_value": 0}, when=COMPLEX)
+@lower(
+    "aten.new_zeros", "aten.new_empty", "aten.new_empty_strided", promote=_SELF, given={"fill_value": 0},
+    ignore={"stride"}, when=COMPLEX,
+)  # fmt: skip
 def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value, in another tensor's dtype unless one is given."""
     return _filled(op, size, fill_value, dtype or _COMPLEX_OF[self.dtype])
@@ -363,6 +367,18 @@ def logical(op: Builder, self: Tensor, other: Tensor, operator: str) -> Tensor:
     """Whether both, either or just one is not 0."""
     left, right = (op.Not(logical_not(op, whole(op, x))) for x in (self, other))
     return getattr(op, operator)(left, right)
+
+
+@lower("aten.nonzero", "aten.argwhere", when=COMPLEX)
+def nonzero(op: Builder, self: Tensor) -> Tensor:
+    """The positions of elements of which a part is not 0, a row each."""
+    return indexing.nonzero(op, op.Not(logical_not(op, self)))
+
+
+@lower("aten.nonzero_numpy", when=COMPLEX)
+def nonzero_numpy(op: Builder, self: Tensor) -> list[Tensor]:
+    """The positions of elements of which a part is not 0, a vector per axis."""
+    return indexing.nonzero_numpy(op, op.Not(logical_not(op, self)))
 
 
 @lower("aten.isreal", when=COMPLEX)

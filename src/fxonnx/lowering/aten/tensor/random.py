@@ -14,9 +14,11 @@ from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
-from fxonnx.lowering.promote import as_tensor
-from fxonnx.lowering.registry import lower
+from fxonnx.lowering.promote import SAME, as_tensor
+from fxonnx.lowering.registry import COMPLEX, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full
+
+_HALF = math.sqrt(0.5)  # the deviation of each part of a complex number of variance 1
 
 # ── the two generators ──
 
@@ -83,6 +85,32 @@ def normal(op: Builder, mean: Any, std: Any = 1.0) -> Tensor:
     """Normal, with a mean and a deviation for every element."""
     like = mean + std
     return _normal(op, like.shape, dtype_of(like)) * std + mean
+
+
+@lower("aten.randn", "aten.normal.float_float", when=COMPLEX)
+def complex_normal_of_size(
+    op: Builder, size: Sequence[Dim], mean: float = 0.0, std: float = 1.0, dtype: DType | None = None
+) -> Tensor:
+    """Complex normal: both parts have the mean, and half of the variance."""
+    pairs = _normal(op, [*size, 2], dtypes.to_real(dtype or dtypes.COMPLEX64))
+    return moved(op, pairs, mean, std * _HALF)
+
+
+@lower("aten.normal_functional", "aten.normal.out", promote=SAME.of("self"), when=COMPLEX)
+def complex_normal_like(op: Builder, self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Complex normal, in the shape and dtype of another tensor."""
+    return complex_normal_of_size(op, self.shape[:-1], mean, std, dtype_of(self))
+
+
+@lower("aten.rand_like", given={"operator": "RandomUniform", "scale": 1.0}, promote=SAME.of("self"), when=COMPLEX)
+@lower("aten.randn_like", given={"operator": "RandomNormal", "scale": _HALF}, promote=SAME.of("self"), when=COMPLEX)
+def complex_drawn_like(op: Builder, self: Tensor, operator: str, scale: float, dtype: DType | None = None) -> Tensor:
+    """Uniform in both parts, or complex normal, in the shape of another tensor; real numbers where their dtype is
+    asked for."""
+    dims, kind = list(self.shape[:-1]), dtype or dtype_of(self)
+    if dtype is not None and not dtype.is_complex:
+        return drawn(op, dims, dtype, operator=operator)
+    return moved(op, drawn(op, [*dims, 2], dtypes.to_real(kind), operator=operator), 0, scale)
 
 
 def moved(op: Builder, x: Tensor, start: float, scale: float) -> Tensor:

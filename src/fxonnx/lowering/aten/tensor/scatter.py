@@ -25,7 +25,6 @@ from fxonnx.lowering.vocabulary import (
     as_vector,
     axis_of,
     cast,
-    constant,
     dtype_of,
     expand,
     flat,
@@ -345,74 +344,3 @@ def slice_scatter(
         return _replaced(op, self, source, axis, first)
     places = op.Add(positions(op, source.shape[axis]) * step, [first])
     return _slices_written(op, self, axis, places, source)
-
-
-# ── counting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@lower("aten.bincount")
-def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, … occurs, or the sum of its weights; as long as the greatest element wants, at least
-    `minlength`.
-    """
-    values = int64(op, self)
-    longest = op.ReduceMax(op.Concat(values, [minlength - 1], axis=0), [0])
-    kind = (
-        dtypes.INT64 if weights is None else dtypes.FLOAT32 if dtype_of(weights) is dtypes.FLOAT32 else dtypes.FLOAT64
-    )
-    zeros = op.ConstantOfShape(op.Add(longest, [1]), value=np.zeros(1, kind.numpy))
-    updates = full(op, self.shape, 1, kind) if weights is None else cast(op, weights, kind)
-    return written(op, zeros, values, updates, 0, "add")
-
-
-@lower("aten.histc")
-def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements lie in each of `bins` equal intervals from `min` to `max`, both included; those outside are not
-    counted.
-    """
-    x = flat(op, self)
-    low, high = _own_range(op, x, 1.0) if min == max else (number(op, min, x), number(op, max, x))
-    inside = op.And(x >= low, x <= high)
-    offset = (x - low) / (high - low)
-    bin_of = cast(op, op.Where(inside, offset * number(op, bins, x), number(op, 0, x)), dtypes.INT64)
-    place = op.Min(bin_of, bins - 1)
-    return written(op, full(op, [bins], 0, dtype_of(x)), place, cast(op, inside, dtype_of(x)), 0, "add")
-
-
-def _own_range(op: Any, x: Any, apart: float) -> tuple[Any, Any]:
-    """The least and the greatest element, moved apart where they are one."""
-    low, high = op.ReduceMin(x, keepdims=0), op.ReduceMax(x, keepdims=0)
-    widening = cast(op, op.Equal(low, high), dtype_of(x)) * number(op, apart, x)
-    return low - widening, high + widening
-
-
-@lower("aten.histogram")
-def histogram(
-    op: Builder, self: Tensor, bins: Any = 100, range: Sequence[float] | None = None, weight: Tensor | None = None,
-    density: bool = False,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """How many elements, or how much weight, lie between neighbouring edges, the last one included, and the edges:
-    those given, or `bins` equal steps. As a density, over the whole and the width of each bin."""
-    x, dtype = flat(op, self), dtype_of(self)
-    edges = _edges(op, x, bins, range) if isinstance(bins, int) else cast(op, bins, dtype)
-    above = op.Unsqueeze(x, [1]) >= edges
-    place = op.ReduceSum(cast(op, above, dtypes.INT64), [1], keepdims=0) - 1
-    count = edges.shape[0] - 1
-    is_last = op.Equal(x, op.Gather(edges, op.size(count), axis=0))
-    place = op.Where(is_last, op.size(count - 1), place)
-    inside = op.And(op.And(place >= 0, place < op.size(count)), op.Not(op.IsNaN(x)))
-    amount = full(op, x.shape, 1, dtype) if weight is None else cast(op, flat(op, weight), dtype)
-    zeros, place = full(op, (count,), 0, dtype), op.Where(inside, place, 0)
-    found = written(op, zeros, place, op.Where(inside, amount, number(op, 0, x)), 0, "add")
-    if density:
-        width = op.Slice(edges, [1], [2**62], [0]) - op.Slice(edges, [0], [-1], [0])
-        found = found / op.ReduceSum(found, keepdims=0) / width
-    return found, edges
-
-
-def _edges(op: Builder, x: Tensor, bins: int, range: Sequence[float] | None) -> Tensor:
-    """bins + 1 numbers at equal distances, from both ends towards the middle, as torch.linspace takes them."""
-    low, high = _own_range(op, x, 0.5) if range is None else (number(op, each, x) for each in range)
-    step, places = (high - low) / float(bins), constant(op, np.arange(bins + 1, dtype=dtype_of(x).numpy))
-    is_front = constant(op, np.arange(bins + 1) < (bins + 1) // 2)
-    return op.Where(is_front, low + step * places, high - step * (float(bins) - places))

@@ -1,0 +1,30 @@
+"""Reductions of neighbouring slices."""
+
+import pytest
+import torch
+from tests.lowering.support import check
+
+LENGTHS = torch.tensor([2, 0, 3])
+OFFSETS = torch.tensor([0, 2, 2, 4])  # the last row is in no segment
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "prod", "max", "min"])
+def test_segments(reduce):
+    x = torch.randn(5, 3)
+    x[3, 1] = torch.nan
+
+    def reduced(x, lengths, offsets):
+        return (
+            torch.segment_reduce(x, reduce, lengths=lengths),
+            torch.segment_reduce(x, reduce, lengths=lengths, initial=1.5),
+            torch.segment_reduce(x, reduce, offsets=offsets, initial=-2.0),
+        )
+
+    dynamic = {"x": {1: "m"}, "lengths": {0: "k"}, "offsets": {0: "e"}}
+    again = torch.randn(5, 2), torch.tensor([5]), torch.tensor([1, 5])
+    check(reduced, x, LENGTHS, OFFSETS, dynamic=dynamic, again=again)
+
+
+def test_segments_of_an_inner_axis():
+    x, lengths = torch.randn(2, 5, 3), torch.tensor([[2, 3], [1, 4]])
+    check(lambda x, lengths: torch.segment_reduce(x, "mean", lengths=lengths, axis=1), x, lengths, opset=13)
