@@ -74,6 +74,11 @@ def _powers(dtype: DType) -> np.ndarray:
 
 # ── bits ──
 
+
+def _always(node: Node) -> bool:
+    return True
+
+
 _DIGIT = 16  # looked up at once are 4 bits of each operand
 
 
@@ -95,10 +100,10 @@ def _digits(op: Builder, x: Tensor, scales: Tensor) -> Tensor:
 
 
 for _name, _combine in (("And", np.bitwise_and), ("Or", np.bitwise_or), ("Xor", np.bitwise_xor)):
-    expands(f"Bitwise{_name}")(partial(_bitwise, combine=_combine))
+    form(f"Bitwise{_name}", since=18, applies=_always)(partial(_bitwise, combine=_combine))
 
 
-@expands("BitwiseNot")
+@form("BitwiseNot", since=18, applies=_always)
 def complement(op: Builder, x: Tensor) -> Tensor:
     """-1 - x, or the highest number less x."""
     return op.constant(-1 if x.dtype.is_signed else x.dtype.highest, x.dtype) - x
