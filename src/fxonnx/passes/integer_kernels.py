@@ -47,6 +47,8 @@ class _Forms:
         """The node's other form, where it has one."""
         if node.op == "MatMul":
             return self.product(op, node)
+        if node.op == "Conv" and self.on_integers(node) and (ends := self.needed(node)) is not None:
+            return _on_steps(op, op.Conv(*map(op.use, node.reads), **node.attributes), *ends)
         if node.op == "Add":
             return self.with_bias(op, node)
         if node.op == "HardSigmoid":
@@ -104,6 +106,28 @@ class _Forms:
         found: Tensor = op.DequantizeLinear(clipped, _step(op, 1.0), zero)
         return found
 
+    def on_integers(self, node: Node) -> bool:
+        """Whether both operands are dequantized: activations on known steps, and a weight that is known."""
+        x, weight = (_dequantized(self.producers.get(each)) for each in node.reads[:2])
+        return x is not None and x.is_whole and weight is not None and weight.q.is_constant
+
+    def needed(self, node: Node) -> tuple[float, float] | None:
+        """Between which ends a result makes a difference, where a value on known steps is added to it and the sum is
+        quantized: beyond them the sum is cut off. None where it is read otherwise.
+
+        256 steps between them are at most twice as large as the larger of those two's: rounding to one moves the sum by
+        one of theirs at most.
+        """
+        readers = self.readers.get(node.output, [])
+        if [each.op for each in readers] != ["Add"] or node.output in self.graph.outputs:
+            return None
+        (reader,) = readers
+        if not self.is_quantized(reader) or reader.inputs[0] is reader.inputs[1]:
+            return None
+        other = next(value for value in reader.reads if value is not node.output)
+        added, total = _ends(self.producers.get(other)), _ends(self.readers[reader.output][0])
+        return None if added is None or total is None else (total[0] - added[1], total[1] - added[0])
+
     def is_quantized(self, node: Node) -> bool:
         """Whether only a QuantizeLinear reads the result, or a bias added to it."""
         readers = self.readers.get(node.output, [])
@@ -124,7 +148,8 @@ class _Forms:
         """Whether a reader's kernel takes the integers of a weight."""
         if reader.op == "Conv":
             first = self.producers.get(reader.inputs[0]) if reader.inputs[0] else None
-            return first is not None and first.op == "DequantizeLinear" and self.is_quantized(reader)
+            is_on_steps = first is not None and first.op == "DequantizeLinear"
+            return is_on_steps and (self.is_quantized(reader) or self.needed(reader) is not None)
         return (reader.op == "MatMul" and reader.inputs[1] is weight) or reader.op in _PER_CALL
 
 
@@ -185,6 +210,25 @@ def _cast_and_scaled(op: Builder, node: Node) -> Tensor | None:
         values = values - op.Cast(_along(op, found, found.zero), to=FLOAT32)
     scaled: Tensor = values * _along(op, found, found.scale)
     return scaled
+
+
+def _ends(node: Node | None) -> tuple[float, float] | None:
+    """The least and the greatest number that known steps hold, of a QuantizeLinear or a DequantizeLinear."""
+    if node is None or node.op not in ("QuantizeLinear", "DequantizeLinear") or len(node.reads) < 3:
+        return None
+    _, scale, zero = node.reads
+    if scale.shape or scale.data is None or zero.data is None or zero.dtype not in _BYTES:
+        return None
+    step, middle = float(scale.data.array()), int(zero.data.array())
+    return (zero.dtype.lowest - middle) * step, (zero.dtype.highest - middle) * step
+
+
+def _on_steps(op: Builder, x: Tensor, low: float, high: float) -> Tensor:
+    """A value on 256 steps between two ends, with 0 among them."""
+    scale = (high - low) / UINT8.highest
+    parameters = op.constant(scale, FLOAT32), op.constant(round(-low / scale), UINT8)
+    found: Tensor = op.DequantizeLinear(op.QuantizeLinear(x, *parameters), *parameters)
+    return found
 
 
 def _step(op: Builder, end: float) -> Tensor:

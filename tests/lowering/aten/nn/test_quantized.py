@@ -173,6 +173,24 @@ def test_models_run_in_integers(dtype, dynamic):
     assert dynamic or weights == {"int8"}  # a convolution without integers behind has small weights folded
 
 
+@pytest.mark.parametrize("zero", [0, 60])
+def test_a_convolution_that_a_residual_is_added_to(zero):
+    weight, scales = torch.randint(-127, 128, (8, 8, 3, 3), dtype=torch.int8), torch.rand(8) * 0.002 + 0.001
+    rows, step = torch.zeros(8, dtype=torch.int64), 0.05
+
+    def on_steps(x, zero):
+        steps = Q.quantize_per_tensor(x, step, zero, 0, 255, torch.uint8)
+        return Q.dequantize_per_tensor(steps, step, zero, 0, 255, torch.uint8)
+
+    def function(x):
+        x = on_steps(x, 128)
+        kernel = Q.dequantize_per_channel(weight, scales, rows, 0, -127, 127, torch.int8)
+        return on_steps(torch.nn.functional.conv2d(x, kernel, padding=1) + x, zero)
+
+    compiled = check(function, torch.randn(2, 8, 6, 6) * 3, rtol=0, atol=step * 1.01)
+    assert operators(compiled).count("QuantizeLinear") == 3  # behind the convolution, too: an integer kernel
+
+
 def test_standard_files_keep_the_pairs():
     compiled = check(Quantized(), torch.randn(2, 3, 12, 12), rtol=0, atol=STEP, opset=17)
     assert INTEGER_PRODUCT in operators(compiled)
