@@ -19,7 +19,6 @@ HERE = [entry for entry in ENTRIES if entry.package in ("torch", "transformers")
 GAPS = {
     "transformers/longformer": "an op of its asks for a size that comes from data, in a way that global tokens take",
     "transformers/rwkv": "forward rescales its layers once and keeps in an attribute that it did",
-    "transformers/encodec": "its padding is computed of a size by tensors, and compared in Python",
 }
 
 

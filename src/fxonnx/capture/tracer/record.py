@@ -41,6 +41,7 @@ from fxonnx.capture.tracer.torch_private import (
     DynamicOutputShapeException,
     FakeTensor,
     UnsupportedOperatorException,
+    eager,
     is_traceable_wrapper_subclass,
     is_transformed,
 )
@@ -164,8 +165,16 @@ class Tape:
             self.autocast.append((node, torch.get_autocast_dtype("cpu")))
 
     def known(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        """What a tensor of the model holds now, to be read only; None where that hangs on inputs, states or chance."""
-        return self.values.value(self._node(self.read(tensor)))
+        """What a tensor of the model holds now, to be read only; None where that hangs on inputs, states or chance.
+        What is asked of sizes is answered, and noted, as a comparison of sizes is."""
+        node = self._node(self.read(tensor))
+        value = self.values.value(node)
+        truth = self.elements.item(node) if value is None and tensor.dtype is torch.bool and not tensor.dim() else None
+        if truth is None:
+            return value
+        answer = bool(truth)
+        with eager():
+            return torch.tensor(answer)
 
     def selected(self, rows: torch.Tensor) -> Iterator[torch.Tensor] | None:
         """The rows of a selection out of a fixed range, as its decisions tell them; None where it is none."""

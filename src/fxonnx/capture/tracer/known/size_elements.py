@@ -27,7 +27,7 @@ from fxonnx.capture.tracer.torch_private import eager
 
 _MOST = 64  # elements
 _WHOLE = (torch.int64, torch.int32)
-_DTYPES = (*_WHOLE, torch.float32, torch.float64)
+_DTYPES = (*_WHOLE, torch.float32, torch.float64, torch.bool)
 _EXACT = 2**22  # below it quotients of whole numbers, and their sums with such, are rounded as they are in float64
 
 
@@ -48,7 +48,8 @@ class SizeElements:
             found = self._elements(node)
             if found.size != 1:
                 return None
-            return found.item() if node.meta["val"].dtype in _WHOLE else torch.sym_float(_exact(found.item()))
+            is_float = node.meta["val"].dtype.is_floating_point
+            return torch.sym_float(_exact(found.item())) if is_float else found.item()
         except _NoSizes:
             return None
 
@@ -184,6 +185,18 @@ def _reduced(function: Any) -> Callable[..., Any]:
     return reduce
 
 
+def _compared(relation: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """A comparison of whole numbers, which float32 may not tell of others."""
+    each = np.frompyfunc(relation, 2, 1)
+
+    def compare(x: Any, other: Any) -> Any:
+        if not _are_whole(x, other):
+            raise _NoSizes
+        return each(x, other)
+
+    return compare
+
+
 _sym_max, _sym_min = (np.frompyfunc(each, 2, 1) for each in (torch.sym_max, torch.sym_min))
 _KERNELS: dict[str, Callable[..., Any]] = {
     "full": _filled,
@@ -215,6 +228,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "remainder": operator.mod,
     "maximum": _sym_max,
     "minimum": _sym_min,
+    **{name: _compared(getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "sum": _reduced(np.add),
     "prod": _reduced(np.multiply),
     "cumsum": np.cumsum,

@@ -231,17 +231,17 @@ def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | N
 def _memory_order(op: Any, x: Any, layout: tuple[Sequence[Any], Dim] | None) -> tuple[Any, list[int]]:
     """The elements in the order of memory, and the order of axes that gave it. Raises Unsupported where memory holds
     more than `x` shows."""
-    order = list(range(len(x.shape)))
+    rest = list(range(len(x.shape)))
     if layout is None:
-        return x, order
-    strides, offset = layout
-    if all(isinstance(stride, int) for stride in strides):
-        order.sort(key=lambda axis: -strides[axis])
-    expected: Dim = 1
-    for axis in reversed(order):
-        if x.shape[axis] != 1 and strides[axis] != expected:
+        return x, rest
+    (strides, offset), order, expected = layout, list[int](), 1
+    while rest:
+        inner = next((axis for axis in reversed(rest) if x.shape[axis] == 1 or strides[axis] == expected), None)
+        if inner is None:
             raise Unsupported(f"as_strided of a view with strides {tuple(strides)} reads what the value does not hold")
-        expected = expected * x.shape[axis]
+        rest.remove(inner)
+        order.insert(0, inner)
+        expected = expected * x.shape[inner]
     if offset != 0:
         raise Unsupported(f"as_strided of a view that begins at element {offset} may read what is before")
     return transpose(op, x, order), order
