@@ -51,7 +51,8 @@ def _last(node: Any) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def tree(file: str) -> ast.Module | None:
     """A file's syntax; None where there is no source, or it is another version of Python's."""
+    lines = linecache.getlines(file)
     try:
-        return ast.parse("".join(linecache.getlines(file)))
+        return ast.parse("".join(lines)) if lines else None
     except SyntaxError:
         return None

@@ -167,12 +167,13 @@ def fit(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
     """A value cast and broadcast to the dtype and shape of the tensor it takes the place of; itself where it fits."""
     wanted = place.meta["val"]
     value = cast(emit, value, place)
-    if _shape(value.meta["val"]) != _shape(wanted):
+    if shape_of(value.meta["val"]) != shape_of(wanted):
         value = emit(aten.expand.default, (value, emit.sizes(place)), {}, wanted)
     return value
 
 
-def _shape(value: torch.Tensor) -> list[Any]:
+def shape_of(value: torch.Tensor) -> list[Any]:
+    """The sizes, symbolic ones as expressions: comparing them as numbers would add guards."""
     return [size if isinstance(size, int) else size.node.expr for size in value.shape]
 
 

@@ -29,6 +29,7 @@ from fxonnx.capture.graph.functional_form import (
     operands,
     result_dtype,
     run_fake,
+    shape_of,
     written_arguments,
 )
 from fxonnx.capture.graph.reshapes import reshaping_calls
@@ -259,6 +260,7 @@ class _Functionalizer:
                 values = self._values(node, now, emit)
         fresh, values = values[: -len(places)], values[-len(places) :]
         for place, value in zip(places, values, strict=True):
+            self._check_size(node, place, value)
             self._store(self.aliases[place], value, node)
         self._rename_results(node, places, fresh)
         self.dead.append(node)
@@ -290,6 +292,16 @@ class _Functionalizer:
             self.dtypes[key] = result.dtype
         fresh, values = calls[: -len(places)], calls[-len(places) :]
         return [*fresh, *(fit(emit, each, place) for each, place in zip(values, places, strict=True))]
+
+    def _check_size(self, node: fx.Node, place: fx.Node, value: fx.Node) -> None:
+        """Refuse a place for a result, out=, that is given another size while other tensors look at its elements: what
+        is there afterwards hangs on how torch's kernel goes through memory."""
+        alias, before = self.aliases[place], shape_of(place.meta["val"])
+        if before == shape_of(value.meta["val"]) or 0 in before:
+            return
+        if any(each.memory is alias.memory and each is not alias for each in self.aliases.values()):
+            cause = "out= is given another size here, while other tensors share its memory"
+            raise self._refused(node, cause, "leave out=, and use the result")
 
     def _rename_results(self, node: fx.Node, places: list[fx.Node], fresh: list[fx.Node]) -> None:
         """What the op returns are the tensors it wrote to, or tensors of their own (batch norm's beside its running

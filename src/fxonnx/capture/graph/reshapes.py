@@ -6,7 +6,7 @@ of the model's own is another one at the next call, for which a graph has no wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +37,15 @@ def reshapes(
 ) -> tuple[Reshape, ...]:
     """The calls of a recorded graph that change the shape of an input.
 
-    Raises CaptureRefused for those that change another placeholder for good, or whose arguments are computed.
+    Raises CaptureRefused for those that change another placeholder for good, whose arguments are computed, or that
+    write into an input as out= and resize it.
     """
-    found = list(reshaping_calls(graph))
+    found = list(_shape_by_shape(reshaping_calls(graph)))
     last = dict(found)
     changed = {each for each, node in last.items() if geometry(each.meta["val"]) != geometry(node.meta["val"])}
     calls = [(placeholder, node) for placeholder, node in found if placeholder in changed]
     numbers = {node: index for index, node in enumerate(inputs)}
-    raise_all([_refused(node, locate) for each, node in calls if each not in numbers or len(node.all_input_nodes) > 1])
+    raise_all([_refused(node, locate) for each, node in calls if each not in numbers or not _can_be_repeated(node)])
     return tuple(Reshape(numbers[each], node.target, (*node.args[1:], *node.kwargs.values())) for each, node in calls)
 
 
@@ -63,6 +64,24 @@ def reshaping_calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
         itself[node] = placeholder
         if reshaped(node.target):
             yield placeholder, node
+
+
+def _shape_by_shape(calls: Iterable[tuple[fx.Node, fx.Node]]) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """Those that may change it: a place for a result, out=, that has the shape of it keeps that."""
+    shapes: dict[fx.Node, torch.Tensor] = {}
+    for placeholder, node in calls:
+        before = shapes.get(placeholder, placeholder.meta["val"])
+        shapes[placeholder] = node.meta["val"]
+        if _writes_nothing(node) or geometry(before) != geometry(node.meta["val"]):
+            yield placeholder, node
+
+
+def _can_be_repeated(node: fx.Node) -> bool:
+    return _writes_nothing(node) and len(node.all_input_nodes) == 1
+
+
+def _writes_nothing(node: fx.Node) -> bool:
+    return torch.Tag.inplace_view in node.target.tags
 
 
 def _refused(node: fx.Node, locate: Callable[[fx.Node], Location]) -> CaptureRefused:

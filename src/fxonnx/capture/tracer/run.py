@@ -482,10 +482,11 @@ def _replace_states(run: Run, mutations: Mutations) -> None:
 
 
 def _used_weights(run: Run, mutations: Mutations) -> dict[fx.Node, Weight]:
-    """The weights that something reads or writes, in the model's order."""
+    """The weights that something reads or writes, or that is written somewhere, in the model's order."""
     order = {key: index for index, key in enumerate(run.tape.keys.values())}
     weights = dict(sorted(run.tape.weights.items(), key=lambda item: order.get(item[1].key, len(order))))
-    for node in [node for node in weights if not node.users and node not in mutations]:
+    kept = {*mutations, *mutations.values()}
+    for node in [node for node in weights if not node.users and node not in kept]:
         del weights[node]
         run.tape.graph.erase_node(node)
     return weights

@@ -175,8 +175,9 @@ def _is_part(layout: Layout) -> bool:
 
 
 def _share(source: Value, layout: Layout) -> Fraction:
-    """Which part of the source is left: sizes that are picked or cut from are ints."""
-    cut = [Fraction(end - begin, cast(int, source.shape[axis])) for axis, (begin, end) in layout.cuts.items()]
+    """Which part of the source is left: sizes that are picked or cut from are ints. Of nothing all of it."""
+    sizes = [(end - begin, cast(int, source.shape[axis])) for axis, (begin, end) in layout.cuts.items()]
+    cut = [Fraction(part, whole) for part, whole in sizes if whole]
     return Fraction(1, prod(cast(int, factor.size) for factor in layout.picked)) * prod(cut)
 
 
@@ -261,5 +262,6 @@ def _reshaped(op: Builder, x: Tensor, shape: Shape) -> Tensor:
     if tuple(x.shape) == shape:
         return x
     wanted = reshape_target(tuple(x.shape), shape)
-    result: Tensor = op.Reshape(x, shape if wanted is None else wanted)
-    return result
+    if wanted is not None:
+        return op.Reshape(x, wanted)
+    return op.Reshape(x, shape, allowzero=1 if any(map(op.may_be_zero, shape)) else None)

@@ -38,10 +38,10 @@ def _positions(code: CodeType) -> list[tuple[int | None, ...]]:
 def _waiting(code: CodeType, at: int) -> tuple[ast.expr, ...] | None:
     """The expressions whose values are on the stack; a comprehension for what it has gathered."""
     path = around_instruction(code, at)
-    if not path:
-        return None
     kinds = (*_GATHERING, ast.Lambda) if code.co_name in _OWN_FRAMES else (ast.stmt,)
-    first = max(index for index, each in enumerate(path) if isinstance(each, kinds))
+    first = max((index for index, each in enumerate(path) if isinstance(each, kinds)), default=None)
+    if first is None:
+        return None
     parts: list[ast.expr] = []
     for index in range(first, len(path)):
         node = path[index]
