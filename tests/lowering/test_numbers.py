@@ -119,3 +119,14 @@ PLAIN = {
 def test_a_size_that_has_to_be_known_is_refused_at_its_op(name: str) -> None:
     with pytest.raises(errors.UnsupportedArguments, match=r"(?s)known only when the model runs.*leave the dim static"):
         fxonnx.compile(PLAIN[name], (torch.ones(3, 4),), dynamic_shapes={"x": {0: "n"}})
+
+
+def test_what_a_number_decides_is_a_tensor() -> None:
+    """A mask of no axes is read by torch; what it selects keeps its dtype beside Python's numbers."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        x[x > 1] = 2
+        return x + 1
+
+    check(model, torch.tensor(3.0, dtype=torch.float64), again=(torch.tensor(0.5, dtype=torch.float64),))

@@ -180,7 +180,7 @@ class Importer:
         if found is None and node.users and isinstance(node.meta.get("val"), torch.Tensor):
             cause = f"its lowering does not compute result {index}, which the model uses"
             return self._failed(whole, errors.UnsupportedArguments, cause)[index]
-        return found
+        return _as_torch_has_it(found, node.meta.get("val"))
 
     def _size(self, node: fx.Node, size: Any) -> Dim:
         """A size is an expression; it is materialized where it is used. One that comes from data is defined by its
@@ -323,7 +323,7 @@ class Importer:
                 raise InvalidCall(f"the lowering gives {tensor.type}, torch {wanted}")
             if tensor.value.data is None and not any(value is tensor.value for value in self.builder.inputs):
                 self.builder.refine(tensor, wanted)
-        return tensor
+        return _as_torch_has_it(tensor, fake)
 
     def type_of(self, fake: Any) -> TensorType:
         """The IR type of a fake tensor; a complex one is real with a last axis of 2."""
@@ -423,6 +423,12 @@ def arguments(node: fx.Node, lowering: Lowering) -> dict[str, Any]:
     if lowering.rename:
         given = {lowering.named(name): item for name, item in given.items()}
     return {name: item for name, item in given.items() if name in lowering.accepted}
+
+
+def _as_torch_has_it(result: Any, expected: Any) -> Any:
+    """What was computed of numbers alone (an If asks for one), as the tensor that torch has there."""
+    is_number = isinstance(result, Number) and isinstance(expected, torch.Tensor)
+    return Tensor(result.builder, result.value) if is_number else result
 
 
 def _refuse_read_numbers(node: fx.Node, lowering: Lowering, bound: Mapping[str, Any]) -> None:

@@ -26,6 +26,12 @@ def written_before_and_after(x: Tensor) -> Tensor:
     return x.sum(0)
 
 
+def itself(x: Tensor) -> Tensor:
+    y = x.to(x.dtype).contiguous()
+    y.unsqueeze_(0)
+    return y + 1
+
+
 def axis_lost(x: Tensor) -> Tensor:
     y = x[:1]
     y.squeeze_(0)
@@ -50,7 +56,7 @@ def strided(x: Tensor) -> Tensor:
     return x - 1
 
 
-MODELS = [new_axis, written_before_and_after, axis_lost, returned, another_of_the_same_memory, strided]
+MODELS = [new_axis, itself, written_before_and_after, axis_lost, returned, another_of_the_same_memory, strided]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -119,3 +125,13 @@ def test_a_literal_is_all_that_an_argument_of_no_axes_holds() -> None:
 def test_out_that_takes_another_shape_is_refused_for_an_argument() -> None:
     with pytest.raises(errors.CaptureRefused, match="changes the shape"):
         fxonnx.compile(lambda x, y: torch.add(x, x, out=y) * 1, (torch.randn(3), torch.randn(0)))
+
+
+def test_out_that_keeps_its_shape_is_no_change_of_it() -> None:
+    def model(x: Tensor) -> Tensor:
+        return torch.add(x, x, out=x).swapaxes_(0, -1) * 2
+
+    for shape in ((3, 3), (3, 4)):
+        mine, theirs = torch.ones(shape), torch.ones(shape)
+        torch.testing.assert_close(fxonnx.compile(model, torch.ones(shape))(mine), model(theirs))
+        torch.testing.assert_close(mine, theirs)

@@ -143,3 +143,11 @@ def test_what_is_moved_is_the_same(body, dims):
         for sizes in [(3, 6), (2, 2), (1, 10)] if dims else [(3, 6)]:
             y = torch.randint(-99, 99, (sizes[0], 4, sizes[1], 8)).float()  # whose sums are exact
             torch.testing.assert_close(compiled(y), body(y), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("body", [lambda x: torch.arange(x.numel()).reshape(x.shape[::-1]), lambda x: x.tensor_split(2)[0]])
+def test_nothing_is_moved(body):
+    """At a size of 0 a Reshape does not copy an axis, and no share is a share of nothing."""
+    compiled = fxonnx.compile(body, torch.ones(5, 5), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    for shape in ((0, 1), (4, 0), (3, 2)):
+        torch.testing.assert_close(compiled(torch.ones(shape)), body(torch.ones(shape)))

@@ -18,6 +18,9 @@ from fxonnx.capture.graph.views import geometry
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 
+RETURNS_ITS_ARGUMENT = "returns_its_argument"
+"""Says in a node's meta that the call returned its first argument: `x.to(x.dtype)`, `contiguous()` of what is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reshape:
@@ -51,19 +54,26 @@ def reshapes(
 
 def reshaping_calls(graph: fx.Graph) -> Iterator[tuple[fx.Node, fx.Node]]:
     """(placeholder, call that may change its shape), in the order of the calls. A call that writes in place returns the
-    tensor that it is given."""
+    tensor that it is given, and so do others at times."""
     itself: dict[Any, fx.Node] = {node: node for node in graph.find_nodes(op="placeholder")}
     for node in graph.nodes:
-        if node.op != "call_function" or not is_mutable(node.target):
-            continue
-        position, name = written_arguments(node.target)[0]
-        written = node.kwargs[name] if name in node.kwargs else node.args[position]
-        placeholder = itself.get(written) if isinstance(written, fx.Node) else None
+        placeholder = itself.get(_returned(node))
         if placeholder is None or not isinstance(node.meta.get("val"), torch.Tensor):
             continue
         itself[node] = placeholder
         if reshaped(node.target):
             yield placeholder, node
+
+
+def _returned(node: fx.Node) -> Any:
+    """The argument that a call returns, as the tensor that it is."""
+    if node.op != "call_function":
+        return None
+    if not is_mutable(node.target):
+        return node.args[0] if RETURNS_ITS_ARGUMENT in node.meta else None
+    position, name = written_arguments(node.target)[0]
+    written = node.kwargs[name] if name in node.kwargs else node.args[position]
+    return written if isinstance(written, fx.Node) else None
 
 
 def _shape_by_shape(calls: Iterable[tuple[fx.Node, fx.Node]]) -> Iterator[tuple[fx.Node, fx.Node]]:

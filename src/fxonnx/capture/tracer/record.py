@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from fxonnx.capture.call.dense import not_dense
 from fxonnx.capture.graph.checks import ASSERTION
 from fxonnx.capture.graph.functional_form import reshaped
+from fxonnx.capture.graph.reshapes import RETURNS_ITS_ARGUMENT
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
@@ -159,6 +160,8 @@ class Tape:
         node.args, node.kwargs = given  # later, because fx warns of sizes that are no nodes
         node.meta = self.place()
         node.meta["val"] = result
+        if args and result is args[0]:
+            node.meta[RETURNS_ITS_ARGUMENT] = True
         self._note(node, result)
         self.values.add_call(node, writes=not self.depth)
         if torch.is_autocast_enabled("cpu"):

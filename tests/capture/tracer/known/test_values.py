@@ -319,3 +319,15 @@ def test_a_state_that_forward_asks_for_and_writes_to_is_data(forward: Callable[[
     result, _, states = run(program, (X,))
     torch.testing.assert_close(result, X * 3)
     torch.testing.assert_close(states, [torch.tensor(4)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_the_dtype_of_torchs_kernels(dtype: torch.dtype) -> None:
+    """Fake tensors promote where kernels write in place."""
+
+    def model(x: Tensor, other: Tensor) -> Any:
+        loss = nn.functional.binary_cross_entropy(x, x, weight=other)
+        return loss, torch.normal(x, other) * 0
+
+    x, other = torch.rand(4, 3, dtype=dtype), torch.rand(4, 3, dtype=torch.float64)
+    torch.testing.assert_close(fxonnx.compile(model, (x, other))(x, other), model(x, other))

@@ -208,3 +208,15 @@ class Counts(nn.Module):
 def test_a_way_that_changes_the_next_call_is_refused(model: nn.Module, name: str) -> None:
     with pytest.raises(errors.CaptureRefused, match=f"forward changes .*{name}"):
         fxonnx.compile(model, (ONES,))
+
+
+def test_a_shape_that_data_decide_is_refused() -> None:
+    """What a call does to its arguments hangs on no data."""
+
+    def model(x: Tensor, y: Tensor) -> Tensor:
+        if x.sum() > 0:
+            y.unsqueeze_(0)
+        return x * 2
+
+    with pytest.raises(errors.CaptureRefused, match="one way"):
+        fxonnx.compile(model, (ONES, ONES))

@@ -95,6 +95,14 @@ def test_unique(function, dtype):
     check(lambda x: function(x), x, dynamic={"x": {0: "n"}}, again=(x.repeat(2, 1),))
 
 
+def test_each_nan_is_unique():
+    x = torch.tensor([[1, torch.nan, 2], [torch.nan, 1, 0]])
+    unique = UNIQUE["inverse and counts"]
+    check(lambda x: unique(x), x, dynamic={"x": {0: "n"}}, again=(x[:0],))
+    check(lambda x: (torch.isin(x, x[0]), torch.isin(x, 2.0, invert=True), torch.isin(1, x)), x)
+    check(lambda x: torch.isin(x, torch.tensor([2, 0])), x.repeat(9, 1))
+
+
 def test_sorting_is_one_operator():
     assert operators(check(lambda x: x.sort(), X)) == ["TopK"]
 

@@ -1,4 +1,5 @@
-"""Calls that take sizes or ways from the values of an argument, in the form that they have where the value is known.
+"""Calls that take sizes or ways from the values of an argument, in the form that they have where the value is known;
+and those that torch's fake tensors tell another dtype of than its kernels.
 
     x[:, mask]                     x[:, rows], the rows where the mask is true
     x.repeat_interleave(counts)    x.index_select(0, rows)
@@ -99,6 +100,23 @@ def _split(tape: Recording, x: Any, size: Any, dim: int = 0) -> Any:
     return tape.call(aten.split_with_sizes.default, (x, sizes, dim), {})
 
 
+def _binary_cross_entropy(tape: Recording, x: Any, target: Any, weight: Any = None, reduction: int = 1) -> Any:
+    """Weights of another dtype, which torch's kernel multiplies by in place; its decomposition promotes."""
+    if weight is None or weight.dtype is x.dtype:
+        return NotImplemented
+    loss = tape.call(aten.binary_cross_entropy.default, (x, target, None, 0), {})
+    loss = tape.call(aten.mul_.Tensor, (loss, weight), {})
+    reduce = (None, aten.mean.default, aten.sum.default)[reduction]
+    return loss if reduce is None else tape.call(reduce, (loss,), {})
+
+
+def _normal(tape: Recording, mean: Any, std: Any, **options: Any) -> Any:
+    """Deviations of another dtype, which torch's kernel takes in that of the means."""
+    if std.dtype is mean.dtype:
+        return NotImplemented
+    return tape.call(aten.normal.Tensor_Tensor, (mean, tape.call(aten.to.dtype, (std, mean.dtype), {})), options)
+
+
 def _observed(tape: Recording, x: Any, *args: Any) -> Any:
     """A fake quantization that observes no more, and whose scales are those of the range that it has seen."""
     *state, _, quant_min, quant_max, axis = args[:10]
@@ -147,9 +165,11 @@ _PER_TENSOR = aten.fake_quantize_per_tensor_affine.tensor_qparams
 
 KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
     aten._to_copy.default: _to_copy,
+    aten.binary_cross_entropy.default: _binary_cross_entropy,
     aten.index.Tensor: _index,
     aten.masked_select.default: _masked_select,
     aten.narrow.Tensor: _narrow,
+    aten.normal.Tensor_Tensor: _normal,
     aten.repeat_interleave.self_Tensor: _repeat_interleave,
     aten.split.Tensor: _split,
     aten.tensor_split.tensor_indices_or_sections: _tensor_split,

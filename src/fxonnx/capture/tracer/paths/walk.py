@@ -27,7 +27,7 @@ from fxonnx.capture.tracer.paths.transplant import transplanted
 from fxonnx.capture.tracer.paths.way import Raised, Way, copied, places_of, way_of
 from fxonnx.capture.tracer.run import Run, functional
 from fxonnx.capture.tracer.sizes.data import DataSymbols
-from fxonnx.errors import DataDependentControlFlow, ModelRaised
+from fxonnx.errors import CaptureRefused, DataDependentControlFlow, ModelRaised
 from fxonnx.ir.dims import substitute
 
 MOST_WAYS = 64
@@ -151,6 +151,7 @@ class _Walk:
         if isinstance(way, Raised):
             raise ModelStopped from way.error
         _check_known(self.first, self.runs)
+        _check_shapes(self.first, self.runs)
         _give(way, self.first)
         self.first.ways = tuple(run.decisions.answers for run in self.runs)
         self.first.leaves_by_data = any(run.leaves_by_data for run in self.runs)
@@ -222,6 +223,18 @@ def _check_known(first: Run, runs: list[Run]) -> None:
             if key not in known:
                 known.add(key)
                 first.tape.values.reads[node] = read
+
+
+def _check_shapes(first: Run, runs: list[Run]) -> None:
+    """Refuse inputs whose shapes are changed for good (`x.unsqueeze_(0)`) in some ways only, which is done at each
+    call."""
+    if any(run.reshapes != first.reshapes for run in runs):
+        raise CaptureRefused(
+            "an input changes its shape where a decision by data goes one way",
+            cause="after a call it has one shape or the other, and which one only the data tells",
+            cure="make a new tensor in its place: x.unsqueeze(0) for x.unsqueeze_(0)",
+            location=[run.decisions.made[-1].location for run in runs if run.decisions.made][:1],
+        )
 
 
 def _checked(found: Way, number: int, truth: bool, other: Raised) -> Way:

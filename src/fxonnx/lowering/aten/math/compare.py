@@ -7,9 +7,10 @@ from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.lowering.promote import SAME, as_tensor
+from fxonnx.lowering.aten.math.reduction import any_
+from fxonnx.lowering.promote import SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full
+from fxonnx.lowering.vocabulary import cast, dtype_of, flat, full
 
 INFINITY = float("inf")
 
@@ -30,6 +31,15 @@ def compare(op: Builder, self: Tensor, other: Tensor, operator: str) -> Tensor:
 def ne(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x ≠ y; true where either is NaN."""
     return op.Not(op.Equal(self, other))
+
+
+@lower("aten.isin", rename={"element": "elements", "test_element": "test_elements"}, ignore={"assume_unique"})
+def isin(op: Builder, elements: Any, test_elements: Any, invert: bool = False) -> Tensor:
+    """Whether each element is among others, each compared with each: NaN is among none."""
+    given = (elements, test_elements)
+    x, others = (as_tensor(op, each, common_dtype(given)) for each in given)
+    found = any_(op, op.Equal(op.Unsqueeze(x, [len(x.shape)]), flat(op, others)), -1)
+    return op.Not(found) if invert else found
 
 
 # ── one operand ──

@@ -182,19 +182,21 @@ def position_of_extremum(
 
 
 def _mean_over(op: Any, x: Any, dim: Axes, correction: float | Dim, keepdim: bool) -> Any:
-    """Σx / max(n - correction, 0)."""
+    """Σx / max(n - correction, 0), and NaN of nothing, whatever the correction."""
     size = count(x, dim)
     if correction == 0:
         return mean(op, x, dim, keepdim)
-    if isinstance(size, Expr) or isinstance(correction, Expr):
-        size, correction = (
-            cast(op, op.size(each), dtype_of(x)) if isinstance(each, Expr) else number(op, each, x)
-            for each in (size, correction)
-        )
-        free = op.Max(size - correction, number(op, 0, x))
-    else:
-        free = number(op, max(size - correction, 0), x)
-    return reduced(op, "ReduceSum", x, dim, keepdim) / free
+    total = reduced(op, "ReduceSum", x, dim, keepdim)
+    if not isinstance(size, Expr) and not isinstance(correction, Expr):
+        return total / number(op, max(size - correction, 0) if size else 0, x)
+    n, less = (
+        cast(op, op.size(each), dtype_of(x)) if isinstance(each, Expr) else number(op, each, x)
+        for each in (size, correction)
+    )
+    free = op.Max(n - less, number(op, 0, x))
+    if may_be_zero(op, size) and (isinstance(correction, Expr) or correction < 0):
+        free = op.Where(op.Equal(n, number(op, 0, x)), n, free)
+    return total / free
 
 
 @lower("aten.var", given={"root": False, "with_mean": False}, opmath=True)

@@ -15,7 +15,7 @@ from fxonnx.lowering.aten.math.reduction import any_, count_nonzero
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.aten.tensor.shape import movedim, without
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, flat, full, number, positions, reshape
+from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, flat, full, may_be_zero, number, positions, reshape
 
 
 def ordered(op: Any, x: Any, k: Dim, dim: int, largest: bool) -> tuple[Any, Any]:
@@ -205,8 +205,15 @@ def _unique(op: Any, x: Any, axis: int | None, shape: Any, inverse: bool, counts
 def unique(
     op: Builder, self: Tensor, return_inverse: bool = False, return_counts: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The distinct elements of the flat tensor, in order."""
-    return _unique(op, flat(op, self), None, self.shape, return_inverse, return_counts)
+    """The distinct elements of the flat tensor, in order; each NaN is one of its own, which ONNX's operator loses."""
+    x = flat(op, self)
+    if not dtype_of(x).is_float:
+        return _unique(op, x, None, self.shape, return_inverse, return_counts)
+    sorted_, places = ordered(op, x, x.shape[0], 0, False)
+    values, which, often = unique_consecutive(op, sorted_, return_inverse, return_counts)
+    if return_inverse:
+        which = reshape(op, op.ScatterElements(places, places, which, axis=0), self.shape)
+    return values, which, often
 
 
 @lower("aten.unique_dim", ignore={"sorted", "return_inverse", "return_counts"})
@@ -244,4 +251,5 @@ def _run_starts(op: Any, x: Any, axis: int) -> Any:
     """bool[n]: whether a slice along the axis differs from the one before; the first does."""
     differs = op.Not(op.Equal(cut(op, x, axis, 1, LAST), cut(op, x, axis, 0, -1)))
     others = [other for other in range(len(x.shape)) if other != axis]
-    return op.Concat([True], any_(op, differs, others) if others else differs, axis=0)
+    starts = op.Concat([True], any_(op, differs, others) if others else differs, axis=0)
+    return cut(op, starts, 0, 0, x.shape[axis]) if may_be_zero(op, x.shape[axis]) else starts  # of nothing none

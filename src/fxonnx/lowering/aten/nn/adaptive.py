@@ -14,9 +14,9 @@ import numpy as np
 
 from fxonnx.dtypes import FLOAT32
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, ceil_divide, product
+from fxonnx.ir.dims import Dim, ceil_divide, maximum, product
 from fxonnx.lowering.aten.math.reduction import extremum
-from fxonnx.lowering.vocabulary import cast, constant, dtype_of, positions, reshape
+from fxonnx.lowering.vocabulary import cast, constant, dtype_of, may_be_zero, positions, reshape
 
 
 def averaged(op: Builder, x: Tensor, wanted: Sequence[Dim]) -> Tensor:
@@ -37,8 +37,8 @@ def _averaged_axis(op: Builder, x: Tensor, axis: int, count: Dim) -> Tensor:
     begins, ends = _bounds(op, size, count)
     lengths = ends - begins
     trailing = [1] * (len(x.shape) - axis - 1)
-    inside = positions(op, _longest(size, count)) < lengths
-    inside = reshape(op, inside, (count, _longest(size, count), *trailing))
+    inside = positions(op, _longest(op, size, count)) < lengths
+    inside = reshape(op, inside, (count, _longest(op, size, count), *trailing))
     read = op.Where(inside, op.Gather(x, _elements(op, size, count), axis=axis), 0)
     divisors = reshape(op, cast(op, lengths, dtype), (count, *trailing))
     return op.ReduceSum(read, [axis + 1], keepdims=0) / divisors
@@ -83,7 +83,7 @@ def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[Dim]) -> 
     for axis, (size, number) in enumerate(zip(sizes, wanted, strict=True)):
         elements = _elements(op, size, number)
         shape: list[Dim] = [1] * (2 * count)
-        shape[axis], shape[count + axis] = number, _longest(size, number)
+        shape[axis], shape[count + axis] = number, _longest(op, size, number)
         lengths.append(shape[count + axis])
         step = product(sizes[axis + 1 :])
         scaled = elements if step == 1 else elements * step
@@ -95,7 +95,7 @@ def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[Dim]) -> 
 def _elements(op: Builder, size: Dim, count: Dim) -> Any:
     """[windows, longest]: the positions that each window reads; shorter windows repeat their last."""
     begins, ends = _bounds(op, size, count)
-    return op.Min(begins + positions(op, _longest(size, count)), ends - 1)
+    return op.Min(begins + positions(op, _longest(op, size, count)), ends - 1)
 
 
 def _bounds(op: Builder, size: Dim, count: Dim) -> tuple[Any, Any]:
@@ -103,12 +103,18 @@ def _bounds(op: Builder, size: Dim, count: Dim) -> tuple[Any, Any]:
     if isinstance(size, int) and isinstance(count, int):
         number = np.arange(count, dtype=np.int64)[:, None]
         return constant(op, number * size // count), constant(op, -(-(number + 1) * size // count))
-    column, length, windows = op.Unsqueeze(positions(op, count), [1]), op.size(size), op.size(count)
+    column, length = op.Unsqueeze(positions(op, count), [1]), op.size(size)
+    windows = op.size(_at_least_one(op, count))
     return length * column / windows, (length * (column + 1) + (windows - 1)) / windows
 
 
-def _longest(size: Dim, count: Dim) -> Dim:
+def _longest(op: Builder, size: Dim, count: Dim) -> Dim:
     """The length of the longest window, or a little more."""
     if isinstance(size, int) and isinstance(count, int):
-        return max(-(-(i + 1) * size // count) - i * size // count for i in range(count))
-    return ceil_divide(size, count) + 1
+        return max((-(-(i + 1) * size // count) - i * size // count for i in range(count)), default=1)
+    return ceil_divide(size, _at_least_one(op, count)) + 1
+
+
+def _at_least_one(op: Builder, count: Dim) -> Dim:
+    """A number of windows to divide by: of none nothing is computed, but the runtime refuses to divide by 0."""
+    return maximum(count, 1) if may_be_zero(op, count) else count

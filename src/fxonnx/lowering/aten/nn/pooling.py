@@ -18,11 +18,11 @@ from fxonnx.dtypes import BOOL, FLOAT32, FLOAT64, INT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, Expr, product
-from fxonnx.lowering.aten.math.reduction import extremum
+from fxonnx.lowering.aten.math.reduction import extremum, mean
 from fxonnx.lowering.aten.nn.adaptive import averaged, indices_of_maxima, largest, place_of_maximum
 from fxonnx.lowering.aten.nn.convolution import per_axis
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import constant, dtype_of, expand, full, in_batch, number, positions, reshape
+from fxonnx.lowering.vocabulary import constant, dtype_of, expand, full, in_batch, may_be_zero, number, positions, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +288,8 @@ def adaptive_avg_pool(op: Builder, self: Tensor, output_size: Sequence[Dim]) -> 
     count = len(output_size)
     sizes = tuple(self.shape[-count:])
     if all(size == 1 for size in output_size):
-        return (
-            op.GlobalAveragePool(self) if len(self.shape) == count + 2 else op.ReduceMean(self, list(range(-count, 0)))
-        )
+        is_batch = len(self.shape) == count + 2 and not may_be_zero(op, product(sizes))
+        return op.GlobalAveragePool(self) if is_batch else mean(op, self, list(range(-count, 0)), keepdim=True)
     even = _even_windows(sizes, output_size)
     if even is not None:
         return in_batch(op, self, count + 2, lambda x: op.AveragePool(x, kernel_shape=even, strides=even))
