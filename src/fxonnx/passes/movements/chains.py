@@ -262,6 +262,6 @@ def _reshaped(op: Builder, x: Tensor, shape: Shape) -> Tensor:
     if tuple(x.shape) == shape:
         return x
     wanted = reshape_target(tuple(x.shape), shape)
-    if wanted is not None:
-        return op.Reshape(x, wanted)
-    return op.Reshape(x, shape, allowzero=1 if any(map(op.may_be_zero, shape)) else None)
+    may_copy = wanted is not None or not any(map(op.may_be_zero, shape))
+    result: Tensor = op.Reshape(x, shape if wanted is None else wanted, allowzero=None if may_copy else 1)
+    return result

@@ -15,7 +15,18 @@ from fxonnx.lowering.aten.math.reduction import any_, count_nonzero
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.aten.tensor.shape import movedim, without
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, flat, full, may_be_zero, number, positions, reshape
+from fxonnx.lowering.vocabulary import (
+    as_vector,
+    axis_of,
+    cast,
+    dtype_of,
+    flat,
+    full,
+    may_be_zero,
+    number,
+    positions,
+    reshape,
+)
 
 
 def ordered(op: Any, x: Any, k: Dim, dim: int, largest: bool) -> tuple[Any, Any]:

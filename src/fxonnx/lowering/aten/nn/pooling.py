@@ -22,7 +22,17 @@ from fxonnx.lowering.aten.math.reduction import extremum, mean
 from fxonnx.lowering.aten.nn.adaptive import averaged, indices_of_maxima, largest, place_of_maximum
 from fxonnx.lowering.aten.nn.convolution import per_axis
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import constant, dtype_of, expand, full, in_batch, may_be_zero, number, positions, reshape
+from fxonnx.lowering.vocabulary import (
+    constant,
+    dtype_of,
+    expand,
+    full,
+    in_batch,
+    may_be_zero,
+    number,
+    positions,
+    reshape,
+)
 
 
 @dataclass(frozen=True, slots=True)
