@@ -6,7 +6,7 @@ import operator
 
 import torch
 from tests.capture.interpret import run, writes
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fxonnx.capture import capture
@@ -27,3 +27,18 @@ def test_a_pointwise_write_asks_no_sizes() -> None:
     for rows in (4, 6, 12):
         other = torch.randn(rows, 6)
         torch.testing.assert_close(run(program, (other,))[0], function(other))
+
+
+def test_a_buffer_becomes_a_literal() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.tensor(2.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * self.scale
+            self.scale[()] = 3
+            return y
+
+    program = capture(Model(), torch.ones(2))
+    assert run(program, (torch.ones(2),))[2] == [3]

@@ -492,35 +492,3 @@ def test_a_diagonal_of_any_size_is_filled() -> None:
     for shape in ((3, 4), (6, 2), (4, 4), (2, 5)):
         x = torch.randn(shape)
         torch.testing.assert_close(run(program, (x,))[0], model(x))
-
-
-@pytest.mark.parametrize("looked_at", [lambda x: x.expand(2, 3), lambda x: x[0]])
-def test_out_that_is_resized_under_a_view_is_refused(looked_at: Callable[[Tensor], Tensor]) -> None:
-    """What torch leaves there hangs on the order in which its kernel reads and writes."""
-
-    def model(x: Tensor) -> Tensor:
-        place = x + 0
-        view = looked_at(place)
-        return torch.add(torch.ones(2, 3), view, out=place) + view
-
-    with pytest.raises(CaptureRefused, match="another size"):
-        capture(model, torch.ones(1, 3))
-
-
-def test_out_that_nothing_looks_at_is_resized() -> None:
-    check(lambda x: torch.add(x, 1, out=torch.ones(7)), X)
-
-
-def test_a_buffer_becomes_a_literal() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("scale", torch.tensor(2.0))
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = x * self.scale
-            self.scale[()] = 3
-            return y
-
-    program = capture(Model(), X)
-    assert run(program, (X,))[2] == [3]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 import fxonnx
+from fxonnx.capture import capture
 from fxonnx.errors import CaptureRefused
 
 
@@ -29,3 +32,16 @@ def test_of_a_clone_it_is_not() -> None:
 
     x = torch.randn(5, 3)
     torch.testing.assert_close(fxonnx.compile(model, (x,))(x), model(x))
+
+
+@pytest.mark.parametrize("looked_at", [lambda x: x.expand(2, 3), lambda x: x[0]])
+def test_out_that_is_resized_under_a_view_is_refused(looked_at: Callable[[Tensor], Tensor]) -> None:
+    """What torch leaves there hangs on the order in which its kernel reads and writes."""
+
+    def model(x: Tensor) -> Tensor:
+        place = x + 0
+        view = looked_at(place)
+        return torch.add(torch.ones(2, 3), view, out=place) + view
+
+    with pytest.raises(CaptureRefused, match="another size"):
+        capture(model, torch.ones(1, 3))
