@@ -161,7 +161,7 @@ def _known(program: Program) -> str:
 
 def _plain(program: Program) -> str:
     """The lines of the model that make plain numbers of sizes."""
-    return ", ".join(f"{place.file}:{place.line}" for place in program.plain)
+    return ", ".join(place.source for place in program.plain)
 
 
 def one_line(text: str, width: int = 160) -> str:

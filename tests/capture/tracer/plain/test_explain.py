@@ -71,6 +71,9 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "branch": lambda x: x * 2 if plain(x.shape[1]) > 5 else x,
     "divisor": lambda x: x * math.gcd(x.shape[1], 4),
     "table": lambda x: x * [3, 1, 4, 1, 5, 9, 2, 6][plain(x.shape[1]) % 8],
+    "remainder, the same at all multiples": lambda x: next(
+        (x * 2 for _ in range(x.shape[1] % 2)), x * min(abs(x.shape[1] - 7), 1)
+    ),
     "text": lambda x: x * len(str(x.shape[1])),
 }
 

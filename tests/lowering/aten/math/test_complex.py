@@ -209,3 +209,25 @@ def test_zero_and_extremes():
 def test_quotients_of_large_and_small_numbers():
     x = torch.tensor([1e30 + 1e30j, 1 + 0j, 1e-30j, 0j])
     check(lambda x: (x / x, (1 + 1j) / x, x.reciprocal()), x, rtol=1e-5, atol=1e-30)
+
+
+class Turning(torch.nn.Module):
+    """A state and an argument that are written to, both complex."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("phase", torch.ones(2, dtype=torch.complex64))
+
+    def forward(self, x):
+        self.phase.mul_(1j)
+        x[0].sin_().add_(self.phase)
+        return x * 2
+
+
+def test_what_is_written_in_place_is_written_to_the_callers():
+    mine, theirs = Turning(), Turning()
+    compiled = fxonnx.compile(mine, z(3, 2))
+    for _ in range(3):
+        x = z(3, 2)
+        y = x.clone()
+        torch.testing.assert_close((compiled(x), x, mine.phase), (theirs(y), y, theirs.phase))

@@ -22,7 +22,7 @@ from fxonnx.capture.tracer.plain.unknowns import Unlike, align
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.errors import Error
-from fxonnx.ir.dims import evaluate
+from fxonnx.ir.dims import Expr, evaluate
 
 Sizes = Mapping[str, int]
 _PRIMES = ((1.0, 2.0, 4.0), (1.0, 0.8, 0.6))  # how large the primes of the runs are, beside the example's sizes
@@ -31,6 +31,7 @@ _MULTIPLES = (2, 3, 5, 7, 4, 6)
 _FACTORS = ((0.5, 0.5), (3, 1), (1, 3), (8, 8))
 _STEPS = (1, 4, 8, 32)
 _MOST_KEYS = 16
+_NEAR = 32
 
 
 def explained(example: Example, original: Example, symbols: SymbolTable) -> Run | None:
@@ -106,9 +107,9 @@ def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
     if not all(_is_proved_at(sizes, run, example) for sizes in given):
         return False
     tried = (*_others(given[-1]), *_looked_up(given[-1], run.guard_log.keys))
-    others = (sizes for sizes in tried if sizes not in given and _fit(run.symbols, sizes))
+    others = [sizes for sizes in tried if sizes not in given and _is_taken(run, sizes)]
     count = 0
-    for sizes in (sizes for sizes in others if run.constraints.holds(sizes)):
+    for sizes in (*others, *_of_other_numbers(run, given[-1], others)):
         found = _is_proved_at(sizes, run, example)
         if found is False:
             return False
@@ -130,6 +131,23 @@ def _looked_up(given: Sizes, keys: Collection[int]) -> Iterator[Sizes]:
     for key in sorted(keys)[:_MOST_KEYS]:
         yield from ({**given, name: key} for name in given)
         yield dict.fromkeys(given, key)
+
+
+def _of_other_numbers(run: Run, given: Sizes, tried: Sequence[Sizes]) -> Iterator[Sizes]:
+    """Sizes near by for what is made plain and is the same number at all that are tried, as the remainder of an even
+    size is."""
+    dims = {each.dim for each in run.guard_log.plain if isinstance(each.dim, Expr) and each.dim.symbols <= given.keys()}
+    same = {dim for dim in dims if all(evaluate(dim, sizes) == evaluate(dim, given) for sizes in tried)}
+    for step in range(1, _NEAR):
+        sizes = {name: size + step for name, size in given.items()}
+        others = {dim for dim in same if evaluate(dim, sizes) != evaluate(dim, given)}
+        if others and _is_taken(run, sizes):
+            same -= others
+            yield sizes
+
+
+def _is_taken(run: Run, sizes: Sizes) -> bool:
+    return _fit(run.symbols, sizes) and run.constraints.holds(sizes)
 
 
 def _is_proved_at(sizes: Sizes, run: Run, example: Example) -> bool | None:
