@@ -47,6 +47,7 @@ from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.precision import Precision, requested
 from fxonnx.passes.rewrite import Rule
 from fxonnx.passes.ways import Way, guarded, with_ways
+from fxonnx.progress import Listener, listening, step
 from fxonnx.runtime.nonempty import never_empty
 from fxonnx.runtime.observe import observed
 from fxonnx.saved.model import MUST_BE_TRUE
@@ -78,6 +79,7 @@ def compile(
     hints: Mapping[str, Sequence[int]] | None = None,
     tune: bool | float = False,
     verify: bool = False,
+    progress: Listener | None = None,
     dump: str | os.PathLike[str] | None = None,
 ) -> Compiled:
     """Compile a model to ONNX, ready to be called, saved and inspected.
@@ -109,14 +111,15 @@ def compile(
             are chosen by them, where this machine is known (see `fxonnx.machine`).
         tune: try out what is fastest on this machine, for a minute or so many seconds, once for each graph.
         verify: compare with the model on fresh inputs before returning.
+        progress: a function that is told each `Step`, when it begins and when it is done; raising there ends it all.
         dump: a directory that receives the print-out of every stage.
 
     Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
     given = from_examples(model, example_inputs, example_kwargs, dynamic_shapes, input_names, examples)
-    check_options(functions=functions)
+    check_options(functions=functions, progress=progress)
     modules = modules_of(model, functions)
-    with collection_paused():
+    with collection_paused(), listening(progress):
         lowered = lower(
             model, given.args, given.kwargs, dynamic_shapes=given.dynamic_shapes, input_names=input_names,
             output_names=output_names, target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings,
@@ -149,8 +152,9 @@ def lower(
         asked = requested(precision, target.opset)
         args, kwargs = example_call(model, example_inputs, example_kwargs)
         start = perf_counter()
-        program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
-                                  input_names=input_names, mode=mode)  # fmt: skip
+        with step("capture"):
+            program = capture_program(model, args, kwargs, dynamic_shapes=dynamic_shapes,
+                                      input_names=input_names, mode=mode)  # fmt: skip
         captured = perf_counter() - start
         registry = layered(standard(), lowerings or {})
         observe = partial(observed, _calibration_inputs(asked, program))
@@ -161,7 +165,9 @@ def lower(
         names = owned(model)
         binding = Binding(extents=extents, adapters=named(names, adapters))
         build = _Build(model, mode, registry, pipeline, target, opset, output_names, names, binding, asked)
-        return build.lower(binding(program), examples, captured)
+        lowered = build.lower(binding(program), examples, captured)
+        registry.warn_of_unused()
+        return lowered
 
 
 def _calibration_inputs(precision: Precision | None, program: Program) -> list[list[torch.Tensor]]:
@@ -257,8 +263,9 @@ class _Build:
         start = perf_counter()
         weights = [*program.weights.values(), *(each.weight for each in program.known)]
         versions = Versions(self.model, weights, self.digests)
-        with ONE_AT_A_TIME, (found := AsFound()), found:  # decompositions are recorded
+        with ONE_AT_A_TIME, (found := AsFound()), found, step("lower") as left:  # decompositions are recorded
             program, graph = _lower(program, self.registry, self.target, self.output_names)
+            left(graph.count)
         stage = Stage("lower", graph, perf_counter() - start, "lowered")
         return Lowered(self, program, stage, examples, versions, captured)
 

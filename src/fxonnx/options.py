@@ -123,6 +123,7 @@ OPTIONS: Mapping[str, Option] = {
         "30",
     ),
     "verify": _FLAG,
+    "progress": Option(lambda value: value is None or callable(value), "a function of a step, or None", "print"),
     "capture": Option(
         lambda value: value in ("auto", "trace"), "gone: models are captured in one way", '"auto", or better left out'
     ),

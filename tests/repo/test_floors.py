@@ -12,7 +12,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src"
 
 FLOORS = [
-    {"collection", "errors", "location", "dtypes", "markup", "version"},
+    {"collection", "errors", "location", "dtypes", "markup", "progress", "version"},
     {"ir", "target", "kernels", "machines"},
     {"lowering", "passes", "emit"},
     {"capture", "runtime", "options"},

@@ -142,6 +142,10 @@ class Graph:
             for graph in node.subgraphs:
                 yield from graph.all_nodes()
 
+    def count(self) -> int:
+        """How many nodes there are, those of subgraphs included."""
+        return sum(1 for _ in self.all_nodes())
+
     def producers(self) -> dict[Value, Node]:
         """The node that writes each value."""
         return {output: node for node in self.nodes for output in node.outputs}

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from fxonnx import errors
 from fxonnx.lowering.promote import Promotion
+from fxonnx.progress import LOGGER
 
 Body: TypeAlias = Callable[..., Any]
 
@@ -113,6 +114,7 @@ class Registry:
 
     lowerings: dict[tuple[str, bool], list[Lowering]] = field(default_factory=dict)
     below: Registry | None = None
+    used: set[str] = field(default_factory=set)
 
     def add(self, lowering: Lowering) -> None:
         """Register; a second lowering of the same target and opset replaces the first."""
@@ -130,8 +132,15 @@ class Registry:
         for target in (overload, packet):
             for lowering in self.lowerings.get((target, complex), ()):
                 if lowering.since <= opset and lowering.fits(arguments):
+                    self.used.add(target)
                     return lowering
         return self.below.find(overload, arguments, opset, complex) if self.below else None
+
+    def warn_of_unused(self) -> None:
+        """Log what has served no call."""
+        unused = {target for target, _ in self.lowerings} - self.used
+        if unused:
+            LOGGER.warning("lowerings that no call of the model asked for: %s", ", ".join(sorted(unused)))
 
     def targets(self) -> tuple[str, ...]:
         """Every registered target, sorted."""

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from fxonnx import errors, markup
 from fxonnx.ir.graph import Graph, Node
+from fxonnx.progress import step
 from fxonnx.target import Target
 
 PassFunction: TypeAlias = Callable[[Graph, Target], Graph]
@@ -55,7 +56,7 @@ class Stage:
     @property
     def nodes(self) -> int:
         """How many nodes the graph has, those of subgraphs included."""
-        return sum(1 for _ in self.graph.all_nodes())
+        return self.graph.count()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from fxonnx.ir.text.html import graph_html
@@ -138,7 +139,9 @@ class Pipeline:
         for each in self.passes:
             start, fired = perf_counter(), Counter[str]()
             token = _FIRED.set(fired)
-            graph = each(graph, target)
+            with step(each.name) as left:
+                graph = each(graph, target)
+                left(graph.count)
             _FIRED.reset(token)
             yield Stage(each.name, graph, perf_counter() - start, self.phase, fired)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 
 from fxonnx import errors
+from fxonnx.capture.call.inputs import parameters_of
 from fxonnx.capture.failures import innermost
 from fxonnx.tools.outcome import Usage
 
@@ -64,6 +65,24 @@ def load(spec: str) -> Call:
     with UsersCode(spec):
         made = _maker(found)()
     return as_call(made, spec)
+
+
+def resized(call: Call, shapes: Mapping[str, tuple[int, ...]]) -> Call:
+    """The same with random inputs of these sizes, by the names of arguments. Raises Usage for one that there is not."""
+    model, args, kwargs = call
+    args = (args,) if isinstance(args, torch.Tensor) else tuple(args)
+    known = [] if isinstance(model, torch.export.ExportedProgram) else list(parameters_of(model).parameters)
+    if unknown := [name for name in shapes if name not in known]:
+        raise Usage(f"--shape {unknown[0]}: the model's arguments are {', '.join(known) or 'fixed in the .pt2'}")
+    given = {**dict(zip(known, args, strict=False)), **kwargs}
+    new = {name: drawn(sizes, getattr(given.get(name), "dtype", torch.float32)) for name, sizes in shapes.items()}
+    args = tuple(new.pop(name, arg) for name, arg in zip(known, args, strict=False))
+    return model, args, {**kwargs, **new}
+
+
+def drawn(sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Normal numbers, zeros for integers."""
+    return (torch.randn(sizes) if dtype.is_floating_point else torch.zeros(sizes)).to(dtype)
 
 
 def as_call(made: Any, spec: str) -> Call:

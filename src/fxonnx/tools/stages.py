@@ -1,13 +1,45 @@
-"""The stages of a compiled model as a table: what each left, and how long it took."""
+"""The stages of a compiled model: the one that is being made, and all of them as a table."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fxonnx.compiled import Compiled
+from fxonnx.progress import Listener, Step
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+
+@contextmanager
+def watched(options: argparse.Namespace, what: str) -> Iterator[Listener | None]:
+    """A spinner on a terminal's stderr that says what is being done, and which step of it, where that is told to what
+    this yields. Tuning has a bar of its own."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, markup=False, quiet=options.quiet)
+    if not console.is_terminal or options.command == "tune":
+        yield None
+        return
+    with spinning(console, what) as progress:
+        yield progress
+
+
+@contextmanager
+def spinning(console: Console, what: str) -> Iterator[Listener]:
+    """A spinner that says what is being done, and which step of it is told to what this yields."""
+    from rich.text import Text
+
+    with console.status(Text(what)) as status:
+
+        def progress(step: Step) -> None:
+            status.update(Text(f"{what}  {step.name}"))
+
+        yield progress
 
 
 def stage_rows(compiled: Compiled) -> list[tuple[str, int, float]]:

@@ -10,26 +10,33 @@ from fxonnx.ir.changes import diff as changes
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import ParseError, parse_graph
 from fxonnx.tools.checks import compiled_of
-from fxonnx.tools.outcome import Usage
+from fxonnx.tools.outcome import Result, Usage
 
 PRINTED = ".ir"
 """How the names of print-outs end."""
 
 
-def view(options: argparse.Namespace) -> None:
-    """Write the page of a model or a saved file, or open it; its path is printed. Raises Usage, CannotWrite, and what
+def view(options: argparse.Namespace) -> Result:
+    """Write the page of a model or a saved file, or open it, and say its path. Raises Usage, CannotWrite, and what
     compiling does."""
     saved = options.model.endswith(".onnx")
     page = file_page(Path(options.model)) if saved else compiled_of(options).page
-    print(page.open() if options.output is None else page.write(options.output))
+    path = str(page.open() if options.output is None else page.write(options.output))
+    return Result(path, {"page": path})
 
 
-def diff(options: argparse.Namespace) -> None:
-    """Print what changed between two stages of a model, or two print-outs. Raises Usage, and what compiling does."""
+def diff(options: argparse.Namespace) -> Result:
+    """What changed between two stages of a model, or two print-outs. Raises Usage, and what compiling does."""
     if options.model.endswith(PRINTED):
-        print(changes([("", _read(path)) for path in (options.model, options.before)]))
-        return
-    print(compiled_of(options).diff(*map(_stage, (options.before, options.after))))
+        found = changes([("", _read(path)) for path in (options.model, options.before)])
+    else:
+        found = compiled_of(options).diff(*map(_stage, (options.before, options.after)))
+    rows = [
+        {"before": [node.op for node in each.before], "after": [node.op for node in each.after], "by": list(each.by),
+         "module": each.location.module, "source": each.location.source}
+        for each in found.changes
+    ]  # fmt: skip
+    return Result(str(found), {"summary": found.summary, "changes": rows})
 
 
 def _stage(text: str) -> str | int:
