@@ -121,7 +121,7 @@ class Compiled(File):
             threads: of one operator; by default as many as torch uses.
             prepack: whether ONNX Runtime keeps packed copies of the weights for speed.
             providers: its execution providers, the preferred one first: `["CUDAExecutionProvider",
-                "CPUExecutionProvider"]`, by default the target's; arguments and results are on the CPU.
+                "CPUExecutionProvider"]`, by default the target's; arguments and results are on the CPU (else see `to`).
             session_options: `{"enable_profiling": True, "session.intra_op.allow_spinning": "0"}`: attributes of
                 onnxruntime.SessionOptions, and entries of its configuration; of OpenVINO, its properties.
             custom_ops: paths of shared libraries with operators of yours.
@@ -133,10 +133,20 @@ class Compiled(File):
         options: dict[str, Any] = {"threads": threads, "prepack": prepack, "profile": profile, **own,
                                    "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
         check_options(**options)
+        return self._configured(options)
+
+    def to(self, device: str | torch.device) -> Compiled:
+        """Run on a device from the next call on, "cuda" or "cpu": tensors come from there, and results stay there.
+        Raises InvalidOption where this runtime has none, or the model keeps a state."""
+        from fxonnx.runtime.configuration import options_on
+
+        return self._configured({**self.options, **options_on(device, keeps_state=bool(self.program.states))})
+
+    def _configured(self, options: dict[str, Any]) -> Compiled:
         self.options = options
         self.__dict__.pop("session", None)
         for variant in self._variants.values():
-            variant.configure(**options)
+            variant._configured(options)
         return self
 
     @cached_property
@@ -169,8 +179,7 @@ class Compiled(File):
         try:
             return self._called(args, kwargs)
         except CallMismatch as error:
-            for each in facts.forgotten_dims(self):
-                error.cause += f"; {each}" if f"input {each.input} " in error.what else ""
+            facts.remind(error, self)
             raise
 
     def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -263,13 +272,9 @@ class Compiled(File):
         )
 
     def _deliver(
-        self,
-        args: tuple[Any, ...],
-        kwargs: Any,
-        leaves: Sequence[torch.Tensor],
-        results: Sequence[torch.Tensor],
+        self, args: tuple[Any, ...], kwargs: Any, leaves: Sequence[torch.Tensor], results: Sequence[torch.Tensor],
         as_arrays: bool,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         """Results in the model's structure; what the model writes in place, or into objects that it is given, is
         written there."""
         program, remaining = self.program, iter(results)

@@ -10,6 +10,7 @@ import torch
 
 from fxonnx.capture import Program
 from fxonnx.capture.call.forgotten import Forgotten, forgotten
+from fxonnx.errors import Error
 from fxonnx.ir.data import byte_size
 from fxonnx.ir.dims import Dim, Expr, symbol
 from fxonnx.ir.graph import Graph, Node
@@ -146,6 +147,12 @@ def forgotten_dims(compiled: Subject) -> list[Forgotten]:
         if isinstance(dim, Expr)
     }
     return forgotten([value.name or "" for value in inputs], [each.shape for each in compiled.examples], dims)
+
+
+def remind(error: Error, compiled: Subject) -> None:
+    """Let the error about an input say which of its static sizes may have been meant to be a dim."""
+    for each in forgotten_dims(compiled):
+        error.cause += f"; {each}" if f"input {each.input} " in error.what else ""
 
 
 def times(compiled: Subject) -> list[tuple[str, float, int | None]]:

@@ -106,3 +106,40 @@ def _register(options: onnxruntime.SessionOptions, library: str) -> None:
             cause=" ".join(str(error).split())[:300],
             cure="give the path of a shared library that has RegisterCustomOps",
         ) from error
+
+
+CUDA = "CUDAExecutionProvider"
+
+
+def options_on(device: str | torch.device, *, keeps_state: bool) -> dict[str, Any]:
+    """The options of a session on a device. Raises InvalidOption where this runtime or this model cannot be there."""
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise _unknown(device) from error
+    if place.type == "cpu":
+        return {"providers": CPU_ALONE, "device": None}
+    if place.type != "cuda":
+        raise _unknown(device)
+    if CUDA not in available:
+        raise errors.InvalidOption(
+            f"this ONNX Runtime does not run on {place}", cause=f"it has {', '.join(available)}, and not {CUDA}",
+            cure="pip uninstall onnxruntime, pip install onnxruntime-gpu; or stay on the CPU: compiled.to('cpu')",
+        )  # fmt: skip
+    if keeps_state:
+        raise errors.InvalidOption(
+            f"a model that keeps a state does not run on {place}",
+            cause="its states are the model's own tensors, which stay where they are",
+            cure='give the state as an input, and return it; or configure(providers=["CUDAExecutionProvider"])',
+        )
+    return {"providers": [(CUDA, {"device_id": place.index or 0}), *CPU_ALONE], "device": place}
+
+
+def _unknown(device: object) -> errors.InvalidOption:
+    return errors.InvalidOption(
+        f"there is no device {device!r} to run on", cause='it is "cpu", "cuda" or one of several, "cuda:1"',
+        cure='compiled.to("cuda")',
+    )  # fmt: skip

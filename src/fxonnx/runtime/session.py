@@ -14,7 +14,7 @@ import onnx
 import torch
 
 from fxonnx.ir.types import TensorType
-from fxonnx.runtime.binding import Binding, Border
+from fxonnx.runtime.binding import Binding, Border, DeviceBinding
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration, Provider
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
 from fxonnx.runtime.shapes import check_number, slots
@@ -42,6 +42,7 @@ class Session:
         custom_ops: Sequence[str | os.PathLike[str]] = (),
         without: Sequence[str] = (),
         profile: bool = False,
+        device: torch.device | None = None,
         locate: Locate | None = None,
     ) -> None:
         """Load the model.
@@ -59,6 +60,7 @@ class Session:
             custom_ops: shared libraries with operators of the user's.
             without: optimizers of the runtime that it leaves out, by name.
             profile: whether to measure its kernels, see `seconds`.
+            device: where inputs come from and results stay; the CPU's memory is read and written fastest without it.
             locate: the place in the user's model of an ONNX node, by its name; by default what the node's metadata say.
 
         Raises:
@@ -77,7 +79,8 @@ class Session:
         self._session, self._kept = self._create(model, weights)
         self._border = Border(self.inputs, self.outputs)
         # two, in turns: while the caller still holds the results of one call, the next has memory of its own
-        self._idle = deque(Binding(self._session, self._border) for _ in range(2))
+        self._device = device
+        self._idle = deque(self._new_binding() for _ in range(2))
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The outputs for these inputs, both in the order of the model; complex values travel as `view_as_real`.
@@ -94,13 +97,18 @@ class Session:
         try:
             binding = self._idle.popleft()
         except IndexError:  # none is idle: a thread more than ever before
-            binding = Binding(self._session, self._border)
+            binding = self._new_binding()
         try:
             results = binding.run(inputs)
         except self._raised as error:
             raise self._failure.running(error) from error
         self._idle.append(binding)
         return results
+
+    def _new_binding(self) -> Binding | DeviceBinding:
+        if self._device is None:
+            return Binding(self._session, self._border)
+        return DeviceBinding(self._session, self.inputs, self.outputs, self._device)
 
     def seconds(self) -> dict[str, float]:
         """The seconds of each kernel in a call, by the runtime's names, of the calls so far; ends measuring, which

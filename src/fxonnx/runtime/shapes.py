@@ -66,7 +66,10 @@ def output_sizes(
     return tuple(_evaluate_all(slot.shape, known) for slot in outputs)
 
 
-def usable(slot: Slot, tensor: object) -> torch.Tensor:
+CPU = torch.device("cpu")
+
+
+def usable(slot: Slot, tensor: object, device: torch.device = CPU) -> torch.Tensor:
     """The input as a runtime can read it: a contiguous tensor without laziness. Raises CallMismatch."""
     if not isinstance(tensor, torch.Tensor):
         raise errors.CallMismatch(
@@ -80,11 +83,13 @@ def usable(slot: Slot, tensor: object) -> torch.Tensor:
             cause="the dtype of an input is part of the compiled model",
             cure=f"pass {slot.name}.to({slot.torch}), or compile for {tensor.dtype}",
         )
-    if not tensor.is_cpu or tensor.layout is not torch.strided:
-        where = tensor.device if not tensor.is_cpu else tensor.layout
+    elsewhere = tensor.device.type != device.type
+    if elsewhere or tensor.layout is not torch.strided:
+        where = tensor.device if elsewhere else tensor.layout
+        moved = "cpu()" if device.type == "cpu" else f"to({str(device)!r})"
         raise errors.CallMismatch(
-            f"input {slot.name} is on {where}", cause="the session runs on the CPU, on dense tensors",
-            cure=f"pass {slot.name}.cpu()" if not tensor.is_cpu else f"pass {slot.name}.to_dense()",
+            f"input {slot.name} is on {where}", cause=f"the session runs on {device}, on dense tensors",
+            cure=f"pass {slot.name}.{moved if elsewhere else 'to_dense()'}",
         )  # fmt: skip
     return tensor.detach().resolve_neg().contiguous()
 

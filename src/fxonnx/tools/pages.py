@@ -9,7 +9,6 @@ from functools import partial
 from fxonnx.errors import BY_CODE
 from fxonnx.tools.outcome import Result, Usage
 
-
 RUNTIMES = (
     ("onnxruntime", "cpu", "ONNX Runtime on the CPU, and its own operators"),
     ("onnxruntime", "cuda", "ONNX Runtime on CUDA, on the CPU what that has no kernel for"),
