@@ -131,3 +131,45 @@ def test_everything_public_is_a_line() -> None:
     compiled = fxonnx.compile(blocks(), X)
     public = [compiled, compiled.target, *compiled.stages, compiled.verify(X), compiled.locate(X)]
     assert [each for each in map(repr, public) if len(each) > 200 or "\n" in each or " at 0x" in each] == []
+
+
+class Branch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.abs().sum() > 0:
+            return nn.functional.gelu(self.fc(x)) + 1
+        return x.tanh()
+
+
+class Turns(Branch):
+    def forward(self, x: Tensor) -> Tensor:
+        for column in range(x.shape[0]):
+            x = nn.functional.gelu(self.fc(x[column] + x)) * 0.5
+        return x * 2
+
+
+class While(Branch):
+    def forward(self, x: Tensor) -> Tensor:
+        def going(turn: Tensor, x: Tensor) -> Tensor:
+            return turn < 3
+
+        def body(turn: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            return turn + 1, nn.functional.gelu(self.fc(x))
+
+        start = torch.zeros((), dtype=torch.int64)
+        return torch._higher_order_ops.while_loop(going, body, (start, x))[1].relu()
+
+
+@pytest.mark.parametrize(("kind", "operator"), [(Branch, "If"), (Turns, "Loop"), (While, "Loop")])
+def test_the_first_is_found_inside_of_branches_and_loops(kind: type[Branch], operator: str) -> None:
+    torch.manual_seed(0)
+    model, shapes = kind().eval(), {"x": {0: "n"}} if kind is Turns else None
+    right = fxonnx.compile(model, X, dynamic_shapes=shapes)
+    assert operator in [node.op for node in right.graph.nodes] and right.locate(X).ok
+    found = fxonnx.compile(model, X, dynamic_shapes=shapes, lowerings={"aten.gelu": wrong_gelu}).locate(X)
+    assert found.first is not None and found.first.location.op == "aten.gelu.default"
+    assert "gelu" in found.first.location.code
+    assert [pair.ok for pair in found.pairs if pair.location.op == "aten.tanh.default"] == []

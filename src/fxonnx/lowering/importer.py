@@ -139,10 +139,11 @@ class Importer:
             given = [item.within(builder) if isinstance(item, Tensor) else item for item in arguments]
             inner = replace(self, builder=builder, values={})
             inner.values.update(zip(module.graph.find_nodes(op="placeholder"), given, strict=True))
-            inner.run(module.graph.nodes)
             (result,) = module.graph.find_nodes(op="output")
-            leaves = result.args[0]
-            return [result_tensor(inner, item) for item in (leaves if isinstance(leaves, (list, tuple)) else [leaves])]
+            leaves = result.args[0] if isinstance(result.args[0], (list, tuple)) else [result.args[0]]
+            with builder.at(builder.location):  # a condition may be recorded beside what it decides about
+                inner.run(module.graph.nodes)
+                return [result_tensor(inner, item) for item in leaves]
 
         return region
 

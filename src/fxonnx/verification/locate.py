@@ -18,7 +18,7 @@ from torch import fx
 from fxonnx import markup
 from fxonnx.capture import Program
 from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32
-from fxonnx.emit.onnx import Emitted
+from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
@@ -28,6 +28,7 @@ from fxonnx.runtime.others import open_session
 from fxonnx.target import Target
 from fxonnx.verification.check import NO_TOLERANCES, Tolerances, computed_in
 from fxonnx.verification.eager import eager_values
+from fxonnx.verification.regions import eager_inside, exposed
 
 CHUNK_BYTES = 2**29
 """How many bytes of intermediate values are held at once, by default: the model is run once for each such chunk."""
@@ -220,7 +221,54 @@ def locate(
             compared = _compared(compiled, node, result, matched.get(node), actual, how)
             pairs |= {node: compared} if compared is not None else {}
             missing += compared is None and isinstance(result, torch.Tensor)
-    return Found(_carried(program, order, pairs), missing)
+    found = Found(_carried(program, order, pairs), missing)
+    return _looked_into(compiled, leaves, found, tolerances)
+
+
+def _looked_into(compiled: Located, leaves: Sequence[torch.Tensor], found: Found, tolerances: Tolerances) -> Found:
+    """The same with the values inside of the branch or loop that is the first to differ, before it."""
+    control = _control(compiled.program, found)
+    if control is None:
+        return found
+    expected = eager_inside(compiled.program, leaves, control)
+    graph, inside = exposed(compiled.graph, compiled.program, control, list(expected))
+    emitted = emit(graph)
+    real = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
+    session = Session(
+        emitted.proto, {name: data.buffer() for name, data in emitted.weights.items()},
+        inputs=[value.type for value in graph.inputs], outputs=[value.type for value in graph.outputs],
+        **compiled.options,
+    )  # fmt: skip
+    results = session.run([*real, *(state.tensor for state in compiled.program.states)])
+    pairs, begins = [], []
+    for each, actual in zip(inside, results[len(compiled.graph.outputs) :], strict=True):
+        wanted = expected[each.fx_node]
+        differing = difference(emitted.names.values[each.value], actual, wanted, **tolerances)
+        name, place = emitted.names.nodes[each.node], each.node.location
+        numbers = Statistics.of(wanted), Statistics.of(actual)
+        pairs.append(Pair(name, each.node.op, each.fx_node.name, place.node, place, differing, *numbers))
+        begins.append(0 if differing.ok or not each.is_stacked else _first_iteration(actual, wanted, tolerances))
+    least = min((begin for pair, begin in zip(pairs, begins, strict=True) if not pair.ok), default=0)
+    told = [replace(pair, carries=not pair.ok and begin == least) for pair, begin in zip(pairs, begins, strict=True)]
+    at = found.pairs.index(found.first) if found.first else 0
+    return replace(found, pairs=(*found.pairs[:at], *told, *found.pairs[at:]))
+
+
+def _control(program: Program, found: Found) -> fx.Node | None:
+    """The branch or loop that the first value to differ is, or is computed of with nothing compared on the way."""
+    compared = {pair.fx_node for pair in found.pairs}
+    pending = [node for node in program.graph.nodes if found.first and node.name == found.first.fx_node]
+    for node in pending:  # grows
+        if isinstance(node.target, torch._ops.HigherOrderOperator):
+            return node
+        pending += [each for each in node.all_input_nodes if each.name not in compared]
+    return None
+
+
+def _first_iteration(actual: torch.Tensor, expected: torch.Tensor, tolerances: Tolerances) -> int:
+    """The first iteration in which a value differs: the later ones may only follow from it."""
+    turns = enumerate(zip(actual, expected, strict=False))
+    return next((turn for turn, pair in turns if not difference("", *pair, **tolerances).ok), 0)
 
 
 def match_values(graph: Graph, program: Program) -> dict[fx.Node, tuple[Node, tuple[Value, ...]]]:
