@@ -118,7 +118,7 @@ def test_a_dump_goes_when_the_file_cannot_be_written(here, monkeypatch, capsys):
     def full(*_):
         raise errors.CannotWrite("m.onnx cannot be written", cause="no space left on device")
 
-    monkeypatch.setattr("fxonnx.compiled.write_model", full)
+    monkeypatch.setattr("fxonnx.file.write_model", full)
     assert compile("with_args", "--dump", "stages") == FAILED
     assert "no space left" in capsys.readouterr().err
     assert left_behind(here) == []
