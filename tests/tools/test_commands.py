@@ -70,7 +70,7 @@ def test_every_command_says_it_in_json(command: str, here: Path, capsys: pytest.
     (["verify", "commanded.py:bare"], FAILED, "FX002"), (["run", "commanded.py:nothing"], USAGE, None),
     (["verify", "m.onnx"], USAGE, None), (["errors", "FX777"], USAGE, None),
     (["export", NET, "-o", "nowhere/m.onnx"], FAILED, "FX021"),
-    (["inspect", NET, "--target", "openvino"], USAGE, None), (["inspect", NET, "--opset", "99"], FAILED, "FX013"),
+    (["inspect", NET, "--target", "tvm"], USAGE, None), (["inspect", NET, "--opset", "99"], FAILED, "FX013"),
     (["inspect", NET, "--shape", "y=2x3"], USAGE, None), (["inspect", NET, "--functions", "Block"], FAILED, "FX008"),
 ])  # fmt: skip
 def test_errors_are_json_too(

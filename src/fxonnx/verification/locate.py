@@ -234,8 +234,8 @@ def _looked_into(compiled: Located, leaves: Sequence[torch.Tensor], found: Found
     graph, inside = exposed(compiled.graph, compiled.program, control, list(expected))
     emitted = emit(graph)
     real = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
-    session = Session(
-        emitted.proto, {name: data.buffer() for name, data in emitted.weights.items()},
+    session = open_session(
+        compiled.target, emitted.proto, {name: data.buffer() for name, data in emitted.weights.items()},
         inputs=[value.type for value in graph.inputs], outputs=[value.type for value in graph.outputs],
         **compiled.options,
     )  # fmt: skip
