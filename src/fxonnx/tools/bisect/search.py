@@ -22,6 +22,7 @@ from fxonnx.ir.graph import Graph
 from fxonnx.location import Location
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.runtime.compare import compare
+from fxonnx.target import Target
 from fxonnx.tools.bisect.case import Case, cases
 from fxonnx.tools.bisect.trials import Trial, Trials
 from fxonnx.tools.bisect.verdict import (
@@ -70,6 +71,7 @@ class _Unoptimized:
     graph: Graph
     emitted: Emitted
     options: dict[str, Any]
+    target: Target
 
 
 class _Search:
@@ -141,7 +143,7 @@ class _Search:
 
     def by_node(self, clean: Graph, whole: Trial) -> Verdict:
         """The op that differs, or at which the runtime stops; whether its lowering is wrong, or what became of it."""
-        subject = _Unoptimized(self.compiled.program, clean, emit(clean), self.compiled.options)
+        subject = _Unoptimized(self.compiled.program, clean, emit(clean), self.compiled.options, self.compiled.target)
         found = self.found(subject)
         place = _place(found, whole.failure)
         if place is None:
