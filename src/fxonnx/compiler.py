@@ -117,18 +117,14 @@ def compile(
     Raises an `errors.Error`, with a code, the place in the model, the cause and the cure; `Failures` for several.
     """
     given = from_examples(model, example_inputs, example_kwargs, dynamic_shapes, input_names, examples)
-    check_options(functions=functions, progress=progress)
-    modules = modules_of(model, functions)
+    check_options(progress=progress)
     with collection_paused(), listening(progress):
-        lowered = lower(
+        compiled = lower(
             model, given.args, given.kwargs, dynamic_shapes=given.dynamic_shapes, input_names=input_names,
             output_names=output_names, target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings,
-            precision=precision, weights=weights, adapters=adapters, mode=mode, capture=capture, hints=hints, tune=tune,
-            verify=verify, dump=dump,
-        )  # fmt: skip
-        compiled = lowered.tuned(tune) if tune else lowered.finish()
-        compiled.functions = modules
-        compiled.take_example()
+            functions=functions, precision=precision, weights=weights, adapters=adapters, mode=mode, capture=capture,
+            hints=hints, tune=tune, verify=verify, dump=dump,
+        ).compiled()  # fmt: skip
     if dump is not None:
         compiled.dump(Path(dump))
     if verify:
@@ -140,13 +136,15 @@ def lower(
     model: Any, example_inputs: Any, example_kwargs: Mapping[str, Any] | None, *, dynamic_shapes: Any,
     input_names: Sequence[str] | None, output_names: Sequence[str] | None, target: Target | None, opset: int | None,
     optimize: bool | Mapping[str, bool], rules: Sequence[Rule], lowerings: Mapping[str, Callable[..., Any]] | None,
-    precision: str | Precision | None, weights: Any, adapters: Sequence[str], mode: str,
-    hints: Mapping[str, Sequence[int]] | None, **rest: Any,
+    functions: str | Sequence[type | str], precision: str | Precision | None, weights: Any, adapters: Sequence[str],
+    mode: str, hints: Mapping[str, Sequence[int]] | None, tune: bool | float, **rest: Any,
 ) -> Lowered:  # fmt: skip
-    """The first half of `compile`, with all of its options: a model captured and lowered, to be finished."""
+    """The first half of `compile`, with its options: a model captured and lowered, to be compiled."""
     with ONE_AT_A_TIME, (found := AsFound()), found:
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, hints=hints,
-                      adapters=adapters, input_names=input_names, output_names=output_names, **rest)  # fmt: skip
+                      functions=functions, adapters=adapters, input_names=input_names, output_names=output_names,
+                      tune=tune, **rest)  # fmt: skip
+        modules = modules_of(model, functions)
         model, extents = (model, NO_EXTENTS) if weights is None else from_files(model, weights)
         target = resolve_target(target, opset)
         asked = requested(precision, target.opset)
@@ -167,7 +165,7 @@ def lower(
         build = _Build(model, mode, registry, pipeline, target, opset, output_names, names, binding, asked)
         lowered = build.lower(binding(program), examples, captured)
         registry.warn_of_unused()
-        return lowered
+        return replace(lowered, tune=tune, functions=modules)
 
 
 def _calibration_inputs(precision: Precision | None, program: Program) -> list[list[torch.Tensor]]:
@@ -293,6 +291,16 @@ class Lowered:
     examples: Sequence[Any]
     versions: Versions
     capture_seconds: float
+    tune: bool | float = False
+    functions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def compiled(self) -> Compiled:
+        """Finished as was asked for; it is known to take its example."""
+        with collection_paused():
+            compiled = self.tuned(self.tune) if self.tune else self.finish()
+            compiled.functions = self.functions
+            compiled.take_example()
+        return compiled
 
     @property
     def target(self) -> Target:

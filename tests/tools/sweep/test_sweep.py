@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from tests.tools.sweep import models
+from torch import nn
 
 import fxonnx
 from fxonnx.errors import InvalidOption
@@ -101,6 +102,13 @@ def test_what_differs_is_not_taken_for_the_same(tmp_path, threads, other):
     run(models.small)
     found = run(other)
     assert found.ok and not found.cached
+
+
+def test_options_are_those_of_compile(tmp_path, threads):
+    """Also those that act behind the lowered graph."""
+    entry = (models.small, {"functions": [nn.Linear]})
+    found = fxonnx.sweep({"a": entry}, executor=threads, cache=tmp_path, seconds=0)["a"]
+    assert onnx.load(found.file).functions
 
 
 def test_a_state_is_saved_as_it_was(tmp_path, threads):

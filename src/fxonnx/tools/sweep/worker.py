@@ -62,8 +62,7 @@ class Work:
         key = self._key(lowered, entry)
         if known := self.cache.find(key) if self.cache and key else None:
             return replace(known, name=entry.name, asked=entry.signature)
-        compiled = lowered.finish()
-        compiled.take_example()
+        compiled = lowered.compiled()
         result = replace(result, outcome=RIGHT, compile_seconds=perf_counter() - start,
                          nodes=compiled.stages[-1].nodes, opset=compiled.target.opset)  # fmt: skip
         if not (self.cache and key):
@@ -96,11 +95,15 @@ _IN_THE_GRAPH = frozenset({"dynamic_shapes", "input_names", "output_names", "low
 """Options that show in the lowered graph, or are asked for otherwise."""
 
 
+_THE_SWEEPS = frozenset({"examples", "progress", "verify", "dump"})
+"""Options that an entry's factory and the sweep's own are in the place of."""
+
+
 def _all_options(entry: Entry) -> dict[str, Any]:
-    """Every option of `compile`, those that an entry leaves out at their defaults. Raises InvalidOption."""
-    signature = inspect.signature(compile)
-    defaults = {name: each.default for name, each in signature.parameters.items() if each.kind is each.KEYWORD_ONLY}
-    del defaults["examples"]  # an entry's call is its example
+    """The options of `compile` for a model, those that an entry leaves out at their defaults. Raises InvalidOption."""
+    parameters = inspect.signature(compile).parameters
+    defaults = {name: each.default for name, each in parameters.items()
+                if each.kind is each.KEYWORD_ONLY and name not in _THE_SWEEPS}  # fmt: skip
     if strange := entry.options.keys() - defaults.keys():
         raise errors.InvalidOption(
             f"entry {entry.name!r} has the options {', '.join(sorted(map(repr, strange)))}",
