@@ -29,6 +29,8 @@ class Net(torch.nn.Module):
 def net(): return Net(), (torch.randn(2, 3),)
 def bare(): return Net()
 def random(): return torch.rand_like, (torch.randn(2, 3),)
+ENTRIES = {"a net": "commanded.py:net"}
+
 def lost(): return (lambda x: torch.ops.commandtest.lost(x)), (torch.randn(2, 3),)
 """
 
@@ -49,6 +51,7 @@ FOUND = {
     "bisect": ([NET], "culprit"), "run": ([NET], "outputs"), "bench": ([NET], "median_ms"),
     "inspect": ([NET], "inputs"), "view": ([NET, "-o", "page.html"], "page"), "diff": ([NET], "changes"),
     "coverage": ([NET], "ops"),
+    "sweep": (["commanded.py:ENTRIES", "--seconds", "0", "--results", "sweep.jsonl"], "results"),
     "explain": (["aten.gelu"], "text"), "errors": (["FX012"], "page"), "targets": ([], "targets"),
 }  # fmt: skip
 

@@ -109,6 +109,17 @@ def _tuning(command: Parser) -> None:
                          help="write the model in the forms that are fastest here")  # fmt: skip
 
 
+def _sweeping(command: Parser) -> None:
+    add = command.add_argument
+    add("entries", help='a dict or a function that returns one, module:name or file.py:name: {"small": "models:small", '
+        '"small at 17": ("models:small", {"opset": 17})}')  # fmt: skip
+    add("--results", type=Path, metavar="FILE", help="a line of JSON for each result; what has one is not done again")
+    add("--cache", type=Path, metavar="DIR", help="compiled files, known by their content")
+    add("--processes", type=int, default=1, help="how many at once (1)")
+    add("--seconds", type=float, default=0.5, help="for how long calls of each are timed; 0 for not at all (0.5)")
+    add("--no-verify", action="store_true", help="without comparing each with its model")
+
+
 def _page(command: Parser) -> None:
     command.add_argument("-o", "--output", type=Path, metavar="PAGE", help="write the page here, and open no browser")
 
@@ -141,6 +152,7 @@ COMMANDS: Mapping[str, Command] = {
     "bench": Command("measure how long a call of a model or a file takes", "checks:bench", (_model,)),
     "tune": Command("try forms of operators and settings of the runtime on this machine", "checks:tune",
                     (_model, _tuning)),
+    "sweep": Command("compile, compare and time many models", "sweep.command:run", (_sweeping,)),
     "inspect": Command("say what a model or a file takes, returns and holds for", "checks:inspect", (_model,)),
     "view": Command("open a page of a model's stages, or of a file, in the browser", "view:view", (_model, _page)),
     "diff": Command("say which rule turned which nodes into which", "view:diff", (_model, _stages)),

@@ -54,6 +54,13 @@ def load(spec: str) -> Call:
     """
     if spec.endswith(".pt2"):
         return _exported(spec), (), {}
+    with UsersCode(spec):
+        made = _maker(member(spec))()
+    return as_call(made, spec)
+
+
+def member(spec: str) -> Any:
+    """What `package.module:name` or `file.py:name` names. Raises Usage, ModelRaised."""
     module, _, path = spec.rpartition(":")
     if not (module and path):
         raise Usage(f"{spec!r} is not like package.module:factory")
@@ -62,9 +69,7 @@ def load(spec: str) -> Call:
     found = _from_file(module) if module.endswith(".py") else _imported(module)
     for name in path.split("."):
         found = _member(found, name, spec)
-    with UsersCode(spec):
-        made = _maker(found)()
-    return as_call(made, spec)
+    return found
 
 
 def resized(call: Call, shapes: Mapping[str, tuple[int, ...]]) -> Call:
