@@ -34,9 +34,14 @@ def expands_into_readers(graph: Graph, target: Target) -> Graph:
     return replace_nodes(graph, replace, rule="expands_into_readers")
 
 
+_DIVIDES = frozenset({"Div", "Mod"})
+
+
 def _without_expand(node: Node, sources: dict[Value, Value | None]) -> tuple[Value | None, ...]:
     """The node's inputs, those that need not be expanded as they were before."""
     inputs = node.inputs
+    if node.op in _DIVIDES and not node.output.dtype.is_float:
+        return inputs  # nothing is divided by an expanded size of 0; a divisor of one element the runtime looks at
     for index, value in enumerate(inputs):
         if value in sources:
             without = (*inputs[:index], sources[value], *inputs[index + 1 :])

@@ -38,12 +38,16 @@ def half_in_float32(graph: Graph, target: Target) -> Graph:
     So there is a cast at each end instead of two around each node. Values are at least as near to the exact ones: what
     is on its way is not rounded, but where the model asks for it (a cast there and back), and where integers and truths
     are made of it. Weights are seen in float32 and stay stored as they are.
+
+    A model that neither takes numbers of 16 bits nor has such weights is left alone: under autocast each layer's result
+    is rounded because the model asks for it.
     """
     halves = [each for each in _HALVES if not has_kernels(target, each)]
     layers = (value for node in graph.all_nodes() if node.op in LAYERS for value in node.reads)
     if not halves or not any(value.dtype in halves for value in layers):
         return graph
-    return _Widened(graph).whole(graph)
+    own = (value for value in (*graph.inputs, *graph.constants()) if value.shape)
+    return _Widened(graph).whole(graph) if any(map(_is_half, own)) else graph
 
 
 class _Widened:
