@@ -242,3 +242,22 @@ def test_guards_in_the_file_stop_any_runtime(opset: int | None, tmp_path: Path) 
 def test_a_model_without_dims_needs_no_guards(tmp_path: Path) -> None:
     fxonnx.compile(nn.Linear(4, 2), X).save(tmp_path / "model.onnx", guards="in file")
     assert fxonnx.load(tmp_path / "model.onnx")(X).shape == (3, 2)
+
+
+def test_a_container_that_is_there_twice(tmp_path: Path) -> None:
+    """In the result and among the arguments: it is one."""
+
+    def twice(pair: Any, x: torch.Tensor) -> Any:
+        kept = [x + 1, (x * 2, {"more": x})]
+        return {"first": kept, "again": [kept, pair["a"][0] + x], "last": kept[1][1]}
+
+    both = [torch.ones(2)]
+    arguments = ({"a": both, "b": both}, torch.arange(2.0))
+    compiled = fxonnx.compile(twice, arguments)
+    compiled.save(tmp_path / "twice.onnx")
+    loaded = fxonnx.load(tmp_path / "twice.onnx")
+    found, expected = loaded(*arguments), twice(*arguments)
+    assert found["first"] is found["again"][0] and found["last"] is found["first"][1][1]
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(errors.CallMismatch, match="one that stands before it"):
+        loaded({"a": [torch.ones(2)], "b": [torch.ones(2)]}, torch.ones(2))

@@ -1,7 +1,8 @@
 """How a model is called and what it returns, as text in its file's metadata, and read from there.
 
 A structure is written as JSON: "tensor", "complex" or "number" for a leaf, {"tuple": […]}, {"list": […]}, {"dict":
-{…}}, {"constant": …} for None, numbers and strings. Other containers (dataclasses, ModelOutputs, caches) are dicts.
+{…}}, {"constant": …} for None, numbers and strings, {"again": 2} for the container that was closed as the third one.
+Other containers (dataclasses, ModelOutputs, caches) are dicts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import fx
 
 from fxonnx.capture import Program
 from fxonnx.capture.assumption import RELATIONS
-from fxonnx.capture.call.tree import Branch, Constant, Tree
+from fxonnx.capture.call.tree import Again, Branch, Constant, Tree, is_shared
 from fxonnx.ir.dims import evaluate, parse_dim
 
 _PLAIN = (type(None), bool, int, float, str)
@@ -72,8 +73,9 @@ def interface_of(program: Program, holds: Sequence[Sequence[tuple[Any, str, Any]
     """What the file of a captured model says of itself."""
     signature = program.signature
     kinds = iter([COMPLEX if each.node.meta["val"].is_complex() else TENSOR for each in program.inputs])
-    arguments = [(name, _structure(tree, kinds)) for name, tree in signature.inputs]
-    result = _structure(signature.result, iter([_kind(leaf) for leaf in program.outputs]))
+    asked = _Structures(kinds)
+    arguments = [(name, asked.of(tree)) for name, tree in signature.inputs]
+    result = _Structures(iter([_kind(leaf) for leaf in program.outputs])).of(signature.result)
     written = [[(str(left), relation, str(right)) for left, relation, right in dict.fromkeys(way)] for way in holds]
     return Interface(arguments, list(signature.names), result, written, program.writes)
 
@@ -86,19 +88,34 @@ def _kind(leaf: Any) -> Structure:
     return (COMPLEX if fake.is_complex() else TENSOR) if isinstance(fake, torch.Tensor) else NUMBER
 
 
-def _structure(tree: Tree, kinds: Iterator[Structure]) -> Structure:
-    if isinstance(tree, Constant):
-        return {"constant": tree.value if isinstance(tree.value, _PLAIN) else None}
-    if not isinstance(tree, Branch):
-        return next(kinds)
-    parts = [_structure(part, kinds) for part in tree.parts]
-    if issubclass(tree.type, (tuple, list)):
-        return {"tuple" if issubclass(tree.type, tuple) else "list": parts}
-    return {"dict": dict(zip(map(str, tree.keys), parts, strict=False))}
+class _Structures:
+    """The structures of trees, which share what they hold: `kinds` are those of the leaves, in order."""
+
+    def __init__(self, kinds: Iterator[Structure]) -> None:
+        self.kinds = kinds
+        self.closed = 0  # containers
+        self.shared: list[int] = []  # which of them may be met again, see `capture.call.tree`
+
+    def of(self, tree: Tree) -> Structure:
+        """The structure of the next tree."""
+        if isinstance(tree, Constant):
+            return {"constant": tree.value if isinstance(tree.value, _PLAIN) else None}
+        if isinstance(tree, Again):
+            return {"again": self.shared[tree.number]}
+        if not isinstance(tree, Branch):
+            return next(self.kinds)
+        parts = [self.of(part) for part in tree.parts]
+        self.shared += [self.closed] if is_shared(tree.type) else []
+        self.closed += 1
+        if issubclass(tree.type, (tuple, list)):
+            return {"tuple" if issubclass(tree.type, tuple) else "list": parts}
+        return {"dict": dict(zip(map(str, tree.keys), parts, strict=False))}
 
 
-def flat(structure: Structure, value: Any, name: str) -> Iterator[Any]:
-    """The tensors of a value, in order. Raises DoesNotFit where it is not built so."""
+def flat(structure: Structure, value: Any, name: str, closed: list[Any] | None = None) -> Iterator[Any]:
+    """The tensors of a value, in order; `closed` are the containers of those before. Raises DoesNotFit where it is not
+    built so."""
+    closed = [] if closed is None else closed
     if isinstance(structure, str):
         yield value
         return
@@ -106,14 +123,20 @@ def flat(structure: Structure, value: Any, name: str) -> Iterator[Any]:
     if kind == "constant":
         if inner is not None and (type(value) is not type(inner) or value != inner):
             raise DoesNotFit(f"{name} is {value!r}, and was {inner!r} when the model was compiled")
-    elif kind == "dict":
+        return
+    if kind == "again":
+        if value is not closed[inner]:
+            raise DoesNotFit(f"{name} is another {type(value).__name__}, and was one that stands before it")
+        return
+    if kind == "dict":
         for key, part in inner.items():
-            yield from flat(part, _member(value, key, name), f"{name}.{key}")
+            yield from flat(part, _member(value, key, name), f"{name}.{key}", closed)
     else:
         if not isinstance(value, (tuple, list)) or len(value) != len(inner):
             raise DoesNotFit(f"{name} is a {type(value).__name__}, not a {kind} of {len(inner)}")
         for number, (part, item) in enumerate(zip(inner, value, strict=True)):
-            yield from flat(part, item, f"{name}.{number}")
+            yield from flat(part, item, f"{name}.{number}", closed)
+    closed.append(value)
 
 
 def _member(value: Any, key: str, name: str) -> Any:
@@ -124,15 +147,21 @@ def _member(value: Any, key: str, name: str) -> Any:
     raise DoesNotFit(f"{name} has no {key!r}")
 
 
-def filled(structure: Structure, leaves: Iterator[torch.Tensor]) -> Any:
-    """The structure around tensors, in order."""
+def filled(structure: Structure, leaves: Iterator[torch.Tensor], closed: list[Any] | None = None) -> Any:
+    """The structure around tensors, in order; `closed` are the containers that are made by now."""
+    closed = [] if closed is None else closed
     if isinstance(structure, str):
         leaf = next(leaves)
         return {TENSOR: lambda: leaf, COMPLEX: lambda: torch.view_as_complex(leaf), NUMBER: leaf.item}[structure]()
     ((kind, inner),) = structure.items()
     if kind == "constant":
         return inner
+    if kind == "again":
+        return closed[inner]
     if kind == "dict":
-        return {key: filled(part, leaves) for key, part in inner.items()}
-    parts = [filled(part, leaves) for part in inner]
-    return tuple(parts) if kind == "tuple" else parts
+        made: Any = {key: filled(part, leaves, closed) for key, part in inner.items()}
+    else:
+        parts = [filled(part, leaves, closed) for part in inner]
+        made = tuple(parts) if kind == "tuple" else parts
+    closed.append(made)
+    return made

@@ -100,7 +100,8 @@ class Loaded:
         problem = _misfit(names, args, kwargs)
         try:
             known = [(name, each) for name, each in interface.arguments if name in given]
-            leaves = [leaf for name, each in known for leaf in flat(each, given[name], name)]
+            closed: list[Any] = []
+            leaves = [leaf for name, each in known for leaf in flat(each, given[name], name, closed)]
         except DoesNotFit as error:
             problem = problem or str(error)
             leaves = []

@@ -106,7 +106,7 @@ def _fill(tree: Tree, leaves: Iterator[Any], known: list[Any]) -> Any:
     if isinstance(tree, Again):
         return known[tree.number]
     made = tree.rebuild([_fill(part, leaves, known) for part in tree.parts])
-    if _is_shared(made):
+    if is_shared(type(made)):
         known.append(made)
     return made
 
@@ -139,7 +139,7 @@ def _match_parts(tree: Branch, value: Any, path: Path, known: list[Any]) -> Iter
     list(match(tree.about, found.about, path))
     for key, part, child in zip(tree.keys, tree.parts, found.children, strict=True):
         yield from match(part, child, (*path, segment(tree.type, key)), known)
-    if _is_shared(value):
+    if is_shared(type(value)):
         known.append(value)
 
 
@@ -188,14 +188,14 @@ class _Opening:
             self(child, (*path, segment(found.kind, key)), inside)
             for key, child in zip(found.keys, found.children, strict=True)
         )
-        if _is_shared(value):
+        if is_shared(type(value)):
             self.met[id(value)] = value, len(self.met)
         return Branch(found.kind, found.keys, opened, flatten(found.about)[2], found.rebuild)
 
 
-def _is_shared(container: Any) -> bool:
-    """Whether it matters that a container is the same one in two places: it may be written to."""
-    return not isinstance(container, (tuple, *VIEWS))
+def is_shared(kind: type) -> bool:
+    """Whether it matters that a container of a type is the same one in two places: it may be written to."""
+    return not issubclass(kind, (tuple, *VIEWS))
 
 
 def _own(value: Any) -> Any:
