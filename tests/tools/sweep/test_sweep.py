@@ -104,6 +104,15 @@ def test_what_differs_is_not_taken_for_the_same(tmp_path, threads, other):
     assert found.ok and not found.cached
 
 
+def test_what_words_do_not_tell_is_not_taken_for_the_same(tmp_path, threads):
+    """The words for two calibrations are the same, their batches are not."""
+    for scale in (1.0, 9.0):
+        batches = [torch.full((3, 4), scale)]
+        entry = (models.small, {"precision": fxonnx.int8_static(batches)})
+        found = fxonnx.sweep({"a": entry}, executor=threads, cache=tmp_path, seconds=0, verify=False)["a"]
+        assert found.ok and not found.cached and found.file is None
+
+
 def test_options_are_those_of_compile(tmp_path, threads):
     """Also those that act behind the lowered graph."""
     entry = (models.small, {"functions": [nn.Linear]})

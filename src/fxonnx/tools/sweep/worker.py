@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
+from pathlib import PurePath
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -60,7 +62,7 @@ class Work:
         start = perf_counter()
         lowered = lower(model, args, kwargs, **_all_options(entry))
         key = self._key(lowered, entry)
-        if known := self.cache.find(key) if self.cache and key else None:
+        if self.cache and key and (known := self.cache.find(key)):
             return replace(known, name=entry.name, asked=entry.signature)
         compiled = lowered.compiled()
         result = replace(result, outcome=RIGHT, compile_seconds=perf_counter() - start,
@@ -77,14 +79,14 @@ class Work:
         return _timed(compiled, self.seconds, result) if self.seconds else result
 
     def _key(self, lowered: Lowered, entry: Entry) -> str:
-        """What a cache knows the result by; "" for rules of the user's own, whose code cannot be compared."""
-        if entry.options.get("rules"):
+        """What a cache knows the result by; "" where there is none, or an option cannot be compared by its words."""
+        if self.cache is None or not _is_said(entry.options):
             return ""
         target, program = lowered.build.target, lowered.program
         facts = [
             versions(), self.verify, self.seconds, machines.processor(),
             sorted((name, repr(value)) for name, value in entry.options.items() if name not in _IN_THE_GRAPH),
-            target.opset, sorted(target.domains), str(target.kernels), target.machine.workloads,
+            str(target), sorted(target.domains), target.machine.workloads,
             interface_of(program, holds(program)).to_text(), [*map(str, program.known)], program.frozen,
             [*map(str, program.zero_one_assumptions)], [check.text for check in program.checks],
         ]  # fmt: skip
@@ -93,6 +95,15 @@ class Work:
 
 _IN_THE_GRAPH = frozenset({"dynamic_shapes", "input_names", "output_names", "lowerings", "mode", "target"})
 """Options that show in the lowered graph, or are asked for otherwise."""
+
+
+def _is_said(value: Any) -> bool:
+    """Whether the words for a value tell all of it; those for rules, calibration batches and other objects do not."""
+    if isinstance(value, Mapping):
+        return all(_is_said(each) for name, each in value.items() if name not in _IN_THE_GRAPH)
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_said, value))
+    return value is None or isinstance(value, (str, int, float, type, PurePath))
 
 
 _THE_SWEEPS = frozenset({"examples", "progress", "verify", "dump"})
@@ -118,7 +129,7 @@ def _digest(graph: Graph, facts: str) -> str:
     digest.update(print_graph(graph).encode())
     for value in graph.constants():
         if value.data is not None:
-            digest.update(np.ascontiguousarray(value.data.array()).tobytes())
+            digest.update(np.ascontiguousarray(value.data.array()).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
