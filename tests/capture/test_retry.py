@@ -8,7 +8,7 @@ from torch import Tensor
 import fxonnx
 from fxonnx.capture import capture
 from fxonnx.capture.retry import Remedy, RetryPlan
-from fxonnx.capture.tracer.attempts import PLAN
+from fxonnx.capture.tracer.attempts.remedies import PLAN
 
 
 def test_the_first_remedy_that_applies_is_taken_until_none_does() -> None:

@@ -16,7 +16,9 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.next_call import check_calls_of_other_sizes
 from fxonnx.capture.program import Program
 from fxonnx.capture.state.python_state import next_call_differs
-from fxonnx.capture.tracer.attempts import PLAN, Attempt, run
+from fxonnx.capture.tracer.attempts.attempt import Attempt
+from fxonnx.capture.tracer.attempts.outcome import run
+from fxonnx.capture.tracer.attempts.remedies import PLAN
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.plain.explain import explained

@@ -1,0 +1,178 @@
+"""What is tried next where a run fails: a table of remedies, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from fxonnx.capture.assumption import Assumption
+from fxonnx.capture.call.dynamic import Axis
+from fxonnx.capture.call.example import Example
+from fxonnx.capture.retry import Remedy, RetryPlan
+from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Rolled
+from fxonnx.capture.tracer.attempts.failures import ties_of
+from fxonnx.capture.tracer.loops.rolled import CHUNKS, STEPS, Lengths
+from fxonnx.errors import ModelRaised
+from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
+
+_FACTORS, _LARGEST = (2, 4, 8), 16  # of sizes that are tried beside the example's
+
+
+def _with_states_as_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With what forward writes to for data, where it asks for its value."""
+    written = outcome.run.tape.values.written
+    if not written:
+        return None
+    return replace(attempt, states=attempt.states | written, with_states_known=outcome.failures)
+
+
+def _at_once(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With comparisons of sizes as plain truths, where something takes nothing else: `descending=n > 3`."""
+    causes = (failure.error.__cause__ for failure in outcome.failures)
+    wants_truth = any(isinstance(each, TypeError) and "SymBool" in str(each) for each in causes)
+    return replace(attempt, at_once=True) if wants_truth and not attempt.at_once else None
+
+
+def _at_larger_sizes(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """At sizes for which no computed size is the number that pins it: n // 64 is 1 for all primes from 64 to 127."""
+    pins = [failure.equality for failure in outcome.failures if failure.equality and _is_computed(failure.equality)]
+    hints, scale = outcome.run.symbols.hints, attempt.scale
+    is_tried = outcome.failures is attempt.pinned
+    factors = [each for each in _FACTORS if pins and not is_tried and scale * each <= _LARGEST]
+    larger = ((each, {name: size * each for name, size in hints.items()}) for each in factors)
+    found = next((each for each, sizes in larger if not any(pin.holds(sizes) for pin in pins)), None)
+    return None if found is None else replace(attempt, scale=scale * found, pinned=outcome.failures)
+
+
+def _is_computed(equality: Assumption) -> bool:
+    """Whether a number pins a size that is computed of others."""
+    sides = (equality.left, equality.right)
+    return any(isinstance(each, int) for each in sides) and all(getattr(each, "name", None) is None for each in sides)
+
+
+def _rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With the loops over a size rolled up."""
+    return _over(attempt, outcome, STEPS) if attempt.rolled is None else None
+
+
+def _rolled_up_by_chunks(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With loops rolled up that take many elements in each iteration."""
+    is_tried = attempt.rolled is None or attempt.rolled.lengths is CHUNKS
+    return None if is_tried else _over(replace(attempt, stopped=None), outcome, CHUNKS)
+
+
+def _over(attempt: Attempt, outcome: Outcome, lengths: Lengths) -> Attempt | None:
+    names = frozenset[str]().union(*(failure.symbols for failure in outcome.failures))
+    if outcome.is_final or len(names) != 1:
+        return None
+    rolled = Rolled(next(iter(names)), lengths, attempt.example, attempt.at_example, outcome.failures)
+    return replace(attempt, rolled=rolled)
+
+
+def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    if not outcome.failures or outcome.is_final or attempt.at_example or not attempt.example.requests:
+        return None
+    return replace(attempt, at_example=True, at_primes=outcome.failures)
+
+
+def _at_twice_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """At sizes that are sums of each other where the example's are: of 1, 3 and 4 those of 2, 3 and 4 are not."""
+    raised = any(isinstance(failure.error, ModelRaised) for failure in outcome.failures)
+    original = attempt.original
+    if not raised or attempt.is_doubled or all(original.size(axis) > 1 for axis in original.requests):
+        return None
+    doubled = original.asking(attempt.example.requests).doubled()
+    return replace(attempt, example=doubled, at_example=True, is_doubled=True)
+
+
+def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With one dim for unnamed ones that are always others, and for named ones that always are a sum, say, of others:
+    all that the run ties. They keep the others' names."""
+    requests, axes = attempt.example.requests, outcome.run.symbols.axes
+    ties = ties_of(outcome.failures, attempt.unnamed(outcome.run)) or _computed(outcome.failures)
+    if not ties:
+        return None
+    concerned = {axis for axis, dim in axes.items() if symbols_of([dim]) & ties.keys()}
+    tied = {axis: substitute(axes[axis], ties) for axis in {*attempt.unnamed_axes, *concerned}}
+    changed = [axis for axis, dim in sorted(tied.items()) if dim != axes[axis]]
+    said = tuple(f"{attempt.example.label(axis)}: always {tied[axis]}" for axis in changed)
+    asked = {axis: replace(request, dim=tied.get(axis, request.dim)) for axis, request in requests.items()}
+    return replace(_at_primes(attempt, attempt.example.asking(asked)), frozen=(*attempt.frozen, *said))
+
+
+def _computed(failures: Iterable[Failure]) -> dict[str, Dim]:
+    """The first dim that an op wants to be an expression of others, which are free: a mask as long as past and new
+    tokens."""
+    for equality in (failure.equality for failure in failures if failure.equality and failure.is_tie):
+        for one, other in ((equality.left, equality.right), (equality.right, equality.left)):
+            if not isinstance(one, Expr) or not isinstance(other, Expr) or one.name is None or other.name is not None:
+                continue
+            if one.name not in symbols_of([other]) and getattr(equality, "inside", False):
+                return {one.name: other}
+    return {}
+
+
+def _comparing_runs(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With expressions for the plain numbers that the model makes of sizes."""
+    log = outcome.run.guard_log
+    is_stopped = log.specializations and not any(each.as_text for each in log.specializations)
+    return replace(attempt, stopped=outcome) if is_stopped and attempt.stopped is None else None
+
+
+def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """Without dims that were only asked for if possible, and are not."""
+    names = frozenset[str]().union(*(failure.symbols for failure in outcome.failures))
+    axes, requests = outcome.run.symbols.axes, attempt.example.requests
+    gone = [axis for axis, each in requests.items() if not each.required and names & symbols_of([axes[axis]])]
+    if not gone:
+        return None
+    reasons = (f"{attempt.example.label(axis)}: {_reason(axis, outcome)}" for axis in gone)
+    fewer = attempt.example.without(gone).with_sizes_of(attempt.original, gone)
+    return replace(_at_primes(attempt, fewer), frozen=(*attempt.frozen, *reasons))
+
+
+def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """Static small dims, where the model raised: they may be there to be broadcast."""
+    if not any(isinstance(failure.error, ModelRaised) for failure in outcome.failures):
+        return None
+    for small in attempt.original.small_optional()[attempt.given_up :]:
+        said = tuple(
+            f"{attempt.original.label(axis)}: size {attempt.original.size(axis)} cannot vary" for axis in small
+        )
+        fewer = replace(_at_primes(attempt, attempt.original.without(small).resized()), frozen=said)
+        return replace(fewer, given_up=attempt.given_up + 1)
+    return None
+
+
+def _at_primes(attempt: Attempt, example: Example) -> Attempt:
+    return replace(attempt, example=example, at_example=False, at_primes=(), stopped=None)
+
+
+def _reason(axis: Axis, outcome: Outcome) -> str:
+    """Why a dim is not free."""
+    dim = outcome.run.symbols.axes[axis]
+    failure = next(each for each in outcome.failures if each.symbols & symbols_of([dim]))
+    equality = failure.equality
+    if equality is None:
+        return f"pinned by a plain number made of it: {failure.error.what}"
+    if dim in (equality.left, equality.right):
+        return f"always {equality.right if dim == equality.left else equality.left}"
+    return f"pinned by {equality}"
+
+
+PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
+    "at primes",
+    (
+        Remedy("with the values of states for data", _with_states_as_data),
+        Remedy("with comparisons of sizes decided where they are made", _at_once),
+        Remedy("at larger sizes", _at_larger_sizes),
+        Remedy("with the loops over a size rolled up", _rolled_up),
+        Remedy("at the example's sizes", _at_the_example),
+        Remedy("at twice the example's sizes", _at_twice_the_example),
+        Remedy("with one name for dims that always agree", _with_tied),
+        Remedy("with plain numbers of sizes that runs at several sizes explain", _comparing_runs),
+        Remedy("with the loops over chunks of a size rolled up", _rolled_up_by_chunks),
+        Remedy("without optional dims that are not free", _without_frozen),
+        Remedy("without optional dims of size 0 or 1", _without_small),
+    ),
+)
