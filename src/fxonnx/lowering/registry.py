@@ -28,14 +28,14 @@ ATEN = "fxonnx.lowering.aten"
 # fmt: off
 FAMILIES = (
     "control", "losses", "segments",
+    "complex.pairs", "complex.exponentials", "complex.inverse_trigonometry", "complex.moments",
     "linalg.cholesky", "linalg.eigh", "linalg.functions", "linalg.ldl", "linalg.lu", "linalg.norms", "linalg.qr",
     "linalg.svd", "linalg.triangular",
-    "math.arithmetic", "math.compare", "math.complex", "math.complex_functions", "math.complex_inverse",
-    "math.complex_reduction", "math.cumulative", "math.gamma",
-    "math.grouped", "math.linalg", "math.matmul", "math.reduction", "math.sorting", "math.special",
+    "math.arithmetic", "math.compare", "math.cumulative", "math.grouped", "math.linalg", "math.matmul",
+    "math.reduction", "math.sorting", "math.special",
     "nn.activation", "nn.attention", "nn.convolution", "nn.dropout", "nn.embedding", "nn.normalization", "nn.packed",
     "nn.padding", "nn.pooling", "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",
-    "special.bessel", "special.error_functions", "special.incomplete_gamma", "special.orthogonal",
+    "special.bessel", "special.error_functions", "special.gamma", "special.incomplete_gamma", "special.orthogonal",
     "spectral.fft", "spectral.stft", "spectral.windows",
     "tensor.counting", "tensor.creation", "tensor.diagonal", "tensor.indexing", "tensor.joining", "tensor.random",
     "tensor.scatter", "tensor.shape",

@@ -1,4 +1,4 @@
-"""The inverse trigonometric and hyperbolic functions of complex tensors, on pairs (see `complex`).
+"""The inverse trigonometric and hyperbolic functions of complex tensors, on pairs (see `pairs`).
 
 Their formulas keep the digits that log(x + √(x² - 1)) and its kin lose; what comes before the last function is in
 float64. Source: Kahan, Branch Cuts for Complex Elementary Functions, 1987.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.lowering.aten.math.complex import conjugate, pair, parts, product
-from fxonnx.lowering.aten.math.complex_functions import out_of_turn, sqrt, turned
+from fxonnx.lowering.aten.complex.exponentials import out_of_turn, sqrt, turned
+from fxonnx.lowering.aten.complex.pairs import conjugate, pair, parts, product
 from fxonnx.lowering.aten.math.special import atan2, log1p
 from fxonnx.lowering.registry import COMPLEX, lower
 from fxonnx.lowering.vocabulary import cast

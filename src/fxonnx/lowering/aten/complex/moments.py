@@ -1,4 +1,4 @@
-"""Variances and products of complex tensors, on pairs (see `complex`)."""
+"""Variances and products of complex tensors, on pairs (see `pairs`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product as count
-from fxonnx.lowering.aten.math.complex import Axes, pair, part, product, to
-from fxonnx.lowering.aten.math.complex_functions import exp, log1p
+from fxonnx.lowering.aten.complex.exponentials import exp, log1p
+from fxonnx.lowering.aten.complex.pairs import Axes, pair, part, product, to
 from fxonnx.lowering.aten.math.cumulative import scanned
 from fxonnx.lowering.aten.math.reduction import moments as real_moments
 from fxonnx.lowering.complex_shape import whole

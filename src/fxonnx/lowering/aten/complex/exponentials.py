@@ -1,4 +1,4 @@
-"""Powers, exponentials and their kin of complex tensors, on pairs (see `complex`).
+"""Powers, exponentials and their kin of complex tensors, on pairs (see `pairs`).
 
 Source: Abramowitz & Stegun, Handbook of Mathematical Functions, §4.1-4.5.
 """
@@ -9,8 +9,8 @@ import math
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.lowering.aten.complex.pairs import direction, inverse, is_zero, length, pair, parts, phase, product
 from fxonnx.lowering.aten.math.arithmetic import is_negative
-from fxonnx.lowering.aten.math.complex import direction, inverse, is_zero, length, pair, parts, phase, product
 from fxonnx.lowering.aten.math.special import expm1 as real_expm1
 from fxonnx.lowering.aten.math.special import log1p as real_log1p
 from fxonnx.lowering.complex_shape import whole
