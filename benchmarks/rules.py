@@ -21,7 +21,7 @@ from fxonnx.ir.types import parse_type
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
 from fxonnx.passes.legalize import LEGALIZE
-from fxonnx.passes.rewrite import Rule, rewrite
+from fxonnx.passes.rewriting.rewrite import Rule, rewrite
 from fxonnx.passes.rules import FUSION
 from fxonnx.target import Target
 

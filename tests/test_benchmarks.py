@@ -11,7 +11,7 @@ from benchmarks.rules import SCENES, TARGET, graph_of
 from torch import nn
 
 import fxonnx
-from fxonnx.passes.rewrite import rewrite
+from fxonnx.passes.rewriting.rewrite import rewrite
 from fxonnx.passes.rules import FUSION
 
 

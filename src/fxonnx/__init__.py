@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fxonnx.compiler import compile, export
     from fxonnx.lowering.registry import register_lowering
     from fxonnx.passes.precision import bfloat16, float16, int4_weights, int8_dynamic, int8_static, int8_weights
-    from fxonnx.passes.rewrite import rule
+    from fxonnx.passes.rewriting.rewrite import rule
     from fxonnx.runtime.measure import machine
     from fxonnx.saved.model import load
     from fxonnx.target import Target
@@ -42,7 +42,7 @@ _HOME = {
     "observe": "fxonnx.capture.call.observed",
     "Target": "fxonnx.target",
     "machine": "fxonnx.runtime.measure",
-    "rule": "fxonnx.passes.rewrite",
+    "rule": "fxonnx.passes.rewriting.rewrite",
     "bfloat16": "fxonnx.passes.precision",
     "float16": "fxonnx.passes.precision",
     "int4_weights": "fxonnx.passes.precision",

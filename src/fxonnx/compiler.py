@@ -45,7 +45,7 @@ from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import pipeline_for
 from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.precision import Precision, requested
-from fxonnx.passes.rewrite import Rule
+from fxonnx.passes.rewriting.rewrite import Rule
 from fxonnx.passes.ways import Way, guarded, with_ways
 from fxonnx.progress import Listener, listening, step
 from fxonnx.runtime.nonempty import never_empty

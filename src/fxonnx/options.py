@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from fxonnx.errors import InvalidOption, raise_all
-from fxonnx.passes.rewrite import Rule
+from fxonnx.passes.rewriting.rewrite import Rule
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 from fxonnx.target import Target, spelled
 

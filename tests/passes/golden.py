@@ -32,7 +32,7 @@ from fxonnx.passes.integer_kernels import integer_kernels
 from fxonnx.passes.movements import expands_into_readers, movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass
-from fxonnx.passes.rewrite import rewrite
+from fxonnx.passes.rewriting.rewrite import rewrite
 from fxonnx.passes.unsigned import unsigned_activations
 from fxonnx.target import Target
 

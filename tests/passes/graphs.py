@@ -9,7 +9,7 @@ from fxonnx.ir.build import Builder
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.types import parse_type
 from fxonnx.ir.verify import verify
-from fxonnx.passes.rewrite import Rule, rewrite, rule
+from fxonnx.passes.rewriting.rewrite import Rule, rewrite, rule
 from fxonnx.target import Target
 
 TARGET = Target.onnx()

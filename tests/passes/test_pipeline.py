@@ -9,7 +9,7 @@ from fxonnx import errors
 from fxonnx.ir.graph import Graph
 from fxonnx.passes.optimize import optimizer
 from fxonnx.passes.pipeline import ROUNDS, Pass, graph_pass, nested, pipeline, repeat
-from fxonnx.passes.rewrite import rewrite, rule
+from fxonnx.passes.rewriting.rewrite import rewrite, rule
 
 
 @graph_pass

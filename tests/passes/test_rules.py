@@ -20,11 +20,11 @@ from fxonnx.ir import dims
 from fxonnx.ir.evaluate import CannotEvaluate
 from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.verify import verify
-from fxonnx.passes import rewrite as rewriting
 from fxonnx.passes import rules
 from fxonnx.passes.legalize import LEGALIZE
 from fxonnx.passes.optimize import optimizer
-from fxonnx.passes.rewrite import rewrite
+from fxonnx.passes.rewriting import rewrite as rewriting
+from fxonnx.passes.rewriting.rewrite import rewrite
 from fxonnx.passes.rules import (
     activation,
     algebra,

@@ -15,7 +15,7 @@ from fxonnx import errors
 from fxonnx.lowering.registry import FAMILIES, STANDARD, standard
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, load
 from fxonnx.passes.pipeline import Pass
-from fxonnx.passes.rewrite import Rule
+from fxonnx.passes.rewriting.rewrite import Rule
 from fxonnx.tools.explain import takes_part
 
 TESTS = Path(__file__).parents[1]

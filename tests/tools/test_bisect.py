@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import fxonnx
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 from fxonnx.tools.bisect import bisect
 from fxonnx.tools.bisect.verdict import KERNEL, LEGALIZE, LOWERING, OPTIMIZERS, RULE
 from fxonnx.tools.cli import main

@@ -14,7 +14,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.pipeline import graph_pass, nested
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import MICROSOFT, Target
 
 _BYTES = (INT8, UINT8)

@@ -13,7 +13,7 @@ from fxonnx.passes.movements import expands_into_readers, movements, slices_into
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
 from fxonnx.passes.precision import Observe, Precision, half_in_float32, halved, narrow, static
-from fxonnx.passes.rewrite import Rule, rewrite
+from fxonnx.passes.rewriting.rewrite import Rule, rewrite
 from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
 from fxonnx.passes.unsigned import unsigned_activations
 

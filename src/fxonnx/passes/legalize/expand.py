@@ -21,7 +21,7 @@ from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, IN_OPMATH, ROUNDI
 from fxonnx.passes.legalize.support import bindings, input_variables, is_function, runs, widened
 from fxonnx.passes.legalize.widen import between_casts
 from fxonnx.passes.pipeline import graph_pass
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 # Before, a Reshape could not ask for a size of 0: a 0 was the size that had been there.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fxonnx.ir.graph import Graph
 from fxonnx.passes.pipeline import graph_pass
-from fxonnx.passes.rewrite import rewrite
+from fxonnx.passes.rewriting.rewrite import rewrite
 from fxonnx.passes.rules import FORMS
 from fxonnx.target import Target
 

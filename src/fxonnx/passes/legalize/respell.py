@@ -17,7 +17,7 @@ from fxonnx.passes.legalize.expand import call, expand
 from fxonnx.passes.legalize.expansions.forms import has_axes, pad
 from fxonnx.passes.legalize.integer_reductions import exact_product, exact_sum
 from fxonnx.passes.pipeline import graph_pass
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 Producers: TypeAlias = Mapping[Value | None, Node]

@@ -11,7 +11,7 @@ from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.legalize.support import admitted, bindings, input_variables, runs_or_inlines, widened
 from fxonnx.passes.pipeline import graph_pass
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 

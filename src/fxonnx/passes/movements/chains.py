@@ -17,7 +17,7 @@ from fxonnx.ir.layout import Axis, Factor, Layout, reshape_target, size_of
 from fxonnx.passes.dce import pruned
 from fxonnx.passes.movements.parts import sliced_part
 from fxonnx.passes.pipeline import graph_pass, nested
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 

@@ -6,7 +6,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.infer import broadcast
 from fxonnx.passes.pipeline import graph_pass, nested
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 _BROADCASTING = frozenset({

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.passes.pipeline import graph_pass, nested
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 

@@ -9,7 +9,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.passes.linear import known
 from fxonnx.passes.pipeline import graph_pass, nested
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 _MOVING = frozenset(("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Split", "Slice"))

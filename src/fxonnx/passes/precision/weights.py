@@ -12,7 +12,7 @@ from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.passes.linear import known
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.request import Precision
-from fxonnx.passes.replace import replace_nodes
+from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
 _NARROWED = (FLOAT32, FLOAT16, BFLOAT16)

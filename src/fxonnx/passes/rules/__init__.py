@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from fxonnx.passes.rewrite import Rule
+from fxonnx.passes.rewriting.rewrite import Rule
 from fxonnx.passes.rules import (
     activation,
     algebra,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 ROOT2 = math.sqrt(2)
 ROOT2_OVER_PI = math.sqrt(2 / math.pi)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 
 def _keeps_signed_zero(x, number):

@@ -8,8 +8,8 @@ import numpy as np
 from fxonnx.ir import schema
 from fxonnx.ir.data import first_half
 from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.match import content
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.match import content
+from fxonnx.passes.rewriting.rewrite import rule
 
 SPLIT = (0, 2, 1, 3)  # [batch, length, heads, size] <-> [batch, heads, length, size]
 

@@ -25,7 +25,7 @@ from fxonnx.passes.linear import (
     wide,
     written,
 )
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 BRANCHES = ("Conv", "AveragePool", "BatchNormalization", "Mul")
 

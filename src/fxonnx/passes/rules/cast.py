@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fxonnx import dtypes
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 
 @rule

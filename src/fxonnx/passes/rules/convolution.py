@@ -11,8 +11,8 @@ import numpy as np
 from fxonnx.ir.computed import rounded, scaled
 from fxonnx.ir.graph import constant_ints
 from fxonnx.passes.linear import known, wide
-from fxonnx.passes.match import constant_number, content
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.match import constant_number, content
+from fxonnx.passes.rewriting.rewrite import rule
 
 
 def _channels(scale, shift, mean, variance, epsilon, bias):

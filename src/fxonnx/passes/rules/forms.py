@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fxonnx.ir.data import lengthened
 from fxonnx.passes.linear import known
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 from fxonnx.passes.rules.linear import turned
 from fxonnx.target import MICROSOFT
 

@@ -8,7 +8,7 @@ import numpy as np
 from fxonnx.ir.computed import added, met_by, multiplied, rounded, scaled
 from fxonnx.ir.data import transposed
 from fxonnx.passes.linear import folded_name, known, normalization, wide
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 
 def _layer(op, x, weight, bias, transB):

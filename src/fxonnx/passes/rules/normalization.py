@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fxonnx import dtypes
 from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 
 def _over_root(op, x, variance, epsilon):

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from fxonnx.dtypes import FLOAT32, INT8
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 MANY_ROWS = 16  # from here on a product in floating point is faster than one that unpacks the weight
 

@@ -6,7 +6,7 @@ Reshape, Squeeze, Unsqueeze and Flatten keep the elements in their order: a resu
 from __future__ import annotations
 
 from fxonnx.ir.graph import constant_ints, known_dims
-from fxonnx.passes.rewrite import rule
+from fxonnx.passes.rewriting.rewrite import rule
 
 
 @rule

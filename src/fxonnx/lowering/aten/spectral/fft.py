@@ -1,7 +1,7 @@
 """Discrete Fourier transforms.
 
 Everything in torch.fft comes down to three kinds, along one axis after another: complex to complex, real to half a
-spectrum, and back. Spectra are pairs (see `complex.pairs`). A length that is a power of two is an ONNX DFT. Others are a
+spectrum, and back. Spectra are pairs (`complex.pairs`). A length that is a power of two is an ONNX DFT. Others are a
 product with the matrix of the transform while that is small: ONNX Runtime's DFT computes them in float32 with errors of
 1e-4 and more (1000 points: 3e-4 of the largest value, the matrix 5e-7). The large ones are computed in float64.
 

@@ -6,7 +6,7 @@ from tests.passes.graphs import TARGET, applied, double_transpose, graph_of, hal
 
 from fxonnx import dtypes
 from fxonnx.ir.verify import verify
-from fxonnx.passes.rewrite import rewrite, rule
+from fxonnx.passes.rewriting.rewrite import rewrite, rule
 
 # ── commutativity, wildcards, numbers ────────────────────────────────────────────────────────────────────────────────
 

@@ -6,7 +6,7 @@ from tests.passes.graphs import branching, graph_of, ops
 from fxonnx import dtypes, errors
 from fxonnx.ir.types import TensorType
 from fxonnx.ir.verify import verify
-from fxonnx.passes.replace import Rebuilder, replace_nodes, take_over
+from fxonnx.passes.rewriting.replace import Rebuilder, replace_nodes, take_over
 
 
 def expand_gelu(op, node):

@@ -15,7 +15,7 @@ from fxonnx.ir.calls import attribute_value
 from fxonnx.ir.data import AbsentData
 from fxonnx.ir.graph import Node, Value
 from fxonnx.ir.schema import AttributeFacts
-from fxonnx.passes.pattern import (
+from fxonnx.passes.rewriting.pattern import (
     AnyCall,
     AnyOf,
     AttributeWildcard,

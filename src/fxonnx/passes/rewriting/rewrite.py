@@ -34,10 +34,10 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.location import Location
 from fxonnx.passes.dce import pruned
-from fxonnx.passes.match import Match, Uses, matches
-from fxonnx.passes.pattern import Root, Template, template_of
 from fxonnx.passes.pipeline import Pass, nested, note_fired
-from fxonnx.passes.replace import Rebuilder, take_over
+from fxonnx.passes.rewriting.match import Match, Uses, matches
+from fxonnx.passes.rewriting.pattern import Root, Template, template_of
+from fxonnx.passes.rewriting.replace import Rebuilder, take_over
 from fxonnx.target import Target
 
 GENERATIONS = 32  # rules that have rewritten so many times what rules have made go in a circle

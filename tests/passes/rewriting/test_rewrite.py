@@ -9,9 +9,9 @@ from fxonnx.ir.graph import Graph
 from fxonnx.ir.types import TensorType
 from fxonnx.ir.verify import verify
 from fxonnx.location import Location
-from fxonnx.passes import rewrite as rewriting
-from fxonnx.passes.pattern import template_of
-from fxonnx.passes.rewrite import rewrite, rule
+from fxonnx.passes.rewriting import rewrite as rewriting
+from fxonnx.passes.rewriting.pattern import template_of
+from fxonnx.passes.rewriting.rewrite import rewrite, rule
 from fxonnx.target import Target
 
 F32 = dtypes.FLOAT32
