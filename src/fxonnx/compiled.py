@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from fxonnx.errors import CallMismatch, Error
 from fxonnx.file import Build, File
 from fxonnx.options import check_options, names_options
 from fxonnx.passes.pipeline import Stage
-from fxonnx.runtime.configuration import NO_OPTIONS
+from fxonnx.runtime.configuration import DEFAULT, NO_OPTIONS, Configuration, on_device
 from fxonnx.saved.model import loads
 from fxonnx.target import Target
 
@@ -63,7 +64,7 @@ class Compiled(File):
         self.versions = versions
         self.mode = mode
         self.capture_seconds = capture_seconds
-        self.options: dict[str, Any] = {}
+        self.configuration = DEFAULT
         self.tuning: Tuning | None = None
         self.functions: Mapping[str, tuple[str, str]] = {}  # modules that are functions of the file, see `compile`
         self._build = build
@@ -98,7 +99,7 @@ class Compiled(File):
         for state in own:
             with torch.no_grad():
                 state.tensor.copy_(binding.tensors.get(state.key, state.tensor))
-        fresh.options, fresh.functions, fresh.tuning = self.options, self.functions, self.tuning
+        fresh.configuration, fresh.functions, fresh.tuning = self.configuration, self.functions, self.tuning
         self.__dict__ = fresh.__dict__
         return self
 
@@ -133,20 +134,18 @@ class Compiled(File):
         options: dict[str, Any] = {"threads": threads, "prepack": prepack, "profile": profile, **own,
                                    "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
         check_options(**options)
-        return self._configured(options)
+        return self._configured(Configuration(**options))
 
     def to(self, device: str | torch.device) -> Compiled:
         """Run on a device from the next call on, "cuda" or "cpu": tensors come from there, and results stay there.
         Raises InvalidOption where this runtime has none, or the model keeps a state."""
-        from fxonnx.runtime.configuration import options_on
+        return self._configured(on_device(self.configuration, device, keeps_state=bool(self.program.states)))
 
-        return self._configured({**self.options, **options_on(device, keeps_state=bool(self.program.states))})
-
-    def _configured(self, options: dict[str, Any]) -> Compiled:
-        self.options = options
+    def _configured(self, configuration: Configuration) -> Compiled:
+        self.configuration = configuration
         self.__dict__.pop("session", None)
         for variant in self._variants.values():
-            variant._configured(options)
+            variant._configured(configuration)
         return self
 
     @cached_property
@@ -159,11 +158,7 @@ class Compiled(File):
         from fxonnx.runtime.others import open_session
 
         self.versions.check(every_element=True)
-        weights = {name: data.buffer() for name, data in self.emitted.weights.items()}
-        inputs, outputs = ([value.type for value in side] for side in (self.graph.inputs, self.graph.outputs))
-        places = {name: node.location for node, name in self.emitted.names.nodes.items()}
-        return open_session(self.target, self.emitted.proto, weights, inputs=inputs, outputs=outputs,
-                            locate=places.get, without=without, **self.options)  # fmt: skip
+        return open_session(self.target, self.emitted, self.graph, replace(self.configuration, without=without))
 
     def session_inputs(self) -> list[torch.Tensor]:
         """What a session takes for the example: its tensors, and the states that the model keeps."""
@@ -229,7 +224,7 @@ class Compiled(File):
                 cure="call it with others, or compile it for these: leave the dims out of dynamic_shapes",
                 location=error.locations,
             ) from error
-        variant.options, variant.tuning, variant.examples = self.options, self.tuning, self.examples
+        variant.configuration, variant.tuning, variant.examples = self.configuration, self.tuning, self.examples
         return variant
 
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[torch.Tensor], bool]:
@@ -312,8 +307,9 @@ class Compiled(File):
                 cause="its states are the model's own tensors, and a copy would have others",
                 cure="copy and compile the model; or compiled.save(path), whose states are inputs and outputs",
             )
-        options = {**self.options, "without": self.tuning.without if self.tuning else (), "profile": False}
-        return loads, (self.model_proto().SerializeToString(deterministic=True), options)
+        without = self.tuning.without if self.tuning else ()
+        configuration = replace(self.configuration, without=without, profile=False)
+        return loads, (self.model_proto().SerializeToString(deterministic=True), configuration)
 
     # ── checking ──
 

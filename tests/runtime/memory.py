@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.session import Session
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     kept = []
     for prepack in (False, True):
         before = resident()
-        kept.append(Session(model, weights, prepack=prepack))
+        kept.append(Session(model, weights, configuration=Configuration(prepack=prepack)))
         print(f"{resident() - before:.1f}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from fxonnx import errors
 
 
 def on_the_cpu(compiled: Any) -> Any:
-    return compiled._configured({**compiled.options, "device": torch.device("cpu")})
+    return compiled._configured(replace(compiled.configuration, device=torch.device("cpu")))
 
 
 def mixed(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,7 +39,8 @@ def test_there_and_back() -> None:
     compiled = on_the_cpu(fxonnx.compile(model, torch.randn(2, 3)).configure(threads=1))
     with pytest.raises(errors.CallMismatch, match="float64"):
         compiled(torch.randn(2, 3).double())
-    assert compiled.to("cpu") is compiled and compiled.options["threads"] == 1 and compiled.options["device"] is None
+    assert compiled.to("cpu") is compiled
+    assert (compiled.configuration.threads, compiled.configuration.device) == (1, None)
     torch.testing.assert_close(compiled(x := torch.randn(2, 3)), model(x))
 
 

@@ -13,6 +13,7 @@ from fxonnx.dtypes import FLOAT32
 from fxonnx.ir.dims import symbol
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
+from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.session import Session
 
 PLAIN = [
@@ -199,7 +200,7 @@ def test_the_default_device_does_not_matter():
 
 
 def test_threads_share_a_session():
-    session = Session(unary("Neg"), {}, threads=1)
+    session = Session(unary("Neg"), {}, configuration=Configuration(threads=1))
     wrong = []
 
     def work(number: int) -> None:

@@ -14,6 +14,7 @@ from tests.runtime.models import binary, model, node, placeholder, value
 from torch.nn import functional as F
 
 from fxonnx import errors
+from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.session import Session
 from fxonnx.runtime.weights import attach
 
@@ -118,7 +119,7 @@ def test_numbers_are_right_whatever_the_optimizer_does(case, prepack):
     placeholders = [placeholder(name, weight.dtype, weight.shape) for name, weight in weights.items()]
     proto = model(nodes, [value("x", x.dtype, x.shape)], [value("y", expected.dtype, expected.shape)], placeholders)
     before = proto.SerializeToString()
-    (y,) = Session(proto, weights, prepack=prepack).run([x])
+    (y,) = Session(proto, weights, configuration=Configuration(prepack=prepack)).run([x])
     # int8 weights are multiplied with activations rounded to 8 bits, as onnxruntime does by default
     torch.testing.assert_close(y, expected, rtol=1e-2, atol=0.2 if case is dequantized else 1e-3)
     assert proto.SerializeToString() == before

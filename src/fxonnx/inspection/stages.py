@@ -21,6 +21,7 @@ from fxonnx.location import Location
 from fxonnx.machines.costs import Cost, cost_of
 from fxonnx.options import IR_TEXT, check_options, names_options
 from fxonnx.passes.pipeline import Stage
+from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.limits import Limits
 from fxonnx.target import Target
 
@@ -42,7 +43,7 @@ class Inspection:
     mode: str
     _build: Any
     tuning: Tuning | None
-    options: dict[str, Any]
+    configuration: Configuration
     _seconds: Mapping[Node, float] = MappingProxyType({})  # of nodes, as they were measured last
 
     if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Inspection:
 
     def _measured(self) -> Mapping[Node, float]:
         """The seconds of nodes in the calls of a session that measures; it is asked once, then there is a new one."""
-        if self.options.get("profile") and "session" in self.__dict__:
+        if self.configuration.profile and "session" in self.__dict__:
             from fxonnx.runtime.profile import by_node
 
             nodes = {name: node for node, name in self.emitted.names.nodes.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,17 +27,31 @@ _FATAL = 4  # log level: what fails is raised, with its place, so it need not be
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What is asked of a session, see `Session`."""
+    """What is asked of a session.
 
-    threads: int | None
-    prepack: bool
-    providers: tuple[Provider, ...]
-    session_options: Mapping[str, Any]
-    custom_ops: tuple[str | os.PathLike[str], ...]
-    profile: Path | None = None  # where the runtime writes how long its kernels take
+    Args:
+        threads: of one operator; by default as many as torch uses.
+        prepack: let the runtime keep a copy of matrices in the layout it multiplies fastest.
+        providers: the runtime's execution providers, the preferred one first; by default those of the target. Values
+            cross their border on the CPU.
+        session_options: attributes of onnxruntime.SessionOptions, and entries of its configuration, by name.
+        custom_ops: shared libraries with operators of the user's.
+        profile: whether to measure the runtime's kernels.
+        without: optimizers of the runtime that it leaves out, by name.
+        device: where inputs come from and results stay; the CPU's memory is read and written fastest without it.
+    """
 
-    def options(self, inputs: Sequence[Slot]) -> onnxruntime.SessionOptions:
-        """The runtime's own options for a model with these inputs.
+    threads: int | None = None
+    prepack: bool = True
+    providers: Sequence[Provider] | None = None
+    session_options: Mapping[str, Any] = field(default_factory=dict)
+    custom_ops: Sequence[str | os.PathLike[str]] = ()
+    profile: bool = False
+    without: Sequence[str] = ()
+    device: torch.device | None = None
+
+    def options(self, inputs: Sequence[Slot], profile: Path | None) -> onnxruntime.SessionOptions:
+        """The runtime's own options for a model with these inputs; it writes how long its kernels take to `profile`.
 
         The runtime keeps a plan of its memory for every combination of sizes it meets, and never drops one: of a model
         whose sizes vary it makes none, which costs no time (measured with ONNX Runtime 1.32, see
@@ -52,8 +66,8 @@ class Configuration:
         options.enable_mem_pattern = all(isinstance(dim, int) for slot in inputs for dim in slot.shape or (None,))
         if not self.prepack:
             options.add_session_config_entry("session.disable_prepacking", "1")
-        if self.profile is not None:
-            options.enable_profiling, options.profile_file_prefix = True, str(self.profile)
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
         for name, value in self.session_options.items():
             _set(options, name, value)
         for library in self.custom_ops:
@@ -62,7 +76,7 @@ class Configuration:
 
     def _check_providers(self, available: Sequence[str]) -> None:
         """Raise InvalidOption for a provider that is not installed: the runtime itself only warns."""
-        for each in self.providers:
+        for each in self.providers or CPU_ALONE:
             name = each if isinstance(each, str) else each[0]
             if name not in available:
                 raise errors.InvalidOption(
@@ -70,6 +84,9 @@ class Configuration:
                     cause=f"it has {', '.join(available)}",
                     cure="take one of those, or install the runtime that has it: pip install onnxruntime-gpu for CUDA",
                 )
+
+
+DEFAULT = Configuration()
 
 
 def _set(options: onnxruntime.SessionOptions, name: str, value: Any) -> None:
@@ -111,8 +128,10 @@ def _register(options: onnxruntime.SessionOptions, library: str) -> None:
 CUDA = "CUDAExecutionProvider"
 
 
-def options_on(device: str | torch.device, *, keeps_state: bool) -> dict[str, Any]:
-    """The options of a session on a device. Raises InvalidOption where this runtime or this model cannot be there."""
+def on_device(
+    configuration: Configuration, device: str | torch.device, *, keeps_state: bool
+) -> Configuration:
+    """The same on a device. Raises InvalidOption where this runtime or this model cannot be there."""
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
@@ -121,7 +140,7 @@ def options_on(device: str | torch.device, *, keeps_state: bool) -> dict[str, An
     except (RuntimeError, TypeError, ValueError) as error:
         raise _unknown(device) from error
     if place.type == "cpu":
-        return {"providers": CPU_ALONE, "device": None}
+        return replace(configuration, providers=CPU_ALONE, device=None)
     if place.type != "cuda":
         raise _unknown(device)
     if CUDA not in available:
@@ -135,7 +154,7 @@ def options_on(device: str | torch.device, *, keeps_state: bool) -> dict[str, An
             cause="its states are the model's own tensors, which stay where they are",
             cure='give the state as an input, and return it; or configure(providers=["CUDAExecutionProvider"])',
         )
-    return {"providers": [(CUDA, {"device_id": place.index or 0}), *CPU_ALONE], "device": place}
+    return replace(configuration, providers=[(CUDA, {"device_id": place.index or 0}), *CPU_ALONE], device=place)
 
 
 def _unknown(device: object) -> errors.InvalidOption:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes  # noqa: F401  registers bfloat16 and float8 with numpy
@@ -15,8 +15,10 @@ import torch
 
 from fxonnx import errors
 from fxonnx.dtypes import dtype
+from fxonnx.emit.onnx import Emitted
+from fxonnx.ir.graph import Graph
 from fxonnx.ir.types import TensorType
-from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Provider
+from fxonnx.runtime.configuration import CPU_ALONE, DEFAULT, Configuration
 from fxonnx.runtime.failures import Locate
 from fxonnx.runtime.session import Session
 from fxonnx.runtime.shapes import Slot, StaticShape, check_number, output_sizes, slots, usable
@@ -39,26 +41,22 @@ class OtherSession(ABC):
         *,
         inputs: Sequence[TensorType] | None = None,
         outputs: Sequence[TensorType] | None = None,
-        threads: int | None = None,
-        prepack: bool = True,
-        providers: Sequence[Provider] = CPU_ALONE,
-        session_options: Mapping[str, Any] = NO_OPTIONS,
-        custom_ops: Sequence[str | os.PathLike[str]] = (),
-        without: Sequence[str] = (),
-        profile: bool = False,
+        configuration: Configuration = DEFAULT,
         locate: Locate | None = None,
     ) -> None:
-        """Load the model; its arguments are those of `Session`, its options the runtime's own.
+        """Load the model; its arguments are those of `Session`, its session options the runtime's own.
 
         Raises RuntimeFailed, InvalidOption, UnsupportedDtype, TooLarge.
         """
-        given = {"prepack": not prepack, "providers": tuple(providers) != CPU_ALONE, "custom_ops": bool(custom_ops),
-                 "profile": profile, "optimizers to leave out": bool(without)}  # fmt: skip
+        asked = configuration
+        given = {"prepack": not asked.prepack, "providers": tuple(asked.providers or CPU_ALONE) != CPU_ALONE,
+                 "custom_ops": bool(asked.custom_ops), "profile": asked.profile,
+                 "optimizers to leave out": bool(asked.without)}  # fmt: skip
         errors.raise_all([self._has_no(name) for name, is_given in given.items() if is_given])
         self.inputs = slots(model.graph.input, inputs)
         self.outputs = slots(model.graph.output, outputs)
         with self._saying("cannot load the model"):
-            self._load(inlined(model, weights), threads, session_options)
+            self._load(inlined(model, weights), asked.threads, asked.session_options)
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The outputs for these inputs, as `Session.run` gives them. Raises CallMismatch, RuntimeFailed."""
@@ -188,7 +186,13 @@ SESSIONS: Mapping[str, type[Session] | type[OtherSession]] = {"openvino": OpenVI
 
 
 def open_session(
-    target: Target, model: onnx.ModelProto, weights: Mapping[str, Weight], **options: Any
+    target: Target, emitted: Emitted, graph: Graph, configuration: Configuration = DEFAULT
 ) -> Session | OtherSession:
-    """A session of the target's runtime, on the target's providers unless others are named. See `Session`."""
-    return SESSIONS.get(target.runtime, Session)(model, weights, **{"providers": target.providers, **options})
+    """A session of the target's runtime for the graph that was emitted, on the target's providers unless others are
+    named. Raises what `Session` raises."""
+    inputs, outputs = ([value.type for value in side] for side in (graph.inputs, graph.outputs))
+    places = {name: node.location for node, name in emitted.names.nodes.items()}
+    weights = {name: data.buffer() for name, data in emitted.weights.items()}
+    asked = replace(configuration, providers=configuration.providers or target.providers)
+    kind = SESSIONS.get(target.runtime, Session)
+    return kind(emitted.proto, weights, inputs=inputs, outputs=outputs, configuration=asked, locate=places.get)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import torch
 
 from fxonnx.ir.types import TensorType
 from fxonnx.runtime.binding import Binding, Border, DeviceBinding
-from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration, Provider
+from fxonnx.runtime.configuration import CPU_ALONE, DEFAULT, Configuration
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
 from fxonnx.runtime.shapes import check_number, slots
 from fxonnx.runtime.weights import Weight, attach
@@ -35,14 +34,7 @@ class Session:
         *,
         inputs: Sequence[TensorType] | None = None,
         outputs: Sequence[TensorType] | None = None,
-        threads: int | None = None,
-        prepack: bool = True,
-        providers: Sequence[Provider] = CPU_ALONE,
-        session_options: Mapping[str, Any] = NO_OPTIONS,
-        custom_ops: Sequence[str | os.PathLike[str]] = (),
-        without: Sequence[str] = (),
-        profile: bool = False,
-        device: torch.device | None = None,
+        configuration: Configuration = DEFAULT,
         locate: Locate | None = None,
     ) -> None:
         """Load the model.
@@ -53,14 +45,7 @@ class Session:
             weights: the missing contents by name. Those of MatMul, Gemm, Gather and the recurrent operators are shared
                 with torch where they are contiguous, the others are copied by the runtime.
             inputs, outputs: their types, by default those in the model.
-            threads: of one operator; by default as many as torch uses.
-            prepack: let the runtime keep a copy of matrices in the layout it multiplies fastest.
-            providers: the runtime's execution providers, the preferred one first; values cross its border on the CPU.
-            session_options: attributes of onnxruntime.SessionOptions, and entries of its configuration, by name.
-            custom_ops: shared libraries with operators of the user's.
-            without: optimizers of the runtime that it leaves out, by name.
-            profile: whether to measure its kernels, see `seconds`.
-            device: where inputs come from and results stay; the CPU's memory is read and written fastest without it.
+            configuration: how it runs; where it measures, see `seconds`.
             locate: the place in the user's model of an ONNX node, by its name; by default what the node's metadata say.
 
         Raises:
@@ -72,14 +57,11 @@ class Session:
         self.outputs = slots(model.graph.output, outputs)
         self._failure = Failure(model, locate)
         self._raised = runtime_errors()
-        self._without = [*without, *_unsafe_optimizers(model)]
-        kernels = Path(mkdtemp(prefix="fxonnx-")) / "kernels" if profile else None
-        asked = threads, prepack, tuple(providers), session_options, tuple(custom_ops), kernels
-        self._configuration = Configuration(*asked)
+        self._configuration = configuration
+        self._profile = Path(mkdtemp(prefix="fxonnx-")) / "kernels" if configuration.profile else None
         self._session, self._kept = self._create(model, weights)
         self._border = Border(self.inputs, self.outputs)
         # two, in turns: while the caller still holds the results of one call, the next has memory of its own
-        self._device = device
         self._idle = deque(self._new_binding() for _ in range(2))
 
     def run(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -106,9 +88,10 @@ class Session:
         return results
 
     def _new_binding(self) -> Binding | DeviceBinding:
-        if self._device is None:
+        device = self._configuration.device
+        if device is None:
             return Binding(self._session, self._border)
-        return DeviceBinding(self._session, self.inputs, self.outputs, self._device)
+        return DeviceBinding(self._session, self.inputs, self.outputs, device)
 
     def seconds(self) -> dict[str, float]:
         """The seconds of each kernel in a call, by the runtime's names, of the calls so far; ends measuring, which
@@ -139,13 +122,14 @@ class Session:
     ) -> tuple[Any, list[Any]]:
         import onnxruntime
 
-        options = self._configuration.options(self.inputs)
+        asked = self._configuration
+        options = asked.options(self.inputs, self._profile)
         attached = attach(model, weights, options, share=share)
         session = onnxruntime.InferenceSession(
             attached.model,
             options,
-            providers=list(self._configuration.providers),
-            disabled_optimizers=self._without,
+            providers=list(asked.providers or CPU_ALONE),
+            disabled_optimizers=[*asked.without, *_unsafe_optimizers(model)],
         )
         # The public wrappers of binding and run cost as much as a small model's kernels (6.5 µs a call against 4.1).
         return session._sess, attached.kept

@@ -16,7 +16,7 @@ from fxonnx import errors
 from fxonnx.ir.dims import Expr
 from fxonnx.location import METADATA_PREFIX
 from fxonnx.options import check_options, names_options
-from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS
+from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration
 from fxonnx.runtime.session import Session
 from fxonnx.saved.interface import DoesNotFit, Interface, filled, flat
 
@@ -46,12 +46,12 @@ class Loaded:
     """What `fxonnx.load` returns: takes the arguments that the model takes, and returns its structure, with dicts in
     the place of dataclasses. Picklable, by the bytes of the file."""
 
-    def __init__(self, model: onnx.ModelProto, options: Mapping[str, Any]) -> None:
+    def __init__(self, model: onnx.ModelProto, configuration: Configuration) -> None:
         self.metadata = {each.key: each.value for each in model.metadata_props}
         text = self.metadata.get(INTERFACE)
         self.interface = None if text is None else Interface.from_text(text)
-        self.session = Session(inlined(model), {}, **options)
-        self._model, self._options = model, dict(options)
+        self.session = Session(inlined(model), {}, configuration=configuration)
+        self._model, self._configuration = model, configuration
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -144,7 +144,7 @@ class Loaded:
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return loads, (self._model.SerializeToString(deterministic=True), self._options)
+        return loads, (self._model.SerializeToString(deterministic=True), self._configuration)
 
     def __repr__(self) -> str:
         takes, gives = (", ".join(map(str, ports)) for ports in (self.inputs, self.outputs))
@@ -190,14 +190,14 @@ def load(
     The options are those of `Compiled.configure`. A file of others loads as well; it is run by the names of its inputs.
     Raises CannotRead, InvalidOption, RuntimeFailed.
     """
-    options = {"threads": threads, "prepack": prepack, "providers": providers,
-               "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
+    options: dict[str, Any] = {"threads": threads, "prepack": prepack, "providers": providers,
+                               "session_options": session_options, "custom_ops": custom_ops}  # fmt: skip
     check_options(**options)
     try:
         model = onnx.load(os.fspath(path))
     except (OSError, TypeError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise _cannot_read(path, str(error)) from error
-    return Loaded(model, options)
+    return Loaded(model, Configuration(**options))
 
 
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -215,9 +215,9 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     return flat
 
 
-def loads(model: bytes, options: Mapping[str, Any]) -> Loaded:
+def loads(model: bytes, configuration: Configuration) -> Loaded:
     """A file by its bytes. Raises RuntimeFailed."""
-    return Loaded(onnx.load_from_string(model), options)
+    return Loaded(onnx.load_from_string(model), configuration)
 
 
 def _cannot_read(path: Any, reason: str) -> errors.CannotRead:

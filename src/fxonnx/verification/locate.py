@@ -24,6 +24,7 @@ from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
 from fxonnx.lowering.importer import tensor_type
 from fxonnx.runtime.compare import Difference, difference
+from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.others import open_session
 from fxonnx.target import Target
 from fxonnx.verification.check import NO_TOLERANCES, Tolerances, computed_in
@@ -40,7 +41,7 @@ class Located(Protocol):
     """A compiled model, as far as its values are asked for."""
 
     program: Program
-    options: dict[str, Any]
+    configuration: Configuration
     target: Target
 
     @property
@@ -234,11 +235,7 @@ def _looked_into(compiled: Located, leaves: Sequence[torch.Tensor], found: Found
     graph, inside = exposed(compiled.graph, compiled.program, control, list(expected))
     emitted = emit(graph)
     real = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
-    session = open_session(
-        compiled.target, emitted.proto, {name: data.buffer() for name, data in emitted.weights.items()},
-        inputs=[value.type for value in graph.inputs], outputs=[value.type for value in graph.outputs],
-        **compiled.options,
-    )  # fmt: skip
+    session = open_session(compiled.target, emitted, graph, compiled.configuration)
     results = session.run([*real, *(state.tensor for state in compiled.program.states)])
     pairs, begins = [], []
     for each, actual in zip(inside, results[len(compiled.graph.outputs) :], strict=True):
@@ -336,19 +333,12 @@ def _observe(compiled: Located, leaves: Sequence[torch.Tensor], wanted: Sequence
     model, names = onnx.ModelProto(), [emitted.names.values[value] for value in wanted]
     model.CopyFrom(emitted.proto)
     given = {each.name for each in model.graph.output}
-    extra = {name: value.type for name, value in zip(names, wanted, strict=True) if name not in given}
-    for name, type in extra.items():
-        dims = [dim if isinstance(dim, int) else str(dim) for dim in type.shape]
-        model.graph.output.append(onnx.helper.make_tensor_value_info(name, type.dtype.code, dims))
-    types = [*(value.type for value in graph.outputs), *extra.values()]
-    session = open_session(
-        compiled.target,
-        model,
-        {name: data.buffer() for name, data in emitted.weights.items()},
-        inputs=[value.type for value in graph.inputs],
-        outputs=types,
-        **compiled.options,
-    )
+    extra = {name: value for name, value in zip(names, wanted, strict=True) if name not in given}
+    for name, value in extra.items():
+        dims = [dim if isinstance(dim, int) else str(dim) for dim in value.type.shape]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, value.type.dtype.code, dims))
+    shown = replace(graph, outputs=(*graph.outputs, *extra.values()))
+    session = open_session(compiled.target, replace(emitted, proto=model), shown, compiled.configuration)
     real = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
     results = session.run([*real, *(state.tensor for state in compiled.program.states)])
     by_name = dict(zip([each.name for each in model.graph.output], results, strict=True))

@@ -22,6 +22,7 @@ from fxonnx.ir.graph import Graph
 from fxonnx.location import Location
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.runtime.compare import compare
+from fxonnx.runtime.configuration import Configuration
 from fxonnx.target import Target
 from fxonnx.tools.bisect.case import Case, cases
 from fxonnx.tools.bisect.trials import Trial, Trials
@@ -70,7 +71,7 @@ class _Unoptimized:
     program: Program
     graph: Graph
     emitted: Emitted
-    options: dict[str, Any]
+    configuration: Configuration
     target: Target
 
 
@@ -84,7 +85,7 @@ class _Search:
         self.compiled = compiled.for_sizes(self.leaves)
         self.options, self.tolerances = dict(options), tolerances
         self.trials = Trials(
-            self.compiled.program, self.leaves, self.compiled.target, tolerances, self.compiled.options
+            self.compiled.program, self.leaves, self.compiled.target, tolerances, self.compiled.configuration
         )
 
     def run(self) -> Verdict:
@@ -143,7 +144,8 @@ class _Search:
 
     def by_node(self, clean: Graph, whole: Trial) -> Verdict:
         """The op that differs, or at which the runtime stops; whether its lowering is wrong, or what became of it."""
-        subject = _Unoptimized(self.compiled.program, clean, emit(clean), self.compiled.options, self.compiled.target)
+        compiled = self.compiled
+        subject = _Unoptimized(compiled.program, clean, emit(clean), compiled.configuration, compiled.target)
         found = self.found(subject)
         place = _place(found, whole.failure)
         if place is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from fxonnx.errors import Error
 from fxonnx.ir.graph import Graph
 from fxonnx.passes.legalize import LEGALIZE
 from fxonnx.runtime.compare import Comparison, compare
+from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.others import open_session
 from fxonnx.target import Target
 from fxonnx.verification.eager import eager_values
@@ -48,7 +49,7 @@ class Trials:
     leaves: Sequence[torch.Tensor]
     target: Target
     tolerances: Mapping[str, Any]
-    options: Mapping[str, Any]
+    configuration: Configuration
     expected: list[torch.Tensor] = field(init=False)
     done: list[Trial] = field(default_factory=list)
 
@@ -72,17 +73,8 @@ class Trials:
 
     def results(self, emitted: Emitted, graph: Graph, session_options: Mapping[str, Any]) -> list[torch.Tensor]:
         """What a session gives for the inputs. Raises RuntimeFailed."""
-        places = {name: node.location for node, name in emitted.names.nodes.items()}
-        options = {**self.options, "session_options": {**self.options.get("session_options", {}), **session_options}}
-        session = open_session(
-            self.target,
-            emitted.proto,
-            {name: data.buffer() for name, data in emitted.weights.items()},
-            inputs=[value.type for value in graph.inputs],
-            outputs=[value.type for value in graph.outputs],
-            locate=places.get,
-            **options,
-        )
+        options = {**self.configuration.session_options, **session_options}
+        session = open_session(self.target, emitted, graph, replace(self.configuration, session_options=options))
         states = [state.tensor for state in self.program.states]
         return session.run([*map(_real, self.leaves), *states])[: len(self.expected)]
 
