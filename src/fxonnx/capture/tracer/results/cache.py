@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from fxonnx.capture.graph.functional_form import is_mutable, reshaped
+from fxonnx.capture.tracer.results.asked import ask_kernel
 from fxonnx.capture.tracer.results.branches import branch_matters, data_matters
 from fxonnx.capture.tracer.results.kernels import META_KERNELS
 from fxonnx.capture.tracer.results.layouts import laid_out
@@ -57,6 +58,7 @@ class FakeCache:
         """What `func` returns for fake arguments."""
         before, self.guard_log.op = self.guard_log.op, str(func)
         try:
+            ask_kernel(func, args, kwargs, self.guard_log)
             result = self.selections(func, args, kwargs)
             return self._lookup(func, args, kwargs) if result is NotImplemented else result
         finally:

@@ -5,6 +5,7 @@
 Most of torch's meta kernels are in Python: they take a hundred times longer, and the first one that promotes a dtype or
 checks a size loads torch._dynamo and sympy. Sampled are ops whose arguments name no sizes, other than those that are
 normalized over, and whose results are new tensors or an argument itself; for all others the meta kernels are probed.
+What the kernel refuses and the meta kernel takes, eager refuses: dtypes that do not go together, a number beyond one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from fxonnx.capture.graph.other_sizes import REFUSALS
 from fxonnx.capture.tracer.results.meta import Cached, CachedArgument, CachedTensor, CachedTuple, TensorMeta
@@ -54,9 +56,33 @@ def sample(
             given = [call.concrete(each) for each in args]
             if func.overloadpacket.__name__ in _NORMALIZING:
                 given[1] = [call.size(dim_of(each)) for each in args[1]]
-            return call.cached(func(*given, **{name: call.concrete(each) for name, each in kwargs.items()}))
-    except (_Inconclusive, *REFUSALS):
+            named = {name: call.concrete(each) for name, each in kwargs.items()}
+            if not call.metas:
+                return None  # of numbers alone
+            return call.cached(_by_kernel(func, given, named, call.metas[0].device))
+    except _Inconclusive:
         return None
+
+
+def _by_kernel(func: Any, args: list[Any], kwargs: dict[str, Any], device: torch.device) -> Any:
+    """What the op's own kernel returns. Raises what it raises, and _Inconclusive where that may be for the sizes: the
+    meta kernel refuses them as well, or the tensors are on another device, whose kernel is another."""
+    try:
+        return func(*args, **kwargs)
+    except REFUSALS as error:
+        if device.type != "cpu" or not _takes_sizes(func, args, kwargs):
+            raise _Inconclusive from error
+        raise
+
+
+def _takes_sizes(func: Any, args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether torch's meta kernel takes the arguments."""
+    on_meta = tree_map_only(torch.Tensor, lambda each: each.to("meta"), (args, kwargs))
+    try:
+        func(*on_meta[0], **on_meta[1])
+    except REFUSALS:
+        return False
+    return True
 
 
 @cache
@@ -103,7 +129,8 @@ class _SampledCall:
         return value
 
     def _tensor(self, meta: TensorMeta) -> torch.Tensor:
-        """Ones, in memory as the tensor's elements are. Raises _Inconclusive where those have gaps."""
+        """Ones, or zeros where they may be indices, in memory as the tensor's elements are. Raises _Inconclusive where
+        those have gaps."""
         if meta.requires_grad or (self.metas and meta.device != self.metas[0].device):
             raise _Inconclusive
         order = _order(meta.shape, [self.guard_log.data.value(stride) for stride in meta.strides])
@@ -111,7 +138,8 @@ class _SampledCall:
         if not _is_dense(meta.shape, meta.strides, order) or math.prod(sizes) > _MOST:
             raise _Inconclusive
         self.metas.append(meta)
-        return torch.ones(sizes, dtype=meta.dtype).permute(sorted(range(len(order)), key=order.__getitem__))
+        made = torch.ones if self.is_pointwise or meta.dtype.is_floating_point else torch.zeros
+        return made(sizes, dtype=meta.dtype).permute(sorted(range(len(order)), key=order.__getitem__))
 
     def size(self, dim: Dim) -> int:
         """A dim's concrete size, which no other dim has. Raises _Inconclusive for 0, and where there are too many."""

@@ -1,0 +1,97 @@
+"""What eager refuses for its dtypes, numbers and static sizes is refused at compile, with eager's reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import fxonnx
+from fxonnx import errors
+from fxonnx.capture.tracer.results import asked
+from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.location import Location
+
+FLOATS, DOUBLES, INTS = torch.rand(3), torch.rand(3).double(), torch.tensor([0, 1, 2])
+BYTES, TRUTHS, NOTHING = INTS.to(torch.uint8), INTS > 0, torch.rand(0, 3)
+IMAGES = torch.rand(1, 2, 4, 4)
+
+REFUSED: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
+    # dtypes that do not go together
+    "binary_cross_entropy": (F.binary_cross_entropy, (FLOATS, DOUBLES)),
+    "binary_cross_entropy of ints": (F.binary_cross_entropy, (FLOATS, INTS)),
+    "index_put": (lambda x, index, values: x.index_put((index,), values), (FLOATS, INTS, DOUBLES)),
+    "index_add": (lambda x, index, source: x.index_add(0, index, source), (FLOATS, INTS, DOUBLES)),
+    "index_copy_": (lambda x, index, source: x.clone().index_copy_(0, index, source), (FLOATS, INTS, DOUBLES)),
+    "index_select by floats": (lambda x, index: x.index_select(0, index), (FLOATS, FLOATS)),
+    "heaviside": (torch.heaviside, (FLOATS, DOUBLES)),
+    "batch_norm": (F.batch_norm, (torch.rand(2, 3), DOUBLES, DOUBLES)),
+    "group_norm": (lambda x, weight: F.group_norm(x, 3, weight), (torch.rand(2, 3), DOUBLES)),
+    "one_hot": (lambda x: F.one_hot(x, 4), (INTS.int(),)),
+    "cross_entropy": (F.cross_entropy, (torch.rand(3, 4), INTS.int())),
+    "matmul": (torch.matmul, (torch.rand(3, 3), DOUBLES)),
+    "conv2d": (F.conv2d, (IMAGES, torch.rand(2, 2, 3, 3).double())),
+    "mul_": (lambda x: x.clone().mul_(1.5), (INTS,)),
+    # dtypes that no kernel takes
+    "relu": (F.relu, (TRUTHS,)),
+    "gelu": (F.gelu, (INTS,)),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 2), (IMAGES.int(),)),
+    "interpolate": (lambda x: F.interpolate(x, scale_factor=2), (IMAGES.int(),)),
+    "gcd": (torch.gcd, (FLOATS, FLOATS)),
+    "topk": (lambda x: x.topk(1), (TRUTHS,)),
+    # numbers beyond their dtype
+    "clamp": (lambda x: x.clamp(0, 300), (BYTES,)),
+    "full": (lambda x: torch.full((2,), 300, dtype=torch.uint8) + x[0], (BYTES,)),
+    "fill_": (lambda x: x.clone().fill_(300), (BYTES,)),
+    "pad": (lambda x: F.pad(x, (1, 1), value=300), (BYTES,)),
+    "masked_fill": (lambda x: x.masked_fill(x > 1, 300), (BYTES,)),
+    "masked_fill of halves": (lambda x: x.masked_fill(x > 1, -1e9), (FLOATS.half(),)),
+    "pow": (lambda x: x**-1, (INTS,)),
+    # sizes
+    "min of nothing": (torch.min, (NOTHING,)),
+    "max of nothing": (lambda x: x.max(0), (NOTHING,)),
+    "an axis that is not there": (lambda x: x.softmax(2), (FLOATS,)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_eager_refuses_is_refused_at_compile(name: str) -> None:
+    function, arguments = REFUSED[name]
+    with pytest.raises((RuntimeError, IndexError)) as eager:
+        function(*arguments)
+    with pytest.raises(errors.ModelRaised) as ours:
+        fxonnx.compile(function, arguments)
+    assert str(eager.value).partition("\n")[0][:40] in str(ours.value)
+
+
+TAKEN: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
+    "one embedding": (F.embedding, (torch.zeros(3, dtype=torch.int64), torch.rand(1, 2))),
+    "index of one row": (lambda x, index: x[index], (torch.rand(1, 2), torch.zeros(2, dtype=torch.int64))),
+    "promoted": (F.mse_loss, (FLOATS, DOUBLES)),
+    "infinite": (lambda x: x.masked_fill(x > 1, float("-inf")), (FLOATS.half(),)),
+    "wrapped": (lambda x: x + 300, (BYTES,)),
+    "negative as unsigned": (lambda x: torch.full((2,), -1, dtype=torch.uint8) + x[0], (BYTES,)),
+    "ints sorted": (lambda x: x.sort()[0], (INTS,)),
+    "ints gathered": (lambda x, index: x.gather(0, index), (INTS, INTS)),
+    "sum of nothing": (torch.sum, (NOTHING,)),
+    "max along": (lambda x: x.amax(1), (NOTHING,)),
+    "classes of uint8": (F.cross_entropy, (torch.rand(3, 4), BYTES)),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_eager_takes_is_taken(name: str) -> None:
+    function, arguments = TAKEN[name]
+    torch.testing.assert_close(fxonnx.compile(function, arguments)(*arguments), function(*arguments))
+
+
+def test_a_usual_call_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asked, "no_dispatch", None)
+    log = GuardLog({}, {}, {}, Location)
+    with torch.no_grad():
+        asked.ask_kernel(torch.ops.aten.gather.default, (FLOATS, 0, INTS), {}, log)
+        asked.ask_kernel(torch.ops.aten.pad.default, (IMAGES, [1, 1]), {}, log)
+        asked.ask_kernel(torch.ops.aten.add.Tensor, (FLOATS, DOUBLES), {}, log)
