@@ -186,7 +186,11 @@ def _file(frame: traceback.FrameSummary) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+    """What an error says in one line; of one in TorchScript, whose first line says no more than that, what it was."""
+    first, *others = str(error).strip().split("\n")
+    is_script = "failed in the TorchScript interpreter" in first
+    said = (line.removeprefix("RuntimeError: ") for line in others if line.startswith("RuntimeError: "))
+    return next(said, first) if is_script else first
 
 
 def _gist(error: BaseException) -> str:

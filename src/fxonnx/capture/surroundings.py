@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from fxonnx.capture.state.as_found import TALKATIVE, AsFound
+from fxonnx.capture.state.as_found import TALKATIVE, AsFound, with_modes
 from fxonnx.errors import InvalidOption
 
 MODES = ("eval", "train", "keep")
@@ -28,7 +28,7 @@ def training_mode(model: Any, mode: str) -> Iterator[None]:
     """The model in eval or train mode, and every submodule's own flag restored after, whatever happens."""
     if mode not in MODES:
         raise InvalidOption.among("mode", mode, MODES)
-    modules = list(model.modules()) if isinstance(model, nn.Module) and mode != "keep" else []
+    modules = with_modes(model) if mode != "keep" else []
     with ONE_AT_A_TIME, (found := AsFound(model)), found:
         for module in modules:
             module.training = mode == "train"

@@ -166,9 +166,55 @@ def test_a_state_of_another_kind_is_refused() -> None:
         capture(Model(), (X,))
 
 
-def test_a_scripted_module_is_refused_in_words() -> None:
-    with pytest.raises(errors.CaptureRefused, match="scripted module"):
-        capture(torch.jit.script(nn.Linear(4, 4)), (X,))
+class Branching(nn.Module):
+    """TorchScript with submodules, methods and a decision by data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool(x.sum() > 0):
+            x = self.twice(x)
+        return self.linear(x)
+
+    @torch.jit.export
+    def twice(self, x: Tensor) -> Tensor:
+        return self.linear(self.linear(x))
+
+
+class AroundScript(nn.Module):
+    """A method of a scripted module, called by Python that is told that it is exported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.script = torch.jit.script(Branching())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.script.twice(x) + self.script(x) if torch.compiler.is_exporting() else x
+
+
+@pytest.mark.parametrize("form", [torch.jit.script, lambda model: torch.jit.freeze(torch.jit.script(model))])
+def test_a_scripted_module_is_recorded(form: Callable[[nn.Module], nn.Module]) -> None:
+    model = Branching().eval()
+    compiled = fxonnx.compile(form(model), (X,))
+    for x in (X, -X):
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_python_around_a_scripted_module_is_told_that_it_is_exported() -> None:
+    model = AroundScript().eval()
+    torch.testing.assert_close(fxonnx.compile(model, (X,))(X), model.script.twice(X) + model.script(X))
+
+
+class ByANumber(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * int(x.sum())
+
+
+def test_what_stops_in_torchscript_is_said() -> None:
+    with pytest.raises(errors.ModelRaised, match="a number that comes from data"):
+        fxonnx.compile(torch.jit.script(ByANumber()), (X,))
 
 
 # ── seeds ────────────────────────────────────────

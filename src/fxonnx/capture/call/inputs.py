@@ -297,7 +297,7 @@ class Flat(nn.Module):
         # weights and module paths are found below the name "model", see `locate`
         self.model, self._method = owner(model)
         self._arguments, self._tree = arguments, tree
-        self.training = isinstance(self.model, nn.Module) and self.model.training
+        self.training = getattr(self.model, "training", False)
         self.functions = [model] if isinstance(model, FunctionType) else []
         # an object of its own: what forward leaves in attributes is put back
         self.returned = Returned()

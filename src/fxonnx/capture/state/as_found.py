@@ -120,6 +120,7 @@ def _settings() -> list[Setting]:
         (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
         _attribute(torch.compiler, "_is_compiling_flag"),
         _attribute(torch.compiler, "_is_exporting_flag"),
+        _attribute(torch.ScriptMethod, "__call__"),
         _attribute(transformer, "_detect_is_causal_mask"),
         _attribute(FakeTensor, "tolist"),
         _attribute(nn.TransformerEncoder, "forward"),
@@ -138,6 +139,12 @@ def _settings() -> list[Setting]:
     ]  # fmt: skip
 
 
+def with_modes(model: Any) -> list[nn.Module]:
+    """The modules of a model that are in eval or train mode: a frozen one of TorchScript is in none."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return [module for module in modules if hasattr(module, "training")]
+
+
 @dataclass(slots=True, init=False)
 class AsFound:
     """Everything that capturing sets, the training flag of each module, and what the model keeps in Python."""
@@ -151,8 +158,7 @@ class AsFound:
 
     def __init__(self, model: Any = None) -> None:
         self._settings = [(setting, setting[0]()) for setting in _settings()]
-        modules = model.modules() if isinstance(model, nn.Module) else ()
-        self._training = [(module, module.training) for module in modules]
+        self._training = [(module, module.training) for module in with_modes(model)]
         functions = [model] if isinstance(model, FunctionType) else []
         self._kept = StateChanges.of(model if isinstance(model, nn.Module) else nn.Module(), functions)
         self._random = torch.get_rng_state()

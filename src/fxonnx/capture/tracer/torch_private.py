@@ -187,14 +187,26 @@ def eager() -> Iterator[None]:
 def as_exporting() -> Iterator[None]:
     """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes.
 
-    torch has no public way to say it; torch.export sets the same two flags.
+    torch has no public way to say it; torch.export sets the same two flags. A method of TorchScript must not be told:
+    it calls the Python that it was made of, with itself for its first argument twice.
     """
     before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
+    call: Any = torch.ScriptMethod.__call__
+
+    def call_untold(method: torch.ScriptMethod, *args: Any, **kwargs: Any) -> Any:
+        torch.compiler._is_exporting_flag = False
+        try:
+            return call(method, *args, **kwargs)
+        finally:
+            torch.compiler._is_exporting_flag = True
+
     try:
         torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
+        torch.ScriptMethod.__call__ = call_untold  # type: ignore[method-assign]
         yield
     finally:
         torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
+        torch.ScriptMethod.__call__ = call  # type: ignore[method-assign]
 
 
 @contextmanager

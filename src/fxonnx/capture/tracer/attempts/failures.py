@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import torch
-
 from fxonnx.capture.assumption import Assumption
-from fxonnx.capture.call.inputs import Flat
 from fxonnx.capture.constraints import pinned_error
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.locate import strip
 from fxonnx.capture.tracer.attempts.attempt import Failure
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Run
@@ -68,9 +64,6 @@ def _asking(name: str, assumptions: Iterable[Assumption]) -> Location:
 def _failure(error: Error, done: Run) -> Failure:
     """What the model or torch raised, in words: about modes torch means a higher-order op, about its shape_env a size
     of its own."""
-    scripted = _scripted(error, done.example.flat)
-    if scripted is not None:
-        return Failure(scripted)
     cause = error.__cause__
     if "shape_env" in str(cause):
         error = CaptureRefused("a size cannot be said by an expression", cause=error.what, location=error.locations)
@@ -89,17 +82,3 @@ def _failure(error: Error, done: Run) -> Failure:
             location=error.locations,
         )
     return Failure(error)
-
-
-def _scripted(error: Error, flat: Flat) -> Error | None:
-    """The error for a scripted module, which takes itself for its own first argument where torch is told that it is
-    exporting."""
-    path = next((path for path, each in flat.named_modules() if isinstance(each, torch.jit.ScriptModule)), None)
-    if path is None or not isinstance(error.__cause__, TypeError):
-        return None
-    return CaptureRefused(
-        "a scripted module cannot be recorded",
-        cause=f"{strip(path) or 'the model'} is TorchScript, whose calls torch hides",
-        cure="give the module that it was scripted of",
-        location=error.locations,
-    )
