@@ -18,6 +18,7 @@ from torch import nn
 from fxonnx.capture.locate import is_users
 from fxonnx.capture.state.iterators import Place, holds_iterator
 from fxonnx.capture.state.opaque import OPAQUE
+from fxonnx.capture.state.said import Names, names_said
 from fxonnx.capture.state.snapshot import CONTAINERS, is_written_in_python
 
 _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
@@ -28,25 +29,33 @@ _CACHED = type(functools.cache(len))
 
 @dataclass(slots=True)
 class ModuleGlobals:
-    """The namespaces of some modules as they were: each class, and the source file that it is in; torch's are not
-    looked at. Names of code, which an import adds, are no matter. Values are known by their types, and not asked for
-    anything: some are loaded when they are asked."""
+    """The namespaces of some modules as they were: each class, and of the source file that it is in the names that the
+    model's code says; torch's are not looked at. Names of code, which an import adds, are no matter. Values are known
+    by their types, and not asked for anything: some are loaded when they are asked."""
 
+    said: Names
     owners: dict[Any, dict[str, Any]] = field(default_factory=dict)
     caches: list[tuple[Any, int]] = field(default_factory=list)  # of functions, and how often it had nothing
     kept: list[tuple[str, Any]] = field(default_factory=list)  # containers, functions and objects, by name
     iterators: list[Place] = field(default_factory=list)
 
     @staticmethod
-    def of(modules: Iterable[nn.Module], functions: Iterable[Any]) -> ModuleGlobals:
-        """Those of the classes of modules, and of the files that functions are in."""
-        found = ModuleGlobals()
-        for owner in dict.fromkeys(_owners(modules, functions)):
+    def of(modules: Iterable[nn.Module], functions: Iterable[Any], called: Iterable[Any] = ()) -> ModuleGlobals:
+        """Those of the classes of modules, and of the files that functions are in; `called` are functions that the
+        model keeps, such as hooks."""
+        owners = list(dict.fromkeys(_owners(modules, functions)))
+        classes = [owner for owner in owners if isinstance(owner, type)]
+        files = [vars(owner) for owner in owners if not isinstance(owner, type)]
+        found = ModuleGlobals(names_said([*classes, *functions, *called], files))
+        for owner in owners:
             names = found.owners[owner] = dict(vars(owner))
             for name, value in names.items():
-                if not name.startswith("__"):
+                if found._is_looked_at(owner, name):
                     found._note(owner, name, value)
         return found
+
+    def _is_looked_at(self, owner: Any, name: str) -> bool:
+        return not name.startswith("__") and (isinstance(owner, type) or name in self.said)
 
     def _note(self, owner: Any, name: str, value: Any) -> None:
         path = f"{owner.__name__}.{name}"
@@ -75,8 +84,8 @@ class ModuleGlobals:
         """What is another object now: its owner, its name, and what it was."""
         for owner, names in self.owners.items():
             for name, value in list(vars(owner).items()):
-                is_code = issubclass(type(value), _CODE) or name.startswith("__")
-                if names.get(name, names) is not value and not is_code:
+                is_replaced = names.get(name, names) is not value and not issubclass(type(value), _CODE)
+                if is_replaced and self._is_looked_at(owner, name):
                     yield owner, name, names.get(name)
 
 

@@ -62,9 +62,10 @@ class StateChanges:
         """A model as it is now, nothing of which has changed."""
         modules = dict(model.named_modules())
         functions = list(functions)
-        namespaces = ModuleGlobals.of(modules.values(), functions)
-        known = [*namespaces.kept, *((each.__qualname__, each) for each in functions)]
-        return StateChanges(modules, Snapshot(modules, known), namespaces, shared_by_all())
+        kept = Snapshot(modules, [(each.__qualname__, each) for each in functions])
+        namespaces = ModuleGlobals.of(modules.values(), functions, kept.functions())
+        kept.add(namespaces.kept)
+        return StateChanges(modules, kept, namespaces, shared_by_all())
 
     def restore(self) -> None:
         """Put everything back."""
@@ -157,11 +158,25 @@ class Snapshot:
         self.iterators: list[Place] = []
         self._contents: dict[int, ContainerSnapshot] = {}
         self._roots = {id(vars(module)) for module in modules.values()} | {id(module) for module in modules.values()}
-        self._waiting: list[tuple[Owner, str]] = []
+        self._waiting: list[tuple[Owner, str]] = [(vars(module), path) for path, module in modules.items()]
+        self._open()
+        self.add(others)
+        for path, module in modules.items():
+            if script_attributes(module):
+                self._contents[id(module)] = ScriptSnapshot.of(module, path)
+
+    def add(self, others: Iterable[tuple[str, Any]]) -> None:
+        """Look at more values, and at what they hold."""
         for name, value in others:
             for key, inner in _kept([("", value)]):
                 self._take(None, key, inner, name)
-        self._waiting += [(vars(module), path) for path, module in modules.items()]
+        self._open()
+
+    def functions(self) -> Iterator[FunctionType]:
+        """The functions among what it has looked at."""
+        return (each.owner for each in self._contents.values() if isinstance(each.owner, FunctionType))
+
+    def _open(self) -> None:
         while self._waiting:
             owner, name = self._waiting.pop()
             if id(owner) in self._contents:
@@ -169,9 +184,6 @@ class Snapshot:
             self._contents[id(owner)] = _snapshot(owner, name)
             for key, inner in _kept(_held(owner)):
                 self._take(owner, key, inner, self._name(owner, name, key))
-        for path, module in modules.items():
-            if script_attributes(module):
-                self._contents[id(module)] = ScriptSnapshot.of(module, path)
 
     def _take(self, owner: Any, key: Any, inner: Any, name: str) -> None:
         """Note what an owner has at a key, or lay it up to be opened."""
