@@ -299,7 +299,8 @@ class Compiled(File):
         return result.item()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As a file that is loaded: a copy holds no model, and does not change with it. Raises CannotWrite for a model
+        """As a file that is loaded, with the ways that calls took so far: a copy holds no model, and does not change
+        with it. Raises CannotWrite for a model
         that keeps a state, which its file has not."""
         if self.program.writes:
             raise errors.CannotWrite(
@@ -309,7 +310,7 @@ class Compiled(File):
             )
         without = self.tuning.without if self.tuning else ()
         configuration = replace(self.configuration, without=without, profile=False)
-        return loads, (self.model_proto().SerializeToString(deterministic=True), configuration)
+        return loads, (self.model_proto(ways=True).SerializeToString(deterministic=True), configuration)
 
     # ── checking ──
 

@@ -80,6 +80,8 @@ class File(Inspection):
         self, source_lines: bool, ways: bool = False, guards: str = METADATA, stay: Collection[Hashable] = ()
     ) -> Emitted:
         check_options(source_lines=source_lines, ways=ways, guards=guards)
+        if self.program.zero_one is not None:
+            self.program.zero_one.ask_ones(leading=guards != IN_FILE)
         self.versions.check(every_element=True)
         others = self._others(ways)
         if source_lines or others or guards == IN_FILE or stay:
@@ -166,8 +168,6 @@ class File(Inspection):
 
         Raises CannotWrite, TooLarge, InvalidOption, ModelChanged; CannotRead, WeightsMismatch for safetensors files.
         """
-        if self.program.zero_one is not None:
-            self.program.zero_one.ask_ones(leading=guards != IN_FILE)
         extents, form = self._places(weights)
         return write_model(self._emitted(source_lines, ways, guards, stay=extents), path, form, extents)
 

@@ -261,3 +261,11 @@ def test_a_container_that_is_there_twice(tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected)
     with pytest.raises(errors.CallMismatch, match="one that stands before it"):
         loaded({"a": [torch.ones(2)], "b": [torch.ones(2)]}, torch.ones(2))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda compiled: pickle.loads(pickle.dumps(compiled))])
+def test_a_copy_takes_a_batch_of_one(copied: Any) -> None:
+    model = torch.nn.Linear(4, 3)
+    compiled = fxonnx.compile(model, (torch.rand(2, 4),), dynamic_shapes=({0: "batch"},))
+    x = torch.rand(1, 4)
+    torch.testing.assert_close(copied(compiled)(x), model(x))
