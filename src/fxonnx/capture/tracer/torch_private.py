@@ -202,11 +202,11 @@ def as_exporting() -> Iterator[None]:
 
     try:
         torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
-        torch.ScriptMethod.__call__ = call_untold  # type: ignore[method-assign]
+        torch.ScriptMethod.__call__ = call_untold
         yield
     finally:
         torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
-        torch.ScriptMethod.__call__ = call  # type: ignore[method-assign]
+        torch.ScriptMethod.__call__ = call
 
 
 @contextmanager
