@@ -22,7 +22,6 @@ OLDEST_SERVED = 9
 NO_EXPANSION = {
     "BitCast": "no older operator sees the bits of a value",
     "Bernoulli": "random: RandomUniformLike and Less draw from another stream",
-    "Col2Im": "scatter-add by computed positions needs ScatterND with reduction (opset 16)",
     "ConvInteger": "quantized kernels; from opset 10",
     "CumProd": "a running product is no sum of logarithms where values are negative or zero",
     "DequantizeLinear": "quantized models need opset 10",

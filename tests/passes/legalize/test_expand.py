@@ -17,7 +17,7 @@ from fxonnx import dtypes
 from fxonnx.emit.onnx import emit
 from fxonnx.emit.weights import inline_model
 from fxonnx.ir.build import Builder
-from fxonnx.ir.dims import symbol
+from fxonnx.ir.dims import floor_divide, symbol
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.legalize import LEGALIZE
@@ -151,9 +151,25 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
         20,
     ),
     "AffineGrid-3d": (lambda op, t: op.AffineGrid(t, np.array([2, 3, 4, 5, 6])), [(N, 3, 4)], [(2, 3, 4)], 20),
+    "Col2Im": (
+        lambda op, x: op.Col2Im(x, np.array([7, 6]), np.array([3, 2]), strides=[2, 2], pads=[1, 1, 1, 1]),
+        [(N, 12, 16)],
+        [(2, 12, 16)],
+        18,
+    ),
+    "Col2Im-dilated": (
+        lambda op, x: op.Col2Im(x, np.array([9, 1]), np.array([3, 1]), dilations=[2, 1], strides=[3, 1]),
+        [(N, 6, 2)],
+        [(3, 6, 2)],
+        18,
+    ),
     "Celu": (lambda op, x: op.Celu(x, alpha=2.0), [(N, 4)], [(3, 4)], 12),
     "Shape": (lambda op, x: op.Cast(op.Shape(x, start=1, end=3), to=F32), [(N, 4, 5)], [(2, 4, 5)], 15),
     "Split": (lambda op, x: op.Split(x, num_outputs=3, axis=1), [(N, 7)], [(2, 7)], 18),
+    "Split-computed": (
+        lambda op, x: op.Split(x, [floor_divide(x.shape[1], 2), 1, x.shape[1] - floor_divide(x.shape[1], 2) - 1],
+                               axis=1, _outputs=3), [(2, N)], [(2, 7)], 13,
+    ),
     "Pad": (lambda op, x: op.Pad(x, [1, 2], None, [1]), [(N, 4, 5)], [(2, 4, 5)], 18),
     "Pad-computed": (padded("constant"), [(N, 4)], [(3, 4)], 11),
     "Pad-edge": (padded("edge"), [(N, 4)], [(3, 4)], 11),

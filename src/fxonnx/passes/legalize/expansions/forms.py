@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from fxonnx.dtypes import FLOAT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, floor_divide
-from fxonnx.ir.graph import Node, constant_ints
+from fxonnx.ir.graph import Node, constant_ints, known_dims
 from fxonnx.passes.legalize.expansions.indexing import counted
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
@@ -42,6 +43,21 @@ def split(op: Builder, x: Tensor, sizes: Tensor | None, *, axis: int, num_output
     part = -(-1 * x.shape[axis] // num_outputs)
     last = x.shape[axis] - part * (num_outputs - 1)
     return op.Split(x, [*[part] * (num_outputs - 1), last], axis=axis, _outputs=num_outputs)
+
+
+def _is_computed(node: Node) -> bool:
+    """Whether the sizes of a Split's parts are computed."""
+    return len(node.inputs) > 1 and node.inputs[1] is not None and constant_ints(node.inputs[1]) is None
+
+
+@form("Split", since=13, applies=_is_computed)
+def computed_split(op: Builder, x: Tensor, sizes: Tensor, *, axis: int, num_outputs: None) -> tuple[Tensor, ...]:
+    """Slices, one behind the other."""
+    parts = known_dims(sizes.value)
+    if parts is None:
+        raise NoExpansion("a Split by numbers that come from data")
+    ends = list(accumulate(parts))
+    return tuple(op.Slice(x, [end - part], [end], [axis]) for part, end in zip(parts, ends, strict=True))
 
 
 def has_axes(node: Node) -> bool:

@@ -1,7 +1,7 @@
 """Convolutions and pools of dtypes without a kernel: windows gathered axis by axis, then a product of matrices, or a
-reduction. Integers wrap around as torch's do.
+reduction. Integers wrap around as torch's do. And what older opsets do not know: windows put back where they came from.
 
-Source: ONNX operators Conv, ConvTranspose, AveragePool, MaxPool.
+Source: ONNX operators Conv, ConvTranspose, AveragePool, MaxPool, Col2Im.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from fxonnx.dtypes import INT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide, product
+from fxonnx.ir.graph import constant_ints, known_dims
 from fxonnx.passes.legalize.expansions.indexing import counted
 from fxonnx.passes.legalize.registry import NoExpansion, expands
 
@@ -151,3 +152,26 @@ def max_pool(
 def global_average_pool(op: Builder, x: Tensor) -> Tensor:
     """The mean of all spatial axes."""
     return op.ReduceMean(x, list(range(2, x.rank)), keepdims=1)
+
+
+@expands("Col2Im", opmath=True)
+def column_to_image(
+    op: Builder, x: Tensor, image_shape: Tensor, block_shape: Tensor, *, strides: Any, dilations: Any, pads: Any
+) -> Tensor:
+    """A transposed convolution, whose weights put the element of each place in a window there; zeros behind the last
+    window, and without what is padding."""
+    image, kernel = known_dims(image_shape.value), constant_ints(block_shape.value)
+    if image is None or kernel is None:
+        raise NoExpansion("an image or windows of sizes that come from data")
+    axes, count = _axes(kernel, strides, dilations, pads), math.prod(kernel)
+    windows = [axis.count(size) for axis, size in zip(axes, image, strict=True)]
+    batch, channels = x.shape[0], floor_divide(x.shape[1], count)
+    each = op.Reshape(x, [batch * channels, count, *windows], allowzero=1)
+    weights = op.constant(np.eye(count, dtype=np.float32).reshape(count, 1, *kernel), x.dtype)
+    steps = {"strides": [axis.stride for axis in axes], "dilations": [axis.dilation for axis in axes]}
+    spatial = list(range(2, 2 + len(axes)))
+    behind = [0] * len(axes) + [axis.stride - 1 for axis in axes]
+    whole = op.Pad(op.ConvTranspose(each, weights, **steps), behind, op.constant(0, x.dtype), spatial)
+    before = [axis.before for axis in axes]
+    ends = [begin + size for begin, size in zip(before, image, strict=True)]
+    return op.Reshape(op.Slice(whole, before, ends, spatial), [batch, channels, *image], allowzero=1)
