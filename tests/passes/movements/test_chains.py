@@ -6,6 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import fxonnx
+from fxonnx.ir.build import Builder
+from fxonnx.ir.types import parse_type
+from fxonnx.passes.movements.chains import movements
+from fxonnx.target import Target
 
 SIZE, HEADS = 8, 2
 
@@ -154,3 +158,17 @@ def test_nothing_is_moved(body):
     compiled = fxonnx.compile(body, torch.ones(5, 5), dynamic_shapes={"x": {0: "n", 1: "m"}})
     for shape in ((0, 1), (4, 0), (3, 2)):
         torch.testing.assert_close(compiled(torch.ones(shape)), body(torch.ones(shape)))
+
+
+def test_a_chain_in_a_branch_whose_sizes_are_told_outside_stays():
+    op = Builder()
+    x, flag = op.input(parse_type("f32[b,t,4]"), "x"), op.input(parse_type("b8[]"), "flag")
+    sizes, rows = op.sizes(x.shape), op.Reshape(op.Exp(x), [-1, 4])
+    branches = {}
+    for name in ("then_branch", "else_branch"):
+        inner = op.nested()
+        turned = inner.Transpose(inner.Transpose(inner.use(rows.value), perm=[1, 0]), perm=[1, 0])
+        branches[name] = inner.finish([inner.Reshape(turned, inner.use(sizes.value))], name=name)
+    graph = op.finish(op.call("If", [flag], branches, 1, [branches["then_branch"].outputs[0].type]))
+    moved = movements(graph, Target.onnx()).nodes[-1].attributes["then_branch"]
+    assert [node.op for node in moved.nodes] == ["Transpose", "Transpose", "Reshape"]

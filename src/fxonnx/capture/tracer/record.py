@@ -224,7 +224,13 @@ class Tape:
         if known is not None:
             return known
         if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.cache.mode:
-            return self._adopt(tensor)
+            if self._adopts(tensor):
+                return tensor
+            raise self.refuse(
+                "a tensor was made in a way that cannot be recorded",
+                cause="no aten call returned it: it was copied, deserialized or wrapped",
+                cure="make it with torch functions",
+            )
         if is_traceable_wrapper_subclass(tensor):
             raise self.refuse(
                 f"a {type(tensor).__name__} cannot be recorded",
@@ -256,19 +262,16 @@ class Tape:
         module, _ = next(iter(self.place().get("nn_module_stack", _NOWHERE).values()))
         return ".".join(filter(None, (strip(module), f"{LIFTED}{number}")))
 
-    def _adopt(self, tensor: Any) -> Any:
-        """A fake tensor that no call returned: fine where it is the same view of a storage as one that did, as what
-        `torch.zeros` hands out is of what `aten.zeros` returned."""
-        for known in reversed(self._views.get(storage(tensor), [])):
-            if geometry(known) == geometry(tensor):
-                self._nodes[id(tensor)] = self._nodes[id(known)]
-                self._kept.append(tensor)
-                return tensor
-        raise self.refuse(
-            "a tensor was made in a way that cannot be recorded",
-            cause="no aten call returned it: it was copied, deserialized or wrapped",
-            cure="make it with torch functions",
-        )
+    def _adopts(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor that no call returned is the same view of a storage as one that did, as what `torch.zeros`
+        hands out is of what `aten.zeros` returned; it stands on the tape then."""
+        views = self._views.get(storage(tensor), []) if tensor.layout is torch.strided else []
+        known = next((each for each in reversed(views) if geometry(each) == geometry(tensor)), None)
+        if known is None:
+            return False
+        self._nodes[id(tensor)] = self._nodes[id(known)]
+        self._kept.append(tensor)
+        return True
 
     def rewind(self) -> None:
         """Take inputs and weights for what they were before calls wrote to them, or returned them."""
@@ -391,7 +394,7 @@ class Tape:
 
     def knows(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor stands on the tape."""
-        return id(tensor) in self._nodes
+        return id(tensor) in self._nodes or (isinstance(tensor, FakeTensor) and self._adopts(tensor))
 
     def mark(self, condition: Any, number: int, live: Iterable[torch.Tensor]) -> fx.Node:
         """Record that Python goes on by the truth of a tensor, or of what is asked of sizes and numbers, and which

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Shape
+from fxonnx.ir.calls import UnknownSize
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.ir.layout import Axis, Factor, Layout, reshape_target, size_of
 from fxonnx.passes.dce import pruned
@@ -36,7 +37,10 @@ def movements(graph: Graph, target: Target) -> Graph:
     def replace(op: Builder, node: Node) -> list[Tensor | None] | None:
         if not any(output in plans for output in node.outputs):
             return None
-        return [plans[output].write(op) if output in plans else None for output in node.outputs]
+        try:
+            return [plans[output].write(op) if output in plans else None for output in node.outputs]
+        except UnknownSize:  # in a subgraph, of a size that is told outside
+            return None
 
     moved = replace_nodes(graph, replace, rule="movements")
     nodes = pruned(moved.nodes, moved.outputs)  # what lay between source and ends is read no more
