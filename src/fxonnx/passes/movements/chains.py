@@ -11,8 +11,8 @@ from math import prod
 from typing import Any, NamedTuple, cast
 
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Shape
 from fxonnx.ir.calls import UnknownSize
+from fxonnx.ir.dims import Shape
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.ir.layout import Axis, Factor, Layout, reshape_target, size_of
 from fxonnx.passes.dce import pruned
