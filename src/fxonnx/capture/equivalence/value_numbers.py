@@ -19,6 +19,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.equivalence.constants import computed, key_of
+from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.graph.clean import ALIASES
 from fxonnx.capture.graph.functional_form import DETACH_IN_PLACE, memories_written, written_places
 from fxonnx.capture.graph.views import geometry, storage
@@ -284,6 +285,8 @@ class NumberedGraph:
         """A call's arguments by name, left out or not, without what makes no difference."""
         if not isinstance(node.target, torch._ops.OpOverload):
             return {**dict(enumerate(node.args)), **node.kwargs}
+        if is_check(node):
+            return {"condition": node.args[0]}
         schema = node.target._schema.arguments
         given = {each.name: value for each, value in zip(schema, node.args, strict=False)} | node.kwargs
         given = {each.name: given.get(each.name, each.default_value) for each in schema}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,22 @@ def checks_of(graph: fx.Graph, locate: Callable[[fx.Node], Location]) -> tuple[C
     """The assertions of a graph."""
     found = (node for node in graph.nodes if is_check(node))
     return tuple(Check(node, str(next(iter(node.args[1:2]), "")), locate(node)) for node in found)
+
+
+class Said(str):
+    """What an assertion says where its condition is false: it computes nothing, and no two calls differ in it."""
+
+
+_NUMBER = re.compile(r"(\d+)")
+
+
+def said_by_all(texts: Sequence[str]) -> Said:
+    """What the assertions of several runs say, with … for the numbers that are others in each: sizes, where Python has
+    written them into it."""
+    pieces = [_NUMBER.split(each) for each in texts]
+    if len({len(each) for each in pieces}) > 1:
+        return Said(texts[0])
+    return Said("".join(each[0] if len(set(each)) == 1 else "…" for each in zip(*pieces, strict=True)))
 
 
 def refuse_failed(checks: Sequence[Check], truths: Sequence[torch.Tensor]) -> None:

@@ -287,6 +287,31 @@ def test_a_check_in_each_iteration_is_kept():
             compiled(x)
 
 
+def tells_how_many(x):
+    rows = torch.cat(list(x * 2))
+    torch._assert_async(x.min() > -1, f"{rows.shape[0]} rows of {x.shape[1]}")
+    return rows
+
+
+def tells_which(x):
+    rows = []
+    for number, row in enumerate(x):
+        torch._assert_async(row.min() > -1, f"row {number} is negative")
+        rows.append(row.sin())
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(("function", "text"), [(tells_how_many, "… rows of 3"), (tells_which, "row … is negative")])
+def test_numbers_in_what_a_check_says_are_none_of_the_loops(function, text):
+    compiled = fxonnx.compile(function, torch.rand(5, 3, 2), dynamic_shapes={"x": {0: "t"}})
+    for length in (5, 2, 9):
+        x = torch.rand(length, 3, 2)
+        torch.testing.assert_close(compiled(x), function(x))
+        x[-1, 0] = -1
+        with pytest.raises(errors.CheckFailed, match=text):
+            compiled(x)
+
+
 def depends_on_the_iteration(x):
     h = x[0]
     for t in range(x.shape[0]):

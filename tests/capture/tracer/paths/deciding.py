@@ -449,7 +449,7 @@ def checked_size(x: Tensor) -> Tensor:
     return kept.shape[0] + x.sum()
 
 
-class Experts(nn.Module):
+class Adding(nn.Module):
     """Each expert adds what it makes of the rows that choose it to what may still be the zeros that it began with."""
 
     def __init__(self) -> None:

@@ -122,7 +122,7 @@ def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
         (deciding.selected_in_turn, 11),
         (deciding.left_early, 6),
         (deciding.Anchors(), 9),
-        (deciding.Experts(), 5),
+        (deciding.Adding(), 5),
     ],
 )
 def test_iterations_that_decide_cost_one_run_each(model: Any, count: int, runs: list[Run]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from fxonnx.capture.graph.checks import Said, said_by_all
 from fxonnx.capture.tracer.loops.fit import Fit
 from fxonnx.capture.tracer.loops.periods import Period, Straight
 from fxonnx.capture.tracer.loops.steps import Leaf, Many, Outside, Ref, Step
@@ -91,7 +92,7 @@ class Grown(NamedTuple):
     distance: int
 
 
-Source: TypeAlias = "Value | Made | Row | Here | Carried | Element | Counted | Parts | Grown | Outside | Dim | float"
+Source: TypeAlias = "Value | Made | Row | Here | Carried | Element | Counted | Parts | Grown | Outside | Dim | float | Said"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +193,8 @@ class _Flow:
             return Parts(tuple(self._parts([list(each.parts) for each in leaves])))  # type: ignore[union-attr]
         if isinstance(leaves[0], (Ref, Outside)):
             return self._value(leaves)
+        if isinstance(leaves[0], Said):
+            return said_by_all(leaves)  # type: ignore[arg-type]
         if isinstance(leaves[0], float):
             if any(leaf != leaves[0] for leaf in leaves):
                 raise NotRolled(f"a number is {leaves[0]} at one length and another at others")
@@ -302,6 +305,8 @@ class _Flow:
             return self._inner_parts(loop, leaves)
         if kind in (Ref, Outside):
             return self._inner_value(loop, leaves)
+        if kind is Said:
+            return self._outer([each for row in leaves for each in row])
         if kind is float:
             _edges(loop, [each == leaves[0][1] for each in leaves[0]], "a number is another one in each iteration")
             return self._outer([each[1] for each in leaves])

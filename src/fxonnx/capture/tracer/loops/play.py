@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from fxonnx.capture.graph.checks import is_check
+from fxonnx.capture.graph.checks import Said, is_check
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.loops.calls import SizesAsTheyAre, called, filled, result_of
@@ -80,7 +80,7 @@ class Player:
     def hold(self, check: Call, truths: Any) -> None:
         """A check of the model's in a loop, of what it was in each iteration."""
         self.at(check.step.node)
-        _, *text = check.step.form[0]
+        text = (each for each in check.sources if isinstance(each, Said))
         self._checked(check.step.token[0], (self.tape.call(aten.all.default, (truths,), {}), *text))
 
     def _checked(self, target: Any, args: Any) -> None:
@@ -113,7 +113,7 @@ class Player:
                 return [self.read(each) for each in source.parts]
             case Row():
                 return self._rows(source)
-            case float():
+            case float() | Said():
                 return source
         return self.number(source)
 

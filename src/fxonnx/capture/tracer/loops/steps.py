@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from fxonnx.capture.graph.checks import is_check
+from fxonnx.capture.graph.checks import Said, is_check
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.ir.dims import Dim, Expr
@@ -46,7 +46,7 @@ class Many(NamedTuple):
     parts: tuple[Ref | Outside, ...]
 
 
-Leaf: TypeAlias = "Ref | Outside | Many | Dim | float"
+Leaf: TypeAlias = "Ref | Outside | Many | Dim | float | Said"
 
 
 class Hole(NamedTuple):
@@ -109,7 +109,8 @@ class Reader:
                 numbers[part] = len(steps)  # taken again before each call that reads it
                 steps.append(self._part(part, numbers))
             numbers[node] = len(steps)
-            steps.append(self._step(node, (node.args, node.kwargs), numbers))
+            args = (node.args[0], *map(Said, node.args[1:])) if is_check(node) else node.args
+            steps.append(self._step(node, (args, node.kwargs), numbers))
         end = graph.output_node()
         for part in dict.fromkeys(each for each in pytree.tree_leaves(results) if self._is_part(each)):
             numbers[part] = len(steps)
@@ -181,9 +182,9 @@ class Reader:
         if isinstance(number, Expr):
             leaves.append(number)
             return Hole("size")
-        if type(number) is float:
+        if type(number) in (float, Said):
             leaves.append(number)
-            return Hole("float")
+            return Hole(type(number).__name__)
         return number if getattr(number, "__hash__", None) is not None else repr(number)
 
     def _branch(self, graph: fx.Graph, leaves: list[Leaf]) -> Branch:

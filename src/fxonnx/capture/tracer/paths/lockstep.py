@@ -76,7 +76,7 @@ class Lockstep:
 
     def _call(self, one: fx.Node, other: fx.Node) -> None:
         _require(one.target is other.target)
-        count = 1 if is_mark(one) else None  # of its arguments a mark asks for the first
+        count = 1 if is_mark(one) or is_check(one) else None  # both ask for the first of their arguments
         leaves, structure = pytree.tree_flatten((one.args[:count], one.kwargs))
         others, other_structure = pytree.tree_flatten((other.args[:count], other.kwargs))
         _require(structure == other_structure)

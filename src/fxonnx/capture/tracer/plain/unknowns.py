@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from fxonnx.capture.equivalence.value_numbers import same_tensor
+from fxonnx.capture.graph.checks import is_check, said_by_all
 from fxonnx.capture.program import LIFTED
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.nodes import dim_of
@@ -106,11 +107,16 @@ def align(runs: Sequence[Run]) -> tuple[list[Call], Any]:
     first = readers[0]
     if any([node.target for node in each.calls] != [node.target for node in first.calls] for each in readers):
         raise Unlike("other calls")
-    found = [
-        Call(nodes[0], *(_joined(readers, [getattr(node, part) for node in nodes]) for part in ("args", "kwargs")))
-        for nodes in zip(*(each.calls for each in readers), strict=True)
-    ]
+    found = [_call(readers, nodes) for nodes in zip(*(each.calls for each in readers), strict=True)]
     return found, _joined(readers, [list(run.tape.graph.output_node().args[0]) for run in runs])
+
+
+def _call(readers: Sequence[_Reader], nodes: Sequence[fx.Node]) -> Call:
+    first, args = nodes[0], [node.args for node in nodes]
+    if is_check(first):  # in what it says stand numbers that it does not compute with
+        texts = zip(*(each[1:] for each in args), strict=True)
+        return Call(first, [_joined(readers, [each[0] for each in args]), *map(said_by_all, texts)], {})
+    return Call(first, _joined(readers, args), _joined(readers, [node.kwargs for node in nodes]))
 
 
 def _joined(readers: Sequence[_Reader], values: Sequence[Any]) -> Any:
