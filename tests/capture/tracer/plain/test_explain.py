@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture.tracer.run import Run
 
 DIMS = {"x": {0: "b", 1: "n"}}
 plain = operator.index
@@ -83,3 +84,18 @@ def test_what_is_no_expression_is_refused(name: str) -> None:
     with pytest.raises(errors.FrozenDimension) as caught:
         fxonnx.compile(REFUSED[name], (torch.rand(2, 8),), dynamic_shapes=DIMS)
     assert caught.value.locations[0].file == __file__
+
+
+def test_a_model_that_makes_other_calls_at_each_size_is_not_run_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    def growing(x: Tensor) -> Tensor:
+        for at in range(x.shape[1]):
+            x = x.sin() if plain(x.shape[1]) % (at + 2) else x + at
+        return x
+
+    runs: list[Run] = []
+    record = Run.record
+    monkeypatch.setattr(Run, "record", lambda run: (runs.append(run), record(run))[-1])
+    with pytest.raises(errors.FrozenDimension, match="freezes"):
+        fxonnx.compile(growing, (torch.rand(2, 8),), dynamic_shapes=DIMS)
+    explaining = [run for run in runs if run.symbols.takes_plain and not run.symbols.counts]
+    assert len(explaining) == 8

@@ -92,7 +92,9 @@ class Grown(NamedTuple):
     distance: int
 
 
-Source: TypeAlias = "Value | Made | Row | Here | Carried | Element | Counted | Parts | Grown | Outside | Dim | float | Said"
+Source: TypeAlias = (
+    "Value | Made | Row | Here | Carried | Element | Counted | Parts | Grown | Outside | Dim | float | Said"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 
 import torch
 
@@ -18,7 +17,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.tracer.earlier_call import recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.plain.rerun import Rerun
-from fxonnx.capture.tracer.plain.unknowns import Unlike, align
+from fxonnx.capture.tracer.plain.unknowns import Unlike, align, make_the_same_calls
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.errors import Error
@@ -40,10 +39,14 @@ def explained(example: Example, original: Example, symbols: SymbolTable) -> Run 
     given, first = (symbols.in_example(each.leaves) for each in (example, original))
     if given.keys() != symbols.hints.keys():
         return None
-    for series, own_python in product(_series(symbols, given), (False, True)):
-        run = _explained_at(series, example, replace(symbols, own_python=own_python))
-        if run is not None and _is_proved(run, example, [given] if first == given else [first, given]):
-            return run
+    for series in _series(symbols, given):
+        for own_python in (False, True):
+            runs = _runs(series, example, replace(symbols, own_python=own_python))
+            run = _joined(runs) if len(runs) == len(series) else None
+            if run is not None and _is_proved(run, example, [given] if first == given else [first, given]):
+                return run
+            if runs and len(runs) < len(series):  # it makes other calls at other sizes, whoever counts
+                break
     return None
 
 
@@ -73,22 +76,30 @@ def _fit(symbols: SymbolTable, sizes: Sizes) -> bool:
     return all(symbols.lows.get(name, 0) <= size <= symbols.highs.get(name, size) for name, size in sizes.items())
 
 
-def _explained_at(series: Sequence[Sizes], example: Example, symbols: SymbolTable) -> Run | None:
-    """A run without plain numbers, by those at sizes of a series; with Python's own `int`, where a model takes nothing
-    else, none of its numbers keeps its expression."""
+def _runs(series: Sequence[Sizes], example: Example, symbols: SymbolTable) -> list[Run]:
+    """Runs at the sizes of a series that take plain numbers, up to one that makes other calls; none where the model
+    does not run at one of them, or asks data. With Python's own `int`, where a model takes nothing else, none of its
+    numbers keeps its expression."""
     if not all(_fit(symbols, sizes) for sizes in series):
-        return None
-    runs = []
+        return []
+    runs: list[Run] = []
     for sizes in series:
         run = Run.prepare(example, replace(symbols, hints=dict(sizes), takes_plain=True))
         try:
             with Translating():
                 run()
         except Error:
-            return None
+            return []
         if run.data.names or run.decisions.made or run.guard_log.specializations:
-            return None
+            return []
+        if runs and not make_the_same_calls(runs[0], run):
+            break
         runs.append(run)
+    return runs
+
+
+def _joined(runs: Sequence[Run]) -> Run | None:
+    """One run without plain numbers."""
     first = runs[0]
     if any(run.returned.tree != first.returned.tree or run.returned.effects != first.returned.effects for run in runs):
         return None

@@ -101,11 +101,20 @@ def _is_size(node: fx.Node) -> bool:
     return isinstance(node.meta.get("val"), _SYMBOLIC)
 
 
+def make_the_same_calls(one: Run, other: Run) -> bool:
+    """Whether two runs call the same ops in the same order, whatever they give them."""
+    return _targets(_Reader.of(one)) == _targets(_Reader.of(other))
+
+
+def _targets(reader: _Reader) -> list[Any]:
+    return [node.target for node in reader.calls]
+
+
 def align(runs: Sequence[Run]) -> tuple[list[Call], Any]:
     """The calls that all runs make, and their results. Raises Unlike."""
     readers = [_Reader.of(run) for run in runs]
     first = readers[0]
-    if any([node.target for node in each.calls] != [node.target for node in first.calls] for each in readers):
+    if any(_targets(each) != _targets(first) for each in readers):
         raise Unlike("other calls")
     found = [_call(readers, nodes) for nodes in zip(*(each.calls for each in readers), strict=True)]
     return found, _joined(readers, [list(run.tape.graph.output_node().args[0]) for run in runs])
@@ -189,4 +198,4 @@ def _rows(values: Sequence[Any]) -> Any:
     return [_rows(each) for each in zip(*values, strict=True)] if isinstance(values[0], list) else _constant(values)
 
 
-__all__ = ["Call", "Known", "Result", "Table", "Unknown", "Unlike", "align"]
+__all__ = ["Call", "Known", "Result", "Table", "Unknown", "Unlike", "align", "make_the_same_calls"]
