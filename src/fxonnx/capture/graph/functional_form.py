@@ -149,12 +149,18 @@ def _fill_diagonal(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
     return emit(aten.reshape.default, (flat, list(whole.shape)), {}, whole)
 
 
+def _polygamma(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
+    """`polygamma_`, whose partner takes the order first."""
+    return emit(aten.polygamma.default, (node.args[1], old), {}, old.meta["val"])
+
+
 def _empty(like: Any, shape: Sequence[Any]) -> Any:
     with like.fake_mode, torch.no_grad():
         return like.new_empty(shape)
 
 
 SPECIAL: dict[Any, Replace] = {
+    aten.polygamma_.default: _polygamma,
     aten.fill_diagonal_.default: _fill_diagonal,
     aten.copy_.default: _copy,
     aten.fill_.Scalar: _fill,

@@ -39,7 +39,7 @@ def check_equal(op: str, left: Dim, right: Dim) -> None:
         raise Contradiction(f"{op} sums over an axis of size {left} on one side and {right} on the other")
 
 
-def window_size(size: Dim, kernel: int, stride: int, dilation: int, pads: tuple[int, int], ceil: bool = False) -> Dim:
+def window_size(size: Dim, kernel: Dim, stride: int, dilation: int, pads: tuple[int, int], ceil: bool = False) -> Dim:
     """How many positions a window of `kernel` elements takes along an axis of `size` with `pads` before and behind.
 
     With `ceil`, the last one may reach past the end, but not begin there (ONNX AveragePool, "ceil_mode").
@@ -55,7 +55,7 @@ def _strides_dilations_pads(call: Call, count: int) -> tuple[tuple[int, ...], ..
     return tuple(call.attributes.get(name) or default for name, default in defaults.items())
 
 
-def _windows(call: Call, spatial: Shape, kernel: tuple[int, ...]) -> Shape:
+def _windows(call: Call, spatial: Shape, kernel: Shape) -> Shape:
     count = len(spatial)
     strides, dilations, pads = _strides_dilations_pads(call, count)
     if call.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
@@ -67,24 +67,17 @@ def _windows(call: Call, spatial: Shape, kernel: tuple[int, ...]) -> Shape:
     )
 
 
-def _static(call: Call, shape: Shape) -> tuple[int, ...]:
-    if not all(isinstance(dim, int) for dim in shape):
-        raise CannotInfer(f"{call.op} needs a static window, not {shape}")
-    return tuple(dim for dim in shape if isinstance(dim, int))
-
-
 @infers("Conv", "ConvInteger")
 def conv(call: Call) -> TensorType:
     """[N, M, spatial…] for weights [M, C/group, kernel…]."""
-    kernel = _static(call, call.shape(1)[2:])
     dtype = dtypes.INT32 if call.op == "ConvInteger" else call.dtype()
-    return TensorType(dtype, (call.shape()[0], call.shape(1)[0], *_windows(call, call.shape()[2:], kernel)))
+    return TensorType(dtype, (call.shape()[0], call.shape(1)[0], *_windows(call, call.shape()[2:], call.shape(1)[2:])))
 
 
 @infers("ConvTranspose")
 def conv_transpose(call: Call) -> TensorType:
     """stride * (size - 1) + output_padding + dilation * (kernel - 1) + 1 - pads per spatial axis."""
-    kernel, spatial = _static(call, call.shape(1)[2:]), call.shape()[2:]
+    kernel, spatial = call.shape(1)[2:], call.shape()[2:]
     count = len(spatial)
     strides, dilations, pads = _strides_dilations_pads(call, count)
     extra = call.attributes.get("output_padding") or (0,) * count

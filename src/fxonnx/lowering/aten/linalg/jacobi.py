@@ -28,6 +28,7 @@ from fxonnx.lowering.vocabulary import number, positions
 SWEEPS = 40  # at most, of matrices for which rounding hinders the end
 _OFF_DIAGONAL = 1e-17  # of the largest element: what is left beside eigenvalues
 _PARALLEL = 1e-15  # the cosine between columns that counts as 0
+_NOTHING = 1e-32  # a product of columns that counts as 0, of the largest column's with itself: what rounding leaves
 
 
 def diagonalize(op: Builder, A: Matrix, vectors: bool) -> tuple[Tensor, Matrix]:
@@ -64,7 +65,8 @@ def orthogonalize(op: Builder, A: Matrix, vectors: bool) -> tuple[Matrix, Matrix
         own = op.ReduceSum(W.squares(), [-2], keepdims=1)
         shared = (W.conj * _gather(op, W, partner)).each(lambda part: op.ReduceSum(part, [-2], keepdims=1))
         other = op.Gather(own, partner, axis=-1)
-        limit = op.Sqrt(own) * op.Sqrt(other) * number(op, _PARALLEL, own)
+        least = op.ReduceMax(own, [-1]) * number(op, _NOTHING, own)
+        limit = op.Max(op.Sqrt(own) * op.Sqrt(other) * number(op, _PARALLEL, own), least)
         is_pair = op.Not(op.Equal(partner, positions(op, size)))
         rotates = op.And(is_pair, abs(shared) > limit)
         shared = where(op, rotates, shared, 0)

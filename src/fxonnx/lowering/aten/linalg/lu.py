@@ -108,11 +108,14 @@ def solve_from(op: Builder, LU: Matrix, order: Tensor, B: Matrix, left: bool, ad
 
 def singular_at(op: Builder, LU: Matrix) -> Tensor:
     """int32[…]: the first 0 on U's diagonal, counted from 1, or 0."""
-    square = first(op, first(op, LU, minimum(*LU.shape[-2:]), -2), minimum(*LU.shape[-2:]), -1)
-    if square.shape[-1] == 0:
-        return full(op, LU.shape[:-2], 0, dtypes.INT32)
+    count = minimum(*LU.shape[-2:])
+    square = first(op, first(op, LU, count, -2), count, -1)
     zero = op.Equal(diagonal(op, square).squares(), 0)
-    places = op.Where(zero, positions(op, square.shape[-1]) + 1, dtypes.INT32.highest)
+    places = op.Concat(
+        op.Where(zero, positions(op, count) + 1, dtypes.INT32.highest),
+        full(op, (*LU.shape[:-2], 1, 1), dtypes.INT32.highest, dtypes.INT64),
+        axis=-1,
+    )
     least = op.ReduceMin(places, [-2, -1], keepdims=0)
     return cast(op, op.Where(op.Equal(least, dtypes.INT32.highest), 0, least), dtypes.INT32)
 

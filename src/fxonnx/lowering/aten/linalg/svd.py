@@ -11,7 +11,7 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr, maximum
+from fxonnx.ir.dims import Dim, Expr, maximum, minimum
 from fxonnx.lowering.aten.linalg.eigh import decompose as eigh
 from fxonnx.lowering.aten.linalg.jacobi import orthogonalize
 from fxonnx.lowering.aten.linalg.matrix import (
@@ -39,11 +39,14 @@ def decompose(op: Builder, A: Matrix, full_matrices: bool = False) -> tuple[Matr
     if columns == 0:
         U = identity(op, A, rows, rows if full_matrices else 0)
         return U, full(op, (*A.shape[:-2], 1, 0), 0.0, dtypes.FLOAT64), identity(op, A, 0, 0)
+    count = minimum(rows, columns)
     W, V = orthogonalize(op, A, vectors=True)
-    values, order = _lengths(op, W)
+    values, order = _lengths(op, W, count)
     packed, tau = reflect(op, swapped_columns(op, W, order))
-    U = apply(op, packed, tau, identity(op, A, rows, rows if full_matrices else columns))
-    return _signed(op, U, diagonal(op, first(op, packed, columns, -2)).real), values, swapped_columns(op, V, order).H
+    U = apply(op, packed, tau, identity(op, A, rows, rows if full_matrices else count))
+    signs = diagonal(op, first(op, first(op, packed, count, -2), count, -1)).real
+    V = first(op, swapped_columns(op, V, order), columns if full_matrices else count, -1)
+    return _signed(op, U, signs), values, V.H
 
 
 def singular_values(op: Builder, A: Matrix) -> Tensor:
@@ -52,20 +55,21 @@ def singular_values(op: Builder, A: Matrix) -> Tensor:
         return singular_values(op, A.H)
     if A.shape[-1] == 0:
         return full(op, (*A.shape[:-2], 1, 0), 0.0, dtypes.FLOAT64)
-    return _lengths(op, orthogonalize(op, A, vectors=False)[0])[0]
+    return _lengths(op, orthogonalize(op, A, vectors=False)[0], minimum(*A.shape[-2:]))[0]
 
 
 def _is_wide(A: Matrix) -> bool:
-    """Whether there are more columns than rows; of sizes that nobody knows yet the algorithm takes either."""
+    """Whether there are more columns than rows; of sizes that nobody knows yet the algorithm takes either: what columns
+    there are too many of become 0."""
     rows, columns = A.shape[-2:]
     return isinstance(rows, int) and isinstance(columns, int) and rows < columns
 
 
-def _lengths(op: Builder, W: Matrix) -> tuple[Tensor, Tensor]:
-    """(the lengths of the columns, descending, their order)."""
+def _lengths(op: Builder, W: Matrix, count: Dim) -> tuple[Tensor, Tensor]:
+    """(the lengths of the `count` longest columns, descending, the order of all)."""
     lengths = op.Sqrt(op.ReduceSum(W.squares(), [-2], keepdims=1))
     values, order = op.TopK(lengths, [W.shape[-1]], axis=-1)
-    return values, order
+    return values if count == W.shape[-1] else op.Slice(values, [0], [count], [-1]), order
 
 
 def _signed(op: Builder, U: Matrix, signs: Tensor) -> Matrix:

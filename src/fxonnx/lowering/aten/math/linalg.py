@@ -6,14 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.dims import Dim
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import extremum
+from fxonnx.lowering.aten.tensor.creation import triangle_indices
 from fxonnx.lowering.promote import FLOAT, SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, number
@@ -104,10 +103,8 @@ def _size_along(x: Tensor, axis: int) -> Dim:
 @lower("aten.pdist", "aten._pdist_forward", opmath=True)
 def pdist(op: Builder, self: Tensor, p: float = 2) -> Tensor:
     """The p-norm distance of every pair of rows."""
-    count = self.shape[0]
-    if isinstance(count, Expr):
-        raise Unsupported(f"pdist of {count} rows: their number must be known when compiling")
-    first, second = (indices.astype(np.int64) for indices in np.triu_indices(count, 1))
+    pairs = triangle_indices(op, self.shape[0], self.shape[0], 1, upper=True)
+    first, second = (op.Gather(pairs, place, axis=0) for place in (0, 1))
     return norm_along(op, op.Gather(self, first, axis=0) - op.Gather(self, second, axis=0), p, [1], keepdim=False)
 
 

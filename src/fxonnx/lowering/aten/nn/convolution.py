@@ -32,7 +32,6 @@ def conv(
     groups: Dim = 1,
 ) -> Tensor:
     """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind."""
-    _check_operands(input, weight)
     if weight.shape[1] == 0:
         return _of_no_channels(op, input, weight, lambda x, one: conv(op, x, one, None, stride, padding, dilation))
     count = len(weight.shape) - 2
@@ -68,6 +67,8 @@ def _place_by_place(
     batch, _, *spatial = x.shape
     filters, depth, *rest = weight.shape
     kernel = [size for size in rest if isinstance(size, int)]
+    if kernel != rest:
+        raise Unsupported(f"a kernel of {tuple(rest)} beside groups or steps of a size: it must be known when compiling")
     sizes = [
         floor_divide(size - step * (length - 1) - 1, stride) + 1
         for size, length, stride, step in zip(spatial, kernel, strides, dilations, strict=True)
@@ -98,7 +99,6 @@ def conv_transpose(
     dilation: Sequence[int] = (1,),
 ) -> Tensor:
     """The gradient of a convolution with respect to its input, as a layer."""
-    _check_operands(input, weight)
     if weight.shape[0] == 0:
         return _of_no_channels(
             op, input, weight,
@@ -174,12 +174,12 @@ def conv_tbc(op: Builder, self: Tensor, weight: Tensor, bias: Tensor, pad: int =
     return op.Transpose(product, perm=[2, 0, 1])
 
 
-def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[int]:
+def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[Dim]:
     if name == "valid":
         return [0] * 2 * len(dilation)
-    kernel = [size for size in weight.shape[2:] if isinstance(size, int)]
-    totals = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
-    return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+    totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
+    before = [floor_divide(total, 2) for total in totals]
+    return before + [total - less for total, less in zip(totals, before, strict=True)]
 
 
 def _told(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -190,8 +190,3 @@ def _told(attributes: dict[str, Any]) -> dict[str, Any]:
         for name, value in attributes.items()
         if any(item != usual[name] for item in (value if isinstance(value, list) else [value]))
     }
-
-
-def _check_operands(x: Tensor, weight: Tensor) -> None:
-    if any(isinstance(size, Expr) for size in weight.shape[2:]):
-        raise Unsupported(f"a kernel of {weight.shape[2:]}: its size must be known when compiling")

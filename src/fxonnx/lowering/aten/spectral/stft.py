@@ -33,9 +33,8 @@ class Framing:
     window: Tensor | None
     normalized: bool
 
-    def kernel(self, op: Builder, kind: str, dtype: DType) -> Tensor:
+    def kernel(self, op: Builder, kind: str, dtype: DType, is_forward: bool) -> Tensor:
         """The matrix of `fft`, windowed on the signal's side: [points, parts, parts of the signal, samples]."""
-        is_forward = kind != "c2r"
         normalization = int(self.normalized) if is_forward else 2 - int(self.normalized)
         content = matrix(kind, self.samples, normalization, is_forward)
         order = (2, 3, 1, 0) if is_forward else (0, 1, 3, 2)
@@ -91,7 +90,7 @@ def _centered(op: Builder, x: Tensor, n_fft: int, mode: str) -> Tensor:
 
 
 def _by_convolution(op: Builder, signal: Tensor, frames: Framing, kind: str) -> Tensor:
-    kernel = frames.kernel(op, kind, dtype_of(signal))
+    kernel = frames.kernel(op, kind, dtype_of(signal), is_forward=True)
     points, parts, parts_in, samples = kernel.shape
     kernel = reshape(op, kernel, (points * parts, parts_in, samples))
     found = op.Conv(op.Transpose(signal, perm=[0, 2, 1]), kernel, strides=[frames.hop])
@@ -116,24 +115,27 @@ def istft(
     window: Tensor | None = None, center: bool = True, normalized: bool = False, onesided: bool | None = None,
     length: Dim | None = None, return_complex: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Frames transformed back, windowed, added where they overlap, divided by the sum of the squared windows."""
+    """Frames transformed back, windowed, added where they overlap, divided by the sum of the squared windows.
+
+    A complex signal has a spectrum with both sides, a real one may have (`return_complex`).
+    """
     half = onesided if onesided is not None else self.shape[-3] != n_fft
-    if return_complex:
-        raise Unsupported("return_complex=True; take the real and the imaginary signal apart")
     frames = framing(op, n_fft, hop_length, win_length, window, normalized, self)
 
     def transformed(spectrum: Tensor) -> Tensor:
-        signal = _overlapped(op, spectrum, frames, half) / _envelope(op, frames, spectrum.shape[-2], self)
-        return op.Squeeze(_cut(op, signal, n_fft // 2 if center else 0, length), [1])
+        if not half and not return_complex:  # of the spectrum of a real signal one half says it all
+            spectrum = op.Slice(spectrum, [0], [n_fft // 2 + 1], [1])
+        signal = _overlapped(op, spectrum, frames, "c2c" if return_complex else "c2r")
+        signal = signal / _envelope(op, frames, spectrum.shape[-2], self)
+        signal = _cut(op, signal, n_fft // 2 if center else 0, length)
+        return op.Transpose(signal, perm=[0, 2, 1]) if return_complex else op.Squeeze(signal, [1])
 
     return in_batch(op, self, 4, transformed)
 
 
-def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, half: bool) -> Tensor:
-    """[batch, points, frames, 2] to [batch, 1, samples]. Of a whole spectrum, the half that a real signal's has."""
-    if not half:
-        spectrum = op.Slice(spectrum, [0], [frames.samples // 2 + 1], [1])
-    kernel = frames.kernel(op, "c2r", dtype_of(spectrum))
+def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, kind: str) -> Tensor:
+    """[batch, points, frames, 2] to [batch, parts of the signal, samples]."""
+    kernel = frames.kernel(op, kind, dtype_of(spectrum), is_forward=False)
     points, parts, parts_out, samples = kernel.shape
     kernel = reshape(op, kernel, (points * parts, parts_out, samples))
     batch, _, count, _ = spectrum.shape

@@ -25,7 +25,7 @@ from fxonnx.passes.legalize.registry import NoExpansion, expands
 class Axis:
     """The windows along one axis."""
 
-    kernel: int
+    kernel: Dim
     stride: int
     dilation: int
     before: int
@@ -37,7 +37,7 @@ class Axis:
         return floor_divide(size + (self.before + self.behind - reach), self.stride) + 1
 
 
-def _axes(kernel: Sequence[int], strides: Any, dilations: Any, pads: Any, **rest: Any) -> list[Axis]:
+def _axes(kernel: Sequence[Dim], strides: Any, dilations: Any, pads: Any, **rest: Any) -> list[Axis]:
     """The attributes of ONNX's pools and convolutions, axis by axis."""
     if rest.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or rest.get("ceil_mode"):
         raise NoExpansion("windows that are padded by a name, or rounded up")
@@ -55,7 +55,7 @@ def _windows(op: Builder, x: Tensor, axes: Sequence[Axis], fill: float) -> tuple
         x = op.Pad(x, pads, op.constant(fill, x.dtype), list(range(first, x.rank)))
     for place, (axis, count) in reversed(list(enumerate(zip(axes, counts, strict=True), start=first))):
         begins = op.Unsqueeze(counted(op, count) * axis.stride, [1])
-        x = op.Gather(x, begins + np.arange(axis.kernel) * axis.dilation, axis=place)
+        x = op.Gather(x, begins + counted(op, axis.kernel) * axis.dilation, axis=place)
     outer, inner = ([first + 2 * place + offset for place in range(len(axes))] for offset in (0, 1))
     return op.Transpose(x, perm=[*range(first), *outer, *inner]), counts
 
@@ -66,9 +66,9 @@ def conv(
     *, group: int, strides: Any, dilations: Any, pads: Any, kernel_shape: Any, **rest: Any,
 ) -> Tensor:  # fmt: skip
     """A product of the weights, as a matrix for each group, with the elements of all windows as columns."""
-    kernel = [int(size) for size in w.shape[2:]]
+    kernel = w.shape[2:]
     read, counts = _windows(op, x, _axes(kernel, strides, dilations, pads, **rest), 0)
-    batch, channels, elements = x.shape[0], w.shape[1], math.prod(kernel)
+    batch, channels, elements = x.shape[0], w.shape[1], product(kernel)
     spatial = list(range(2, 2 + len(kernel)))
     inner = [place + len(kernel) for place in spatial]
     columns = op.Transpose(read, perm=[0, 1, *inner, *spatial])
@@ -87,7 +87,7 @@ def conv_transpose(
     """A convolution of the input with zeros between its elements, by the weights from back to front."""
     count = w.rank - 2
     spatial = list(range(2, 2 + count))
-    axes = _axes([int(size) for size in w.shape[2:]], strides, dilations, pads, **rest)
+    axes = _axes(w.shape[2:], strides, dilations, pads, **rest)
     if output_shape is not None:
         raise NoExpansion("a transposed convolution to a shape")
     for place, axis in zip(spatial, axes, strict=True):
