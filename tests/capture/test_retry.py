@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import fxonnx
@@ -46,3 +47,17 @@ def test_an_unnamed_dim_that_is_always_another_is_said_by_that() -> None:
     assert "with one name for dims that always agree" in program.attempts
     shapes = [[str(program.dim(size)) for size in each.node.meta["val"].shape] for each in program.inputs]
     assert shapes == [["d0", "d1"], ["2*d0", "d1"]]
+
+
+def test_what_was_wrong_with_dims_that_are_tied_by_now_is_forgotten() -> None:
+    """Here larger sizes raise; what is wrong without them names dims that the next attempt no longer has."""
+
+    def model(x: Tensor, y: Tensor, z: Tensor, w: Tensor, b: Tensor, out: Tensor) -> Tensor:
+        return F.multi_head_attention_forward(
+            x, y, z, 2, 1, w, b, None, None, False, 0.0, out, None, training=False, need_weights=False
+        )[0]
+
+    tensors = (torch.rand(3, 2), torch.rand(3, 2), torch.rand(3, 2), torch.rand(6, 2), torch.rand(6), torch.rand(2, 2))
+    compiled = fxonnx.compile(model, tensors, dynamic_shapes="auto")
+    torch.testing.assert_close(compiled(*tensors), model(*tensors))
+    assert len(compiled.program.attempts) < 20

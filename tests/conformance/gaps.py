@@ -83,7 +83,7 @@ GAPS = (
         "returns a bool of Python, which is the same for all tensors of those shapes",
         "equal",
     ),
-    _gap(errors.UnsupportedArguments, "a complex signal of a spectrum with both sides", "istft"),
+    _gap(errors.UnsupportedArguments, "a complex window", "istft stft"),
     _gap(errors.UnsupportedArguments, "attention with dropout", "nn.functional.scaled_dot_product_attention"),
     *(
         _gap(

@@ -13,17 +13,9 @@ from fxonnx.capture.graph.functional_form import functional_form, is_mutable
 from fxonnx.lowering.importer import READS_OF_DATA
 from fxonnx.lowering.registry import STANDARD, standard
 
-_GRADIENT = "training: a gradient"
 _SIZE = "a size is a dim, and needs no node"
 
 NOT_LOWERED = {
-    "aten._adaptive_avg_pool2d_backward.default": _GRADIENT,
-    "aten.avg_pool2d_backward.default": _GRADIENT,
-    "aten.convolution_backward.default": _GRADIENT,
-    "aten.embedding_dense_backward.default": _GRADIENT,
-    "aten.max_pool2d_with_indices_backward.default": _GRADIENT,
-    "aten.native_group_norm_backward.default": _GRADIENT,
-    "aten.native_layer_norm_backward.default": _GRADIENT,
     "aten.sym_is_contiguous.default": "asks for the layout in memory, which a value has not",
     "aten.sym_numel.default": _SIZE,
     "aten.sym_size.int": _SIZE,

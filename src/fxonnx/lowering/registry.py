@@ -27,7 +27,7 @@ ATEN = "fxonnx.lowering.aten"
 
 # fmt: off
 FAMILIES = (
-    "control", "losses", "segments",
+    "control", "gradients", "losses", "segments",
     "complex.pairs", "complex.exponentials", "complex.inverse_trigonometry", "complex.moments",
     "linalg.cholesky", "linalg.eigh", "linalg.functions", "linalg.ldl", "linalg.lu", "linalg.norms", "linalg.qr",
     "linalg.svd", "linalg.triangular",

@@ -91,10 +91,13 @@ def decompositions(target: Any) -> tuple[Callable[..., Any], ...]:
     """Functions that compute the op by smaller ones, the best first: not every one covers every form of the op.
 
     What an op is made of comes before torch's table, some of whose entries for composite ops take other arguments
-    than the op does (a loss's reduction as a word) and compute something else for ours.
+    than the op does (a loss's reduction as a word) and compute something else for ours. Of torch's prims each knows the
+    aten ops that it stands for.
     """
     if not isinstance(target, torch._ops.OpOverload):
         return ()
+    if target.namespace == "prims":
+        return (target.impl_aten,)
     known = _table().get(target) or get_decompositions([target]).get(target)
     composite = target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
     return tuple(each for each in (target.decompose if composite else None, known) if each is not None)

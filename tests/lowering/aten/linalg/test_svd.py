@@ -62,6 +62,17 @@ def test_any_size():
     agree(numbers, matrix(2, 5, 3), dynamic=dynamic, again=(matrix(1, 6, 2),))
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5)], ids=str)
+@pytest.mark.parametrize("other", [(2, 7), (6, 2), (4, 4)], ids=str)
+def test_matrices_that_may_be_wide_or_tall(shape, other):
+    def numbers(x):
+        (U, S, Vh), (whole, _, columns) = torch.linalg.svd(x, full_matrices=False), torch.linalg.svd(x)
+        made = U * S.unsqueeze(-2) @ Vh, U.mT @ U, whole.mT @ whole, columns @ columns.mT
+        return S, *made, torch.linalg.pinv(x), torch.linalg.cond(x), torch.linalg.matrix_norm(x, "nuc")
+
+    agree(numbers, matrix(*shape), dynamic={"x": {0: "n", 1: "m"}}, again=(matrix(*other),))
+
+
 DRIVERS = [None, "gels", "gelsy", "gelsd", "gelss"]
 
 

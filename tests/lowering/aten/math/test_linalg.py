@@ -50,6 +50,7 @@ def test_distances_of_integers_wrap_around():
 
 def test_pdist():
     check(F.pdist, torch.randn(5, 4))
+    check(lambda x: F.pdist(x, 1.0), torch.randn(5, 4), dynamic={"x": {0: "n"}}, again=(torch.randn(9, 4),))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32], ids=str)

@@ -92,11 +92,21 @@ def test_time_batch_channel():
     check(lambda x, w, b: torch.conv_tbc(x, w, b, 1), torch.randn(7, 2, 4), torch.randn(3, 4, 5), torch.randn(5))
 
 
-@pytest.mark.parametrize("function", [F.conv1d, F.conv_transpose1d])
-def test_kernels_of_unknown_sizes_are_refused(function):
-    with pytest.raises(errors.UnsupportedArguments, match="its size must be known"):
-        dynamic = {"weight": {2: "k"}}
-        check(lambda x, weight: function(x, weight), torch.rand(1, 2, 9), torch.rand(2, 2, 3), dynamic=dynamic)
+KERNELS_OF_ANY_SIZE = {
+    "plain": lambda x, w: F.conv2d(x, w, stride=2, padding=1),
+    "same": lambda x, w: F.conv2d(x, w, padding="same", dilation=2),
+    "transposed": lambda x, w: F.conv_transpose2d(x, w.transpose(0, 1), stride=2, padding=1, output_padding=1),
+    "a template": lambda x, w: F.conv2d(x.flatten(0, 1)[None], w.flatten(0, 1)[:, None], groups=6).unflatten(1, (2, 3)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", KERNELS_OF_ANY_SIZE)
+def test_kernels_may_have_any_size(name, dtype):
+    x, weight = torch.randn(2, 3, 9, 8, dtype=dtype), torch.randn(2, 3, 3, 4, dtype=dtype)
+    again = (torch.randn(2, 3, 12, 11, dtype=dtype), torch.randn(2, 3, 2, 5, dtype=dtype))
+    dynamic = {"x": {2: "h", 3: "v"}, "w": {2: "k", 3: "l"}}
+    check(KERNELS_OF_ANY_SIZE[name], x, weight, dynamic=dynamic, again=again, rtol=1e-4, atol=1e-4)
 
 
 WEIGHT = torch.randn(3, 3, 3)

@@ -61,3 +61,17 @@ def test_istft(option):
     again = (torch.randn(2, 11, 30, dtype=torch.complex64),)
     dynamic = {"x": {2: "frames"}} if "length" not in option else None
     check(function, spectrum, dynamic=dynamic, again=again if dynamic else None, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("option", [{}, {"normalized": True}, {"length": 50}, {"center": False}], ids=str)
+def test_complex_signals_back(option):
+    window = torch.hamming_window(16)
+
+    def function(x):
+        return torch.istft(x, 16, 4, window=window, onesided=False, return_complex=True, **option)
+
+    spectrum = torch.randn(2, 16, 21, dtype=torch.complex64)
+    check(function, spectrum, rtol=1e-3, atol=1e-4)
+    if "length" not in option:
+        again = (torch.randn(2, 16, 30, dtype=torch.complex64),)
+        check(function, spectrum, dynamic={"x": {2: "frames"}}, again=again, rtol=1e-3, atol=1e-4)

@@ -145,7 +145,7 @@ def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 
 def _at_primes(attempt: Attempt, example: Example) -> Attempt:
-    return replace(attempt, example=example, at_example=False, at_primes=(), stopped=None)
+    return replace(attempt, example=example, at_example=False, at_primes=(), stopped=None, scale=1, pinned=())
 
 
 def _reason(axis: Axis, outcome: Outcome) -> str:

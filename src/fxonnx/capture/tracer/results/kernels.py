@@ -2,7 +2,8 @@
 step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
 of an alignment they count the states; of histograms there are none; to pick a row they load sympy; of a copy they
 decide whether it is empty; a grid's axes they compare; the windows of adaptive pools they want to count; nothing
-unshuffled is no other shape for the kernel that computes; keys and values they do not count.
+unshuffled is no other shape for the kernel that computes; keys and values they do not count; of factors that LAPACK
+makes, and of a product of three, they know nothing or too much.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -247,7 +248,23 @@ def _covariance(x: Any, **options: Any) -> Any:
     return x.new_empty(() if variables == 1 else (variables, variables), dtype=dtype)
 
 
+def _bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """As two linear layers: torch's own reshapes the product of all, which of sizes takes a thousand comparisons."""
+    outputs, first, second = weight.shape
+    linear = torch.nn.functional.linear
+    return linear(input1, weight.new_empty((outputs, first))) + linear(input2, weight.new_empty((outputs, second)))
+
+
+def _geqrf(x: Any) -> Any:
+    """The factors column by column in memory, and a factor for each reflection; torch has no meta kernel for it."""
+    rows, columns = x.shape[-2:]
+    tau = x.new_empty((*x.shape[:-2], torch.sym_min(rows, columns)))
+    return x.new_empty((*x.shape[:-2], columns, rows)).mT, tau
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
+    aten.bilinear.default: _bilinear,
+    aten.geqrf.default: _geqrf,
     aten.lstm.input: _recurrent(2),
     aten.gru.input: _recurrent(1),
     aten.rnn_tanh.input: _recurrent(1),

@@ -240,6 +240,18 @@ def det(op: Builder, A: Matrix) -> Matrix:
     return where(op, is_odd, -value, value)
 
 
+@lower_matrices("aten._linalg_det", of=["A"])
+def det_for_gradients(op: Builder, A: Matrix) -> tuple[Matrix, None, None]:
+    """The determinant of each matrix, as a graph of gradients spells it; factors are for one that has no others."""
+    return det(op, A), None, None
+
+
+@lower_matrices("aten._linalg_slogdet", of=["A"])
+def slogdet_for_gradients(op: Builder, A: Matrix) -> tuple[Matrix, Tensor, None, None]:
+    """As `slogdet`, likewise."""
+    return *slogdet(op, A), None, None
+
+
 @lower_matrices("aten.slogdet", "aten.linalg_slogdet", rename={"self": "A"}, of=["A"])
 def slogdet(op: Builder, A: Matrix) -> tuple[Matrix, Tensor]:
     """The sign of each determinant (of a complex one its direction), and the logarithm of its absolute value."""

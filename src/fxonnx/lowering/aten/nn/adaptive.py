@@ -34,7 +34,7 @@ def _averaged_axis(op: Builder, x: Tensor, axis: int, count: Dim) -> Tensor:
     (A product with a matrix would be as short, and would spread a NaN or an infinity over all windows.)
     """
     size, dtype = x.shape[axis], dtype_of(x)
-    begins, ends = _bounds(op, size, count)
+    begins, ends = bounds(op, size, count)
     lengths = ends - begins
     trailing = [1] * (len(x.shape) - axis - 1)
     inside = positions(op, _longest(op, size, count)) < lengths
@@ -94,11 +94,11 @@ def _flat_elements(op: Builder, sizes: Sequence[Dim], wanted: Sequence[Dim]) -> 
 
 def _elements(op: Builder, size: Dim, count: Dim) -> Any:
     """[windows, longest]: the positions that each window reads; shorter windows repeat their last."""
-    begins, ends = _bounds(op, size, count)
+    begins, ends = bounds(op, size, count)
     return op.Min(begins + positions(op, _longest(op, size, count)), ends - 1)
 
 
-def _bounds(op: Builder, size: Dim, count: Dim) -> tuple[Any, Any]:
+def bounds(op: Builder, size: Dim, count: Dim) -> tuple[Any, Any]:
     """Where windows begin and end, as columns."""
     if isinstance(size, int) and isinstance(count, int):
         number = np.arange(count, dtype=np.int64)[:, None]

@@ -15,6 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Shape, product
 from fxonnx.ir.infer import broadcast
@@ -63,14 +64,42 @@ def attention_of_a_device(
     attn_bias: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, dropout_mask: None = None,
     return_debug_mask: bool = False, compute_log_sumexp: bool = False, *, scale: Any = None, enable_gqa: bool = False,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """The same, as a graph traced for one device spells it; what it returns besides is for the backward pass."""
+    """The same, as a graph traced for one device spells it, and the logarithms of the sums that its softmax divides by,
+    for the backward pass; so is what it returns besides."""
     if dropout_mask is not None:
         raise Unsupported("dropout_mask: attention with dropout belongs to training; compile with mode='eval'")
     mask = attn_mask if attn_mask is not None else attn_bias
     result = scaled_dot_product_attention(
         op, query, key, value, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
-    return (result, *[None] * 8)
+    if enable_gqa or key.shape[:-2] != query.shape[:-2]:
+        return (result, *[None] * 8)
+    logits = cast(op, scores(op, query, key, mask, is_causal, factor_of(op, query, scale)), dtypes.FLOAT32)
+    largest = op.ReduceMax(logits, [-1])
+    sums = op.Log(op.ReduceSum(op.Exp(logits - largest), [-1])) + largest
+    return (result, op.Squeeze(sums, [-1]), *[None] * 7)
+
+
+def factor_of(op: Builder, query: Tensor, scale: Any) -> Any:
+    """What scores are multiplied by: the scale, by default 1 / √(the size of a head)."""
+    if scale is None and isinstance(query.shape[-1], int):
+        scale = 1 / math.sqrt(query.shape[-1])
+    if scale is None:
+        return number(op, 1, query) / op.Sqrt(cast(op, op.size(query.shape[-1]), dtype_of(query)))
+    return number(op, scale, query) if isinstance(scale, (int, float)) else cast(op, scale, dtype_of(query))
+
+
+def scores(op: Builder, query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, factor: Tensor) -> Tensor:
+    """query · keyᵀ · factor + mask: what the softmax is taken of."""
+    rank = len(key.shape)
+    logits = query * factor @ op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
+    if is_causal:
+        mask = _triangle(op, query.shape[-2], key.shape[-2])
+    if mask is None:
+        return logits
+    if dtype_of(mask).name == "bool":
+        return op.Where(mask, logits, number(op, -math.inf, logits))
+    return logits + cast(op, mask, dtype_of(logits))
 
 
 @lower("aten._safe_softmax")
@@ -85,8 +114,7 @@ def _positive_scale(op: Builder, query: Tensor, scale: Any) -> tuple[Tensor, flo
     """A query and a scale with the same product, whose scale is a positive number: Attention takes its square root."""
     if scale is None or (isinstance(scale, (int, float)) and scale > 0):
         return query, scale
-    factor = number(op, scale, query) if isinstance(scale, (int, float)) else cast(op, scale, dtype_of(query))
-    return query * factor, 1.0
+    return query * factor_of(op, query, scale), 1.0
 
 
 def _triangle(op: Builder, length: Dim, keys: Dim) -> Tensor:

@@ -68,7 +68,7 @@ def _place_by_place(
     filters, depth, *rest = weight.shape
     kernel = [size for size in rest if isinstance(size, int)]
     if kernel != rest:
-        raise Unsupported(f"a kernel of {tuple(rest)} beside groups or steps of a size: it must be known when compiling")
+        raise Unsupported(f"a kernel of {tuple(rest)} beside groups or steps of a size: name its size when compiling")
     sizes = [
         floor_divide(size - step * (length - 1) - 1, stride) + 1
         for size, length, stride, step in zip(spatial, kernel, strides, dilations, strict=True)
@@ -176,10 +176,10 @@ def conv_tbc(op: Builder, self: Tensor, weight: Tensor, bias: Tensor, pad: int =
 
 def _named_pads(name: str, weight: Tensor, dilation: Sequence[int]) -> list[Dim]:
     if name == "valid":
-        return [0] * 2 * len(dilation)
+        return [0 for _ in (*dilation, *dilation)]
     totals = [step * (size - 1) for step, size in zip(dilation, weight.shape[2:], strict=True)]
     before = [floor_divide(total, 2) for total in totals]
-    return before + [total - less for total, less in zip(totals, before, strict=True)]
+    return [*before, *(total - less for total, less in zip(totals, before, strict=True))]
 
 
 def _told(attributes: dict[str, Any]) -> dict[str, Any]:

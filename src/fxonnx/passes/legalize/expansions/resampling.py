@@ -13,7 +13,7 @@ import numpy as np
 
 from fxonnx.dtypes import FLOAT32, FLOAT64, INT64, DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Dim, Expr
 from fxonnx.ir.graph import Node, constant_ints
 from fxonnx.passes.legalize.expansions.indexing import counted
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
@@ -45,6 +45,9 @@ def _resizings(
         known = sizes.value.known or constant_ints(sizes.value)
         if known is None:
             raise NoExpansion("Resize to sizes that come from data")
+        for place, dim in enumerate(known):
+            if isinstance(dim, Expr) and dim.name is not None:  # a number that is a size of nothing before this
+                op.define_size(dim.name, op.Gather(sizes, place))
         pairs = zip(known, before, strict=True)
         return [(after, _float(op, after, wide) / _float(op, old, wide)) for after, old in pairs]
     if scales is None or scales.value.data is None:
