@@ -87,6 +87,14 @@ COMPILE: dict[str, Callable[[], object]] = {
     "target: at": lambda: fxonnx.Target.onnx().at(17.0),
     **{f"lowering of {each!r}": lambda each=each: fxonnx.register_lowering(each, plus) for each in (3, "gelu", "a b")},
     "lowering: no function": lambda: fxonnx.register_lowering("mylib.fancy", 3),
+    **asking("precision", "fp16", "int8", torch.float16, 8),
+    "precision: keep": lambda: fxonnx.compile(Net(), X, precision=fxonnx.int8_weights(keep=["nope"])),
+    **{f"{each.__name__}: {options}": lambda each=each, options=options: each(**options)
+       for each in (fxonnx.int4_weights, fxonnx.int8_static, fxonnx.sweep, fxonnx.load, fxonnx.observe,
+                    fxonnx.machine, fxonnx.register_lowering, fxonnx.Target.onnx, fxonnx.Target.tensorrt)
+       for options in ({"blocks": 32},)},
+    "rule: of a function": lambda: fxonnx.rule(plus),
+    "rule: without a picture": lambda: fxonnx.rule(Net),
     "lowering: any arguments": lambda: fxonnx.register_lowering("mylib.fancy", lambda op, *rest: op),
 }  # fmt: skip
 
@@ -106,6 +114,8 @@ CALL: dict[str, Callable[[], object]] = {
     **{f"prepack={each!r}": lambda each=each: compiled().configure(prepack=each) for each in (3, "no", None)},
     **{f"source_lines={each!r}": lambda each=each: compiled().model_proto(source_lines=each) for each in (1, "no")},
     "weights": lambda: compiled().save("m.onnx", weights="both"),
+    "rebind: meta": lambda: compiled().rebind({name: each.to("meta") for name, each in Net().state_dict().items()}),
+    **{f"load: {each!r}": lambda each=each: fxonnx.load(each) for each in (b"\x08\x0c", 3, "/dev/null")},
     "pickle": lambda: pickle.dumps(keeping()),
     "deepcopy": lambda: copy.deepcopy(keeping()),
     "copy": lambda: copy.copy(keeping()),
@@ -137,6 +147,39 @@ def test_what_is_wrong_is_told_all_at_once() -> None:
     with pytest.raises(errors.Failures) as caught:
         fxonnx.compile(plus, X, opset="17", rules=3, input_names="x")
     assert [each.what for each in caught.value.errors] == ["opset is '17'", "rules is 3", "input_names is 'x'"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "cure"),
+    [
+        ("precision", "half", 'precision="float16"'),
+        ("precision", "int8-static", "int8_static([(x,)])"),
+        ("precision", torch.bfloat16, 'precision="bfloat16"'),
+        ("threads", 2, "compiled.configure(threads=2)"),
+        ("dtype", torch.float16, 'precision="float16"'),
+        ("dynamo", True, "leave it out"),
+        ("optimise", True, "write optimize=…"),
+    ],
+)
+def test_a_cure_says_what_was_meant(option: str, value: Any, cure: str) -> None:
+    with pytest.raises(errors.InvalidOption) as caught:
+        fxonnx.compile(plus, X, **{option: value})
+    assert cure in caught.value.cure
+
+
+def test_a_file_is_not_printed_where_its_path_was_meant() -> None:
+    with pytest.raises(errors.CannotRead, match="a ModelProto cannot be read"):
+        fxonnx.load(compiled().model_proto())
+
+
+VIEW, RESULT = torch.randn(2, 3, dtype=torch.complex64).conj(), torch.ones(2, 3, requires_grad=True) * 2
+
+
+@pytest.mark.parametrize("x", [VIEW, RESULT])
+def test_views_and_results_of_torch_are_inputs(x: Tensor) -> None:
+    made = fxonnx.compile(lambda x: x * 2, x)
+    torch.testing.assert_close(made(x), (x * 2).detach().resolve_conj())
+    made.verify(x).check()
 
 
 def factory() -> tuple[Any, ...]:

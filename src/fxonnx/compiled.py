@@ -23,8 +23,9 @@ from fxonnx.capture.versions import Versions
 from fxonnx.capture.weights.binding import bound
 from fxonnx.capture.weights.names import standing_in
 from fxonnx.errors import CallMismatch, Error
-from fxonnx.file import Build, File
-from fxonnx.options import check_options, names_options
+from fxonnx.errors.arguments import names_options
+from fxonnx.file import Build, File, as_real
+from fxonnx.options import check_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.configuration import DEFAULT, NO_OPTIONS, Configuration, on_device
 from fxonnx.saved.model import loads
@@ -162,8 +163,7 @@ class Compiled(File):
 
     def session_inputs(self) -> list[torch.Tensor]:
         """What a session takes for the example: its tensors, and the states that the model keeps."""
-        leaves = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in self.examples]
-        return [*leaves, *(state.tensor for state in self.program.states)]
+        return [*map(as_real, self.examples), *(state.tensor for state in self.program.states)]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for these arguments; where all tensors come as numpy arrays, arrays.
@@ -196,12 +196,12 @@ class Compiled(File):
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is looked into: of nested arguments, of a model that writes or checks."""
         leaves, are_given_arrays = self._leaves(args, kwargs)
-        tensors = [_as_real(leaf) for leaf in leaves]
+        tensors = [as_real(leaf) for leaf in leaves]
         variant = self.limits.check(tensors)
         with self._in_turn:
             if variant is not None:
                 return self._variant(variant)(*args, **kwargs)
-            results = self.session.run([*tensors, *(_as_real(state.tensor) for state in self.program.states)])
+            results = self.session.run([*tensors, *(as_real(state.tensor) for state in self.program.states)])
             count = len(results) - len(self.program.checks)
             refuse_failed(self.program.checks, results[count:])
             return self._deliver(args, kwargs, leaves, results[:count], are_given_arrays)
@@ -350,13 +350,8 @@ class Compiled(File):
     def for_sizes(self, leaves: Sequence[torch.Tensor]) -> Compiled:
         """What runs a call with these tensors: itself, or what is compiled for a way of its own that their sizes take.
         Raises CallMismatch."""
-        other = self.limits.check([_as_real(each) for each in leaves])
+        other = self.limits.check([as_real(each) for each in leaves])
         return self if other is None else self._variant(other)
-
-
-def _as_real(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor as the file has it: a complex one is real, with a last axis of 2."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _write(tensor: torch.Tensor, result: torch.Tensor) -> None:

@@ -19,7 +19,7 @@ from fxonnx.capture import capture as capture_program
 from fxonnx.capture.call.memory import check_memory
 from fxonnx.capture.call.observed import from_examples
 from fxonnx.capture.graph.decompose import Decomposer
-from fxonnx.capture.modules import modules_of
+from fxonnx.capture.modules import modules_of, named_modules
 from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import ONE_AT_A_TIME
 from fxonnx.capture.versions import Versions
@@ -32,6 +32,7 @@ from fxonnx.emit.names import Names
 from fxonnx.emit.weights import is_path
 from fxonnx.entries import takes_entries
 from fxonnx.errors import CaptureRefused, InvalidOption
+from fxonnx.errors.arguments import names_options
 from fxonnx.file import Comparisons
 from fxonnx.ir.extent import NO_EXTENTS, Extents
 from fxonnx.ir.graph import Graph
@@ -39,7 +40,7 @@ from fxonnx.lowering.importer import import_program
 from fxonnx.lowering.own import layered
 from fxonnx.lowering.registry import Registry, standard
 from fxonnx.machines import Machine
-from fxonnx.options import check_options, names_options
+from fxonnx.options import check_options
 from fxonnx.passes.in_place import in_place
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
 from fxonnx.passes.optimize import pipeline_for
@@ -161,6 +162,8 @@ def lower(
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
         target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
         names = owned(model)
+        if asked is not None and names:
+            asked.check_names([*names, *named_modules(model)])
         binding = Binding(extents=extents, adapters=named(names, adapters))
         build = _Build(model, mode, registry, pipeline, target, opset, output_names, names, binding, asked)
         lowered = build.lower(binding(program), examples, captured)
@@ -357,9 +360,10 @@ def _lower(
     if not graph.outputs:
         raise CaptureRefused(
             "the model returns no tensor",
-            cause="it returns Python values that do not depend on its inputs, and writes to nothing",
-            cure="return the tensors that are to be computed",
-        )
+            cause="it returns Python values that do not depend on its inputs, and writes to nothing"
+            if program.inputs else "the example has none: what is no tensor, an array of numpy too, is compiled in",
+            cure="return the tensors that are to be computed" if program.inputs else "give tensors: torch.as_tensor(x)",
+        )  # fmt: skip
     written = program.names_written()
     checks = (f"{MUST_BE_TRUE}{number}" for number, _ in enumerate(program.checks))
     outputs = (*outputs, *map(names.unique, (*map(_after, written), *checks)))

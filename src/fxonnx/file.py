@@ -19,11 +19,12 @@ from fxonnx.capture.weights.names import Owned
 from fxonnx.emit.functions import with_functions
 from fxonnx.emit.onnx import Emitted, emit, with_defaults
 from fxonnx.emit.weights import inline_model, is_path, write_model
+from fxonnx.errors.arguments import names_options
 from fxonnx.inspection import Inspection
 from fxonnx.ir.dims import Dim
 from fxonnx.ir.extent import NO_EXTENTS, Extents
 from fxonnx.ir.graph import Graph
-from fxonnx.options import IN_FILE, METADATA, check_options, names_options
+from fxonnx.options import IN_FILE, METADATA, check_options
 from fxonnx.passes.in_place import in_place
 from fxonnx.passes.ways import NoWay
 
@@ -125,7 +126,7 @@ class File(Inspection):
     def take_example(self) -> Program | None:
         """The program of the example's own, where its sizes take another way than others. Raises CallMismatch where
         the model cannot be captured for them."""
-        return self.limits.check([torch.view_as_real(each) if each.is_complex() else each for each in self.examples])
+        return self.limits.check(list(map(as_real, self.examples)))
 
     def _others(self, ways: bool) -> list[tuple[Mapping[str, int], Program]]:
         """The programs that stand in a file beside the first one: the example's, and those that calls took."""
@@ -184,6 +185,11 @@ class File(Inspection):
         if is_path(weights):
             return found_in(self.program, self._build.names, weights), "auto"
         return (extents_of(self.program) if weights == "auto" else NO_EXTENTS), weights
+
+
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as the file has it: a complex one is real, with a last axis of 2."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _sizes(fixed: Mapping[str, int], program: Program) -> str:

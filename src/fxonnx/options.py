@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from fxonnx.errors import InvalidOption, raise_all
 from fxonnx.passes.rewriting.rewrite import Rule
@@ -164,61 +161,6 @@ OPTIONS: Mapping[str, Option] = {
     "atol": _TOLERANCE,
     "seed": Option(lambda value: _is_int(value) and -(2**63) <= value < 2**64, "an int of 64 bits", "0"),
 }
-
-
-TORCH_NAMES: Mapping[str, str] = {
-    "args": "example_inputs",
-    "f": 'fxonnx.export(model, (x,), "model.onnx")',
-    "kwargs": "example_kwargs={…}",
-    "opset_version": "opset=17",
-    "dynamic_axes": 'dynamic_shapes={"x": {0: "batch"}}',
-    "training": 'mode="train"',
-    "do_constant_folding": "optimize=False",
-    "custom_translation_table": 'lowerings={"mylib.fancy": fancy}',
-    "external_data": 'weights="external" of export and save',
-    "use_external_data_format": 'weights="external" of export and save',
-    "export_params": "fxonnx.compat.export(…, export_params=False)",
-    "keep_initializers_as_inputs": "fxonnx.compat.export(…, keep_initializers_as_inputs=True)",
-    "verbose": "print(compiled.show())",
-    "report": "print(compiled.report())",
-    "profile": "print(compiled.report())",
-    "artifacts_dir": 'dump="stages"',
-}
-"""What torch.onnx.export calls what, and how it is said here."""
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def names_options(function: Function) -> Function:
-    """A function whose misspelt, missing and superfluous arguments are errors of ours. Raises InvalidOption."""
-    signature = inspect.signature(function)
-    given = signature.parameters.values()
-    known = [each.name for each in given if each.kind is not each.VAR_KEYWORD and each.name != "self"]
-
-    @wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        try:
-            signature.bind(*args, **options)
-        except TypeError as error:
-            raise_all([_unknown(function, name, known) for name in options if name not in known])
-            raise InvalidOption(
-                f"{function.__name__} cannot be called like this: {error}",
-                cause=f"its arguments are {', '.join(known)}",
-                cure=f"help(fxonnx.{'Compiled.' * ('.' in function.__qualname__)}{function.__name__})",
-            ) from None
-        return function(*args, **options)
-
-    return call  # type: ignore[return-value]
-
-
-def _unknown(function: Callable[..., Any], name: str, known: Sequence[str]) -> InvalidOption:
-    if name in TORCH_NAMES:
-        cause, cure = "it is torch.onnx.export's name", f"{TORCH_NAMES[name]}; fxonnx.compat.export takes torch's names"
-    else:
-        near = get_close_matches(name, known, n=1)
-        cause = f"there is {near[0]}" if near else f"its arguments are {', '.join(known)}"
-        cure = f"write {near[0]}=…" if near else "take one of these, or leave it out"
-    return InvalidOption(f"{function.__name__} has no option {name!r}", cause=cause, cure=cure)
 
 
 def check_options(**given: Any) -> None:

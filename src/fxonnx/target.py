@@ -14,6 +14,7 @@ import onnx
 
 from fxonnx import errors, kernels
 from fxonnx.dtypes import FLOAT16, FLOAT32, DType
+from fxonnx.errors.arguments import names_options
 from fxonnx.kernels import KernelTable
 from fxonnx.machines import UNKNOWN, Machine
 
@@ -73,11 +74,13 @@ class Target:
             )
 
     @staticmethod
+    @names_options
     def onnx(opset: int | None = None) -> Target:
         """Standard operators only, for any runtime. Raises OpsetOutOfRange."""
         return Target(STANDARD_OPSET if opset is None else opset)
 
     @staticmethod
+    @names_options
     def onnxruntime(version: str | None = None, provider: str = "CPU", *, opset: int | None = None) -> Target:
         """ONNX Runtime: `version` "1.32" or the installed one, with its own operators (com.microsoft), on a provider:
         "CPU" or "CUDA", by that name or the runtime's ("CUDAExecutionProvider").
@@ -93,6 +96,7 @@ class Target:
         return Target(_best(opset, RUNTIME_OPSET, table), frozenset({MICROSOFT}), table, spare=spare)
 
     @staticmethod
+    @names_options
     def openvino(version: str | None = None, *, opset: int | None = None) -> Target:
         """OpenVINO on the CPU: `version` "2026.4" or the installed one. What is compiled for it runs in it, where it is
         installed. Raises NoKernel, InvalidOption, OpsetOutOfRange."""
@@ -100,6 +104,7 @@ class Target:
         return Target(_best(opset, RUNTIME_OPSET, table), kernels=table)
 
     @staticmethod
+    @names_options
     def tensorrt(version: str | None = None, *, opset: int | None = None) -> Target:
         """TensorRT: `version` "10.15" or the installed one. Its table names operators and dtypes; what it says of
         single attributes and inputs is not looked at. Raises NoKernel, InvalidOption, OpsetOutOfRange."""
@@ -107,6 +112,7 @@ class Target:
         return Target(_best(opset, STANDARD_OPSET, table), kernels=table)
 
     @staticmethod
+    @names_options
     def reference(opset: int | None = None) -> Target:
         """ONNX's reference evaluator, which is slow, and says what the standard means. Raises OpsetOutOfRange."""
         table = _snapshot("onnx", "reference", None)
@@ -276,7 +282,7 @@ def _snapshot(runtime: str, provider: str, version: str | None) -> KernelTable:
     """The kernels of a version of a runtime (by default the installed one), or of the newest one before it."""
     known = kernels.releases(runtime, provider)
     version = version or _installed(runtime)
-    wanted = _minor_version(version) if version else known[-1]
+    wanted = _minor_version(version, known[-1]) if version else known[-1]
     older = [each for each in known if each <= wanted]
     if not older:
         names = ", ".join(f"{major}.{minor}" for major, minor in known)
@@ -288,13 +294,13 @@ def _snapshot(runtime: str, provider: str, version: str | None) -> KernelTable:
     return kernels.read(runtime, provider, older[-1])
 
 
-def _minor_version(text: str) -> tuple[int, int]:
+def _minor_version(text: str, known: tuple[int, int]) -> tuple[int, int]:
     """Raises InvalidOption."""
     try:
         return kernels.minor_version(text)
     except (AttributeError, ValueError):
         raise errors.InvalidOption(
-            f"the version is {text!r}", cause="it is two numbers as text, or more", cure='"1.32"'
+            f"the version is {text!r}", cause="it is two numbers as text, or more", cure=f'"{known[0]}.{known[1]}"'
         ) from None
 
 

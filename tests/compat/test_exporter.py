@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import fxonnx
 from fxonnx import errors
 from fxonnx.compat.refused import REFUSED
-from fxonnx.options import TORCH_NAMES
+from fxonnx.errors.arguments import TORCH_NAMES
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 

@@ -4,7 +4,8 @@ import pytest
 from tests.repo.test_floors import inside
 
 CAPTURE = [
-    {"wrappers", "samples"},
+    {"scripted", "samples"},
+    {"wrappers"},
     {"locate", "assumption", "syntax"},
     {"state"},
     {"surroundings"},

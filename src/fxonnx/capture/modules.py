@@ -1,4 +1,4 @@
-"""Which modules of a model are of which class."""
+"""Which modules a model has, and of which class."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def modules_of(model: Any, wanted: str | Sequence[type | str]) -> Mapping[str, t
             )
         inner = {path: module for path, module in inner.items() if any(_is(module, each) for each in wanted)}
     return {path: (type(module).__module__, type(module).__name__) for path, module in inner.items()}
+
+
+def named_modules(model: Any) -> list[str]:
+    """The paths of a model's modules."""
+    root = owner(unwrapped(model))[0]
+    return [path for path, _ in root.named_modules() if path] if isinstance(root, nn.Module) else []
 
 
 def _is(module: nn.Module, wanted: type | str) -> bool:

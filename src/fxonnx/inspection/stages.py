@@ -12,6 +12,7 @@ from fxonnx import errors, facts, markup
 from fxonnx.capture import Program
 from fxonnx.emit.files import saying_what
 from fxonnx.emit.onnx import Emitted, emit
+from fxonnx.errors.arguments import names_options
 from fxonnx.inspection.page import Page, stage_sections
 from fxonnx.ir.changes import Diff, diff
 from fxonnx.ir.graph import Graph, Node
@@ -19,7 +20,7 @@ from fxonnx.ir.text import print_graph
 from fxonnx.ir.text.html import graph_html
 from fxonnx.location import Location
 from fxonnx.machines.costs import Cost, cost_of
-from fxonnx.options import IR_TEXT, check_options, names_options
+from fxonnx.options import IR_TEXT, check_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.limits import Limits

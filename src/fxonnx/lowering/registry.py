@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from fxonnx import errors
+from fxonnx.errors.arguments import names_options
 from fxonnx.lowering.promote import Promotion
 from fxonnx.progress import LOGGER
 
@@ -191,6 +192,7 @@ def lower(
     return register
 
 
+@names_options
 def register_lowering(target: str, body: Body | None = None, *, since: int = 1, runtime: Collection[str] = ()) -> Any:
     """Teach fxonnx an op: `@fxonnx.register_lowering("mylib.swoosh")` over `def swoosh(op, x, *, alpha): …`.
 

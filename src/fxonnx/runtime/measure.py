@@ -20,6 +20,7 @@ import numpy as np
 from fxonnx import machines
 from fxonnx.emit.onnx import emit
 from fxonnx.emit.weights import inline_model
+from fxonnx.errors.arguments import names_options
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.types import parse_type
 from fxonnx.machines import Profile, Table
@@ -88,6 +89,7 @@ CONTESTS = (
 )
 
 
+@names_options
 def machine(*, threads: int = 1, progress: Progress | None = None, again: bool = False) -> Profile:
     """What this machine takes for forms that compete, measured once and then kept in a file (under $XDG_CACHE_HOME, or
     ~/.cache), which `compile` reads from then on.

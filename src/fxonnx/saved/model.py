@@ -13,9 +13,10 @@ import torch
 from google.protobuf.message import DecodeError
 
 from fxonnx import errors
+from fxonnx.errors.arguments import names_options
 from fxonnx.ir.dims import Expr
 from fxonnx.location import METADATA_PREFIX
-from fxonnx.options import check_options, names_options
+from fxonnx.options import check_options
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration
 from fxonnx.runtime.session import Session
 from fxonnx.saved.interface import DoesNotFit, Interface, filled, flat
@@ -197,6 +198,8 @@ def load(
         model = onnx.load(os.fspath(path))
     except (OSError, TypeError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
         raise _cannot_read(path, str(error)) from error
+    if not model.HasField("graph"):
+        raise _cannot_read(path, "it is empty, or no model")
     return Loaded(model, Configuration(**options))
 
 
@@ -221,6 +224,7 @@ def loads(model: bytes, configuration: Configuration) -> Loaded:
 
 
 def _cannot_read(path: Any, reason: str) -> errors.CannotRead:
+    said = repr(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else f"a {type(path).__name__}"
     return errors.CannotRead(
-        f"{str(path)!r} cannot be read", cause=reason, cure="give the path of a file that compiled.save(path) wrote"
+        f"{said} cannot be read", cause=reason, cure="give the path of a file that compiled.save(path) wrote"
     )

@@ -172,7 +172,7 @@ def _calls(subject: Any, arguments: Arguments, owned: Sequence[torch.Tensor]) ->
     calls: list[_Call] = []
     try:
         for _ in range(_CALLS):
-            args, kwargs = copy.deepcopy(arguments)
+            args, kwargs = copy.deepcopy(arguments, _detached(arguments))
             results, _, _ = flatten(subject(*args, **kwargs))
             given, _, _ = flatten((args, kwargs))
             # what a later call writes to is what an earlier one has returned, where the model returns its own state
@@ -182,6 +182,12 @@ def _calls(subject: Any, arguments: Arguments, owned: Sequence[torch.Tensor]) ->
             if version is None or version != _version(tensor):
                 tensor.copy_(content)
     return calls
+
+
+def _detached(arguments: Arguments) -> dict[int, Any]:
+    """Copies, by their ids, of the tensors that torch copies in its graph of gradients alone."""
+    given, _, _ = flatten(arguments)
+    return {id(each): each.detach().clone() for each in given if each.requires_grad and not each.is_leaf}
 
 
 def _version(tensor: torch.Tensor) -> int | None:

@@ -198,8 +198,23 @@ def parameters_of(model: Any) -> inspect.Signature:
     target = model.forward if isinstance(model, nn.Module) else model
     try:
         return inspect.signature(target)
-    except (TypeError, ValueError):  # a builtin
-        return _ANYTHING
+    except (TypeError, ValueError):  # a builtin, or TorchScript from a file
+        return _of_schema(target.schema) if isinstance(target, torch._C.ScriptMethod) else _ANYTHING
+
+
+def _of_schema(schema: torch._C.FunctionSchema) -> inspect.Signature:
+    """The signature of a method of TorchScript, whose first argument is the module."""
+    parameter = inspect.Parameter
+    return inspect.Signature(
+        [
+            parameter(
+                each.name,
+                parameter.KEYWORD_ONLY if each.kwarg_only else parameter.POSITIONAL_OR_KEYWORD,
+                default=each.default_value if each.has_default_value() else parameter.empty,
+            )
+            for each in schema.arguments[1:]
+        ]
+    )
 
 
 def bind(parameters: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:

@@ -16,6 +16,7 @@ from fxonnx.capture.call.inputs import as_call, bind, example_arguments, leaf_na
 from fxonnx.capture.call.tree import Mismatch, flatten, match, unflatten
 from fxonnx.emit.names import Names
 from fxonnx.errors import InputMismatch, InvalidOption, NotAModel
+from fxonnx.errors.arguments import names_options
 
 _NO_LETTERS = re.compile(r"\W|^(?=\d)")
 
@@ -43,6 +44,7 @@ class observe:
     a function: nobody sees its calls.
     """
 
+    @names_options
     def __init__(self, model: Any) -> None:
         self.model, self._method = owner(model)
         if not isinstance(self.model, nn.Module):

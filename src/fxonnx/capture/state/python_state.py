@@ -16,11 +16,12 @@ import torch
 from torch import nn
 
 from fxonnx.capture.locate import strip
+from fxonnx.capture.scripted import script_attributes
 from fxonnx.capture.state.arrays import ArraySnapshot
 from fxonnx.capture.state.iterators import Place, holds_iterator, kept
 from fxonnx.capture.state.module_globals import ModuleGlobals, is_pythons, is_torchs
 from fxonnx.capture.state.opaque import OPAQUE, OpaqueSnapshot, shared_by_all
-from fxonnx.capture.state.scripted import ScriptSnapshot, script_attributes
+from fxonnx.capture.state.scripted import ScriptSnapshot
 from fxonnx.capture.state.snapshot import (
     CONTAINERS,
     ClosureSnapshot,

@@ -1,23 +1,12 @@
-"""What a TorchScript module keeps: attributes that only its own code sees, which no namespace of Python's has."""
+"""What a TorchScript module keeps, watched as what Python keeps is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import nn
-
+from fxonnx.capture.scripted import is_same, script_attributes
 from fxonnx.capture.state.snapshot import ContainerSnapshot
-
-
-def script_attributes(module: nn.Module) -> dict[str, Any]:
-    """Their values now; of lists and dicts copies, whose elements are the module's own. None where it is no script."""
-    if not isinstance(module, torch.jit.ScriptModule) or "_c" not in vars(module):
-        return {}
-    names = torch._C.ConcreteModuleType.from_jit_type(module._c._type()).get_attributes()
-    values = {name: module._c.getattr(name) for name in names}
-    return {name: value for name, value in values.items() if not isinstance(value, torch.ScriptObject)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +34,4 @@ class ScriptSnapshot(ContainerSnapshot):
 
 
 def _settled(before: Any, now: Any) -> Any:
-    return before if _is_same(before, now) else now
-
-
-def _is_same(before: Any, now: Any) -> bool:
-    """Whether a value is the same, for values that are made anew of what TorchScript has."""
-    if isinstance(before, torch.Tensor) or isinstance(now, torch.Tensor) or type(before) is not type(now):
-        return before is now
-    if isinstance(before, (list, tuple)):
-        return len(before) == len(now) and all(map(_is_same, before, now))
-    if isinstance(before, dict):
-        return before.keys() == now.keys() and all(_is_same(value, now[key]) for key, value in before.items())
-    return bool(before == now)
+    return before if is_same(before, now) else now

@@ -54,6 +54,9 @@ _HIDING = frozenset({  # composite calls of what makes sizes of data, reads it, 
     torch.ops.aten.where.default, torch.ops.aten.is_nonzero.default, torch.ops.aten.combinations.default,
     torch.ops.aten.histogramdd.default, torch.ops.aten.histogramdd.int_bins, torch.ops.aten.histogramdd.TensorList_bins,
 })  # fmt: skip
+_DESCRIBING = frozenset({  # calls that say what a tensor is; TorchScript asks so for sizes, as plain numbers
+    torch.ops.prim.device.default, torch.ops.aten.size.int, torch.ops.aten.size.default, torch.ops.aten.numel.default,
+})  # fmt: skip
 _SCALAR_ASSERTION = torch.ops.aten._assert_scalar.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
@@ -142,7 +145,7 @@ class Tape:
         for position, name in reshaped(func):
             self._keep_layout(kwargs[name] if name in kwargs else args[position])
         result = self._result(func, args, kwargs)
-        if func is torch.ops.prim.device.default:
+        if func in _DESCRIBING:
             return result
         self.record(func, args, kwargs, result)
         if is_lent:

@@ -30,9 +30,9 @@ from fxonnx.capture.graph.squeezes import keep_squeezes
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Input, Program, State, Weight, Writeback
+from fxonnx.capture.scripted import script_attributes
 from fxonnx.capture.state.arrays import lies_in, refuse_borrowed
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
-from fxonnx.capture.state.scripted import script_attributes
 from fxonnx.capture.surroundings import (
     ONE_AT_A_TIME,
     EagerDtypes,

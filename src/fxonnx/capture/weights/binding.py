@@ -128,6 +128,9 @@ def _unfit(own: Owned, values: list[tuple[str, Any]]) -> Iterator[Error]:
             what = wrong.what if wrong else f"a {type(value).__name__}"
             yield mismatch(f"{name} is {what}", "a weight is a plain, dense tensor", [name], "give state_dict()'s")
             return
+        if not has_memory(value):
+            yield mismatch(f"{name} has no contents", "it is on the meta device, or fake", [name], "give a real one")
+            return
         if value.shape != own.shape:
             cause = f"the model was compiled with {list(own.shape)}"
             yield mismatch(f"{name} has shape {list(value.shape)}", cause, [name])

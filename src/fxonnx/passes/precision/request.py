@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
 from fxonnx.dtypes import BFLOAT16, FLOAT16, INT4, INT8, DType
 from fxonnx.errors import InvalidOption
+from fxonnx.errors.arguments import names_options
 from fxonnx.ir import schema
 
 METHODS = ("minmax", "entropy")
@@ -41,16 +43,29 @@ class Precision:
     calibration: Calibration | None = None
     keep: tuple[str, ...] = ()
 
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raises InvalidOption for a layer to keep that has nothing among the names of weights and modules."""
+        known = list(names)
+        if unmet := [each for each in self.keep if not any(f".{each}." in f".{name}." for name in known)]:
+            raise InvalidOption(
+                f"keep has {', '.join(map(repr, unmet))}",
+                cause=f"the model has {', '.join(known[:5])}{', …' * (len(known) > 5)}",
+                cure="name layers by their paths, or parts of these: "
+                f"keep=[{(get_close_matches(unmet[0], known, n=1) or known)[0]!r}]",
+            )
+
     def keeps(self, name: str | None) -> bool:
         """Whether a weight belongs to a layer that stays as it is."""
         return name is not None and any(f".{each}." in f".{name}." for each in self.keep)
 
 
+@names_options
 def int8_weights(*, keep: Sequence[str] = ()) -> Precision:
     """Weights in int8 with a scale for each output; activations stay in floating point."""
     return Precision(INT8, keep=_names(keep))
 
 
+@names_options
 def int4_weights(*, block: int = 32, keep: Sequence[str] = ()) -> Precision:
     """Weights in int4 with a scale for each `block` inputs of an output; activations stay in floating point.
 
@@ -61,11 +76,13 @@ def int4_weights(*, block: int = 32, keep: Sequence[str] = ()) -> Precision:
     return Precision(INT4, block, keep=_names(keep))
 
 
+@names_options
 def int8_dynamic(*, keep: Sequence[str] = ()) -> Precision:
     """Weights in int8, and activations of linear layers in uint8 on the steps of their range at each call."""
     return Precision(INT8, dynamic=True, keep=_names(keep))
 
 
+@names_options
 def int8_static(
     batches: Iterable[Any], *, count: int = 32, method: str = "minmax", smooth: float | None = None,
     keep: Sequence[str] = (),
@@ -96,12 +113,14 @@ def int8_static(
     return Precision(INT8, calibration=Calibration(found, method, smooth), keep=_names(keep))
 
 
+@names_options
 def float16(*, keep: Sequence[str] = ()) -> Precision:
     """Computed in float16 where the target has kernels for it, and else with weights stored in it; inputs and outputs
     stay as they are."""
     return Precision(FLOAT16, keep=_names(keep))
 
 
+@names_options
 def bfloat16(*, keep: Sequence[str] = ()) -> Precision:
     """Computed in bfloat16 where the target has kernels for it, and else with weights stored in it; inputs and outputs
     stay as they are."""
@@ -129,8 +148,22 @@ def requested(precision: Any, opset: int) -> Precision | None:
     raise InvalidOption(
         f"precision is {precision!r}",
         cause=f"it is one of {', '.join(map(repr, REQUESTS))}, or an object of fxonnx.int4_weights and its kind",
-        cure='precision="int8-dynamic", or leave it out',
+        cure=f"{_likely(precision)}, or leave it out",
     )
+
+
+_OTHER_NAMES = {
+    "half": "float16", "fp16": "float16", "bf16": "bfloat16", "int4": "int4-weights", "int8": "int8-dynamic",
+}  # fmt: skip
+
+
+def _likely(asked: Any) -> str:
+    """What was meant, ready to paste."""
+    name = str(asked).rpartition(".")[2].lower().replace("_", "-")
+    if "static" in name:
+        return "precision=fxonnx.int8_static([(x,)])"
+    near = get_close_matches(_OTHER_NAMES.get(name, name), REQUESTS, n=1)
+    return f'precision="{near[0] if near else "int8-dynamic"}"'
 
 
 def _has_blocks(opset: int) -> bool:

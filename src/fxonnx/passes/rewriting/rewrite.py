@@ -30,6 +30,7 @@ from functools import cached_property
 from typing import Any
 
 from fxonnx import errors
+from fxonnx.errors import InvalidOption
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.location import Location
@@ -77,8 +78,19 @@ class Rule:
 
 
 def rule(cls: type) -> Rule:
-    """Make a class with `before`, `after` and perhaps `where` and `when` a rule of its name; the docstring draws it."""
-    members, picture = vars(cls), inspect.cleandoc(cls.__doc__ or "")
+    """Make a class with `before`, `after` and perhaps `where` and `when` a rule of its name; the docstring draws it.
+
+    Raises InvalidOption for what has not both.
+    """
+    members = vars(cls) if isinstance(cls, type) else {}
+    if not callable(members.get("before")) or not callable(members.get("after")):
+        raise InvalidOption(
+            f"{getattr(cls, '__name__', cls)} is no rule",
+            cause="a rule is a class with two functions, before and after, of op and the same names",
+            cure="@fxonnx.rule over class square: with def before(op, x): return op.Pow(x, 2.0) and "
+            "def after(op, x): return op.Mul(x, x)",
+        )
+    picture = inspect.cleandoc(cls.__doc__ or "")
     optional = {name: members.get(name) for name in ("where", "when")}
     return Rule(cls.__name__, members["before"], members["after"], **optional, picture=picture)
 

@@ -12,6 +12,7 @@ from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
 from typing import Any
 
+from fxonnx.errors.arguments import names_options
 from fxonnx.tools.sweep.cache import Cache
 from fxonnx.tools.sweep.entry import Entry, entries_of
 from fxonnx.tools.sweep.processes import in_processes, result_of
@@ -23,6 +24,7 @@ __all__ = ["Result", "Results", "sweep"]
 Progress = Callable[[Result], None]
 
 
+@names_options
 def sweep(
     entries: Mapping[str, Any],
     *,

@@ -51,6 +51,13 @@ class Specialization:
                 "raise; or leave the dim static",
                 location=self.location,
             )
+        if self.op.startswith("aten.size."):
+            return FrozenDimension(
+                f"{describe(self.dim, labels)} freezes",
+                cause="TorchScript takes the size for a plain number, and other sizes do not tell what it makes of it",
+                cure="compile the module in Python, not what torch.jit made of it; or leave the dim static",
+                location=self.location,
+            )
         asks = f"{self.op} needs" if self.op else "this line makes"
         return FrozenDimension(
             f"{describe(self.dim, labels)} freezes",
