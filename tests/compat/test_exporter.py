@@ -101,6 +101,18 @@ def test_axes_of_tensors_inside_of_an_argument() -> None:
     assert graph.input[1].type.tensor_type.shape.dim[0].dim_param == "rows"
 
 
+def test_axes_of_names_that_there_are_not_are_told_of() -> None:
+    with pytest.warns(UserWarning, match="dynamic_axes names 'x': inputs and outputs are data, output"):
+        written(MODEL, X, input_names=["data"], dynamic_axes={"x": {0: "rows"}, "output": {0: "rows"}})
+    with pytest.raises(errors.InvalidDynamicShapes, match="dynamic_axes is a list"):
+        fxonnx.compat.export(MODEL, X, dynamic_axes=["x"])
+
+
+def test_a_file_that_is_open_for_text_is_refused() -> None:
+    with pytest.raises(errors.CannotWrite, match="as text"):
+        fxonnx.compat.export(MODEL, X, io.StringIO())
+
+
 def test_weights_may_be_inputs() -> None:
     keys = [*dict(MODEL.named_parameters()), "norm.running_mean", "norm.running_var"]
     without = written(MODEL, X, export_params=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from fxonnx.compat.translation import lowerings_of
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile
 from fxonnx.emit.files import checked_path, saying_what
-from fxonnx.errors import InvalidDynamicShapes
+from fxonnx.errors import CannotWrite, InvalidDynamicShapes
 from fxonnx.target import Target
 
 _MODES = {"EVAL": "eval", "TRAINING": "train", "PRESERVE": "keep"}
@@ -76,6 +78,7 @@ def export(
         mode=_MODES[getattr(training, "name", None) or "EVAL"],
         verify=verify,
     )  # fmt: skip
+    _warn_of_unknown(dynamic_axes or (), compiled)
     if verbose:
         print(compiled.show())
     if report or profile:
@@ -103,6 +106,12 @@ def _shapes(
 ) -> dict[str, dict[int, Any]]:
     """`dynamic_axes` as dynamic_shapes: its names are those of the file, input_names. Names of outputs go without
     saying: their sizes follow from the inputs'."""
+    if not isinstance(axes, Mapping):
+        raise InvalidDynamicShapes(
+            f"dynamic_axes is a {type(axes).__name__}",
+            cause="it is a dict from names of inputs and outputs to axes",
+            cure='dynamic_axes={"x": {0: "batch"}}',
+        )
     own = _argument_names(model, args, kwargs)
     names = {name: own[index] or name for index, name in enumerate(input_names or ()) if index < len(own)}
     known = {each for each in own if each}
@@ -113,6 +122,18 @@ def _shapes(
         elif input_names is None and not known:
             found[name] = _named_axes(name, given)
     return found
+
+
+def _warn_of_unknown(axes: Collection[str], compiled: Compiled) -> None:
+    """Tell of names that are neither of an input nor of an output, as torch.onnx does: scripts for several models have
+    them."""
+    known = [*compiled.program.signature.names, *compiled.graph.output_names]
+    if unknown := [name for name in axes if name not in known]:
+        warnings.warn(
+            f"dynamic_axes names {', '.join(map(repr, unknown))}: inputs and outputs are {', '.join(known)}; "
+            "no size varies by it",
+            stacklevel=3,
+        )
 
 
 def _named_axes(name: str, given: Any) -> dict[int, Any]:
@@ -145,6 +166,8 @@ def _write(
         weights = {None: "auto", True: "external", False: "inline"}[external_data]
         compiled.save(file, weights=weights)
         return
+    if isinstance(file, io.TextIOBase):
+        raise CannotWrite("a model cannot be written as text", cause="the file is open for text", cure="open(…, 'wb')")
     model = compiled.model_proto()
     if keep_initializers or not export_params:
         _make_inputs(model, compiled, keep=export_params)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn
 
 from fxonnx.tools.outcome import Outcome, Result
 from fxonnx.version import __version__
@@ -16,7 +17,27 @@ from fxonnx.version import __version__
 MODEL = "package.module:factory, file.py:factory, a .pt2 or a saved .onnx; a factory returns model or (model, args)"
 EXIT_CODES = "exit codes: 0 done, 1 an error in the model or around it, 2 usage, 3 a fault of fxonnx"
 
-Parser: TypeAlias = argparse.ArgumentParser
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, which says what was likely meant: Python's own does from 3.14 on."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print it and exit with 2."""
+        choice = re.search(r"invalid choice: '(.*?)'", message)
+        super().error(message + (_meant(choice[1], COMMANDS) if choice else ""))
+
+    def known(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """The options; it exits for one that there is not."""
+        options, others = self.parse_known_args(arguments)
+        if others:
+            flags = [f"--{name.replace('_', '-')}" for name in vars(options)]
+            super().error(f"unrecognized arguments: {' '.join(others)}{_meant(others[0].partition('=')[0], flags)}")
+        return options
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +51,7 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; argparse itself exits with 2."""
-    options = parser().parse_args(arguments)
+    options = parser().known(arguments)
     with Outcome(as_json=options.json, quiet=options.quiet) as outcome:
         outcome.print(runner(COMMANDS[options.command].run)(options))
     return outcome.code
@@ -45,7 +66,7 @@ def runner(place: str) -> Callable[[argparse.Namespace], Result]:
 
 def parser() -> Parser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="fxonnx", description="Compile PyTorch models to ONNX.", epilog=EXIT_CODES)
+    top = Parser(prog="fxonnx", description="Compile PyTorch models to ONNX.", epilog=EXIT_CODES)
     top.add_argument("--version", action="version", version=f"fxonnx {__version__}")
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for name, command in COMMANDS.items():
