@@ -214,7 +214,7 @@ class ByANumber(nn.Module):
 
 def test_what_stops_in_torchscript_is_said() -> None:
     with pytest.raises(errors.ModelRaised, match="a number that comes from data"):
-        fxonnx.compile(torch.jit.script(ByANumber()), (X,))
+        fxonnx.compile(torch.jit.freeze(torch.jit.script(ByANumber().eval())), (X,))
 
 
 # ── seeds ────────────────────────────────────────
