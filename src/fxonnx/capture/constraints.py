@@ -37,6 +37,7 @@ class Constraints:
     assumptions: list[Assumption] = field(default_factory=list)
     equalities: list[Assumption] = field(default_factory=list)
     facts: dict[Dim, Dim] = field(default_factory=dict)  # a min or max -> the dim that it always is
+    multiples: dict[str, Dim] = field(default_factory=dict)  # {n: 3*n} where n is always a multiple of 3
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether the capture is right for these sizes."""
@@ -97,13 +98,13 @@ def _telling(constraints: Constraints) -> list[Assumption]:
     Where n is a multiple of 3, torch's own steps from there on (n = 3 * (n // 3), n % (n // 3) == 0) say nothing more.
     """
     told: dict[tuple[str, Dim], Assumption] = {}
-    multiples: dict[str, Dim] = {}
+    multiples = constraints.multiples
     for each in constraints.assumptions:
         difference = each.left - each.right
         follows = substitute(difference, multiples) == 0 and each.relation == "=="
         if not follows and (not _is_implied(each, constraints) or _is_edge(each, constraints)):
             told.setdefault((each.relation, difference), each)
-            multiples |= _multiples(each, constraints) if each.relation == "==" else {}
+            multiples.update(_multiples(each, constraints) if each.relation == "==" else {})
     return list(told.values())
 
 

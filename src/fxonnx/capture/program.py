@@ -154,7 +154,7 @@ class Program:
     `by_layout` are the inputs that have to lie in memory as their fake tensors do: what the model writes reaches other
     elements elsewhere. `reshapes` change the shapes of inputs, in this order, once a call has written what it writes.
     `known` are the weights whose value decided what was captured, `plain` the lines that make plain numbers of sizes,
-    which runs at several sizes found to be expressions.
+    which runs at several sizes found to be expressions; `multiples` has {n: 4*n} where n is a multiple of 4.
     """
 
     graph: fx.Graph
@@ -178,6 +178,7 @@ class Program:
     reshapes: tuple[Reshape, ...] = ()
     known: tuple[KnownWeight, ...] = ()
     plain: tuple[Location, ...] = ()
+    multiples: Mapping[str, Dim] = field(default_factory=dict)
     zero_one: SmallSizes | None = None
     by_layout: tuple[int, ...] = ()
 

@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -22,7 +23,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.calls import SymbolicAttribute, UnknownSize
 from fxonnx.ir.data import Data, ReplaceableData
-from fxonnx.ir.dims import Bounds, Dim, Expr, Undecided
+from fxonnx.ir.dims import Bounds, Dim, Expr, Undecided, substitute
 from fxonnx.ir.graph import NOWHERE, Graph, Value
 from fxonnx.ir.tensor import Number
 from fxonnx.ir.types import TensorType, compatible
@@ -69,6 +70,10 @@ class Program(Protocol):
     @property
     def symbols(self) -> Mapping[str, Any]:
         """Dynamic sizes by name, with the least one that the program was captured for."""
+
+    @property
+    def multiples(self) -> Mapping[str, Dim]:
+        """{n: 4*n} for each size n that is always a multiple of a number."""
 
     @property
     def subgraphs(self) -> Mapping[fx.Node, fx.GraphModule]:
@@ -263,11 +268,16 @@ class Importer:
         return as_pair(self.builder, read, part)
 
     def _layout(self, item: Any) -> tuple[Any, Any] | None:
-        """(strides, offset) of a tensor in torch's memory, which a value has not."""
+        """(strides, offset) of a tensor in torch's memory, which a value has not. Strides are said as the sizes are,
+        where these are multiples: 4*(n//4) for n."""
         if not isinstance(item, fx.Node):
             return None
         fake = item.meta["val"]
-        return self.read(list(fake.stride())), self.read(fake.storage_offset())
+        sizes, strides = self.read(list(fake.shape)), self.read(list(fake.stride()))
+        dense = [*accumulate(reversed(sizes), operator.mul, initial=1)][-2::-1]
+        pairs = zip(dense, strides, strict=True)
+        same = [each if substitute(each - stride, self.program.multiples) == 0 else stride for each, stride in pairs]
+        return same, self.read(fake.storage_offset())
 
     def read(self, item: Any) -> Any:
         """An fx argument as a lowering sees it: nodes as tensors, sizes as dims, torch dtypes as ours."""

@@ -441,6 +441,7 @@ def program_of(run: Run, signature: Signature) -> Program:
         reshapes=run.reshapes,
         known=run.tape.values.said(),
         plain=tuple(dict.fromkeys(each.location for each in run.guard_log.plain)),
+        multiples=run.constraints.multiples,
     )
 
 

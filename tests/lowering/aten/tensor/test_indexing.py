@@ -7,6 +7,7 @@ from tests.lowering.database import check_samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
+import fxonnx
 from fxonnx.lowering.aten.tensor.indexing import gather, index, index_select, take
 
 X = torch.randn(5, 6, 4, 7)
@@ -98,6 +99,20 @@ def test_memory_is_read_only_where_the_value_holds_it():
     check(lambda x: torch.as_strided_scatter(x, torch.ones(2, 2), (2, 2), (5, 1), 1), torch.randn(4, 5))
     with pytest.raises(Exception, match="as_strided"):
         check(lambda x: x[1:].as_strided((3, 2), (2, 5), 0), torch.randn(4, 5))
+
+
+def overlapping(x):
+    """Chunks of 4 rows, each of which begins in the middle of the one before."""
+    parts = x.view(x.shape[0], x.shape[1] // 4, 4, x.shape[2])
+    (batch, count, *rest), (outer, inner, *strides) = parts.shape, parts.stride()
+    return parts.as_strided((batch, count * 2 - 1, *rest), (outer, inner // 2, *strides))
+
+
+def test_memory_of_a_size_that_is_a_multiple():
+    compiled = fxonnx.compile(overlapping, torch.randn(2, 8, 3), dynamic_shapes={"x": {0: "b", 1: "n"}})
+    for sizes in [(2, 8), (3, 16), (1, 4), (5, 12)]:
+        x = torch.randn(*sizes, 3)
+        torch.testing.assert_close(compiled(x), overlapping(x))
 
 
 def test_one_operator_is_enough():
