@@ -27,3 +27,13 @@ def test_unnamed_keys_are_as_many_as_values() -> None:
     compiled = fxonnx.compile(F.scaled_dot_product_attention, heads, dynamic_shapes="auto")
     others = [torch.randn(1, 3, length, 8) for length in (1, 7, 7)]
     torch.testing.assert_close(compiled(*others), F.scaled_dot_product_attention(*others))
+
+
+def test_a_product_of_three_and_the_reflections_of_lapack_have_shapes() -> None:
+    def model(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return F.bilinear(x, y, w), *torch.geqrf(x)
+
+    given, other = ((torch.rand(n, 3), torch.rand(n, 4), torch.rand(k, 3, 4)) for n, k in ((5, 2), (7, 6)))
+    compiled = fxonnx.compile(model, given, dynamic_shapes="auto")
+    for tensors in (given, other):
+        torch.testing.assert_close(compiled(*tensors), model(*tensors))

@@ -151,3 +151,10 @@ def test_bodies_run_eagerly():
     np.testing.assert_array_equal(
         eager(upsample_nearest, x, None, scale_factors=[2.0], exact=False, opset=19), expected
     )
+
+
+def test_a_size_that_is_a_number_of_the_model_in_float64():
+    def half(x):
+        return F.interpolate(x, scale_factor=0.6, mode="linear", recompute_scale_factor=True)
+
+    check(half, torch.randn(2, 3, 4).double(), dynamic={"x": {2: "n"}}, again=(torch.randn(2, 3, 9).double(),))
