@@ -51,6 +51,14 @@ def test_forms(form: str) -> None:
     assert run(program, (ones(7, 3), ones(7, 3)))[0].shape == (7, 3)
 
 
+@pytest.mark.parametrize("spec", [({0: N}, {0: N}), (({0: N}, {0: N}),), {"xs": ({0: N}, {0: N})}])
+def test_as_many_arguments_as_are_given(spec: Any) -> None:
+    def total(*xs: Tensor) -> Tensor:
+        return xs[0] + xs[1]
+
+    assert shapes(capture(total, (ones(4, 3), ones(4, 3)), dynamic_shapes=spec)) == [["n", "3"], ["n", "3"]]
+
+
 def test_nested_arguments_by_every_name() -> None:
     def model(past: list[tuple[Tensor, Tensor]], **more: Tensor) -> Tensor:
         return past[0][0] + past[1][1] + more["z"]

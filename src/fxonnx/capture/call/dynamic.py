@@ -87,6 +87,8 @@ def _by_name(
 
 
 def _by_position(shapes: Sequence[Any], arguments: Sequence[tuple[str, Tree]], spread: _Spread) -> None:
+    if len(arguments) == 1 != len(shapes) and _parts(arguments[0][1]) == len(shapes):
+        shapes = [shapes]  # one for each of *args
     if len(shapes) != len(arguments):
         raise InvalidDynamicShapes(
             f"dynamic_shapes has {len(shapes)} entries for {len(arguments)} arguments", cause=_FORMS, cure=_FORM
@@ -102,6 +104,11 @@ def _numbered(arguments: Sequence[tuple[str, Tree]]) -> Iterator[tuple[str, Tree
         stop = start + slots(tree)
         yield name, tree, range(start, stop)
         start = stop
+
+
+def _parts(tree: Tree) -> int:
+    """How many a structure has, as it is built."""
+    return len(tree.parts) if isinstance(tree, Branch) else 0
 
 
 def slots(tree: Tree) -> int:
