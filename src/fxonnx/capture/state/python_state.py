@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from fxonnx.capture.locate import strip
 from fxonnx.capture.scripted import script_attributes
@@ -142,7 +143,8 @@ def next_call_differs(names: Iterable[str], location: Location) -> CaptureRefuse
 @contextmanager
 def unwritten(model: nn.Module) -> Iterator[None]:
     """Raises RuntimeError where a tensor of the model was really written to by the end."""
-    owned = [each for each in (*model.parameters(), *model.buffers()) if not each.is_inference()]
+    own = (each for each in (*model.parameters(), *model.buffers()) if not is_lazy(each))
+    owned = [each for each in own if not each.is_inference()]
     versions = [(tensor, tensor._version) for tensor in owned]
     yield
     if any(tensor._version != version for tensor, version in versions):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.nn.parameter import is_lazy
 
 from fxonnx.capture.call.inputs import owner
 from fxonnx.capture.versions import has_memory
@@ -37,7 +38,8 @@ class Owned(NamedTuple):
 
 
 def places(model: Any) -> dict[str, Place]:
-    """Where the model keeps its parameters and buffers, by name; several names may lead to one tensor."""
+    """Where the model keeps its parameters and buffers, by name; several names may lead to one tensor. What has no shape
+    before the first call is none yet."""
     root = root_of(model)
     if isinstance(root, ExportedProgram):
         return {name: Place(root.state_dict, name) for name in root.state_dict}
@@ -47,7 +49,7 @@ def places(model: Any) -> dict[str, Place]:
         for path, module in modules
         for holder in (module._parameters, module._buffers)
         for name, tensor in holder.items()
-        if tensor is not None
+        if tensor is not None and not is_lazy(tensor)
     }
 
 
