@@ -20,6 +20,7 @@ from fxonnx.dtypes import (
     UINT32,
     DType,
 )  # fmt: skip
+from fxonnx.passes.legalize import support
 from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET, Target
 
 DTYPES = [FLOAT16, BFLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT32, BOOL]
@@ -237,3 +238,13 @@ def test_what_a_target_cannot_run_is_one_list_of_errors():
         found = getattr(caught.value, "errors", [caught.value])
         assert all(isinstance(each, errors.NoKernel) and each.locations for each in found)
         assert all(any(op in each.cause for each in found) for op in lacking)
+
+
+def test_compiling_again_keeps_nothing() -> None:
+    """What is asked of a target is asked once, whatever a compile knows of the machine."""
+    x = torch.rand(2, 4)
+    sizes = []
+    for _ in range(3):
+        fxonnx.compile(torch.tanh, (x,), dynamic_shapes=({0: "n"},))
+        sizes.append([each.cache_info().currsize for each in (support.runs, support.runs_somehow, support.widened)])
+    assert sizes[1] == sizes[2]

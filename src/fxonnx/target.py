@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import PackageNotFoundError
@@ -55,7 +55,7 @@ class Target:
     opset: int
     domains: frozenset[str] = frozenset()
     kernels: KernelTable | None = None
-    machine: Machine = UNKNOWN
+    machine: Machine = field(default=UNKNOWN, compare=False)  # one for each compile, and no word on what runs
     own: tuple[tuple[str, int], ...] = ()
     spare: KernelTable | None = None
 

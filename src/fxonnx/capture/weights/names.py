@@ -38,8 +38,8 @@ class Owned(NamedTuple):
 
 
 def places(model: Any) -> dict[str, Place]:
-    """Where the model keeps its parameters and buffers, by name; several names may lead to one tensor. What has no shape
-    before the first call is none yet."""
+    """Where the model keeps its parameters and buffers, by name; several names may lead to one tensor. What has no
+    shape before the first call is none yet."""
     root = root_of(model)
     if isinstance(root, ExportedProgram):
         return {name: Place(root.state_dict, name) for name in root.state_dict}
