@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture import capture
 from fxonnx.capture.tracer.results import asked
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.location import Location
@@ -95,3 +96,20 @@ def test_a_usual_call_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.ask_kernel(torch.ops.aten.gather.default, (FLOATS, 0, INTS), {}, log)
         asked.ask_kernel(torch.ops.aten.pad.default, (IMAGES, [1, 1]), {}, log)
         asked.ask_kernel(torch.ops.aten.add.Tensor, (FLOATS, DOUBLES), {}, log)
+
+
+@torch.library.custom_op("asked::linear", mutates_args=())
+def by_eights(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """An op of the user's that is called like one of torch's, and wants sizes that a few elements have not."""
+    assert x.shape[-1] % 8 == 0
+    return x @ weight.t()
+
+
+@by_eights.register_fake
+def _(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+def test_kernels_of_others_are_not_asked() -> None:
+    program = capture(by_eights, (torch.rand(2, 8), torch.rand(3, 8)))
+    assert any(node.target is torch.ops.asked.linear.default for node in program.graph.nodes)

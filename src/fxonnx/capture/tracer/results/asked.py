@@ -74,7 +74,7 @@ def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_l
 @cache
 def _beside(func: Any) -> frozenset[torch.dtype] | None:
     """The dtypes that may stand beside one of floating point; None for an op that is not asked."""
-    if not isinstance(func, torch._ops.OpOverload) or torch.Tag.out in func.tags:
+    if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten" or torch.Tag.out in func.tags:
         return None
     return _BESIDE.get(func.overloadpacket.__name__.rstrip("_"))
 

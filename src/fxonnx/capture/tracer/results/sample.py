@@ -89,6 +89,8 @@ def _takes_sizes(func: Any, args: list[Any], kwargs: dict[str, Any]) -> bool:
 def _is_sampled(func: Any) -> bool:
     """Whether an op's arguments name no sizes, and its results' sizes depend on no values."""
     name, tags = func.overloadpacket.__name__, frozenset(func.tags)
+    if func.namespace != "aten":  # whose kernel may want sizes that few elements have not
+        return False
     if torch.Tag.out in tags or (torch.Tag.dynamic_output_shape in tags and name != "index"):  # masks are selections
         return False
     return bool(tags & {torch.Tag.pointwise, torch.Tag.reduction}) or name in _SIZELESS | _NORMALIZING
