@@ -193,22 +193,6 @@ def test_unused_weights_are_dropped() -> None:
     assert {weight.key for weight in capture(Half(), X).weights.values()} == {"used.weight", "used.bias"}
 
 
-def test_a_lazy_module_that_is_not_called_is_no_matter() -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.used, self.unused = nn.Linear(4, 3), nn.LazyLinear(2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.used(x)
-
-    x = torch.randn(2, 4)
-    model = Model()
-    torch.testing.assert_close(fxonnx.compile(model, (x,))(x), model.used(x))
-    with pytest.raises(errors.ModelRaised, match="uninitialized parameter"):
-        fxonnx.compile(model.unused, (x,))
-
-
 def test_a_method_of_a_module() -> None:
     class Coder(nn.Module):
         def __init__(self) -> None:
