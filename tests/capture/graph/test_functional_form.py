@@ -42,3 +42,13 @@ def test_a_buffer_becomes_a_literal() -> None:
 
     program = capture(Model(), torch.ones(2))
     assert run(program, (torch.ones(2),))[2] == [3]
+
+
+def test_a_write_whose_partner_takes_its_arguments_in_another_order() -> None:
+    def model(x: Tensor) -> Tensor:
+        y = x * 1
+        y[1:].polygamma_(2)
+        return y
+
+    x = torch.rand(3, 2) + 1
+    torch.testing.assert_close(run(capture(model, (x,)), (x,))[0], model(x))
