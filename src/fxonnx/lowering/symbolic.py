@@ -41,11 +41,16 @@ def rounded(op: Builder, rounding: Any, item: Any) -> Tensor:
 
 def _comparison(name: str) -> SymbolicFunction:
     def function(op: Builder, *items: Any) -> Tensor:
-        tensors = [item if isinstance(item, Tensor) else as_tensor(op, item, dtypes.INT64) for item in items]
+        tensors = [item if isinstance(item, Tensor) else as_tensor(op, item, _number_dtype(item)) for item in items]
         common = dtypes.result_type(*tensors)
         return getattr(op, name)(*(as_tensor(op, each, common) for each in tensors))
 
     return function
+
+
+def _number_dtype(item: Any) -> dtypes.DType:
+    """That of a plain number, or of a dim."""
+    return dtypes.FLOAT64 if isinstance(item, float) else dtypes.INT64
 
 
 def _differs(op: Builder, left: Any, right: Any) -> Tensor:

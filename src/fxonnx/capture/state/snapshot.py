@@ -39,7 +39,7 @@ class ContainerSnapshot:
         now, before = self.now(), self.before
         if len(now) != len(before) or not all(map(is_, now, before)):
             return True
-        return isinstance(now, dict) and not all(map(is_, now.values(), before.values()))
+        return isinstance(now, dict) and not all(map(_is_same, now.values(), before.values()))
 
     def changed_keys(self) -> Iterator[Any]:
         """The keys of a dict that are new, gone, or of another object; None, once, of what is no dict."""
@@ -48,7 +48,7 @@ class ContainerSnapshot:
             yield None
             return
         for key in now.keys() | self.before.keys():
-            if now.get(key, self) is not self.before.get(key, self):
+            if not _is_same(now.get(key, self), self.before.get(key, self)):
                 yield key
 
     def replaced_tensors(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
@@ -65,10 +65,12 @@ class ContainerSnapshot:
 
     def restore(self) -> None:
         """Put it back; what is as it was is not touched."""
+        owner, before = self.owner, self.before
         if self.has_changed():
-            owner = self.owner
             owner.clear()
-            owner.update(self.before) if isinstance(owner, (dict, set)) else owner.extend(self.before)
+            owner.update(before) if isinstance(owner, (dict, set)) else owner.extend(before)
+        elif isinstance(owner, dict) and not all(map(is_, owner.values(), before.values())):
+            owner.update(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,12 @@ class SlotSnapshot(ContainerSnapshot):
         """Put those back that hold others."""
         for key in list(self.changed_keys()):
             self.put_back(key)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether it is the same object, or a list of the same ones: `self.anchors = [each.to(x) for each in …]`."""
+    is_list = type(one) is type(other) and type(one) in (list, tuple) and len(one) == len(other)
+    return one is other or (is_list and all(map(is_, one, other)))
 
 
 def closed_over(function: FunctionType) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
-from fxonnx.capture.tracer.python.vectors import Numbers, listed
+from fxonnx.capture.tracer.python.arrays import Array, listed
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sized_operators import SIZED_OPERATORS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
@@ -161,8 +161,8 @@ class FunctionMode(TorchFunctionMode):
                 )
         if func is _TENSOR.tolist:
             return listed(tensor, refuse)
-        if func is _TENSOR.numpy and tensor.dim() == 1 and not (tensor.is_floating_point() or tensor.is_complex()):
-            return Numbers(tensor, refuse)
+        if func is _TENSOR.numpy and tensor.dim():
+            return Array(tensor, refuse)
         raise refuse()
 
     def _taken_apart(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from fxonnx.capture.tracer.python.vectors import Numbers, as_tensor
+from fxonnx.capture.tracer.python.arrays import Array
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.twins import twin
 
@@ -134,8 +134,9 @@ def _made(func: Any, args: Any, kwargs: Any) -> Any:
     """torch.tensor([n, 2]): torch reads the numbers themselves; as tensors of one each they keep their expression."""
     *owner, numbers = args[: 2 if func is torch.Tensor.new_tensor else 1] or [kwargs.get("data")]
     options = dict(zip(("dtype", "device"), args[len(owner) + 1 :], strict=False)) | kwargs
-    if isinstance(numbers, Numbers):
-        return as_tensor(numbers, options.get("dtype"), options.get("device"))
+    if isinstance(numbers, Array):
+        is_copied = func in (torch.tensor, torch.Tensor.new_tensor)
+        return numbers.tensor.to(options.get("device"), options.get("dtype"), copy=is_copied)
     if not _has_size(numbers) and not _has_tensor(numbers):
         return func(*args, **kwargs)
     options.pop("data", None)

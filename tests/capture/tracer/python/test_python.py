@@ -84,7 +84,7 @@ def test_names_are_put_back() -> None:
     with pytest.raises(KeyboardInterrupt), numbers_of_sizes([]):
         assert here["len"] is not length
         assert here["sqrt"] is math.sqrt is MATH["sqrt"]
-        assert np.sqrt is NUMPY["sqrt"]
+        assert np.zeros is NUMPY["zeros"] and hasattr(torch.SymInt, "__array_ufunc__")
         raise KeyboardInterrupt
     assert here == before
     assert math.sqrt is root

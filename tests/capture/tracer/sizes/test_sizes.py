@@ -289,15 +289,37 @@ def holds(program: Program, n: int, m: int) -> bool:
     [
         lambda x: x * 2 if math.floor(x.shape[0] * 0.3) > 5 else x,
         lambda x: x * 2 if round(x.shape[0] / 3) > 5 else x,
-        lambda x: x * 2 if x.shape[0] * 0.1 > 1 else x,
-        lambda x: x * (x.shape[0] % 2.5),
+        lambda x: x * 2 if x.shape[0] * 0.13 > 2.2 else x,
+        lambda x: x * 2 if abs(1 - 96 / x.shape[0]) < abs(1 - 40 / x.shape[1]) else x + 1,
+        lambda x: F.pad(x, (0, 1)) if min(x.shape[0] * 0.3, 7.1) >= x.shape[1] ** 0.5 else x,
     ],
-    ids=["floor", "round", "compare", "remainder"],
+    ids=["floor", "round", "compare", "two", "sizes of the result"],
 )
-def test_a_number_that_no_dim_says_decides_nothing(model: Callable[[Tensor], Tensor]) -> None:
+def test_both_ways_are_taken_where_a_number_decides_that_no_dim_says(model: Callable[[Tensor], Tensor]) -> None:
+    compiled = fxonnx.compile(model, (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    for shape in ((5, 4), (1, 4), (17, 40), (18, 1), (96, 3)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), model(x))
+    assert not compiled.program.assumptions
+
+
+def test_a_remainder_of_a_float_freezes() -> None:
     with pytest.raises(errors.FrozenDimension) as caught:
-        traced(model, 5, 4)
+        traced(lambda x: x * (x.shape[0] % 2.5), 5, 4)
     assert caught.value.locations[0].file == __file__
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_few_numbers_are_a_way_each(step: int) -> None:
+    def model(x: Tensor) -> Tensor:
+        for _ in range(x.shape[0] % step):
+            x = F.pad(x, (0, 0, 0, 1))
+        return x
+
+    compiled = fxonnx.compile(model, (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    for n in (5, 6, 7, 1, 12):
+        x = torch.randn(n, 3)
+        torch.testing.assert_close(compiled(x), model(x))
 
 
 @pytest.mark.parametrize("layer", [torch.nn.LayerNorm(6), torch.nn.BatchNorm1d(6)], ids=str)

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from fxonnx.capture.tracer.decisions.unfinished import waiting_names
-from fxonnx.capture.tracer.python.vectors import Numbers
+from fxonnx.capture.tracer.python.arrays import Array
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout)
 _KNOWN_BY_IDENTITY = (type, nn.Module, ModuleType, Enum, torch._ops.OpOverload)
@@ -129,7 +129,7 @@ class _Reading:
             return "one", id(value)
         if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
             return "size", self._said(value)
-        if isinstance(value, Numbers):
+        if isinstance(value, Array):
             return "numbers", self(value.tensor, depth)
         if type(value).__module__.startswith(_OURS):
             return "ours"

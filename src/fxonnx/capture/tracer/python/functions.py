@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fxonnx.capture.tracer.python.arrays import ARRAYS, from_numpy, of_ufunc
 from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, is_instance
 
 _NUMBER = (torch.SymInt, torch.SymFloat)
@@ -102,5 +103,13 @@ PYTHON: dict[str, Any] = {
 """name of a builtin -> what the model's files see in its place"""
 
 MATH = {name: _where_sizes(getattr(math, name), function) for name, function in _OF_MATH.items()}
-NUMPY = {name: _where_sizes(getattr(np, name), function) for name, function in _OF_NUMPY.items()}
+NUMPY = {"round": _where_sizes(np.round, _OF_NUMPY["round"]), **ARRAYS}
+TORCH = {"from_numpy": from_numpy}
 """name of a function of the module -> what stands for it"""
+
+
+def of_size(self: Any, function: Any, method: str, *args: Any, **options: Any) -> Any:
+    """`__array_ufunc__` of sizes: np.ceil(n) is a number, n * np.arange(4) an array."""
+    scalar = _OF_NUMPY.get(function.__name__)
+    is_scalar = scalar is not None and not options and all(isinstance(each, (int, float, *_NUMBER)) for each in args)
+    return scalar(*args) if scalar is not None and is_scalar else of_ufunc(function, method, *args, **options)

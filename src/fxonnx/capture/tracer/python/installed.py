@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from fxonnx.capture.state import injected
-from fxonnx.capture.tracer.python.functions import MATH, NUMPY, PYTHON
+from fxonnx.capture.tracer.python.functions import MATH, NUMPY, PYTHON, TORCH, of_size
 
 # Packages that compute no sizes of models, those of the standard library apart.
 _OTHERS = frozenset({
@@ -33,9 +34,11 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
     try:
         for namespace in _namespaces(functions):
             _put_into(namespace, builtins)
-        for module, known in ((math, MATH), (np, NUMPY)):
+        for module, known in ((math, MATH), (np, NUMPY), (torch, TORCH)):
             for name, function in known.items():
                 injected.put(vars(module), name, function)
+        for kind in (torch.SymInt, torch.SymFloat):
+            injected.put(kind, "__array_ufunc__", of_size)
         yield
     finally:
         injected.take_back()

@@ -31,7 +31,9 @@ from fxonnx.capture.tracer.results.meta import (
 from fxonnx.capture.tracer.results.probe import MetaProbe
 from fxonnx.capture.tracer.results.sample import sample
 from fxonnx.capture.tracer.results.selections import Selections
+from fxonnx.capture.tracer.results.shapes import RESIZES
 from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode
 
 Key: TypeAlias = tuple[Any, ...]
@@ -60,7 +62,10 @@ class FakeCache:
         try:
             ask_kernel(func, args, kwargs, self.guard_log)
             result = self.selections(func, args, kwargs)
-            return self._lookup(func, args, kwargs) if result is NotImplemented else result
+            result = self._lookup(func, args, kwargs) if result is NotImplemented else result
+            if func.overloadpacket.__name__ in RESIZES:
+                self.guard_log.learn_positive(map(dim_of, result.shape))
+            return result
         finally:
             self.guard_log.op = before
 

@@ -114,7 +114,7 @@ class MetaProbe:
             return dim
         known = self._sizes.get(dim)
         if known is None:
-            for name in (dim.symbols & self.guard_log.data.hints.keys()) - self._symbols.keys():
+            for name in sorted(dim.symbols - self._symbols.keys()):
                 self._symbols[name] = self.step * next(self._primes)
             known = self._sizes[dim] = evaluate(dim, self._symbols)
         if known < 2:

@@ -170,7 +170,7 @@ def _at(sizes: Shape, axis: int, size: Dim) -> Shape:
     return tuple(size if at == axis % len(sizes) else each for at, each in enumerate(sizes))
 
 
-_RESIZES = (
+RESIZES = (
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
     "upsample_trilinear3d", "upsample_bicubic2d",
 )  # fmt: skip
@@ -182,7 +182,7 @@ SHAPE_FUNCTIONS: dict[str, Callable[..., Shape]] = {
     "im2col": _columns,
     "col2im": _from_columns,
     "pixel_shuffle": _shuffled,
-    **dict.fromkeys(_RESIZES, _resized),
+    **dict.fromkeys(RESIZES, _resized),
     **dict.fromkeys(("view", "reshape"), _reshaped),
     "flatten": _flattened,
     "unflatten": _unflattened,

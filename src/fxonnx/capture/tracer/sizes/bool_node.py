@@ -83,6 +83,8 @@ class BoolNode(Node):
         if len(self.tree) < 3 or isinstance(self.tree[1], BoolNode):
             return bool(known)
         relation, left, right = self.tree
+        if isinstance(left, Node):
+            return self.guard_log.by_float(self, (right if left.is_constant() else left).any_dim())
         if known is None and not self.guard_log.op and self.guard_log.is_opaque(left, right):
             return self.guard_log.by_float(self, left - right)
         if known is None:
@@ -97,7 +99,13 @@ class BoolNode(Node):
         """Whether a call has to be asked: it comes from data, or is of numbers that no dim says."""
         if self.statically_known() is not None:
             return False
-        return self.comes_from_data or self.guard_log.is_opaque(*self.dims())
+        return self.comes_from_data or self._is_of_floats() or self.guard_log.is_opaque(*self.dims())
+
+    def _is_of_floats(self) -> bool:
+        """Whether floats are compared that are no quotients of dims."""
+        return any(
+            part._is_of_floats() if isinstance(part, BoolNode) else isinstance(part, Node) for part in self.tree[1:]
+        )
 
     def dims(self) -> Iterator[Dim]:
         """The dims that are compared."""

@@ -273,7 +273,7 @@ class FloatNode(Node):
         if self.quotient is None or other.quotient is None or both:
             if self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
                 return self.wrap_bool(value)
-            if self.comes_from_data or other.comes_from_data:
+            if self.comes_from_data or other.comes_from_data or (self._is_reproducible() and other._is_reproducible()):
                 return self.kinds.bool_node((relation, self, other), value, self.guard_log)
             self.guard_log.as_plain((other if self.is_constant() else self).any_dim(), value)
             return self.wrap_bool(value)

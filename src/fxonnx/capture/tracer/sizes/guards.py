@@ -4,7 +4,7 @@ traced ones only is noted with the line that asked."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -28,6 +28,7 @@ _IN_PARTS = frozenset({
     "aten.split.Tensor", "aten.chunk.default", "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default",
 })  # fmt: skip
 """Ops of which a size says how many results there are: 3 chunks of n are 3 for nearly all n."""
+_FEW = 4  # numbers that a size may be, each of which is a way: range(n % 2)
 _LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
 
 
@@ -250,7 +251,8 @@ class GuardLog:
             self.add("==", dim, hint, True)
             return hint
         parts = Guard(dim, "==", hint, self.locate())
-        if self.op in _IN_PARTS and parts.symbols <= self.hints.keys() and parts.leaves_free(self.hints):
+        is_choice = self.op in _IN_PARTS or high - low < _FEW
+        if is_choice and parts.symbols <= self.hints.keys() and parts.leaves_free(self.hints):
             self.keep(parts)
             return hint
         return self.as_plain(dim, hint)
@@ -272,6 +274,15 @@ class GuardLog:
         name = f"size{next(self._numbers)}"
         self.lows[name] = self._lows_from_one[name] = 0
         return name
+
+    def learn_positive(self, shape: Iterable[Any]) -> None:
+        """Let sizes that no dim says be 1 or more: those of images that an op resizes, which refuses 0."""
+        names = [dim.name for dim in shape if isinstance(dim, Expr) and dim.name in self.rounded]
+        if new := {name: 1 for name in names if name is not None and self.lows[name] < 1}:
+            self.lows.update(new)
+            self._lows_from_one.update(new)
+            self._known = dict(self._learned)
+            self._bound()
 
     def is_opaque(self, *dims: Dim) -> bool:
         """Whether a number that no dim can say is among these."""
@@ -320,12 +331,14 @@ class GuardLog:
             self.asked = before
 
     def by_float(self, condition: Any, difference: Dim) -> bool:
-        """The answer to a question about a number that no dim says: a check of the model's is one of every call."""
+        """The answer to a question about a number that no dim says: a check of the model's is one of every call, and
+        else both ways are taken."""
         checked, truth = asked_to_check(), bool(condition.hint)
-        if checked is None or checked[0] is not truth or self.must_hold is None:
-            return self.as_plain(difference, truth)
-        self._hold(condition if truth else condition.sym_not(), checked[1])
-        return truth
+        if checked is not None and checked[0] is truth and self.must_hold is not None:
+            self._hold(condition if truth else condition.sym_not(), checked[1])
+            return truth
+        decide = None if self.decide is None or self.takes_plain else self.decide()
+        return self.as_plain(difference, truth) if decide is None else decide(condition)
 
     def value(self, dim: Dim) -> int:
         """A dim's value in the run."""

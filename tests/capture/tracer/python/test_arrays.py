@@ -1,0 +1,81 @@
+"""NumPy on sizes and on tensors in forward, against PyTorch with NumPy's own arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import fxonnx
+from fxonnx import errors
+
+
+def shifts(x: Tensor) -> Tensor:
+    h, w = x.shape
+    columns, rows = np.meshgrid((np.arange(0, w) + 0.5) * 8, np.arange(h))
+    return torch.from_numpy(np.vstack((columns.ravel(), rows.ravel())).transpose().astype(np.float32)) + x.mean()
+
+
+def grid(x: Tensor) -> Tensor:
+    axes = np.meshgrid(*[np.linspace(0.0, 1.0, num=size) for size in x.shape], sparse=False, indexing="ij")
+    stacked = np.expand_dims(np.stack(axes, -1), 0).astype(np.float32)
+    return torch.from_numpy(np.concatenate([stacked, 1.0 - stacked], -1)) * x[None, :, :, None]
+
+
+def halves(x: Tensor) -> Tensor:
+    sizes = np.array(x.shape)
+    h, w = sizes // 2
+    return x[: h * 2, : w * 2].reshape(h, 2, w, 2).mean((1, 3)) * float(np.prod(sizes))
+
+
+def written(x: Tensor) -> Tensor:
+    table = np.zeros((*x.shape, 2))
+    table[..., 0] = np.arange(x.shape[0])[:, None]
+    table[1:, :, 1] += np.sin(np.arange(x.shape[1]))
+    table *= 2
+    return torch.tensor(table, dtype=torch.float32) + x[..., None]
+
+
+def standardized(x: Tensor) -> Tensor:
+    array = x.detach().cpu().numpy()
+    found = np.clip((array - array.mean()) / array.std() * np.array([1.0, 2.0]).reshape(2, 1, 1), -1, 1)
+    return torch.from_numpy(np.ascontiguousarray(found.transpose(1, 2, 0))).float()
+
+
+def multiples(x: Tensor) -> Tensor:
+    return x.double().sum() * torch.from_numpy(x.shape[0] * np.arange(3)) + torch.from_numpy(np.arange(3) / x.shape[1])
+
+
+def tiled(x: Tensor) -> Tensor:
+    rows = np.tile(np.arange(x.shape[0])[:, None], (1, x.shape[1]))
+    return torch.as_tensor(np.where(rows > 3, rows, -rows) * np.ones(tuple(x.shape))).float() + x
+
+
+def padded(x: Tensor) -> Tensor:
+    sizes = np.array([x.shape[0], x.shape[1]])
+    most = int(sizes.max())
+    return torch.nn.functional.pad(x, (0, most - x.shape[1], 0, most - x.shape[0]))
+
+
+MODELS: tuple[Callable[[Tensor], Any], ...] = (
+    shifts, grid, halves, written, standardized, multiples, tiled, padded,
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_arrays_of_sizes_and_of_tensors_are_recorded(model: Callable[[Tensor], Any]) -> None:
+    compiled = fxonnx.compile(model, (torch.randn(6, 9),), dynamic_shapes={"x": {0: "h", 1: "w"}})
+    for shape in ((6, 9), (9, 4), (2, 3), (12, 12)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_what_torch_has_no_function_for_is_refused() -> None:
+    with pytest.raises(errors.Error) as caught:
+        fxonnx.compile(lambda x: x * float(np.interp(0.5, x.numpy(), x.numpy())), (torch.arange(4.0),))
+    assert caught.value.locations[0].file == __file__
