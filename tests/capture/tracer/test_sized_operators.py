@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,14 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "istft": lambda x: torch.istft(
         torch.stft(F.pad(x, (0, 20)), 8, 2, 8, torch.ones(8), return_complex=True), 8, 2, 8, torch.ones(8),
         length=x.shape[1] + 20,
+    ),
+    "interpolate linearly": lambda x: F.interpolate(x[:, None], scale_factor=x.shape[1] / 5 + 0.3, mode="linear"),
+    "interpolate by two factors": lambda x: F.interpolate(
+        image(x), scale_factor=(x.shape[1] * 0.37, (x.shape[1] + 0.1) / 3), mode="bicubic",
+    ),
+    "interpolate to the nearest": lambda x: F.interpolate(image(x), scale_factor=(13 / x.shape[1], x.shape[1] * 0.3)),
+    "interpolate to the nearest centre": lambda x: F.interpolate(
+        x[:, None], scale_factor=math.sqrt(x.shape[1] + 7), mode="nearest-exact",
     ),
     "interpolate": lambda x: F.interpolate(x[:, None], scale_factor=2 * x.shape[1] / x.shape[1], mode="linear"),
 }  # fmt: skip

@@ -42,7 +42,7 @@ EXPLAINED: dict[str, Callable[[Tensor], Tensor]] = {
     "padding": lambda x: F.pad(x, (0, -plain(x.shape[1]) % 5)),
     "constant": lambda x: x + torch.tensor([plain(x.shape[1]), 3]).sum(),
     "positions": lambda x: x + torch.arange(plain(x.shape[1])),
-    "array": lambda x: x.reshape(tuple(np.array(x.shape).astype(int).tolist())[::-1]),
+    "array": lambda x: x.reshape(tuple(np.array([*map(plain, x.shape)]).tolist())[::-1]),
     "bits": lambda x: x * (x.shape[1] & 3),
     "several results": lambda x: x.split([2, plain(x.shape[1]) - 2], 1)[1] * 2,
 }
@@ -73,7 +73,7 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "divisor": lambda x: x * math.gcd(x.shape[1], 4),
     "table": lambda x: x * [3, 1, 4, 1, 5, 9, 2, 6][plain(x.shape[1]) % 8],
     "remainder, the same at all multiples": lambda x: next(
-        (x * 2 for _ in range(x.shape[1] % 2)), x * min(abs(x.shape[1] - 7), 1)
+        (x * 2 for _ in range(x.shape[1] % 8)), x * min(abs(x.shape[1] - 7), 1)
     ),
     "text": lambda x: x * len(str(x.shape[1])),
 }

@@ -96,7 +96,20 @@ def test_two_that_were_rounded_apart_are_not_compared() -> None:
     moved = node.add(node.wrap_float(1.0))
     assert moved._compare(">", node.wrap_float(2.0)).hint
     with pytest.raises(Specialized):
-        moved._compare(">", node)
+        moved._compare(">", node).guard_bool()
+
+
+def test_a_quotient_that_is_whole_is_not_rounded() -> None:
+    def windows(x: torch.Tensor) -> torch.Tensor:
+        parts = x.new_zeros(x.shape[0] * (x.shape[1] // 7 + 1), 2)
+        rows = 7 * (x.shape[1] // 7) + 7
+        return parts.view(int(parts.shape[0] / (rows / 7)), rows // 7, 2) + x.sum()
+
+    compiled = fxonnx.compile(windows, torch.randn(3, 40), dynamic_shapes=({0: "n", 1: "m"},))
+    assert not any("trunc" in str(node.target) for node in compiled.program.graph.nodes)
+    for shape in ((3, 40), (1, 7), (5, 101)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), windows(x))
 
 
 def test_a_size_that_is_divided_by_is_not_0() -> None:

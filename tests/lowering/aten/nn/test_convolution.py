@@ -53,6 +53,10 @@ GROUPED = {
     "two channels each": lambda x: F.conv2d(torch.cat([x, x * 2], 1), kernels(x[0], 2, 2, 2), padding="same",
                                             groups=x.shape[1]),
     "unbatched": lambda x: F.conv2d(x[0], kernels(x[0], 1, 3, 3), groups=x.shape[1]),
+    "transposed": lambda x: F.conv_transpose2d(torch.cat([x, x * 2], 1), kernels(torch.cat([x[0]] * 2), 3, 3, 2),
+                                               None, (2, 1), (1, 0), (1, 0), x.shape[1], (1, 2)),
+    "transposed with a bias": lambda x: F.conv_transpose1d(x[0, :, 0], kernels(x[0], 1, 1, 3)[:, 0], x[0, :, 0, 0],
+                                                           3, 4, groups=x.shape[1]),
     "across the batch": lambda x: F.conv2d(x.flatten(0, 1)[None], kernels(x, 1, 2, 2),
                                            groups=x.shape[0] * x.shape[1]),
 }  # fmt: skip

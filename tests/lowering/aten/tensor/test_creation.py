@@ -64,6 +64,8 @@ OF_A_DYNAMIC_SIZE = {
     "full-of-float": lambda x: torch.full((2,), x.shape[0] * 0.5),
     "full_like-of-size": lambda x: torch.full_like(x, x.shape[0]),
     "eye": lambda x: torch.eye(x.shape[0]),
+    "eye of truths": lambda x: (x > 0) & ~torch.eye(*x.shape, dtype=torch.bool),
+    "eye of bytes": lambda x: torch.eye(x.shape[0], 2, dtype=torch.uint8),
     "arange": lambda x: torch.arange(x.shape[0]),
     "arange-float": lambda x: torch.arange(x.shape[0], dtype=torch.float32),
     "arange-step": lambda x: torch.arange(1, x.shape[0] * 2 + 1, 2),

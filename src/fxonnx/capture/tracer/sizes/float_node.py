@@ -59,6 +59,8 @@ class FloatNode(Node):
         if isinstance(quotient, Fraction):
             short = quotient.denominator <= _SHORT
             quotient = (quotient.numerator, quotient.denominator) if short else None
+        if roundings and quotient is not None and modulo(*quotient) == 0:  # whole whatever the sizes are: see 1
+            quotient, roundings = (floor_divide(*quotient), 1), 0
         self.quotient: tuple[Dim, Dim] | None = quotient
         self.roundings = roundings
 

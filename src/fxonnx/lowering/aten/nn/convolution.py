@@ -95,7 +95,7 @@ def conv_transpose(
     stride: Sequence[int] = (1,),
     padding: Sequence[int] = (0,),
     output_padding: Sequence[int] = (0,),
-    groups: int = 1,
+    groups: Dim = 1,
     dilation: Sequence[int] = (1,),
 ) -> Tensor:
     """The gradient of a convolution with respect to its input, as a layer."""
@@ -106,6 +106,12 @@ def conv_transpose(
         )  # fmt: skip
     count = len(weight.shape) - 2
     strides, before, extra = (per_axis(values, count) for values in (stride, padding, output_padding))
+    if isinstance(groups, Expr):
+        dilations = per_axis(dilation, count)
+        return in_batch(
+            op, input, len(weight.shape),
+            lambda x: _transposed_in_groups(op, x, weight, bias, strides, before, extra, dilations, groups),
+        )  # fmt: skip
     told = {"strides": strides, "dilations": per_axis(dilation, count), "group": groups}
     if all(more < step for more, step in zip(extra, strides, strict=True)):
         told |= {"pads": before * 2, "output_padding": extra}
@@ -113,6 +119,44 @@ def conv_transpose(
     return in_batch(
         op, input, len(weight.shape), lambda x: _transposed_further(op, x, weight, bias, before, extra, told)
     )
+
+
+def _transposed_in_groups(
+    op: Builder,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    strides: Sequence[int],
+    padding: Sequence[int],
+    extra: Sequence[int],
+    dilations: Sequence[int],
+    groups: Dim,
+) -> Tensor:
+    """A transposed convolution with a size for its groups: the kernel turned round, over x with zeros between its
+    elements and around (Dumoulin & Visin 2016)."""
+    depth, filters, *rest = weight.shape
+    kernel = [size for size in rest if isinstance(size, int)]
+    for axis, step in enumerate(strides, start=2):
+        x = _spread(op, x, axis, step)
+    reach = [step * (size - 1) for step, size in zip(dilations, kernel, strict=True)]
+    before = [size - pad for size, pad in zip(reach, padding, strict=True)]
+    x = _zeros_around(op, x, before + [pad + more for pad, more in zip(before, extra, strict=True)])
+    axes = list(range(2, 2 + len(kernel)))
+    turned = op.Slice(weight, [-1] * len(axes), [-size - 1 for size in kernel], axes, [-1] * len(axes))
+    turned = reshape(op, turned, (groups, floor_divide(depth, groups), filters, *kernel))
+    turned = op.Transpose(turned, perm=[0, 2, 1, *range(3, 3 + len(kernel))])
+    turned = reshape(op, turned, (groups * filters, floor_divide(depth, groups), *kernel))
+    return _place_by_place(op, x, turned, bias, [1] * len(kernel), dilations, groups)
+
+
+def _spread(op: Builder, x: Tensor, axis: int, step: int) -> Tensor:
+    """x with step - 1 zeros between the elements along an axis."""
+    if step == 1:
+        return x
+    size = x.shape[axis]
+    dims = (*x.shape[:axis], size * step, *x.shape[axis + 1 :])
+    apart = op.Pad(op.Unsqueeze(x, [axis + 1]), [0, step - 1], number(op, 0, x), [axis + 1])
+    return op.Slice(reshape(op, apart, dims), [0], [(size - 1) * step + 1], [axis])
 
 
 def _of_no_channels(op: Builder, x: Tensor, weight: Tensor, body: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

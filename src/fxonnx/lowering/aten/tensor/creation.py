@@ -133,7 +133,9 @@ def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tens
 @lower("aten.eye")
 def eye(op: Builder, n: Dim, m: Dim | None = None, dtype: DType | None = None) -> Tensor:
     """Ones on the diagonal of a matrix of zeros."""
-    return op.EyeLike(full(op, [n, n if m is None else m], 0, dtype or dtypes.FLOAT32))
+    wanted = dtype or dtypes.FLOAT32
+    like = wanted if wanted in (dtypes.FLOAT64, dtypes.INT32, dtypes.INT64) else dtypes.FLOAT32
+    return cast(op, op.EyeLike(full(op, [n, n if m is None else m], 0, like)), wanted)
 
 
 @lower("aten.tril", given={"upper": False}, computes="The last two axes with 0 above a diagonal.")
