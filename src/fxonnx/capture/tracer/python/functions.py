@@ -108,8 +108,19 @@ TORCH = {"from_numpy": from_numpy}
 """name of a function of the module -> what stands for it"""
 
 
+def _as_object(value: Any) -> Any:
+    """A size as an array of objects, of no axis."""
+    if not isinstance(value, _NUMBER):
+        return value
+    found = np.ndarray((), object)
+    found[()] = value
+    return found
+
+
 def of_size(self: Any, function: Any, method: str, *args: Any, **options: Any) -> Any:
-    """`__array_ufunc__` of sizes: np.ceil(n) is a number, n * np.arange(4) an array."""
+    """`__array_ufunc__` of sizes: np.ceil(n) is a number, n * np.arange(4) an array; among objects it is one."""
+    if any(isinstance(each, np.ndarray) and each.dtype == object for each in args):
+        return getattr(function, method)(*map(_as_object, args), **options)
     scalar = _OF_NUMPY.get(function.__name__)
     is_scalar = scalar is not None and not options and all(isinstance(each, (int, float, *_NUMBER)) for each in args)
     return scalar(*args) if scalar is not None and is_scalar else of_ufunc(function, method, *args, **options)
