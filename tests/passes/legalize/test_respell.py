@@ -110,3 +110,14 @@ def test_form(name: str) -> None:
 def test_every_misread_form_is_shown() -> None:
     of_kernels = {""}  # shown in test_integer_reductions.py
     assert {each.optimizer for each in MISREAD} - of_kernels == {optimizer for optimizer, _, _ in FORMS.values()}
+
+
+def test_a_dtype_that_an_opset_refuses_becomes_a_signed_one_where_no_kernels_are_known() -> None:
+    """No runtime has the unsigned ones of ReduceMax-1."""
+    op = Builder()
+    x = op.input(TensorType(dtypes.UINT8, (2, 3)), "x0")
+    graph = op.finish([op.ReduceMax(x, [1], keepdims=0)], ["y"])
+    legal = LEGALIZE(graph, Target.onnx(9))
+    values = np.array([[1, 200, 3], [0, 0, 255]], np.uint8)
+    assert any(node.op == "ReduceMax" and node.output.dtype is dtypes.INT32 for node in legal.nodes)
+    assert np.array_equal(run(legal, [values]), [200, 255])

@@ -70,12 +70,14 @@ def is_function(op: str, opset: int) -> bool:
 @cache
 def widened(op: str, target: Target, bound: Bindings, changeable: frozenset[str]) -> Mapping[str, DType] | None:
     """The narrowest dtypes that contain `bound` exactly, that the schema admits and for which there is a kernel; None
-    where there are none. Integers become floats where no integers do: those do not wrap around."""
+    where there are none. Integers become floats where no integers do: those do not wrap around. Of two integers as wide
+    as each other it is the signed one: runtimes have kernels for it, whether the target tells of them or not."""
     own = dict(bound)
 
-    def how_far(candidate: Bindings) -> tuple[int, int]:
+    def how_far(candidate: Bindings) -> tuple[int, int, int]:
         changed = sum(dtype.is_float and own[variable].is_integer for variable, dtype in candidate)
-        return changed, sum(dtype.bits for _, dtype in candidate)
+        unsigned = sum(dtype is not own[variable] and not dtype.is_signed for variable, dtype in candidate)
+        return changed, sum(dtype.bits for _, dtype in candidate), unsigned
 
     for candidate in sorted(_candidates(op, target, bound, changeable), key=how_far):
         if admitted(op, target.opset, candidate) and runs(op, target, candidate):
