@@ -22,6 +22,7 @@ from fxonnx.capture.graph.decompose import Decomposer
 from fxonnx.capture.modules import modules_of, named_modules
 from fxonnx.capture.state.as_found import AsFound
 from fxonnx.capture.surroundings import ONE_AT_A_TIME
+from fxonnx.capture.tracer.torch_private import references_as_they_are
 from fxonnx.capture.versions import Versions
 from fxonnx.capture.weights.binding import Binding
 from fxonnx.capture.weights.files import extents_of, from_files
@@ -141,7 +142,7 @@ def lower(
     mode: str, hints: Mapping[str, Sequence[int]] | None, tune: bool | float, **rest: Any,
 ) -> Lowered:  # fmt: skip
     """The first half of `compile`, with its options: a model captured and lowered, to be compiled."""
-    with ONE_AT_A_TIME, (found := AsFound()), found:
+    with ONE_AT_A_TIME, (found := AsFound()), found, references_as_they_are():
         check_options(target=target, opset=opset, optimize=optimize, rules=rules, lowerings=lowerings, hints=hints,
                       functions=functions, adapters=adapters, input_names=input_names, output_names=output_names,
                       tune=tune, **rest)  # fmt: skip

@@ -154,10 +154,18 @@ def test_public_names_load_nothing_heavy(public_name):
 @pytest.mark.parametrize("model", ["Linear(2, 3)", "LSTM(2, 3)"])
 def test_a_first_compile_loads_no_other_compiler(model):
     """torch.export is not among them: `import torch` loads it. Of other models torch's meta kernels load sympy
-    (`torch._check` does) and torch._dynamo (whatever promotes dtypes in torch._refs does); symbolic sizes load both."""
+    (`torch._check` does, and whatever promotes dtypes in torch._refs); so do symbolic sizes."""
     compiled = modules(f"import fxonnx, torch; fxonnx.compile(torch.nn.{model}.eval(), (torch.ones(4, 2),))")
     assert "torch.export" in modules("import torch")
     assert not compiled & {"sympy", "torch._dynamo", "torch._inductor", "torch.onnx", *HEAVY}
+
+
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n"}}])
+def test_a_first_compile_does_not_load_torch_compile(dims):
+    """Kernels that torch has in Python, and tensors made of sizes."""
+    model = "lambda x: torch.where(x > 0, x ** 2, 0.0).cumsum(0) + torch.arange(x.shape[0])[:, None]"
+    compiled = modules(f"import fxonnx, torch; fxonnx.compile({model}, torch.ones(3, 4), dynamic_shapes={dims})")
+    assert "torch._dynamo" not in compiled
 
 
 def test_loading_leaves_the_garbage_collector_on():

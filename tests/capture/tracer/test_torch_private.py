@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -176,6 +178,23 @@ def test_a_call_of_plain_sizes_returns_what_torchs_own_mode_does(call: Callable[
         made.append((result.shape, result.stride(), result.storage_offset(), result.dtype, result.device))
         assert result.fake_mode is mode
     assert made[0] == made[1]
+
+
+def test_references_are_as_they_were() -> None:
+    """If this fails: see torch._disable_dynamo for where it keeps what it calls for a function."""
+    code = (
+        "import sys, torch\n"
+        "from fxonnx.capture.tracer.torch_private import _disabled_references, references_as_they_are\n"
+        "x = torch.ones(2, device='meta')\n"
+        "with references_as_they_are():\n"
+        "    torch.where(x > 0, x, x)\n"
+        "    assert 'torch._dynamo' not in sys.modules\n"
+        "functions = _disabled_references()\n"
+        "assert functions and not any('__dynamo_disable' in vars(each) for each in functions)\n"
+        "torch.where(x > 0, x, x)\n"
+        "assert 'torch._dynamo' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_nothing_is_compiled_with_a_model() -> None:

@@ -8,10 +8,12 @@ torch.fx.experimental.sym_node.SymNode), and the two that its guards call on a n
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from torch._decomp import decomposition_table, meta_table
 # The meta kernels that torch writes in Python run only under this; without it a composite op asks C++, which wants
 # plain sizes; where they are plain, C++ is faster.
 from torch._dispatch.python import enable_python_dispatcher, no_python_dispatcher
-from torch._subclasses.fake_impls import has_meta, op_implementations_checks
+from torch._subclasses.fake_impls import _is_tensor_constructor, has_meta, op_implementations_checks
 
 # Tensors without memory. FakeTensor(mode, meta tensor, device) makes one of known geometry. The exceptions are what
 # nonzero, item and ops without a meta kernel raise on them.
@@ -128,7 +130,7 @@ class OneThread(_Unwrapped, FakeTensorMode):
         """
         leaves = tree_leaves((args, kwargs))
         if func.namespace != "aten" or func in self.lift_fns or not all(map(self._is_plain, leaves)):
-            return NotImplemented
+            return self._specially(func, args, kwargs) if _is_tensor_constructor(func) else NotImplemented
         with no_python_dispatcher():
             for way in (self._decomposed, self._specially):
                 result = way(func, args, kwargs)
@@ -207,6 +209,39 @@ def as_exporting() -> Iterator[None]:
     finally:
         torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
         torch.ScriptMethod.__call__ = call
+
+
+@contextmanager
+def references_as_they_are() -> Iterator[None]:
+    """The meta kernels and decompositions that torch writes in Python, called without `torch._dynamo.disable`.
+
+    torch puts that around them so that torch.compile does not compile them with a model; the first call loads
+    torch._dynamo, a second. Where nobody has loaded it nothing is compiled.
+    """
+    functions = [] if "torch._dynamo" in sys.modules else _disabled_references()
+    try:
+        for each in functions:
+            setattr(each, _WITHOUT_DYNAMO, each)
+        yield
+    finally:
+        for each in functions:
+            each.__dict__.pop(_WITHOUT_DYNAMO, None)
+
+
+_WITHOUT_DYNAMO = "__dynamo_disable"  # where torch._disable_dynamo keeps what it calls for a function
+
+
+@cache
+def _disabled_references() -> tuple[Any, ...]:
+    """The functions of torch._refs and torch._decomp that are behind `torch._disable_dynamo`, at whatever depth."""
+    code = torch._disable_dynamo(_called).__code__  # type: ignore[attr-defined]
+    found = {}
+    for function in (*vars(torch._refs).values(), *meta_table.values(), *decomposition_table.values()):
+        while function is not None:
+            if getattr(function, "__code__", None) is code:
+                found[inspect.getclosurevars(function).nonlocals["fn"]] = None
+            function = getattr(function, "__wrapped__", None)
+    return tuple(found)
 
 
 @contextmanager
@@ -332,5 +367,6 @@ __all__ = [
     "no_python_dispatcher",
     "plain_of",
     "recorded_regions",
+    "references_as_they_are",
     "unasked_masks",
 ]
