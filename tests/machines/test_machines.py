@@ -68,5 +68,5 @@ def test_a_measured_machine_goes_before_one_of_its_family(tmp_path, monkeypatch)
 
 def test_what_the_package_brings_is_complete():
     for profile in machines.shipped():
-        assert set(profile.tables) == {"linear", "linear_by_columns", "attention", "blockwise_attention"}
+        assert set(profile.tables) == {"linear", "linear_by_blocks", "attention", "blockwise_attention"}
         assert all([profile.processor, profile.family, profile.runtime, profile.measured, profile.source])

@@ -19,7 +19,7 @@ class Layers(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.third = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+        self.first, self.second, self.third = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 32)
 
     def forward(self, x):
         return self.third(nn.functional.silu(self.second(self.first(x).relu())))
@@ -27,12 +27,12 @@ class Layers(nn.Module):
 
 @pytest.fixture
 def trials(tmp_path, monkeypatch):
-    """A machine of its own, on which the form by columns takes half the time; what is timed is listed."""
+    """A machine of its own, on which the form by blocks takes half the time; what is timed is listed."""
     found = []
 
     def timed(contest, sizes, threads):
         found.append(tuple(sizes.values()))
-        return {form: 0.5 if form == "linear_by_columns" else 1.0 for form in contest.forms}
+        return {form: 0.5 if form == "linear_by_blocks" else 1.0 for form in contest.forms}
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(tune, "timed", timed)
@@ -55,11 +55,11 @@ def operators(compiled):
 def test_what_wins_alone_and_in_the_model_is_taken_once_for_equal_places(trials, monkeypatch):
     model = Layers().eval()
     compiled = compiled_with(monkeypatch, model, [0.5, 1.0, 0.5, 1.0, 1.0])
-    assert sorted(trials) == [(8, 16, 4), (8, 16, 16)]
+    assert sorted(trials) == [(8, 16, 16), (8, 16, 32)]
     assert operators(compiled).count("Conv") == 3
     assert len(compiled.tuning.without) == 1
     assert compiled.tuning.ratio == 0.25
-    assert "linear_by_columns" in compiled.report()
+    assert "linear_by_blocks" in compiled.report()
     torch.testing.assert_close(compiled(X), model(X))
     again = compiled_with(monkeypatch, model, [])
     assert len(trials) == 2, "the second time it is read"
@@ -78,7 +78,7 @@ def test_dynamic_sizes_are_tried_as_hinted(trials, monkeypatch):
     model = Layers().eval()
     options = {"dynamic_shapes": {"x": {1: "n"}}, "hints": {"n": [8, 64]}}
     compiled = compiled_with(monkeypatch, model, [0.5, *[1.0] * 9], **options)
-    assert sorted(trials) == [(8, 16, 4), (8, 16, 16), (64, 16, 4), (64, 16, 16)]
+    assert sorted(trials) == [(8, 16, 16), (8, 16, 32), (64, 16, 16), (64, 16, 32)]
     torch.testing.assert_close(compiled(X[:, :3].clone()), model(X[:, :3]))
 
 

@@ -183,7 +183,7 @@ class Machine:
         """Whether there is anything that it could prefer."""
         return self.profile is not None or bool(self.chosen)
 
-    def prefers(self, form: str, over: str, **sizes: Sequence[Dim]) -> bool:
+    def prefers(self, form: str, over: str, *, worth: float = WORTH, **sizes: Sequence[Dim]) -> bool:
         """Whether a form is predicted to be worth it in the place of another, at sizes that are products of dims.
         False where one of them, or the machine, is not known."""
         place = self.place(form, over, sizes)
@@ -193,7 +193,7 @@ class Machine:
         if place is None or form not in tables or over not in tables:
             return False
         one, other = ([tables[each].at(dict(sizes)) for sizes in place.sizes] for each in (form, over))
-        return is_worth(one, other)
+        return is_worth(one, other, worth)
 
     def place(self, form: str, over: str, sizes: Mapping[str, Sequence[Dim]]) -> Contested | None:
         """A place with sizes that are products of dims; None where those are not known in each workload."""

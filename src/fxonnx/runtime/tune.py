@@ -147,10 +147,10 @@ class _Asked(Machine):
     def has_preferences(self) -> bool:
         return True
 
-    def prefers(self, form: str, over: str, **sizes: Sequence[Dim]) -> bool:
+    def prefers(self, form: str, over: str, *, worth: float = WORTH, **sizes: Sequence[Dim]) -> bool:
         place = self.place(form, over, sizes)
         if place is not None:
-            self.answers[place] = self.other.prefers(form, over, **sizes)
+            self.answers[place] = self.other.prefers(form, over, worth=worth, **sizes)
         return False
 
 

@@ -234,8 +234,8 @@ _WITHOUT_DYNAMO = "__dynamo_disable"  # where torch._disable_dynamo keeps what i
 @cache
 def _disabled_references() -> tuple[Any, ...]:
     """The functions of torch._refs and torch._decomp that are behind `torch._disable_dynamo`, at whatever depth."""
-    code = torch._disable_dynamo(_called).__code__  # type: ignore[attr-defined]
-    found = {}
+    code = torch._disable_dynamo(_called).__code__
+    found: dict[Any, None] = {}
     for function in (*vars(torch._refs).values(), *meta_table.values(), *decomposition_table.values()):
         while function is not None:
             if getattr(function, "__code__", None) is code:

@@ -6,9 +6,8 @@ The numbers of one form and another differ by rounding.
 from __future__ import annotations
 
 from fxonnx.ir.data import lengthened
-from fxonnx.passes.linear import known
 from fxonnx.passes.rewriting.rewrite import rule
-from fxonnx.passes.rules.linear import turned
+from fxonnx.passes.rules.linear import is_layer, layer, turned
 from fxonnx.target import MICROSOFT
 
 MULTI_HEAD = f"{MICROSOFT}::MultiHeadAttention"
@@ -37,28 +36,37 @@ class blockwise_attention:
     def when(target): return target.has_kernel(MICROSOFT, "MultiHeadAttention", 1, {}) and target.allows(MICROSOFT)
 
 
-def by_columns(op, x, kernel, bias=None):
-    """A linear layer of [batch, rows, inputs] as a convolution of one element, with the rows as columns: of three
-    axes, since one of two would be taken apart into blocks of channels by the runtime."""
-    columns = op.Unsqueeze(op.Transpose(x, perm=(2, 0, 1)), [0, 4])
-    return op.Transpose(op.Squeeze(op.Conv(columns, kernel, bias), [0, 4]), perm=(1, 2, 0))
+def by_blocks(op, x, kernel, bias=None):
+    """A linear layer of up to four axes as a convolution of one element, with the channels last.
+
+    ONNX Runtime computes that in blocks of channels, and makes of the transposes the ways into that layout and out of
+    it, which it needs anyway."""
+    missing = list(range(4 - x.rank))
+    image = op.Unsqueeze(x, missing) if missing else x
+    result = op.Transpose(op.Conv(op.Transpose(image, perm=(0, 3, 1, 2)), kernel, bias), perm=(0, 2, 3, 1))
+    return op.Squeeze(result, missing) if missing else result
+
+
+_BLOCK = 16  # channels; of other numbers of them the runtime transposes in memory
+_WORTH = 0.92  # in a contest of weights that are as cold as in a model, in which less is chance
 
 
 @rule
-class linear_by_columns:
-    """x ── MatMul ── + ─▶        becomes        x ── Transpose ── Conv ── Transpose ─▶
+class linear_by_blocks:
+    """x ── Gemm ─▶        becomes        x ── Transpose ── Conv ── Transpose ─▶
 
-    wᵀ · xᵀ costs the arithmetic of x · w, and not its time."""
-    def before(op, x, weight, bias=None):
-        product = op.MatMul(x, op.one_use(weight))
-        return op.any_of(product + op.one_use(bias), product)
-    def after(op, x, weight, bias):
-        columns = turned(op, weight).value
-        return by_columns(op, x, op.constant(lengthened(columns.data, 3), name=columns.name), bias)
-    def where(x, weight, bias, target):
-        if x.rank != 3 or weight.rank != 2 or x.dtype.bits != 32 or not known(weight.value):
+    which is computed in blocks of channels, from weights in their order."""
+    def before(op, x, weight, bias=None, *, transB): return layer(op, x, weight, bias, transB)
+    def after(op, x, weight, bias, transB):
+        rows = weight.value if transB else turned(op, weight).value
+        return by_blocks(op, x, op.constant(lengthened(rows.data, 2), name=rows.name), bias)
+    def where(x, weight, bias, transB, target):
+        if x.rank not in (2, 3, 4) or not is_layer(weight, bias) or x.dtype.bits != 32:
             return False
-        if bias is not None and not (known(bias.value) and bias.shape == weight.shape[1:]):
+        inputs, outputs = weight.shape[::-1] if transB else weight.shape
+        if inputs % _BLOCK or outputs % _BLOCK or (bias is not None and bias.shape != (outputs,)):
             return False
-        sizes = {"rows": x.shape[:2], "inputs": weight.shape[:1], "outputs": weight.shape[1:]}
-        return target.machine.prefers("linear_by_columns", "linear", **sizes)
+        sizes = {"rows": x.shape[:-1], "inputs": (inputs,), "outputs": (outputs,)}
+        return target.machine.prefers("linear_by_blocks", "linear", worth=_WORTH, **sizes)
+
+

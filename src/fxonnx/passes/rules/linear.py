@@ -11,7 +11,7 @@ from fxonnx.passes.linear import folded_name, known, normalization, wide
 from fxonnx.passes.rewriting.rewrite import rule
 
 
-def _layer(op, x, weight, bias, transB):
+def layer(op, x, weight, bias, transB):
     """x · weight + bias, in the two forms that it has."""
     product = op.MatMul(x, op.one_use(weight))
     return op.any_of(op.Gemm(x, op.one_use(weight), bias, transB=transB), product + op.one_use(bias), product)
@@ -22,7 +22,7 @@ def _without_bias(op, x, weight, transB):
     return op.any_of(op.Gemm(x, op.one_use(weight), transB=transB), op.MatMul(x, op.one_use(weight)))
 
 
-def _is_layer(weight, bias=None):
+def is_layer(weight, bias=None):
     """Whether a weight is a known matrix, and a bias a known row for all its columns, if there is one."""
     is_matrix = weight.rank == 2 and weight.dtype.bits >= 32 and weight.dtype.is_float and known(weight.value)
     return is_matrix and (bias is None or (bias.rank == 1 and known(bias.value)))
@@ -47,14 +47,14 @@ class scaled_linear:
     """x ── Gemm ── × factor ─▶        becomes        x ── Gemm ─▶        for a finite factor per column: layer scale
 
     Touvron et al. 2021."""
-    def before(op, x, weight, factor, bias=None, *, transB): return _layer(op, x, weight, bias, transB) * factor
+    def before(op, x, weight, factor, bias=None, *, transB): return layer(op, x, weight, bias, transB) * factor
     def after(op, x, weight, factor, bias, transB):
         row = wide(factor.value).reshape(-1)
         data = scaled(weight.value.data, row.reshape((-1, 1) if transB else (1, -1)))
         offset = None if bias is None else rounded(wide(bias.value) * row, weight.dtype)
         return _written(op, x, weight, data, offset, transB)
     def where(x, weight, factor, bias, transB, result):
-        if not _is_layer(weight, bias) or not known(factor.value) or factor.rank > result.rank:
+        if not is_layer(weight, bias) or not known(factor.value) or factor.rank > result.rank:
             return False
         is_row = factor.shape == (*[1] * (factor.rank - 1), _columns(weight, transB))
         return is_row and factor.rank > 0 and bool(np.isfinite(wide(factor.value)).all())
@@ -68,7 +68,7 @@ class two_biases:
         both = rounded(wide(one.value) + wide(other.value), weight.dtype)
         return op.MatMul(x, weight) + op.constant(both, name=one.value.name)
     def where(weight, one, other):
-        return _is_layer(weight, one) and _is_layer(weight, other) and one.shape == other.shape == weight.shape[1:]
+        return is_layer(weight, one) and is_layer(weight, other) and one.shape == other.shape == weight.shape[1:]
 
 
 @rule
@@ -82,14 +82,14 @@ class batch_norm_gemm:
         rows = weight.value.data if transB else transposed(weight.value.data, (1, 0))
         shift = np.zeros(rows.shape[0]) if bias is None else wide(bias.value)
         return _written(op, op.use(one.inputs[0]), weight, data, met_by(rows, offset, 1, shift), transB)
-    def where(one, weight, bias): return _is_layer(weight, bias) and normalization(one) is not None
+    def where(one, weight, bias): return is_layer(weight, bias) and normalization(one) is not None
 
 
 @rule
 class linear_of_linear:
     """x ── Gemm ── Gemm ─▶        becomes        x ── Gemm ─▶        where that multiplies no more often"""
     def before(op, x, first, second, between=None, bias=None, *, transA, transB):
-        inner = _layer(op, x, first, between, transA)
+        inner = layer(op, x, first, between, transA)
         return op.any_of(op.Gemm(inner, op.one_use(second), bias, transB=transB), op.MatMul(inner, op.one_use(second)))
     def after(op, x, first, second, between, bias, transA, transB):
         offset = None if bias is None else wide(bias.value)
@@ -101,7 +101,7 @@ class linear_of_linear:
             offset = rounded(offset, second.dtype)
         return _written(op, x, second, _product(first, second, transB), offset, transB)
     def where(first, second, between, bias, transA, transB):
-        if not _is_layer(first, between) or not _is_layer(second, bias) or bool(transA) != bool(transB):
+        if not is_layer(first, between) or not is_layer(second, bias) or bool(transA) != bool(transB):
             return False
         rows, between_, columns = (*first.shape, second.shape[1]) if not transB else (*second.shape, first.shape[1])
         return rows * columns <= (rows + columns) * between_
@@ -120,7 +120,7 @@ class views_before_linear:
         product = op.MatMul(op.Reshape(before, [*result.shape[:-1], before.shape[1]]), matrix)
         return product if bias is None else product + bias
     def where(weight, bias, rows, result):
-        return _is_layer(weight, bias) and result.rank > 2 and result.shape[-1] == rows.shape[-1]
+        return is_layer(weight, bias) and result.rank > 2 and result.shape[-1] == rows.shape[-1]
 
 
 @rule
@@ -135,7 +135,7 @@ class transpose_before_linear:
         product = op.MatMul(op.Transpose(rows, perm=perm), weight)
         return product if bias is None else product + bias
     def where(weight, bias, perm, rows):
-        return _is_layer(weight, bias) and perm is not None and perm[-1] == rows.rank - 1
+        return is_layer(weight, bias) and perm is not None and perm[-1] == rows.rank - 1
 
 
 def turned(op, weight):
@@ -160,7 +160,7 @@ class low_rank_update:
     def before(op, x, weight, down, up, bias=None, *, transB, scale, transA):
         low = _without_bias(op, x, down, transA)
         change = _without_bias(op, op.any_of(low, low * scale), up, transB)
-        return _layer(op, x, weight, bias, transB) + op.any_of(change, change * scale)
+        return layer(op, x, weight, bias, transB) + op.any_of(change, change * scale)
     def after(op, x, weight, down, up, bias, transB, scale):
         update = _product(down, up, transB)
         factor = np.full((1, 1), 1.0 if scale is None else scale)
@@ -168,7 +168,7 @@ class low_rank_update:
         offset = None if bias is None else rounded(wide(bias.value), weight.dtype)
         return _written(op, x, weight, data, offset, transB)
     def where(weight, down, up, bias, transA, transB, scale):
-        layers = _is_layer(weight, bias) and _is_layer(down) and _is_layer(up) and bool(transA) == bool(transB)
+        layers = is_layer(weight, bias) and is_layer(down) and is_layer(up) and bool(transA) == bool(transB)
         return layers and (scale is None or np.isfinite(scale))
 
 
@@ -177,10 +177,10 @@ class sum_of_linears:
     """x ─┬─ Gemm ─┐
           └─ Gemm ─┴─ + ─▶        becomes        x ── Gemm ─▶"""
     def before(op, x, weight, other, bias=None, shift=None, *, transB):
-        return _layer(op, x, weight, bias, transB) + _layer(op, x, other, shift, transB)
+        return layer(op, x, weight, bias, transB) + layer(op, x, other, shift, transB)
     def after(op, x, weight, other, bias, shift, transB):
         present = [wide(each.value) for each in (bias, shift) if each is not None]
         offset = rounded(sum(present), weight.dtype) if present else None
         return _written(op, x, weight, added(weight.value.data, other.value.data), offset, transB)
     def where(weight, other, bias, shift):
-        return _is_layer(weight, bias) and _is_layer(other, shift) and weight.shape == other.shape
+        return is_layer(weight, bias) and is_layer(other, shift) and weight.shape == other.shape
