@@ -11,7 +11,7 @@ from fxonnx.machines import Contested
 from fxonnx.runtime import tune
 from fxonnx.runtime.tune import Tuning
 
-X = torch.randn(1, 8, 16)
+X = torch.randn(1, 8, 512)
 
 
 class Layers(nn.Module):
@@ -19,7 +19,7 @@ class Layers(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.third = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 32)
+        self.first, self.second, self.third = nn.Linear(512, 512), nn.Linear(512, 512), nn.Linear(512, 528)
 
     def forward(self, x):
         return self.third(nn.functional.silu(self.second(self.first(x).relu())))
@@ -55,7 +55,7 @@ def operators(compiled):
 def test_what_wins_alone_and_in_the_model_is_taken_once_for_equal_places(trials, monkeypatch):
     model = Layers().eval()
     compiled = compiled_with(monkeypatch, model, [0.5, 1.0, 0.5, 1.0, 1.0])
-    assert sorted(trials) == [(8, 16, 16), (8, 16, 32)]
+    assert sorted(trials) == [(8, 512, 512), (8, 512, 528)]
     assert operators(compiled).count("Conv") == 3
     assert len(compiled.tuning.without) == 1
     assert compiled.tuning.ratio == 0.25
@@ -78,7 +78,7 @@ def test_dynamic_sizes_are_tried_as_hinted(trials, monkeypatch):
     model = Layers().eval()
     options = {"dynamic_shapes": {"x": {1: "n"}}, "hints": {"n": [8, 64]}}
     compiled = compiled_with(monkeypatch, model, [0.5, *[1.0] * 9], **options)
-    assert sorted(trials) == [(8, 16, 16), (8, 16, 32), (64, 16, 16), (64, 16, 32)]
+    assert sorted(trials) == [(8, 512, 512), (8, 512, 528), (64, 512, 512), (64, 512, 528)]
     torch.testing.assert_close(compiled(X[:, :3].clone()), model(X[:, :3]))
 
 

@@ -44,30 +44,34 @@ def scaled_attention(op, q, k, v):
 
 
 def linear(op, x):
-    return product(op, x) + np.arange(48, dtype=np.float32)
+    return product(op, x) + np.arange(528, dtype=np.float32)
 
 
 def product(op, x):
-    return op.MatMul(x, np.random.default_rng(0).standard_normal((32, 48)).astype(np.float32))
+    return op.MatMul(x, np.random.default_rng(0).standard_normal((512, 528)).astype(np.float32) / 32)
 
 
 def gemm(op, x):
-    weight = np.random.default_rng(0).standard_normal((48, 32)).astype(np.float32)
-    return op.Gemm(x, weight, np.arange(48, dtype=np.float32), transB=1)
+    weight = np.random.default_rng(0).standard_normal((528, 512)).astype(np.float32) / 32
+    return op.Gemm(x, weight, np.arange(528, dtype=np.float32), transB=1)
+
+
+def small(op, x):
+    return op.MatMul(x, np.ones((512, 16), np.float32))
 
 
 def odd(op, x):
-    return op.MatMul(x, np.ones((32, 6), np.float32))
+    return op.MatMul(x, np.ones((512, 518), np.float32))
 
 
 CASES = {
     "attention": (attention, ["f32[1,100,8]", "f32[1,7,8]", "f32[1,7,8]"]),
     "scaled": (scaled_attention, ["f32[2,n,8]", "f32[2,n,8]", "f32[2,n,8]"]),
-    "linear": (linear, ["f32[1,100,32]"]),
-    "product": (product, ["f32[b,n,32]"]),
-    "batched": (linear, ["f32[5,100,32]"]),
-    "a matrix": (gemm, ["f32[n,32]"]),
-    "an image": (linear, ["f32[b,50,n,32]"]),
+    "linear": (linear, ["f32[1,100,512]"]),
+    "product": (product, ["f32[b,n,512]"]),
+    "batched": (linear, ["f32[5,100,512]"]),
+    "a matrix": (gemm, ["f32[n,512]"]),
+    "an image": (linear, ["f32[b,5,n,512]"]),
 }
 CHOSEN = {"com.microsoft::MultiHeadAttention", "Conv"}
 
@@ -102,9 +106,10 @@ def test_the_preferred_form_computes_the_same(body, types):
 @pytest.mark.parametrize(
     ("body", "types", "target"),
     [
-        (linear, ["f32[1,2,32]"], TARGET),
-        (linear, ["f32[1,m,32]"], TARGET),
-        (odd, ["f32[1,100,32]"], TARGET),
+        (linear, ["f32[1,2,512]"], TARGET),
+        (linear, ["f32[1,m,512]"], TARGET),
+        (odd, ["f32[1,100,512]"], TARGET),
+        (small, ["f32[1,100,512]"], TARGET),
         (attention, ["f32[1,2,8]"] * 3, TARGET),
         (attention, ["f32[1,100,8]"] * 3, replace(Target.onnx(24), machine=TARGET.machine)),
         (lambda op, q, k, v: op.Attention(q, k, v, q_num_heads=4, kv_num_heads=2),
@@ -114,7 +119,7 @@ def test_the_preferred_form_computes_the_same(body, types):
         (lambda op, q, k, v: op.Attention(q, k, v, np.zeros((100, 100), np.float32), q_num_heads=2, kv_num_heads=2),
          ["f32[1,100,8]"] * 3, TARGET),
     ],
-    ids=["few rows", "unknown rows", "odd columns", "short", "standard", "grouped", "causal", "masked"],
+    ids=["few rows", "unknown rows", "odd columns", "few weights", "short", "standard", "grouped", "causal", "masked"],
 )  # fmt: skip
 def test_elsewhere_the_form_stays(body, types, target):
     assert not {node.op for node in LEGALIZE(graph_of(body, types), target).nodes} & CHOSEN
@@ -123,7 +128,7 @@ def test_elsewhere_the_form_stays(body, types, target):
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layer = nn.Linear(16, 32)
+        self.layer = nn.Linear(512, 528)
 
     def forward(self, x):
         return self.layer(x).relu()
@@ -134,9 +139,9 @@ def test_a_model_is_compiled_for_its_example_or_for_what_is_hinted(monkeypatch):
     model, dims = Model().eval(), {"x": {0: "batch", 1: "n"}}
 
     def ops(rows, **options):
-        compiled = fxonnx.compile(model, (torch.randn(2, rows, 16),), dynamic_shapes=dims, **options)
+        compiled = fxonnx.compile(model, (torch.randn(2, rows, 512),), dynamic_shapes=dims, **options)
         for sizes in ((2, rows), (1, 1), (3, 200)):
-            x = torch.randn(*sizes, 16)
+            x = torch.randn(*sizes, 512)
             torch.testing.assert_close(compiled(x), model(x))
         return {node.op for node in compiled.graph.nodes}
 

@@ -48,6 +48,7 @@ def by_blocks(op, x, kernel, bias=None):
 
 
 _BLOCK = 16  # channels; of other numbers of them the runtime transposes in memory
+_LARGE = 1 << 18  # weights; fewer are read from a cache, in any order
 _WORTH = 0.92  # in a contest of weights that are as cold as in a model, in which less is chance
 
 
@@ -64,7 +65,9 @@ class linear_by_blocks:
         if x.rank not in (2, 3, 4) or not is_layer(weight, bias) or x.dtype.bits != 32:
             return False
         inputs, outputs = weight.shape[::-1] if transB else weight.shape
-        if inputs % _BLOCK or outputs % _BLOCK or (bias is not None and bias.shape != (outputs,)):
+        if inputs % _BLOCK or outputs % _BLOCK or inputs * outputs < _LARGE:
+            return False
+        if bias is not None and bias.shape != (outputs,):
             return False
         sizes = {"rows": x.shape[:-1], "inputs": (inputs,), "outputs": (outputs,)}
         return target.machine.prefers("linear_by_blocks", "linear", worth=_WORTH, **sizes)
