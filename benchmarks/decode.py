@@ -23,12 +23,18 @@ SIZES = {
     "intermediate_size": 1376, "max_position_embeddings": 8192,
 }  # fmt: skip
 GROUPED = {**SIZES, "num_key_value_heads": 2, "head_dim": 64}
+WIDE = {**SIZES, "hidden_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 16, "intermediate_size": 2816}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", GROUPED),
     "gpt2": ("GPT2LMHeadModel", {"vocab_size": 8000, "n_embd": 512, "n_layer": 4, "n_head": 8, "n_positions": 8192}),
     "qwen3": ("Qwen3ForCausalLM", GROUPED),
     "gemma3": ("Gemma3ForCausalLM", {**GROUPED, "sliding_window": 512}),
     "mistral": ("MistralForCausalLM", {**GROUPED, "sliding_window": 4096}),
+    "llama-wide": ("LlamaForCausalLM", {**WIDE, "num_key_value_heads": 4}),
+    "qwen3-wide": ("Qwen3ForCausalLM", {**WIDE, "num_key_value_heads": 8, "head_dim": 64}),
+    "gpt2-wide": (
+        "GPT2LMHeadModel", {"vocab_size": 8000, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 8192},
+    ),
 }
 STEP = ("input_ids", "attention_mask", "position_ids")
 
@@ -126,6 +132,22 @@ def compiled(step: Step) -> Call:
     return lambda: program(**step.arguments, past_key_values=cache_of(step.cache), use_cache=True).logits
 
 
+def shared(step: Step) -> Call:
+    """A step of a compiled decoder whose cache grows where it lies; the new token is taken out again."""
+    from fxonnx.hf import compile_causal_lm
+
+    decoder = compile_causal_lm(step.model, cache="shared")
+    decoder.compiled.configure(threads=step.threads)
+    cache = cache_of(step.cache)
+
+    def call() -> Any:
+        logits = decoder(**step.arguments, past_key_values=cache).logits
+        cache.crop(-1)
+        return logits
+
+    return call
+
+
 class Flat(nn.Module):
     """The model with its cache as a list of tensors, which torch.onnx takes."""
 
@@ -183,5 +205,5 @@ def names_of(states: list[Tensor]) -> list[str]:
     return [f"past_key_values.{index // 2}.{('key', 'value')[index % 2]}" for index in range(len(states))]
 
 
-PREPARE = {"eager": eager, "fxonnx": compiled, "fxonnx file": saved, "dynamo": dynamo}
+PREPARE = {"eager": eager, "fxonnx": compiled, "fxonnx shared": shared, "fxonnx file": saved, "dynamo": dynamo}
 ARMS = tuple(name for name in PREPARE if name != "eager")

@@ -32,7 +32,7 @@ from fxonnx.saved.model import loads
 from fxonnx.target import Target
 
 if TYPE_CHECKING:
-
+    from fxonnx.ir.graph import Graph
     from fxonnx.runtime.limits import Limits
     from fxonnx.runtime.others import OtherSession
     from fxonnx.runtime.session import Session
@@ -70,6 +70,7 @@ class Compiled(File):
         self.functions: Mapping[str, tuple[str, str]] = {}  # modules that are functions of the file, see `compile`
         self._build = build
         self._variants: dict[int, Compiled] = {}  # by the id of their program, which they hold
+        self._followers: list[Compiled] = []
         self._lock = Lock()
         # calls that write go one after the other: the next one reads what this one has written
         self._in_turn: AbstractContextManager[Any] = RLock() if program.writes else nullcontext()
@@ -105,6 +106,18 @@ class Compiled(File):
         return self
 
     # ── running ──
+
+    def followed_by(self, name: str, graph: Graph, in_place: Mapping[int, int]) -> Compiled:
+        """The same program with a further stage: a graph with its inputs and outputs, some of these in the memory of
+        inputs, by their indices. It shares the weights, and is configured with this one."""
+        stages = (*self.stages, Stage(name, graph, 0.0, "legalized"))
+        other = Compiled(
+            self.model, self.program, self.target, stages, self.examples, versions=self.versions, mode=self.mode,
+            capture_seconds=self.capture_seconds, build=self._build,
+        )  # fmt: skip
+        other.configuration, other.functions = replace(self.configuration, in_place=in_place), self.functions
+        self._followers.append(other)
+        return other
 
     @names_options
     def configure(
@@ -147,6 +160,8 @@ class Compiled(File):
         self.__dict__.pop("session", None)
         for variant in self._variants.values():
             variant._configured(configuration)
+        for follower in self._followers:
+            follower._configured(replace(configuration, in_place=follower.configuration.in_place))
         return self
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -94,8 +95,9 @@ def test_beams() -> None:
     assert torch.equal(generated(compiled, **given), generated(model, **given))
 
 
-def test_a_step_is_a_step_of_the_model() -> None:
-    model = made("LlamaForCausalLM")
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "GPT2LMHeadModel"])
+def test_a_step_is_a_step_of_the_model(name: str) -> None:
+    model = made(name)
     compiled = compile_causal_lm(model)
     given = prompt(2, 6)
     with torch.no_grad():
@@ -103,6 +105,75 @@ def test_a_step_is_a_step_of_the_model() -> None:
     ours = compiled(**given)
     torch.testing.assert_close(ours.logits, theirs.logits)
     assert ours.past_key_values.get_seq_length() == 6
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "GPT2LMHeadModel", "Gemma3ForCausalLM"])
+def test_a_cache_that_grows_where_it_lies(name: str) -> None:
+    model = made(name)
+    compiled = compile_causal_lm(model, cache="shared")
+    for rows, length in PROMPTS:
+        given = prompt(rows, length)
+        arguments = {"do_sample": rows > 1, **given}
+        assert torch.equal(generated(compiled, **arguments), generated(model, **arguments)), (rows, length)
+
+
+def test_a_shared_cache_is_moved_by_beams_and_when_it_is_full() -> None:
+    model = made("LlamaForCausalLM")
+    compiled = compile_causal_lm(model, cache="shared")
+    for options in ({"num_beams": 3}, {"max_new_tokens": 90}):
+        given = {"do_sample": False, "max_new_tokens": 32, **prompt(2, 6), **options}
+        assert torch.equal(compiled.generate(**given), model.generate(**given))
+
+
+def test_a_shared_cache_stays_where_it_is() -> None:
+    compiled = compile_causal_lm(made("LlamaForCausalLM"), cache="shared")
+    cache = compiled(input_ids=torch.randint(3, 99, (2, 6))).past_key_values
+    for tokens in (1, 3, 1):  # a cache that is cut is written over
+        compiled(input_ids=torch.randint(3, 99, (2, tokens)), past_key_values=cache)
+    memory = cache.layers[0].keys.data_ptr()
+    before = cache.layers[0].keys.clone()
+    compiled(input_ids=torch.randint(3, 99, (2, 2)), past_key_values=cache)
+    assert cache.layers[0].keys.data_ptr() == memory
+    assert torch.equal(cache.layers[0].keys[:, :, :11], before)
+    assert cache.get_seq_length() == 13
+
+
+def test_a_file_with_a_shared_cache_takes_prompts_and_steps(tmp_path) -> None:
+    model = made("LlamaForCausalLM")
+    compile_causal_lm(model, cache="shared").save(tmp_path)
+    assert json.loads((tmp_path / "genai_config.json").read_text())["search"]["past_present_share_buffer"]
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    given = {name: each.numpy() for name, each in prompt(2, 6).items()}
+    tokens, mask = given["input_ids"], given["attention_mask"]
+    cache = {each.name: np.zeros((2, 2, 50, 8), np.float32) for each in session.get_inputs() if "past" in each.name}
+    text = [tokens]
+    for _ in range(8):
+        places = (mask.cumsum(-1) - 1).clip(min=0)[:, -tokens.shape[1] :]
+        feed = {"input_ids": tokens, "attention_mask": mask, "position_ids": places, **cache}
+        results = dict(zip(names, session.run(None, feed), strict=True))
+        tokens = results["logits"][:, -1:].argmax(-1)
+        text.append(tokens)
+        mask = np.concatenate([mask, np.ones_like(tokens)], 1)
+        cache = {name: results[name.replace("past_key_values", "present")] for name in cache}
+    expected = model.generate(max_new_tokens=8, do_sample=False, **{k: torch.from_numpy(v) for k, v in given.items()})
+    assert np.array_equal(np.concatenate(text, 1), expected)
+
+
+def test_what_cannot_be_shared_is_said() -> None:
+    with pytest.raises(errors.InvalidOption, match="state of fixed size"):
+        compile_causal_lm(made("Lfm2ForCausalLM"), cache="shared")
+    with pytest.raises(errors.InvalidOption, match="can grow in place"):
+        compile_causal_lm(made("LlamaForCausalLM"), cache="shared", opset=21)
+    with pytest.raises(errors.InvalidOption, match="it is one of copy, shared"):
+        compile_causal_lm(made("LlamaForCausalLM"), cache="moved")
+
+
+def test_a_model_that_is_asked_to_keep_no_cache() -> None:
+    model = made("LlamaForCausalLM")
+    compiled = compile_causal_lm(model)
+    given = {**prompt(2, 6), "use_cache": False}
+    assert torch.equal(generated(compiled, **given), generated(model, **given))
 
 
 def test_the_folder_has_what_others_load(tmp_path) -> None:

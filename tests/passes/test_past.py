@@ -7,13 +7,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from fxonnx.dtypes import INT64
 from fxonnx.emit.onnx import emit
 from fxonnx.emit.weights import inline_model
 from fxonnx.ir import dims
-from fxonnx.ir.graph import Graph
+from fxonnx.ir.graph import Graph, Value
 from fxonnx.ir.text import parse_graph
+from fxonnx.ir.types import TensorType
 from fxonnx.passes.legalize import LEGALIZE
 from fxonnx.passes.optimize import optimizer
+from fxonnx.passes.past import past_in_place, written_in_place
 from fxonnx.target import Target
 
 DECODER = """graph(q: f32[b,s,{wide}], k: f32[b,s,8], v: f32[b,s,8], mask: {mask}, past_key: f32[b,2,t,4], past_value: f32[b,2,t,4]) opset=28
@@ -85,3 +88,45 @@ def test_scores_that_are_capped() -> None:
     given = feeds(before, 2, 3, 5, odd=False)
     for wanted, found in zip(run(before, target, given), run(optimizer()(before, target), target, given), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def with_room(graph: Graph) -> Graph | None:
+    """A legal decoder whose cache has room; two more inputs tell how many tokens come, and how many there are."""
+    new, every = (Value(TensorType(INT64, (dims.symbol("b"), dims.symbol(name))), name) for name in ("new", "every"))
+    return past_in_place(replace(graph, inputs=(*graph.inputs, new, every)), new, every)
+
+
+def with_heads_apart(before: Graph) -> Graph:
+    target = Target.onnxruntime()
+    optimized = optimizer((), frozenset({"joined_heads_with_past"}))(before, target)
+    return LEGALIZE(replace(optimized, output_names=("y", "key", "value")), target)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("heads", [2, 4])
+def test_a_cache_with_room_for_more(heads, mask) -> None:
+    before, room = with_heads_apart(decoder(heads, mask)), 11
+    after = with_room(before)
+    assert after is not None
+    assert written_in_place(after) == {1: 4, 2: 5}
+    for b, s, t in ((1, 1, 7), (2, 3, 5), (3, 1, 0), (1, 4, 2)):
+        given = feeds(before, b, s, t, odd=False)
+        wide = {name: np.zeros((b, 2, room, 4), np.float32) for name in ("past_key", "past_value")}
+        for name, array in wide.items():
+            array[:, :, :t] = given[name]
+        counts = {"new": np.zeros((b, s), np.int64), "every": np.zeros((b, s + t), np.int64)}
+        wanted = run(before, Target.onnxruntime(), given) if t else None
+        found = run(after, Target.onnxruntime(), {**given, **wide, **counts})
+        assert [each.shape[2] for each in found[1:]] == [room, room]
+        if wanted is not None:
+            found = [found[0], *(each[:, :, : s + t] for each in found[1:])]
+            for one, other in zip(wanted, found, strict=True):
+                np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_cache_that_somebody_else_reads_has_no_room() -> None:
+    before = with_heads_apart(decoder(2, "b8[b,1,s,s+t]"))
+    returned = replace(before, outputs=(*before.outputs, before.inputs[4]), output_names=("y", "key", "value", "past"))
+    assert with_room(returned) is None
+    joined = LEGALIZE(optimizer()(decoder(2, "b8[b,1,s,s+t]"), Target.onnxruntime()), Target.onnxruntime())
+    assert with_room(joined) is None

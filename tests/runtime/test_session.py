@@ -337,3 +337,18 @@ def test_memory_is_planned_for_sizes_that_do_not_vary(dims, monkeypatch):
     )
     Session(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), {})
     assert planned == [all(isinstance(dim, int) for dim in dims)]
+
+
+def test_an_output_in_the_memory_of_an_input():
+    shape = [2, 1, "room", 3]
+    nodes = [node("TensorScatter", ["cache", "new", "place"], ["present"], axis=2), node("Neg", ["new"], ["negative"])]
+    inputs = [value("cache", FLOAT32, shape), value("new", FLOAT32, [2, 1, "tokens", 3]), value("place", "int64", [2])]
+    outputs = [value("negative", FLOAT32, [2, 1, "tokens", 3]), value("present", FLOAT32, shape)]
+    session = Session(model(nodes, inputs, outputs, opset=24), {}, configuration=Configuration(in_place={1: 0}))
+    for room in (5, 5, 9):
+        cache, new = torch.zeros(2, 1, room, 3), torch.randn(2, 1, 2, 3)
+        negative, present = session.run([cache, new, torch.tensor([1, 3])])
+        assert present is cache
+        assert torch.equal(negative, -new)
+        assert torch.equal(cache[0, :, 1:3], new[0])
+        assert torch.equal(cache[1, :, 3:5], new[1])

@@ -57,6 +57,10 @@ class SmallSizes(Protocol):
     def __call__(self, sizes: Mapping[str, int]) -> Program | None:
         """The program of their own that these sizes need, or None. Raises CallMismatch where there is none."""
 
+    def assumptions(self, small: Mapping[str, int]) -> Sequence[Assumption]:
+        """What the program asks of the others where these sizes are small. Raises Difference where it is wrong for
+        them, and Error where the model cannot be captured with them."""
+
     def beyond(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Program | str:
         """The program for sizes that the captured one does not hold for, as it decides by the dims that are concerned;
         or why there is none."""

@@ -88,7 +88,7 @@ def past_of(cache: Cache) -> int:
 def _is_filled(layer: Any) -> bool:
     if isinstance(layer, LinearAttentionCacheLayerMixin):
         return any(layer.has_previous_state.values())
-    return bool(layer.is_initialized) and type(layer) is DynamicLayer
+    return bool(layer.is_initialized) and isinstance(layer, DynamicLayer)
 
 
 def _new(config: Any) -> DynamicCache:

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Cache
 
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile as compile_model
-from fxonnx.errors import NotAModel
+from fxonnx.errors import InvalidOption, NotAModel
 from fxonnx.hf.caches import CacheLayout, is_empty, past_of
 from fxonnx.hf.genai import write_config
+from fxonnx.hf.shared import SharedCache
 from fxonnx.hf.twin import refuse_inner, twin_of
 
+CACHES = ("copy", "shared")
 _TOKENS = {0: "batch", 1: "sequence"}
 _DIMS: Mapping[str, Mapping[int, str]] = {
     "input_ids": _TOKENS, "position_ids": _TOKENS, "attention_mask": {0: "batch", 1: "total"},
@@ -23,13 +26,18 @@ _DIMS: Mapping[str, Mapping[int, str]] = {
 _PAST, _NEW = 5, 3  # tokens of an example: there already, and to come
 
 
-def compile_causal_lm(model: Any, **options: Any) -> CausalLM:
+def compile_causal_lm(model: Any, *, cache: str = "copy", **options: Any) -> CausalLM:
     """Compile a `…ForCausalLM` of transformers with its cache: any batch, prompt and past.
+
+    `cache` says how it grows from step to step: "copy", each writes a longer one; or "shared", each writes the new
+    tokens into the memory of the old ones, which has room for more. The file of the latter takes and leaves keys and
+    values of `room` tokens, of which those are there that `attention_mask` counts.
 
     `options` are `fxonnx.compile`'s. The file's inputs are `input_ids` and `attention_mask`, `position_ids` where the
     model has them, and `past_key_values.N.key` and `.value`: f32[batch, heads, past, width]; its outputs are `logits`,
     f32[batch, sequence, vocabulary], and `present.N.key` and `.value`. Recurrent layers have `.conv` and `.recurrent`
-    for these, and take a prompt in another file. Raises NotAModel for what is no decoder, and what compiling raises.
+    for these, and take a prompt in another file. Raises NotAModel for what is no decoder, InvalidOption for a
+    cache that cannot be shared, and what compiling raises.
     """
     if not getattr(model, "can_generate", bool)():
         raise NotAModel(
@@ -37,14 +45,31 @@ def compile_causal_lm(model: Any, **options: Any) -> CausalLM:
             cause="it has no generate() of transformers' own",
             cure="give a …ForCausalLM of transformers; others compile with fxonnx.compile",
         )
-    layout = CacheLayout.of(model)
+    if cache not in CACHES:
+        raise InvalidOption(f"cache={cache!r}", cause=f"it is one of {', '.join(CACHES)}", cure='leave it out: "copy"')
+    layout, is_shared = CacheLayout.of(model), cache == "shared"
     if not layout.is_recurrent:
         call = {**_call(model, past=_PAST, tokens=_NEW), layout.argument: layout.of_size(2, _PAST)}
-        return CausalLM(model, _compiled(model, call, layout, options), layout)
+        options = {**options, "optimize": _with_heads_apart(options.get("optimize", True))} if is_shared else options
+        compiled = _compiled(model, call, layout, options)
+        return CausalLM(model, compiled, layout, shared=SharedCache(compiled, layout.argument) if is_shared else None)
+    if is_shared:
+        raise InvalidOption(
+            'cache="shared": layers of this decoder keep a state of fixed size',
+            cause="a state is written anew at each step, and does not grow",
+            cure='compile_causal_lm(model, cache="copy")',
+        )
     first = {**_call(model, past=0, tokens=_PAST), layout.argument: layout.empty(2)}
     prefill = compile_model(model, (), {**first, "use_cache": True}, dynamic_shapes=_named(first), **options)
     step = {**_call(model, past=_PAST, tokens=1), layout.argument: layout.filled}
     return CausalLM(model, _compiled(model, step, layout, options), layout, prefill)
+
+
+def _with_heads_apart(optimize: Any) -> Any:
+    """The rules without the one that hides heads in the last axis, where those of a cache are not."""
+    if optimize is True:
+        optimize = {}
+    return {"joined_heads_with_past": False, **optimize} if isinstance(optimize, Mapping) else optimize
 
 
 def _compiled(model: Any, call: dict[str, Any], layout: CacheLayout, options: Mapping[str, Any]) -> Compiled:
@@ -79,8 +104,11 @@ class CausalLM:
     Runtime, and the cache stays in its tensors from step to step.
     """
 
-    def __init__(self, model: Any, compiled: Compiled, layout: CacheLayout, prefill: Compiled | None = None) -> None:
-        self.compiled, self.prefill, self._layout = compiled, prefill, layout
+    def __init__(
+        self, model: Any, compiled: Compiled, layout: CacheLayout, prefill: Compiled | None = None,
+        shared: SharedCache | None = None,
+    ) -> None:  # fmt: skip
+        self.compiled, self.prefill, self._layout, self._shared = compiled, prefill, layout, shared
         self._arguments = [name for name in compiled.program.signature.parameters.parameters if name in _DIMS]
         self._model = twin_of(model, self._step)
 
@@ -96,14 +124,16 @@ class CausalLM:
 
     def save(self, folder: str | Path, *, tokenizer: Any = None) -> Path:
         """Write `model.onnx`, its weights, `config.json`, `generation_config.json` and `genai_config.json`, and the
-        tokenizer's files if one is given: what onnxruntime-genai and optimum's ORTModelForCausalLM load. Returns the
-        folder."""
+        tokenizer's files if one is given: what onnxruntime-genai and optimum's ORTModelForCausalLM load (a shared cache
+        only the former). Returns the folder. Raises CannotWrite for a shared cache where a model computes something
+        else while it is empty."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.compiled.save(folder / "model.onnx")
+        (self.compiled if self._shared is None else self._shared.for_file()).save(folder / "model.onnx")
         self._model.config.save_pretrained(folder)
         self._model.generation_config.save_pretrained(folder)
-        write_config(folder, self._model.config, self._model.generation_config, self.compiled)
+        configs = self._model.config, self._model.generation_config
+        write_config(folder, *configs, self.compiled, shared=self._shared is not None)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         return folder
@@ -112,21 +142,30 @@ class CausalLM:
         """What the model's forward is while it generates."""
         refuse_inner(given)
         tokens = given["input_ids"]
-        cache = given.get(self._layout.argument)
-        cache = self._layout.empty(len(tokens)) if cache is None else cache
+        there = given.get(self._layout.argument)
+        cache = self._layout.empty(len(tokens)) if there is None else there
         self._layout.prepare(cache, len(tokens))
         program = self.prefill if self.prefill is not None and is_empty(cache) else self.compiled
-        mask = given.get("attention_mask")
-        mask = tokens.new_ones(len(tokens), past_of(cache) + tokens.shape[1]) if mask is None else mask
-        known = {"input_ids": tokens, "attention_mask": mask, "position_ids": _positions(given, mask, tokens)}
+        mask, past = given.get("attention_mask"), past_of(cache)
+        mask = tokens.new_ones(len(tokens), past + tokens.shape[1]) if mask is None else mask
+        known = {"input_ids": tokens, "attention_mask": mask, "position_ids": _positions(given, past, tokens)}
         call = {name: value for name, value in known.items() if name in self._arguments}
+        result = self._run(program, call, cache)
+        if there is None and given.get("use_cache") is False:  # the next step is given all tokens again
+            return type(result)(**{name: each for name, each in result.items() if name != self._layout.argument})
+        return result
+
+    def _run(self, program: Compiled, call: Mapping[str, Any], cache: Cache) -> Any:
+        if self._shared is not None and not is_empty(cache):
+            result = self._shared(program, call, cache)
+            if result is not None:
+                return result
         return program(**call, **{self._layout.argument: cache}, use_cache=True)
 
 
-def _positions(given: Mapping[str, Any], mask: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """The places of the new tokens, which padding has none of."""
+def _positions(given: Mapping[str, Any], past: int, tokens: torch.Tensor) -> torch.Tensor:
+    """The places of the new tokens, by default those that the model itself gives them: padding counts."""
     positions = given.get("position_ids")
-    if positions is not None:
-        return positions.expand(len(tokens), -1).contiguous()
-    counted = (mask.long().cumsum(-1) - 1).clamp(min=0)
-    return counted[:, -tokens.shape[1] :].contiguous()
+    if positions is None:
+        positions = torch.arange(past, past + tokens.shape[1])[None]
+    return positions.expand(len(tokens), -1).contiguous()

@@ -16,8 +16,8 @@ AUDIO = "audio_features"
 """What a file calls the features of speech: the processor gives them under this name."""
 
 
-def write_config(folder: Path, config: Any, generation: Any, compiled: Compiled) -> None:
-    """Write `genai_config.json` for a decoder's `model.onnx` into a folder."""
+def write_config(folder: Path, config: Any, generation: Any, compiled: Compiled, *, shared: bool) -> None:
+    """Write `genai_config.json` for a decoder's `model.onnx` into a folder; `shared`: its cache has room for more."""
     text = config.get_text_config(decoder=True)
     inputs = {each.name for each in compiled.program.inputs}
     names = {key: name for key, name in _NAMES.items() if name in inputs}
@@ -27,7 +27,8 @@ def write_config(folder: Path, config: Any, generation: Any, compiled: Compiled)
         "outputs": {"logits": "logits", **_pairs("present_{}_names", "present.%d.{}")},
     }
     length = getattr(text, "max_position_embeddings", None) or 2048
-    _write(folder, {"type": "decoder", **_tokens(generation, length, text.vocab_size), "decoder": decoder}, length)
+    model = {"type": "decoder", **_tokens(generation, length, text.vocab_size), "decoder": decoder}
+    _write(folder, model, length, shared)
 
 
 def write_speech_config(folder: Path, config: Any, generation: Any) -> None:
@@ -84,8 +85,8 @@ def _tokens(generation: Any, length: int, vocabulary: int) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, model: dict[str, Any], length: int) -> None:
-    whole = {"model": model, "search": {"max_length": length, "past_present_share_buffer": False}}
+def _write(folder: Path, model: dict[str, Any], length: int, shared: bool = False) -> None:
+    whole = {"model": model, "search": {"max_length": length, "past_present_share_buffer": shared}}
     (folder / "genai_config.json").write_text(json.dumps(whole, indent=4) + "\n")
 
 

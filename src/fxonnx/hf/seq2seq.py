@@ -133,8 +133,9 @@ class Seq2SeqLM:
     def _step(self, **given: Any) -> Seq2SeqLMOutput:
         """What the model's forward is while it generates."""
         refuse_inner(given)
-        outputs, cache = given.get("encoder_outputs"), given.get("past_key_values")
+        outputs, there = given.get("encoder_outputs"), given.get("past_key_values")
         outputs = self._read(**given) if outputs is None else outputs
+        cache = there
         tokens, mask = given["decoder_input_ids"], given.get("attention_mask")
         if cache is None or not any(cache.is_updated.values()):
             cache = self._started(cache, outputs, mask)
@@ -144,6 +145,8 @@ class Seq2SeqLM:
             size = (len(tokens), cache.cross_attention_cache.get_seq_length())
             call["attention_mask"] = tokens.new_ones(size) if mask is None else mask
         logits, *_ = program(past_key_values=cache, **call)
+        if there is None and given.get("use_cache") is False:  # the next step is given all tokens again
+            return Seq2SeqLMOutput(logits=logits)
         return Seq2SeqLMOutput(logits=logits, past_key_values=cache)
 
     def _started(self, cache: Cache | None, outputs: Any, mask: Tensor | None) -> Cache:

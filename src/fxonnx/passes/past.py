@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+import numpy as np
 
 from fxonnx.ir import schema
-from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.build import Builder
+from fxonnx.ir.dims import symbol
+from fxonnx.ir.graph import Graph, Node, Substitution, Value
+from fxonnx.ir.tensor import Tensor
+from fxonnx.ir.types import TensorType
+from fxonnx.location import Location
 from fxonnx.passes.pipeline import graph_pass, nested
 from fxonnx.target import Target
 
@@ -74,3 +81,105 @@ def _with_past(node: Node, joins: Mapping[Value, Node]) -> Node:
     inputs = (query, new_key, new_value, mask[0] if mask else None, past_key, past_value)
     location = node.location.by(past_into_attention.name)
     return Node(node.op, inputs, (node.output, key, value), node.attributes, location)
+
+
+def past_in_place(graph: Graph, new: Value, every: Value) -> Graph | None:
+    """past, k ── Attention ─┬─▶        becomes        past, k ── TensorScatter ─┬─ Attention ─▶
+                             └─ present ─▶                                       └─ present ─▶
+
+    for a cache with room for more tokens than it has: `present` has as many places as `past`, and may be its memory.
+    How many tokens are there is told by the inputs `new` and `every`, [batch, tokens]: those that come, and all. None
+    where somebody else reads the cache. https://onnx.ai/onnx/operators/onnx__TensorScatter.html
+    """
+    inputs = set(graph.inputs)
+    readers = {node: None for node in graph.nodes if _has_past(node, inputs)}
+    cache = {past for node in readers for past in node.inputs[4:6] if past is not None}
+    written = {value for node in readers for value in node.outputs[1:]}
+    told = {node: None for node in graph.nodes if node.op == "Shape" and node.inputs[0] in cache}
+    read = {value for node in graph.nodes if node not in readers and node not in told for value in node.reads}
+    if len(cache) < max(2 * len(readers), 1) or not read.isdisjoint(cache | written) or cache & set(graph.outputs):
+        return None
+    return _InPlace(graph, cache, new, every).graph()
+
+
+def written_in_place(graph: Graph) -> dict[int, int]:
+    """The outputs of such a graph that may lie in the memory of an input, by their indices."""
+    inputs, outputs = ({value: index for index, value in enumerate(side)} for side in (graph.inputs, graph.outputs))
+    nodes = [node for node in graph.nodes if node.op == "TensorScatter"]
+    return {outputs[node.output]: inputs[past] for node in nodes if (past := node.inputs[0]) is not None}
+
+
+def _has_past(node: Node, inputs: Collection[Value]) -> bool:
+    """Whether an Attention of four axes joins keys and values to a cache."""
+    if node.op != "Attention" or len(node.inputs) < 6 or len(node.outputs) < 3 or "q_num_heads" in node.attributes:
+        return False
+    return not node.attributes.get("is_causal") and all(past in inputs for past in node.inputs[4:6])
+
+
+class _InPlace:
+    """One walk over a graph whose cache has room."""
+
+    def __init__(self, before: Graph, cache: Collection[Value], new: Value, every: Value) -> None:
+        self.before, self.replaced = before, Substitution()
+        self.op = Builder(before.opset)
+        self.op.location = Location().by(past_in_place.__name__)
+        for value in before.inputs:
+            kind = _with_room(value.type) if value in cache else value.type
+            self.replaced[value] = self.op.input(kind, value.name or "").value
+        self.cache = {self.replaced[value]: None for value in before.inputs if value in cache}
+        batch, tokens = (self.op.Shape(self.op.use(self.replaced[new]), start=axis, end=axis + 1) for axis in (0, 1))
+        self.total = self.op.Shape(self.op.use(self.replaced[every]), start=1)
+        self.past = self.total - tokens
+        self.place = self.op.Expand(self.past, batch)
+        self.room = self.op.Shape(self.op.use(next(iter(self.cache))), start=2, end=3)
+        self.masks: dict[Value, Tensor] = {}
+
+    def graph(self) -> Graph:
+        """The graph, node by node."""
+        for old in self.before.nodes:
+            node = self.replaced.node(old)
+            if node.op == "Shape" and node.inputs[0] in self.cache:
+                self.replaced[node.output] = self.sizes(node).value
+            elif node.op == "Attention" and node.inputs[4:5] and node.inputs[4] in self.cache:
+                for value, made in zip(node.outputs, self.attention(node), strict=True):
+                    self.replaced[value] = made.value
+            else:
+                self.op.nodes.append(node)
+        outputs = [self.op.use(self.replaced[value]) for value in self.before.outputs]
+        return self.op.finish(outputs, self.before.output_names, self.before.name)
+
+    def sizes(self, node: Node) -> Tensor:
+        """What was the shape of a cache without room, or some of it."""
+        (value,) = node.inputs
+        assert value is not None
+        whole, axes = self.op.use(value), range(4)[node.attributes.get("start", 0) : node.attributes.get("end")]
+        parts = [self.past if axis == 2 else self.op.Shape(whole, start=axis, end=axis + 1) for axis in axes]
+        return self.op.call("Concat", parts, {"axis": 0})[0]
+
+    def attention(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
+        """Attention that reads a whole cache, of which the mask hides what is not there yet."""
+        query, key, value, mask, past_key, past_value = [
+            None if each is None else self.op.use(each) for each in node.inputs[:6]
+        ]
+        keys = self.op.TensorScatter(past_key, key, self.place, axis=2)
+        values = self.op.TensorScatter(past_value, value, self.place, axis=2)
+        length = None if mask is not None else self.op.Expand(self.total, self.op.Shape(self.place))
+        wide = None if mask is None else self.widened(mask)
+        inputs = [query, keys, values, wide, None, None, length]
+        (result,) = self.op.call("Attention", inputs, dict(node.attributes), 1, [node.output.type])
+        return result, keys, values
+
+    def widened(self, mask: Tensor) -> Tensor:
+        """A mask [..., total] for all places of a cache."""
+        if mask.value not in self.masks:
+            is_bool = mask.dtype.kind == "bool"
+            hidden = self.op.constant(np.zeros((), bool) if is_bool else np.full((), -np.inf), mask.dtype)
+            none = self.op.constant(np.zeros(2 * mask.rank - 1, np.int64))
+            pads = self.op.Concat(none, self.room - self.total, axis=0)
+            self.masks[mask.value] = self.op.Pad(mask, pads, hidden)
+        return self.masks[mask.value]
+
+
+def _with_room(type: TensorType) -> TensorType:
+    batch, heads, _, size = type.shape
+    return TensorType(type.dtype, (batch, heads, symbol("room"), size))

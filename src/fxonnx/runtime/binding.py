@@ -5,7 +5,7 @@ Every microsecond counts here: a small model's kernels take one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -34,11 +34,15 @@ _holders = torch._C._storage_Use_Count
 
 
 class Border:
-    """The inputs and outputs of a session, and what outputs look like for the input sizes met so far."""
+    """The inputs and outputs of a session, and what outputs look like for the input sizes met so far.
 
-    def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot]) -> None:
+    `in_place` are outputs that lie where an input does, by their indices.
+    """
+
+    def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot], in_place: Mapping[int, int]) -> None:
         self.inputs = inputs
         self.outputs = outputs
+        self.in_place = in_place
         self.readable = [(slot.torch, torch.strided, True, False) for slot in inputs]
         self.templates: dict[tuple[StaticShape, ...], list[Template]] = {}
 
@@ -112,7 +116,7 @@ class Binding:
             place = tensor.data_ptr(), tensor.shape
             if place != self.bound[index]:
                 self.bind_input(index, place)
-        results = self.results()
+        results = self.results(inputs)
         self.execute(self.binding, self.how)
         return self.collect(results) if self.has_unknown else results
 
@@ -124,7 +128,7 @@ class Binding:
         self.binding.bind_input(slot.name, self.device, slot.code, shape, address or _SOMEWHERE)
         self.bound[index] = place
 
-    def results(self) -> list[Any]:
+    def results(self, inputs: Sequence[torch.Tensor]) -> list[Any]:
         """A bound tensor for each output; None in the place of what the runtime makes."""
         if self.templates is None:
             self.templates = self.border.look_up(tuple([shape for _, shape in self.bound]))
@@ -132,21 +136,22 @@ class Binding:
             self.kept = []
         for tensor, address, storage in self.kept:
             if _holders(storage) != 1 or tensor.data_ptr() != address:
-                return self.bind_outputs(self.templates)
-        return [each.tensor.data for each in self.kept] or self.bind_outputs(self.templates)
+                return self.bind_outputs(self.templates, inputs)
+        return [each.tensor.data for each in self.kept] or self.bind_outputs(self.templates, inputs)
 
-    def bind_outputs(self, templates: Sequence[Template]) -> list[Any]:
-        """New tensors for the outputs; where all are small, they are kept."""
+    def bind_outputs(self, templates: Sequence[Template], inputs: Sequence[torch.Tensor]) -> list[Any]:
+        """New tensors for the outputs, but for those that are inputs; where all are small, they are kept."""
         results: list[Any] = []
-        for name, code, template in templates:
+        in_place = self.border.in_place
+        for index, (name, code, template) in enumerate(templates):
             if template is None:
                 self.binding.bind_output(name, self.device)
                 results.append(None)
                 continue
-            result = _empty(template)
+            result = inputs[in_place[index]] if index in in_place else _empty(template)
             self.binding.bind_output(name, self.device, code, template.shape, result.data_ptr() or _SOMEWHERE)
             results.append(result)
-        if not self.has_unknown and sum(result.nbytes for result in results) <= _KEPT_BYTES:
+        if not self.has_unknown and not in_place and sum(result.nbytes for result in results) <= _KEPT_BYTES:
             self.kept = [_Kept.of(result) for result in results]
             return [result.data for result in results]
         return results

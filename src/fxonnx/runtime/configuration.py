@@ -39,6 +39,8 @@ class Configuration:
         profile: whether to measure the runtime's kernels.
         without: optimizers of the runtime that it leaves out, by name.
         device: where inputs come from and results stay; the CPU's memory is read and written fastest without it.
+        in_place: outputs, and the inputs in whose memory they are written, by their indices. It has to be contiguous,
+            and the graph must not read it any more by then.
     """
 
     threads: int | None = None
@@ -49,6 +51,7 @@ class Configuration:
     profile: bool = False
     without: Sequence[str] = ()
     device: torch.device | None = None
+    in_place: Mapping[int, int] = field(default_factory=dict)
 
     def options(self, inputs: Sequence[Slot], profile: Path | None) -> onnxruntime.SessionOptions:
         """The runtime's own options for a model with these inputs; it writes how long its kernels take to `profile`.

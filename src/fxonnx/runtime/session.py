@@ -60,7 +60,7 @@ class Session:
         self._configuration = configuration
         self._profile = Path(mkdtemp(prefix="fxonnx-")) / "kernels" if configuration.profile else None
         self._session, self._kept = self._create(model, weights)
-        self._border = Border(self.inputs, self.outputs)
+        self._border = Border(self.inputs, self.outputs, configuration.in_place)
         # two, in turns: while the caller still holds the results of one call, the next has memory of its own
         self._idle = deque(self._new_binding() for _ in range(2))
 
