@@ -13,6 +13,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from fxonnx.capture.equivalence.same_graph import Difference
 from fxonnx.compiled import Compiled
 from fxonnx.errors import CannotWrite, InvalidOption
+from fxonnx.ir.graph import Graph
 from fxonnx.passes.past import past_in_place, written_in_place
 
 _LEAST_ROOM = 64  # tokens; and an eighth of what is there, so that a token is moved a few times at most
@@ -26,21 +27,20 @@ class SharedCache:
 
     def __init__(self, compiled: Compiled, argument: str) -> None:
         self._argument = argument
-        self._in_place: dict[int, Compiled | None] = {}  # by the id of what copies, which `_copying` holds
-        self._copying: list[Compiled] = []
-        found = self._of(compiled)
-        if found is None:
+        self._compiled = compiled
+        self._in_place: dict[Graph, Compiled | None] = {}  # by the graph of what copies
+        if self._of(compiled) is None:
             raise InvalidOption(
                 'cache="shared": this decoder has no cache that can grow in place',
                 cause="not all of its layers hand keys and values to an Attention alone, or the target has no kernel of"
                 " TensorScatter (opset 24)",
                 cure='compile_causal_lm(model, cache="copy")',
             )
-        self.step = found
 
     def for_file(self) -> Compiled:
         """The step as a file, which takes a prompt as well: with room, and nothing in it. Raises CannotWrite."""
-        check = self._copying[0].program.zero_one
+        check, step = self._compiled.program.zero_one, self._of(self._compiled)
+        assert step is not None
         try:
             if check is not None:
                 check.assumptions({"past": 0})
@@ -50,7 +50,7 @@ class SharedCache:
                 cause=str(difference),
                 cure='compile_causal_lm(model, cache="copy")',
             ) from difference
-        return self.step
+        return step
 
     def __call__(self, compiled: Compiled, call: Mapping[str, Any], cache: Cache) -> CausalLMOutputWithPast | None:
         """A step, given the tokens and masks by name; the cache has the new tokens after it. None where the program for
@@ -76,10 +76,9 @@ class SharedCache:
 
     def _of(self, compiled: Compiled) -> Compiled | None:
         """The same step with its cache in place."""
-        if id(compiled) not in self._in_place:
-            self._copying.append(compiled)
-            self._in_place[id(compiled)] = _in_place(compiled)
-        return self._in_place[id(compiled)]
+        if compiled.graph not in self._in_place:
+            self._in_place[compiled.graph] = _in_place(compiled)
+        return self._in_place[compiled.graph]
 
 
 def _in_place(compiled: Compiled) -> Compiled | None:

@@ -32,26 +32,31 @@ class eager_attention:
        k ── Transpose ┴─ MatMul ── + mask ── Softmax ─┐
        v ─────────────────────────────────────────────┴─ MatMul ─▶        becomes        q, k, v, mask ── Attention ─▶
 
-    Only for a constant, finite mask or none: where all keys of a row are masked by -inf, the one gives NaN and the
-    other zero. Vaswani et al. 2017."""
-    def before(op, q, k, v, mask, *, perm, scale, divisor, rank):
+    Only for a finite mask or none, a constant or a choice of two numbers: where all keys of a row are masked by -inf,
+    the one gives NaN and the other zero. Vaswani et al. 2017."""
+    def before(op, q, k, v, mask, seen, shown, hidden, *, perm, scale, divisor, outer, rank):
         keys = op.Transpose(k, perm=perm)
         products = op.MatMul(q, keys)
         scores = op.any_of(
             op.MatMul(q * scale, keys), op.MatMul(q / divisor, keys), products * scale, products / divisor, products
         )
-        return op.MatMul(op.Softmax(op.any_of(scores, scores + mask), axis=rank), v)
-    def after(op, q, k, v, mask, perm, scale, divisor):
+        chosen = op.bind("choice", op.keep(op.Where(seen, shown, hidden)))
+        masked = op.any_of(scores, (products + chosen) / outer, scores + chosen, scores + mask)
+        return op.MatMul(op.Softmax(masked, axis=rank), v)
+    def after(op, q, k, v, mask, seen, shown, hidden, perm, scale, divisor, outer):
+        mask = mask if seen is None else op.Where(seen, shown, _above_lowest(op, hidden, outer or 1))
+        divisor = divisor if outer is None else outer
         factor = scale if scale is not None else 1 / divisor if divisor is not None else 1.0
         key = op.Transpose(k, perm=(*perm[:2], perm[3], perm[2]))
         return op.Attention(q, key, v, mask, scale=factor)
-    def where(q, k, v, mask, perm, scale, divisor, rank):
+    def where(q, k, v, mask, choice, shown, hidden, perm, scale, divisor, outer, rank):
         if q.rank != 4 or k.rank != 4 or v.rank != 4 or rank not in (-1, 3) or perm is None or q.dtype.bits > 32:
             return False  # a scale is a float32 attribute
         key = [k.shape[axis] for axis in (*perm[:2], perm[3], perm[2])]
         alike = [*q.shape[:2]] == key[:2] == [*v.shape[:2]] and key[2] == v.shape[2]
-        positive = (scale is None or scale > 0) and (divisor is None or divisor > 0)
-        return alike and positive and _is_finite_mask(mask, (*q.shape[:3], key[2]))
+        positive = all(factor is None or factor > 0 for factor in (scale, divisor, outer))
+        scores = (*q.shape[:3], key[2])
+        return alike and positive and _is_finite_mask(mask, scores) and _is_finite_choice(choice, shown, hidden, scores)
     when = _runs("Attention")
 
 
@@ -60,11 +65,51 @@ def _is_finite_mask(mask, scores):
     if mask is None:
         return True
     array = content(mask.value)
-    if array is None or mask.rank not in (2, 4) or mask.shape[-2:] != scores[2:]:
+    if array is None or not _fits_scores(mask, scores):
         return False
-    leading = zip(mask.shape[:-2], scores[:2], strict=False)
     lowest = ml_dtypes.finfo(array.dtype).min  # ONNX Runtime takes it for -inf
-    return all(dim in (1, size) for dim, size in leading) and bool(np.isfinite(array).all() and np.all(array > lowest))
+    return bool(np.isfinite(array).all() and np.all(array > lowest))
+
+
+def _is_finite_choice(choice, shown, hidden, scores):
+    """Whether a mask is none, or zero or a finite constant for each key."""
+    if choice is None:
+        return True
+    zero, lowest = (content(each.value) for each in (shown, hidden))
+    if zero is None or lowest is None or lowest.size != 1 or not np.isfinite(lowest).all():
+        return False
+    return not zero.any() and _fits_scores(choice, scores)
+
+
+def _fits_scores(mask, scores):
+    """Whether a mask has the last two axes of the scores, and spreads over the others."""
+    leading = zip(mask.shape[:-2], scores[:2], strict=False)
+    return mask.rank in (2, 4) and mask.shape[-2:] == scores[2:] and all(dim in (1, size) for dim, size in leading)
+
+
+def _above_lowest(op, hidden, divisor):
+    """The quotient, or the number next to the lowest one, which ONNX Runtime takes for -inf."""
+    array = (content(hidden.value) / divisor).astype(hidden.value.dtype.numpy)
+    lowest = ml_dtypes.finfo(array.dtype).min
+    return op.constant(np.where(array == lowest, np.nextafter(lowest, lowest.dtype.type(0)), array).astype(array.dtype))
+
+
+@rule
+class one_head_for_all:
+    """k ── Expand ─┐
+       v ── Expand ─┴─ Attention ─▶        becomes        k, v ── Attention ─▶
+
+    The key head that all query heads have needs no copies. Shazeer 2019."""
+    def before(op, q, k, v, a, b, mask=None, **rest):
+        return op.Attention(q, op.bind("keys", op.Expand(k, a)), op.bind("values", op.Expand(v, b)), mask, **rest)
+    def after(op, q, k, v, mask, **rest): return op.Attention(q, k, v, mask, **rest)
+    def where(q, k, v, keys, values):
+        if q.rank != 4 or not isinstance(q.shape[1], int):
+            return False
+        pairs = (k, keys), (v, values)
+        alike = ((few.shape[0], q.shape[1], *few.shape[2:]) == many.shape for few, many in pairs if few.rank == 4)
+        return k.rank == v.rank == 4 and k.shape[1] == v.shape[1] == 1 and all(alike)
+    when = _runs("Attention")
 
 
 @rule
