@@ -47,6 +47,9 @@ class SmallSizes(Protocol):
     def known(self) -> Sequence[tuple[Mapping[str, int], Sequence[Assumption]]]:
         """The sizes of 0 and 1 for which it is known to hold, and what they ask of the others."""
 
+    def ask(self, sizes: Mapping[str, int]) -> Any:
+        """Find out about these sizes of 0 and 1, so that no call has to wait for it."""
+
     def ask_ones(self, *, leading: bool = False) -> None:
         """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone."""
 

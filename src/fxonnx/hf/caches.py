@@ -11,6 +11,8 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
+from fxonnx.compiled import Compiled
+
 _EXAMPLE = 5  # tokens in the cache that shows how one looks
 
 
@@ -103,6 +105,17 @@ def _like(known: torch.Tensor, rows: int, tokens: int) -> torch.Tensor:
     """Keys or values of so many rows and tokens."""
     _, heads, _, width = known.shape
     return known.new_zeros(rows, heads, tokens, width)
+
+
+def ask_ahead(compiled: Compiled, *small: Mapping[str, int]) -> None:
+    """Find out what calls with these sizes of 0 and 1 need, for several rows and for one, so that generating does not
+    begin with it."""
+    check = compiled.program.zero_one
+    if check is None:
+        return
+    for sizes in small:
+        check.ask(sizes)
+        check.ask({**sizes, "batch": 1})
 
 
 def filled(states: Sequence[torch.Tensor]) -> DynamicCache:

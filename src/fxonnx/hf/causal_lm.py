@@ -13,7 +13,7 @@ from transformers import Cache
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile as compile_model
 from fxonnx.errors import InvalidOption, NotAModel
-from fxonnx.hf.caches import CacheLayout, is_empty, past_of
+from fxonnx.hf.caches import CacheLayout, ask_ahead, is_empty, past_of
 from fxonnx.hf.genai import write_config
 from fxonnx.hf.shared import SharedCache
 from fxonnx.hf.twin import refuse_inner, twin_of
@@ -52,6 +52,7 @@ def compile_causal_lm(model: Any, *, cache: str = "copy", **options: Any) -> Cau
         call = {**_call(model, past=_PAST, tokens=_NEW), layout.argument: layout.of_size(2, _PAST)}
         options = {**options, "optimize": _with_heads_apart(options.get("optimize", True))} if is_shared else options
         compiled = _compiled(model, call, layout, options)
+        ask_ahead(compiled, {"past": 0}, {"sequence": 1})
         return CausalLM(model, compiled, layout, shared=SharedCache(compiled, layout.argument) if is_shared else None)
     if is_shared:
         raise InvalidOption(
@@ -61,8 +62,11 @@ def compile_causal_lm(model: Any, *, cache: str = "copy", **options: Any) -> Cau
         )
     first = {**_call(model, past=0, tokens=_PAST), layout.argument: layout.empty(2)}
     prefill = compile_model(model, (), {**first, "use_cache": True}, dynamic_shapes=_named(first), **options)
-    step = {**_call(model, past=_PAST, tokens=1), layout.argument: layout.filled}
-    return CausalLM(model, _compiled(model, step, layout, options), layout, prefill)
+    call = {**_call(model, past=_PAST, tokens=1), layout.argument: layout.filled}
+    step = _compiled(model, call, layout, options)
+    ask_ahead(prefill, {})
+    ask_ahead(step, {})
+    return CausalLM(model, step, layout, prefill)
 
 
 def _with_heads_apart(optimize: Any) -> Any:

@@ -17,6 +17,7 @@ from transformers.utils import ModelOutput
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile as compile_model
 from fxonnx.errors import InvalidOption, NotAModel
+from fxonnx.hf.caches import ask_ahead
 from fxonnx.hf.genai import AUDIO, write_speech_config
 from fxonnx.hf.halves import Decoder, Encoder, cache_of, names
 from fxonnx.hf.twin import refuse_inner, twin_of
@@ -88,6 +89,8 @@ class Seq2SeqLM:
             self._cross = self._halves[0](**example)[1:]
             self._own = _first_states(self._halves[1], example, self._cross)
         self.encoder, self.decoder = self._compiled_encoder(), self._compiled_decoder("decoder_input_ids")
+        ask_ahead(self.encoder, {})
+        ask_ahead(self.decoder, {"sequence": 1}, {"sequence": 1, "past": 0})
         reader = _Reader(model.get_encoder(), self._read)
         self._model = twin_of(model, self._step, get_encoder=lambda *_, **__: reader)
 

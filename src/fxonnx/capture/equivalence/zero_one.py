@@ -118,11 +118,7 @@ class ZeroOneCheck:
 
         Raises CallMismatch where there is none.
         """
-        key = tuple(sorted((name, size) for name, size in sizes.items() if size < 2 and name in self.sizes))
-        with self.lock:
-            if key and key not in self.answers:
-                self.answers[key] = self._ask(dict(key))
-        answer = self.answers.get(key, ())
+        answer = self.ask(sizes)
         if isinstance(answer, CallMismatch):
             found = self.beyond(sizes, ())
             if not isinstance(found, Program):
@@ -134,6 +130,14 @@ class ZeroOneCheck:
             if not each.holds(sizes):
                 return self._beyond_small(each, sizes)
         return None
+
+    def ask(self, sizes: Mapping[str, int]) -> Answer:
+        """What is known of those sizes that are 0 or 1, or is found out now."""
+        key = tuple(sorted((name, size) for name, size in sizes.items() if size < 2 and name in self.sizes))
+        with self.lock:
+            if key and key not in self.answers:
+                self.answers[key] = self._ask(dict(key))
+        return self.answers.get(key, ())
 
     def ask_ones(self, *, leading: bool = False) -> None:
         """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone: what is
