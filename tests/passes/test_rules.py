@@ -94,6 +94,7 @@ NOT_IN_THE_CORPUS = {
     "eager_attention": "attention written out, without a mask",
     "grouped_queries": "decoders with a past of any length: tests/hf",
     "joined_heads_with_past": "as grouped_queries",
+    "one_head_for_all": "Falcon",
     "sum_of_branches": "RepVGG and its kind, not yet one convolution",
     "branch_beside_input": "as sum_of_branches",
     "branches_around": "as sum_of_branches",

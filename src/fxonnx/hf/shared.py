@@ -61,8 +61,9 @@ class SharedCache:
             return None
         total = cache.get_seq_length() + call["input_ids"].shape[1]
         cache.layers[:] = [_with_room(layer, total) for layer in cache.layers]
-        logits, *_ = step.session.run(self._inputs(compiled, call, cache, "all_keys", "all_values"))
-        for layer in cache.layers:
+        logits, *present = step.session.run(self._inputs(compiled, call, cache, "all_keys", "all_values"))
+        for layer, keys, values in zip(cache.layers, present[::2], present[1::2], strict=True):
+            layer.all_keys, layer.all_values = keys, values  # the same, where the session writes in place
             layer.hold(total)
         return CausalLMOutputWithPast(logits=logits, past_key_values=cache)
 
