@@ -9,9 +9,8 @@ from tests.fuzz.hunt import Tally, hunt
 from tests.fuzz.worker import Worker
 
 
-def seeds(first: int, seconds: float) -> Iterator[int]:
-    """Seeds until the time is over."""
-    end = time.monotonic() + seconds
+def seeds(first: int, end: float) -> Iterator[int]:
+    """Seeds until a time of `time.monotonic`."""
     for seed in count(first):
         if time.monotonic() > end:
             return
@@ -21,7 +20,8 @@ def seeds(first: int, seconds: float) -> Iterator[int]:
 def main(seconds: float = 60, seed: int = 0) -> int:
     """Print failures as they are found, in their smallest form, then the tally; 1 where there are any."""
     worker, tally, failures = Worker(), Tally(), 0
-    for failure in hunt(seeds(seed, seconds), worker, tally):
+    end = time.monotonic() + seconds
+    for failure in hunt(seeds(seed, end), worker, tally, end):
         failures += 1
         print(failure, flush=True)
     worker.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tests.fuzz.program import Program
 from tests.fuzz.strategy import programs
 
 ENTROPY = 4_000  # bytes that a program is drawn from; none has used them up
+SHRINKING = (10.0, 60.0)  # seconds that one failure is shrunk for: at least, where the time is over, and at most
 
 Judge = Callable[..., Judgement]
 
@@ -40,8 +42,9 @@ class Tally:
         return "\n".join(f"{count:6} {name}" for name, count in counts)
 
 
-def hunt(seeds: Iterable[int], judge: Judge, tally: Tally, *, shrinks: bool = True) -> Iterator[str]:
-    """Judge the program of each seed, and count; the failures, shrunk, as they are found."""
+def hunt(seeds: Iterable[int], judge: Judge, tally: Tally, end: float = float("inf")) -> Iterator[str]:
+    """Judge the program of each seed, and count; the failures, shrunk, as they are found. Little is shrunk after
+    `end`, a time of `time.monotonic`."""
     for seed in seeds:
         program = program_of(seed)
         judgement = judge(program)
@@ -49,8 +52,8 @@ def hunt(seeds: Iterable[int], judge: Judge, tally: Tally, *, shrinks: bool = Tr
         tally.verdicts["KNOWN GAP" if known else judgement.verdict.name] += 1
         tally.kinds[known or judgement.kind] += 1
         if judgement.verdict.fails and not known:
-            if shrinks:
-                program, judgement = shrunk(seed, judgement, judge)
+            seconds = sorted((*SHRINKING, end - time.monotonic()))[1]
+            program, judgement = shrunk(seed, judgement, judge, seconds)
             yield f"# seed {seed}, {judgement}\n\n{program}"
 
 
@@ -67,8 +70,9 @@ def program_of(seed: int) -> Program:
     return drawn[0]
 
 
-def shrunk(seed: int, judgement: Judgement, judge: Judge, attempts: int = 600) -> tuple[Program, Judgement]:
-    """The smallest program found that fails as the seed's does, of as many as `attempts`, and its judgement."""
+def shrunk(seed: int, judgement: Judgement, judge: Judge, seconds: float) -> tuple[Program, Judgement]:
+    """The smallest program found in some seconds that fails as the seed's does, and its judgement."""
+    end = time.monotonic() + seconds
     configurations = ALL if judgement.verdict is Verdict.CRASH else (judgement.configuration,)
     failing: list[tuple[Program, Judgement]] = []
     known: dict[str, Judgement] = {}
@@ -79,7 +83,7 @@ def shrunk(seed: int, judgement: Judgement, judge: Judge, attempts: int = 600) -
     )  # fmt: skip
     @given(programs())
     def again(program: Program) -> None:
-        if len(known) == attempts:
+        if failing and time.monotonic() > end:
             raise Enough
         source = str(program)
         if source not in known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -23,6 +23,8 @@ import fxonnx
 from fxonnx import errors
 from fxonnx.passes.optimize import optimizer
 from fxonnx.runtime.compare import difference
+from fxonnx.saved.interface import Interface
+from fxonnx.saved.model import INTERFACE
 
 
 class Verdict(IntEnum):
@@ -174,21 +176,10 @@ def called(compiled: fxonnx.Compiled, model: torch.nn.Module, case: Case, config
 
 
 def file_holds(proto: onnx.ModelProto, case: Case) -> bool:
-    """Whether a file says that it holds for these sizes: for 2 and more, for 1 where it names it, on conditions, and
-    where it has a way of its own. A call asks the model where it does not."""
+    """Whether a file says that it holds for these sizes, as `fxonnx.load` reads it. A call asks the model where it does
+    not."""
     said = {each.key: each.value for each in proto.metadata_props}
-    _, _, ways = said.get("fxonnx.ways", "").rstrip(".").partition(" of its own for ")
-    if not proto.doc_string or any(_all_hold(each.split(", "), case) for each in filter(None, ways.split("; "))):
-        return True
-    small = [name for name, size in case.sizes.items() if size < 2]
-    if not all(case.sizes[name] == 1 and f"{name} = 1" in proto.doc_string for name in small):
-        return False
-    conditions = "; ".join(filter(None, (said.get("fxonnx.holds_for"), said.get("fxonnx.captured_with"))))
-    return _all_hold(filter(None, conditions.split("; ")), case)
-
-
-def _all_hold(conditions: Iterable[str], case: Case) -> bool:
-    return all(eval(each, {**case.sizes}) for each in conditions)
+    return Interface.from_text(said[INTERFACE]).admits(case.sizes)
 
 
 def loaded(file: bytes, level: str, case: Case, configuration: Configuration) -> Judgement:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tests.fuzz import judge as judging
+from tests.fuzz import worker as working
 from tests.fuzz.hunt import Tally, hunt, program_of, shrunk
 from tests.fuzz.judge import ALL, Judgement, Verdict, judge
 from tests.fuzz.kinds import FIXED, MEMBERS, OF_TENSOR, RELATIONS
@@ -83,13 +84,24 @@ def test_a_process_that_ends_is_a_verdict():
     worker.close()
 
 
+def test_what_the_judge_raises_is_no_verdict(monkeypatch):
+    def broken(program, configurations):
+        raise SyntaxError("its own")
+
+    monkeypatch.setattr(working, "judge", broken)
+    worker = Worker()
+    with pytest.raises(working.JudgeFailed, match="its own"):
+        worker(program("y = x + 1"))
+    worker.close()
+
+
 def test_a_failure_shrinks_to_the_line_that_fails():
     def failing(program, configurations=ALL):
         wrong = any("cumsum" in str(each) for each in program.statements)
         return Judgement(Verdict.WRONG if wrong else Verdict.RIGHT)
 
     seed = next(seed for seed in range(200) if failing(program_of(seed)).verdict.fails)
-    smallest, _ = shrunk(seed, failing(program_of(seed)), failing, attempts=400)
+    smallest, _ = shrunk(seed, failing(program_of(seed)), failing, seconds=60)
     assert len(smallest.statements) < 4 < len(program_of(seed).statements)
 
 
