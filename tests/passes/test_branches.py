@@ -117,6 +117,10 @@ def test_in_other_ranks(conv, norm, size):
     assert ops(compiled_alike(block, torch.randn(size))) == ["Conv"]
 
 
+def test_no_channels():
+    compiled_alike(Block(lambda self, x: x * 2 + x * 3), torch.randn(2, 0, 3, 4))
+
+
 def test_a_normalization_alone_stays_one():
     block = Block(lambda self, x, a, b: x + self.scale * a(x) - b(x), a=nn.BatchNorm2d(8), b=nn.BatchNorm2d(8))
     assert ops(compiled_alike(block, torch.randn(SIZE))) == ["BatchNormalization"]

@@ -34,6 +34,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
     "ConvTranspose": (
         lambda op, x: op.ConvTranspose(x, np.ones((2, 2, 1, 1), np.float32)), [(2, 2, 0, 4), (2, 2, 3, 0)]
     ),
+    "Gather": (lambda op, x: op.Gather(x, np.array([0, -1]), axis=-1), [(2, 2, 3, 0)]),
     "GlobalAveragePool": (lambda op, x: op.GlobalAveragePool(x), [(2, 0, 3, 4), (2, 2, 0, 4), (2, 2, 3, 0)]),
     "GlobalMaxPool": (lambda op, x: op.GlobalMaxPool(x), [(2, 0, 3, 4), (2, 2, 0, 4), (2, 2, 3, 0)]),
     "LayerNormalization": (
@@ -76,6 +77,7 @@ MODELS: dict[str, Callable[[Tensor], Any]] = {
     "convolution": lambda x: F.conv2d(x, torch.ones(1, 2, 1, 2), padding=(1, 1)),
     "heads": lambda x: (x * 2).view(*x.shape[:2], 1, 1, *x.shape[2:]),
     "rows times rows": lambda x: torch.einsum("bhij,bhij->bh", x, x),
+    "trapezoids": lambda x: torch.trapezoid(x, dim=2) + torch.trapezoid(x, dim=0).sum(1),
     "keys alone": lambda x: F.scaled_dot_product_attention(x[:, :, :2] * 0 + 1, x, x) if x.shape[2] > 3 else x.exp(),
 }
 

@@ -54,7 +54,7 @@ class Branch:
 def branch_of(node: Node) -> Branch | None:
     """The node as a linear function of its input; None where it is none, or none of known numbers."""
     shape, dtype = node.output.shape, node.output.dtype
-    if len(shape) < 3 or not isinstance(shape[1], int) or not dtype.is_float or dtype.bits < 32:
+    if len(shape) < 3 or not isinstance(shape[1], int) or not shape[1] or not dtype.is_float or dtype.bits < 32:
         return None
     return _READERS[node.op](node, *node.inputs)
 

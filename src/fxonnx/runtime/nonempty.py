@@ -38,6 +38,11 @@ def _beside_the_rest(node: Node) -> Shape:
     return tuple(dim for dim, each in zip(node.outputs[0].shape, wanted, strict=False) if -1 in wanted and each != -1)
 
 
+def _taken_from(node: Node) -> Shape:
+    """The axis of which a fixed place is taken: torch's own op takes another way where there is none."""
+    return _data(node)[node.attributes.get("axis", 0) :][:1] if constant_ints(node.inputs[1]) else ()
+
+
 def _data(node: Node) -> Shape:
     value = node.inputs[0]
     assert value is not None
@@ -49,6 +54,7 @@ SIZES: Mapping[str, Callable[[Node], Shape]] = {
     "AveragePool": _channels_and_space,
     "Conv": _space,
     "ConvTranspose": _space,
+    "Gather": _taken_from,
     "GlobalAveragePool": _channels_and_space,
     "GlobalMaxPool": _channels_and_space,
     "LayerNormalization": _normalized,

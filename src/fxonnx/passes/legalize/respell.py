@@ -6,6 +6,7 @@ with 1.32; `tests/passes/legalize/test_respell.py` shows each mistake in a bare 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from fxonnx.passes.legalize.expand import call, expand
 from fxonnx.passes.legalize.expansions.forms import has_axes, pad
 from fxonnx.passes.legalize.integer_reductions import exact_product, exact_sum
 from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.rewriting.match import constant_number
 from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
@@ -78,6 +80,34 @@ def one_by_integer(op: Builder, one: Tensor, divisor: Tensor) -> Tensor:
     return op.Where(op.Equal(op.Abs(divisor), 1), divisor, 0)
 
 
+def _divides_by_zero(node: Node, producers: Producers) -> bool:
+    divisor = node.inputs[1]
+    return divisor is not None and divisor.dtype.is_float and constant_number(divisor) == 0
+
+
+def quotient_by_zero(op: Builder, x: Tensor, zero: Tensor) -> Tensor:
+    """x / 0, see `product_by_infinity`."""
+    return _by_sign(op, x, op.Reciprocal(zero))
+
+
+def _is_by_infinity(node: Node, producers: Producers) -> bool:
+    return any(_is_infinity(value) for value in node.inputs)
+
+
+def _is_infinity(value: Value | None) -> bool:
+    return abs(constant_number(value) or 0) == math.inf
+
+
+def product_by_infinity(op: Builder, x: Tensor, y: Tensor) -> Tensor:
+    """x * infinity by the sign of x: drawn out of a matrix product, the factor meets sums instead of their terms, which
+    may be NaN; in double it does not load."""
+    return _by_sign(op, x, y) if _is_infinity(y.value) else _by_sign(op, y, x)
+
+
+def _by_sign(op: Builder, x: Tensor, infinity: Tensor) -> Tensor:
+    return op.Where(x > 0, infinity, op.Where(x < 0, -infinity, math.nan))
+
+
 def _has_axes(node: Node, producers: Producers) -> bool:
     return has_axes(node)
 
@@ -124,6 +154,8 @@ MISREAD = (
     Misread("DivMulFusion", "Div", _is_one_by_integer, one_by_integer),
     Misread("ExpandElimination", "Expand", _empties, cut_to_nothing),
     Misread("TransposeOptimizer", "Pad", _has_axes, pad),  # moves a Transpose past it, and forgets the axes
+    Misread("MatMulScaleFusion", "Div", _divides_by_zero, quotient_by_zero),
+    Misread("MatMulScaleFusion", "Mul", _is_by_infinity, product_by_infinity),
     Misread("", "MatMul", _sums_nothing, with_zero),
     Misread("", "ReduceSum", _is_of_large_integers, exact_sum),
     Misread("", "ReduceProd", _is_of_integers, exact_product),
