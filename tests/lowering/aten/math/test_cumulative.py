@@ -17,6 +17,8 @@ CASES = {
     "extrema": lambda x: (*x.cummax(1), *x.cummin(0), *x.long().cummax(-1)),
     "logcumsumexp": lambda x: x.logcumsumexp(1),
     "trapezoid": lambda x: (torch.trapezoid(x, dim=1), torch.cumulative_trapezoid(x, dim=2)),
+    "wide trapezoids": lambda x: (torch.trapezoid(x, dx=0.5, dim=0), torch.cumulative_trapezoid(x.long(), dx=3, dim=1)),
+    "trapezoids of data": lambda x: torch.cumulative_trapezoid(x[x > 0], dim=0).sum(),
 }
 
 

@@ -78,8 +78,11 @@ def test_a_shape_that_is_computed_may_have_zeros(opset):
     check(lambda x: x.reshape(-1, x.shape[-1]), torch.randn(4, 5, 4), dynamic=sizes, again=(again,), opset=opset)
 
 
-def test_bits_under_another_dtype():
-    check(lambda x: x.view(torch.int32), X, opset=26)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float16, torch.int32, torch.float64, torch.int64])
+def test_bits_under_another_dtype(dtype):
+    bits = torch.arange(-96, 96, dtype=torch.int8).reshape(2, 96)
+    check(lambda x: [x.view(each) for each in (torch.uint8, torch.int16, torch.float32, torch.int64)],
+          bits.view(dtype), dynamic={"x": {0: "n"}}, again=(bits[1:].view(dtype),), opset=26)  # fmt: skip
 
 
 def test_resize_takes_the_first_elements():

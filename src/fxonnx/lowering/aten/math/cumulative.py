@@ -11,6 +11,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.lowering.aten.math.reduction import summable
+from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import axis_of, cast, full, may_be_zero, number, positions, transpose
@@ -24,6 +25,24 @@ def cumulated(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, *
     """Running sums or products along `dim`."""
     x = summable(op, self, dtype)
     return getattr(op, operator)(x, axis_of(dim, len(x.shape))) if x.shape else x
+
+
+@lower("aten.trapezoid.dx", promote=FLOAT.of("y"), opmath=True)
+def trapezoid(op: Builder, y: Tensor, dx: float = 1, dim: int = -1) -> Tensor:
+    """The area under points at equal distances along `dim`."""
+    return op.ReduceSum(_trapezoids(op, y, dim) * number(op, dx / 2, y), [axis_of(dim, len(y.shape))], keepdims=0)
+
+
+@lower("aten.cumulative_trapezoid.dx", promote=FLOAT.of("y"), opmath=True)
+def cumulative_trapezoid(op: Builder, y: Tensor, dx: float = 1, dim: int = -1) -> Tensor:
+    """The area up to each point but the first."""
+    return op.CumSum(_trapezoids(op, y, dim) * number(op, dx / 2, y), axis_of(dim, len(y.shape)))
+
+
+def _trapezoids(op: Builder, y: Tensor, dim: int) -> Tensor:
+    """Each point and the next one, added; none where there is no next one."""
+    axis = axis_of(dim, len(y.shape))
+    return cut(op, y, axis, 1, LAST) + cut(op, y, axis, 0, -1 if y.shape[axis] != 0 else 0)
 
 
 def _in_front(x: Any, dim: int) -> list[int]:

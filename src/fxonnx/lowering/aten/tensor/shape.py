@@ -8,6 +8,7 @@ Source of the semantics: torch's documentation of each function, and ATen/native
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 from fxonnx import dtypes
@@ -58,12 +59,43 @@ def view_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 
 @lower("aten.view.dtype", "aten.view_copy.dtype")
 def view_dtype(op: Builder, self: Tensor, dtype: DType) -> Tensor:
-    """The same bits read as another dtype of the same width."""
+    """The same bits read as another dtype; the last axis has as many more or fewer elements as those have bits."""
     if self.dtype is dtype:
         return self
-    if self.dtype.bits != dtype.bits or dtypes.BOOL in (self.dtype, dtype):
-        raise Unsupported(f"a view of {self.dtype} as {dtype}: BitCast keeps the width of an element")
-    return op.BitCast(self, to=dtype.code)
+    if dtypes.BOOL in (self.dtype, dtype) or not {self.dtype.bits, dtype.bits} <= _WORDS.keys():
+        raise Unsupported(f"a view of {self.dtype} as {dtype}")
+    words = _bits_as(op, self, _WORDS[self.dtype.bits])
+    if words.dtype.bits > dtype.bits:
+        words = _parts_of_words(op, words, _WORDS[dtype.bits])
+    elif words.dtype.bits < dtype.bits:
+        words = _words_of_parts(op, words, _WORDS[dtype.bits])
+    return _bits_as(op, words, dtype)
+
+
+_WORDS = {each.bits: each for each in (dtypes.UINT8, dtypes.UINT16, dtypes.UINT32, dtypes.UINT64)}
+
+
+def _bits_as(op: Builder, x: Tensor, dtype: DType) -> Tensor:
+    return x if x.dtype is dtype else op.BitCast(x, to=dtype.code)
+
+
+def _parts_of_words(op: Builder, words: Tensor, part: DType) -> Tensor:
+    """Each word as parts in order, the lowest bits first, as in the memory of all that runs models."""
+    places = op.constant(range(0, words.dtype.bits, part.bits), words.dtype)
+    shifted = op.BitShift(op.Unsqueeze(words, [-1]), places, direction="RIGHT")
+    parts = op.Cast(op.BitwiseAnd(shifted, 2**part.bits - 1), to=part.code)
+    *shape, last = words.shape
+    return reshape(op, parts, (*shape, last * (words.dtype.bits // part.bits)))
+
+
+def _words_of_parts(op: Builder, parts: Tensor, word: DType) -> Tensor:
+    """The reverse of `_parts_of_words`."""
+    count = word.bits // parts.dtype.bits
+    *shape, last = parts.shape
+    each = op.Cast(reshape(op, parts, (*shape, floor_divide(last, count), count)), to=word.code)
+    places = op.constant(range(0, word.bits, parts.dtype.bits), word)
+    shifted = op.BitShift(each, places, direction="LEFT")
+    return reduce(op.BitwiseOr, (op.Gather(shifted, place, axis=-1) for place in range(count)))
 
 
 @lower("aten.flatten.using_ints", "aten.ravel")
