@@ -121,7 +121,7 @@ def fake_input(
 
 def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[int | torch.SymInt]:
     """Strides in the order of the example's, without gaps, and 0 where it repeats; its own where no size is
-    symbolic."""
+    symbolic. An axis of nothing counts as one of 1."""
     if all(isinstance(each, int) for each in sizes):
         return list(leaf.stride())
     strides: list[int | torch.SymInt] = [1] * leaf.dim()
@@ -131,7 +131,7 @@ def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[in
             strides[axis] = 0
             continue
         strides[axis] = step
-        step = step * sizes[axis]
+        step = step * (sizes[axis] or 1 if isinstance(sizes[axis], int) else sizes[axis])
     return strides
 
 

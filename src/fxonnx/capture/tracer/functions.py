@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.arrays import Array, listed
+from fxonnx.capture.tracer.python.pieces import JOINS, Pieces, opened, pieces
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sized_operators import SIZED_OPERATORS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
@@ -105,6 +106,8 @@ class FunctionMode(TorchFunctionMode):
         if is_in_functorch() or isinstance(func, torch._ops.HigherOrderOperator):
             result = self._higher_order(func, args, kwargs or {})
             return func(*args, **(kwargs or {})) if result is NotImplemented else result
+        if any(type(each) is Pieces for each in args):
+            return _of_pieces(func, args, kwargs or {})
         if func in _OF_SIZES:
             return _OF_SIZES[func](func, args, kwargs or {})
         if func in _METHODS:
@@ -115,18 +118,22 @@ class FunctionMode(TorchFunctionMode):
             return args[0]
         if func in _TEXTS and is_said():
             return repr(args[0])  # what has no contents has no format: f"{x:.2f}"
+        return self._asked(func, args, kwargs or {})
+
+    def _asked(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """One that may ask what a tensor holds."""
         if func in _TEXTS or func in _VALUES:
             value = self._known(args[0]) if args and isinstance(args[0], _TENSOR) else None
             if value is not None:
-                return _answered(func, value, args, kwargs or {})
+                return _answered(func, value, args, kwargs)
         if func in _READS or func in _TEXTS or func is _TENSOR.tolist:
             return self._read(func, args[0])
         checked = answer(func, args, self._check)
         if checked is not NotImplemented:
             return checked
-        condition = condition_of(func, args, kwargs or {})
+        condition = condition_of(func, args, kwargs)
         if condition is NOT_ONE:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         value = self._known(condition)
         return self._decide(condition) if value is None else bool(value)
 
@@ -168,7 +175,13 @@ class FunctionMode(TorchFunctionMode):
     def _taken_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
         """unbind(), which a loop over a tensor calls: the rows of a selection one by one."""
         rows = self._selected(args[0]) if _is_by_rows(*args, **kwargs) else None
-        return func(*args, **kwargs) if rows is None else rows
+        found = _unbound_pieces(*args, **kwargs) if rows is None else rows
+        return func(*args, **kwargs) if found is None else found
+
+    def _split(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """split() by a number, of which no fixed number of pieces comes."""
+        found = _split_pieces(*args, **kwargs) if len(args) > 1 else None
+        return func(*args, **kwargs) if found is None else found
 
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""
@@ -179,7 +192,25 @@ class FunctionMode(TorchFunctionMode):
             self._guard_log.op = before
 
 
-_METHODS = {_TENSOR.contiguous: FunctionMode._laid_out, _TENSOR.unbind: FunctionMode._taken_apart}
+_METHODS = {
+    _TENSOR.contiguous: FunctionMode._laid_out,
+    **dict.fromkeys((_TENSOR.unbind, torch.unbind), FunctionMode._taken_apart),
+    **dict.fromkeys((_TENSOR.split, torch.split), FunctionMode._split),
+}
+
+
+def _unbound_pieces(tensor: Any, dim: int = 0) -> Pieces | None:
+    return pieces(tensor, dim, None)
+
+
+def _split_pieces(tensor: Any, size: Any, dim: int = 0) -> Pieces | None:
+    return pieces(tensor, dim, size)
+
+
+def _of_pieces(func: Any, args: Any, kwargs: Any) -> Any:
+    """A function that is given the pieces of a tensor: all of them, or the tensor where it joins them again."""
+    joined = args[0].joined(func, *args[1:], **kwargs) if func in JOINS and len(args) + len(kwargs) < 3 else None
+    return func(*opened(args), **kwargs) if joined is None else joined
 
 
 def _is_by_rows(tensor: torch.Tensor, dim: int = 0) -> bool:

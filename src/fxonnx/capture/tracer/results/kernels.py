@@ -3,7 +3,7 @@ step by step; grouped products they know in bfloat16 alone; of a slice they inve
 of an alignment they count the states; of histograms there are none; to pick a row they load sympy; of a copy they
 decide whether it is empty; a grid's axes they compare; the windows of adaptive pools they want to count; nothing
 unshuffled is no other shape for the kernel that computes; keys and values they do not count; of factors that LAPACK
-makes, and of a product of three, they know nothing or too much.
+makes, and of a product of three, they know nothing or too much; an axis they take apart in three calls a place.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -125,6 +125,15 @@ def _select(input: Any, dim: int, index: Any) -> Any:
     offset = input.storage_offset() + (index % sizes[dim]) * strides[dim]
     del sizes[dim], strides[dim]
     return view(input, sizes, strides, offset)
+
+
+def _unbind(input: Any, dim: int = 0) -> Any:
+    """What lies at each place of an axis; torch's kernel takes slices and squeezes them, place by place."""
+    if not _has_axis(input, dim) or not input.dim():
+        return None
+    sizes, strides, first = list(input.shape), list(input.stride()), input.storage_offset()
+    places, step = int(sizes.pop(dim)), strides.pop(dim)
+    return [view(input, sizes, strides, first + place * step) for place in range(places)]
 
 
 def _is_within(index: Any, size: Any) -> bool:
@@ -288,6 +297,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.slice.Tensor: _slice,
     aten.narrow.default: _narrow,
     aten.select.int: _select,
+    aten.unbind.int: _unbind,
     aten.copy_.default: _copy,
     aten.fill_diagonal_.default: _fill_diagonal,
     aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,

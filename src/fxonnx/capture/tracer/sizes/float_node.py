@@ -93,6 +93,10 @@ class FloatNode(Node):
         """`int(f)`: as `guard_float`."""
         return int(self.guard_float(file, line))
 
+    def bool_(self) -> bool:
+        """Whether it is not 0: a comparison."""
+        return bool(self._compare("!=", FloatNode((CONSTANT, 0.0), 0.0, self.guard_log, Fraction(0))).bool_())
+
     def int_(self) -> int:
         """`int(f)`."""
         return self.guard_int("", 0)

@@ -1,0 +1,39 @@
+"""Python that goes by a size of which there are few: each number is a way of its own; and numbers that an empty axis
+changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import fxonnx
+
+
+def _repeated(x: Tensor) -> Tensor:
+    for step in range(x.shape[0] % 3):
+        x = x * 2 + step
+    return x
+
+
+MODELS: dict[str, Callable[[Tensor], Any]] = {
+    "the first, if any": lambda x: next((x.unsqueeze(axis) for axis in range(x.shape[0] % 2)), x),
+    "a loop": _repeated,
+    "an entry": lambda x: x * [1, 2, 3][x.shape[0] % 3],
+    "of two sizes": lambda x: x * [1.0, 2.0][x.shape[0] % 2] + len(range(x.shape[1] % 2)),
+    "the truth of a root": lambda x: x * 2 if x.shape[0] ** 0.5 else x - 1,
+    "the truth of a quotient": lambda x: x * 2 if x.shape[0] / 2 - 1.5 else x - 1,
+    "strides": lambda x: x.transpose(0, 1) * x.stride(0) + x.stride(1),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_few_ways(name: str) -> None:
+    model = MODELS[name]
+    compiled = fxonnx.compile(model, torch.randn(5, 4), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    for shape in ((5, 4), (8, 4), (3, 5), (2, 3), (1, 4), (4, 1), (0, 4), (4, 0)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), model(x))
