@@ -99,5 +99,3 @@ def _holds(dtype: torch.dtype, leaves: Iterable[Any]) -> bool:
     greatest = torch.finfo(dtype).max
     return all(abs(each) <= greatest or not math.isfinite(each) for each in leaves if type(each) in (int, float))
 
-
-__all__ = ["ask_kernel"]
