@@ -255,6 +255,7 @@ SCENES = (
           other=(768, 768), shift=(768,), transB=1),
     scene("batch_norm_gemm", "128 x 768 x 768", inputs={"x": "f32[128,768]"}, weight=(768, 768), transB=1,
           calls={"one": norm(768)}),
-    scene("eager_attention", "12 heads, 128 x 64", inputs=dict.fromkeys("qkv", HEADS), mask=(1, 1, 128, 128),
-          perm=[0, 1, 3, 2], scale=0.125, divisor=8.0, rank=-1),
+    scene("eager_attention", "12 heads, 128 x 64", inputs={**dict.fromkeys("qkv", HEADS), "seen": "bool[1,1,128,128]"},
+          mask=(1, 1, 128, 128), shown=(1,), hidden=(1,), perm=[0, 1, 3, 2], scale=0.125, divisor=8.0, outer=8.0,
+          rank=-1),
 )  # fmt: skip

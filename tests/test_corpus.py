@@ -17,7 +17,6 @@ HERE = [entry for entry in ENTRIES if entry.package in ("torch", "transformers")
 
 # Refused with a place and a cure, for a reason that is known. A row that is right by now fails.
 GAPS = {
-    "transformers/longformer": "an op of its asks for a size that comes from data, in a way that global tokens take",
     "transformers/rwkv": "forward rescales its layers once and keeps in an attribute that it did",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.capture.interpret import run
@@ -25,7 +26,7 @@ def loops(x: Tensor) -> Tensor:
 
 
 def numpy_inside(x: Tensor) -> Tensor:
-    return torch.from_numpy(x.numpy())
+    return torch.from_numpy(np.interp(x.numpy(), [0.0, 1.0], [0.0, 2.0]))
 
 
 def wrong_shapes(x: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def unguarded(x: Tensor) -> Tensor:
     ("model", "kind", "code"),
     [
         (loops, errors.DataDependentControlFlow, "for _ in range(int(x.max())):"),
-        (numpy_inside, errors.CaptureRefused, "return torch.from_numpy(x.numpy())"),
+        (numpy_inside, errors.CaptureRefused, "return torch.from_numpy(np.interp(x.numpy(), [0.0, 1.0], [0.0, 2.0]))"),
         (wrong_shapes, errors.ModelRaised, "return x @ x"),
     ],
 )

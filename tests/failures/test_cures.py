@@ -99,8 +99,8 @@ CURES: dict[str, Cure] = {
     "a loop over slices that end": Cure("on slices of one size", chunks_that_end, chunks_of_one_size),
     "numpy": Cure(
         "compute with the size itself",
-        lambda x: x * torch.from_numpy(np.arange(x.shape[0])).to(x.dtype)[:, None],
-        lambda x: x * torch.arange(x.shape[0], dtype=x.dtype)[:, None],
+        lambda x: x * torch.from_numpy(np.hanning(x.shape[0])).to(x.dtype)[:, None],
+        lambda x: x * torch.hann_window(x.shape[0], periodic=False)[:, None],
     ),
     "a static dim": Cure(
         "leave the dim static",
@@ -126,8 +126,8 @@ CURES: dict[str, Cure] = {
     "an attribute that counts": Cure("", Counting(in_a_buffer=False), Counting(in_a_buffer=True)),
     "numpy of data": Cure(
         "compute with torch instead of numpy",
-        lambda x: x + torch.from_numpy(np.cumsum(x.numpy(), 0)),
-        lambda x: x + x.cumsum(0),
+        lambda x: x + torch.from_numpy(np.interp(x.numpy(), [0.0, 1.0], [0.0, 2.0])),
+        lambda x: x + x.double().clamp(0, 1) * 2,
     ),
     "a kernel of a size": Cure(
         "",

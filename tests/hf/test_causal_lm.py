@@ -107,6 +107,14 @@ def test_a_step_is_a_step_of_the_model(name: str) -> None:
     assert ours.past_key_values.get_seq_length() == 6
 
 
+def test_verify_compares_on_several_tokens_and_a_past_that_is_not_zero() -> None:
+    compiled = compile_causal_lm(made("LlamaForCausalLM")).compiled
+    compiled.verify().check()
+    constant = [name for name, each in zip(compiled.program.signature.names, compiled.examples, strict=True)
+                if len(each.unique()) == 1]  # fmt: skip
+    assert constant == ["attention_mask"]
+
+
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "GPT2LMHeadModel", "Gemma3ForCausalLM"])
 def test_a_cache_that_grows_where_it_lies(name: str) -> None:
     model = made(name)

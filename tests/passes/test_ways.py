@@ -104,7 +104,7 @@ def test_a_way_of_another_rank_is_left_out_and_said_so():
         x = torch.randn(size, 3)
         torch.testing.assert_close(compiled(x), ranks(x))
     written = compiled.model_proto()
-    assert "Holds for n != 6. Has no way for other sizes" in written.doc_string
+    assert "Holds for n != 6. Holds for n = 1 as well. Has no way for other sizes" in written.doc_string
 
 
 def test_same_model_same_bytes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,7 @@ class CacheLayout:
         for known in self.filled.layers:
             layer = DynamicLayer()
             layer.lazy_initialization(known.keys, known.values)
-            layer.keys, layer.values = (_like(each, rows, tokens) for each in (known.keys, known.values))
+            layer.keys, layer.values = (states_like(each, rows, tokens) for each in (known.keys, known.values))
             cache.layers.append(layer)
         return cache
 
@@ -101,10 +102,11 @@ def _new(config: Any) -> DynamicCache:
     return cache
 
 
-def _like(known: torch.Tensor, rows: int, tokens: int) -> torch.Tensor:
-    """Keys or values of so many rows and tokens."""
+def states_like(known: torch.Tensor, rows: int, tokens: int = 0) -> torch.Tensor:
+    """Keys or values of so many rows and tokens, no two alike: what `verify` draws is like them."""
     _, heads, _, width = known.shape
-    return known.new_zeros(rows, heads, tokens, width)
+    sizes = rows, heads, tokens, width
+    return torch.linspace(-1, 1, math.prod(sizes)).reshape(sizes).to(known)
 
 
 def ask_ahead(compiled: Compiled, *small: Mapping[str, int]) -> None:

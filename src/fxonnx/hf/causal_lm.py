@@ -93,7 +93,7 @@ def _call(model: Any, *, past: int, tokens: int) -> dict[str, Any]:
     """The arguments of a call for two rows, by name, but for the cache."""
     parameters = inspect.signature(model.forward).parameters
     arguments = {
-        "input_ids": torch.zeros(2, tokens, dtype=torch.long),
+        "input_ids": torch.arange(2 * tokens).reshape(2, tokens),
         "attention_mask": torch.ones(2, past + tokens, dtype=torch.long),
         "position_ids": torch.arange(past, past + tokens).expand(2, -1).contiguous(),
     }

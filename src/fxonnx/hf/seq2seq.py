@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers.utils import ModelOutput
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile as compile_model
 from fxonnx.errors import InvalidOption, NotAModel
-from fxonnx.hf.caches import ask_ahead
+from fxonnx.hf.caches import ask_ahead, states_like
 from fxonnx.hf.genai import AUDIO, write_speech_config
 from fxonnx.hf.halves import Decoder, Encoder, cache_of, names
 from fxonnx.hf.twin import refuse_inner, twin_of
@@ -60,11 +61,12 @@ def _example(model: Any) -> dict[str, Tensor]:
     """What the encoder takes, where its config tells."""
     name, config = model.main_input_name, model.config
     if name == "input_ids":
-        shape = (_ROWS, _SOURCE)
-        return {name: torch.zeros(shape, dtype=torch.long), "attention_mask": torch.ones(shape, dtype=torch.long)}
+        tokens = torch.arange(_ROWS * _SOURCE).reshape(_ROWS, _SOURCE)
+        return {name: tokens, "attention_mask": torch.ones_like(tokens)}
     if name == "input_features" and hasattr(config, "num_mel_bins") and hasattr(config, "max_source_positions"):
         stride = model.get_encoder().conv1.stride[0] * model.get_encoder().conv2.stride[0]
-        return {name: torch.zeros(_ROWS, config.num_mel_bins, stride * config.max_source_positions)}
+        sizes = _ROWS, config.num_mel_bins, stride * config.max_source_positions
+        return {name: torch.linspace(-1, 1, math.prod(sizes)).reshape(sizes)}
     raise InvalidOption(
         f"the encoder of {type(model).__name__} reads {name}, of sizes that its config does not tell",
         cause="an example shows them",
@@ -159,7 +161,7 @@ class Seq2SeqLM:
         if not cross:  # these are states of the caller's own
             with torch.no_grad():
                 cross = self._halves[0].cross(states, mask)
-        fresh = cache_of([_zeros(each, len(states)) for each in self._own], cross)
+        fresh = cache_of([states_like(each, len(states)) for each in self._own], cross)
         if cache is None:
             return fresh
         vars(cache).clear()
@@ -193,7 +195,7 @@ class Seq2SeqLM:
         dims = {name: _DIMS[name] for name in arguments}
         if "attention_mask" in self._example:
             call["attention_mask"], dims["attention_mask"] = self._example["attention_mask"], self._reading
-        cache = cache_of([_zeros(each, _ROWS, _PAST) for each in self._own], self._cross)
+        cache = cache_of([states_like(each, _ROWS, _PAST) for each in self._own], self._cross)
         dims |= dict.fromkeys(names(len(self._own) // 2, "past_key_values", "decoder"), _PASTS)
         dims |= dict.fromkeys(names(len(self._cross) // 2, "past_key_values", "encoder"), self._crossing)
         called = ["logits", *names(len(self._own) // 2, "present", "decoder")]
@@ -230,9 +232,3 @@ def _first_states(decoder: Decoder, example: Mapping[str, Tensor], cross: Sequen
             cure="compile it with fxonnx.compile, with encoder_outputs as an argument",
         )
     return own
-
-
-def _zeros(known: Tensor, rows: int, tokens: int = 0) -> Tensor:
-    """Keys or values of so many rows and tokens, where those known show heads and size."""
-    _, heads, _, size = known.shape
-    return known.new_zeros(rows, heads, tokens, size)

@@ -18,6 +18,7 @@ from fxonnx.lowering.aten.nn.adaptive import bounds
 from fxonnx.lowering.aten.nn.attention import factor_of, scores
 from fxonnx.lowering.aten.nn.convolution import conv, conv_transpose, per_axis
 from fxonnx.lowering.aten.tensor.creation import triangle_indices
+from fxonnx.lowering.aten.tensor.scatter import written
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, reshape, transpose
 
@@ -147,7 +148,7 @@ def max_pool_backward(op: Builder, grad_output: Tensor, self: Tensor, indices: T
     leading, windows = self.shape[:-count], product(grad_output.shape[-count:])
     nothing = full(op, (*leading, product(self.shape[-count:])), 0, dtype_of(self))
     flat, places = (reshape(op, each, (*leading, windows)) for each in (grad_output, indices))
-    return reshape(op, op.ScatterElements(nothing, places, flat, axis=-1, reduction="add"), self.shape)
+    return reshape(op, written(op, nothing, places, flat, -1, "add"), self.shape)
 
 
 # ── of attention ─────────────────────────────────────────────────────────────────────────────────────────────────────
