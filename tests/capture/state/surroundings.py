@@ -30,6 +30,7 @@ def of_the_thread() -> dict[str, Any]:
         "encoder": nn.TransformerEncoder.forward,
         "compiling": torch.compiler.is_compiling(),
         "exporting": torch.compiler.is_exporting(),
+        "calls of TorchScript": torch.ScriptMethod.__call__,
         "stance": stance.stance,
         "gradients": torch.is_grad_enabled(),
         "fast path": torch.backends.mha.get_fastpath_enabled(),

@@ -196,10 +196,12 @@ def parameters_of(model: Any) -> inspect.Signature:
             cure=_model_cure(model),
         )
     target = model.forward if isinstance(model, nn.Module) else model
+    if isinstance(target, torch.ScriptMethod):
+        return _of_schema(target.schema)
     try:
         return inspect.signature(target)
-    except (TypeError, ValueError):  # a builtin, or TorchScript from a file
-        return _of_schema(target.schema) if isinstance(target, torch._C.ScriptMethod) else _ANYTHING
+    except (TypeError, ValueError):  # a builtin
+        return _ANYTHING
 
 
 def _of_schema(schema: torch._C.FunctionSchema) -> inspect.Signature:

@@ -193,22 +193,25 @@ def as_exporting() -> Iterator[None]:
     it calls the Python that it was made of, with itself for its first argument twice.
     """
     before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
-    call: Any = torch.ScriptMethod.__call__
-
-    def call_untold(method: torch.ScriptMethod, *args: Any, **kwargs: Any) -> Any:
-        torch.compiler._is_exporting_flag = False
-        try:
-            return call(method, *args, **kwargs)
-        finally:
-            torch.compiler._is_exporting_flag = True
-
     try:
         torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
-        torch.ScriptMethod.__call__ = call_untold
+        torch.ScriptMethod.__call__ = _call_untold
         yield
     finally:
         torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
-        torch.ScriptMethod.__call__ = call
+        torch.ScriptMethod.__call__ = _CALL
+
+
+_CALL: Any = torch.ScriptMethod.__call__
+
+
+def _call_untold(method: torch.ScriptMethod, *args: Any, **kwargs: Any) -> Any:
+    told = torch.compiler._is_exporting_flag
+    torch.compiler._is_exporting_flag = False
+    try:
+        return _CALL(method, *args, **kwargs)
+    finally:
+        torch.compiler._is_exporting_flag = told
 
 
 @contextmanager
