@@ -24,10 +24,11 @@ from fxonnx.capture.weights.binding import bound
 from fxonnx.capture.weights.names import standing_in
 from fxonnx.errors import CallMismatch, Error
 from fxonnx.errors.arguments import names_options
-from fxonnx.file import Build, File, as_real
+from fxonnx.file import Build, File
 from fxonnx.options import check_options
 from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.configuration import DEFAULT, NO_OPTIONS, Configuration, on_device
+from fxonnx.runtime.shapes import as_real
 from fxonnx.saved.model import loads
 from fxonnx.target import Target
 

@@ -52,6 +52,7 @@ from fxonnx.passes.ways import Way, guarded, with_ways
 from fxonnx.progress import Listener, listening, step
 from fxonnx.runtime.nonempty import never_empty
 from fxonnx.runtime.observe import observed
+from fxonnx.runtime.shapes import as_real
 from fxonnx.saved.model import MUST_BE_TRUE
 from fxonnx.target import Target
 
@@ -180,7 +181,7 @@ def _calibration_inputs(precision: Precision | None, program: Program) -> list[l
         kwargs = batch if isinstance(batch, dict) else {}
         args = () if kwargs else tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
         leaves = program.signature.flatten(args[: len(program.signature.names)], kwargs)
-        real = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in leaves]
+        real = [*map(as_real, leaves)]
         found.append([*real, *(state.tensor for state in program.states)])
     return found
 

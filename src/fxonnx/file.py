@@ -27,6 +27,7 @@ from fxonnx.ir.graph import Graph
 from fxonnx.options import IN_FILE, METADATA, check_options
 from fxonnx.passes.in_place import in_place
 from fxonnx.passes.ways import NoWay
+from fxonnx.runtime.shapes import as_real
 
 if TYPE_CHECKING:
     import onnx
@@ -185,11 +186,6 @@ class File(Inspection):
         if is_path(weights):
             return found_in(self.program, self._build.names, weights), "auto"
         return (extents_of(self.program) if weights == "auto" else NO_EXTENTS), weights
-
-
-def as_real(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor as the file has it: a complex one is real, with a last axis of 2."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _sizes(fixed: Mapping[str, int], program: Program) -> str:

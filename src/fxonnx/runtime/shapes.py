@@ -37,6 +37,11 @@ def slots(values: Sequence[onnx.ValueInfoProto], types: Sequence[TensorType] | N
     return tuple(_slot(each.name, type.dtype, type.shape) for each, type in zip(values, types, strict=True))
 
 
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as the file has it: a complex one is real, with a last axis of 2."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def output_sizes(
     inputs: Sequence[Slot], outputs: Sequence[Slot], sizes: Sequence[StaticShape]
 ) -> tuple[StaticShape | None, ...]:

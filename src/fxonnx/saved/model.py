@@ -19,6 +19,7 @@ from fxonnx.location import METADATA_PREFIX
 from fxonnx.options import check_options
 from fxonnx.runtime.configuration import CPU_ALONE, NO_OPTIONS, Configuration
 from fxonnx.runtime.session import Session
+from fxonnx.runtime.shapes import as_real
 from fxonnx.saved.interface import DoesNotFit, Interface, filled, flat
 
 MUST_BE_TRUE = "must_be_true."
@@ -173,7 +174,7 @@ def _tensor(name: str, value: Any) -> torch.Tensor:
         raise errors.CallMismatch(
             f"input {name} is a {type(value).__name__}", cause="it is a tensor", cure="torch.as_tensor(value)"
         )
-    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
+    return as_real(value)
 
 
 @names_options

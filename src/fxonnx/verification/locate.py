@@ -26,6 +26,7 @@ from fxonnx.lowering.importer import tensor_type
 from fxonnx.runtime.compare import Difference, difference
 from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.others import open_session
+from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
 from fxonnx.verification.check import NO_TOLERANCES, Tolerances, computed_in
 from fxonnx.verification.eager import eager_values
@@ -66,7 +67,7 @@ class Statistics:
     @staticmethod
     def of(tensor: torch.Tensor) -> Statistics:
         """Those of a tensor; zeros where no element is finite."""
-        wide = (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).to(torch.float64)
+        wide = as_real(tensor).to(torch.float64)
         finite = wide[wide.isfinite()]
         least, most, mean = (finite.min(), finite.max(), finite.mean()) if finite.numel() else (0.0, 0.0, 0.0)
         return Statistics(float(least), float(most), float(mean), int(wide.isnan().sum()), int(wide.isinf().sum()))
@@ -234,7 +235,7 @@ def _looked_into(compiled: Located, leaves: Sequence[torch.Tensor], found: Found
     expected = eager_inside(compiled.program, leaves, control)
     graph, inside = exposed(compiled.graph, compiled.program, control, list(expected))
     emitted = emit(graph)
-    real = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
+    real = [*map(as_real, leaves)]
     session = open_session(compiled.target, emitted, graph, compiled.configuration)
     results = session.run([*real, *(state.tensor for state in compiled.program.states)])
     pairs, begins = [], []
@@ -339,7 +340,7 @@ def _observe(compiled: Located, leaves: Sequence[torch.Tensor], wanted: Sequence
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, value.type.dtype.code, dims))
     shown = replace(graph, outputs=(*graph.outputs, *extra.values()))
     session = open_session(compiled.target, replace(emitted, proto=model), shown, compiled.configuration)
-    real = [torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf for leaf in leaves]
+    real = [*map(as_real, leaves)]
     results = session.run([*real, *(state.tensor for state in compiled.program.states)])
     by_name = dict(zip([each.name for each in model.graph.output], results, strict=True))
     return [by_name[name] for name in names]

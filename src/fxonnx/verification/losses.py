@@ -18,6 +18,7 @@ from fxonnx.passes.optimize import pipeline_for
 from fxonnx.passes.pipeline import Stage
 from fxonnx.passes.precision import Precision, is_layer
 from fxonnx.runtime.observe import observed
+from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
 
 _SHOWN = 8
@@ -65,7 +66,7 @@ def losses(compiled: Narrowed, precision: Precision) -> Losses:
     (before,) = [earlier.graph for earlier, stage in pairwise(compiled.stages) if stage.name == "precision"]
     layers = [node for node in before.nodes if is_layer(node, precision)]
     values = list(dict.fromkeys(value for node in layers for value in (node.reads[0], node.output)))
-    real = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in compiled.examples]
+    real = [*map(as_real, compiled.examples)]
     states = [state.tensor for state in compiled.program.states]
     arrays = next(iter(observed([[*real, *states]], before, compiled.target, values)), []) if values else []
     exact = dict(zip(values, arrays, strict=True))

@@ -23,6 +23,7 @@ from fxonnx.location import Location
 from fxonnx.passes.optimize import CLEAN, optimizer
 from fxonnx.runtime.compare import compare
 from fxonnx.runtime.configuration import Configuration
+from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
 from fxonnx.tools.bisect.case import Case, cases
 from fxonnx.tools.bisect.trials import Trial, Trials
@@ -120,7 +121,7 @@ class _Search:
         with torch.no_grad(), training_mode(compiled.model, compiled.mode), compiled.weights_in_model():
             results, _, _ = flatten(callable_model(compiled.model)(*args, **kwargs))
         tensors = [torch.as_tensor(each) for each in results]
-        real = [torch.view_as_real(each.resolve_conj()) if each.is_complex() else each for each in tensors]
+        real = [*map(as_real, tensors)]
         comparison = compare(self.trials.expected[: len(real)], real, **self.tolerances)
         self.trials.done.append(Trial("the captured graph, by PyTorch", comparison))
         return comparison.ok

@@ -17,6 +17,7 @@ from fxonnx.passes.legalize import LEGALIZE
 from fxonnx.runtime.compare import Comparison, compare
 from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.others import open_session
+from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
 from fxonnx.verification.eager import eager_values
 
@@ -54,7 +55,7 @@ class Trials:
     done: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.expected = [_real(each) for each in captured_results(self.program, self.leaves)]
+        self.expected = [as_real(each) for each in captured_results(self.program, self.leaves)]
 
     def legal(self, graph: Graph) -> Graph:
         """A graph in the words of the target."""
@@ -76,7 +77,7 @@ class Trials:
         options = {**self.configuration.session_options, **session_options}
         session = open_session(self.target, emitted, graph, replace(self.configuration, session_options=options))
         states = [state.tensor for state in self.program.states]
-        return session.run([*map(_real, self.leaves), *states])[: len(self.expected)]
+        return session.run([*map(as_real, self.leaves), *states])[: len(self.expected)]
 
 
 def captured_results(program: Program, leaves: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -88,8 +89,3 @@ def captured_results(program: Program, leaves: Sequence[torch.Tensor]) -> list[t
     known |= {node: value for node, value in eager_values(program, leaves) if node in wanted}
     found = [known[leaf] if isinstance(leaf, fx.Node) else leaf for leaf in wanted]
     return [each if isinstance(each, torch.Tensor) else torch.tensor(each) for each in found]
-
-
-def _real(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor as the file has it: a complex one with a last axis of 2."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
