@@ -44,7 +44,7 @@ from fxonnx.machines import Machine
 from fxonnx.options import check_options
 from fxonnx.passes.in_place import in_place
 from fxonnx.passes.legalize import LEGALIZE, newest_that_runs
-from fxonnx.passes.optimize import pipeline_for
+from fxonnx.passes.optimize import pipeline_for, switched_off
 from fxonnx.passes.pipeline import Pipeline, Stage
 from fxonnx.passes.precision import Precision, requested
 from fxonnx.passes.rewriting.rewrite import Rule
@@ -162,7 +162,8 @@ def lower(
         pipeline = pipeline_for(tuple(rules), asked, observe, optimize=optimize)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
-        target = on_this_machine(target, program.sizes_of(examples), hints or {}) if optimize is not False else target
+        if optimize is not False:
+            target = on_this_machine(target, program.sizes_of(examples), hints or {}, switched_off(optimize))
         names = owned(model)
         if asked is not None and names:
             asked.check_names([*names, *named_modules(model)])
@@ -214,8 +215,11 @@ def resolve_target(target: Target | None, opset: int | None) -> Target:
     return target if opset is None else target.at(opset)
 
 
-def on_this_machine(target: Target, example: Mapping[str, int], hints: Mapping[str, Sequence[int]]) -> Target:
-    """The target with what is known of this machine, for the example's sizes and those that were hinted at.
+def on_this_machine(
+    target: Target, example: Mapping[str, int], hints: Mapping[str, Sequence[int]], without: frozenset[str]
+) -> Target:
+    """The target with what is known of this machine, for the example's sizes and those that were hinted at; `without`
+    some forms.
 
     Raises InvalidOption for a hint at a dim that there is not.
     """
@@ -229,7 +233,7 @@ def on_this_machine(target: Target, example: Mapping[str, int], hints: Mapping[s
         return target
     profile = target.machine.profile or machines.this_machine(target.kernels.release)
     workloads = [{**example, **dict(zip(hints, sizes, strict=True))} for sizes in product(*hints.values())]
-    return replace(target, machine=Machine(profile, workloads))
+    return replace(target, machine=Machine(profile, workloads, without=without))
 
 
 @dataclass(frozen=True, slots=True)

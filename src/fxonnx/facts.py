@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -15,7 +14,7 @@ from fxonnx.ir.data import byte_size
 from fxonnx.ir.dims import Dim, Expr, symbol
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.location import METADATA_PREFIX
-from fxonnx.machines.costs import Cost
+from fxonnx.machines.costs import Cost, with_unit
 from fxonnx.passes.pipeline import Stage
 from fxonnx.runtime.limits import Limits
 from fxonnx.saved.interface import interface_of
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from fxonnx.runtime.tune import Tuning
 
 Comparison: TypeAlias = "tuple[Dim, str, Dim]"
+_SHOWN = 1e-6  # seconds saved; less is not worth a word
+
 Way: TypeAlias = "tuple[Mapping[str, int], Program]"
 
 
@@ -47,6 +48,9 @@ class Subject(Protocol):
 
     def costs(self, graph: Graph) -> Mapping[Node, Cost]:
         """What each node of a graph costs."""
+
+    def worth(self) -> Mapping[str, tuple[int, Cost]]:
+        """How often each rule fired, and what it saved."""
 
     @property
     def limits(self) -> Limits:
@@ -130,11 +134,19 @@ def summary(compiled: Subject) -> list[str]:
     lines += [f"  {sentence}" for sentence in (*program.frozen, *forgotten_dims(compiled))]
     lines += [f"  plain numbers of sizes, compared at several: {_plain(program)}"] if program.plain else []
     lines += [f"  a call at the example's sizes: {Cost.sum(compiled.costs(graph).values())}"]
-    fired = sum((Counter(stage.fired) for stage in compiled.stages), Counter[str]())
-    lines += [f"  rules: {', '.join(f'{name} {count}' for name, count in fired.most_common())}"] if fired else []
+    lines += _rules(compiled.worth())
     lines += [f"  {compiled.tuning}"] if compiled.tuning else []
     lines += [f"  captured {'; else '.join(program.attempts)}"] if len(program.attempts) > 1 else []
     return lines
+
+
+def _rules(worth: Mapping[str, tuple[int, Cost]]) -> list[str]:
+    """Which rules fired how often, those first that save most by what is predicted of their nodes."""
+    saved = {rule: cost.predicted or 0.0 for rule, (_, cost) in worth.items()}
+    ordered = sorted(worth, key=lambda rule: (-saved[rule], -worth[rule][0]))
+    said = [f"{rule} {worth[rule][0]}" + (f" (saves {with_unit(saved[rule])}s)" if saved[rule] > _SHOWN else "")
+            for rule in ordered]  # fmt: skip
+    return [f"  rules: {', '.join(said)}"] if said else []
 
 
 def forgotten_dims(compiled: Subject) -> list[Forgotten]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fxonnx.errors import InvalidOption, raise_all
 from fxonnx.passes.rewriting.rewrite import Rule
-from fxonnx.passes.rules import ALGEBRA, CAST, FUSION, SHAPE
+from fxonnx.passes.rules import ALGEBRA, CAST, FORMS, FUSION, SHAPE
 from fxonnx.target import Target, spelled
 
 METADATA, IN_FILE = "metadata", "in file"
@@ -73,7 +73,7 @@ def _are_hints(value: object) -> bool:
 def _is_optimize(value: object) -> bool:
     if not isinstance(value, Mapping):
         return isinstance(value, bool)
-    known = {rule.name for rule in (*ALGEBRA, *SHAPE, *CAST, *FUSION)}
+    known = {rule.name for rule in (*ALGEBRA, *SHAPE, *CAST, *FUSION, *FORMS)}
     return value.keys() <= known and all(isinstance(wanted, bool) for wanted in value.values())
 
 

@@ -1,9 +1,12 @@
 """What is measured of nodes: whose kernel it was, and that it is there after calls that were measured."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 import fxonnx
+from fxonnx.machines import Machine, shipped
 from fxonnx.runtime.profile import by_node
 
 
@@ -27,8 +30,11 @@ def test_calls_are_measured_when_asked_for():
     assert compiled.costs(compiled.graph) != costs, "another run, another measurement"
 
 
-def test_the_report_says_which_rules_fired_how_often():
+def test_the_report_says_which_rules_fired_how_often_and_what_they_saved():
     block = [nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
     model = nn.Sequential(*block, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).eval()
     compiled = fxonnx.compile(model, (torch.randn(1, 4, 8, 8),))
     assert "rules: conv_batch_norm 2" in compiled.report()
+    compiled.target = replace(compiled.target, machine=Machine(shipped()[0]))
+    count, saved = compiled.worth()["conv_batch_norm"]
+    assert count == 2 and saved.bytes > 2 * 2 * 4 * 6 * 6 * 4 and saved.predicted > 0.0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -95,9 +98,24 @@ class Inspection:
     def costs(self, graph: Graph) -> dict[Node, Cost]:
         """What each node of one of the stages costs at the example's sizes; measured as well, of the final graph, where
         calls were made since `configure(profile=True)`."""
-        profile, sizes, measured = self.target.machine.profile, self.program.sizes_of(self.examples), self._measured()
+        cost, measured = self._cost(), self._measured()
+        return {node: cost(node, measured=measured.get(node)) for node in graph.all_nodes()}
+
+    def _cost(self) -> Callable[..., Cost]:
+        """What a node costs at the example's sizes, on this machine where it is known."""
+        profile = self.target.machine.profile
         best = profile.best if profile is not None else None
-        return {node: cost_of(node, sizes, best, measured.get(node)) for node in graph.all_nodes()}
+        return partial(cost_of, sizes=self.program.sizes_of(self.examples), best=best)
+
+    def worth(self) -> dict[str, tuple[int, Cost]]:
+        """Of each rule that fired how often it did, and how much more the nodes that it took cost at the example's
+        sizes than those that it made of them. A form of the same arithmetic is worth what the machine was measured to
+        take for it, which no count of operations knows."""
+        cost, found = self._cost(), defaultdict[str, list[Cost]](list)
+        for each in chain.from_iterable(stage.fired for stage in self.stages):
+            before, after = (Cost.sum(map(cost, nodes)) for nodes in (each.before, each.after))
+            found[each.rule].append(before - after)
+        return {rule: (len(saved), Cost.sum(saved)) for rule, saved in found.items()}
 
     def _measured(self) -> Mapping[Node, float]:
         """The seconds of nodes in the calls of a session that measures; it is asked once, then there is a new one."""

@@ -172,11 +172,13 @@ class Contested(NamedTuple):
 class Machine:
     """A profile, and the sizes that symbols of dims have where a file is to be fast; several for several uses.
 
-    `chosen` is what was tried out for a model (see `fxonnx.runtime.tune`): it goes before what a profile predicts."""
+    `chosen` is what was tried out for a model (see `fxonnx.runtime.tune`): it goes before what a profile predicts.
+    Forms that it is `without` it never prefers."""
 
     profile: Profile | None = None
     workloads: Sequence[Mapping[str, int]] = ({},)
     chosen: Mapping[Contested, bool] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
 
     @property
     def has_preferences(self) -> bool:
@@ -196,9 +198,10 @@ class Machine:
         return is_worth(one, other, worth)
 
     def place(self, form: str, over: str, sizes: Mapping[str, Sequence[Dim]]) -> Contested | None:
-        """A place with sizes that are products of dims; None where those are not known in each workload."""
+        """A place with sizes that are products of dims; None where those are not known in each workload, or the form
+        is left out."""
         symbols = frozenset().union(*map(symbols_of, sizes.values()))
-        if not all(symbols <= workload.keys() for workload in self.workloads):
+        if form in self.without or not all(symbols <= workload.keys() for workload in self.workloads):
             return None
         known = (
             tuple((axis, prod(evaluate(dim, workload) for dim in dims)) for axis, dims in sizes.items())

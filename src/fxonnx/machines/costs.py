@@ -26,12 +26,22 @@ class Cost:
 
     def __str__(self) -> str:
         parts = [
-            *([] if not self.flops else [f"{_with_unit(self.flops)}FLOP"]),
-            *([] if self.bytes is None else [f"{_with_unit(self.bytes)}B"]),
-            *([] if self.predicted is None else [f"{_with_unit(self.predicted)}s predicted"]),
-            *([] if self.measured is None else [f"{_with_unit(self.measured)}s measured"]),
+            *([] if not self.flops else [f"{with_unit(self.flops)}FLOP"]),
+            *([] if self.bytes is None else [f"{with_unit(self.bytes)}B"]),
+            *([] if self.predicted is None else [f"{with_unit(self.predicted)}s predicted"]),
+            *([] if self.measured is None else [f"{with_unit(self.measured)}s measured"]),
         ]
         return ", ".join(parts) or "not known"
+
+    def __sub__(self, other: Cost) -> Cost:
+        """How much more this is, where both are known."""
+
+        def more(one: Any, another: Any) -> Any:
+            return None if one is None or another is None else one - another
+
+        return Cost(
+            more(self.flops, other.flops), more(self.bytes, other.bytes), more(self.predicted, other.predicted)
+        )
 
     @staticmethod
     def sum(costs: Iterable[Cost]) -> Cost:
@@ -120,7 +130,7 @@ _MOVES = _PICKS | {"Transpose", "Concat", "Cast", "Expand", "Tile", "Pad", "Dept
 _UNITS = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "µ"}
 
 
-def _with_unit(number: float) -> str:
+def with_unit(number: float) -> str:
     """Three digits and the prefix of a unit: `12.3 k`."""
     factor = next((factor for factor in _UNITS if number >= factor), 1.0 if number == 0 else 1e-6)
     return f"{number / factor:.3g} {_UNITS[factor]}"

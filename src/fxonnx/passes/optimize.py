@@ -42,12 +42,14 @@ def pipeline_for(
 ) -> Pipeline:
     """The optimizing pipeline, without the rules that are switched off by name, or the one that does nothing but what
     is asked for. `observe` tells what values are in the runs of a calibration."""
-    base = CLEAN
-    if isinstance(optimize, Mapping):
-        base = optimizer(users, frozenset(name for name, wanted in optimize.items() if not wanted))
-    elif optimize:
-        base = optimizer(users)
+    base = CLEAN if optimize is False else optimizer(users, switched_off(optimize))
     return pipeline("optimized", *base.passes, *_asked(precision, observe))
+
+
+def switched_off(optimize: bool | Mapping[str, bool]) -> frozenset[str]:
+    """The names of the rules that are to be left out, forms among them."""
+    wishes = optimize if isinstance(optimize, Mapping) else {}
+    return frozenset(name for name, wanted in wishes.items() if not wanted)
 
 
 def _asked(precision: Precision | None, observe: Observe) -> tuple[Pass, ...]:

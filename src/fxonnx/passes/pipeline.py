@@ -5,13 +5,12 @@ A pass is a named function `(Graph, Target) -> Graph`; it returns the same objec
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from time import perf_counter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fxonnx import errors, markup
 from fxonnx.ir.graph import Graph, Node
@@ -23,12 +22,23 @@ PassFunction: TypeAlias = Callable[[Graph, Target], Graph]
 ROUNDS = 32  # a repeat that has not settled by then has passes that undo each other
 WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 
-_FIRED: ContextVar[Counter[str]] = ContextVar("fired")
 
 
-def note_fired(rule: str) -> None:
-    """Count a rule for the stage that is being made."""
-    _FIRED.get(Counter())[rule] += 1
+class Firing(NamedTuple):
+    """A rule, the nodes that it took, and those that it made of them; readers may keep some of the former alive."""
+
+    rule: str
+    before: tuple[Node, ...]
+    after: tuple[Node, ...]
+
+
+_FIRED: ContextVar[list[Firing] | None] = ContextVar("fired", default=None)
+
+
+def note_fired(rule: str, before: Iterable[Node], after: Iterable[Node]) -> None:
+    """Note what a rule did, for the stage that is being made."""
+    if (fired := _FIRED.get()) is not None:
+        fired.append(Firing(rule, tuple(before), tuple(after)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ class Stage:
     graph: Graph
     seconds: float
     phase: str = ""  # "lowered", "optimized" or "legalized": the part of the compiler that the step belongs to
-    fired: Mapping[str, int] = field(default_factory=dict)  # rules, and how often each fired
+    fired: Sequence[Firing] = ()  # what rules did, in turn
 
     @property
     def nodes(self) -> int:
@@ -137,7 +147,7 @@ class Pipeline:
     def stages(self, graph: Graph, target: Target) -> Iterator[Stage]:
         """Run every pass, yielding what each leaves."""
         for each in self.passes:
-            start, fired = perf_counter(), Counter[str]()
+            start, fired = perf_counter(), list[Firing]()
             token = _FIRED.set(fired)
             with step(each.name) as left:
                 graph = each(graph, target)

@@ -132,8 +132,8 @@ def show_progress() -> Iterator[Progress]:
 
 def _file(graph: Graph, machine: Machine, profile: Path) -> Path:
     """Where the tuning of a graph is kept: in a folder beside the machine's profile."""
-    asked = f"{print_graph(graph, places=False)}\n{machine.workloads}\n{torch.get_num_threads()}"
-    return profile.with_suffix("") / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
+    asked = [print_graph(graph, places=False), machine.workloads, sorted(machine.without), torch.get_num_threads()]
+    return profile.with_suffix("") / f"{hashlib.sha256(repr(asked).encode()).hexdigest()[:32]}.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +172,7 @@ class _Search:
     def run(self) -> Tuning:
         """What is best, of forms first, and then of the runtime's optimizers."""
         target = self.best.target
-        asked = _Asked(workloads=target.machine.workloads, other=target.machine)
+        asked = _Asked(workloads=target.machine.workloads, without=target.machine.without, other=target.machine)
         forms(self.best.optimized, replace(target, machine=asked))
         switches = [name for name, op in SWITCHES.items() if any(node.op == op for node in self.best.graph.all_nodes())]
         self.total = len(asked.answers) + len(_HOPES) + len(switches)

@@ -147,6 +147,7 @@ def test_a_model_is_compiled_for_its_example_or_for_what_is_hinted(monkeypatch):
 
     assert "Conv" in ops(50) and "Conv" not in ops(2)
     assert "Conv" in ops(2, hints={"n": [50, 60]}) and "Conv" not in ops(50, hints={"n": [1, 60], "batch": [1]})
+    assert "Conv" not in ops(50, optimize={"linear_by_blocks": False})
     assert "Conv" not in ops(50, optimize=False) and "Conv" not in ops(50, target=Target.onnx())
     with pytest.raises(InvalidOption, match="hints names 'seq'"):
         ops(50, hints={"seq": [1]})

@@ -172,10 +172,10 @@ class _Rewriter:
     def substitute(self, rule: Rule, root: Node, match: Match) -> list[Node]:
         """Record the rule's result and let the readers of the root read it."""
         mark = len(self.builder.nodes)
-        note_fired(rule.name)
         results = apply_rule(rule, root, match, self.builder)
         fresh = self.builder.nodes[mark:]
         del self.builder.nodes[mark:]
+        note_fired(rule.name, dict.fromkeys(match.nodes.values()), fresh)
         for node in fresh:
             self.uses.add(node, reads=True)
         for old, new in zip(root.outputs, results, strict=False):
