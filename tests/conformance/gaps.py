@@ -73,31 +73,11 @@ GAPS = (
         "hash_tensor",
     ),
     _gap(
-        errors.UnsupportedArguments,
-        "the next number of float64, which has no wider dtype to be computed in",
-        "nextafter",
-        dtype="float64",
-    ),
-    _gap(
         errors.DataDependentControlFlow,
         "returns a bool of Python, which is the same for all tensors of those shapes",
         "equal",
     ),
-    _gap(errors.UnsupportedArguments, "a complex window", "istft stft"),
     _gap(errors.UnsupportedArguments, "attention with dropout", "nn.functional.scaled_dot_product_attention"),
-    *(
-        _gap(
-            errors.UnsupportedArguments,
-            reason,
-            """_upsample_bilinear2d_aa nn.functional.interpolate.linear nn.functional.interpolate.bilinear
-            nn.functional.interpolate.bicubic nn.functional.interpolate.trilinear nn.functional.upsample_bilinear""",
-            dtype,
-        )
-        for dtype, reason in (
-            ("uint8", "an interpolation of bytes, which torch rounds in a way of its own"),
-            ("float64", "a factor that float32, which ONNX's Resize steps by, does not hold"),
-        )
-    ),
     _gap(
         errors.CaptureRefused,
         "of a shape without axes the result has no tensors, and ONNX Runtime loads no model without outputs",

@@ -103,9 +103,10 @@ def test_bodies_run_eagerly() -> None:
     np.testing.assert_allclose(eager(lowering.expm1, x), np.expm1(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_next_numbers(dtype: torch.dtype) -> None:
     edges = [0.0, 1.0, -1.0, 2.0, 1e-45, 6e-8, 1e-38, 3e38, 65504.0, 0.1, -7.0, torch.inf, -torch.inf, torch.nan]
+    edges += [5e-324, 2.0**-1021, 2.0**-1022, 2.0**-1020, 2.0**-900, 1.5 * 2.0**-950, torch.finfo(torch.float64).max]
     x = torch.tensor(edges).to(dtype)[:, None].expand(-1, len(edges)).contiguous()
     check(torch.nextafter, x, x.T.contiguous(), rtol=0, atol=0)
 

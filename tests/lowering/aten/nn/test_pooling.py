@@ -170,7 +170,8 @@ def test_fractional_pools(shape):
     of_image = {"kernel_size": (3, 2), "output_size": (4, 3), "return_indices": True}
     of_volume = {"kernel_size": (3, 2, 2), "output_size": (3, 4, 1), "return_indices": True}
     image, volume = torch.randn(shape), torch.randn(*shape, 7)
-    check(lambda x, r: F.fractional_max_pool2d(x, **of_image, _random_samples=r), image, torch.rand(batch, 3, 2))
+    for drawn in (torch.rand(batch, 3, 2), torch.rand(batch, 3, 2) * -3):  # torch does not ask for [0, 1)
+        check(lambda x, r: F.fractional_max_pool2d(x, **of_image, _random_samples=r), image, drawn)
     check(lambda x, r: F.fractional_max_pool3d(x, **of_volume, _random_samples=r), volume, torch.rand(batch, 3, 3))
 
 

@@ -8,7 +8,6 @@ from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
 import fxonnx
-from fxonnx import errors
 from fxonnx.lowering.aten.nn.resize import upsample_nearest
 
 torch.manual_seed(0)
@@ -140,9 +139,38 @@ def test_antialiased_between_corners(mode, size):
     )
 
 
-def test_double_by_a_factor_that_single_precision_does_not_hold():
-    with pytest.raises(errors.UnsupportedArguments, match="float64"):
-        fxonnx.compile(lambda x: F.interpolate(x, scale_factor=1.7, mode="linear"), torch.randn(2, 3, 5).double())
+@pytest.mark.parametrize("mode", ["linear", "bilinear", "bicubic", "trilinear"])
+def test_double_by_a_factor_that_single_precision_does_not_hold(mode):
+    axes = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}[mode]
+    x, again = (torch.randn(2, 3, *sizes[:axes]).double() for sizes in ((5, 6, 4), (10, 1, 7)))
+    dynamic = {"x": {2 + axis: f"d{axis}" for axis in range(axes)}}
+    for shapes in (None, dynamic):
+        check(
+            lambda x: F.interpolate(x, scale_factor=1.7, mode=mode),
+            x,
+            dynamic=shapes,
+            again=(again,) if shapes else None,
+        )
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_bytes_are_rounded_as_torch_does(mode, antialias, align_corners):
+    for asked in ({"size": (14, 18)}, {"size": (5, 13)}, {"scale_factor": (0.7, 2.1)}):
+        check(
+            lambda x: F.interpolate(x, mode=mode, antialias=antialias, align_corners=align_corners, **asked),  # noqa: B023
+            torch.randint(0, 256, (2, 3, 7, 9)).byte(),
+            dynamic={"x": {2: "h", 3: "w"}},
+            again=(torch.randint(0, 256, (2, 3, 12, 7)).byte(),),
+        )
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_antialiased_where_resize_cannot(mode):
+    image = torch.randn(2, 3, 9, 8)
+    for opset in (13, 17):
+        check(lambda x: F.interpolate(x, size=(4, 11), mode=mode, antialias=True), image, opset=opset)
 
 
 def test_bodies_run_eagerly():

@@ -75,3 +75,15 @@ def test_complex_signals_back(option):
     if "length" not in option:
         again = (torch.randn(2, 16, 30, dtype=torch.complex64),)
         check(function, spectrum, dynamic={"x": {2: "frames"}}, again=again, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_fft", [16, 20])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=str)
+@pytest.mark.parametrize("option", [{}, {"normalized": True}, {"win_length": 10}], ids=str)
+def test_complex_windows(option, dtype, n_fft):
+    window = torch.randn(option.get("win_length", n_fft), dtype=dtype) + 2
+    told = {"hop_length": 4, "window": window, "onesided": False, "return_complex": True, **option}
+    for signal in (torch.randn(2, 100, dtype=dtype), torch.randn(100, dtype=dtype.to_real())):
+        check(lambda x: torch.view_as_real(torch.stft(x, n_fft, **told)), signal, rtol=1e-4, atol=1e-4)
+    spectrum = torch.randn(2, n_fft, 21, dtype=dtype)
+    check(lambda x: torch.view_as_real(torch.istft(x, n_fft, **told)), spectrum, rtol=1e-3, atol=1e-4)

@@ -15,7 +15,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_loop
 from fxonnx.lowering.aten.math.arithmetic import direction, is_negative
 from fxonnx.lowering.promote import FLOAT, SAME
-from fxonnx.lowering.registry import Unsupported, lower
+from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, number
 
 # ── exponentials and logarithms ──
@@ -147,29 +147,50 @@ def frexp(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # By dtype: how many bits behind the first one a number has, and the exponents of the least and the greatest one.
-_FORMATS = {dtypes.FLOAT16: (10, -24, 15), dtypes.BFLOAT16: (7, -133, 127), dtypes.FLOAT32: (23, -149, 127)}
+_FORMATS = {
+    dtypes.FLOAT16: (10, -24, 15),
+    dtypes.BFLOAT16: (7, -133, 127),
+    dtypes.FLOAT32: (23, -149, 127),
+    dtypes.FLOAT64: (52, -1074, 1023),
+}
 
 
 @lower("aten.nextafter", promote=FLOAT)
 def nextafter(op: Builder, self: Tensor, other: Tensor) -> Tensor:
-    """The number next to x in the direction of y, in double: x and a unit in its last place, which is half as large
-    below a power of two."""
+    """The number next to x in the direction of y, computed in double."""
     dtype = dtype_of(self)
-    if dtype not in _FORMATS:
-        raise Unsupported("nextafter of float64, which ONNX has no wider dtype to compute in; cast to float32")
-    bits, least, greatest = _FORMATS[dtype]
+    bits, _, greatest = _FORMATS[dtype]
     x, y = (cast(op, each, dtypes.FLOAT64) for each in (self, other))
     zero, infinite, size = op.Equal(x, 0.0), op.IsInf(x), op.Abs(x)
     sign = op.Where(zero, op.Sign(y), op.Sign(x))
     outwards = op.Or(zero, (y - x) * sign > 0.0)
-    mantissa, exponent = frexp(op, op.Where(infinite, 1.0, x))
-    halved = op.And(op.Equal(op.Abs(mantissa), 0.5), op.Not(outwards))
-    power = cast(op, exponent, dtypes.FLOAT64) - float(bits + 1) - cast(op, halved, dtypes.FLOAT64)
-    unit = _power_of_two(op, op.Where(zero, float(least), op.Max(power, float(least))))
-    inwards = op.Where(infinite, (2.0 - 2.0**-bits) * 2.0**greatest, size - unit)
-    moved = op.Where(outwards, size + unit, inwards) * sign
+    finite = op.Where(infinite, 1.0, size)
+    next_to = _next_double(op, finite, outwards) if dtype is dtypes.FLOAT64 else _next(op, finite, outwards, dtype)
+    moved = op.Where(op.And(infinite, op.Not(outwards)), (2.0 - 2.0**-bits) * 2.0**greatest, next_to) * sign
     result = op.Where(op.Equal(x, y), y, op.Where(op.IsNaN(y), y, moved))
     return cast(op, result, dtype)
+
+
+def _next(op: Builder, size: Tensor, outwards: Tensor, dtype: dtypes.DType) -> Tensor:
+    """The next number of a narrower dtype: a unit in the last place away, half as large below a power of two."""
+    bits, least, _ = _FORMATS[dtype]
+    mantissa, exponent = frexp(op, size)
+    halved = op.And(op.Equal(mantissa, 0.5), op.Not(outwards))
+    power = cast(op, exponent, dtypes.FLOAT64) - float(bits + 1) - cast(op, halved, dtypes.FLOAT64)
+    unit = _power_of_two(op, op.Where(op.Equal(size, 0.0), float(least), op.Max(power, float(least))))
+    return op.Where(outwards, size + unit, size - unit)
+
+
+def _next_double(op: Builder, size: Tensor, outwards: Tensor) -> Tensor:
+    """The next double: what is a little more than half a unit away, rounded; below 2⁻¹⁰²¹ the unit is the least double.
+
+    Rump, Zimmermann, Boldo & Melquiond 2009, "Computing predecessor and successor in rounding to nearest".
+    """
+    one = number(op, 1, size)
+    scale = op.Where(size < 2.0**-900, 2.0**100, one)  # where half a unit would underflow
+    scaled, sign = size * scale, op.Where(outwards, one, -1.0)
+    rounded = (scaled + sign * scaled * (2.0**-53 * (1.0 + 2.0**-52))) / scale
+    return op.Where(size < 2.0**-1021, size + sign * 2.0**-1074, rounded)
 
 
 def _power_of_two(op: Builder, exponent: Tensor) -> Tensor:

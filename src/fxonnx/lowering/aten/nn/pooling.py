@@ -385,6 +385,6 @@ def _random_windows(op: Builder, sample: Tensor, size: Dim, length: int, windows
     free = op.size(size) - length
     alpha = op.Cast(free, to=dtype_of(sample)) / number(op, max(windows - 1, 1), sample)
     number_of = constant(op, np.arange(windows, dtype=dtype_of(sample).numpy))
-    begins = op.Cast(op.Floor((number_of + sample) * alpha), to=INT64) - op.Cast(op.Floor(sample * alpha), to=INT64)
+    begins = op.Cast((number_of + sample) * alpha, to=INT64) - op.Cast(sample * alpha, to=INT64)
     begins = op.Where(constant(op, np.arange(windows) == windows - 1), free, begins)
     return op.Unsqueeze(begins, [3]) + np.arange(length)

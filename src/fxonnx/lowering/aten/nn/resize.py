@@ -20,7 +20,7 @@ from fxonnx.dtypes import BOOL, FLOAT32, FLOAT64, INT64, UINT8
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, floor_divide
-from fxonnx.lowering.aten.nn.antialias import antialiased
+from fxonnx.lowering.aten.nn.interpolation import Interpolation
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of
 
@@ -311,37 +311,39 @@ _SHRINKING_CUBICALLY = {"mode": "cubic", "cubic_coeff_a": _CUBIC_ANTIALIASED, "e
 @lower("aten.upsample_linear1d", "aten.upsample_bilinear2d", "aten.upsample_trilinear3d",
        rename=_NAMES, given={"attributes": {"mode": "linear"}})  # fmt: skip
 @lower("aten.upsample_bicubic2d", rename=_NAMES, given={"attributes": _CUBIC_TOLD})
-@lower("aten._upsample_bilinear2d_aa", rename=_NAMES, given={"attributes": _SHRINKING_LINEARLY})
-@lower("aten._upsample_bicubic2d_aa", rename=_NAMES, given={"attributes": _SHRINKING_CUBICALLY})
+@lower("aten._upsample_bilinear2d_aa", rename=_NAMES, given={"attributes": _SHRINKING_LINEARLY, "by_weights": True})
+@lower("aten._upsample_bicubic2d_aa", rename=_NAMES, given={"attributes": _SHRINKING_CUBICALLY, "by_weights": True})
+@lower("aten._upsample_bilinear2d_aa", since=18, rename=_NAMES, given={"attributes": _SHRINKING_LINEARLY})
+@lower("aten._upsample_bicubic2d_aa", since=18, rename=_NAMES, given={"attributes": _SHRINKING_CUBICALLY})
 def interpolate(
     op: Builder, self: Tensor, output_size: Sequence[Dim] | None, align_corners: bool, scales: Factor = None,
     scales_d: Factor = None, scales_h: Factor = None, scales_w: Factor = None,
-    scale_factors: Sequence[float] | None = None, *, attributes: Mapping[str, Any],
+    scale_factors: Sequence[float] | None = None, *, attributes: Mapping[str, Any], by_weights: bool = False,
 ) -> Tensor:  # fmt: skip
     """Linear interpolation along each spatial axis, or cubic convolution (Keys 1981).
 
     Antialiased, with a kernel as wide as the step when shrinking, as PIL does it. Between the centres of the outermost
     elements (`align_corners`) or between their edges; with aligned corners factors only give the sizes.
     """
-    if not dtype_of(self).is_float:
-        raise Unsupported(f"an interpolation of {dtype_of(self)}, which torch rounds in a way of its own")
+    dtype, antialias = dtype_of(self), "antialias" in attributes
+    if not dtype.is_float and (dtype is not UINT8 or len(self.shape) != 4):
+        raise Unsupported(f"an interpolation of {dtype} along {len(self.shape) - 2} axes, which torch has none of")
+    interpolation = Interpolation(attributes["mode"] == "cubic", antialias, align_corners)
     axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
-    is_double = dtype_of(self) is FLOAT64
-    if "antialias" in attributes and (align_corners or is_double or not _is_said(axes)):
-        return _antialiased(op, self, axes, attributes["mode"] == "cubic", align_corners)
+    is_beyond_resize = antialias and (align_corners or dtype is FLOAT64 or not _is_said(axes))
+    if by_weights or dtype is UINT8 or is_beyond_resize:
+        return _by_weights(op, self, axes, interpolation)
     if align_corners:
         axes = [Resizing(axis.before, axis.after, None if axis.after is not None else axis.factor) for axis in axes]
-    if is_double and not all(axis.by_size or axis.factor == axis.scale for axis in axes):
-        raise Unsupported("a resize of float64 by a factor that float32 does not hold, which ONNX's Resize steps by")
+    if dtype is FLOAT64 and not all(axis.by_size or axis.factor == axis.scale for axis in axes):
+        return _by_weights(op, self, axes, interpolation)
     coordinates = "align_corners" if align_corners else "half_pixel"
     return _resized(op, self, axes, coordinate_transformation_mode=coordinates, **attributes)
 
 
-def _antialiased(op: Builder, x: Tensor, axes: Sequence[Resizing], is_cubic: bool, align_corners: bool) -> Tensor:
-    """Each axis that changes by its matrix of weights."""
-    for number, axis in enumerate(axes, start=2):
-        if axis.after is None:
-            raise Unsupported(f"an antialiased resize of a size known when the model runs by {axis.factor}")
-        if axis.before != axis.after:
-            x = antialiased(op, x, number, axis.after, axis.factor, is_cubic, align_corners)
+def _by_weights(op: Builder, x: Tensor, axes: Sequence[Resizing], interpolation: Interpolation) -> Tensor:
+    """Each axis that changes by its matrix of weights, the last one first as torch does: bytes are rounded between."""
+    for number, axis in reversed(list(enumerate(axes, start=2))):
+        if axis.before != axis.after or not axis.by_size:
+            x = interpolation.resized(op, x, number, *_sizes(op, axis), axis.factor)
     return x

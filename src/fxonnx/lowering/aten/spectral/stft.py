@@ -15,6 +15,7 @@ from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
+from fxonnx.lowering.aten.complex.pairs import div, product
 from fxonnx.lowering.aten.spectral.fft import MATRIX_BYTES, matrix, matrix_size
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import COMPLEX, Unsupported, lower
@@ -39,22 +40,30 @@ class Framing:
         content = matrix(kind, self.samples, normalization, is_forward)
         order = (2, 3, 1, 0) if is_forward else (0, 1, 3, 2)
         weights = op.constant(np.ascontiguousarray(content.transpose(order)), dtype)
-        return weights if self.window is None else weights * self.window
+        if self.window is None or not self.is_complex:
+            return weights if self.window is None else weights * self.window
+        real, imaginary = op.Split(op.Transpose(self.window, perm=[1, 0]), num_outputs=2, axis=0)
+        signs = [[1.0], [-1.0]] if is_forward else [[-1.0], [1.0]]
+        return weights * real + op.Gather(weights, [1, 0], axis=2) * (imaginary * signs)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the window is of complex numbers, as pairs."""
+        return self.window is not None and len(self.window.shape) == 2
 
 
 def framing(
     op: Builder, n_fft: int, hop: int | None, length: int | None, window: Tensor | None, normalized: bool, like: Tensor
 ) -> Framing:
-    """The window padded to the frame on both sides; one of ones only where it is shorter than the frame."""
+    """The window, pairs of a complex one, padded to the frame on both sides; one of ones only where it is shorter than
+    the frame."""
     length = length or n_fft
-    if window is not None and len(window.shape) > 1:
-        raise Unsupported("a complex window; make it real")
     if window is None and length < n_fft:
         window = full(op, [length], 1, dtype_of(like))
     if window is not None:
         left = (n_fft - length) // 2
         window = cast(op, window, dtype_of(like))
-        window = op.Pad(window, [left, n_fft - length - left]) if length < n_fft else window
+        window = op.Pad(window, [left, n_fft - length - left], None, [0]) if length < n_fft else window
     return Framing(n_fft, hop or n_fft // 4, window, normalized)
 
 
@@ -76,12 +85,14 @@ def stft(
     signal = _centered(op, signal, n_fft, pad_mode) if center else signal
     if align_to_window:
         raise Unsupported("align_to_window=True; cut the signal before")
+    frames = framing(op, n_fft, hop_length, win_length, window, normalized, signal)
+    if frames.is_complex and signal.shape[-1] == 1:
+        signal = op.Pad(signal, [0, 1], None, [-1])
     is_real = signal.shape[-1] == 1
     half = is_real and onesided is not False
     kind = "r2c" if half else "r2c whole" if is_real else "c2c"
-    frames = framing(op, n_fft, hop_length, win_length, window, normalized, signal)
     is_large = matrix_size(kind, n_fft) * 4 > MATRIX_BYTES or dtype_of(signal) is dtypes.FLOAT64
-    transformed = _by_operator if is_large else _by_convolution
+    transformed = _by_operator if is_large and not frames.is_complex else _by_convolution
     return in_batch(op, signal, 3, lambda x: transformed(op, x, frames, kind))
 
 
@@ -126,7 +137,7 @@ def istft(
         if not half and not return_complex:  # of the spectrum of a real signal one half says it all
             spectrum = op.Slice(spectrum, [0], [n_fft // 2 + 1], [1])
         signal = _overlapped(op, spectrum, frames, "c2c" if return_complex else "c2r")
-        signal = signal / _envelope(op, frames, spectrum.shape[-2], self)
+        signal = _divided(op, signal, _envelope(op, frames, spectrum.shape[-2], self))
         signal = _cut(op, signal, n_fft // 2 if center else 0, length)
         return op.Transpose(signal, perm=[0, 2, 1]) if return_complex else op.Squeeze(signal, [1])
 
@@ -145,8 +156,19 @@ def _overlapped(op: Builder, spectrum: Tensor, frames: Framing, kind: str) -> Te
 
 def _envelope(op: Builder, frames: Framing, count: Dim, like: Tensor) -> Tensor:
     window = frames.window if frames.window is not None else full(op, [frames.samples], 1, dtype_of(like))
-    squares = op.Unsqueeze(window * window, [0, 1])
+    if frames.is_complex:
+        squares = op.Unsqueeze(op.Transpose(product(op, window, window), perm=[1, 0]), [0])
+    else:
+        squares = op.Unsqueeze(window * window, [0, 1])
     return op.ConvTranspose(full(op, [1, 1, count], 1, dtype_of(like)), squares, strides=[frames.hop])
+
+
+def _divided(op: Builder, signal: Tensor, envelope: Tensor) -> Tensor:
+    """[batch, parts, samples] by the sum of the squared windows, which a complex window leaves complex."""
+    if envelope.shape[1] == 1:
+        return signal / envelope
+    quotient = div(op, *(op.Transpose(each, perm=[0, 2, 1]) for each in (signal, envelope)))
+    return op.Transpose(quotient, perm=[0, 2, 1])
 
 
 def _cut(op: Builder, signal: Tensor, start: int, length: Dim | None) -> Tensor:
