@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two test workers share the cores; threads of their own would only get in each other's way.
 test: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fuzz conformance corpus docs reference clean
+.PHONY: demo test fuzz conformance opsets corpus docs reference clean
 
 demo: $(INSTALLED)
 	$(RUN) examples/demo.py
@@ -31,6 +31,9 @@ fuzz: $(INSTALLED)
 
 conformance: $(INSTALLED)
 	$(RUN) -m tests.conformance $(or $(RESULTS),build/conformance.jsonl) '$(ONLY)'
+
+opsets: $(INSTALLED)
+	$(RUN) -m tests.opsets $(MODELS)
 
 corpus: $(VENV)-corpus/.installed
 	$(VENV)-corpus/bin/python -m benchmarks corpus

@@ -199,3 +199,19 @@ def test_what_is_no_decoder_is_said() -> None:
     config = transformers.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=37)
     with pytest.raises(errors.NotAModel, match="no language model"):
         compile_causal_lm(transformers.BertModel(config))
+
+
+@pytest.mark.parametrize("cache", ["copy", "shared"])
+def test_genai_loads_the_folder_and_generates_the_same(cache: str, tmp_path) -> None:
+    genai = pytest.importorskip("onnxruntime_genai")
+    model, given = made("LlamaForCausalLM"), torch.randint(3, 99, (1, 6))
+    compile_causal_lm(model, cache=cache).save(tmp_path)
+    loaded = genai.Model(str(tmp_path))
+    options = genai.GeneratorParams(loaded)
+    options.set_search_options(max_length=12, do_sample=False)
+    generator = genai.Generator(loaded, options)
+    generator.append_tokens(given.int().numpy())
+    while not generator.is_done():
+        generator.generate_next_token()
+    expected = model.generate(given, max_length=12, min_length=12, do_sample=False)
+    assert [*generator.get_sequence(0)] == expected[0].tolist()

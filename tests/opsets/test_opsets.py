@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from tests.opsets.__main__ import main
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -199,3 +200,14 @@ def test_bounds_of_doubles() -> None:
     x = torch.tensor([-2.0, 0.25, 2.0, math.nan], dtype=torch.float64)
     found = fxonnx.compile(lambda x: x.clamp(-1, 1), (x,), opset=11)(x)
     torch.testing.assert_close(found, x.clamp(-1, 1), equal_nan=True)
+
+
+def test_what_needs_a_newer_form_is_said_with_its_opset() -> None:
+    """TopK-1 has `k` in its text: none that is computed."""
+    with pytest.raises(fxonnx.errors.Error, match="opset=11"):
+        fxonnx.compile(lambda x: x.sort().values, (integers(9, 3, 4).byte(),), dynamic_shapes={"x": {1: "n"}}, opset=9)
+
+
+def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embedding_bag", "--opsets", "9,23", "--dynamic"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["embedding_bag", "✓", "✓"]

@@ -85,6 +85,13 @@ def test_a_failure_of_the_runtimes():
         session.run([torch.ones(2, 2)] * 2)
 
 
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_rows_of_which_nothing_is_seen(kind):
+    rows = torch.tensor([[-torch.inf] * 3, [1, -torch.inf, 2], [0, 0, 0]])
+    compiled = fxonnx.compile(lambda x: torch.ops.aten._safe_softmax(x, -1), (rows,), target=getattr(Target, kind)())
+    torch.testing.assert_close(compiled(rows), torch.ops.aten._safe_softmax(rows, -1))
+
+
 @pytest.mark.skipif(find_spec("openvino") is not None, reason="OpenVINO is installed")
 def test_a_runtime_that_is_missing():
     compiled = fxonnx.compile(torch.relu, (torch.ones(3),), target=Target.openvino())

@@ -88,6 +88,7 @@ def sampled(op: Any, x: Any, grid: Any, **attributes: Any) -> Any:
     return op.GridSample(x, grid * 1.5, **attributes)
 
 
+WIDE = np.array([2**62 + 1, -(2**63), 2**62, 5, 2**63 - 1, 5, -(2**63) + 1])  # some alike in float64
 SPECIAL = np.array([-np.inf, -2.5, -1.5, -0.5, -0.2, 0.0, 0.5, 1.5, 2.5, 2.6, np.inf, np.nan], np.float32)
 QKV = [(2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 8)]
 def of_bits(op: Any, x: Any, y: Any, *, operator: str, dtype: Any) -> Any:
@@ -239,6 +240,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
     "IsInf-negative": (lambda op, x: op.Cast(op.IsInf(x + SPECIAL, detect_positive=0), to=F32), [(12,)], [(12,)], 10),
     "Round": (lambda op, x: op.Div(1.0, op.Round(x * 0.0 + SPECIAL)), [(12,)], [(12,)], 11),
     "Mod": (lambda op, x, y: op.Mod(integers(op, x), op.Abs(integers(op, y)) + 1), [(N, 4), (4,)], [(3, 4), (4,)], 10),
+    "Mod-floats": (lambda op, x, y: op.Mod(x * 1e9, y, fmod=1), [(N, 4), (4,)], [(3, 4), (4,)], 10),
     "BitShift": (
         lambda op, x: op.BitShift(op.Cast(op.Abs(x) * 9.0, to=dtypes.UINT8), np.array(2, np.uint8), direction="RIGHT"),
         [(N, 4)], [(3, 4)], 11,
@@ -251,6 +253,8 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
     "Gemm": (lambda op, x, y: op.Gemm(x, y, transB=1), [(N, 4), (3, 4)], [(2, 4), (3, 4)], 11),
     "TopK": (lambda op, x: op.TopK(x, [2], axis=-1, largest=0), [(N, 4)], [(3, 4)], 11),
     "TopK-special": (lambda op, x: op.TopK(x * 0.0 + SPECIAL, [12], largest=0), [(12,)], [(12,)], 11),
+    "TopK-wide": (lambda op, x: op.TopK(op.constant(WIDE), [3], largest=0), [(N,)], [(3,)], 11),
+    "TopK-widest": (lambda op, x: op.TopK(op.constant(WIDE), [1]), [(N,)], [(3,)], 11),
     "ArgMax": (lambda op, x: op.ArgMax(op.Floor(x), axis=-1, select_last_index=1), [(N, 9)], [(3, 9)], 12),
     "ArgMin": (lambda op, x: op.ArgMin(op.Floor(x), axis=0, keepdims=0, select_last_index=1), [(N, 9)], [(5, 9)], 12),
     "DepthToSpace": (lambda op, x: op.DepthToSpace(x, blocksize=2, mode="CRD"), [(N, 8, 2, 3)], [(2, 8, 2, 3)], 11),
@@ -299,6 +303,32 @@ def test_every_expansion_and_form_has_a_case() -> None:
     tested |= {name.partition("-")[0] for name in (*ELEMENTWISE, *WINDOWS)}
     tested |= {"QuantizeLinear", "DequantizeLinear"}  # tests/lowering/aten/nn/test_quantized.py
     assert set(EXPANSIONS) | set(FORMS) <= tested
+
+
+@pytest.mark.parametrize("target", [Target.onnx(10), Target.onnxruntime().at(10)], ids=["standard", "runtime"])
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_wide_integers_are_sorted_exactly(k: int, largest: int, target: Target) -> None:
+    op = Builder()
+    x = op.input(TensorType(dtypes.INT64, (N, 7)), "x0")
+    graph = op.finish(op.TopK(x, [k], axis=-1, largest=largest), ["y0", "y1"])
+    values, places = run(graph, 10, [np.stack([WIDE, WIDE[::-1]])], target)
+    for row, found, where in zip((WIDE, WIDE[::-1]), values, places, strict=True):
+        order = sorted(range(7), key=lambda place: -int(row[place]) if largest else int(row[place]))[:k]
+        assert [*where] == order
+        assert [*found] == [row[place] for place in order]
+
+
+@pytest.mark.parametrize("dtype", [dtypes.FLOAT32, dtypes.FLOAT16], ids=str)
+def test_remainders_of_floats_are_exact(dtype: dtypes.DType) -> None:
+    random = np.random.default_rng(0)
+    x, y = (random.normal(size=500) * 10.0 ** random.integers(-44, 38, 500) for _ in range(2))
+    with np.errstate(all="ignore"):
+        x, y = (np.append(each, special).astype(dtype.numpy) for each, special in ((x, [1, 0, np.inf, -6, 5, -1]),
+                                                                               (y, [0, 1, 2, 3, np.inf, np.nan])))
+        expected = np.fmod(x, y)
+    (found,) = run(record(lambda op, x, y: op.Mod(x, y, fmod=1), (N,), (N,), dtype=dtype), 9, [x, y])
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_cast_like() -> None:

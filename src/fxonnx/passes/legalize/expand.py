@@ -18,7 +18,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.inline import inline
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, IN_OPMATH, ROUNDING_INSIDE, NoExpansion, load
-from fxonnx.passes.legalize.support import bindings, input_variables, is_function, runs, widened
+from fxonnx.passes.legalize.support import admitted, bindings, input_variables, is_function, runs, widened
 from fxonnx.passes.legalize.widen import between_casts
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.rewriting.replace import replace_nodes
@@ -86,7 +86,7 @@ def is_known(node: Node, target: Target) -> bool:
     if facts is None:
         return False
     bound = bindings(node, facts)
-    if runs(node.op, target, bound):
+    if admitted(node.op, target.opset, bound) and runs(node.op, target, bound):
         return True
     if node.op not in EXPANSIONS and (target.inlines or not is_function(node.op, target.opset)):
         return True

@@ -9,6 +9,7 @@ from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.types import TensorType
+from fxonnx.passes.legalize.inputs_to_attributes import signature_fits
 from fxonnx.passes.legalize.support import admitted, bindings, input_variables, runs_or_inlines, widened
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.rewriting.replace import replace_nodes
@@ -26,7 +27,7 @@ def widen(graph: Graph, target: Target) -> Graph:
 
     def replace(op: Builder, node: Node) -> list[Tensor] | None:
         facts = schema.facts(node.op, target.opset)
-        if facts is None:
+        if facts is None or signature_fits(node, facts) is not None:
             return None
         bound = bindings(node, facts)
         if admitted(node.op, target.opset, bound) and runs_or_inlines(node.op, target, bound):

@@ -19,6 +19,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Shape, product
 from fxonnx.ir.infer import broadcast
+from fxonnx.lowering.aten.math.reduction import any_
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape
 
@@ -104,9 +105,10 @@ def scores(op: Builder, query: Tensor, key: Tensor, mask: Tensor | None, is_caus
 
 @lower("aten._safe_softmax")
 def safe_softmax(op: Builder, self: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """Softmax along `dim`, with zeros where all elements are -inf."""
+    """Softmax along `dim`, with zeros where all elements are -inf: asked of each, for of nothing else OpenVINO finds
+    another maximum."""
     x = self if dtype is None else cast(op, self, dtype)
-    is_masked = op.Equal(op.ReduceMax(x, [dim]), number(op, -math.inf, x))
+    is_masked = any_(op, op.Equal(x, number(op, -math.inf, x)), dim, keepdim=True, operator="ReduceMin")
     return op.Where(is_masked, number(op, 0.0, x), op.Softmax(x, axis=dim))
 
 

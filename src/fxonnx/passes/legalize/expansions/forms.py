@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fxonnx.dtypes import FLOAT64
+from fxonnx.dtypes import FLOAT32, FLOAT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.ir.graph import Node, constant_ints, known_dims
 from fxonnx.passes.legalize.expansions.indexing import counted
+from fxonnx.passes.legalize.expansions.integers import complement
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
 
@@ -159,14 +160,34 @@ def top_k(op: Builder, x: Tensor, k: Tensor, *, axis: int, largest: int, sorted:
     if largest:
         return op.TopK(x, k, axis=axis)
     if not x.dtype.is_float:
-        values, places = op.TopK(op.Neg(x), k, axis=axis)
-        return op.Neg(values), places
+        values, places = op.TopK(complement(op, x), k, axis=axis)
+        return complement(op, values), places
     negative = op.Neg(x if x.dtype is FLOAT64 else op.Cast(x, to=FLOAT64))
     if x.dtype is not FLOAT64:
         negative = op.Max(negative, _BELOW_EVERY_FLOAT32)
     values, places = op.TopK(op.Where(op.IsNaN(negative), -np.inf, negative), k, axis=axis)
     found = op.Neg(op.Where(op.Equal(values, -np.inf), np.nan, values))
     return (found if x.dtype is FLOAT64 else op.Cast(found, to=x.dtype)), places
+
+
+_HALF = 2**32  # of an integer of 64 bits: what is below it, and how many times it is there, are exact in double
+
+
+@expands("TopK")
+def by_halves(op: Builder, x: Tensor, k: Tensor, *, axis: int, largest: int, sorted: int) -> tuple[Tensor, Tensor]:
+    """Of integers that no float holds: one by ReduceMax; several in the order of their lower halves, and then, which
+    keeps that one among equals, of their upper halves."""
+    if not largest:
+        return top_k(op, x, k, axis=axis, largest=largest, sorted=sorted)
+    if constant_ints(k.value) == (1,):
+        value = op.ReduceMax(x, [axis])
+        return value, op.ArgMax(op.Cast(op.Equal(x, value), to=FLOAT32), axis=axis)
+    lower = op.Mod(x, _HALF)
+    upper = op.Cast((x - lower) / _HALF, to=FLOAT64)
+    _, by_lower = op.TopK(op.Cast(lower, to=FLOAT64), op.sizes([x.shape[axis]]), axis=axis)
+    _, by_upper = op.TopK(op.GatherElements(upper, by_lower, axis=axis), k, axis=axis)
+    places = op.GatherElements(by_lower, by_upper, axis=axis)
+    return op.GatherElements(x, places, axis=axis), places
 
 
 def _takes_the_last(node: Node) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from fxonnx.dtypes import INT64, DType
+from fxonnx.dtypes import FLOAT64, INT64, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Node, constant_ints
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
@@ -27,13 +27,32 @@ def floored_remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor
 
 @expands("Mod")
 def remainder(op: Builder, x: Tensor, y: Tensor, *, fmod: int) -> Tensor:
-    """What division leaves of an integer, with the sign of the divisor (of the dividend where `fmod` is set)."""
+    """What division leaves, with the sign of the divisor (of the dividend where `fmod` is set)."""
     if x.dtype.is_float:
-        raise NoExpansion("the remainder of floats, exactly")
+        return _float_remainder(op, x, y)
     rest = x - x / y * y
     if fmod or not x.dtype.is_signed:
         return rest
     return op.Where(op.Less(op.Sign(rest) * op.Sign(y), 0), rest + y, rest)
+
+
+_QUOTIENT = 28  # bits of a quotient whose product with a float32 is exact in double
+_ALL_BITS = 280  # of the quotient of the greatest float32 and the least
+
+
+def _float_remainder(op: Builder, x: Tensor, y: Tensor) -> Tensor:
+    """C's fmod, exactly: in double, what is left of |x| is divided by |y| times powers of two, from the greatest on. A
+    quotient that was rounded up to a whole one takes one time too many, which is given back."""
+    if x.dtype is FLOAT64:
+        raise NoExpansion("the remainder of float64, exactly")
+    rest, divisor = (op.Abs(op.Cast(each, to=FLOAT64)) for each in (x, y))
+    is_less = op.Less(rest, divisor)
+    for power in range(_ALL_BITS - _QUOTIENT, -1, -_QUOTIENT):
+        times = divisor * 2.0**power
+        rest = rest - op.Floor(rest / times) * times
+        rest = op.Where(op.Less(rest, 0.0), rest + times, rest)
+    rest = op.Cast(rest, to=x.dtype)
+    return op.Where(is_less, x, op.Where(op.Less(x, 0.0), op.Neg(rest), rest))
 
 
 def _is_signed(node: Node) -> bool:
