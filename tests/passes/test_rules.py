@@ -35,6 +35,7 @@ from fxonnx.passes.rules import (
     linear,
     normalization,
     quantized,
+    rotary,
     rules_in,
     shape,
 )
@@ -84,13 +85,18 @@ NOT_IN_THE_CORPUS = {
     "hard_swish": "MobileNet V3 in the spelling of 2019",
     "mish": "YOLO v4",
     "rms_norm_in_float32": "Llama in half precision",
-    "layer_norm": "LayerNorm over channels, written out",
+    "layer_norm": "Cohere: LayerNorm written out",
+    "layer_norm_bias": "LayerNorm written out",
     "layer_norm_of_channels": "LayerNorm2d of ConvNeXt, NAFNet and SAM, written out",
     "batch_norm_of_rows": "LeViT, PointNet: BatchNorm1d of what a linear layer makes",
     "conv_transpose_batch_norm": "GANs, segmentation decoders",
     "gemm_batch_norm": "BatchNorm1d after Linear",
     "conv_bias": "a bias parameter of its own, after the convolution",
     "pad_conv": "ZeroPad2d, in models that came from TensorFlow",
+    "cosine_of_repeated": "Cohere: rotary positions in pairs",
+    "sine_of_repeated": "as cosine_of_repeated",
+    "rotary_embedding_of_halves": "gpt-oss",
+    "rotary_embedding_of_pairs": "GPT-J, Cohere, GLM",
     "eager_attention": "attention written out, without a mask",
     "grouped_queries": "decoders with a past of any length: tests/hf",
     "joined_heads_with_past": "as grouped_queries",
@@ -241,7 +247,8 @@ def test_a_rule_has_a_golden_case_and_a_picture(name):
 
 
 def test_every_rule_is_in_one_of_the_lists():
-    files = (algebra, shape, cast, activation, normalization, convolution, branches, linear, attention, quantized)
+    fused = (activation, normalization, convolution, branches, linear, attention, rotary, quantized)
+    files = (algebra, shape, cast, *fused)
     written = [rule.name for file in files for rule in rules_in(file)]
     assert sorted(golden.RULES) == sorted(written)
 

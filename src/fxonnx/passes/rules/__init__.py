@@ -21,6 +21,7 @@ from fxonnx.passes.rules import (
     linear,
     normalization,
     quantized,
+    rotary,
     shape,
 )
 
@@ -34,5 +35,5 @@ ALGEBRA = rules_in(algebra)
 SHAPE = rules_in(shape)
 CAST = rules_in(cast)
 FORMS = rules_in(forms)
-_FUSING = (activation, normalization, convolution, branches, linear, attention, quantized)
+_FUSING = (activation, normalization, convolution, branches, linear, attention, rotary, quantized)
 FUSION = tuple(rule for module in _FUSING for rule in rules_in(module))

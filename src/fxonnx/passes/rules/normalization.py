@@ -51,20 +51,21 @@ class rms_norm_in_float32:
 
 @rule
 class layer_norm:
-    """x ── − Mean ─┬─ x² ── Mean ── +ε ── √ ─┐
-                    └─────────────────────────┴─ ÷ ── × weight ── + bias ─▶
-
-    becomes        x ── LayerNormalization ─▶
+    """x ── − Mean ── RMSNormalization ─▶        becomes        x ── LayerNormalization ─▶
 
     Ba et al. 2016."""
-    def before(op, x, weight, bias, axes, *, epsilon):
-        centred = x - op.ReduceMean(x, axes)
-        variance = op.ReduceMean(op.any_of(centred * centred, op.Pow(centred, 2)), axes)
-        return _over_root(op, centred, variance, epsilon) * weight + bias
-    def after(op, x, weight, bias, *, epsilon):
-        return op.LayerNormalization(x, weight, bias, axis=-1, epsilon=epsilon)
-    def where(x, weight, bias, axes, epsilon):
-        return _is_norm(x, axes, epsilon, weight, bias)
+    def before(op, x, weight, axes, *, epsilon):
+        return op.RMSNormalization(x - op.ReduceMean(x, axes), weight, axis=-1, epsilon=epsilon)
+    def after(op, x, weight, *, epsilon): return op.LayerNormalization(x, weight, axis=-1, epsilon=epsilon)
+    def where(x, weight, axes, epsilon): return _is_norm(x, axes, epsilon, weight)
+
+
+@rule
+class layer_norm_bias:
+    """x ── LayerNormalization ── + bias ─▶        becomes        x, bias ── LayerNormalization ─▶"""
+    def before(op, x, weight, bias, **rest): return op.LayerNormalization(x, weight, **rest) + bias
+    def after(op, x, weight, bias, **rest): return op.LayerNormalization(x, weight, bias, **rest)
+    def where(weight, bias): return bias.type == weight.type
 
 
 @rule
@@ -75,7 +76,10 @@ class layer_norm_of_channels:
     becomes        x ── Transpose ── LayerNormalization ── Transpose ─▶
 
     which goes over the image three times instead of seven, and leaves transposes that may meet others."""
-    before = layer_norm.before
+    def before(op, x, weight, bias, axes, *, epsilon):
+        centred = x - op.ReduceMean(x, axes)
+        variance = op.ReduceMean(op.any_of(centred * centred, op.Pow(centred, 2)), axes)
+        return _over_root(op, centred, variance, epsilon) * weight + bias
     def after(op, x, weight, bias, *, epsilon):
         rows = op.Transpose(x, perm=(0, *range(2, x.rank), 1))
         normal = op.LayerNormalization(rows, _vector(op, weight), _vector(op, bias), axis=-1, epsilon=epsilon)
