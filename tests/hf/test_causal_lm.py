@@ -47,6 +47,11 @@ MODELS = {
     "Lfm2ForCausalLM": {**GROUPED, "layer_types": ["conv", "full_attention"]},
     "Mamba2ForCausalLM": {**TOKENS, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "num_heads": 4,
                           "head_dim": 16, "expand": 2, "n_groups": 1, "chunk_size": 4},
+    "MambaForCausalLM": {**TOKENS, "hidden_size": 32, "num_hidden_layers": 1, "state_size": 4},
+    "CohereForCausalLM": GROUPED,
+    "GPTJForCausalLM": {**TOKENS, "n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "n_positions": 64},
+    "BartForCausalLM": {**TOKENS, "d_model": 32, "decoder_layers": 1, "decoder_attention_heads": 4,
+                        "decoder_ffn_dim": 40},
 }  # fmt: skip
 PROMPTS = ((1, 7), (4, 9), (4, 5))
 
@@ -115,7 +120,7 @@ def test_verify_compares_on_several_tokens_and_a_past_that_is_not_zero() -> None
     assert constant == ["attention_mask"]
 
 
-@pytest.mark.parametrize("name", ["LlamaForCausalLM", "GPT2LMHeadModel", "Gemma3ForCausalLM"])
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "GPT2LMHeadModel", "Gemma2ForCausalLM", "Gemma3ForCausalLM"])
 def test_a_cache_that_grows_where_it_lies(name: str) -> None:
     model = made(name)
     compiled = compile_causal_lm(model, cache="shared")
@@ -193,6 +198,12 @@ def test_the_folder_has_what_others_load(tmp_path) -> None:
         wanted = {name % layer if "%" in name else name for name in names.values() for layer in range(2)}
         assert wanted == there
     assert {"config.json", "generation_config.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_generates_without_a_cache_is_said() -> None:
+    config = transformers.OpenAIGPTConfig(vocab_size=99, n_embd=32, n_layer=1, n_head=2)
+    with pytest.raises(errors.NotAModel, match="without a cache"):
+        compile_causal_lm(transformers.OpenAIGPTLMHeadModel(config))
 
 
 def test_what_is_no_decoder_is_said() -> None:

@@ -13,6 +13,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionCacheLayerMixin
 
 from fxonnx.compiled import Compiled
+from fxonnx.errors import NotAModel
 
 _EXAMPLE = 5  # tokens in the cache that shows how one looks
 
@@ -31,19 +32,32 @@ class CacheLayout:
 
     @staticmethod
     def of(model: Any) -> CacheLayout:
-        """That of a decoder of transformers, which is called for it."""
+        """That of a decoder of transformers, which is called for it. Raises NotAModel where it takes none."""
         parameters = inspect.signature(model.forward).parameters
-        argument = next(name for name in ("past_key_values", "cache_params") if name in parameters)
+        argument = next((name for name in ("past_key_values", "cache_params") if name in parameters), None)
+        if argument is None:
+            raise NotAModel(
+                f"{type(model).__name__} generates without a cache of transformers",
+                cause="its forward takes neither past_key_values nor cache_params",
+                cure="compile a step with fxonnx.compile, with all tokens or the states of its own as arguments",
+            )
         config = model.config.get_text_config(decoder=True)
         cache = _new(config)
         with torch.no_grad():
             model(torch.zeros(2, _EXAMPLE, dtype=torch.long), **{argument: cache}, use_cache=True)
+        while cache.layers and not _is_filled(cache.layers[-1]):  # of an encoder, which the decoder's config counts
+            cache.layers.pop()
         return CacheLayout(argument, config, cache)
 
     @property
     def is_recurrent(self) -> bool:
         """Whether a layer keeps a state of fixed size, and so takes one token at a time once it has one."""
         return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in self.filled.layers)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether a layer keeps the keys and values of all tokens."""
+        return any(isinstance(layer, DynamicLayer) for layer in self.filled.layers)
 
     def empty(self, rows: int) -> DynamicCache:
         """A cache with nothing in it: as transformers makes it where a layer is recurrent, else with keys and values of

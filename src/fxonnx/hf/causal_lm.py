@@ -61,8 +61,11 @@ def compile_causal_lm(model: Any, *, cache: str = "copy", **options: Any) -> Cau
             cure='compile_causal_lm(model, cache="copy")',
         )
     first = {**_call(model, past=0, tokens=_PAST), layout.argument: layout.empty(2)}
-    prefill = compile_model(model, (), {**first, "use_cache": True}, dynamic_shapes=_named(first), **options)
+    named = {**_named(first), "attention_mask": _TOKENS} if "attention_mask" in first else _named(first)
+    prefill = compile_model(model, (), {**first, "use_cache": True}, dynamic_shapes=named, **options)
     call = {**_call(model, past=_PAST, tokens=1), layout.argument: layout.filled}
+    if not layout.has_keys:  # earlier tokens are in the states, and none can be left out
+        call.pop("attention_mask", None)
     step = _compiled(model, call, layout, options)
     ask_ahead(prefill, {})
     ask_ahead(step, {})
@@ -113,7 +116,6 @@ class CausalLM:
         shared: SharedCache | None = None,
     ) -> None:  # fmt: skip
         self.compiled, self.prefill, self._layout, self._shared = compiled, prefill, layout, shared
-        self._arguments = [name for name in compiled.program.signature.parameters.parameters if name in _DIMS]
         self._model = twin_of(model, self._step)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -153,7 +155,8 @@ class CausalLM:
         mask, past = given.get("attention_mask"), past_of(cache)
         mask = tokens.new_ones(len(tokens), past + tokens.shape[1]) if mask is None else mask
         known = {"input_ids": tokens, "attention_mask": mask, "position_ids": _positions(given, past, tokens)}
-        call = {name: value for name, value in known.items() if name in self._arguments}
+        taken = {name for name, _ in program.program.signature.inputs}
+        call = {name: value for name, value in known.items() if name in taken}
         result = self._run(program, call, cache)
         if there is None and given.get("use_cache") is False:  # the next step is given all tokens again
             return type(result)(**{name: each for name, each in result.items() if name != self._layout.argument})

@@ -10,6 +10,7 @@ from fxonnx.passes.rewriting.match import content
 from fxonnx.passes.rewriting.rewrite import rule
 from fxonnx.passes.rules.attention import SPLIT, runs, splits_heads
 
+
 @rule
 class cosine_of_doubled:
     """f, f ── Concat ── Cos ─▶        becomes        f ── Cos ─┬─ Concat ─▶
