@@ -23,7 +23,7 @@ from fxonnx.capture.versions import Versions
 from fxonnx.capture.weights.binding import bound
 from fxonnx.capture.weights.names import standing_in
 from fxonnx.errors import CallMismatch, Error
-from fxonnx.errors.arguments import names_options
+from fxonnx.errors.arguments import PROGRAM_NAMES, names_options
 from fxonnx.file import Build, File
 from fxonnx.options import check_options
 from fxonnx.passes.pipeline import Stage
@@ -75,6 +75,11 @@ class Compiled(File):
         self._lock = Lock()
         # calls that write go one after the other: the next one reads what this one has written
         self._in_turn: AbstractContextManager[Any] = RLock() if program.writes else nullcontext()
+
+    def __getattr__(self, name: str) -> Any:
+        """What torch.onnx's ONNXProgram has is said in fxonnx's words."""
+        said = f": write {PROGRAM_NAMES[name]}" if name in PROGRAM_NAMES else ""
+        raise AttributeError(f"a compiled model has no {name!r}{said}")
 
     # ── weights ──
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
-from fxonnx.compat.refused import REFUSED
-from fxonnx.errors.arguments import TORCH_NAMES
+from fxonnx.compat.refused import MODULE, REFUSED
+from fxonnx.errors.arguments import PROGRAM_NAMES, TORCH_NAMES
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
@@ -108,6 +108,72 @@ def test_axes_of_names_that_there_are_not_are_told_of() -> None:
         fxonnx.compat.export(MODEL, X, dynamic_axes=["x"])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dynamic_axes": {"a": [0], "b": [0]}},
+        {"dynamic_axes": {"a": {0: "rows"}, "b": {0: "lines"}}},
+        {"dynamic_shapes": ({0: "rows"}, {0: "lines"})},
+        {"dynamic_shapes": {"a": ["rows", None], "b": {0: "rows"}}},
+    ],
+)
+def test_names_of_dims_promise_nothing(options: dict[str, Any]) -> None:
+    """Two dims that the model makes one are one, whatever they were called; `torch.export.Dim` keeps its promise."""
+
+    def model(a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+    file = written(model, (X, X), input_names=["a", "b"], **options)
+    dims = {each.type.tensor_type.shape.dim[0].dim_param for each in (*file.graph.input, *file.graph.output)}
+    assert len(dims) == 1 and "" not in dims
+    session = onnxruntime.InferenceSession(file.SerializeToString())
+    rows = np.ones((5, 3), np.float32)
+    np.testing.assert_array_equal(session.run(None, {"a": rows, "b": rows})[0], rows * 2)
+    promised = {name: {0: torch.export.Dim(name)} for name in ("a", "b")}
+    with pytest.raises(errors.FrozenDimension, match="is always"):
+        fxonnx.compat.export(model, (X, X), dynamic_shapes=promised)
+
+
+def test_an_exported_program_brings_its_example(tmp_path: Path) -> None:
+    program = torch.export.export(MODEL, (X,), dynamic_shapes=({0: torch.export.Dim("rows")},))
+    for call in ((program, None), (program, ()), (program,)):
+        fxonnx.compat.export(*call, f=tmp_path / "model.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        assert session.run(None, {"x": np.ones((5, 3), np.float32)})[0].shape == (5, 4)
+
+
+def test_arguments_without_names_are_answered_with_their_names() -> None:
+    with pytest.raises(errors.InvalidOption) as caught:
+        fxonnx.compat.export(MODEL, X, "model.onnx", True, False)
+    assert caught.value.cure == "export(model, args, f, export_params=True, verbose=False)"
+    with pytest.raises(errors.InvalidOption) as caught:
+        fxonnx.compat.export()
+    assert caught.value.cure == "help(fxonnx.compat.export)"
+
+
+@pytest.mark.parametrize("kind", ["ONNX", "ONNX_FALLTHROUGH", "ONNX_ATEN_FALLBACK"])
+def test_fallbacks_change_nothing_where_every_op_has_a_lowering(kind: str) -> None:
+    given = getattr(fxonnx.compat.OperatorExportTypes, kind)
+    assert written(MODEL, X, operator_export_type=given, example_outputs=X) == written(MODEL, X)
+
+
+def test_the_module_stands_for_torchs() -> None:
+    for name in ("OperatorExportTypes", "TrainingMode", "is_in_onnx_export", "select_model_mode_for_export"):
+        assert getattr(fxonnx.compat, name) is getattr(torch.onnx, name)
+    for name in MODULE:
+        with pytest.raises(AttributeError, match=re.escape(MODULE[name])):
+            getattr(fxonnx.compat, name)
+    assert not hasattr(fxonnx.compat, "nothing") and fxonnx.compat.OnnxExporterError is errors.Error
+
+
+def test_what_an_onnx_program_has_is_said_in_other_words() -> None:
+    compiled = fxonnx.compat.export(MODEL, X)
+    for name in PROGRAM_NAMES:
+        with pytest.raises(AttributeError, match=re.escape(PROGRAM_NAMES[name])):
+            getattr(compiled, name)
+    assert not hasattr(compiled, "nothing")
+
+
 def test_a_file_that_is_open_for_text_is_refused() -> None:
     with pytest.raises(errors.CannotWrite, match="as text"):
         fxonnx.compat.export(MODEL, X, io.StringIO())
@@ -138,9 +204,10 @@ def quick_gelu(self: Any, approximate: str = "none") -> Any:
 
 
 def test_a_translation_table() -> None:
-    table = {torch.ops.aten.gelu.default: quick_gelu}
-    compiled = fxonnx.compat.export(lambda x: nn.functional.gelu(x), (X,), custom_translation_table=table)
-    torch.testing.assert_close(compiled(X), X * torch.sigmoid(1.702 * X))
+    for body in (quick_gelu, [quick_gelu]):
+        table = {torch.ops.aten.gelu.default: body}
+        compiled = fxonnx.compat.export(lambda x: nn.functional.gelu(x), (X,), custom_translation_table=table)
+        torch.testing.assert_close(compiled(X), X * torch.sigmoid(1.702 * X))
 
 
 def test_every_argument_of_torchs_is_taken_or_refused() -> None:
@@ -151,7 +218,10 @@ def test_every_argument_of_torchs_is_taken_or_refused() -> None:
 @pytest.mark.parametrize(
     "options, cure",
     [
-        ({"operator_export_type": torch.onnx.OperatorExportTypes.ONNX_ATEN_FALLBACK}, "register_lowering"),
+        ({"operator_export_type": torch.onnx.OperatorExportTypes.ONNX_ATEN}, "register_lowering"),
+        ({"training": "eval"}, "TrainingMode.EVAL"),
+        ({"input_names": ["x", "scale", "fc.weight"]}, "input_names=['x']"),
+        ({"custom_translation_table": [quick_gelu]}, "torch.ops.mylib.fancy.default"),
         ({"custom_opsets": [2]}, "target.knowing"),
         ({"dump_exported_program": True}, "torch.export.save"),
         ({"autograd_inlining": False}, "custom_op"),

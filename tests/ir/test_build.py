@@ -127,6 +127,7 @@ def test_attributes_are_of_their_kind(op, x):
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda op, x: op.Foo(x), "has no operator Foo"),
+    (lambda op, x: op.call("my.domain::Foo", [x], {}), "op.custom"),
     (lambda op, x: op.Relu(x, x), "takes 1 inputs, not 2"),
     (lambda op, x: op.Clip(None, x), "needs its input 'input'"),
     (lambda op, x: op.Add(x), "needs its input 'B'"),

@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 import torch
 
+from fxonnx.capture.call.dynamic import Label
 from fxonnx.capture.call.inputs import as_call, example_arguments, parameters_of
 from fxonnx.capture.call.tree import flatten
 from fxonnx.compat.refused import check
@@ -19,17 +20,19 @@ from fxonnx.compat.translation import lowerings_of
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import compile
 from fxonnx.emit.files import checked_path, saying_what
-from fxonnx.errors import CannotWrite, InvalidDynamicShapes
+from fxonnx.errors import CannotWrite, InvalidDynamicShapes, InvalidOption
+from fxonnx.errors.arguments import names_options
 from fxonnx.target import Target
 
-_MODES = {"EVAL": "eval", "TRAINING": "train", "PRESERVE": "keep"}
+_MODES = {None: "eval", "EVAL": "eval", "TRAINING": "train", "PRESERVE": "keep", False: "eval", True: "train"}
 
 
+@names_options
 def export(
     model: Any,
     args: Any = (),
     f: Any = None,
-    *,
+    *positional: Any,
     kwargs: Mapping[str, Any] | None = None,
     export_params: bool = True,
     verbose: bool | None = None,
@@ -64,18 +67,21 @@ def export(
     Raises InvalidOption, with what to write instead, for arguments that have no meaning here; the errors of `compile`,
     CannotWrite and TooLarge.
     """
-    check(others, keep_initializers_as_inputs=keep_initializers_as_inputs, external_data=external_data)
+    check(others, positional, keep_initializers_as_inputs=keep_initializers_as_inputs, external_data=external_data)
+    mode = _mode(training)
     args, kwargs = _call(model, args, kwargs)
+    _check_names(model, args, kwargs, input_names)
     if dynamic_shapes is None and dynamic_axes is not None:
         dynamic_shapes = _shapes(model, args, kwargs, dynamic_axes, input_names)
     compiled = compile(
-        model, args, kwargs, dynamic_shapes=dynamic_shapes, input_names=input_names, output_names=output_names,
+        model, args, kwargs, dynamic_shapes=_labelled(dynamic_shapes),
+        input_names=input_names, output_names=output_names,
         target=Target.onnx(opset_version).knowing(custom_opsets or {}),
         opset=opset_version,
-        optimize=optimize and do_constant_folding and export_params,  # weights are folded into others otherwise
+        optimize=all((optimize, do_constant_folding, export_params)),  # weights are folded into others otherwise
         lowerings=lowerings_of(custom_translation_table or {}),
         functions="all" if export_modules_as_functions is True else list(export_modules_as_functions or ()),
-        mode=_MODES[getattr(training, "name", None) or "EVAL"],
+        mode=mode,
         verify=verify,
     )  # fmt: skip
     _warn_of_unknown(dynamic_axes or (), compiled)
@@ -90,6 +96,8 @@ def export(
 
 def _call(model: Any, args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The example as arguments and keywords; a dict at the end of `args` has keywords, as torch.onnx takes it."""
+    if args is None and isinstance(model, torch.export.ExportedProgram):
+        return (), dict(kwargs or {})  # it brings its own
     if isinstance(args, Mapping) and kwargs is None:
         return (), dict(args)
     if isinstance(args, (tuple, list)) and args and isinstance(args[-1], dict) and kwargs is None:
@@ -122,6 +130,42 @@ def _shapes(
         elif input_names is None and not known:
             found[name] = _named_axes(name, given)
     return found
+
+
+def _labelled(shapes: Any) -> Any:
+    """dynamic_shapes whose names promise nothing, as torch.onnx takes them; a `torch.export.Dim` does."""
+    if isinstance(shapes, Mapping):
+        return {key: _labelled(each) for key, each in shapes.items()}
+    if isinstance(shapes, (list, tuple)):
+        return type(shapes)(map(_labelled, shapes))
+    return Label(shapes) if isinstance(shapes, str) else shapes
+
+
+def _mode(training: Any) -> str:
+    """A mode of `compile` for a TrainingMode, or for the bool that it was once. Raises InvalidOption."""
+    given = getattr(training, "name", training)
+    if given not in _MODES:
+        raise InvalidOption(
+            f"training is {training!r}",
+            cause="it is a torch.onnx.TrainingMode",
+            cure="training=torch.onnx.TrainingMode.EVAL, TRAINING or PRESERVE",
+        )
+    return _MODES[given]
+
+
+def _check_names(
+    model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], input_names: Sequence[str] | None
+) -> None:
+    """Raises InvalidOption for names of weights, which torch.onnx takes after those of the inputs."""
+    if isinstance(model, torch.export.ExportedProgram) or not isinstance(input_names, (list, tuple)):
+        return
+    count = len(_argument_names(model, args, kwargs))
+    if 0 < count < len(input_names):
+        raise InvalidOption(
+            f"{len(input_names)} input_names for {count} input tensors",
+            cause="torch.onnx gives weights the names past the inputs'; here weights have the model's own",
+            cure=f"input_names={list(input_names[:count])!r}",
+        )
 
 
 def _warn_of_unknown(axes: Collection[str], compiled: Compiled) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -21,7 +21,7 @@ class Refused:
 
 REFUSED: Mapping[str, Refused] = {
     "operator_export_type": Refused(
-        (None, "ONNX"),
+        (None, "ONNX", "ONNX_FALLTHROUGH", "ONNX_ATEN_FALLBACK"),  # which are ONNX where every op has a lowering
         "files have ONNX operators alone: an op that has no lowering is an error, never an aten node",
         '@fxonnx.register_lowering("mylib.fancy") over def fancy(op, x): … for an op of your own',
     ),
@@ -35,7 +35,6 @@ REFUSED: Mapping[str, Refused] = {
         "there is no ExportedProgram: models are captured otherwise",
         'torch.export.save(torch.export.export(model, args), "model.pt2"), or fxonnx.compile(…, dump="stages")',
     ),
-    "example_outputs": Refused((None,), "results are computed, not given", "leave it out"),
     "strip_doc_string": Refused(
         (None, True), "a file has no text of source lines unless asked", 'compiled.save("m.onnx", source_lines=True)'
     ),
@@ -47,6 +46,7 @@ REFUSED: Mapping[str, Refused] = {
     "export_options": Refused(
         (None,), "it is of torch.onnx.dynamo_export, which is gone", 'dynamic_shapes="auto" for dynamic_shapes=True'
     ),
+    "_retain_param_name": Refused((None, True), "weights have the model's names", "leave it out"),
     "state_dict": Refused((None,), "the model's own weights are written", "model.load_state_dict(state_dict) before"),
     "propagate": Refused((None, False), "it chose nothing", "leave it out"),
     "aten": Refused((None, False), "files have ONNX operators alone", "leave it out"),
@@ -54,9 +54,39 @@ REFUSED: Mapping[str, Refused] = {
 }
 """By name; another value than a harmless one is an error."""
 
+MODULE: Mapping[str, str] = {
+    "ONNXProgram": "fxonnx.Compiled, which is what export returns",
+    "dynamo_export": "fxonnx.compat.export(model, args), or fxonnx.compile(model, args)",
+    "export_to_pretty_string": "fxonnx.compile(model, args).show()",
+    "ops": "op.Attention(…) and other operators of ONNX in a lowering, see fxonnx.register_lowering",
+    "unregister_custom_op_symbolic": "lowerings={…} of fxonnx.compile, which holds for one call",
+    "utils": "fxonnx.compat.export(…) for utils.export(…)",
+    "verification": "fxonnx.compile(model, args).verify()",
+}
+"""What else torch.onnx has, and what stands in its place."""
 
-def check(others: Mapping[str, Any], *, keep_initializers_as_inputs: Any, external_data: Any) -> None:
+UNREAD = frozenset({"example_outputs"})
+"""Arguments of which no value changes anything: results are computed, not given."""
+
+POSITIONAL = (
+    "export_params", "verbose", "training", "input_names", "output_names", "operator_export_type", "opset_version",
+    "do_constant_folding", "dynamic_axes", "keep_initializers_as_inputs", "custom_opsets",
+    "export_modules_as_functions", "autograd_inlining",
+)  # fmt: skip
+"""What torch.onnx once took after the file, in this order."""
+
+
+def check(
+    others: Mapping[str, Any], positional: Sequence[Any], *, keep_initializers_as_inputs: Any, external_data: Any
+) -> None:
     """Raises InvalidOption for arguments that mean nothing here, several as Failures."""
+    if positional:
+        named = ", ".join(f"{name}={value!r}" for name, value in zip(POSITIONAL, positional, strict=False))
+        raise InvalidOption(
+            f"export has {len(positional)} arguments without a name after the file",
+            cause="torch.onnx.export takes them by name too",
+            cure=f"export(model, args, f, {named})",
+        )
     found = [_error(name, value) for name, value in others.items() if not _is_harmless(name, value)]
     if keep_initializers_as_inputs and external_data:
         found.append(
@@ -70,8 +100,12 @@ def check(others: Mapping[str, Any], *, keep_initializers_as_inputs: Any, extern
 
 
 def _is_harmless(name: str, value: Any) -> bool:
+    if name in UNREAD:
+        return True
     known = REFUSED.get(name)
-    return known is not None and (value in known.harmless or getattr(value, "name", value) in known.harmless)
+    given = getattr(value, "name", value)
+    return known is not None and any(given is each or (isinstance(each, str) and given == each)
+                                     for each in known.harmless)  # fmt: skip
 
 
 def _error(name: str, value: Any) -> InvalidOption:

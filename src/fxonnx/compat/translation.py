@@ -13,7 +13,18 @@ from fxonnx.ir.inline import inline
 
 def lowerings_of(table: Mapping[Any, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The lowerings that a table of torch.onnx says, by the names of the ops. Raises InvalidOption."""
-    return {_name(target): _lowering(target, body) for target, body in table.items()}
+    if not isinstance(table, Mapping):
+        raise InvalidOption(
+            f"custom_translation_table is a {type(table).__name__}",
+            cause="it is a dict from ops of torch to functions",
+            cure="custom_translation_table={torch.ops.mylib.fancy.default: fancy}",
+        )
+    return {_name(target): _lowering(target, _the_one(body)) for target, body in table.items()}
+
+
+def _the_one(body: Any) -> Any:
+    """A function that stands alone in a list, which torch.onnx takes as well."""
+    return body[0] if isinstance(body, (list, tuple)) and len(body) == 1 else body
 
 
 def _name(target: Any) -> str:

@@ -20,6 +20,7 @@ TORCH_NAMES: Mapping[str, str] = {
     "do_constant_folding": "optimize=False",
     "custom_translation_table": 'lowerings={"mylib.fancy": fancy}',
     "external_data": 'weights="external" of export and save',
+    "include_initializers": "fxonnx.compat.export(…, export_params=False)",
     "use_external_data_format": 'weights="external" of export and save',
     "export_params": "fxonnx.compat.export(…, export_params=False)",
     "keep_initializers_as_inputs": "fxonnx.compat.export(…, keep_initializers_as_inputs=True)",
@@ -32,6 +33,18 @@ TORCH_NAMES: Mapping[str, str] = {
     "custom_opsets": "op.custom of a lowering names the domain",
 }
 """What torch.onnx.export calls what, and how it is said here."""
+
+PROGRAM_NAMES: Mapping[str, str] = {
+    "apply_weights": "compiled.rebind(state_dict)",
+    "call_reference": "compiled.verify(*args), or fxonnx.compile(…, target=fxonnx.Target.reference(17))",
+    "compute_values": "compiled.locate(*args), which has all values beside PyTorch's",
+    "exported_program": "compiled.program, as fxonnx has captured it",
+    "initialize_inference_session": "compiled.configure(providers=[…], session_options={…}), and the first call",
+    "optimize": "optimize=True of fxonnx.compile, whose rules have run already",
+    "release": "del compiled",
+    "rename_axes": 'dynamic_shapes={"x": {0: "batch"}} of fxonnx.compile, which names them',
+}
+"""What torch.onnx's ONNXProgram has, and what stands in its place."""
 
 ELSEWHERE: Mapping[str, str] = {
     "device": 'compiled.to("cuda")',
@@ -58,7 +71,8 @@ def names_options(function: Function) -> Function:
     """A function whose misspelt, missing and superfluous arguments are errors of ours. Raises InvalidOption."""
     signature = inspect.signature(function)
     given = signature.parameters.values()
-    known = [each.name for each in given if each.kind is not each.VAR_KEYWORD and each.name != "self"]
+    known = [each.name for each in given if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    known = [name for name in known if name != "self"]
 
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
@@ -79,6 +93,8 @@ def names_options(function: Function) -> Function:
 def _public_name(function: Callable[..., Any]) -> str:
     """How a user calls it: "fxonnx.Compiled.save"."""
     owner, _, name = function.__qualname__.rpartition(".")
+    if function.__module__.startswith("fxonnx.compat."):
+        return f"fxonnx.compat.{name}"
     if name == "__init__":
         return f"fxonnx.{owner}"
     return f"fxonnx.{'Compiled.' if owner and owner != 'Target' else owner and 'Target.'}{name}"

@@ -239,6 +239,11 @@ class Builder:
         only for operators that inference cannot know. Raises InvalidCall.
         """
         facts = schema.facts(op, self.version)
+        if facts is None and types is None and "::" in op:
+            raise InvalidCall(
+                f'nothing says what {op} returns: a lowering says it with op.custom("{op}", x, like=x), '
+                "see @fxonnx.register_lowering"
+            )
         if facts is None and types is None:
             raise InvalidCall(f"opset {self.version} has no operator {op}{schema.suggestion(op)}")
         values = self._input_values(op, facts, inputs)

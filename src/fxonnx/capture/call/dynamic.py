@@ -22,17 +22,25 @@ from fxonnx.ir.dims import Dim, parse_dim
 @dataclass(frozen=True, slots=True)
 class Request:
     """One dim that may vary: as the given dim (a name, or an expression of names) or under a name of our choice;
-    `required` means it must not freeze."""
+    `required` means it must not freeze, `may_tie` that its name is a label: the model may make it another dim."""
 
     dim: Dim | None = None
     minimum: int = 0
     maximum: int | None = None
     required: bool = True
+    may_tie: bool = False
 
     @property
     def name(self) -> str | None:
         """The user's name, when the dim is one."""
         return None if self.dim is None or isinstance(self.dim, int) else self.dim.name
+
+
+class Label(str):
+    """A name that promises nothing, as torch.onnx takes names: where the model makes two such dims one, they are one
+    by the name of the first."""
+
+    __slots__ = ()
 
 
 Axis: TypeAlias = "tuple[int, int]"  # leaf, axis
@@ -204,7 +212,7 @@ def _request(wanted: Any, place: str) -> Request | None:
     if wanted == "auto":  # no name: two such dims are two
         return Request(required=False)
     if isinstance(wanted, str):
-        return Request(_parsed(wanted, place))
+        return Request(_parsed(wanted, place), may_tie=isinstance(wanted, Label))
     if isinstance(wanted, TorchDim):
         return _from_torch(wanted, place)
     hint = _hint(wanted)

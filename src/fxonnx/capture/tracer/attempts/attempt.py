@@ -66,9 +66,9 @@ class Attempt:
 
     @property
     def unnamed_axes(self) -> list[Axis]:
-        """The dims that may vary and that the user gave no name."""
+        """The dims that may vary and that the user gave no name, or one that is a label."""
         requests = self.original.requests
-        return [axis for axis in self.example.requests if requests[axis].dim is None]
+        return [axis for axis in self.example.requests if requests[axis].dim is None or requests[axis].may_tie]
 
     def unnamed(self, done: Run) -> list[str]:
         """What those are called in a run, as far as they vary on their own; in the order of the inputs."""
