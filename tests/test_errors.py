@@ -27,6 +27,7 @@ CODES = {
     "FX013": errors.OpsetOutOfRange,
     "FX014": errors.NoKernel,
     "FX015": errors.WrongLowering,
+    "FX016": errors.WrongRule,
     "FX020": errors.NameClash,
     "FX021": errors.CannotWrite,
     "FX022": errors.TooLarge,

@@ -6,15 +6,19 @@ metadata and from there into error messages and run-time failures.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
+import traceback
 from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Any
 
 METADATA_PREFIX = "fxonnx."
 
@@ -49,6 +53,16 @@ class Location:
     def by(self, rule: str) -> Location:
         """The same place, after one more rule."""
         return self if rule in self.rules else replace(self, rules=(*self.rules, rule))
+
+    @staticmethod
+    def of_function(body: Callable[..., Any], trace: TracebackType | None = None) -> Location:
+        """The last line of a trace that is in the file of a function, else the function's first."""
+        code = inspect.unwrap(body).__code__
+        frames = [each for each in traceback.extract_tb(trace) if each.filename == code.co_filename]
+        if not frames:
+            return Location(file=code.co_filename, line=code.co_firstlineno, function=code.co_name)
+        last = frames[-1]
+        return Location(file=last.filename, line=last.lineno or 0, function=last.name, code=last.line or "")
 
     @property
     def scopes(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from fxonnx.errors import InvalidOption, raise_all
@@ -73,10 +74,17 @@ def _are_hints(value: object) -> bool:
 def _is_optimize(value: object) -> bool:
     if not isinstance(value, Mapping):
         return isinstance(value, bool)
-    known = {rule.name for rule in (*ALGEBRA, *SHAPE, *CAST, *FUSION, *FORMS)}
-    return value.keys() <= known and all(isinstance(wanted, bool) for wanted in value.values())
+    return value.keys() <= _RULES.keys() and all(isinstance(wanted, bool) for wanted in value.values())
 
 
+def _without_a_rule(value: object) -> str:
+    """An example with the names that are nearest to those that were given."""
+    given = map(str, value) if isinstance(value, Mapping) else ()
+    near = [name for each in given for name in get_close_matches(each, _RULES, n=1)]
+    return "{" + ", ".join(f'"{name}": False' for name in dict.fromkeys(near) or ("erf_gelu",)) + "}"
+
+
+_RULES = {rule.name: rule for rule in (*ALGEBRA, *SHAPE, *CAST, *FUSION, *FORMS)}
 _FLAG = Option(lambda value: isinstance(value, bool), "True or False", "")
 _NAMES = Option(_are_names, "a list of strings that are not empty, one for each tensor", '["x", "mask"]')
 
@@ -109,7 +117,8 @@ OPTIONS: Mapping[str, Option] = {
         lambda value: spelled(value) if isinstance(value, str) else "fxonnx.Target.onnx(17) for any runtime",
     ),
     "opset": Option(lambda value: value is None or _is_int(value), "an int, or None for the target's own", "17"),
-    "optimize": Option(_is_optimize, "True, False, or a dict of rules to switch off", '{"erf_gelu": False}'),
+    "optimize": Option(_is_optimize, "True, False, or a dict of fxonnx's rules to switch off, by the names that "
+                       "compiled.changes has", _without_a_rule),
     "rules": Option(_are_rules, "a list of rewrite rules, made by @fxonnx.rule", "[my_rule]"),
     "lowerings": Option(_are_lowerings, "a dict from names of ops to functions", '{"mylib.swoosh": swoosh}'),
     "functions": Option(_are_classes, 'a list of classes of modules, or "all"', "[Block]"),

@@ -65,7 +65,7 @@ def test_nan_and_infinity_must_meet_their_like():
         [nan, inf, -inf, inf],
     ):
         found = difference("x", torch.tensor(wrong, dtype=torch.float32), x)
-        assert found.mismatches == 1
+        assert found.mismatches == 1 and found.max_absolute == found.max_relative == inf
 
 
 def test_a_mask_value_does_not_excuse_its_neighbours():

@@ -73,7 +73,9 @@ def _cannot_write(path: object, cause: str) -> errors.CannotWrite:
     return errors.CannotWrite(
         f"{text} cannot be written",
         cause=cause,
-        cure='give the path of a file in a folder that exists, is writable and has room: "model.onnx"',
+        cure="file.write(compiled.model_proto().SerializeToString())"
+        if hasattr(path, "write")
+        else 'give the path of a file in a folder that exists, is writable and has room: "model.onnx"',
     )
 
 

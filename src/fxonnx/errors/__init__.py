@@ -258,6 +258,18 @@ class WrongLowering(Error):
     code = "FX015"
 
 
+class WrongRule(Error):
+    """A rewrite rule cannot be recorded, or makes something else than what it replaces.
+
+    Example: `after` names a value that `before` does not have, misspells an operator, or returns another dtype or shape.
+
+    What to do: correct the rule at the line in the message. If it is one of fxonnx's, please report it;
+    `optimize={"its_name": False}` leaves it out.
+    """
+
+    code = "FX016"
+
+
 # ---- FX02x: writing -------------------------------------------------------------------------------------------------
 
 

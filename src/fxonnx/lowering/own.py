@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from types import TracebackType
@@ -144,14 +143,8 @@ def is_own(lowering: Lowering) -> bool:
 
 
 def _innermost(error: BaseException, body: Callable[..., Any]) -> Location:
-    """The last line before an error of the file that a body is in, else the body's first; nowhere for a body that
-    onnxscript made."""
+    """The line of a body at which it raised; nowhere for a body that onnxscript made."""
     body = inspect.unwrap(body)
     if not inspect.isfunction(body) or body.__module__ == make_lowering.__module__:
         return Location()
-    code = body.__code__
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename == code.co_filename]
-    if not frames:
-        return Location(file=code.co_filename, line=code.co_firstlineno, function=body.__name__)
-    last = frames[-1]
-    return Location(file=last.filename, line=last.lineno or 0, function=last.name, code=last.line or "")
+    return Location.of_function(body, error.__traceback__)

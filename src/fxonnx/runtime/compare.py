@@ -39,6 +39,10 @@ _ULPS = {torch.float64: 2**10, torch.float32: 2**10, torch.float16: 2**4, torch.
 _ULPS_OF_FLOAT8 = 2
 _STEPPED = (torch.uint8, torch.int8)  # dtypes of quantized values
 _OUTLIER = 1e4
+_WHERE = (
+    "compiled.locate() of a compile without verify=True names the first value that differs; "
+    "python -m fxonnx bisect package.module:factory says whose doing it is"
+)
 
 
 def tolerance(dtype: torch.dtype, *, quantized: bool = False, computed_in: torch.dtype | None = None) -> float:
@@ -57,7 +61,8 @@ def tolerance(dtype: torch.dtype, *, quantized: bool = False, computed_in: torch
 class Difference:
     """How one output differs.
 
-    Errors are of finite elements, `max_relative` is against |expected| + scale, as the tolerance is.
+    `max_relative` is against |expected| + scale, as the tolerance is. Errors are infinite where an element is NaN or
+    infinite in one alone, or another infinity.
 
     `absolute_tolerance` is what was asked for beside it; None for the output's scale. `worst` is the index of the
     element that misses its tolerance by most; `problem` says what cannot be told in numbers.
@@ -92,9 +97,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The differences of all outputs, in order."""
+    """The differences of all outputs, in order; `drawn` are the ops of the model that draw random numbers."""
 
     outputs: tuple[Difference, ...]
+    drawn: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -106,10 +112,11 @@ class Comparison:
         if self.ok:
             return self
         wrong = [output for output in self.outputs if not output.ok]
+        said = [f"{', '.join(self.drawn)}: two draws of random numbers never agree"] if self.drawn else []
         raise errors.VerificationFailed(
             f"{len(wrong)} of {len(self.outputs)} outputs differ from the model's",
-            cause="\n".join(map(str, wrong)),
-            cure="compiled.locate(*inputs) names the first value that differs; random ops and train mode cannot agree",
+            cause="\n".join([*said, *map(str, wrong)]),
+            cure='compile with mode="eval", or leave the random ops out of what is verified' if said else _WHERE,
         )
 
     def __str__(self) -> str:
@@ -179,7 +186,7 @@ def _measure(found: Difference, actual: torch.Tensor, expected: torch.Tensor) ->
     one, other = actual.cpu().to(torch.float64), expected.cpu().to(torch.float64)
     finite = one.isfinite() & other.isfinite()
     same = (one == other) | (one.isnan() & other.isnan())
-    error = torch.where(same, 0.0, (one - other).abs())
+    error = torch.where(finite, (one - other).abs(), torch.inf).masked_fill(same, 0.0)
     size = other.abs() + max(_scale(other), _epsilon(found.dtype))
     relative = torch.where(error == 0, 0.0, error / size)
     if found.absolute_tolerance is None:
@@ -190,8 +197,8 @@ def _measure(found: Difference, actual: torch.Tensor, expected: torch.Tensor) ->
     wrong |= excess > 0
     return _summary(
         found,
-        torch.where(finite, error, 0.0),
-        torch.where(finite, relative, 0.0),
+        error,
+        torch.where(error.isinf(), torch.inf, relative),
         torch.where(wrong, excess / size, -1.0),
         wrong,
     )

@@ -226,6 +226,6 @@ def loads(model: bytes, configuration: Configuration) -> Loaded:
 
 def _cannot_read(path: Any, reason: str) -> errors.CannotRead:
     said = repr(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else f"a {type(path).__name__}"
-    return errors.CannotRead(
-        f"{said} cannot be read", cause=reason, cure="give the path of a file that compiled.save(path) wrote"
-    )
+    beside = "bring the file of its weights too, which lies beside it where it was saved"
+    cure = beside if "TensorProto" in reason else "give the path of a file that compiled.save(path) wrote"
+    return errors.CannotRead(f"{said} cannot be read", cause=reason, cure=cure)

@@ -243,7 +243,14 @@ def _comparison(
         after = compare(one.arguments, other.arguments, **how).outputs
         more += [replace(each, name=f"{each.name} of call {number}") for each in again if not each.ok]
         more += [replace(each, name=f"an argument after call {number}") for each in after if not each.ok]
-    return Comparison((*first.outputs, *more))
+    return Comparison((*first.outputs, *more), drawn_in(compiled.program))
+
+
+def drawn_in(program: Program) -> tuple[str, ...]:
+    """The ops of a program that draw random numbers, each once."""
+    random = torch.Tag.nondeterministic_seeded
+    calls = (node.target for node in program.graph.nodes if random in getattr(node.target, "tags", ()))
+    return tuple(dict.fromkeys(str(target).removesuffix(".default") for target in calls))
 
 
 def computed_in(program: Program) -> dict[torch.fx.Node | None, torch.dtype | None]:

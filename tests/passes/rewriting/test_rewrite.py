@@ -131,7 +131,7 @@ def test_a_rule_may_not_change_the_dtype():
         def after(op, x):
             return op.Cast(x, to=dtypes.FLOAT64)
 
-    with pytest.raises(errors.InternalError, match=r"rule wrong makes f64\[4\] of f32\[4\]"):
+    with pytest.raises(errors.WrongRule, match=r"rule wrong makes f64\[4\] of f32\[4\]"):
         rewrite(wrong)(graph_of(lambda op, x: op.Abs(x), x="f32[4]"), TARGET)
 
 
@@ -147,7 +147,7 @@ def test_a_rule_may_not_change_the_shape(axes):
         def after(op, x):
             return op.Unsqueeze(x, [0]) if axes == [0] else op.Transpose(x)
 
-    with pytest.raises(errors.InternalError, match="rule wrong"):
+    with pytest.raises(errors.WrongRule, match="rule wrong"):
         rewrite(wrong)(graph_of(lambda op, x: op.Abs(x), x="f32[4,5]"), TARGET)
 
 
@@ -162,7 +162,7 @@ def test_a_rule_must_make_every_output():
         def after(op, x):
             return op.Slice(x, [0], [2])
 
-    with pytest.raises(errors.InternalError, match="rule few makes 1 of 2 outputs"):
+    with pytest.raises(errors.WrongRule, match="rule few makes 1 of 2 outputs"):
         rewrite(few)(graph_of(lambda op, x: op.Add(*op.Split(x, num_outputs=2)), x="f32[4]"), TARGET)
 
 

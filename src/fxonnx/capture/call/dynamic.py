@@ -30,6 +30,10 @@ class Request:
     required: bool = True
     may_tie: bool = False
 
+    def admits(self, size: int) -> bool:
+        """Whether a size is not above what was asked for; small ones are captured at others."""
+        return self.maximum is None or size <= self.maximum
+
     @property
     def name(self) -> str | None:
         """The user's name, when the dim is one."""
@@ -184,6 +188,13 @@ class _Spread:
                     cure=_FORM,
                 )
             request = _request(wanted, f"{place}, axis {axis}")
+            size = self._leaves[index].shape[axis]
+            if request is not None and not request.admits(size):
+                raise InvalidDynamicShapes(
+                    f"the example has size {size} for {place}, axis {axis}",
+                    cause=f"dynamic_shapes asks for at most {request.maximum}",
+                    cure="give an example within the range, or another range",
+                )
             if request is not None:
                 self.table[index, axis % rank] = request
 

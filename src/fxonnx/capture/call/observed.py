@@ -99,8 +99,13 @@ def from_examples(
     """
     if examples is None:
         return Observed(inputs, kwargs, shapes)
+    if isinstance(examples, (list, tuple)) and not examples:
+        raise InvalidOption(
+            "examples is empty", cause="what varies is seen in calls, and there is none",
+            cure="with fxonnx.observe(model) as calls: model(x1); model(x2)",
+        )  # fmt: skip
     has_others = (isinstance(inputs, torch.Tensor) or bool(inputs)) or bool(kwargs) or shapes is not None
-    if has_others or isinstance(model, ExportedProgram) or not isinstance(examples, (list, tuple)) or not examples:
+    if has_others or isinstance(model, ExportedProgram) or not isinstance(examples, (list, tuple)):
         raise InvalidOption(
             "examples cannot be taken", cause="they are a list of calls, and stand in the place of example_inputs, "
             "example_kwargs and dynamic_shapes; an ExportedProgram has its own",

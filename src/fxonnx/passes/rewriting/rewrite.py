@@ -24,15 +24,17 @@ operator.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import TracebackType
 from typing import Any
 
 from fxonnx import errors
 from fxonnx.errors import InvalidOption
-from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
+from fxonnx.ir.types import compatible
 from fxonnx.location import Location
 from fxonnx.passes.dce import pruned
 from fxonnx.passes.pipeline import Pass, nested, note_fired
@@ -57,8 +59,9 @@ class Rule:
 
     @cached_property
     def template(self) -> Template:
-        """What `before` records."""
-        return template_of(self.before)
+        """What `before` records. Raises WrongRule."""
+        with _Recording(self, self.before):
+            return template_of(self.before)
 
     @cached_property
     def _wanted(self) -> dict[Callable[..., Any], tuple[tuple[str, ...], bool]]:
@@ -67,14 +70,41 @@ class Rule:
 
     def call(self, function: Callable[..., Any], op: Builder, match: Match, target: Target | None = None) -> Any:
         """`after` or `where` with what it asks for: wildcards (None in a choice not taken), `op`, the old `result`; and
-        `where` the `target`."""
+        `where` the `target`. Raises WrongRule for whatever it raises."""
         names, takes_rest = self._wanted[function]
         rest = match.bound.get(self.template.rest or "", {})
         root = next(iter(match.nodes.values()))
         found = {**rest, **match.bound, "op": op, "result": op.use(root.output), "target": target}
         given = {name: _argument(op, found.get(name)) for name in names}
         further = {name: item for name, item in rest.items() if name not in given}
-        return function(**given, **further if takes_rest else {})
+        with _Recording(self, function):
+            return function(**given, **further if takes_rest else {})
+
+
+class _Recording:
+    """`with _Recording(rule, function): …` raises WrongRule, with the line, for whatever a function of a rule raises."""
+
+    __slots__ = ("_function", "_rule")
+
+    def __init__(self, rule: Rule, function: Callable[..., Any]) -> None:
+        self._rule, self._function = rule, function
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, errors.Error | errors.InternalError):
+            return
+        said = str(error) if isinstance(error, InvalidCall) else f"{type(error).__name__}: {error}"
+        raise _wrong(self._rule, "cannot be recorded", said, Location.of_function(self._function, trace)) from error
+
+
+def _wrong(rule: Rule, what: str, cause: str, *location: Location) -> errors.WrongRule:
+    is_ours = rule.after.__module__.startswith("fxonnx.")
+    cure = f'optimize={{"{rule.name}": False}}, and please report it' if is_ours else "correct the rule"
+    return errors.WrongRule(f"rule {rule.name} {what}", cause=cause, cure=cure, location=location)
 
 
 def rule(cls: type) -> Rule:
@@ -197,14 +227,28 @@ def _endless(history: tuple[str, ...], node: Node) -> errors.InternalError:
 def apply_rule(rule: Rule, root: Node, match: Match, builder: Builder) -> tuple[Tensor, ...]:
     """Record what the rule makes of a match: a result for each output that its pattern stands for.
 
-    Raises InternalError where there are too few, or one has another dtype or rank than what it replaces.
+    Raises WrongRule where there are too few, or one has another dtype, rank or size than what it replaces.
     """
     mark = len(builder.nodes)
     nodes = dict.fromkeys(match.nodes.values())
     builder.location = Location.merge(*(node.location for node in reversed(nodes)), rule=rule.name)
     result = rule.call(rule.after, builder, match)
-    results: tuple[Tensor, ...] = result if isinstance(result, tuple) else (result,)
-    if len(results) != rule.template.outputs:
-        raise errors.InternalError(f"rule {rule.name} makes {len(results)} of {rule.template.outputs} outputs")
-    take_over(builder, root.outputs[: rule.template.outputs], results, builder.nodes[mark:], f"rule {rule.name}")
+    results: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)
+    olds = root.outputs[: rule.template.outputs]
+    if wrong := _contradiction(olds, results):
+        places = builder.location, Location.of_function(rule.after)
+        raise _wrong(rule, f"makes {wrong}", "after has to give what before gave", *places)
+    take_over(builder, olds, results, builder.nodes[mark:], f"rule {rule.name}")
     return results
+
+
+def _contradiction(olds: Sequence[Value], results: Sequence[Any]) -> str:
+    """What is made that cannot stand for old values, in words; empty where all can."""
+    if len(results) != len(olds):
+        return f"{len(results)} of {len(olds)} outputs"
+    for old, new in zip(olds, results, strict=True):
+        if not isinstance(new, Tensor):
+            return f"a {type(new).__name__} of a tensor"
+        if not compatible(new.type, old.type):
+            return f"{new.type} of {old.type}"
+    return ""
