@@ -221,8 +221,10 @@ def _cure(error: BaseException) -> str:
         return "the line wants a plain number of a size that varies: compute with torch, or leave the dim static"
     if type(error).__name__ == "UnsupportedOperatorException":
         return "register a fake implementation of the op with torch.library.register_fake"
-    return ("where model(*example_inputs) raises the same in plain PyTorch, mend that first; where it does not, the line "
-            "does what fake tensors cannot: say it with other operators of torch")  # fmt: skip
+    return (
+        "where model(*example_inputs) raises the same in plain PyTorch, mend that first; where it does not, the "
+        "line does what fake tensors cannot: say it with other operators of torch"
+    )
 
 
 __all__: list[Any] = ["ModelStopped", "Stopping", "Translating", "innermost", "translate"]

@@ -261,7 +261,7 @@ class WrongLowering(Error):
 class WrongRule(Error):
     """A rewrite rule cannot be recorded, or makes something else than what it replaces.
 
-    Example: `after` names a value that `before` does not have, misspells an operator, or returns another dtype or shape.
+    Example: `after` names a value that `before` does not have, misspells an operator, or gives another dtype or shape.
 
     What to do: correct the rule at the line in the message. If it is one of fxonnx's, please report it;
     `optimize={"its_name": False}` leaves it out.

@@ -16,7 +16,8 @@ The tolerance is a number of units in the last place of the dtype:
     float16     1.6e-2        2⁴               each op rounds once, in both; the runtime may stay in float32 between ops
     bfloat16    6.3e-2        2³               the same, with three bits less
     float8…     2 epsilon     2                one rounding to either side
-    quantized   6.3e-2        as bfloat16      each layer rounds once to one of 256 steps, in both: floats, and bytes
+    quantized   6.3e-2        as bfloat16      each layer rounds once to one of 256 steps, in both: floats, and bytes;
+                                               a value that lies on steps of a known size may be off by one
     float32 of values in 16 bits               as those: casting to float32 takes back no rounding
     complex     as its parts
     integer     0                              indices, counts and quantized values are right or wrong
@@ -39,6 +40,7 @@ _ULPS = {torch.float64: 2**10, torch.float32: 2**10, torch.float16: 2**4, torch.
 _ULPS_OF_FLOAT8 = 2
 _STEPPED = (torch.uint8, torch.int8)  # dtypes of quantized values
 _OUTLIER = 1e4
+_ONE = 1 + 1e-3  # step: what is computed of steps has a rounding of its own
 _WHERE = (
     "compiled.locate() of a compile without verify=True names the first value that differs; "
     "python -m fxonnx bisect package.module:factory says whose doing it is"
@@ -64,6 +66,7 @@ class Difference:
     `max_relative` is against |expected| + scale, as the tolerance is. Errors are infinite where an element is NaN or
     infinite in one alone, or another infinity.
 
+    `step` is that of the quantization whose steps the values lie on, one of which an element may be off.
     `absolute_tolerance` is what was asked for beside it; None for the output's scale. `worst` is the index of the
     element that misses its tolerance by most; `problem` says what cannot be told in numbers.
     """
@@ -73,6 +76,7 @@ class Difference:
     shape: tuple[int, ...]
     tolerance: float
     absolute_tolerance: float | None = None
+    step: float | None = None
     max_absolute: float = 0.0
     max_relative: float = 0.0
     mismatches: int = 0
@@ -90,6 +94,7 @@ class Difference:
             return f"✗ {what}  {self.problem}"
         errors = f"max error {self.max_absolute:.2g} absolute, {self.max_relative:.2g} relative"
         beside = f" and {self.absolute_tolerance:.2g} absolute" if self.absolute_tolerance is not None else ""
+        errors += f", {self.max_absolute / self.step:.3g} steps of {self.step:.2g}" if self.step else ""
         numbers = f"{errors}, tolerance {self.tolerance:.2g}{beside}"
         wrong = "" if self.ok else f", {self.mismatches:,} elements beyond it, worst at {list(self.worst or ())}"
         return f"{'✓' if self.ok else '✗'} {what}  {numbers}{wrong}"
@@ -125,7 +130,8 @@ class Comparison:
 
 def compare(actual: Sequence[object], expected: Sequence[object], *, names: Sequence[str] | None = None,
             rtol: float | None = None, atol: float | None = None, quantized: bool = False,
-            computed_in: Sequence[torch.dtype | None] | None = None) -> Comparison:  # fmt: skip
+            computed_in: Sequence[torch.dtype | None] | None = None,
+            steps: Sequence[float | None] | None = None) -> Comparison:  # fmt: skip
     """Compare outputs, leaf by leaf; leaves that are no tensors must be equal.
 
     Args:
@@ -135,19 +141,22 @@ def compare(actual: Sequence[object], expected: Sequence[object], *, names: Sequ
             atol + rtol · |expected|. One alone has the other at 0.
         quantized: whether the model rounds to few steps on its way.
         computed_in: the narrowest dtype on the way to each leaf.
+        steps: of the quantization that each leaf comes from.
     """
     if len(actual) != len(expected):
         problem = f"there are {len(actual)} outputs instead of {len(expected)}"
         return Comparison((Difference("outputs", torch.float32, (), 0.0, problem=problem),))
     names = names or [f"output {index}" for index in range(len(expected))]
-    leaves = zip(names, actual, expected, computed_in or [None] * len(expected), strict=True)
+    none = [None] * len(expected)
+    leaves = zip(names, actual, expected, computed_in or none, steps or none, strict=True)
     how = partial(difference, rtol=rtol, atol=atol, quantized=quantized)
-    return Comparison(tuple(how(name, one, other, computed_in=narrow) for name, one, other, narrow in leaves))
+    found = (how(name, one, other, computed_in=narrow, step=step) for name, one, other, narrow, step in leaves)
+    return Comparison(tuple(found))
 
 
 def difference(
     name: str, actual: object, expected: object, *, rtol: float | None = None, atol: float | None = None,
-    quantized: bool = False, computed_in: torch.dtype | None = None,
+    quantized: bool = False, computed_in: torch.dtype | None = None, step: float | None = None,
 ) -> Difference:  # fmt: skip
     """How one output differs; `rtol` and `atol` instead of the table's tolerance, see `compare`."""
     if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
@@ -157,7 +166,7 @@ def difference(
     allowed = (rtol or 0.0) if is_given else tolerance(expected.dtype, quantized=quantized,
                                                                           computed_in=computed_in)  # fmt: skip
     found = Difference(
-        name, expected.dtype, tuple(expected.shape), allowed, (atol or 0.0) if is_given else None,
+        name, expected.dtype, tuple(expected.shape), allowed, (atol or 0.0) if is_given else None, step,
         problem=_misfit(actual, expected),
     )  # fmt: skip
     if found.problem or not expected.numel():
@@ -190,7 +199,7 @@ def _measure(found: Difference, actual: torch.Tensor, expected: torch.Tensor) ->
     size = other.abs() + max(_scale(other), _epsilon(found.dtype))
     relative = torch.where(error == 0, 0.0, error / size)
     if found.absolute_tolerance is None:
-        allowed = found.tolerance * size
+        allowed = (found.tolerance * size).clamp(min=(found.step or 0.0) * _ONE)
     else:
         allowed = found.absolute_tolerance + found.tolerance * other.abs()
     excess = torch.where(finite, error - allowed, torch.where(same, -1.0, torch.inf))

@@ -21,6 +21,7 @@ from fxonnx.ir.dims import Expr, Shape, evaluate
 from fxonnx.ir.graph import Graph
 from fxonnx.runtime.compare import Comparison, Difference, compare, fresh_like
 from fxonnx.runtime.limits import Limits
+from fxonnx.verification.steps import rounds_to_steps, steps_of
 
 Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
@@ -31,8 +32,6 @@ NO_TOLERANCES: Tolerances = {}
 
 # What models raise for inputs that are well typed and mean nothing, such as offsets that are not sorted.
 _REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
-# Operators that round to few steps; ONNX Runtime rounds what is multiplied with dequantized weights as well.
-_ROUNDING_TO_STEPS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 _NARROW = (torch.float16, torch.bfloat16)  # in the order of their tolerances
 _CALLS = 2  # what a model keeps from one call to the next shows at the second
 
@@ -232,14 +231,16 @@ def _comparison(
 ) -> Comparison:
     """The outputs of the first call, and whatever else is wrong: what arguments hold after it, the next call."""
     names = compiled.program.signature.output_names()[: len(expected[0].results)]
-    quantized = any(node.op in _ROUNDING_TO_STEPS for node in compiled.graph.all_nodes())
-    how: dict[str, Any] = {**tolerances, "quantized": quantized}
+    how: dict[str, Any] = {**tolerances, "quantized": rounds_to_steps(compiled.graph)}
     found = computed_in(compiled.program)
     narrow = [found.get(leaf) for leaf in compiled.program.results][: len(expected[0].results)]
-    first = compare(actual[0].results, expected[0].results, names=names, computed_in=narrow, **how)
+    known, outputs = steps_of(compiled.graph), iter(compiled.graph.outputs)
+    steps = [None if leaf is None else known.get(next(outputs)) for leaf in compiled.program.results]
+    how_first = {**how, "computed_in": narrow, "steps": steps[: len(expected[0].results)]}
+    first = compare(actual[0].results, expected[0].results, names=names, **how_first)
     more: list[Difference] = []
     for number, (one, other) in enumerate(zip(actual, expected, strict=True), start=1):
-        again = compare(one.results, other.results, computed_in=narrow, **how).outputs if number > 1 else ()
+        again = compare(one.results, other.results, **how_first).outputs if number > 1 else ()
         after = compare(one.arguments, other.arguments, **how).outputs
         more += [replace(each, name=f"{each.name} of call {number}") for each in again if not each.ok]
         more += [replace(each, name=f"an argument after call {number}") for each in after if not each.ok]

@@ -31,6 +31,7 @@ from fxonnx.target import Target
 from fxonnx.verification.check import NO_TOLERANCES, Tolerances, computed_in
 from fxonnx.verification.eager import eager_values
 from fxonnx.verification.regions import eager_inside, exposed
+from fxonnx.verification.steps import rounds_to_steps, steps_of
 
 CHUNK_BYTES = 2**29
 """How many bytes of intermediate values are held at once, by default: the model is run once for each such chunk."""
@@ -210,7 +211,8 @@ def locate(
     PyTorch runs once, the file once for each chunk of values; what is read in place of a fused operator may make the
     runtime fuse less than it does in a call. Raises RuntimeFailed.
     """
-    program = compiled.program
+    program, steps = compiled.program, steps_of(compiled.graph)
+    tolerances = {**tolerances, "quantized": rounds_to_steps(compiled.graph)}
     matched = match_values(compiled.graph, program)
     running, pairs, missing = eager_values(program, leaves), dict[fx.Node, Pair](), 0
     narrow = computed_in(program)
@@ -220,7 +222,7 @@ def locate(
         actual = dict(zip(wanted, _observe(compiled, leaves, wanted), strict=True)) if wanted else {}
         for node, result in (next(running) for _ in chunk):
             how = {**tolerances, "computed_in": narrow[node]}
-            compared = _compared(compiled, node, result, matched.get(node), actual, how)
+            compared = _compared(compiled, node, result, matched.get(node), actual, how, steps)
             pairs |= {node: compared} if compared is not None else {}
             missing += compared is None and isinstance(result, torch.Tensor)
     found = Found(_carried(program, order, pairs), missing)
@@ -348,7 +350,7 @@ def _observe(compiled: Located, leaves: Sequence[torch.Tensor], wanted: Sequence
 
 def _compared(
     compiled: Located, node: fx.Node, result: Any, found: tuple[Node, tuple[Value, ...]] | None,
-    actual: Mapping[Value, torch.Tensor], tolerances: Tolerances,
+    actual: Mapping[Value, torch.Tensor], tolerances: Tolerances, steps: Mapping[Value, float],
 ) -> Pair | None:  # fmt: skip
     """The value of an fx node beside the file's; of several, the one that differs most."""
     if found is None:
@@ -361,7 +363,7 @@ def _compared(
         if expected.is_complex():  # in the file it is real, with a last axis of 2
             expected = torch.view_as_real(expected.resolve_conj())
         given = actual[value].to(expected.dtype)  # the dtype that it was matched for
-        differing = difference(names.values[value], given, expected, **tolerances)
+        differing = difference(names.values[value], given, expected, step=steps.get(value), **tolerances)
         numbers = Statistics.of(expected), Statistics.of(given)
         pairs.append(Pair(names.nodes[made], made.op, node.name, made.location.node, location, differing, *numbers))
     return max(pairs, key=_badness, default=None)

@@ -82,7 +82,7 @@ class Rule:
 
 
 class _Recording:
-    """`with _Recording(rule, function): …` raises WrongRule, with the line, for whatever a function of a rule raises."""
+    """`with _Recording(rule, function): …` raises WrongRule, with the line, for what a function of a rule raises."""
 
     __slots__ = ("_function", "_rule")
 

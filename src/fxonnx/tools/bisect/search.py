@@ -41,6 +41,7 @@ from fxonnx.tools.bisect.verdict import (
 )
 from fxonnx.verification import Found, locate
 from fxonnx.verification.check import callable_model
+from fxonnx.verification.steps import rounds_to_steps
 
 RUNTIME_LEVELS = {"off": 0, "basic": 1, "extended": 2}
 """How far ONNX Runtime rewrites a graph, by the words of its documentation; it goes further by default."""
@@ -177,7 +178,8 @@ class _Search:
     def agree(self, what: str, arrays: list[np.ndarray], expected: list[torch.Tensor]) -> bool:
         """Whether arrays are what PyTorch computes; kept as a trial."""
         actual = [torch.from_numpy(np.array(each)) for each in arrays]
-        self.trials.done.append(Trial(what, compare(actual, expected, **self.tolerances)))
+        quantized = rounds_to_steps(self.compiled.graph)
+        self.trials.done.append(Trial(what, compare(actual, expected, quantized=quantized, **self.tolerances)))
         return self.trials.done[-1].ok
 
     def case(self, place: Location | None, **options: Any) -> Case | None:

@@ -20,6 +20,7 @@ from fxonnx.runtime.others import open_session
 from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
 from fxonnx.verification.eager import eager_values
+from fxonnx.verification.steps import rounds_to_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ class Trials:
     def run(self, what: str, graph: Graph, **session_options: Any) -> Trial:
         """Run a graph that is legal, and compare."""
         try:
-            comparison = compare(self.results(emit(graph), graph, session_options), self.expected, **self.tolerances)
-            trial = Trial(what, comparison)
+            results = self.results(emit(graph), graph, session_options)
+            trial = Trial(what, compare(results, self.expected, quantized=rounds_to_steps(graph), **self.tolerances))
         except Error as error:
             trial = Trial(what, None, error)
         self.done.append(trial)

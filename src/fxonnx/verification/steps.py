@@ -1,0 +1,35 @@
+"""Quantized values lie on steps: which graphs round to them, and how large they are.
+
+Two right runtimes may round what lies between two steps to either one, so such a value may be off by a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fxonnx.ir.graph import Graph, Node, Value
+
+# ONNX Runtime rounds what is multiplied with dequantized weights as well.
+_ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+
+
+def rounds_to_steps(graph: Graph) -> bool:
+    """Whether any operator of a graph rounds to few steps."""
+    return any(node.op in _ROUNDING for node in graph.all_nodes())
+
+
+def steps_of(graph: Graph) -> Mapping[Value, float]:
+    """The step of each value that lies on steps of a known size; the largest of several."""
+    found = ((node.output, _step(node)) for node in graph.nodes if node.op in _ROUNDING)
+    return {value: step for value, step in found if step is not None}
+
+
+def _step(node: Node) -> float | None:
+    if node.op == "QuantizeLinear":
+        return 1.0
+    scale = node.inputs[1] if node.op == "DequantizeLinear" else None
+    if scale is None or scale.data is None:
+        return None
+    return float(np.abs(np.asarray(scale.data.array(), np.float64)).max(initial=0.0)) or None
