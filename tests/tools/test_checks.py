@@ -57,6 +57,17 @@ def test_tune(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert (here / "tuned.onnx").exists()
 
 
+def test_verify_of_a_saved_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("own_models.py")
+    path.write_text(path.read_text().replace("def layer():", "def layer(): torch.manual_seed(0);"))
+    assert main(["compile", "own_models.py:layer", "-o", "same.onnx", "-q"]) == DONE
+    capsys.readouterr()
+    assert main(["verify", "own_models.py:layer", "same.onnx"]) == DONE
+    assert capsys.readouterr().out.startswith("✓ output: float32[2, 2]")
+    assert main(["verify", "own_models.py:layer", "model.onnx"]) == FAILED  # of another model
+    assert "✗ output" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("target", ["onnx", "onnx:17", "onnxruntime", "onnxruntime:1.32"])
 def test_verify_for_a_target(target: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "own_models:layer", "--target", target, "--no-optimize", "--json"]) == DONE
@@ -74,7 +85,8 @@ def test_a_difference_is_an_exit_code(here: Path, capsys: pytest.CaptureFixture[
     "words, said",
     [
         (["verify", "model.onnx"], "needs the model"),
-        (["run", "model.onnx"], "--shape input=1x3"),
+        (["verify", "model.onnx", "model.pt2"], "fxonnx verify package.module:factory model.onnx"),
+        (["run", "model.onnx"], "--shape input=2x3"),
         (["run", "missing.py:f"], "there is no file missing.py"),
         (["run", "missing.pt2"], "no file of torch.export.save"),
         (["run", "own_models:layer", "--target", "openvinno"], "there are onnx:opset"),

@@ -56,6 +56,11 @@ class Loaded:
         self._model, self._configuration = model, configuration
 
     @property
+    def operators(self) -> frozenset[str]:
+        """The operators of the main graph."""
+        return frozenset(node.op_type for node in self._model.graph.node)
+
+    @property
     def inputs(self) -> tuple[Port, ...]:
         """The file's inputs."""
         return tuple(Port(each.name, each.torch, each.shape) for each in self.session.inputs)

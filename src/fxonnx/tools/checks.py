@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from copy import deepcopy
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
 
+from fxonnx.capture import example_call
+from fxonnx.capture.call.tree import flatten
+from fxonnx.capture.surroundings import training_mode
 from fxonnx.compiler import compile
 from fxonnx.errors import InvalidOption, VerificationFailed
 from fxonnx.ir.dims import Expr
+from fxonnx.runtime.compare import compare
 from fxonnx.saved import Loaded, load
 from fxonnx.target import Target
 from fxonnx.tools import load as models
 from fxonnx.tools.outcome import Result, Usage
 from fxonnx.tools.stages import watched
+from fxonnx.verification import Report
+from fxonnx.verification.check import callable_model
 from fxonnx.verification.locate import Statistics
+from fxonnx.verification.steps import ROUNDING
 
 _SECONDS = 1.0  # of calls that are timed, and as many calls at least
 _CALLS = 5
@@ -59,10 +67,13 @@ def compiled_of(options: argparse.Namespace, **further: Any) -> Any:
 
 
 def verify(options: argparse.Namespace) -> Result:
-    """Compare with the model on fresh inputs; a difference is an error."""
-    compiled = compiled_of(options)
-    with watched(options, "verify against the model"):
-        report = compiled.verify(rtol=options.rtol, atol=options.atol)
+    """Compare with the model on fresh inputs, or a saved file on the example; a difference is an error."""
+    if options.file is not None:
+        report = _of_file(options)
+    else:
+        compiled = compiled_of(options)
+        with watched(options, "verify against the model"):
+            report = compiled.verify(rtol=options.rtol, atol=options.atol)
     rows = [
         {"name": each.name, "ok": each.ok, "max_absolute": each.max_absolute, "max_relative": each.max_relative}
         for comparison in report.comparisons
@@ -74,6 +85,21 @@ def verify(options: argparse.Namespace) -> Result:
         cure=f"fxonnx bisect {options.model} says whose doing it is",
     )
     return Result(str(report), {"ok": report.ok, "outputs": rows}, None if report.ok else error)
+
+
+def _of_file(options: argparse.Namespace) -> Report:
+    """A saved file beside the model, on its example. Raises Usage, CannotRead, CallMismatch."""
+    if options.model.endswith(".onnx"):
+        raise Usage(f"verify takes the model first: fxonnx verify package.module:factory {options.model}")
+    model, args, kwargs = example_of(options)
+    loaded, (args, kwargs) = load(options.file), example_call(model, args, kwargs)
+    with torch.no_grad(), training_mode(model, "eval"):
+        calls = (loaded, callable_model(model))
+        actual, expected = (flatten(each(*deepcopy(args), **deepcopy(kwargs)))[0] for each in calls)
+    names = [each.name for each in loaded.outputs][: len(expected)]
+    quantized = not ROUNDING.isdisjoint(loaded.operators)
+    found = compare(actual, expected, names=names, quantized=quantized, rtol=options.rtol, atol=options.atol)
+    return Report((found,))
 
 
 def inspect(options: argparse.Namespace) -> Result:
@@ -146,7 +172,8 @@ def _random_inputs(loaded: Loaded, shapes: Mapping[str, tuple[int, ...]]) -> dic
     for port in loaded.inputs:
         shape = shapes.get(port.name, port.shape)
         if shape is None or any(isinstance(each, Expr) for each in shape):
-            raise Usage(f"say how large {port} is: --shape {port.name}=1x3")
+            sizes = "x".join(str(each) if isinstance(each, int) else "2" for each in shape or (1, 3))
+            raise Usage(f"say how large {port} is: --shape {port.name}={sizes}")
         inputs[port.name] = models.drawn([int(each) for each in shape], port.dtype)
     return inputs
 

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from fxonnx.tools.outcome import Outcome, Result
 from fxonnx.version import __version__
 
-MODEL = "package.module:factory, file.py:factory, a .pt2 or a saved .onnx; a factory returns model or (model, args)"
+MODEL = "package.module:factory, file.py:factory or a .pt2; a factory returns model or (model, args)"
+FILE = "package.module:factory, file.py:factory, a .pt2 or a saved .onnx; a factory returns model or (model, args)"
 EXIT_CODES = "exit codes: 0 done, 1 an error in the model or around it, 2 usage, 3 a fault of fxonnx"
 
 
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         """The options; it exits for one that there is not."""
         options, others = self.parse_known_args(arguments)
         if others:
-            flags = [f"--{name.replace('_', '-')}" for name in vars(options)]
+            flags = COMMANDS[options.command].flags
             super().error(f"unrecognized arguments: {' '.join(others)}{_meant(others[0].partition('=')[0], flags)}")
         return options
 
@@ -47,6 +48,20 @@ class Command:
     about: str
     run: str
     options: tuple[Callable[[Parser], None], ...] = ()
+
+    @property
+    def flags(self) -> list[str]:
+        """Its options by name."""
+        parser = Parser()
+        self.add_to(parser)
+        return [flag for action in parser._actions for flag in action.option_strings]
+
+    def add_to(self, parser: Parser) -> None:
+        """Give a parser its options, and those of all commands."""
+        for add in self.options:
+            add(parser)
+        parser.add_argument("--json", action="store_true", help="print JSON, errors as well")
+        parser.add_argument("-q", "--quiet", action="store_true", help="print errors alone, and what --show asks for")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,10 +86,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(required=True, metavar="command", dest="command")
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.about, description=command.about, epilog=EXIT_CODES)
-        for add in command.options:
-            add(one)
-        one.add_argument("--json", action="store_true", help="print JSON, errors as well")
-        one.add_argument("-q", "--quiet", action="store_true", help="print errors alone, and what --show asks for")
+        command.add_to(one)
     return top
 
 
@@ -83,6 +95,11 @@ def parser() -> Parser:
 
 def _model(command: Parser) -> None:
     command.add_argument("model", help=MODEL)
+    _compiling(command)
+
+
+def _model_or_file(command: Parser) -> None:
+    command.add_argument("model", help=FILE)
     _compiling(command)
 
 
@@ -112,6 +129,10 @@ def _writing(command: Parser) -> None:
     add("--external", action="store_true", help="put the weights into a file beside the model")
     add("--show", metavar="STAGE", help="print a stage, by name or number (lower, 0, -1)")
     add("--dump", type=Path, metavar="DIR", help="write the print-out of every stage into a directory")
+
+
+def _saved(command: Parser) -> None:
+    command.add_argument("file", nargs="?", help="a saved .onnx to compare, in the place of what is compiled now")
 
 
 def _tolerances(command: Parser) -> None:
@@ -165,17 +186,18 @@ def _code(command: Parser) -> None:
 COMMANDS: Mapping[str, Command] = {
     "compile": Command("compile a model to a file, for the installed ONNX Runtime", "compile:run", (_model, _writing)),
     "export": Command("compile a model to a file of standard operators", "compile:run", (_model, _writing)),
-    "verify": Command("compare what is compiled with the model, on fresh inputs", "checks:verify",
-                      (_model, _tolerances)),
+    "verify": Command("compare what is compiled, or was saved, with the model", "checks:verify",
+                      (_model, _saved, _tolerances)),
     "bisect": Command("say whose doing a difference or a failure is", "bisect.command:run",
                       (_model, _tolerances, _script)),
-    "run": Command("run a model or a file once, and say what comes out", "checks:run_once", (_model,)),
-    "bench": Command("measure how long a call of a model or a file takes", "checks:bench", (_model,)),
+    "run": Command("run a model or a file once, and say what comes out", "checks:run_once", (_model_or_file,)),
+    "bench": Command("measure how long a call of a model or a file takes", "checks:bench", (_model_or_file,)),
     "tune": Command("try forms of operators and settings of the runtime on this machine", "checks:tune",
                     (_model, _tuning)),
     "sweep": Command("compile, compare and time many models", "sweep.command:run", (_sweeping,)),
-    "inspect": Command("say what a model or a file takes, returns and holds for", "checks:inspect", (_model,)),
-    "view": Command("open a page of a model's stages, or of a file, in the browser", "view:view", (_model, _page)),
+    "inspect": Command("say what a model or a file takes, returns and holds for", "checks:inspect", (_model_or_file,)),
+    "view": Command("open a page of a model's stages, or of a file, in the browser", "view:view",
+                    (_model_or_file, _page)),
     "diff": Command("say which rule turned which nodes into which", "view:diff", (_model, _stages)),
     "coverage": Command("say which ops of a model, or of torch, have a lowering", "coverage:run", (_model_or_none,)),
     "explain": Command("what fxonnx makes of an op", "pages:explain_op", (_op,)),

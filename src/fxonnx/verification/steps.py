@@ -11,18 +11,18 @@ import numpy as np
 
 from fxonnx.ir.graph import Graph, Node, Value
 
-# ONNX Runtime rounds what is multiplied with dequantized weights as well.
-_ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+"""Operators that round; ONNX Runtime rounds what is multiplied with dequantized weights as well."""
 
 
 def rounds_to_steps(graph: Graph) -> bool:
     """Whether any operator of a graph rounds to few steps."""
-    return any(node.op in _ROUNDING for node in graph.all_nodes())
+    return any(node.op in ROUNDING for node in graph.all_nodes())
 
 
 def steps_of(graph: Graph) -> Mapping[Value, float]:
     """The step of each value that lies on steps of a known size; the largest of several."""
-    found = ((node.output, _step(node)) for node in graph.nodes if node.op in _ROUNDING)
+    found = ((node.output, _step(node)) for node in graph.nodes if node.op in ROUNDING)
     return {value: step for value, step in found if step is not None}
 
 
