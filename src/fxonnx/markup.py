@@ -7,9 +7,9 @@ from html import escape
 
 STYLE = """
 .fxonnx { font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace; text-align: left; }
-.fxonnx table { border-collapse: collapse; }
+.fxonnx table { border-collapse: collapse; font: inherit; }
 .fxonnx th, .fxonnx td { padding: 0 1em 0 0; text-align: left; white-space: pre; }
-.fxonnx td.number { text-align: right; }
+.fxonnx th.number, .fxonnx td.number { text-align: right; }
 .fxonnx pre, .fxonnx .line { margin: 0; white-space: pre; font: inherit; }
 .fxonnx details { padding-left: 1em; }
 .fxonnx summary { margin-left: -1em; cursor: pointer; font-weight: bold; }
@@ -39,12 +39,18 @@ def fold(title: str, html: str, *, is_open: bool = True) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; numbers stand to the right."""
-    head = "".join(f"<th>{escape(each)}</th>" for each in header)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    """A table; numbers stand to the right, under their titles."""
+    listed = [*map(tuple, rows)]
+    columns = zip(*listed, strict=True) if listed else ((),) * len(header)
+    head = "".join(f"<th{_kind(*column)}>{escape(each)}</th>" for each, column in zip(header, columns, strict=True))
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in listed)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _cell(content: object) -> str:
-    kind = ' class="number"' if isinstance(content, int | float) else ""
-    return f"<td{kind}>{escape(f'{content:.4g}' if isinstance(content, float) else str(content))}</td>"
+    said = f"{content:.4g}" if isinstance(content, float) else str(content)
+    return f"<td{_kind(content)}>{escape(said)}</td>"
+
+
+def _kind(*contents: object) -> str:
+    return ' class="number"' if any(isinstance(each, int | float) for each in contents) else ""

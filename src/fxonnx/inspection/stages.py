@@ -218,7 +218,7 @@ class Inspection:
         return facts.one_line(f"<fxonnx {self.name}: {takes or 'nothing'} -> {gives}; {self.stages[-1].nodes} nodes>")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        times = [(name, spent, "" if nodes is None else nodes) for name, spent, nodes in facts.times(self)]
+        times = [(name, round(spent, 1), "" if nodes is None else nodes) for name, spent, nodes in facts.times(self)]
         parts = [
             markup.pre("\n".join((self.name, *facts.summary(self)))),
             markup.fold("stages", markup.table(("step", "ms", "nodes"), times)),

@@ -54,6 +54,7 @@ class Session:
         """
         defaults = {each.name for each in model.graph.initializer}
         self.inputs = slots([each for each in model.graph.input if each.name not in defaults], inputs)
+        self.adapters = slots([each for each in model.graph.input if each.name in defaults], None)
         self.outputs = slots(model.graph.output, outputs)
         self._failure = Failure(model, locate)
         self._raised = runtime_errors()
@@ -86,6 +87,15 @@ class Session:
             raise self._failure.running(error) from error
         self._idle.append(binding)
         return results
+
+    def run_adapted(self, inputs: Sequence[torch.Tensor], adapters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """`run` with other values for some of the `adapters`, which have their own otherwise."""
+        given = [each for each in self.adapters if each.name in adapters]
+        border = Border((*self.inputs, *given), self.outputs, self._configuration.in_place)
+        try:
+            return Binding(self._session, border).run([*inputs, *(adapters[each.name] for each in given)])
+        except self._raised as error:
+            raise self._failure.running(error) from error
 
     def _new_binding(self) -> Binding | DeviceBinding:
         device = self._configuration.device

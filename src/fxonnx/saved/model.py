@@ -90,13 +90,15 @@ class Loaded:
         return torch.utils._pytree.tree_map_only(torch.Tensor, torch.Tensor.numpy, result) if arrays else result
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """The outputs by name, for all inputs by name, as tensors or arrays. Raises CallMismatch, CheckFailed,
-        RuntimeFailed."""
-        names = [each.name for each in self.inputs]
-        if set(inputs) != set(names):
+        """The outputs by name, for all inputs by name, as tensors or arrays; the `adapters` of the file have values of
+        their own, and may be given others. Raises CallMismatch, CheckFailed, RuntimeFailed."""
+        names = {each.name: None for each in self.inputs}
+        adapters = {each.name: None for each in self.session.adapters}
+        if not names.keys() <= inputs.keys() <= {**names, **adapters}.keys():
+            further = f", and {', '.join(adapters)} with values of their own" if adapters else ""
             raise errors.CallMismatch(
                 f"inputs are {', '.join(map(str, inputs)) or 'none'}",
-                cause=f"the file has {', '.join(names) or 'none'}",
+                cause=f"the file has {', '.join(names) or 'none'}{further}",
                 cure="give each of them once, by name",
             )
         return self._results(inputs)
@@ -123,7 +125,10 @@ class Loaded:
     def _results(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         tensors = [_tensor(each.name, inputs[each.name]) for each in self.inputs]
         self._check_sizes(tensors)
-        results = dict(zip((each.name for each in self.outputs), self.session.run(tensors), strict=True))
+        adapters = {each.name: _tensor(each.name, inputs[each.name]) for each in self.session.adapters
+                    if each.name in inputs}  # fmt: skip
+        computed = self.session.run_adapted(tensors, adapters) if adapters else self.session.run(tensors)
+        results = dict(zip((each.name for each in self.outputs), computed, strict=True))
         for name, truth in results.items():
             if name.startswith(MUST_BE_TRUE) and not truth:
                 raise errors.CheckFailed(

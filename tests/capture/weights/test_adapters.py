@@ -60,6 +60,7 @@ def test_defaults_and_others(tmp_path: Path, weights: str, target: Any) -> None:
     adapters = {name: each for name, each in other.state_dict().items() if name in NAMES}
     model.load_state_dict(adapters, strict=False)
     torch.testing.assert_close(run(tmp_path / "m.onnx", **adapters), model(X))
+    torch.testing.assert_close(fxonnx.load(tmp_path / "m.onnx").run({"x": X, **adapters})["output"], model(X))
     onnx.checker.check_model(str(tmp_path / "m.onnx"), full_check=True)
     torch.testing.assert_close(compiled.rebind()(X), model(X))
     compiled.save(tmp_path / "m.onnx", weights=weights)

@@ -102,7 +102,7 @@ def from_examples(
     if isinstance(examples, (list, tuple)) and not examples:
         raise InvalidOption(
             "examples is empty", cause="what varies is seen in calls, and there is none",
-            cure="with fxonnx.observe(model) as calls: model(x1); model(x2)",
+            cure="examples=[(x1,), (x2,)], or with fxonnx.observe(model) as calls: model(x1); model(x2)",
         )  # fmt: skip
     has_others = (isinstance(inputs, torch.Tensor) or bool(inputs)) or bool(kwargs) or shapes is not None
     if has_others or isinstance(model, ExportedProgram) or not isinstance(examples, (list, tuple)):
