@@ -42,6 +42,7 @@ _OF_SIZES = SIZE_FUNCTIONS | SIZED_OPERATORS
 _TEXTS = frozenset({torch.Tensor.__repr__, torch.Tensor.__format__})
 Known: TypeAlias = "Callable[[torch.Tensor], torch.Tensor | None]"
 _DATA: Any = torch.Tensor.data
+_IS_QUANTIZED: Any = torch.Tensor.is_quantized
 _DATA_FUNCTIONS = (_DATA.__get__, _DATA.__set__)
 
 
@@ -88,17 +89,18 @@ def unseeded(refuse: Refusals) -> Iterator[None]:
 class FunctionMode(TorchFunctionMode):
     """Stands before every torch function while a model runs. `check` records what the model checks of its data, `known`
     is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise; `selected`
-    gives the rows of what data selects, where decisions tell which there are. `higher_order` records the ops that call
-    functions."""
+    gives the rows of what data selects, where decisions tell which there are. `is_quantized` says which tensors stand
+    for quantized ones. `higher_order` records the ops that call functions."""
 
     def __init__(
         self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known,
         decide: Callable[[torch.Tensor], bool], selected: Callable[[torch.Tensor], Iterator[torch.Tensor] | None],
-        higher_order: Callable[[Any, Any, Any], Any],
+        is_quantized: Callable[[torch.Tensor], bool], higher_order: Callable[[Any, Any, Any], Any],
     ) -> None:  # fmt: skip
         super().__init__()
         self._refuse, self._guard_log, self._check = refuse, guard_log, check
         self._known, self._decide, self._selected, self._higher_order = known, decide, selected, higher_order
+        self._is_quantized = is_quantized
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
@@ -172,6 +174,10 @@ class FunctionMode(TorchFunctionMode):
             return Array(tensor, refuse)
         raise refuse()
 
+    def _quantized(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """x.is_quantized, of a weight or of what stands for a quantized tensor."""
+        return bool(func(*args, **kwargs)) or self._is_quantized(args[0])
+
     def _taken_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
         """unbind(), which a loop over a tensor calls: the rows of a selection one by one."""
         rows = self._selected(args[0]) if _is_by_rows(*args, **kwargs) else None
@@ -194,6 +200,7 @@ class FunctionMode(TorchFunctionMode):
 
 _METHODS = {
     _TENSOR.contiguous: FunctionMode._laid_out,
+    _IS_QUANTIZED.__get__: FunctionMode._quantized,
     **dict.fromkeys((_TENSOR.unbind, torch.unbind), FunctionMode._taken_apart),
     **dict.fromkeys((_TENSOR.split, torch.split), FunctionMode._split),
 }

@@ -277,7 +277,10 @@ class Run:
         tape = self.tape
         higher_order = HigherOrder(tape, self._function_modes)
         with (
-            FunctionMode(tape.refuse, self.guard_log, tape.check, tape.known, self.decide, tape.selected, higher_order),
+            FunctionMode(
+                tape.refuse, self.guard_log, tape.check, tape.known, self.decide, tape.selected,
+                tape.quantized.stands_for, higher_order,
+            ),  # fmt: skip
             EagerDtypes(),
         ):
             yield

@@ -143,6 +143,21 @@ def test_a_converted_model(tmp_path):
     assert stored == {"int8"}
 
 
+def test_layers_that_ask_whether_a_tensor_is_quantized_and_constants_that_are():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.elu, self.prelu = nnq.ELU(0.03, 60), nnq.PReLU(0.03, 100, 4)
+            self.prelu.set_weight(quint8(torch.rand(4), 0.01, 0))
+            self.constant = quint8(torch.randn(4, 1, 1), 0.02, 128)
+
+        def forward(self, x):
+            x = ops.add(self.prelu(self.elu(quint8(x))), self.constant, 0.05, 110)
+            return (x.dequantize() if x.is_quantized else x * 2) + self.constant.dequantize()
+
+    close(Model(), X, step=0.06)
+
+
 @pytest.mark.parametrize("kind", [nn.Linear, nn.LSTM, nn.GRU])
 def test_dynamic_models(kind, tmp_path):
     class Model(nn.Module):

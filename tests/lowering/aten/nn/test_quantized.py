@@ -208,7 +208,20 @@ def test_rows_of_a_table_are_dequantized_alone():
     assert "DequantizeLinear" not in operators(check(function, torch.tensor([[1, 39], [0, 7]])))
 
 
-@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("opset", [9, 13, 20, 21])
+@pytest.mark.parametrize("name", ["int16", "uint16", "int8"])
+def test_wider_steps_at_older_opsets(name, opset):
+    low, high = (torch.iinfo(getattr(torch, name)).min, torch.iinfo(getattr(torch, name)).max)
+    zero, scale = high // 3, 8.0 / (high - low)
+
+    def function(x):
+        q = Q.quantize_per_tensor(x, scale, zero, low, high, getattr(torch, name))
+        return Q.dequantize_per_tensor(q, scale, zero, low, high, getattr(torch, name))
+
+    check(function, torch.randn(4, 50) * 3, rtol=0, atol=scale * 1.01, opset=opset)
+
+
+@pytest.mark.parametrize("opset", [9, 11, 17])
 def test_older_opsets(opset):
     q, scales = torch.randint(-8, 7, (4, 64), dtype=torch.int8), torch.rand(4, 2) + 0.1
     zeros, rows = torch.ones(4, 2, dtype=torch.int8), torch.tensor([3, 0, -2, 1])

@@ -56,6 +56,18 @@ class StandIns:
         self._steps[id(x)] = x, steps
         return x
 
+    def stands_for(self, x: Any) -> bool:
+        """Whether a tensor stands for a quantized one."""
+        return self._steps_of(x) is not None
+
+    def opened(self, x: Any) -> Any:
+        """What stands for a quantized tensor of the model's own; others as they are."""
+        if not (isinstance(x, torch.Tensor) and x.is_quantized):
+            return x
+        with eager():
+            integers, steps = taken_apart(x)
+        return self.tag(steps.floats(integers), steps)
+
     def floats_of(self, x: Any) -> Any:
         """What stands for a quantized tensor, as a tensor of its own; another tensor likewise."""
         with self._aside():
@@ -88,7 +100,8 @@ class StandIns:
         body = BODIES.get(name) or BODIES.get(name.removesuffix("_relu"))
         if body is None:
             return NotImplemented
-        given = _named(func, args, kwargs)
+        with again:
+            given = {each: self.opened(value) for each, value in _named(func, args, kwargs).items()}
         steps = self._result_steps(given)
         with again, self._aside():
             found = body(*given.values())
@@ -137,11 +150,7 @@ def _quantize_rows(found: StandIns, x: Any, scales: Any, zeros: Any, axis: int, 
 
 
 def _dequantize(found: StandIns, x: Any) -> Any:
-    if isinstance(x, torch.Tensor) and x.is_quantized:  # a constant of the model
-        with eager():
-            integers, steps = taken_apart(x)
-        return steps.floats(integers)
-    return found.floats_of(x)
+    return found.floats_of(found.opened(x))
 
 
 def _lstm(

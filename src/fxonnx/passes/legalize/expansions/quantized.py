@@ -1,4 +1,5 @@
-"""Quantization with parameters that older opsets do not know: a scale for each slice, or for each block."""
+"""Quantization with parameters or dtypes that older opsets do not know: a scale for each slice, or for each block,
+integers of 16 bits; and before opset 10, which has it first."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Node
-from fxonnx.passes.legalize.registry import form
+from fxonnx.passes.legalize.registry import expands, form
+
+_16_BITS = (dtypes.INT16, dtypes.UINT16)
 
 
 def _has_blocks(node: Node) -> bool:
@@ -18,8 +21,12 @@ def _has_slices(node: Node) -> bool:
     return node.inputs[1] is not None and len(node.inputs[1].shape) == 1
 
 
+def _is_of_16_bits(node: Node) -> bool:
+    return any(value is not None and value.dtype in _16_BITS for value in (node.inputs[0], node.output))
+
+
 @form("DequantizeLinear", since=21, applies=_has_blocks)
-def dequantized_blocks(
+def dequantized_by_blocks(
     op: Builder, q: Tensor, scale: Tensor, zero: Tensor | None, *, axis: int, block_size: int, **rest: Any
 ) -> Tensor:
     """The axis cut into blocks, each scaled, and joined again."""
@@ -31,8 +38,10 @@ def dequantized_blocks(
     return op.Reshape(values * op.Unsqueeze(scale, [axis + 1]), list(q.shape))
 
 
+@expands("DequantizeLinear")
 @form("DequantizeLinear", since=13, applies=_has_slices)
-def dequantized_slices(
+@form("DequantizeLinear", since=21, applies=_is_of_16_bits)
+def dequantized(
     op: Builder, q: Tensor, scale: Tensor, zero: Tensor | None, *, axis: int, **rest: Any
 ) -> Tensor:
     """(q − zero) · scale, written out."""
@@ -43,8 +52,10 @@ def dequantized_slices(
     return scaled
 
 
+@expands("QuantizeLinear")
 @form("QuantizeLinear", since=13, applies=_has_slices)
-def quantized_slices(
+@form("QuantizeLinear", since=21, applies=_is_of_16_bits)
+def quantized(
     op: Builder, x: Tensor, scale: Tensor, zero: Tensor | None, *, axis: int, **rest: Any
 ) -> Tensor:
     """round(x / scale) + zero within the dtype's range, written out."""
@@ -57,6 +68,9 @@ def quantized_slices(
 
 
 def _along(op: Builder, parameter: Tensor, rank: int, axis: int) -> Tensor:
+    """A parameter so that it broadcasts: of slices along their axis, of all of them as it is."""
+    if not parameter.shape:
+        return parameter
     shape = [parameter.shape[0] if each == axis % rank else 1 for each in range(rank)]
     reshaped: Tensor = op.Reshape(parameter, shape)
     return reshaped
