@@ -208,6 +208,14 @@ def test_what_needs_a_newer_form_is_said_with_its_opset() -> None:
         fxonnx.compile(lambda x: x.sort().values, (integers(9, 3, 4).byte(),), dynamic_shapes={"x": {1: "n"}}, opset=9)
 
 
+@pytest.mark.parametrize(("dtype", "since"), [(torch.bfloat16, 13), (torch.float8_e4m3fn, 19)], ids=str)
+def test_casts_of_what_was_no_dtype_yet(dtype: torch.dtype, since: int) -> None:
+    x = torch.ones(3).to(dtype)
+    with pytest.raises(fxonnx.errors.NotInOpset, match=f"opset={since}"):
+        fxonnx.compile(lambda x: x.float() + 1, (x,), opset=since - 1)
+    torch.testing.assert_close(fxonnx.compile(lambda x: x.float() + 1, (x,), opset=since)(x), torch.full((3,), 2.0))
+
+
 def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embedding_bag", "--opsets", "9,23", "--dynamic"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["embedding_bag", "✓", "✓"]

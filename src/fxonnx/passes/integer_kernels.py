@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fxonnx.dtypes import FLOAT32, INT8, UINT8
+from fxonnx.dtypes import FLOAT32, INT8, INT16, UINT8, UINT16
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.types import TensorType
@@ -18,6 +18,7 @@ from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import MICROSOFT, Target
 
 _BYTES = (INT8, UINT8)
+_WIDE = (INT16, UINT16)
 _PER_CALL = frozenset({"Gather", "DequantizeLinear", "If", "Loop", "Scan"})  # readers that take a part, or may not run
 
 
@@ -53,7 +54,7 @@ class _Forms:
             return self.with_bias(op, node)
         if node.op == "HardSigmoid":
             return self.gate(op, node)
-        if node.op == "DequantizeLinear" and self.is_weight(node) and not self.has_kernels(node):
+        if node.op == "DequantizeLinear" and (_is_wide(node) or (self.is_weight(node) and not self.has_kernels(node))):
             return _cast_and_scaled(op, node)
         return None
 
@@ -145,12 +146,14 @@ class _Forms:
         return node.output in self.graph.outputs or all(self.takes_integers(each, node.output) for each in readers)
 
     def takes_integers(self, reader: Node, weight: Value) -> bool:
-        """Whether a reader's kernel takes the integers of a weight."""
+        """Whether a reader's kernel takes the integers of a weight. That of a MatMul rounds to eight bits what it is
+        multiplied with."""
+        first = _dequantized(self.producers.get(reader.inputs[0])) if reader.inputs[0] else None
         if reader.op == "Conv":
-            first = self.producers.get(reader.inputs[0]) if reader.inputs[0] else None
-            is_on_steps = first is not None and first.op == "DequantizeLinear"
-            return is_on_steps and (self.is_quantized(reader) or self.needed(reader) is not None)
-        return (reader.op == "MatMul" and reader.inputs[1] is weight) or reader.op in _PER_CALL
+            return first is not None and (self.is_quantized(reader) or self.needed(reader) is not None)
+        if reader.op == "MatMul" and reader.inputs[1] is weight:
+            return first is None or first.q.dtype not in _WIDE
+        return reader.op in _PER_CALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,12 @@ class _Dequantized:
     def is_centered(self) -> bool:
         """Whether all zero points are 0."""
         return self.zero is None or (self.zero.data is not None and not self.zero.data.array().any())
+
+
+def _is_wide(node: Node) -> bool:
+    """Whether a DequantizeLinear is of 16 bits. No kernel takes them, and beside a dequantized operand the runtime
+    makes eight bits of the other one, whatever it is (WeightBiasQuantization, then MatMulNBits)."""
+    return node.reads[0].dtype in _WIDE and node.output.dtype is FLOAT32
 
 
 def _dequantized(node: Node | None) -> _Dequantized | None:

@@ -198,6 +198,25 @@ def test_standard_files_keep_the_pairs():
     assert "MatMulInteger" not in operators(compiled)
 
 
+def test_activations_of_16_bits_keep_them():
+    weight, scales = torch.randint(-127, 128, (32, 64), dtype=torch.int8), torch.rand(32) * 0.002 + 0.001
+    ends = -(2**15), 2**15 - 1, torch.int16
+
+    def function(x):
+        x = Q.dequantize_per_tensor(Q.quantize_per_tensor(x, 2.0**-12, 0, *ends), 2.0**-12, 0, *ends)
+        rows = torch.zeros(32, dtype=torch.int64)
+        return torch.nn.functional.linear(x, Q.dequantize_per_channel(weight, scales, rows, 0, -127, 127, torch.int8))
+
+    check(function, torch.randn(4, 64), rtol=0, atol=2.0**-12)
+
+
+@pytest.mark.parametrize("opset", [9, 13])
+def test_steps_are_granted_where_the_file_has_no_operator_for_them(opset):
+    compiled = fxonnx.compile(Quantized(), (torch.randn(2, 3, 12, 12),), opset=opset)
+    assert opset > 9 or "QuantizeLinear" not in operators(compiled)
+    compiled.verify().check()
+
+
 def test_rows_of_a_table_are_dequantized_alone():
     table, scales = torch.randint(-127, 128, (40, 8), dtype=torch.int8), torch.rand(40) + 0.1
     zeros = torch.zeros(40, dtype=torch.int64)
