@@ -185,7 +185,9 @@ class FunctionMode(TorchFunctionMode):
         return func(*args, **kwargs) if found is None else found
 
     def _split(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """split() by a number, of which no fixed number of pieces comes."""
+        """split() by a number, of which no fixed number of pieces comes, or by numbers that are known when it runs."""
+        if len(args) > 1 and isinstance(args[1], Array):
+            args = (args[0], [each.item() for each in args[1].tensor.unbind()], *args[2:])
         found = _split_pieces(*args, **kwargs) if len(args) > 1 else None
         return func(*args, **kwargs) if found is None else found
 

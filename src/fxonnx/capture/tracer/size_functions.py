@@ -38,7 +38,9 @@ def _written(func: Any, args: Any, kwargs: Any) -> None:
 
 
 def _numbers(index: Any) -> Any:
-    """An index with tensors of one number, which torch reads, as numbers."""
+    """An index with tensors of one number, which torch reads, as numbers, and arrays as tensors."""
+    if isinstance(index, Array):
+        return index.tensor
     if isinstance(index, tuple):
         return tuple(map(_numbers, index))
     if isinstance(index, slice):

@@ -222,6 +222,41 @@ def test_a_loop_computes_what_pytorch_does_at_every_length(body, tmp_path):
             np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], first, rtol=1e-4, atol=1e-5)
 
 
+DECISIONS = {
+    "a power": lambda t, n: 0.9**t > 0.1,
+    "a quotient": lambda t, n: t / n < 0.97,
+    "a logarithm": lambda t, n: math.log(t + 1) < 3.2,
+}
+
+
+@pytest.mark.parametrize("decides", DECISIONS.values(), ids=DECISIONS)
+def test_a_loop_that_decides_by_a_float_of_its_number_is_refused(decides):
+    def decayed(x: Tensor) -> Tensor:
+        h = torch.zeros_like(x[:, 0])
+        for t in range(x.shape[1]):
+            h = h * 0.9 + x[:, t] if decides(t, x.shape[1]) else h * 0.5
+        return h
+
+    with pytest.raises(errors.FrozenDimension, match="decides by a float"):
+        fxonnx.compile(decayed, torch.randn(2, 6, 3), dynamic_shapes={"x": {0: "n", 1: "t"}})
+
+
+def in_chunks_of_many_calls(x: Tensor) -> Tensor:
+    def body(part: Tensor) -> Tensor:
+        for step in range(20):
+            part = (part * 1.01).sin() + (part + step).cos()
+        return part
+
+    return torch.cat([body(x[at : at + 16]) for at in range(0, x.shape[0], 16)])
+
+
+def test_chunks_of_many_calls_are_tried_at_greater_lengths():
+    compiled = fxonnx.compile(in_chunks_of_many_calls, torch.randn(20, 2), dynamic_shapes={"x": {0: "n"}})
+    for size in (20, 5, 16, 33, 70):
+        x = torch.randn(size, 2)
+        torch.testing.assert_close(compiled(x), in_chunks_of_many_calls(x))
+
+
 def test_a_loop_over_the_first_axis():
     def scan(x):
         total, rows = x.new_zeros(x.shape[1]), []
@@ -349,5 +384,5 @@ def test_a_loop_that_is_none_says_why():
 
 def test_what_loops_over_nothing_says_nothing_of_loops():
     with pytest.raises(errors.FrozenDimension) as caught:
-        fxonnx.compile(lambda x: x * int(math.log2(x.shape[0])), torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}})
+        fxonnx.compile(lambda x: x * int(9 * math.sin(x.shape[0])), torch.randn(5, 3), dynamic_shapes={"x": {0: "t"}})
     assert "rolled" not in caught.value.cause

@@ -66,8 +66,20 @@ def padded(x: Tensor) -> Tensor:
     return torch.nn.functional.pad(x, (0, most - x.shape[1], 0, most - x.shape[0]))
 
 
+def windows(x: Tensor) -> Tensor:
+    rows, columns = x.shape
+    return x * torch.from_numpy(np.outer(np.hanning(rows), np.hamming(columns))) + np.blackman(4)[1] * torch.from_numpy(
+        np.bartlett(columns) + np.blackman(columns)
+    )
+
+
+def picked(x: Tensor) -> Tensor:
+    largest = x.abs().sum(0).topk(2)[1].numpy()
+    return x[:, largest] + x.shape[0] // (torch.from_numpy(largest) + 1)
+
+
 MODELS: tuple[Callable[[Tensor], Any], ...] = (
-    shifts, grid, halves, written, standardized, multiples, tiled, levels, padded,
+    shifts, grid, halves, written, standardized, multiples, tiled, levels, padded, windows, picked,
 )  # fmt: skip
 
 
@@ -84,3 +96,14 @@ def test_what_torch_has_no_function_for_is_refused() -> None:
     with pytest.raises(errors.Error) as caught:
         fxonnx.compile(lambda x: x * float(np.interp(0.5, x.numpy(), x.numpy())), (torch.arange(4.0),))
     assert caught.value.locations[0].file == __file__
+
+
+def test_pieces_by_numbers_of_data_ask_how_many_there_are() -> None:
+    def model(x: Tensor, counts: Tensor) -> Tensor:
+        return torch.stack([part.sum() for part in x.split(counts.tolist())])
+
+    x, counts = torch.randn(6), torch.tensor([2, 4])
+    with pytest.raises(errors.FrozenDimension, match="unbind"):
+        fxonnx.compile(model, (x, counts), dynamic_shapes={"counts": {0: "k"}})
+    compiled = fxonnx.compile(model, (x, counts))
+    torch.testing.assert_close(compiled(x, torch.tensor([5, 1])), model(x, torch.tensor([5, 1])))

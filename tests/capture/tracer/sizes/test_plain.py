@@ -25,9 +25,11 @@ PLAIN: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "math": (lambda n: math.exp(n / 12), math.e),
     "bits": (lambda n: n & 4, 4),
     "logarithm": (lambda n: torch.sym_int(torch._sym_log2(n)), 3),
-    "whole": (lambda n: (n**0.5).is_integer(), False),
-    "comparison of floats": (lambda n: n**0.5 > 3, True),
-    "comparison of rounded floats": (lambda n: round(n**0.5) == 3, True),
+}
+TRUTHS: dict[str, Callable[[Any], Any]] = {
+    "whole": lambda n: (n**0.5).is_integer(),
+    "comparison of floats": lambda n: n**0.5 > 3,
+    "comparison of rounded floats": lambda n: round(n**0.5) == 3,
 }
 
 
@@ -64,3 +66,12 @@ def test_text_is_a_plain_number_too() -> None:
     m.node.guard_log.in_model = True
     with pytest.raises(Specialized):
         m.node.text()
+
+
+@pytest.mark.parametrize("takes_plain", [True, False])
+@pytest.mark.parametrize("name", TRUTHS)
+def test_a_truth_of_a_float_is_none_of_all_sizes(name: str, takes_plain: bool) -> None:
+    n = size(takes_plain=takes_plain)
+    with pytest.raises(Specialized):
+        bool(TRUTHS[name](n))
+    assert n.node.guard_log.specializations

@@ -83,7 +83,7 @@ class RolledRun(Run):
             try:
                 return self._roll(runs, Loops(runs, self.over, lengths))
             except NotPeriodic:
-                if runs[-1].calls - runs[0].calls >= 2 * (lengths[-1] - lengths[0]):
+                if _is_by_steps(runs, lengths):
                     break
         if runs[-1].calls == runs[0].calls:
             raise NoLoop("no calls repeat themselves")
@@ -121,6 +121,8 @@ class RolledRun(Run):
         carry_out(run)
         if any(symbols_of([each.dim]) - {self.over} for each in run.guard_log.plain):
             raise NotRolled("other dims are plain numbers too")
+        if run.guard_log.truths:
+            raise NotRolled("it decides by a float made of the number of the iteration, as other lengths may not")
         return Plain.of(run, sizes)
 
     # ── playing ──
@@ -175,6 +177,13 @@ class RolledRun(Run):
         for key, guard in own[0].items():
             if guard.location not in varying:
                 self.guard_log.entries.setdefault(key, guard)
+
+
+def _is_by_steps(runs: Sequence[Plain], lengths: Sequence[int]) -> bool:
+    """Whether a greater length always makes more calls, and many: longer runs would be long ones. A loop over chunks
+    makes as many at several lengths, whatever one chunk takes."""
+    calls = [each.calls for each in runs]
+    return len(set(calls)) == len(calls) and calls[-1] - calls[0] >= 2 * (lengths[-1] - lengths[0])
 
 
 def with_reason(error: Error, found: Error) -> Error:

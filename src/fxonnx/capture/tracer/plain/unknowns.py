@@ -71,7 +71,8 @@ class _Reader:
     @staticmethod
     def of(run: Run) -> _Reader:
         nodes = [node for node in run.tape.graph.nodes if node.op == "call_function" and not _is_size(node)]
-        calls = [node for node in nodes if isinstance(node.target, torch._ops.OpOverload)]
+        idle = _idle(run.tape.graph)
+        calls = [node for node in nodes if isinstance(node.target, torch._ops.OpOverload) and node not in idle]
         inputs = {node: number for number, node in enumerate(run.inputs)}
         return _Reader(run, calls, {node: number for number, node in enumerate(calls)}, inputs)
 
@@ -95,6 +96,16 @@ class _Reader:
         if isinstance(size, torch.SymInt) and symbols_of([dim_of(size)]) <= self.run.symbols.hints.keys():
             return evaluate(dim_of(size), self.run.symbols.hints)
         raise Unlike("a number that comes from no size")
+
+
+def _idle(graph: fx.Graph) -> set[fx.Node]:
+    """The calls whose results nobody reads, and that do nothing else: `[len(row) for row in x]` takes x apart."""
+    found = set[fx.Node]()
+    for node in reversed(graph.nodes):
+        is_left = node.op == "call_function" and not is_check(node) and not node.is_impure()
+        if is_left and found.issuperset(node.users):
+            found.add(node)
+    return found
 
 
 def _is_size(node: fx.Node) -> bool:

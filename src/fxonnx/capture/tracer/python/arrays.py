@@ -208,5 +208,25 @@ _MAKERS: tuple[Any, ...] = (
     *_TAKES, np.arange, np.linspace, np.zeros, np.ones, np.full, np.empty, np.eye, np.identity, np.prod, np.sum, np.max,
     np.min, np.mean, np.tile, np.repeat, np.reshape, np.broadcast_to, np.tri, np.clip, np.roll, np.indices, np.stack,
 )  # fmt: skip
-ARRAYS: dict[str, Callable[..., Any]] = {each.__name__: _where_sizes(each) for each in _MAKERS}
+_WINDOWS: dict[Callable[..., Any], Callable[..., torch.Tensor]] = {
+    np.hanning: torch.hann_window, np.hamming: torch.hamming_window, np.blackman: torch.blackman_window,
+    np.bartlett: torch.bartlett_window,
+}  # fmt: skip
+
+
+def _window(original: Callable[..., Any], window: Callable[..., torch.Tensor]) -> Callable[..., Any]:
+    """A window of as many samples as a size says."""
+
+    @wraps(original)
+    def either(samples: Any) -> Any:
+        is_size = isinstance(samples, torch.SymInt)
+        return Array(window(samples, periodic=False, dtype=torch.float64)) if is_size else original(samples)
+
+    return either
+
+
+ARRAYS: dict[str, Callable[..., Any]] = {
+    **{each.__name__: _where_sizes(each) for each in _MAKERS},
+    **{each.__name__: _window(each, window) for each, window in _WINDOWS.items()},
+}
 """name of a function of NumPy -> what stands for it"""

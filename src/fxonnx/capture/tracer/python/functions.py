@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from fxonnx.capture.tracer.python.arrays import ARRAYS, from_numpy, of_ufunc
-from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, is_instance
+from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, is_instance, plain_type
 
 _NUMBER = (torch.SymInt, torch.SymFloat)
 _SEQUENCES = (list, tuple, dict, str)
@@ -117,6 +117,14 @@ def _as_object(value: Any) -> Any:
     return found
 
 
+def _as_scalar_of(number: Any, dtype: Any, **_: Any) -> Any:
+    """`astype` of the number that NumPy gives for one of a size: np.ceil(n / 2).astype(int)."""
+    kind = np.dtype(plain_type(dtype))
+    if kind.kind in "iu":
+        return math.trunc(number)
+    return torch.sym_float(number) if kind == np.float64 else kind.type(float(number))
+
+
 def of_size(self: Any, function: Any, method: str, *args: Any, **options: Any) -> Any:
     """`__array_ufunc__` of sizes: np.ceil(n) is a number, n * np.arange(4) an array; among objects it is one."""
     if any(isinstance(each, np.ndarray) and each.dtype == object for each in args):
@@ -124,3 +132,11 @@ def of_size(self: Any, function: Any, method: str, *args: Any, **options: Any) -
     scalar = _OF_NUMPY.get(function.__name__)
     is_scalar = scalar is not None and not options and all(isinstance(each, (int, float, *_NUMBER)) for each in args)
     return scalar(*args) if scalar is not None and is_scalar else of_ufunc(function, method, *args, **options)
+
+
+SCALAR: dict[str, Callable[..., Any]] = {
+    "__array_ufunc__": of_size,
+    "astype": _as_scalar_of,
+    "item": lambda number: number,
+}
+"""name of a method of NumPy's numbers -> what sizes have for it"""

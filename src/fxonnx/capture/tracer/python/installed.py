@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from fxonnx.capture.state import injected
-from fxonnx.capture.tracer.python.functions import MATH, NUMPY, PYTHON, TORCH, of_size
+from fxonnx.capture.tracer.python.functions import MATH, NUMPY, PYTHON, SCALAR, TORCH
 
 # Packages that compute no sizes of models, those of the standard library apart.
 _OTHERS = frozenset({
@@ -22,7 +22,8 @@ _OTHERS = frozenset({
     "packaging", "pandas", "pluggy", "pytest", "regex", "requests", "safetensors", "scipy", "sympy", "tokenizers",
     "torch", "tqdm", "typing_extensions", "urllib3", "yaml",
 })  # fmt: skip
-_LAYERS = frozenset({"torch.nn.modules.rnn"})  # of torch's own: how many sequences are packed is int(batch_sizes[0])
+# Of torch's own: how many sequences are packed is int(batch_sizes[0]), and layers that forward makes of sizes.
+_LAYERS = frozenset({"torch.nn.modules.rnn", "torch.nn.modules.flatten", "torch.nn.modules.upsampling"})
 _ORIGINALS = {id(getattr(math, name)): function for name, function in MATH.items()}
 _NAMES = frozenset(MATH)
 
@@ -38,7 +39,8 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
             for name, function in known.items():
                 injected.put(vars(module), name, function)
         for kind in (torch.SymInt, torch.SymFloat):
-            injected.put(kind, "__array_ufunc__", of_size)
+            for name, method in SCALAR.items():
+                injected.put(kind, name, method)
         yield
     finally:
         injected.take_back()

@@ -27,8 +27,9 @@ from typing import Any
 import torch
 
 from fxonnx.capture.assumption import RELATIONS
-from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.guards import ROUNDINGS, GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA, PLAIN, Node
+from fxonnx.capture.tracer.sizes.steps import passes, steps
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo
 
 FUNCTIONS: dict[str, Callable[[float], float]] = {
@@ -38,6 +39,7 @@ FUNCTIONS: dict[str, Callable[[float], float]] = {
 _EXACT = frozenset({
     "float", CONSTANT, DATA, "neg", "add", "sub", "mul", "truediv", "pow", "sqrt", "abs", "max", "min",
 })  # fmt: skip
+_MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _SIGNS = frozenset({"add", "mul", "truediv", "pow", "max", "min"})  # of what is not negative they are not either
 _SHORT = 2**20  # denominators of constants that stay exact: 0.5 and 0.125 are, 0.1 in binary is not
 
@@ -125,18 +127,20 @@ class FloatNode(Node):
         return whole.node if isinstance(whole, torch.SymInt) else self.wrap_int(whole)
 
     def _opaque(self, rounding: str, value: int) -> Dim:
-        """A symbol for this, rounded; a plain number where a runtime may compute another one."""
+        """A symbol for this, rounded; where a runtime may compute another one, its steps, or a plain number."""
         if not self._is_reproducible():
-            return self.guard_log.as_plain(self.any_dim(), value)
+            found = steps(self, ROUNDINGS[rounding], FUNCTIONS)
+            return self.guard_log.as_plain(self.any_dim(), value) if found is None else self.guard_log.stepped(found)
         return self.guard_log.opaque_symbol((rounding, str(self)), self.any_dim(), self)
 
     def is_non_negative(self) -> bool:
-        """Whether it surely is not below 0, whatever the sizes are."""
+        """Whether it is not below 0, whatever the sizes are; a dim that is not in this run, n - 8 in 0.7 * (n - 8), is
+        not below 0 wherever the run holds."""
         name, *parts = self.tree
         if name == CONSTANT:
             return bool(self.hint >= 0)
         if name == "float":
-            return self.guard_log.statically_known(">=", parts[0].dim, 0) is True
+            return self.guard_log.is_agreed_non_negative(parts[0].dim, self.hint)
         return name in ("sqrt", "abs") or (name in _SIGNS and all(each.is_non_negative() for each in parts))
 
     def _is_reproducible(self) -> bool:
@@ -270,21 +274,32 @@ class FloatNode(Node):
     def is_integer(self) -> Any:
         """f.is_integer()"""
         if self.quotient is None:
-            return self.wrap_bool(self.guard_log.as_plain(self.any_dim(), self.hint.is_integer()))
+            return self.wrap_bool(self.guard_log.as_truth(self.any_dim(), self.hint.is_integer()))
         return self.kinds.bool_node(("==", modulo(*self.quotient), 0), self.hint.is_integer(), self.guard_log)
 
     def _compare(self, relation: str, other: FloatNode) -> Any:
         both = self.roundings and other.roundings and self.roundings + other.roundings > 2
         value = RELATIONS[relation](self.hint, other.hint)
+        if self.guard_log.counts and not self.guard_log.op:
+            return self.wrap_bool(self.guard_log.as_truth(0, value))
         if self.quotient is None or other.quotient is None or both:
             if self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
                 return self.wrap_bool(value)
             if self.comes_from_data or other.comes_from_data or (self._is_reproducible() and other._is_reproducible()):
                 return self.kinds.bool_node((relation, self, other), value, self.guard_log)
-            self.guard_log.as_plain((other if self.is_constant() else self).any_dim(), value)
-            return self.wrap_bool(value)
+            return self._compare_where_it_passes(relation, other, value)
         (a, b), (c, d) = self.quotient, other.quotient
         return self.kinds.bool_node((relation, a * d, c * b), value, self.guard_log)
+
+
+    def _compare_where_it_passes(self, relation: str, other: FloatNode, value: bool) -> Any:
+        """A comparison of a float that a runtime may compute otherwise, as one of the size that it grows with."""
+        if self.is_constant():
+            return other._compare_where_it_passes(_MIRRORED.get(relation, relation), self, value)
+        found = passes(self, relation, other.hint, FUNCTIONS) if other.is_constant() else None
+        if found is None:
+            return self.wrap_bool(self.guard_log.as_truth(self.any_dim(), value))
+        return self.kinds.bool_node(found, value, self.guard_log)
 
 
 def _product(left: Any, right: Any) -> tuple[Dim, Dim]:

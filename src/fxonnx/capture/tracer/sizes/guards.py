@@ -123,10 +123,12 @@ class GuardLog:
     decide: WeakMethod[Callable[[Any], bool]] | None = None  # answers what the model's Python asks of what is data
     must_hold: WeakMethod[Callable[[Any, str], None]] | None = None  # keeps what a call is checked for
     asked: list[Guard] | None = None  # what an op has asked of what comes from data
+    truths: list[Location] = field(default_factory=list)  # where floats of iterations were compared
     refused: list[BaseException] = field(default_factory=list)  # for code that swallows exceptions
     _numbers: Iterator[int] = field(default_factory=count)
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
     _learned: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
+    _stepped: set[Dim] = field(default_factory=set)  # numbers that grow slowly with a size
     _agreed: set[Dim] = field(default_factory=set)  # differences that a check says are none
     _bounds: Bounds = field(init=False)
     _lows_from_one: dict[str, int] = field(init=False)
@@ -235,6 +237,14 @@ class GuardLog:
         self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, value=value))
         return value
 
+    def as_truth(self, dim: Dim, truth: bool) -> bool:
+        """A truth about a number that comes from a dim and that no dim says: other sizes may answer otherwise, which
+        runs at some cannot rule out. Raises Specialized; where this run counts the iterations of loops it is noted."""
+        if not self.counts:
+            raise self.specialize(dim)
+        self.truths.append(self.locate())
+        return truth
+
     def guard_int(self, dim: Dim, hint: int) -> int:
         """The plain number that is wanted of a dim: its value, where that is the same for all sizes tried, which is
         noted, or says how many parts there are, and is so for other sizes too: a decision. Else see `as_plain`."""
@@ -251,11 +261,24 @@ class GuardLog:
             self.add("==", dim, hint, True)
             return hint
         parts = Guard(dim, "==", hint, self.locate())
-        is_choice = self.op in _IN_PARTS or high - low < _FEW
+        is_choice = self.op in _IN_PARTS or high - low < _FEW or dim in self._stepped
         if is_choice and parts.symbols <= self.hints.keys() and parts.leaves_free(self.hints):
             self.keep(parts)
             return hint
         return self.as_plain(dim, hint)
+
+    def is_agreed_non_negative(self, dim: Dim, hint: float) -> bool:
+        """Whether a dim is 0 or more: of sizes that are fixed when the model is called, where it is so in this run."""
+        known = self.statically_known(">=", dim, 0)
+        if known is None and hint >= 0 and not self.op and symbols_of([dim]) <= self.hints.keys():
+            self.add(">=", dim, 0, True)
+            return True
+        return known is True
+
+    def stepped(self, dim: Dim) -> Dim:
+        """The dim, noted as one that is the same for many sizes: which it is is a decision where a number is wanted."""
+        self._stepped.add(dim)
+        return dim
 
     def opaque_symbol(self, number: tuple[str, str], origin: Dim, unrounded: Any) -> Dim:
         """A dim for a whole number that no dim can say, the same one wherever it stands: a symbol, or where it may be
@@ -338,7 +361,7 @@ class GuardLog:
             self._hold(condition if truth else condition.sym_not(), checked[1])
             return truth
         decide = None if self.decide is None or self.takes_plain else self.decide()
-        return self.as_plain(difference, truth) if decide is None else decide(condition)
+        return self.as_truth(difference, truth) if decide is None else decide(condition)
 
     def value(self, dim: Dim) -> int:
         """A dim's value in the run."""
