@@ -39,6 +39,14 @@ def test_outputs_follow_and_subgraphs_are_walked():
     verify(result)
 
 
+def test_what_a_node_reads_from_around_its_graph_tells_sizes():
+    inside = graph_of(lambda op, x: op.ReduceMax(x, keepdims=0), x="f32[n, 4]")
+    builder = Rebuilder(inside.opset)
+    for node in inside.nodes:
+        builder.keep(node)
+    assert ops(builder.finish([builder.read_size("n")])) == [*ops(inside), "Shape"]
+
+
 def test_an_output_that_nobody_reads_needs_no_replacement():
     def halves(op, node):
         if node.op != "Split":

@@ -36,9 +36,9 @@ class Rebuilder(Builder):
         return Rebuilder(self.version, self)
 
     def keep(self, node: Node) -> None:
-        """Record a node of the old graph."""
+        """Record a node of the old graph; what it reads may come from around that, and tells sizes too."""
         self.nodes.append(node)
-        self.note(node.outputs)
+        self.note((*(each for each in node.inputs if each is not None), *node.outputs))
 
     def note(self, values: Iterable[Value]) -> None:
         """Remember where to read the sizes in the shapes of values. Most have been seen before."""
