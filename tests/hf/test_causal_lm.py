@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from fxonnx import errors
-from fxonnx.hf import CausalLM, compile_causal_lm
+from fxonnx.hf import CausalLM, compile_causal_lm, load
 
 TOKENS = {"vocab_size": 99, "bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0}
 SMALL = {
@@ -171,6 +171,27 @@ def test_a_file_with_a_shared_cache_takes_prompts_and_steps(tmp_path) -> None:
         cache = {name: results[name.replace("past_key_values", "present")] for name in cache}
     expected = model.generate(max_new_tokens=8, do_sample=False, **{k: torch.from_numpy(v) for k, v in given.items()})
     assert np.array_equal(np.concatenate(text, 1), expected)
+
+
+@pytest.mark.parametrize("cache", ["copy", "shared"])
+def test_a_folder_that_is_loaded_generates_the_same(cache: str, tmp_path) -> None:
+    model = made("LlamaForCausalLM")
+    compile_causal_lm(model, cache=cache).save(tmp_path)
+    loaded = load(tmp_path)
+    for rows, length in (*PROMPTS, (1, 1)):
+        for options in ({"do_sample": True}, {"num_beams": 2}):
+            given = {**prompt(rows, length), **options}
+            assert torch.equal(generated(loaded, **given), generated(model, **given)), (rows, length)
+
+
+def test_a_folder_that_cannot_be_loaded_is_said(tmp_path) -> None:
+    compile_causal_lm(made("Lfm2ForCausalLM")).save(tmp_path)
+    assert (tmp_path / "prefill.onnx").exists()
+    with pytest.raises(errors.CannotRead, match="no cache of keys and values"):
+        load(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(errors.CannotRead, match="does not tell its model"):
+        load(tmp_path)
 
 
 def test_what_cannot_be_shared_is_said() -> None:

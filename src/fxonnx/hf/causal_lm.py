@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ _TOKENS = {0: "batch", 1: "sequence"}
 _DIMS: Mapping[str, Mapping[int, str]] = {
     "input_ids": _TOKENS, "position_ids": _TOKENS, "attention_mask": {0: "batch", 1: "total"},
 }  # fmt: skip
+_LONE_TOKENS = {"past": 0, "sequence": 1, "total": 1}, {"past": 1, "sequence": 1}  # a prompt of one, and what follows
 _PAST, _NEW = 5, 3  # tokens of an example: there already, and to come
 
 
@@ -52,7 +55,7 @@ def compile_causal_lm(model: Any, *, cache: str = "copy", **options: Any) -> Cau
         call = {**_call(model, past=_PAST, tokens=_NEW), layout.argument: layout.of_size(2, _PAST)}
         options = {**options, "optimize": _with_heads_apart(options.get("optimize", True))} if is_shared else options
         compiled = _compiled(model, call, layout, options)
-        ask_ahead(compiled, {"past": 0}, {"sequence": 1})
+        ask_ahead(compiled, {"past": 0}, {"sequence": 1}, *_LONE_TOKENS)
         return CausalLM(model, compiled, layout, shared=SharedCache(compiled, layout.argument) if is_shared else None)
     if is_shared:
         raise InvalidOption(
@@ -103,19 +106,15 @@ def _call(model: Any, *, past: int, tokens: int) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in parameters}
 
 
-class CausalLM:
-    """A compiled decoder. `compiled` is one step: tokens and a cache in, logits and the cache grown out; `prefill`
-    is the first step, where it is another graph.
+class Generating(ABC):
+    """What generates as a model of transformers does, whose steps somebody else runs.
 
     `generate` is transformers' own: the same arguments, processors, criteria and random numbers; each step runs in ONNX
     Runtime, and the cache stays in its tensors from step to step.
     """
 
-    def __init__(
-        self, model: Any, compiled: Compiled, layout: CacheLayout, prefill: Compiled | None = None,
-        shared: SharedCache | None = None,
-    ) -> None:  # fmt: skip
-        self.compiled, self.prefill, self._layout, self._shared = compiled, prefill, layout, shared
+    def __init__(self, model: Any, layout: CacheLayout) -> None:
+        self._layout = layout
         self._model = twin_of(model, self._step)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,21 +127,9 @@ class CausalLM:
         ones. Returns what the model returns, with `logits` and `past_key_values`."""
         return self._model(**kwargs)
 
-    def save(self, folder: str | Path, *, tokenizer: Any = None) -> Path:
-        """Write `model.onnx`, its weights, `config.json`, `generation_config.json` and `genai_config.json`, and the
-        tokenizer's files if one is given: what onnxruntime-genai and optimum's ORTModelForCausalLM load (a shared cache
-        only the former). Returns the folder. Raises CannotWrite for a shared cache where a model computes something
-        else while it is empty."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (self.compiled if self._shared is None else self._shared.for_file()).save(folder / "model.onnx")
-        self._model.config.save_pretrained(folder)
-        self._model.generation_config.save_pretrained(folder)
-        configs = self._model.config, self._model.generation_config
-        write_config(folder, *configs, self.compiled, shared=self._shared is not None)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
-        return folder
+    @abstractmethod
+    def _run(self, known: Mapping[str, torch.Tensor], cache: Cache) -> Any:
+        """A step: of the tensors by name it takes those that it has inputs for."""
 
     def _step(self, **given: Any) -> Any:
         """What the model's forward is while it generates."""
@@ -151,18 +138,50 @@ class CausalLM:
         there = given.get(self._layout.argument)
         cache = self._layout.empty(len(tokens)) if there is None else there
         self._layout.prepare(cache, len(tokens))
-        program = self.prefill if self.prefill is not None and is_empty(cache) else self.compiled
         mask, past = given.get("attention_mask"), past_of(cache)
         mask = tokens.new_ones(len(tokens), past + tokens.shape[1]) if mask is None else mask
         known = {"input_ids": tokens, "attention_mask": mask, "position_ids": _positions(given, past, tokens)}
-        taken = {name for name, _ in program.program.signature.inputs}
-        call = {name: value for name, value in known.items() if name in taken}
-        result = self._run(program, call, cache)
+        result = self._run(known, cache)
         if there is None and given.get("use_cache") is False:  # the next step is given all tokens again
             return type(result)(**{name: each for name, each in result.items() if name != self._layout.argument})
         return result
 
-    def _run(self, program: Compiled, call: Mapping[str, Any], cache: Cache) -> Any:
+
+class CausalLM(Generating):
+    """A compiled decoder. `compiled` is one step: tokens and a cache in, logits and the cache grown out; `prefill`
+    is the first step, where it is another graph."""
+
+    def __init__(
+        self, model: Any, compiled: Compiled, layout: CacheLayout, prefill: Compiled | None = None,
+        shared: SharedCache | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(model, layout)
+        self.compiled, self.prefill, self._shared = compiled, prefill, shared
+
+    def save(self, folder: str | Path, *, tokenizer: Any = None) -> Path:
+        """Write `model.onnx`, its weights, `config.json`, `generation_config.json` and `genai_config.json`, and the
+        tokenizer's files if one is given: what onnxruntime-genai, optimum's ORTModelForCausalLM (a shared cache it does
+        not) and `fxonnx.hf.load` load; of recurrent layers `prefill.onnx` too, which takes the prompt. Returns the
+        folder. Raises CannotWrite for a shared cache where a model computes something else while it is empty."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (self.compiled if self._shared is None else self._shared.for_file()).save(folder / "model.onnx")
+        if self.prefill is not None:
+            self.prefill.save(folder / "prefill.onnx")
+        config = copy.copy(self._model.config)
+        config.architectures = [type(self._model).__name__]
+        config.save_pretrained(folder)
+        self._model.generation_config.save_pretrained(folder)
+        has_room = self._shared is not None
+        write_config(folder, config, self._model.generation_config, self.compiled, shared=has_room)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        return folder
+
+    def _run(self, known: Mapping[str, torch.Tensor], cache: Cache) -> Any:
+        program = self.prefill if self.prefill is not None and is_empty(cache) else self.compiled
+        taken = {name for name, _ in program.program.signature.inputs}
+        call = {name: value for name, value in known.items() if name in taken}
         if self._shared is not None and not is_empty(cache):
             result = self._shared(program, call, cache)
             if result is not None:

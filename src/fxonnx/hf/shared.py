@@ -60,7 +60,7 @@ class SharedCache:
         if step is None:
             return None
         total = cache.get_seq_length() + call["input_ids"].shape[1]
-        cache.layers[:] = [_with_room(layer, total) for layer in cache.layers]
+        cache.layers[:] = [with_room(layer, total) for layer in cache.layers]
         logits, *present = step.session.run(self._inputs(compiled, call, cache, "all_keys", "all_values"))
         for layer, keys, values in zip(cache.layers, present[::2], present[1::2], strict=True):
             layer.all_keys, layer.all_values = keys, values  # the same, where the session writes in place
@@ -114,7 +114,8 @@ class _Room(DynamicLayer):
         return all(every.shape[2] >= tokens and _is_front(part, every) for part, every in pairs)
 
 
-def _with_room(layer: DynamicLayer, tokens: int) -> _Room:
+def with_room(layer: DynamicLayer, tokens: int) -> _Room:
+    """The layer, if it has room for so many tokens; else its keys and values where there is some for more."""
     if isinstance(layer, _Room) and layer.has_room(tokens):
         return layer
     return _Room(layer, tokens + max(tokens // 8, _LEAST_ROOM))

@@ -7,13 +7,16 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from fxonnx.errors import InvalidOption
 
 _INNER = ("output_attentions", "output_hidden_states")
 
 
-def twin_of(model: Any, step: Callable[..., Any], **methods: Callable[..., Any]) -> Any:
-    """The model, another object with the same weights, whose forward is `step`, and which has further methods."""
+def twin_of(model: Any, step: Callable[..., Any], **members: Any) -> Any:
+    """The model, another object with the same weights, whose forward is `step`, and which has further members; on the
+    CPU, where steps are run."""
     kind = type(model)
 
     @functools.wraps(kind.forward)
@@ -22,7 +25,8 @@ def twin_of(model: Any, step: Callable[..., Any], **methods: Callable[..., Any])
         return step(**first, **kwargs)
 
     twin = copy.copy(model)
-    twin.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__, **methods})
+    own = {"forward": forward, "device": torch.device("cpu"), "__module__": kind.__module__}
+    twin.__class__ = type(kind.__name__, (kind,), {**own, **members})
     return twin
 
 
