@@ -30,6 +30,7 @@ OPSETS = (None, 21, 17, 13)
 # torch.testing's, but for float32, of which the sums of a runtime run in another order.
 TOLERANCES = {torch.float16: 1e-3, torch.bfloat16: 1.6e-2, torch.float64: 1e-7, torch.complex128: 1e-7}
 SINGLE = 1e-5
+SEEDS = (1, 2, 3)  # by which what torch draws is known: of a few windows two draws may be the same
 WORSE_THAN_EAGER = 1.5  # by what our error may be larger than torch's own, both beside float64
 
 
@@ -106,7 +107,7 @@ class Sample:
         """Raise AssertionError unless dtype, shape and values are torch's; dtype and shape where torch itself says
         something else every time."""
         expected = self.expected()
-        if self.case.operator in NOT_REPEATABLE or not is_equal(expected, self.expected(seed=1)):
+        if self.case.operator in NOT_REPEATABLE or not all(is_equal(expected, self.expected(seed)) for seed in SEEDS):
             assert kinds(found) == kinds(expected)
         elif self.case.operator in POSITIONS_AMONG_EQUALS:
             assert_close(self._pointed_at(found), self._pointed_at(expected))

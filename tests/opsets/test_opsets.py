@@ -7,6 +7,7 @@ In ONNX Runtime, and in ONNX's reference evaluator where that has no kernel.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fxonnx
+from fxonnx import errors
 from fxonnx.runtime.failures import runtime_errors
 from fxonnx.target import NEWEST_OPSET, OLDEST_OPSET
 
@@ -219,3 +221,18 @@ def test_casts_of_what_was_no_dtype_yet(dtype: torch.dtype, since: int) -> None:
 def test_the_table_of_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embedding_bag", "--opsets", "9,23", "--dynamic"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["embedding_bag", "✓", "✓"]
+
+
+@pytest.mark.parametrize("opset", [9, 12])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x, lambda x: x.reshape(3, 2), lambda x: torch.zeros_like(x), lambda x: x.float() + 1],
+    ids=["returned", "moved", "constant", "widened"],
+)
+def test_a_dtype_that_an_opset_has_not_is_said_to_be_newer(function, dtype, opset):
+    with pytest.raises(errors.NotInOpset) as raised:
+        fxonnx.compile(function, torch.ones(2, 3).to(dtype), opset=opset)
+    newer = int(re.search(r"opset=(\d+)", raised.value.cure)[1])
+    x = torch.ones(2, 3).to(dtype)
+    torch.testing.assert_close(fxonnx.compile(function, x, opset=newer)(x).float(), function(x).float())

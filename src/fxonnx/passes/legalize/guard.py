@@ -18,8 +18,15 @@ RUNTIME_DOMAINS = (MICROSOFT,)
 @graph_pass
 def guard(graph: Graph, target: Target) -> Graph:
     """The graph unchanged. Raises NotInOpset, NoKernel, UnsupportedDtype (Failures for several)."""
-    errors.raise_all([error for node in graph.all_nodes() if (error := complaint(node, target)) is not None])
+    found = (complaint(node, target) for node in (*graph.all_nodes(), *_copies(graph)))
+    errors.raise_all([error for error in found if error is not None])
     return graph
+
+
+def _copies(graph: Graph) -> list[Node]:
+    """The Identity nodes of outputs that no node makes, which are written where the file is."""
+    made = {output for node in graph.nodes for output in node.outputs}
+    return [Node("Identity", (each,), (each,)) for each in graph.outputs if each not in made]
 
 
 def complaint(node: Node, target: Target) -> errors.Error | None:

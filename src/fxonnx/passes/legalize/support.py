@@ -69,9 +69,10 @@ def is_function(op: str, opset: int) -> bool:
 
 @cache
 def widened(op: str, target: Target, bound: Bindings, changeable: frozenset[str]) -> Mapping[str, DType] | None:
-    """The narrowest dtypes that contain `bound` exactly, that the schema admits and for which there is a kernel; None
-    where there are none. Integers become floats where no integers do: those do not wrap around. Of two integers as wide
-    as each other it is the signed one: runtimes have kernels for it, whether the target tells of them or not."""
+    """The narrowest dtypes that contain `bound` exactly, that the schema admits, to which it casts and for which there
+    is a kernel; None where there are none. Integers become floats where no integers do: those do not wrap around. Of
+    two integers as wide as each other it is the signed one: runtimes have kernels for it, whether the target tells of
+    them or not."""
     own = dict(bound)
 
     def how_far(candidate: Bindings) -> tuple[int, int, int]:
@@ -80,9 +81,16 @@ def widened(op: str, target: Target, bound: Bindings, changeable: frozenset[str]
         return changed, sum(dtype.bits for _, dtype in candidate), unsigned
 
     for candidate in sorted(_candidates(op, target, bound, changeable), key=how_far):
-        if admitted(op, target.opset, candidate) and runs(op, target, candidate):
+        if admitted(op, target.opset, candidate) and runs(op, target, candidate) and _casts(target, bound, candidate):
             return dict(candidate)
     return None
+
+
+def _casts(target: Target, bound: Bindings, wide: Bindings) -> bool:
+    """Whether the target's opset casts between the dtypes that differ, both ways."""
+    changed = [(own, other) for (_, own), (_, other) in zip(bound, wide, strict=True) if own is not other]
+    pairs = {pair for own, other in changed for pair in ((own, other), (other, own))}
+    return all(admitted("Cast", target.opset, (("T1", one), ("T2", other))) for one, other in pairs)
 
 
 def _candidates(op: str, target: Target, bound: Bindings, changeable: frozenset[str]) -> Iterator[Bindings]:
