@@ -137,9 +137,17 @@ def test_safe_softmax(dim):
     check(lambda x: torch.ops.aten._safe_softmax(x, dim), additive(3, 3))
 
 
-def test_dropout_is_refused():
-    with pytest.raises(fxonnx.errors.UnsupportedArguments, match="dropout_p"):
-        fxonnx.compile(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=0.5), tensors(2, HEADS))
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"scale": 0.3}, {"enable_gqa": True}], ids=str)
+def test_dropout_of_the_softmax(options):
+    query, key = torch.randn(2, 4, 64, 8), torch.randn(2, 2 if "enable_gqa" in options else 4, 64, 8)
+    ones = torch.ones_like(key)
+
+    def function(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=0.25, **options)
+
+    found = fxonnx.compile(function, (query, key, ones))(query, key, ones)
+    assert (found.dtype, found.shape) == (torch.float32, query.shape)
+    assert found.std() > 0.05 and abs(found.mean() - 1) < 0.1  # a row of the softmax has the sum 1 before
 
 
 def test_safe_softmax_runs_eagerly():

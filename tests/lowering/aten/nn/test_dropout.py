@@ -38,3 +38,20 @@ def test_dropout_is_nothing_outside_training() -> None:
         torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.AlphaDropout(0.5), torch.nn.Dropout1d(0.5)), (LIKE,)
     )
     assert torch.equal(run(LIKE), LIKE)
+
+
+@pytest.mark.parametrize("opset", [13, 21, None])
+def test_dropout_between_operators_stays(opset: int | None) -> None:
+    x = torch.ones(40, 100)
+    found = fxonnx.compile(lambda x: F.dropout(x.exp(), 0.5, training=True) @ x.T, (x,), opset=opset)(x)
+    assert found.std() > 10 and abs(found.mean() - 100 * torch.e) < 50
+
+
+def test_slopes_of_gradients() -> None:
+    def slopes(x: torch.Tensor) -> torch.Tensor:
+        return torch.func.grad(lambda x: F.rrelu(x, training=True).sum())(x)
+
+    found = compiled_for_draws(slopes, -LIKE)(-LIKE)
+    assert 1 / 8 <= found.min() < 0.15 and 0.3 < found.max() <= 1 / 3
+    positive = fxonnx.compile(lambda x: torch.func.grad(lambda x: F.rrelu(x).sum())(x), (LIKE - 0.5,))(LIKE - 0.5)
+    torch.testing.assert_close(positive, torch.where(LIKE > 0.5, 1.0, (1 / 8 + 1 / 3) / 2))

@@ -375,6 +375,12 @@ def nonzero(op: Builder, self: Tensor) -> Tensor:
     return indexing.nonzero(op, op.Not(logical_not(op, self)))
 
 
+@lower("aten.nonzero_static", when=COMPLEX)
+def nonzero_static(op: Builder, self: Tensor, size: Dim, fill_value: int = -1) -> Tensor:
+    """The first `size` rows of `nonzero`, filled up with `fill_value`."""
+    return indexing.nonzero_static(op, op.Not(logical_not(op, self)), size, fill_value)
+
+
 @lower("aten.nonzero_numpy", when=COMPLEX)
 def nonzero_numpy(op: Builder, self: Tensor) -> list[Tensor]:
     """The positions of elements of which a part is not 0, a vector per axis."""

@@ -20,6 +20,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Shape, product
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import any_
+from fxonnx.lowering.aten.nn.dropout import dropout
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape
 
@@ -29,9 +30,10 @@ def scaled_dot_product_attention(
     op: Builder, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, *, scale: Any = None, enable_gqa: bool = False,
 ) -> Tensor:  # fmt: skip
-    """softmax(query · keyᵀ · scale + mask) · value; leading axes broadcast, and are batches and heads."""
-    if dropout_p:
-        raise Unsupported(f"dropout_p={dropout_p}: attention with dropout is random; compile with mode='eval'")
+    """softmax(query · keyᵀ · scale + mask) · value; leading axes broadcast, and are batches and heads.
+
+    With dropout of the softmax, which ONNX's Attention has none of, it is written out.
+    """
     length, keys = query.shape[-2], key.shape[-2]
     if is_causal and length != keys:
         attn_mask, is_causal = _triangle(op, length, keys), False  # torch admits no other mask beside
@@ -43,6 +45,10 @@ def scaled_dot_product_attention(
     leading = tuple(query.shape)[:-2]
     if 0 in (*leading, length, keys, value.shape[-1]):
         return full(op, (*leading, length, value.shape[-1]), 0, dtype_of(query))
+    if dropout_p:
+        key, value = (_repeat_heads(op, x, query.shape[-3]) for x in (key, value)) if enable_gqa else (key, value)
+        logits = scores(op, query, key, attn_mask, is_causal, factor_of(op, query, scale))
+        return dropout(op, safe_softmax(op, logits, -1), dropout_p, train=True) @ value
     if query.shape[-1] == 0:  # all scores are 0; the runtime takes no heads of size 0
         query, key = (full(op, (*x.shape[:-1], 1), 0, dtype_of(x)) for x in (query, key))
     query, scale = _positive_scale(op, query, scale)

@@ -12,7 +12,7 @@ from fxonnx.lowering.aten.nn.activation import SELU_ALPHA, SELU_SCALE
 from fxonnx.lowering.aten.tensor.random import events, moved, uniform_of
 from fxonnx.lowering.promote import as_tensor
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import dtype_of, full
+from fxonnx.lowering.vocabulary import dtype_of, full, number
 
 
 @lower("aten.dropout")
@@ -26,12 +26,18 @@ def dropout(op: Builder, input: Tensor, p: float, train: bool) -> Tensor:
 
 @lower("aten.native_dropout")
 def native_dropout(op: Builder, input: Tensor, p: float, train: bool | None = True) -> tuple[Tensor, Tensor]:
-    """Dropout, and the mask of what was kept."""
+    """Dropout, and the mask of what was kept.
+
+    The result reads the mask: ONNX Runtime's EliminateDropout leaves out a Dropout whose mask nobody reads, in training
+    too (decision 12).
+    """
     if train is False or p == 0:
         return input, full(op, input.shape, True, dtypes.BOOL)
     if p == 1:
         return input * 0, full(op, input.shape, False, dtypes.BOOL)
-    return op.Dropout(input, as_tensor(op, float(p), dtypes.FLOAT32), as_tensor(op, True, dtypes.BOOL), _outputs=2)
+    told = as_tensor(op, float(p), dtypes.FLOAT32), as_tensor(op, True, dtypes.BOOL)
+    scaled, kept = op.Dropout(input, *told, _outputs=2)
+    return op.Where(kept, scaled, number(op, 0, input)), kept
 
 
 @lower("aten.feature_dropout")
@@ -83,3 +89,15 @@ def rrelu(
         return op.LeakyRelu(self, alpha=(lower + upper) / 2)
     slope = moved(op, uniform_of(op, self.shape, dtype_of(self)), lower, upper - lower)
     return op.Where(self > 0, self, self * slope)
+
+
+@lower("aten.rrelu_with_noise_functional")
+def rrelu_with_noise(
+    op: Builder, self: Tensor, noise: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The same, and the slope of every element, which a gradient asks for; outside training what was given."""
+    if not training:
+        return rrelu(op, self, None, lower, upper, training), noise
+    drawn = moved(op, uniform_of(op, self.shape, dtype_of(self)), lower, upper - lower)
+    slope = op.Where(self > 0, 1.0, drawn)
+    return self * slope, slope
