@@ -1,7 +1,8 @@
 # make demo        a ResNet-50 on its way to ONNX, step by step
 # make test        lint, types and all tests
 # make fuzz        random programs beside PyTorch: SECONDS=60 of them, from seed SEED=0 on
-# make conformance torch's operators in every dtype, form and opset; ONLY a pattern of cases, resumed from RESULTS
+# make conformance torch's operators in every dtype, form and opset; ONLY a pattern of cases, resumed from RESULTS;
+#                  docs/reference/conformance.md and accuracy.md say what was found
 # make corpus      architectures of many packages: which compile, and are right, with the dims that their users leave open
 # make docs        the documentation as a site, build/docs/docs/index.html; notebooks are run
 # make reference   the generated pages of docs/, and what the documents there print
@@ -31,6 +32,8 @@ fuzz: $(INSTALLED)
 
 conformance: $(INSTALLED)
 	$(RUN) -m tests.conformance $(or $(RESULTS),build/conformance.jsonl) '$(ONLY)'
+	$(RUN) -m tests.conformance.tables $(or $(RESULTS),build/conformance.jsonl) docs/reference
+	$(RUN) -m tests.conformance.accuracy docs/reference
 
 opsets: $(INSTALLED)
 	$(RUN) -m tests.opsets $(MODELS)

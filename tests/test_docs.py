@@ -34,7 +34,7 @@ def test_links_lead_somewhere(path):
 def test_the_reference_is_up_to_date():
     written = {path.name: path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md")}
     made = reference.pages()
-    assert sorted(written) == sorted(made)
+    assert sorted(written) == sorted([*made, "accuracy.md", "conformance.md"])  # these two by `make conformance`
     assert [each for each in made if made[each] != written[each]] == [], "run `make reference`"
 
 

@@ -97,11 +97,14 @@ class Sample:
             return False
         return True
 
+    def compiled(self) -> fxonnx.Compiled:
+        """Its function compiled for its tensors; raises fxonnx's errors."""
+        dims = "auto" if self.case.dims == "dynamic" else None
+        return fxonnx.compile(self.function, tuple(self.tensors), dynamic_shapes=dims, opset=self.case.opset)
+
     def found(self) -> Any:
         """What fxonnx says; raises its errors."""
-        dims = "auto" if self.case.dims == "dynamic" else None
-        compiled = fxonnx.compile(self.function, tuple(self.tensors), dynamic_shapes=dims, opset=self.case.opset)
-        return compiled(*(tensor.clone() for tensor in self.tensors))
+        return self.compiled()(*(tensor.clone() for tensor in self.tensors))
 
     def check(self, found: Any) -> None:
         """Raise AssertionError unless dtype, shape and values are torch's; dtype and shape where torch itself says
@@ -113,9 +116,9 @@ class Sample:
             assert_close(self._pointed_at(found), self._pointed_at(expected))
         else:
             settled = self.given.output_process_fn_grad  # what torch leaves no choice of: signs of vectors are none
-            assert_close(settled(found), settled(expected), lambda: settled(self._in_double()))
+            assert_close(settled(found), settled(expected), lambda: settled(self.in_double()))
 
-    def _in_double(self) -> Any:
+    def in_double(self) -> Any:
         """What torch says in float64, or complex128."""
         return self.function(*(_doubled(tensor) for tensor in self.tensors))
 

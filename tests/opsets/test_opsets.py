@@ -236,3 +236,16 @@ def test_a_dtype_that_an_opset_has_not_is_said_to_be_newer(function, dtype, opse
     newer = int(re.search(r"opset=(\d+)", raised.value.cure)[1])
     x = torch.ones(2, 3).to(dtype)
     torch.testing.assert_close(fxonnx.compile(function, x, opset=newer)(x).float(), function(x).float())
+
+
+@pytest.mark.parametrize("opset", [11, 15, 17])
+@pytest.mark.parametrize("reduce", ["sum", "prod", "amin", "amax"])
+def test_elements_reduced_at_places_that_may_be_none(reduce: str, opset: int) -> None:
+    def function(x: Tensor) -> Tensor:
+        rows = (x[:, 0] > 0).nonzero().flatten()
+        return x.scatter_reduce(0, rows[:, None].expand(-1, 3), x[rows] * 2, reduce)
+
+    x = torch.tensor([[1.0, math.inf, -2.0], [-1.0, math.nan, 3.0]])
+    compiled = fxonnx.compile(function, (x,), opset=opset)
+    for given in (x, -x.abs()):
+        torch.testing.assert_close(compiled(given), function(given), equal_nan=True)

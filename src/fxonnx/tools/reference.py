@@ -75,7 +75,8 @@ def index_page(families: dict[str, list[Lowering]]) -> str:
     targets = {family: {each.target for each in found} for family, found in families.items()}
     rows = [f"| [{title(each)}]({title(each)}.md) | {len(found)} |" for each, found in targets.items()]
     about = (
-        f"[Errors](errors.md), and the {len(set().union(*targets.values()))} aten ops and overloads with a lowering:"
+        "[Conformance](conformance.md) and [accuracy](accuracy.md) beside PyTorch, [errors](errors.md), and the "
+        f" {len(set().union(*targets.values()))} aten ops and overloads with a lowering:"
     )
     return page("# Reference", about, "\n".join(["| family | targets |", "|---|---:|", *rows]))
 
@@ -91,11 +92,11 @@ def cell(text: str) -> str:
 
 
 def write(directory: Path) -> None:
-    """Write all pages and remove those of families that are gone."""
+    """Write all pages and remove those of families that are gone; what another command generates stays."""
     directory.mkdir(parents=True, exist_ok=True)
     made = pages()
     for old in directory.glob("*.md"):
-        if old.name not in made:
+        if old.name not in made and old.read_text(encoding="utf-8").startswith(NOTE):
             old.unlink()
     for name, text in made.items():
         (directory / name).write_text(text, encoding="utf-8")

@@ -151,7 +151,13 @@ def reduce_elements(op: Builder, x: Tensor, indices: Tensor, updates: Tensor, *,
         (reduced,) = inner.call(_REDUCTIONS[reduction], [inner.Gather(flat, place, axis=0), update], {})
         return [inner.ScatterElements(flat, place, reduced, axis=0)]
 
-    (flat,) = record_scan(op, [op.Reshape(x, [-1])], [places, op.Reshape(updates, [-1, 1])], write)
+    flat, rows = op.Reshape(x, [-1]), [places, op.Reshape(updates, [-1, 1])]
+    if not all(isinstance(dim, int) for dim in updates.shape):  # there may be none: a first one that changes nothing
+        neutral = {"add": 0, "mul": 1}.get(reduction)
+        same = op.Slice(flat, [0], [1]) if neutral is None else op.constant([neutral], x.dtype)
+        first = op.Reshape(same, [1, 1])
+        rows = [op.Concat(one, rest, axis=0) for one, rest in zip(([[0]], first), rows, strict=True)]
+    (flat,) = record_scan(op, [flat], rows, write)
     return op.Reshape(flat, list(x.shape))
 
 
