@@ -44,9 +44,10 @@ def test_a_value_may_be_off_by_one_step() -> None:
 def test_the_steps_of_a_file() -> None:
     compiled = fxonnx.compile(Quantized(), X)
     steps = steps_of(compiled.graph)
-    assert rounds_to_steps(compiled.graph) and round(steps[compiled.graph.outputs[0]], 6) == 0.01
+    assert rounds_to_steps(compiled.program, compiled.graph) and round(steps[compiled.graph.outputs[0]], 6) == 0.01
     assert {round(step, 6) for step in steps.values()} == {1.0, 0.02, 0.015, 0.01}
-    assert not rounds_to_steps(fxonnx.compile(nn.ReLU(), X).graph)
+    plain = fxonnx.compile(nn.ReLU(), X)
+    assert not rounds_to_steps(plain.program, plain.graph)
 
 
 def test_verify_and_locate_agree() -> None:

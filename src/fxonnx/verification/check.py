@@ -4,7 +4,6 @@ others."""
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -33,7 +32,6 @@ NO_TOLERANCES: Tolerances = {}
 
 # What models raise for inputs that are well typed and mean nothing, such as offsets that are not sorted.
 _REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
-_QUANTIZING = re.compile(r"quantized_decomposed::|torchao::|aten::_?fake_quantize|aten::_int_mm")  # calls of a model
 _NARROW = (torch.float16, torch.bfloat16)  # in the order of their tolerances
 _CALLS = 2  # what a model keeps from one call to the next shows at the second
 
@@ -233,7 +231,7 @@ def _comparison(
 ) -> Comparison:
     """The outputs of the first call, and whatever else is wrong: what arguments hold after it, the next call."""
     names = compiled.program.signature.output_names()[: len(expected[0].results)]
-    how: dict[str, Any] = {**tolerances, "quantized": _is_quantized(compiled)}
+    how: dict[str, Any] = {**tolerances, "quantized": rounds_to_steps(compiled.program, compiled.graph)}
     found = computed_in(compiled.program)
     narrow = [found.get(leaf) for leaf in compiled.program.results][: len(expected[0].results)]
     known, outputs = steps_of(compiled.graph), iter(compiled.graph.outputs)
@@ -254,14 +252,6 @@ def drawn_in(program: Program) -> tuple[str, ...]:
     random = torch.Tag.nondeterministic_seeded
     calls = (node.target for node in program.graph.nodes if random in getattr(node.target, "tags", ()))
     return tuple(dict.fromkeys(str(target).removesuffix(".default") for target in calls))
-
-
-def _is_quantized(compiled: Subject) -> bool:
-    """Whether the model rounds to few steps, or the file does."""
-    calls = (getattr(node.target, "_schema", None) for node in compiled.program.graph.nodes)
-    if any(schema is not None and _QUANTIZING.match(schema.name) for schema in calls):
-        return True
-    return rounds_to_steps(compiled.graph)
 
 
 def computed_in(program: Program) -> dict[torch.fx.Node | None, torch.dtype | None]:

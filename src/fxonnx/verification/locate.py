@@ -212,7 +212,7 @@ def locate(
     runtime fuse less than it does in a call. Raises RuntimeFailed.
     """
     program, steps = compiled.program, steps_of(compiled.graph)
-    tolerances = {**tolerances, "quantized": rounds_to_steps(compiled.graph)}
+    tolerances = {**tolerances, "quantized": rounds_to_steps(program, compiled.graph)}
     matched = match_values(compiled.graph, program)
     running, pairs, missing = eager_values(program, leaves), dict[fx.Node, Pair](), 0
     narrow = computed_in(program)

@@ -5,18 +5,26 @@ Two right runtimes may round what lies between two steps to either one, so such 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
+from fxonnx.capture import Program
 from fxonnx.ir.graph import Graph, Node, Value
 
 ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that round; ONNX Runtime rounds what is multiplied with dequantized weights as well."""
 
 
-def rounds_to_steps(graph: Graph) -> bool:
-    """Whether any operator of a graph rounds to few steps."""
+_QUANTIZING = re.compile(r"quantized_decomposed::|torchao::|aten::_?fake_quantize|aten::_int_mm")  # calls of a model
+
+
+def rounds_to_steps(program: Program, graph: Graph) -> bool:
+    """Whether a model rounds to few steps, or a graph that was made of it does."""
+    calls = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
+    if any(schema is not None and _QUANTIZING.match(schema.name) for schema in calls):
+        return True
     return any(node.op in ROUNDING for node in graph.all_nodes())
 
 

@@ -178,7 +178,7 @@ class _Search:
     def agree(self, what: str, arrays: list[np.ndarray], expected: list[torch.Tensor]) -> bool:
         """Whether arrays are what PyTorch computes; kept as a trial."""
         actual = [torch.from_numpy(np.array(each)) for each in arrays]
-        quantized = rounds_to_steps(self.compiled.graph)
+        quantized = rounds_to_steps(self.compiled.program, self.compiled.graph)
         self.trials.done.append(Trial(what, compare(actual, expected, quantized=quantized, **self.tolerances)))
         return self.trials.done[-1].ok
 

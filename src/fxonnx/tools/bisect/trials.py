@@ -67,7 +67,8 @@ class Trials:
         """Run a graph that is legal, and compare."""
         try:
             results = self.results(emit(graph), graph, session_options)
-            trial = Trial(what, compare(results, self.expected, quantized=rounds_to_steps(graph), **self.tolerances))
+            quantized = rounds_to_steps(self.program, graph)
+            trial = Trial(what, compare(results, self.expected, quantized=quantized, **self.tolerances))
         except Error as error:
             trial = Trial(what, None, error)
         self.done.append(trial)
