@@ -5,78 +5,151 @@ does not hold, an extremum of nothing.
     torch.full((n,), 300, dtype=torch.uint8)                            asked
     x.gather(0, index)                 x: float32, index: int64         as usual, and not asked
 
-An unusual call is computed once by the op's own kernel, on zeros of the sizes of this run. What `sample` computes on a
-few elements is asked by that.
+An unusual call is computed once by the op's own kernel, on zeros of the sizes of this run. The ops of the table are
+asked for their numbers and sizes too; any other one for its dtypes alone, once for each mix of them. What `sample`
+computes on a few elements is asked by that. One 16-bit dtype is usual: GPUs have kernels that the CPU has not.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.graph.other_sizes import REFUSALS
+from fxonnx.capture.tracer.results.sample import is_sampled
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import no_dispatch, no_python_dispatcher
+from fxonnx.ir.dims import Dim
 
 _MOST = 2**24  # elements of all tensors of a call
 _INDEX, _MASK, _ALONE = frozenset({torch.int64}), frozenset({torch.bool}), frozenset[torch.dtype]()
 _BESIDE: dict[str, frozenset[torch.dtype]] = {
     **dict.fromkeys((
-        "cross_entropy_loss", "embedding_bag", "gather", "index_add", "index_copy", "index_fill", "index_select",
-        "nll_loss", "nll_loss2d", "nll_loss_nd", "put", "scatter", "scatter_add", "scatter_reduce", "take",
-        "take_along_dim",
+        "bincount", "cross_entropy_loss", "embedding_bag", "gather", "index_add", "index_copy", "index_fill",
+        "index_reduce", "index_select", "nll_loss", "nll_loss2d", "nll_loss_nd", "one_hot", "put", "scatter",
+        "scatter_add", "scatter_reduce", "take", "take_along_dim",
     ), _INDEX),
     "index_put": _INDEX | _MASK,
     **dict.fromkeys(("masked_scatter", "masked_select"), _MASK),
     **dict.fromkeys((
         "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
-        "avg_pool2d", "avg_pool3d", "binary_cross_entropy", "bincount", "conv1d", "conv2d", "conv3d",
+        "avg_pool2d", "avg_pool3d", "binary_cross_entropy", "conv1d", "conv2d", "conv3d",
         "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fill", "full", "full_like", "group_norm",
         "instance_norm", "kthvalue", "max", "max_pool1d", "max_pool2d", "max_pool3d", "median", "min", "mode",
-        "new_full", "one_hot", "pad", "sort", "topk", "upsample_bicubic2d", "upsample_bilinear2d", "upsample_linear1d",
-        "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+        "new_full", "pad", "scalar_tensor", "sort", "topk", "upsample_bicubic2d", "upsample_bilinear2d",
+        "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     ), _ALONE),
 }  # fmt: skip
-"""op -> the dtypes that may stand beside one of floating point"""
+"""op whose numbers and sizes are asked of -> the dtypes that may stand beside one of floating point"""
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
+_PLAIN = frozenset((*_WHOLE, *_FLOATS))
+_ONE_FLOAT = dict.fromkeys(_FLOATS, torch.float32)
+_USUAL = (_ONE_FLOAT, dict.fromkeys(_WHOLE, torch.int64) | _ONE_FLOAT, dict.fromkeys(_PLAIN, torch.float32))
+"""what dtypes are made in a call to see whether they are what is refused"""
+_taken: set[tuple[Any, tuple[torch.dtype, ...]]] = set()  # by the kernels, in this process
 
 
 def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog) -> None:
     """Raise what the op's own kernel raises for an unusual call on fake tensors, if it is asked."""
-    beside = _beside(func)
-    if beside is None or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
+    if not _has_kernel(func) or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
         return
     leaves = pytree.tree_leaves((args, kwargs))
     tensors = [each for each in leaves if isinstance(each, torch.Tensor)]
-    if any(each.device.type != "cpu" for each in tensors) or _is_usual(tensors, leaves, kwargs, beside):
+    if any(each.device.type != "cpu" or each.dtype not in _PLAIN for each in tensors):
         return
-    value = guard_log.data.value
-    sizes = [[value(dim_of(size)) for size in each.shape] for each in tensors]
-    if sum(map(math.prod, sizes)) > _MOST:
+    beside = _BESIDE.get(func.overloadpacket.__name__.rstrip("_"))
+    dtypes = tuple(each.dtype for each in tensors)
+    if beside is None and (_is_usual_mix(dtypes) or (func, dtypes) in _taken or _samples(func, tensors)):
         return
-
-    def concrete(leaf: Any) -> Any:
-        if isinstance(leaf, torch.Tensor):
-            return torch.zeros([value(dim_of(size)) for size in leaf.shape], dtype=leaf.dtype)
-        if isinstance(leaf, torch.SymInt):
-            return value(dim_of(leaf))
-        return leaf.node.hint if isinstance(leaf, (torch.SymFloat, torch.SymBool)) else leaf
-
+    if beside is not None and _is_usual(tensors, leaves, kwargs, beside):
+        return
+    given = _Given(args, kwargs, guard_log.data.value)
+    if given.elements() > _MOST:
+        return
     with no_dispatch(), no_python_dispatcher():
-        given = pytree.tree_map(concrete, (args, kwargs))
-        func(*given[0], **given[1])
+        if beside is not None:
+            given.call(func)
+        elif (refusal := given.refusal_of_dtypes(func)) is not None:
+            raise refusal
+    _taken.add((func, dtypes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The arguments of a call on fake tensors, and the value of each dim in this run."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    value: Callable[[Dim], int]
+
+    def elements(self) -> int:
+        """How many elements its tensors have."""
+        tensors = [each for each in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(each, torch.Tensor)]
+        return sum(math.prod(self._sizes(each)) for each in tensors)
+
+    def call(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({})) -> None:
+        """Compute it on zeros, of other dtypes for some. Raises what the kernel raises."""
+        args, kwargs = pytree.tree_map(lambda leaf: self._concrete(leaf, dtypes), (self.args, self.kwargs))
+        func(*args, **kwargs)
+
+    def refusal_of_dtypes(self, func: Any) -> Exception | None:
+        """What the kernel raises for the dtypes, and neither for the sizes nor for zeros: of usual ones it does not."""
+        try:
+            self.call(func)
+        except NotImplementedError as error:  # "not implemented for 'Bool'"
+            return error
+        except REFUSALS as error:
+            return error if any(self._is_taken(func, dtypes) for dtypes in _USUAL) else None
+        return None
+
+    def _is_taken(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype]) -> bool:
+        try:
+            self.call(func, dtypes)
+        except REFUSALS:
+            return False
+        return True
+
+    def _sizes(self, tensor: torch.Tensor) -> list[int]:
+        return [self.value(dim_of(size)) for size in tensor.shape]
+
+    def _concrete(self, leaf: Any, dtypes: Mapping[torch.dtype, torch.dtype]) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            return torch.zeros(self._sizes(leaf), dtype=dtypes.get(leaf.dtype, leaf.dtype))
+        if isinstance(leaf, torch.SymInt):
+            return self.value(dim_of(leaf))
+        return leaf.node.hint if isinstance(leaf, (torch.SymFloat, torch.SymBool)) else leaf
 
 
 @cache
-def _beside(func: Any) -> frozenset[torch.dtype] | None:
-    """The dtypes that may stand beside one of floating point; None for an op that is not asked."""
-    if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten" or torch.Tag.out in func.tags:
-        return None
-    return _BESIDE.get(func.overloadpacket.__name__.rstrip("_"))
+def _has_kernel(func: Any) -> bool:
+    """Whether an op is one of torch's, that writes into no tensor given for its result, and draws nothing."""
+    if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten":
+        return False
+    return not {torch.Tag.out, torch.Tag.nondeterministic_seeded} & set(func.tags)
+
+
+def _is_usual_mix(dtypes: Sequence[torch.dtype]) -> bool:
+    """Whether the tensors are of one floating dtype."""
+    return not dtypes or (len(set(dtypes)) == 1 and dtypes[0].is_floating_point)
+
+
+def _samples(func: Any, tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether `sample` asks the kernel: not where a size is 0."""
+    return is_sampled(func) and not _have_nothing(tensors)
+
+
+def _have_nothing(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether a static size is 0."""
+    return any(isinstance(size, int) and size == 0 for each in tensors for size in each.shape)
 
 
 def _is_usual(
@@ -88,7 +161,7 @@ def _is_usual(
     if (
         len(values) != 1
         or (beside and not dtypes & beside)
-        or any(isinstance(size, int) and size == 0 for each in tensors for size in each.shape)
+        or _have_nothing(tensors)
     ):
         return False
     return all(each.is_floating_point and _holds(each, leaves) for each in values)

@@ -30,7 +30,7 @@ _PRIMES = (2, 3, 5, 7, 11, 13, 17)
 _MOST = 2**16  # elements of one tensor
 _SIZELESS = frozenset({
     "addmm", "baddbmm", "batch_norm", "bmm", "dot", "embedding", "index", "linear", "log_softmax", "matmul", "mm", "mv",
-    "prelu", "scaled_dot_product_attention", "softmax",
+    "prelu", "scaled_dot_product_attention", "softmax", "where",
 })  # fmt: skip
 _NORMALIZING = frozenset({"layer_norm", "rms_norm"})  # their second argument is a shape
 
@@ -44,7 +44,7 @@ def sample(
 ) -> Cached | None:
     """The result of a call on fake tensors, whose metadata are `metas` by id; None where a few elements do not tell."""
     if (
-        not _is_sampled(func)
+        not is_sampled(func)
         or _draws(func, args, kwargs)
         or torch.is_autocast_enabled("cpu")
         or torch.is_grad_enabled()
@@ -86,7 +86,7 @@ def _takes_sizes(func: Any, args: list[Any], kwargs: dict[str, Any]) -> bool:
 
 
 @cache
-def _is_sampled(func: Any) -> bool:
+def is_sampled(func: Any) -> bool:
     """Whether an op's arguments name no sizes, and its results' sizes depend on no values."""
     name, tags = func.overloadpacket.__name__, frozenset(func.tags)
     if func.namespace != "aten":  # whose kernel may want sizes that few elements have not
@@ -201,4 +201,4 @@ def _strides(shape: Sequence[Dim], order: Sequence[int]) -> Shape:
     return tuple(strides)
 
 
-__all__ = ["sample"]
+__all__ = ["is_sampled", "sample"]
