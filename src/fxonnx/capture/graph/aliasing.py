@@ -6,6 +6,7 @@ into the one or the other; where something is, the graph holds for sizes at whic
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -100,6 +101,34 @@ def read_by_layout(graph: fx.Graph) -> set[fx.Node]:
         met |= fresh
         pending += fresh
     return {node for node in met if node.op == "placeholder"}
+
+
+def read_whole_memory(graph: fx.Graph) -> None:
+    """Let each as_strided() read the tensor that has the memory: a view of it holds less than as_strided() reaches.
+    Before writes become new values, of which a view knows no whole."""
+    for node in filter(_is_strided, graph.nodes):
+        view: Any = node.args[0]
+        offset = node.args[3] if len(node.args) == 4 else None
+        start = view.meta["val"].storage_offset() if offset is None else offset
+        node.args = (_whole(view), *node.args[1:3], start)
+
+
+def _whole(view: fx.Node) -> fx.Node:
+    """What a node is a view of, or that one; itself where it is none."""
+    memory, whole, node = storage(view.meta["val"]), view, view
+    while node.target is operator.getitem or _returns_its_argument(node.target):
+        node = node.args[0]
+        if isinstance(value := node.meta["val"], torch.Tensor):
+            if storage(value) != memory:
+                break
+            whole = node
+    return whole
+
+
+def _returns_its_argument(target: Any) -> bool:
+    """Whether the result of an op may be its first argument, written to or not, or a view of it."""
+    arguments = target._schema.arguments if isinstance(target, torch._ops.OpOverload) else ()
+    return bool(arguments) and arguments[0].alias_info is not None
 
 
 def _choices(graph: fx.Graph) -> Iterator[fx.Node]:

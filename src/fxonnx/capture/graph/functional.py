@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
+from fxonnx.capture.graph.aliasing import read_whole_memory
 from fxonnx.capture.graph.clean import clean, pass_aliases
 from fxonnx.capture.graph.functionalize import Mutations, functionalize
 from fxonnx.capture.locate import Locator
@@ -26,6 +27,7 @@ def make_functional(graph: fx.Graph, locator: Locator, *, keep_checks: bool = Fa
                 cure="return the new value from it instead",
                 location=locator(user),
             )
+    read_whole_memory(graph)
     mutations = functionalize(graph, locator)
     pass_aliases(graph, mutations)
     return mutations

@@ -97,8 +97,41 @@ def test_memory_is_read_only_where_the_value_holds_it():
     check(lambda x: x.as_strided((3, 2), (2, 5), 1), torch.randn(4, 5))
     check(lambda x: x.t().as_strided((3, 2), (2, 5), 1), torch.randn(4, 5))
     check(lambda x: torch.as_strided_scatter(x, torch.ones(2, 2), (2, 2), (5, 1), 1), torch.randn(4, 5))
-    with pytest.raises(Exception, match="as_strided"):
-        check(lambda x: x[1:].as_strided((3, 2), (2, 5), 0), torch.randn(4, 5))
+
+
+VIEWS = {
+    "a row": lambda x: x[1],
+    "rows": lambda x: x[1:][:2],
+    "a column": lambda x: x[:, 1:2],
+    "a diagonal": lambda x: x.diagonal(),
+    "a part": lambda x: x.split(1)[2],
+    "of all": lambda x: x.unbind(1)[2].unsqueeze(0),
+    "again and again": lambda x: x[:1].expand(3, 5),
+    "of a computed one": lambda x: (x * 2).t()[2],
+    "a reshape": lambda x: x.reshape(5, -1)[1],
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_memory_of_a_view_is_that_of_the_whole(name):
+    view, dynamic = VIEWS[name], {"x": {0: "n"}}
+    for strided in (
+        lambda x: view(x).as_strided((4,), (2,)),
+        lambda x: view(x).as_strided((2, 3), (5, 1), 0),
+        lambda x: view(x).as_strided(size=(2, 2), stride=(1, 2), storage_offset=3),
+    ):
+        check(strided, torch.randn(4, 5), dynamic=dynamic)
+
+
+def test_memory_of_a_view_that_was_written_to():
+    def through_another(x):
+        whole = x.clone()
+        row = whole[1]
+        whole[2] = 7
+        row.mul_(3)
+        return row.as_strided((12,), (1,), 0), whole
+
+    check(through_another, torch.randn(4, 5), dynamic={"x": {0: "n"}})
 
 
 def overlapping(x):
