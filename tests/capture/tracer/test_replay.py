@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
+import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +22,28 @@ from fxonnx.capture.state.opaque import shared_by_all
 CALLS = 0
 TABLES: dict[str, Any] = {}
 ARRAY = np.zeros(1)
+COUNTER: Counter[str] = Counter()
+THREAD = threading.local()
 
 
 @functools.lru_cache(maxsize=None)  # noqa: UP033 (as models have it)
 def table(size: int) -> Tensor:
     return torch.arange(float(size)).cos()
+
+
+@functools.lru_cache
+def notes(size: int) -> list[int]:
+    return [size]
+
+
+@functools.cache
+def settings(size: int) -> dict[str, Any]:
+    return {"sizes": [size, 2]}
+
+
+@functools.lru_cache(maxsize=2)
+def gains(size: int) -> Tensor:
+    return torch.ones(size)
 
 
 class Stateful(nn.Module):
@@ -147,7 +166,33 @@ def counts_in_an_array(self: Any, x: Tensor) -> Tensor:
     return x * float(ARRAY[0])
 
 
+def collects_in_a_function(self: Any, x: Tensor) -> Tensor:
+    notes(4).append(1)
+    return x * len(notes(4))
+
+
+def counts_in_a_function(self: Any, x: Tensor) -> Tensor:
+    settings(4)["sizes"] = settings(4)["sizes"][0] + 1, 2
+    return x * settings(4)["sizes"][0]
+
+
+def writes_in_a_function(self: Any, x: Tensor) -> Tensor:
+    return x * gains(4).mul_(2)
+
+
+def counts_in_a_counter(self: Any, x: Tensor) -> Tensor:
+    COUNTER["calls"] += 1
+    return x * COUNTER["calls"]
+
+
+def counts_in_a_thread(self: Any, x: Tensor) -> Tensor:
+    THREAD.calls = getattr(THREAD, "calls", 0) + 1
+    return x * THREAD.calls
+
+
 OTHERS = [
+    (collects_in_a_function, "notes"), (counts_in_a_function, "settings"), (writes_in_a_function, "gains"),
+    (counts_in_a_counter, "COUNTER"), (counts_in_a_thread, "THREAD"),
     (keeps_an_input_by_size, "cache"), (keeps_an_input_in_a_list, "seen"), (keeps_an_input_by_dtype, "table"),
     (keeps_a_view, "cache"), (keeps_an_input_in_a_default, "body"),
     (writes_a_state_once, "calls"), (counts_in_an_array, "ARRAY"),
@@ -214,6 +259,10 @@ def caches_in_a_function(self: Any, x: Tensor) -> Tensor:
     return x * table(4)
 
 
+def reads_a_list_of_a_function(self: Any, x: Tensor) -> Tensor:
+    return x * notes(4)[0] + settings(4)["sizes"][1]
+
+
 def writes_a_state(self: Any, x: Tensor) -> Tensor:
     self.warned = True
     self.state.add_(1)
@@ -237,7 +286,8 @@ def caches_what_is_like_an_input(self: Any, x: Tensor) -> Tensor:
 HARMLESS = [
     caches_what_is_like_an_input,
     writes_a_state, keeps_what_it_computes_with_literals,
-    caches_in_a_global, caches_in_a_function, warns_once, caches, caches_by_size, passes_on, keeps_a_state,
+    caches_in_a_global, caches_in_a_function, reads_a_list_of_a_function, warns_once,
+    caches, caches_by_size, passes_on, keeps_a_state,
     draws_in_vain,
 ]  # fmt: skip
 
@@ -283,3 +333,11 @@ def test_sizes_from_data_are_those_of_the_calls_that_tell_them() -> None:
     x = torch.arange(9.0)
     program = capture(Counts(), (x,))
     torch.testing.assert_close(run(program, (x,))[0], Counts()(x))
+
+
+def test_what_a_function_had_before_is_as_it_was() -> None:
+    notes.cache_clear()
+    notes(4).append(7)
+    with pytest.raises(errors.CaptureRefused, match=r"forward changes .*notes"):
+        capture(Stateful(collects_in_a_function), (torch.randn(3, 4),))
+    assert notes(4) == [4, 7]

@@ -7,7 +7,7 @@ into the one or the other; where something is, the graph holds for sizes at whic
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -107,10 +107,9 @@ def read_whole_memory(graph: fx.Graph) -> None:
     """Let each as_strided() read the tensor that has the memory: a view of it holds less than as_strided() reaches.
     Before writes become new values, of which a view knows no whole."""
     for node in filter(_is_strided, graph.nodes):
-        view: Any = node.args[0]
-        offset = node.args[3] if len(node.args) == 4 else None
-        start = view.meta["val"].storage_offset() if offset is None else offset
-        node.args = (_whole(view), *node.args[1:3], start)
+        view, size, stride, start = (*node.args, None)[:4]
+        start = view.meta["val"].storage_offset() if start is None else start
+        node.args = (_whole(view), size, stride, start)
 
 
 def _whole(view: fx.Node) -> fx.Node:
@@ -127,7 +126,7 @@ def _whole(view: fx.Node) -> fx.Node:
 
 def _returns_its_argument(target: Any) -> bool:
     """Whether the result of an op may be its first argument, written to or not, or a view of it."""
-    arguments = target._schema.arguments if isinstance(target, torch._ops.OpOverload) else ()
+    arguments: Sequence[Any] = target._schema.arguments if isinstance(target, torch._ops.OpOverload) else ()
     return bool(arguments) and arguments[0].alias_info is not None
 
 
