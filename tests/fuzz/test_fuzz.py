@@ -4,6 +4,7 @@ import pytest
 import torch
 from tests.fuzz import judge as judging
 from tests.fuzz import worker as working
+from tests.fuzz.gaps import gap
 from tests.fuzz.hunt import Tally, hunt, program_of, shrunk
 from tests.fuzz.judge import ALL, Judgement, Verdict, judge
 from tests.fuzz.kinds import FIXED, MEMBERS, OF_TENSOR, RELATIONS
@@ -110,3 +111,14 @@ def test_random_programs_are_right():
     failures = list(hunt(range(SHARE), worker, Tally()))
     worker.close()
     assert not failures, "\n\n".join(failures)
+
+
+@pytest.mark.parametrize("line", ["y = (x.half() * 1e4).prod(1)", "y = (x.half() / 1e3).cumprod(1)"])
+def test_what_leaves_the_range_of_float16_is_a_gap(line):
+    assert gap(program(line), Judgement(Verdict.WRONG))
+    assert not gap(program(line), Judgement(Verdict.STOPPED))
+
+
+@pytest.mark.parametrize("line", ["y = x.half().prod(1)", "y = (x.half() * 0).cumprod(1)", "y = (x * 1e4).prod(1)"])
+def test_any_other_product_is_none(line):
+    assert not gap(program(line), Judgement(Verdict.WRONG))

@@ -163,7 +163,7 @@ def _affine_grid(theta: Any, size: Any, align_corners: bool) -> Any:
 
 def _pixel_unshuffle(self: Any, downscale_factor: int) -> Any:
     """Of nothing a copy, whatever its shape, as on the CPU."""
-    return self.new_empty(self.shape) if any(isinstance(size, int) and size == 0 for size in self.shape) else None
+    return self.new_empty(self.shape) if any(_assume(size == 0) for size in self.shape) else None
 
 
 def _fill_diagonal(self: Any, fill_value: Any, wrap: bool = False) -> Any:
