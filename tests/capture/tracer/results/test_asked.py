@@ -101,6 +101,7 @@ TAKEN: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "sum of nothing": (torch.sum, (NOTHING,)),
     "max along": (lambda x: x.amax(1), (NOTHING,)),
     "classes of uint8": (F.cross_entropy, (torch.rand(3, 4), BYTES)),
+    "ints of nothing divided": (lambda x, y: x.long() // y[:1], (NOTHING, INTS)),
     "a product of ints": (torch.addr, (torch.eye(3).long(), INTS, INTS)),
     "ints and floats that meet": (lambda x, y: torch.stack((x, y)), (FLOATS, DOUBLES)),
 }

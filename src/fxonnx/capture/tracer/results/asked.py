@@ -97,12 +97,14 @@ class _Given:
         return sum(math.prod(self._sizes(each)) for each in tensors)
 
     def call(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({})) -> None:
-        """Compute it on zeros, of other dtypes for some. Raises what the kernel raises."""
-        args, kwargs = pytree.tree_map(lambda leaf: self._concrete(leaf, dtypes), (self.args, self.kwargs))
+        """Compute it on zeros, which may be indices, or on ones, by which ints are divided; of other dtypes for some.
+        Raises what the kernel raises."""
+        made = torch.ones if torch.Tag.pointwise in func.tags else torch.zeros
+        args, kwargs = pytree.tree_map(lambda leaf: self._concrete(leaf, made, dtypes), (self.args, self.kwargs))
         func(*args, **kwargs)
 
     def refusal_of_dtypes(self, func: Any) -> Exception | None:
-        """What the kernel raises for the dtypes, and neither for the sizes nor for zeros: of usual ones it does not."""
+        """What the kernel raises for the dtypes, and neither for the sizes nor for what is in them: of usual ones it does not."""
         try:
             self.call(func)
         except NotImplementedError as error:  # "not implemented for 'Bool'"
@@ -121,9 +123,9 @@ class _Given:
     def _sizes(self, tensor: torch.Tensor) -> list[int]:
         return [self.value(dim_of(size)) for size in tensor.shape]
 
-    def _concrete(self, leaf: Any, dtypes: Mapping[torch.dtype, torch.dtype]) -> Any:
+    def _concrete(self, leaf: Any, made: Callable[..., Any], dtypes: Mapping[torch.dtype, torch.dtype]) -> Any:
         if isinstance(leaf, torch.Tensor):
-            return torch.zeros(self._sizes(leaf), dtype=dtypes.get(leaf.dtype, leaf.dtype))
+            return made(self._sizes(leaf), dtype=dtypes.get(leaf.dtype, leaf.dtype))
         if isinstance(leaf, torch.SymInt):
             return self.value(dim_of(leaf))
         return leaf.node.hint if isinstance(leaf, (torch.SymFloat, torch.SymBool)) else leaf
