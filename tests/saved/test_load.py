@@ -269,3 +269,51 @@ def test_a_copy_takes_a_batch_of_one(copied: Any) -> None:
     compiled = fxonnx.compile(model, (torch.rand(2, 4),), dynamic_shapes=({0: "batch"},))
     x = torch.rand(1, 4)
     torch.testing.assert_close(copied(compiled)(x), model(x))
+
+
+def chosen(x: torch.Tensor, flag: bool = False, y: Any = None, dtype: Any = torch.float32) -> torch.Tensor:
+    return ((x * 2 if flag else x) if y is None else x + y).to(dtype)
+
+
+CALLS: list[tuple[Any, ...]] = [
+    (X,), (X, False), (X, True), (X, 0), (X, False, None), (X, False, X), (X, True, None),
+    (X, False, None, torch.float32), (X, False, None, torch.float64), (X, False, X, torch.float64),
+    (X, False, None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("example", [(X,), (X, True), (X, False, None), (X, False, X), (X, False, None, torch.float64)])
+def test_it_takes_what_the_model_as_compiled_takes(example: tuple[Any, ...], tmp_path: Path) -> None:
+    compiled = fxonnx.compile(chosen, example)
+    compiled.save(tmp_path / "model.onnx")
+    loaded = fxonnx.load(tmp_path / "model.onnx")
+    for call in CALLS:
+        try:
+            wanted = compiled(*call)
+        except errors.CallMismatch:
+            with pytest.raises(errors.CallMismatch):
+                loaded(*call)
+        else:
+            same(loaded(*call), wanted)
+
+
+def test_what_is_behind_a_default_that_is_no_constant_is_not_guessed(tmp_path: Path) -> None:
+    model = lambda x, table=nn.Identity(), y=None: table(x) if y is None else x + y  # noqa: E731, B008
+    fxonnx.compile(model, (X,)).save(tmp_path / "model.onnx")
+    loaded = fxonnx.load(tmp_path / "model.onnx")
+    same(loaded(X), X)
+    with pytest.raises(errors.CallMismatch, match="3 arguments"):
+        loaded(X, None, X)
+
+
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n"}}])
+def test_it_asks_how_arguments_lie_in_memory(dims: Any, tmp_path: Path) -> None:
+    model = lambda x: x.as_strided((2, 2), (1, 3)) * 1  # noqa: E731
+    fxonnx.compile(model, torch.randn(4, 4), dynamic_shapes=dims).save(tmp_path / "model.onnx")
+    loaded = fxonnx.load(tmp_path / "model.onnx")
+    x = torch.randn(4, 4)
+    same(loaded(x), model(x))
+    np.testing.assert_array_equal(loaded(x.numpy()), model(x).numpy())
+    for other in (x.t(), x.t().numpy()):
+        with pytest.raises(errors.CallMismatch, match=r"strides \(1, 4\)"):
+            loaded(other)

@@ -1,15 +1,18 @@
 """How a model is called and what it returns, as text in its file's metadata, and read from there.
 
 A structure is written as JSON: "tensor", "complex" or "number" for a leaf, {"tuple": […]}, {"list": […]}, {"dict":
-{…}}, {"constant": …} for None, numbers and strings, {"again": 2} for the container that was closed as the third one.
+{…}}, {"constant": …} for None, numbers and strings, {"text": "torch.float32"} for what else is known by its text and
+{"type": "function"} for what is not, {"again": 2} for the container that was closed as the third one.
 Other containers (dataclasses, ModelOutputs, caches) are dicts.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import Enum
 from typing import Any
 
 import torch
@@ -21,6 +24,8 @@ from fxonnx.capture.call.tree import Again, Branch, Constant, Tree, is_shared
 from fxonnx.ir.dims import evaluate, parse_dim
 
 _PLAIN = (type(None), bool, int, float, str)
+_TEXTS = (bytes, complex, tuple, slice, range, Enum, torch.dtype, torch.device, torch.layout, torch.memory_format)
+_CONSTANTS = ("constant", "text", "type")
 TENSOR, COMPLEX, NUMBER = "tensor", "complex", "number"
 
 Structure = Any
@@ -33,25 +38,30 @@ class DoesNotFit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """The arguments by name and structure, the names of their tensors, the structure of the result, and for which sizes
-    the file holds: where all comparisons of one of the alternatives do."""
+    """The arguments by name and structure, those among them that may be left out, the names of their tensors, the
+    structure of the result, and for which sizes the file holds: where all comparisons of one of the alternatives do.
+    `strides` are those of tensors of which it matters how they lie in memory."""
 
     arguments: Sequence[tuple[str, Structure]]
+    optional: Sequence[str]
     inputs: Sequence[str]
     result: Structure
     holds: Sequence[Sequence[tuple[str, str, str]]]
+    strides: Mapping[str, Sequence[str]]
     writes: bool
 
     def to_text(self) -> str:
         """As JSON."""
-        said = {"arguments": self.arguments, "inputs": self.inputs, "result": self.result}
-        return json.dumps({**said, "holds": self.holds, "writes": self.writes}, separators=(",", ":"))
+        return json.dumps({each.name: getattr(self, each.name) for each in fields(self)}, separators=(",", ":"))
 
     @staticmethod
     def from_text(text: str) -> Interface:
         """Of what `to_text` wrote."""
-        said = json.loads(text)
-        return Interface(said["arguments"], said["inputs"], said["result"], said["holds"], said["writes"])
+        return Interface(**json.loads(text))
+
+    def strides_at(self, name: str, sizes: Mapping[str, int]) -> list[int]:
+        """The strides of a tensor at these sizes by name."""
+        return [evaluate(parse_dim(each), sizes) for each in self.strides[name]]
 
     def admits(self, sizes: Mapping[str, int]) -> bool:
         """Whether the file computes what the model does, at these sizes by name."""
@@ -77,7 +87,25 @@ def interface_of(program: Program, holds: Sequence[Sequence[tuple[Any, str, Any]
     arguments = [(name, asked.of(tree)) for name, tree in signature.inputs]
     result = _Structures(iter([_kind(leaf) for leaf in program.outputs])).of(signature.result)
     written = [[(str(left), relation, str(right)) for left, relation, right in dict.fromkeys(way)] for way in holds]
-    return Interface(arguments, list(signature.names), result, written, program.writes)
+    strides = {
+        signature.names[index]: [str(program.dim(each)) for each in program.inputs[index].node.meta["val"].stride()]
+        for index in program.by_layout
+    }
+    defaults = dict(_defaults(signature.parameters, dict(arguments)))
+    named = list((defaults | dict(arguments)).items())
+    optional = [name for name, each in named if each == defaults.get(name)]
+    return Interface(named, optional, list(signature.names), result, written, strides, program.writes)
+
+
+def _defaults(parameters: inspect.Signature, given: Mapping[str, Structure]) -> Iterator[tuple[str, Structure]]:
+    """The parameters in order, with their defaults; up to one that was left out, whose default JSON cannot say."""
+    for name, each in parameters.parameters.items():
+        if isinstance(each.default, (*_PLAIN, *_TEXTS)):
+            yield name, _constant(each.default)
+        elif name in given:
+            yield name, None
+        else:
+            return
 
 
 def _kind(leaf: Any) -> Structure:
@@ -86,6 +114,12 @@ def _kind(leaf: Any) -> Structure:
         return {"constant": None}
     fake = leaf.meta.get("val") if isinstance(leaf, fx.Node) else leaf
     return (COMPLEX if fake.is_complex() else TENSOR) if isinstance(fake, torch.Tensor) else NUMBER
+
+
+def _constant(value: Any) -> Structure:
+    if isinstance(value, _PLAIN):
+        return {"constant": value}
+    return {"text": repr(value)} if isinstance(value, _TEXTS) else {"type": type(value).__name__}
 
 
 class _Structures:
@@ -99,7 +133,7 @@ class _Structures:
     def of(self, tree: Tree) -> Structure:
         """The structure of the next tree."""
         if isinstance(tree, Constant):
-            return {"constant": tree.value if isinstance(tree.value, _PLAIN) else None}
+            return _constant(tree.value)
         if isinstance(tree, Again):
             return {"again": self.shared[tree.number]}
         if not isinstance(tree, Branch):
@@ -120,9 +154,10 @@ def flat(structure: Structure, value: Any, name: str, closed: list[Any] | None =
         yield value
         return
     ((kind, inner),) = structure.items()
-    if kind == "constant":
-        if inner is not None and (type(value) is not type(inner) or value != inner):
-            raise DoesNotFit(f"{name} is {value!r}, and was {inner!r} when the model was compiled")
+    if kind in _CONSTANTS:
+        if repr(_constant(value)) != repr(structure):  # True is no 1, and NaN is NaN
+            was = repr(inner) if kind == "constant" else inner if kind == "text" else f"a {inner}"
+            raise DoesNotFit(f"{name} is {_described(value)}, and was {was} when the model was compiled")
         return
     if kind == "again":
         if value is not closed[inner]:
@@ -137,6 +172,10 @@ def flat(structure: Structure, value: Any, name: str, closed: list[Any] | None =
         for number, (part, item) in enumerate(zip(inner, value, strict=True)):
             yield from flat(part, item, f"{name}.{number}", closed)
     closed.append(value)
+
+
+def _described(value: Any) -> str:
+    return repr(value) if isinstance(value, (*_PLAIN, *_TEXTS)) else f"a {type(value).__name__}"
 
 
 def _member(value: Any, key: str, name: str) -> Any:
@@ -154,7 +193,7 @@ def filled(structure: Structure, leaves: Iterator[torch.Tensor], closed: list[An
         leaf = next(leaves)
         return {TENSOR: lambda: leaf, COMPLEX: lambda: torch.view_as_complex(leaf), NUMBER: leaf.item}[structure]()
     ((kind, inner),) = structure.items()
-    if kind == "constant":
+    if kind in _CONSTANTS:
         return inner
     if kind == "again":
         return closed[inner]

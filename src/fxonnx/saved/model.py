@@ -13,6 +13,7 @@ import torch
 from google.protobuf.message import DecodeError
 
 from fxonnx import errors
+from fxonnx.capture.call.memory import check_layout
 from fxonnx.errors.arguments import names_options
 from fxonnx.ir.dims import Expr
 from fxonnx.location import METADATA_PREFIX
@@ -106,7 +107,7 @@ class Loaded:
     def _leaves(self, interface: Interface, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         names = [name for name, _ in interface.arguments]
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        problem = _misfit(names, args, kwargs)
+        problem = _misfit(names, args, kwargs) or _missing(interface, given)
         try:
             known = [(name, each) for name, each in interface.arguments if name in given]
             closed: list[Any] = []
@@ -114,9 +115,9 @@ class Loaded:
         except DoesNotFit as error:
             problem = problem or str(error)
             leaves = []
-        if problem or len(leaves) != len(interface.inputs):
+        if problem:
             raise errors.CallMismatch(
-                f"the call does not fit the file: {problem or 'an argument is missing'}",
+                f"the call does not fit the file: {problem}",
                 cause=f"it takes {', '.join(names) or 'nothing'}, built as when the model was compiled",
                 cure="call it like the model; or give its tensors by name: loaded.run({…})",
             )
@@ -139,6 +140,8 @@ class Loaded:
         return results
 
     def _check_sizes(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Raises CallMismatch where the file does not hold for the sizes of the tensors, or for how they lie in
+        memory."""
         if self.interface is None:
             return
         sizes: dict[str, int] = {}
@@ -154,6 +157,9 @@ class Loaded:
                 cause=f"it is known to where {ways}",
                 cure=_ASK_ONES if min(sizes.values(), default=0) == 1 else _ASK,
             )
+        for port, tensor in zip(self.inputs, tensors, strict=True):
+            if port.name in self.interface.strides:
+                check_layout(port.name, tensor, self.interface.strides_at(port.name, sizes))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return loads, (self._model.SerializeToString(deterministic=True), self._configuration)
@@ -171,11 +177,19 @@ def _misfit(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
     return f"there is no argument {unknown[0]!r}" if unknown else f"{twice[0]!r} is given twice" if twice else ""
 
 
+def _missing(interface: Interface, given: Mapping[str, Any]) -> str:
+    for name, _ in interface.arguments:
+        if name not in given and name not in interface.optional:
+            return f"{name} is missing, and was given when the model was compiled"
+    return ""
+
+
 def _tensor(name: str, value: Any) -> torch.Tensor:
     """An input as the session takes it. Raises CallMismatch."""
     if isinstance(value, np.ndarray):
         try:
-            value = torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
+            is_laid_out = all(stride >= 0 and stride % value.itemsize == 0 for stride in value.strides)
+            value = torch.from_numpy(value if is_laid_out else value.copy())
         except TypeError as error:
             raise errors.CallMismatch(
                 f"input {name} is an array of {value.dtype}", cause=str(error), cure="give numbers or truths"

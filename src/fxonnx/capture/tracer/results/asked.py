@@ -104,7 +104,8 @@ class _Given:
         func(*args, **kwargs)
 
     def refusal_of_dtypes(self, func: Any) -> Exception | None:
-        """What the kernel raises for the dtypes, and neither for the sizes nor for what is in them: of usual ones it does not."""
+        """What the kernel raises for the dtypes, and not for the sizes or the elements: of usual ones it raises
+        nothing."""
         try:
             self.call(func)
         except NotImplementedError as error:  # "not implemented for 'Bool'"
