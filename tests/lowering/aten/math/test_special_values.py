@@ -105,3 +105,20 @@ def test_shifts_and_powers(function: Callable[..., Any], dtype: torch.dtype) -> 
     x = torch.tensor(integers(dtype), dtype=dtype)
     for distance in (0, 1, 2, bits - 2, bits - 1):
         check(function, x, torch.full_like(x, distance))
+
+
+LEAST: dict[str, Callable[[Tensor], Tensor]] = {
+    "cosine of nothing": lambda x: torch.nn.functional.cosine_similarity(x, x, dim=-1),
+    "cosine of a number": lambda x: torch.nn.functional.cosine_similarity(x[1, 0], x[1, 0], dim=0),
+    "logit": lambda x: torch.logit(x, eps=1e-8),
+    "normalized": lambda x: torch.nn.functional.normalize(x, dim=-1),
+    "clamped": lambda x: 1 / x.clamp(min=1e-8),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("name", LEAST)
+def test_a_least_number_is_the_one_that_the_dtype_has(name: str, dtype: torch.dtype) -> None:
+    x = torch.tensor([[0.0, 0.25, 0.5], [0.0, 0.0, 0.0]], dtype=dtype)
+    compiled = fxonnx.compile(LEAST[name], x)
+    torch.testing.assert_close(compiled(x), LEAST[name](x), equal_nan=True, rtol=2e-2, atol=1e-2)

@@ -13,7 +13,7 @@ from fxonnx.ir.dims import Dim
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import extremum
 from fxonnx.lowering.aten.tensor.creation import triangle_indices
-from fxonnx.lowering.promote import FLOAT, SAME
+from fxonnx.lowering.promote import FLOAT, SAME, in_opmath
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, expand, number
 
@@ -82,17 +82,18 @@ def pairwise_distance(
     return norm_along(op, difference + number(op, eps, difference), p, [len(difference.shape) - 1], keepdim)
 
 
-@lower("aten.cosine_similarity", promote=FLOAT.of("x1", "x2"), opmath=True)
+@lower("aten.cosine_similarity", promote=FLOAT.of("x1", "x2"))
 def cosine_similarity(op: Builder, x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """Σ (x1 / max(|x1|, ε)) (x2 / max(|x2|, ε)) along `dim`."""
-    shape = broadcast(x1.shape, x2.shape)
+    """Σ (x1 / max(|x1|, ε)) (x2 / max(|x2|, ε)) along `dim`, ε as the dtype has it: 0 in float16."""
+    shape, wanted, least = broadcast(x1.shape, x2.shape), dtype_of(x1), in_opmath(op, number(op, eps, x1))
+    x1, x2 = in_opmath(op, [x1, x2])
     if not shape:
-        first, second = (x / op.Max(op.Abs(x), number(op, eps, x)) for x in (x1, x2))
-        return first * second
+        first, second = (x / op.Max(op.Abs(x), least) for x in (x1, x2))
+        return cast(op, first * second, wanted)
     axis = axis_of(dim, len(shape)) - len(shape)
     whole = (x if _size_along(x, axis) == shape[axis] else expand(op, x, shape) for x in (x1, x2))
-    first, second = (x / op.Max(op.ReduceL2(x, [axis]), number(op, eps, x)) for x in whole)
-    return op.ReduceSum(first * second, [axis], keepdims=0)
+    first, second = (x / op.Max(op.ReduceL2(x, [axis]), least) for x in whole)
+    return cast(op, op.ReduceSum(first * second, [axis], keepdims=0), wanted)
 
 
 def _size_along(x: Tensor, axis: int) -> Dim:

@@ -14,7 +14,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_loop
 from fxonnx.lowering.aten.math.arithmetic import direction, is_negative
-from fxonnx.lowering.promote import FLOAT, SAME
+from fxonnx.lowering.promote import FLOAT, SAME, in_opmath
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, number
 
@@ -82,11 +82,14 @@ def entr(op: Builder, self: Tensor) -> Tensor:
     return op.Where(op.Equal(self, 0.0), 0.0, op.Where(self < 0.0, -math.inf, -(self * op.Log(self))))
 
 
-@lower("aten.logit", promote=FLOAT.of("self"), opmath=True)
+@lower("aten.logit", promote=FLOAT.of("self"))
 def logit(op: Builder, self: Tensor, eps: float | None = None) -> Tensor:
-    """log(x / (1 - x)), x first bounded to [eps, 1 - eps] when eps is given."""
-    bounded = self if eps is None else op.Clip(self, float(eps), 1 - float(eps))
-    return op.Log(bounded / (1.0 - bounded))
+    """log(x / (1 - x)), x first bounded to [eps, 1 - eps] when eps is given; eps as the dtype has it, 0 in float16."""
+    bounded = in_opmath(op, self)
+    if eps is not None:
+        least = in_opmath(op, number(op, float(eps), self))
+        bounded = op.Clip(bounded, least, 1.0 - least)
+    return cast(op, op.Log(bounded / (1.0 - bounded)), dtype_of(self))
 
 
 # ── lengths and angles ──
