@@ -102,6 +102,9 @@ TAKEN: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "max along": (lambda x: x.amax(1), (NOTHING,)),
     "classes of uint8": (F.cross_entropy, (torch.rand(3, 4), BYTES)),
     "ints of nothing divided": (lambda x, y: x.long() // y[:1], (NOTHING, INTS)),
+    "ints divided": (lambda x: torch.floor_divide(x, x + 1), (INTS,)),
+    "ints divided in place": (lambda x: x.clone().floor_divide_(x + 1), (INTS,)),
+    "what is left of ints": (lambda x: (x % (x + 1), torch.fmod(x, x + 2)), (INTS,)),
     "a product of ints": (torch.addr, (torch.eye(3).long(), INTS, INTS)),
     "ints and floats that meet": (lambda x, y: torch.stack((x, y)), (FLOATS, DOUBLES)),
 }

@@ -96,27 +96,26 @@ class _Given:
         tensors = [each for each in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(each, torch.Tensor)]
         return sum(math.prod(self._sizes(each)) for each in tensors)
 
-    def call(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({})) -> None:
-        """Compute it on zeros, which may be indices, or on ones, by which ints are divided; of other dtypes for some.
-        Raises what the kernel raises."""
-        made = torch.ones if torch.Tag.pointwise in func.tags else torch.zeros
-        args, kwargs = pytree.tree_map(lambda leaf: self._concrete(leaf, made, dtypes), (self.args, self.kwargs))
+    def call(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({}), fill: int = 0) -> None:
+        """Compute it on tensors of one number, of other dtypes for some. Raises what the kernel raises."""
+        args, kwargs = pytree.tree_map(lambda leaf: self._concrete(leaf, dtypes, fill), (self.args, self.kwargs))
         func(*args, **kwargs)
 
     def refusal_of_dtypes(self, func: Any) -> Exception | None:
-        """What the kernel raises for the dtypes, and not for the sizes or the elements: of usual ones it raises
-        nothing."""
+        """What the kernel raises for the dtypes: of usual ones it raises nothing; and of ones, which divide, it does
+        too."""
         try:
             self.call(func)
         except NotImplementedError as error:  # "not implemented for 'Bool'"
             return error
         except REFUSALS as error:
-            return error if any(self._is_taken(func, dtypes) for dtypes in _USUAL) else None
+            is_taken = any(self._is_taken(func, dtypes) for dtypes in _USUAL)
+            return error if is_taken and not self._is_taken(func, {}, fill=1) else None
         return None
 
-    def _is_taken(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype]) -> bool:
+    def _is_taken(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype], fill: int = 0) -> bool:
         try:
-            self.call(func, dtypes)
+            self.call(func, dtypes, fill)
         except REFUSALS:
             return False
         return True
@@ -124,9 +123,9 @@ class _Given:
     def _sizes(self, tensor: torch.Tensor) -> list[int]:
         return [self.value(dim_of(size)) for size in tensor.shape]
 
-    def _concrete(self, leaf: Any, made: Callable[..., Any], dtypes: Mapping[torch.dtype, torch.dtype]) -> Any:
+    def _concrete(self, leaf: Any, dtypes: Mapping[torch.dtype, torch.dtype], fill: int) -> Any:
         if isinstance(leaf, torch.Tensor):
-            return made(self._sizes(leaf), dtype=dtypes.get(leaf.dtype, leaf.dtype))
+            return torch.full(self._sizes(leaf), fill, dtype=dtypes.get(leaf.dtype, leaf.dtype))
         if isinstance(leaf, torch.SymInt):
             return self.value(dim_of(leaf))
         return leaf.node.hint if isinstance(leaf, (torch.SymFloat, torch.SymBool)) else leaf
