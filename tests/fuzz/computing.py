@@ -60,6 +60,26 @@ POINTWISE = family("pointwise", """
     torch.sinc({x:float})
     torch.xlogy({x:float}, {y:like x}.abs())
     torch.float_power({x:number}.abs(), {s:= 2 0.5})
+    torch.special.{f:= expit logit entr i0 log1p}({x:float})
+    {x:float}.{f:= acos asin atan sinh cosh asinh atanh acosh exp2 log2 log10 erfc}()
+    torch.ldexp({x:float}, {y:integer})
+    torch.remainder({s:= 3 -2}, {x:number})
+    {s:= 1 2.5} / {x:number}
+    {n:size} - {x:number}
+    {n:size} / {x:float}
+    {n:size} % {x:float}
+    {x:number} % {n:size}
+    {x:number} // {n:size}
+    {x:number} ** {n:size}
+    {x:number}.clamp({n:size}, {m:size})
+    {x:integer} / {y:broadcast x}
+    {x:bool} * {y:broadcast x}
+    {x:bool} + {y:bool}
+    {x:number}.to(torch.int8) + {y:number}
+    {x:number}.to(torch.int16) * {s:scalar x}
+    ({x:float}.to(torch.bfloat16) * 2).float()
+    torch.bitwise_left_shift({x:integer}, {y:like x}.abs() % 4)
+    torch.lcm({x:integer}, {y:like x})
 """)
 
 COMPARE = family("compare", """
@@ -79,6 +99,13 @@ COMPARE = family("compare", """
     torch.eq({x:any}, {y:like x})
     {x:any}.type_as({y:any})
     {x:any} + {y:any}
+    torch.{f:= signbit isneginf isposinf isreal}({x:float})
+    torch.isclose({x:float}, {y:same x})
+    torch.isin({x:integer}, {y:typed x})
+    {x:any} == {n:size}
+    {x:number} > {n:size}
+    torch.where({x:number} > {n:size}, {x}, {m:size})
+    {x:number}.masked_fill({x} == {n:size}, {m:size})
 """)
 
 REDUCTION = family("reduction", """
@@ -121,6 +148,14 @@ REDUCTION = family("reduction", """
     {x:float}.var({d:dims x}, correction={n:size}, keepdim={k:flag})
     torch.cumulative_trapezoid({x:float>=1}, dim={d:dim x})
     torch.trapezoid({x:float>=1}, dim={d:dim x})
+    {x:bool}.cumsum({d:dim x})
+    {x:bool}.sum({d:dim x}).softmax(0, dtype=torch.float32)
+    {x:any}.mean({d:dim x}, dtype=torch.float32)
+    {x:float}.log_softmax({d:dim x}).exp().sum({d})
+    {x:float}.sum(()) + {x}.mean(())
+    {x:number}.amax(()) + {x}.amin(())
+    torch.nanmedian({x:float})
+    {x:number}.diff(n={k:= 0 1 2}, dim={d:dim x})
 """)
 
 SORTING = family("sorting", """
@@ -160,6 +195,11 @@ PRODUCT = family("product", """
     torch.tensordot({x:float==2}, {y:same x}, dims=([0], [0]))
     torch.kron({x:number==2}, {y:number==2})
     torch.cdist({x:float==2}, {y:same x})
+    torch.einsum("i,j->ij", {x:float==1}, {y:float==1})
+    torch.einsum("ij,jk->ik", {x:float==2}, {x}.t())
+    torch.linalg.norm({x:float==2}, ord={o:= 1 -1 "'fro'"})
+    torch.addmv({x:float==2}[:, 0], {x}, {v:weight (x[1],)})
+    torch.vdot({x:float==1}, {y:same x})
 """)
 
 NETWORK = family("network", """
@@ -224,4 +264,16 @@ NETWORK = family("network", """
     F.dropout({x:float}, 0.5, training=False)
     F.conv2d({x:float==4}, {w:weight (x[1], 1, 1, 1)}, groups={x}.shape[1], stride={s:= 1 2})
     F.conv1d({x:float==3}, {w:weight (2, x[1], 2)}, padding="same")
+    {x:any}.softmax({d:dim x}, dtype=torch.float32)
+    F.normalize({x:float>=1}, p={p:= 1 3 float("inf")}, dim={d:dim x})
+    F.gelu({x:float}, approximate="tanh")
+    F.celu({x:float}, 0.5) + F.selu({x}) + F.logsigmoid({x}) + F.softshrink({x}) + F.hardshrink({x})
+    F.max_pool1d({x:float==3}, {k:= 2 3}, padding=1, dilation={d:= 1 2})
+    F.avg_pool1d({x:float==3}, 2, padding=1, count_include_pad={k:flag})
+    F.avg_pool2d({x:float==4}, 2, divisor_override=3)
+    F.adaptive_avg_pool1d({x:float==3}, {n:size})
+    F.conv2d({x:float==4}, {w:weight (2, x[1], 2, 2)}, {b:weight (2,)}, padding="{p:= same valid}")
+    F.conv_transpose1d({x:float==3}, {w:weight (x[1], 2, 3)}, stride=2, output_padding=1, dilation={s:= 1 2})
+    F.cross_entropy({x:float==2}, {x}.softmax(1), label_smoothing={s:= 0.0 0.1})
+    F.embedding({i:integer}.long() % {n:size}, torch.ones({n}, 2))
 """)

@@ -100,6 +100,11 @@ INDEXING = family("indexing", """
     torch.nonzero({x:any}).shape[0] + {y:number}
     torch.bincount({i:integer==1}.long().abs())
     {x:number>=1}.index_reduce(0, torch.arange({x}.shape[0]), {y:same x}, "{r:= amax amin prod}")
+    {x:any>=2}[:, {n:size} // 2]
+    {x:any>=1}[{n:size}:{n} + {m:size}:2]
+    {x:any>=1}[-2:].flip(0)[:{n:size}]
+    {x:any>=1}.narrow(0, min({n:size}, {x}.shape[0] - 1), 1)
+    torch.select_scatter({x:any>=2}, {x}[:, 0].clone(), 1, {i:axis x 1})
 """)
 
 VIEW = family("view", """
@@ -159,6 +164,11 @@ VIEW = family("view", """
     {x:any}.movedim({d:dim x}, {e:dim x})
     {x:any}.reshape(1, -1).squeeze(0)
     {x:any>=1}.as_strided({x}.shape, {x}.stride())
+    {x:any>=2}.view({x}.shape[1], {x}.shape[0], *{x}.shape[2:])
+    {x:any>=2}.reshape({x}.shape[0] * {x}.shape[1], *{x}.shape[2:])
+    {x:any>=1}.select(0, -1).as_strided((2,), (1,), {k:= 0 1})
+    {x:any>=2}[:, :1].as_strided((2, 2), (1, 1))
+    {x:number>=1}.unfold(0, {n:size}, 1).sum(-1)
 """)
 
 WRITE = family("write", """
@@ -257,4 +267,20 @@ WRITE = family("write", """
     F.threshold({x:number}, 0, 1, inplace=True)
     F.dropout({x:float}, training=False, inplace=True).add_(1)
     ! {x:number}.data.add_({s:scalar x})
+    ! {x:any>=2}[{a:bound}:, {b:bound}:] = {s:scalar x}
+    ! {x:any>=1}[{n:size} // 2:{n}] = {s:scalar x}
+    ! {x:any>=1}[-{n:size} // 2:] = {s:scalar x}
+    ! {x:any>=1}[{i:integer==1}.long() % {x}.shape[0]] = {y:part x}
+    ! {x:any>=2}.diagonal()[1:] = {s:scalar x}
+    ! {x:any>=2}.mT[..., 0] = {s:scalar x}
+    ! {x:any>=2}.flip(0)[0] = {s:scalar x}
+    ! {x:any>=2}.reshape(-1, {x}.shape[-1])[0] = {s:scalar x}
+    ! {x:any>=2}.t().contiguous()[0] = {s:scalar x}
+    ! {x:any>=2}.permute(*reversed(range({x}.dim()))).reshape(-1)[:2] = {s:scalar x}
+    ! {x:any>=1}.view(1, *{x}.shape)[0, -1] = {s:scalar x}
+    ! {x:any>=1}.narrow(0, 0, {n:size} // 2).zero_()
+    ! {x:any>=1}.tensor_split(2)[0][...] = {s:scalar x}
+    ! {x:number}.{f:= float double long}().fill_({s:scalar x})
+    ! {x:number>=1}[0].add_({x}[-1])
+    ! {x:number}.masked_fill_({c:bool}, {s:scalar x})
 """)

@@ -62,6 +62,11 @@ CREATION = family("creation", """
     torch.diag_embed({x:any>=1}, {o:= 0 1})
     torch.vander({x:number==1}, 3)
     torch.triu_indices({n:size}, {n})
+    torch.linspace(0, {n:size}, {m:size})
+    torch.full(({n:size}, {m:size}), float("-inf")).triu(1)
+    torch.arange({n:size}).view(-1, 1) >= torch.arange({m:size})
+    torch.zeros({n:size}).scatter(0, torch.arange({n}), 1)
+    torch.tensor([float({n:size}), {m:size} / 3]).mean() * {x:float}
 """)
 
 SIZE = family("size", """
@@ -117,4 +122,11 @@ BRANCH = family("branch", """
     {x:number} * 2 if {y:any}.any() else {x} - 1
     {x:any} if ({y:number} >= {s:scalar y}).all() and {n:size} > 1 else {x}.clone()
     next(({x:any}.unsqueeze(i) for i in range({n:size} % 2)), {x})
+    {x:number} * (1 if {n:size} > {m:size} else 2)
+    {x:number} * [1, 2, 3][{n:size} % 3]
+    {x:number} + ({n:size} and {m:size})
+    {x:number} + ({n:size} or {m:size})
+    {x:number}[tuple(slice(0, s // 2 + 1) for s in {x}.shape)]
+    {x:any}.reshape([s for s in {x}.shape if s != 1])
+    {x:any>=1}.reshape({x}.shape[0] // 2, 2, *{x}.shape[1:]) if {x}.shape[0] % 2 == 0 else {x}
 """)
