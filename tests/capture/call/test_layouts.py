@@ -83,3 +83,16 @@ def test_strides_tell_the_order(shape: tuple[int, ...], axes: tuple[int, ...]) -
     told = [axis for axis in memory_order(tensor) if shape[axis] > 1]
     assert told == [axis for axis in axes if shape[axis] > 1]
     assert tensor.permute(memory_order(tensor)).is_contiguous()
+
+
+def test_ways_by_data_keep_which_layouts_matter() -> None:
+    def branching(x: torch.Tensor) -> torch.Tensor:
+        y = x * 2 if x.sum() > 0 else x - 1
+        return x.as_strided((2, 2), (1, 2)) + y[:2, :2]
+
+    x = torch.rand(4, 4)
+    compiled = fxonnx.compile(branching, x)
+    for each in (x, -x):
+        torch.testing.assert_close(compiled(each), branching(each))
+    with pytest.raises(CallMismatch, match="strides"):
+        compiled(x.t())

@@ -94,7 +94,7 @@ class Run:
     earlier: Run | None = None  # a call that comes before this one
     ways: tuple[tuple[bool, ...], ...] = ((),)  # the answers of each way whose graph this is
     leaves_by_data: bool = False  # whether forward has changed what is no state after it decided by data
-    by_layout: Set[fx.Node] = frozenset()  # the inputs of which it matters how they lie in memory
+    by_layout: Set[int] = frozenset()  # the inputs, by place, of which it matters how they lie in memory
     mutations: Mutations | None = None  # what the graph writes to its placeholders, once it is functional
     reshapes: tuple[Reshape, ...] = ()  # how inputs change their shapes for good
     _results: list[Any] = field(default_factory=list)
@@ -169,7 +169,8 @@ class Run:
         layouts = Layouts(dim_of, self.symbols.hints, self.guard_log.statically_known)
         for guard in layouts.guards(self.tape.graph):
             self.guard_log.keep(guard)
-        self.by_layout = read_by_layout(self.tape.graph).intersection(self.inputs)
+        read = read_by_layout(self.tape.graph)
+        self.by_layout = {at for at, node in enumerate(self.inputs) if node in read}
 
     def reads(self) -> set[int]:
         """The ids of the weights that the run has read."""
@@ -426,7 +427,7 @@ def program_of(run: Run, signature: Signature) -> Program:
             State(each.key, each.tensor, node, mutations[node]) for node, each in weights.items() if node in mutations
         ),
         writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
-        by_layout=tuple(at for at, node in enumerate(run.inputs) if node in run.by_layout),
+        by_layout=tuple(sorted(run.by_layout)),
         outputs=outputs[:count],
         rebound=outputs[count:],
         symbols=run.constraints.infos(run.symbols.hints, run.symbols.lows, run.symbols.highs),
