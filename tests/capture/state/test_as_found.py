@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from tests.capture.state.surroundings import of_the_thread, surroundings
 from torch import Tensor, nn
 
 import fxonnx
+from fxonnx.capture.state.as_found import AsFound
+from fxonnx.collection import collection_paused
 
 POINTS = 12
 
@@ -143,3 +146,15 @@ def test_threads_compile_one_after_the_other() -> None:
         thread.join()
     assert failures == []
     assert of_the_thread() == before
+    assert gc.isenabled()
+
+
+def test_the_garbage_collector_is_left_on_by_threads_that_pause_it_in_turns() -> None:
+    first, second = collection_paused(), collection_paused()
+    with first:
+        inner = AsFound()  # of a thread that the first one has let in, and that is done last
+        second.__enter__()
+    with inner:
+        pass
+    second.__exit__(None, None, None)
+    assert gc.isenabled()

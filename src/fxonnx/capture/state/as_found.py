@@ -135,7 +135,7 @@ def _settings() -> list[Setting]:
         (lambda: torch.is_autocast_enabled("cpu"), lambda value: torch.set_autocast_enabled("cpu", value)),
         (lambda: torch.get_autocast_dtype("cpu"), lambda value: torch.set_autocast_dtype("cpu", value)),
         (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
-        (gc.isenabled, lambda value: gc.enable() if value else gc.disable()),
+        (gc.isenabled, lambda value: gc.enable() if value else None),  # another thread may have paused it, for a while
     ]  # fmt: skip
 
 
