@@ -144,7 +144,8 @@ def test_threads_compile_one_after_the_other() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert failures == []
+    for failure in failures:
+        raise failure
     assert of_the_thread() == before
     assert gc.isenabled()
 
