@@ -18,6 +18,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "einsum takes a diagonal": lambda y: torch.einsum("iij->ij", y[:, :2]),
     "one of broadcast tensors": lambda y: torch.broadcast_tensors(y, y[0])[0],
     "another of broadcast tensors": lambda y: torch.broadcast_tensors(y[0], y[1])[1],
+    "one of broadcast tensors of two dtypes": lambda y: torch.broadcast_tensors(torch.ones(3, 1).int(), y[0])[1],
     "one of several": lambda y: torch.atleast_2d([y[0, 0], y[1, 0]])[1],
     "meshgrid of one": lambda y: torch.meshgrid(y[0, 0], indexing="ij")[0],
     "diagonal": lambda y: y.diagonal(1, 1, 2),

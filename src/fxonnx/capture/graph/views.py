@@ -131,7 +131,9 @@ def replay(emit: Emit, view: View, whole: fx.Node, like: Callable[[Any], Any] = 
     args, kwargs = fx.map_arg((call.args, dict(call.kwargs)), lambda each: whole if each is view.source else each)
     if call is view.node:
         return emit(call.target, args, kwargs, like(call.meta["val"]))
-    results = emit(call.target, args, kwargs, [like(each) for each in call.meta["val"]])
+    memory = storage(view.node.meta["val"])
+    values = [like(each) if storage(each) == memory else each for each in call.meta["val"]]
+    results = emit(call.target, args, kwargs, values)
     return emit(operator.getitem, (results, view.node.args[1]), {}, like(view.node.meta["val"]))
 
 
@@ -337,6 +339,7 @@ _INVERSES: dict[Any, WriteBack] = {
     aten.view: _view,
     aten.expand: _expand,
     aten.expand_as: _expand,
+    aten.broadcast_tensors: _expand,
     aten.slice: _slice,
     aten.narrow: _narrow,
     aten.select: _select,
