@@ -34,7 +34,7 @@ from fxonnx.emit.weights import is_path
 from fxonnx.entries import takes_entries
 from fxonnx.errors import CaptureRefused, InvalidOption
 from fxonnx.errors.arguments import names_options
-from fxonnx.file import Comparisons
+from fxonnx.file import Holds
 from fxonnx.ir.extent import NO_EXTENTS, Extents
 from fxonnx.ir.graph import Graph
 from fxonnx.lowering.importer import import_program
@@ -276,14 +276,12 @@ class _Build:
         stage = Stage("lower", graph, perf_counter() - start, "lowered")
         return Lowered(self, program, stage, examples, versions, captured)
 
-    def with_ways(
-        self, general: Compiled, ways: Sequence[tuple[Comparisons, Compiled]], holds: Sequence[Comparisons] = ()
-    ) -> Graph:
-        """The final graph of the general program and of others, each of which computes where its comparisons hold; it
-        stops where none of what it `holds` for does. Raises NoWay."""
+    def with_ways(self, general: Compiled, ways: Sequence[tuple[Holds, Compiled]], holds: Holds = ()) -> Graph:
+        """The final graph of the general program and of others, each of which computes where it holds; it stops where
+        none of what it `holds` for does. Raises NoWay."""
         graph = general.optimized
         if ways:
-            graph = with_ways(graph, [Way(comparisons, compiled.optimized) for comparisons, compiled in ways])
+            graph = with_ways(graph, [Way(sizes, compiled.optimized) for sizes, compiled in ways])
         graph = guarded(graph, holds) if holds else graph
         target = newest_that_runs(graph, self.target) if self.opset is None else self.target
         *_, legal = LEGALIZE.stages(graph, target)

@@ -11,7 +11,7 @@ from fxonnx.capture import Program
 from fxonnx.capture.call.forgotten import Forgotten, forgotten
 from fxonnx.errors import Error
 from fxonnx.ir.data import byte_size
-from fxonnx.ir.dims import Dim, Expr, symbol
+from fxonnx.ir.dims import Comparison, Expr
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.location import METADATA_PREFIX
 from fxonnx.machines.costs import Cost, with_unit
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from fxonnx.runtime.tune import Tuning
 
-Comparison: TypeAlias = "tuple[Dim, str, Dim]"
 _SHOWN = 1e-6  # seconds saved; less is not worth a word
 
 Way: TypeAlias = "tuple[Mapping[str, int], Program]"
@@ -94,18 +93,8 @@ def describe(file: onnx.ModelProto, compiled: Subject) -> None:
 
 
 def holds(program: Program, ways: Iterable[Way] = ()) -> list[list[Comparison]]:
-    """For which sizes a file computes what the model does: where all comparisons of one of these lists hold. Sizes of 0
-    and 1 are known as far as they were asked about."""
-    general, small_sizes = program.comparisons({}), program.zero_one
-    if small_sizes is None:
-        return [general] if general else []
-    names = set(small_sizes.names)
-    found = [[*general, *((symbol(name), ">=", 2) for name in sorted(names))]]
-    for small, assumed in small_sizes.known:
-        fixed: list[Comparison] = [(symbol(name), "==", size) for name, size in small.items()]
-        large: list[Comparison] = [(symbol(name), ">=", 2) for name in sorted(names - small.keys())]
-        found.append([*general, *fixed, *large, *((each.left, each.relation, each.right) for each in assumed)])
-    return found + [each.comparisons(fixed) for fixed, each in ways]
+    """For which sizes a file of these programs computes what the model does: where all of one of these lists hold."""
+    return program.holds({}) + [each for fixed, way in ways for each in way.holds(fixed)]
 
 
 def report(compiled: Subject) -> str:

@@ -21,7 +21,7 @@ from fxonnx.emit.onnx import Emitted, emit, with_defaults
 from fxonnx.emit.weights import inline_model, is_path, write_model
 from fxonnx.errors.arguments import names_options
 from fxonnx.inspection import Inspection
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Comparison
 from fxonnx.ir.extent import NO_EXTENTS, Extents
 from fxonnx.ir.graph import Graph
 from fxonnx.options import IN_FILE, METADATA, check_options
@@ -32,7 +32,8 @@ from fxonnx.runtime.shapes import as_real
 if TYPE_CHECKING:
     import onnx
 
-Comparisons: TypeAlias = "Sequence[tuple[Dim, str, Dim]]"
+Holds: TypeAlias = "Sequence[Sequence[Comparison]]"
+"""sizes: those for which all comparisons of one of these hold"""
 
 
 class Build(Protocol):
@@ -55,9 +56,7 @@ class Build(Protocol):
     def bound(self, binding: Binding) -> Build:
         """The same with other weights."""
 
-    def with_ways(
-        self, general: Any, ways: Sequence[tuple[Comparisons, Any]], holds: Sequence[Comparisons] = ()
-    ) -> Graph:
+    def with_ways(self, general: Any, ways: Sequence[tuple[Holds, Any]], holds: Holds = ()) -> Graph:
         """The final graph of several, which stops where none of what it `holds` for does. Raises NoWay."""
 
 
@@ -84,6 +83,9 @@ class File(Inspection):
         check_options(source_lines=source_lines, ways=ways, guards=guards)
         if self.program.zero_one is not None:
             self.program.zero_one.ask_ones(leading=guards != IN_FILE)
+        for _, program in self._others(ways):
+            if program.zero_one is not None:
+                program.zero_one.ask_ones(leading=guards != IN_FILE, admitted=True)
         self.versions.check(every_element=True)
         others = self._others(ways)
         if source_lines or others or guards == IN_FILE or stay:
@@ -104,7 +106,7 @@ class File(Inspection):
         graph = self.graph
         said = f"Takes a way of its own for {'; '.join(_sizes(*each) for each in ways)}." if ways else ""
         try:
-            compiled = [(each.comparisons(fixed), self._variant(each)) for fixed, each in ways]
+            compiled = [(each.holds(fixed), self._variant(each)) for fixed, each in ways]
             graph = self._build.with_ways(self, compiled) if ways else graph
         except NoWay as reason:
             said, ways = f"Has no way for other sizes: {reason}.", ()
@@ -115,7 +117,7 @@ class File(Inspection):
         versions = dict(self.target.own)
         return emit(graph, metadata, description=description, source_lines=source_lines, versions=versions)
 
-    def _guarded(self, ways: Sequence[tuple[Comparisons, Any]], holds: Sequence[Comparisons]) -> Graph:
+    def _guarded(self, ways: Sequence[tuple[Holds, Any]], holds: Holds) -> Graph:
         """The graph of a file that stops for sizes that it does not hold for. Raises CannotWrite."""
         try:
             return self._build.with_ways(self, ways, holds) if holds else self.graph

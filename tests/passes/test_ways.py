@@ -1,5 +1,6 @@
 """Several graphs of one model in one file: an If on the sizes of its inputs; each computes what PyTorch does."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 import fxonnx
 from fxonnx import dtypes
+from fxonnx.errors import CallMismatch
 from fxonnx.ir.build import Builder
 from fxonnx.ir.dims import symbol
 from fxonnx.ir.types import TensorType
@@ -107,6 +109,65 @@ def test_a_way_of_another_rank_is_left_out_and_said_so():
     assert "Holds for n != 6. Holds for n = 1 as well. Has no way for other sizes" in written.doc_string
 
 
+def one_row(x):
+    """A way of its own for one row, in which a size of 1 makes a difference."""
+    return x + (1 if x.shape[1] > 1 else 10) if x.shape[0] == 1 else x * 2
+
+
+def one_row_alike(x):
+    """A way of its own for one row, in which a size of 1 makes none."""
+    return x + 1 if x.shape[0] == 1 else x * 2
+
+
+def many_rows(x):
+    """A way of its own for many rows, in which a size of 1 makes a difference."""
+    return x + (1 if x.shape[1] > 1 else 10) if x.shape[0] > 4 else x * 2
+
+
+def written(x):
+    """What is written reaches the result where m is 1: the reshape is a view there. The data decides as well."""
+    z = x[:, None, None] * torch.ones(3, 4, 1)
+    first = x.flatten()[0]
+    seen = z.transpose(-1, 2).reshape(x.shape[0], -1)
+    z[0:1] = 5
+    return seen + z.flatten(1) + first[first > 0.5].sum()
+
+
+@pytest.mark.parametrize("example", [(1, 3), (3, 3), (6, 3)])
+@pytest.mark.parametrize("model", [one_row, one_row_alike, many_rows, written])
+def test_a_file_is_right_wherever_it_says_that_it_holds(model, example, tmp_path):
+    sizes = [torch.rand(n, m) for n, m in product((1, 2, 6), (2, 1))]
+    compiled = fxonnx.compile(model, torch.rand(example), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    files = [saved(compiled, tmp_path)]
+    for x in sizes:
+        torch.testing.assert_close(compiled(x), model(x))
+    files += [saved(compiled, tmp_path, ways=True), saved(compiled, tmp_path, ways=True, guards="in file")]
+    for (loaded, session), x in product(files, sizes):
+        try:
+            result = loaded(x)
+        except CallMismatch:
+            continue
+        torch.testing.assert_close(result, model(x))
+        np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], model(x))
+    for x in sizes:
+        torch.testing.assert_close(files[-1][0](x), model(x))  # it has what calls took
+
+
+def test_the_way_of_the_example_is_asked_about_sizes_of_one(tmp_path):
+    compiled = fxonnx.compile(one_row_alike, torch.rand(1, 3), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    loaded, session = saved(compiled, tmp_path)
+    x = torch.rand(1, 1)
+    torch.testing.assert_close(loaded(x), x + 1)
+    np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], x + 1)
+
+
+def saved(compiled: fxonnx.Compiled, folder: Any, **options: Any) -> tuple[Any, Any]:
+    """The file, as it is loaded and in a session of its own."""
+    path = folder / f"{len(options)}.onnx"
+    compiled.save(path, **options)
+    return fxonnx.load(path), onnxruntime.InferenceSession(path)
+
+
 def test_same_model_same_bytes():
     model, x = Positions().eval(), torch.randn(2, 6, 3)
     files = [fxonnx.compile(model, x, dynamic_shapes={"x": {0: "b", 1: "n"}}).model_proto() for _ in range(2)]
@@ -120,6 +181,6 @@ def test_ways_of_other_ranks_are_none():
         return op.finish([op.Unsqueeze(x, axes) if axes else op.Neg(x)], ["y"])
 
     with pytest.raises(NoWay, match="one value"):
-        with_ways(graph([]), [Way([(symbol("n"), "==", 3)], graph([0]))])
+        with_ways(graph([]), [Way([[(symbol("n"), "==", 3)]], graph([0]))])
     with pytest.raises(NoWay, match="tells"):
-        with_ways(graph([]), [Way([(symbol("m"), "==", 3)], graph([]))])
+        with_ways(graph([]), [Way([[(symbol("m"), "==", 3)]], graph([]))])

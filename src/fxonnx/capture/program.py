@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -15,7 +15,7 @@ from fxonnx.capture.graph.checks import Check
 from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.locate import Locator
 from fxonnx.errors import CallMismatch
-from fxonnx.ir.dims import Dim, Expr, evaluate, symbol
+from fxonnx.ir.dims import Comparison, Dim, Expr, evaluate, symbol
 from fxonnx.ir.extent import Extent
 from fxonnx.location import Location
 
@@ -40,7 +40,7 @@ class SmallSizes(Protocol):
         """The programs for other sizes that are known by now, each with the sizes that it is fixed at."""
 
     @property
-    def names(self) -> Collection[str]:
+    def names(self) -> Set[str]:
         """The dims whose sizes of 0 and 1 are asked about."""
 
     @property
@@ -50,8 +50,9 @@ class SmallSizes(Protocol):
     def ask(self, sizes: Mapping[str, int]) -> Any:
         """Find out about these sizes of 0 and 1, so that no call has to wait for it."""
 
-    def ask_ones(self, *, leading: bool = False) -> None:
-        """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone."""
+    def ask_ones(self, *, leading: bool = False, admitted: bool = False) -> None:
+        """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone; or of
+        these about those that the program `admitted` where it decided by sizes."""
 
     @property
     def held(self) -> list[str]:
@@ -243,9 +244,23 @@ class Program:
         asked = (each for each in self.assumptions if each.symbols <= sizes.keys())
         return next((each.symbols for each in asked if not each.holds(sizes)), frozenset())
 
-    def comparisons(self, fixed: Mapping[str, int]) -> list[tuple[Dim, str, Dim]]:
-        """What sizes have to be for this program, with some `fixed`: all of these (left, relation, right) hold."""
-        found: list[tuple[Dim, str, Dim]] = [(symbol(name), "==", size) for name, size in fixed.items()]
+    def holds(self, fixed: Mapping[str, int]) -> list[list[Comparison]]:
+        """For which sizes, with some `fixed`, it computes what the model does: where all comparisons of one of these
+        lists hold. Sizes of 0 and 1 are known as far as they were asked about."""
+        general, small_sizes = self.comparisons(fixed), self.zero_one
+        if small_sizes is None:
+            return [general] if general else []
+        known: list[tuple[Mapping[str, int], Sequence[Assumption]]] = [({}, ()), *small_sizes.known]
+        found = []
+        for small, assumed in known:
+            ones: list[Comparison] = [(symbol(name), "==", size) for name, size in small.items()]
+            large: list[Comparison] = [(symbol(name), ">=", 2) for name in sorted(small_sizes.names - small.keys())]
+            found.append([*general, *ones, *large, *((each.left, each.relation, each.right) for each in assumed)])
+        return found
+
+    def comparisons(self, fixed: Mapping[str, int]) -> list[Comparison]:
+        """What sizes of 2 and more have to be for this program, with some `fixed`: all of these hold."""
+        found: list[Comparison] = [(symbol(name), "==", size) for name, size in fixed.items()]
         for each in dict.fromkeys(self.symbols.values()):
             found += [(symbol(each.name), ">=", each.minimum)] if each.minimum else []
             found += [(symbol(each.name), "<=", each.maximum)] if each.maximum is not None else []

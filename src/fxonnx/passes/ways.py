@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import reduce
+from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall, UnknownSize
 from fxonnx.ir.control import record_if
-from fxonnx.ir.dims import Dim, symbols_of
+from fxonnx.ir.dims import Comparison, symbols_of
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.ir.tensor import Tensor
 from fxonnx.location import Location
-
-Comparison: TypeAlias = "tuple[Dim, str, Dim]"
 
 _OPERATORS = {
     "==": "Equal", "!=": "Equal", "<": "Less", "<=": "LessOrEqual", ">": "Greater", ">=": "GreaterOrEqual",
@@ -28,9 +27,9 @@ _OPERATORS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Way:
-    """A graph, and the comparisons of sizes (left, relation, right) of which all hold where it computes."""
+    """A graph, and lists of comparisons of sizes (left, relation, right): all of one hold where it computes."""
 
-    holds: Sequence[Comparison]
+    holds: Sequence[Sequence[Comparison]]
     graph: Graph
 
 
@@ -39,8 +38,8 @@ class NoWay(Exception):
 
 
 def with_ways(general: Graph, ways: Sequence[Way]) -> Graph:
-    """The first of the ways whose comparisons hold, else the general graph. All have the same inputs and as many
-    outputs; a size of one of these on which they do not agree is a new one.
+    """The first of the ways that holds, else the general graph. All have the same inputs and as many outputs; a size of
+    one of these on which they do not agree is a new one.
 
     Raises NoWay where outputs have other dtypes or ranks, or no input tells a size that is compared.
     """
@@ -63,15 +62,12 @@ def guarded(graph: Graph, holds: Sequence[Sequence[Comparison]]) -> Graph:
     op.location = Location(module="holds_for")
     inputs = [op.input(value.type, value.name or "") for value in graph.inputs]
     try:
-        ways = [_all(op, comparisons) for comparisons in holds]
+        truth = _any(op, holds)
     except UnknownSize as reason:
         raise NoWay(str(reason)) from reason
     checked = next((index for index, each in enumerate(inputs) if each.shape), None)
-    if not ways or checked is None:
+    if checked is None:
         return graph
-    truth = ways[0]
-    for each in ways[1:]:
-        truth = op.Or(truth, each)
     wrong = op.Reshape(op.Cast(op.Not(truth), to=dtypes.INT64), [1])
     shape = op.Shape(inputs[checked]) + wrong
     given = op.refine(op.Reshape(inputs[checked], shape, allowzero=1), inputs[checked].type)
@@ -85,10 +81,15 @@ def _either(op: Builder, inputs: Sequence[Tensor], general: Graph, ways: Sequenc
     first, *rest = ways
     return record_if(
         op,
-        _all(op, first.holds),
+        _any(op, first.holds),
         lambda inner: _embedded(inner, inputs, first.graph),
         lambda inner: _either(inner, inputs, general, rest),
     )
+
+
+def _any(op: Builder, holds: Iterable[Iterable[Comparison]]) -> Tensor:
+    first, *rest = (_all(op, comparisons) for comparisons in holds)
+    return reduce(op.Or, rest, first)
 
 
 def _all(op: Builder, comparisons: Iterable[Comparison]) -> Tensor:

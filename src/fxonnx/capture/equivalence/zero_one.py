@@ -8,7 +8,7 @@ program of its own is captured for it, in which the other dims are dynamic.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -139,14 +139,18 @@ class ZeroOneCheck:
                 self.answers[key] = self._ask(dict(key))
         return self.answers.get(key, ())
 
-    def ask_ones(self, *, leading: bool = False) -> None:
-        """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone: what is
-        known is in `known` and `others`."""
+    def ask_ones(self, *, leading: bool = False, admitted: bool = False) -> None:
+        """Ask about sizes of 1, each dim's alone and all together, or that of the leading dims, a batch, alone; or of
+        these about those that the program `admitted` where it decided by sizes. What is known is in `known` and
+        `others`."""
         first = {dim.name for (_, axis), dim in self.axes.items() if axis == 0 and isinstance(dim, Expr)}
         names = [name for name in self.sizes if name in first or not leading or len(self.sizes) == 1]
         for small in (*({name: 1} for name in names), *([] if leading else [dict.fromkeys(names, 1)])):
+            sizes = {**self.sizes, **small}
+            if admitted and not all(each.holds(sizes) for each in self.assumed):
+                continue
             with suppress(CallMismatch):
-                self({**self.sizes, **small})
+                self(sizes)
 
     def _beyond_small(self, broken: Assumption, sizes: Mapping[str, int]) -> Program:
         found = self.beyond(sizes, broken.symbols)
@@ -192,12 +196,19 @@ class ZeroOneCheck:
 
     @property
     def others(self) -> list[tuple[Mapping[str, int], Program]]:
-        """The programs for other sizes that are known by now, each with the sizes that it is fixed at."""
-        small = [(dict(key), each) for key, each in self.answers.items() if isinstance(each, Program)]
-        return small + [(way.fixed, way.program) for way in self.ways if isinstance(way.program, Program)]
+        """The programs for other sizes that are known by now, each with the sizes that it is fixed at; those that are
+        known to these, last."""
+        found = [(dict(key), each) for key, each in self.answers.items() if isinstance(each, Program)]
+        found += [(dict(way.fixed), way.program) for way in self.ways if isinstance(way.program, Program)]
+        checks = [(fixed, program.zero_one) for fixed, program in found if program.zero_one is not None]
+        found += [({**fixed, **more}, each) for fixed, check in checks for more, each in check.others]
+        first: dict[Any, tuple[Mapping[str, int], Program]] = {}
+        for fixed, program in found:
+            first.setdefault((frozenset(fixed.items()), *program.assumptions), (fixed, program))
+        return list(first.values())
 
     @property
-    def names(self) -> Collection[str]:
+    def names(self) -> Set[str]:
         """The dims whose sizes of 0 and 1 are asked about."""
         return self.sizes.keys()
 

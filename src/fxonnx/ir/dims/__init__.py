@@ -15,6 +15,7 @@ from fxonnx.ir.dims.algebra import Algebra, fold
 from fxonnx.ir.dims.bounds import Bounds, certain
 from fxonnx.ir.dims.expression import (
     FUNCTIONS,
+    Comparison,
     Dim,
     Expr,
     Shape,
@@ -42,6 +43,7 @@ __all__ = [
     "Atom",
     "Bounds",
     "Call",
+    "Comparison",
     "Dim",
     "Expr",
     "Shape",

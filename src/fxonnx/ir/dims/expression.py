@@ -128,6 +128,8 @@ class Expr:
 
 Dim: TypeAlias = int | Expr
 Shape: TypeAlias = tuple[Dim, ...]
+Comparison: TypeAlias = tuple[Dim, str, Dim]
+"""what sizes have to be: left, relation, right"""
 
 
 @cache

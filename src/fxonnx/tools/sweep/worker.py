@@ -20,7 +20,6 @@ from fxonnx import errors, machines
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.compiled import Compiled
 from fxonnx.compiler import Lowered, compile, lower
-from fxonnx.facts import holds
 from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import print_graph
 from fxonnx.saved.interface import interface_of
@@ -87,7 +86,7 @@ class Work:
             versions(), self.verify, self.seconds, machines.processor(),
             sorted((name, repr(value)) for name, value in entry.options.items() if name not in _IN_THE_GRAPH),
             str(target), sorted(target.domains), target.machine.workloads,
-            interface_of(program, holds(program)).to_text(), [*map(str, program.known)], program.frozen,
+            interface_of(program, program.holds({})).to_text(), [*map(str, program.known)], program.frozen,
             [*map(str, program.zero_one_assumptions)], [check.text for check in program.checks],
         ]  # fmt: skip
         return _digest(lowered.stage.graph, repr(facts))
