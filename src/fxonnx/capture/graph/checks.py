@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import fx
@@ -32,6 +33,16 @@ ONE_LEFT = "one element is left, and squeeze drops its axis"
 def is_check(node: fx.Node) -> bool:
     """Whether a node is an assertion on data."""
     return node.op == "call_function" and node.target in _TARGETS
+
+
+def answered(relation: str, difference: Any, answer: bool) -> None:
+    """The target of marks in runs whose loops are to be rolled up: the model's Python was answered whether `difference`
+    is above 0, or what else the relation says: `if t == 40` is answered("==", t - 40, False)."""
+
+
+def is_answer(node: fx.Node) -> bool:
+    """Whether a node is such a mark."""
+    return node.op == "call_function" and node.target is answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.dense import not_dense
-from fxonnx.capture.graph.checks import ASSERTION
+from fxonnx.capture.graph.checks import ASSERTION, answered
 from fxonnx.capture.graph.functional_form import reshaped
 from fxonnx.capture.graph.reshapes import RETURNS_ITS_ARGUMENT
 from fxonnx.capture.graph.views import geometry, storage
@@ -46,6 +46,7 @@ from fxonnx.capture.tracer.torch_private import (
     is_traceable_wrapper_subclass,
     is_transformed,
 )
+from fxonnx.ir.dims import Dim
 
 _NOWHERE = {"": ("", "")}
 _LITERAL, _LITERAL_COPY = torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default
@@ -125,6 +126,7 @@ class Tape:
     def __post_init__(self) -> None:
         self.sizes = self.sizes or SizeNodes(self.graph, self.cache.guard_log)
         self.cache.guard_log.must_hold = WeakMethod(self.must_hold)
+        self.cache.guard_log.keep_answer = WeakMethod(self.keep_answer)
         self.values = KnownValues(self.refuse)
         self.elements = SizeElements(self.values)
 
@@ -381,6 +383,13 @@ class Tape:
     def must_hold(self, condition: Any, text: str) -> None:
         """Record that an op, or the model, takes what it asks of sizes and numbers from data for true."""
         node = self.graph.call_function(_SCALAR_ASSERTION, (self.truth(condition), text or said()))
+        node.meta = {**self.place(), "val": None}
+
+    def keep_answer(self, relation: str, difference: Dim, answer: bool) -> None:
+        """Record what the model was answered, which may be of the number of an iteration."""
+        size = self.operand(sym_int(difference, self.cache.guard_log.value(difference), self.cache.guard_log))
+        node = self.graph.call_function(answered)
+        node.args = relation, size, answer  # later, because fx warns of sizes that are no nodes
         node.meta = {**self.place(), "val": None}
 
     def take_for(self, condition: Any, truth: bool, text: str) -> None:

@@ -237,8 +237,86 @@ def test_a_loop_that_decides_by_a_float_of_its_number_is_refused(decides):
             h = h * 0.9 + x[:, t] if decides(t, x.shape[1]) else h * 0.5
         return h
 
-    with pytest.raises(errors.FrozenDimension, match="decides by a float"):
+    with pytest.raises(errors.FrozenDimension, match="decides by what is made of the number"):
         fxonnx.compile(decayed, torch.randn(2, 6, 3), dynamic_shapes={"x": {0: "n", 1: "t"}})
+
+
+def every_fifth_of_the_later(self: Any, t: Any, n: Any) -> bool:
+    return t % 5 == 4 and t > 20
+
+
+NUMBERS = {
+    "a quotient": lambda self, t, n: t // 7 > 3,
+    "a quotient that is 0 at first": lambda self, t, n: t // 20 > 3,
+    "a quotient of a float": lambda self, t, n: int(t / 40),
+    "a square": lambda self, t, n: t * t > 500,
+    "a rest": every_fifth_of_the_later,
+    "the last ones": lambda self, t, n: t >= n - 30,
+    "a quotient of what is left": lambda self, t, n: (n - t) // 4 == 6,
+    "one of a few": lambda self, t, n: t in (3, 40),
+    "one of a set": lambda self, t, n: t in {3, 40},
+    "a bit": lambda self, t, n: t & 16,
+    "a shift": lambda self, t, n: t >> 5,
+    "bits": lambda self, t, n: bin(t).count("1") > 3,
+    "text": lambda self, t, n: str(t).endswith("17"),
+    "formatted": lambda self, t, n: f"{t:02}" == "17",
+    "an attribute": lambda self, t, n: t == self.late,
+    "the greater": lambda self, t, n: max(t, 40) > 40,
+    "a difference": lambda self, t, n: abs(t - 40) < 3,
+    "a root": lambda self, t, n: math.isqrt(t) > 5,
+    "a common divisor": lambda self, t, n: math.gcd(t, 30) > 14,
+    "a table": lambda self, t, n: self.table[t] if t < len(self.table) else 0.0,
+    "a table of numbers": lambda self, t, n: self.longer[t] > 1.0,
+    "a mapping": lambda self, t, n: {40: True}.get(t, False),
+}
+
+
+class Deciding(nn.Module):
+    """Decides in each iteration by its number."""
+
+    def __init__(self, decides: Any) -> None:
+        super().__init__()
+        self.decides, self.late, self.table, self.longer = decides, 33, [1.0] * 25, [1.0] * 25 + [2.0] * 25
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros_like(x[:, 0])
+        for t in range(x.shape[1]):
+            h = h + x[:, t]
+            if self.decides(self, t, x.shape[1]):
+                h = 1 - h
+        return h
+
+
+@pytest.mark.parametrize("decides", NUMBERS.values(), ids=NUMBERS)
+def test_a_loop_that_decides_otherwise_at_greater_lengths_is_refused(decides):
+    with pytest.raises(errors.FrozenDimension, match="freezes"):
+        fxonnx.compile(Deciding(decides).eval(), torch.randn(2, 8, 3), dynamic_shapes={"x": {1: "t"}})
+
+
+ALIKE = {
+    "the first": lambda self, t, n: t == 0,
+    "the last": lambda self, t, n: t == n - 1,
+    "the last two": lambda self, t, n: n - t <= 2,
+    "all": lambda self, t, n: t >= 0 and t - n < 0,
+    "none": lambda self, t, n: t < 0,
+}
+
+
+@pytest.mark.parametrize("decides", ALIKE.values(), ids=ALIKE)
+def test_a_loop_decides_by_its_ends(decides):
+    model = Deciding(decides).eval()
+    compiled = fxonnx.compile(model, torch.randn(2, 8, 3), dynamic_shapes={"x": {1: "t"}})
+    for length in (1, 2, 5, 64, 300):
+        x = torch.randn(2, length, 3)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_loop_that_decides_by_its_number_is_rolled_up_where_the_example_is_long():
+    model = Deciding(lambda self, t, n: t > 4).eval()
+    compiled = fxonnx.compile(model, torch.randn(2, 40, 3), dynamic_shapes={"x": {1: "t"}})
+    for length in (3, 5, 6, 64, 300):
+        x = torch.randn(2, length, 3)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
 
 
 def in_chunks_of_many_calls(x: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ from fxonnx.capture.constraints import small_error
 from fxonnx.capture.equivalence.same_graph import Difference, leaves_alike
 from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome
+from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Rolled
 from fxonnx.capture.tracer.attempts.failures import failures_of, pinned, ties_of
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
+from fxonnx.capture.tracer.loops.flow import NotRolled
 from fxonnx.capture.tracer.loops.rolled import RolledRun, with_reason
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run
@@ -30,8 +31,7 @@ def run(attempt: Attempt) -> Outcome:
     done = _prepared(attempt, example, _allocate(attempt, at_example=attempt.at_example, scale=attempt.scale))
     failures = failures_of(done)
     if failures and attempt.rolled is not None and isinstance(done, RolledRun):
-        found, otherwise = failures[0].error, attempt.rolled.otherwise
-        return Outcome(done, tuple(replace(each, error=with_reason(each.error, found)) for each in otherwise))
+        return _not_rolled(done, attempt.rolled, failures[0].error.__cause__)
     if _may_read_a_cache(done, failures):
         alone = after_a_call_at_other_sizes(done, attempt.original.leaves)
         if alone is not None and not pinned(alone):
@@ -46,6 +46,11 @@ def run(attempt: Attempt) -> Outcome:
         failures = attempt.at_primes
     raised = any(isinstance(each.error, ModelRaised) for each in failures)
     return Outcome(done, attempt.pinned if attempt.pinned and raised else failures)
+
+
+def _not_rolled(done: Run, rolled: Rolled, reason: BaseException | None) -> Outcome:
+    """What was wrong before loops were to be rolled up, with the reason why they are not."""
+    return Outcome(done, tuple(replace(each, error=with_reason(each.error, reason)) for each in rolled.otherwise))
 
 
 def _explained(attempt: Attempt, stopped: Outcome) -> Outcome:
@@ -84,7 +89,9 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
     if done.constraints.holds(given.hints):
         return Outcome(done)
     if attempt.rolled is not None and isinstance(done, RolledRun):
-        return Outcome(done, attempt.rolled.otherwise)
+        broken = next(each for each in done.constraints.assumptions if not each.holds(given.hints))
+        reason = NotRolled(f"it would be where {broken}, and at the example's sizes that is not so")
+        return _not_rolled(done, attempt.rolled, reason)
     second = Run.prepare(example, given)
     failures = failures_of(second)
     if not failures:

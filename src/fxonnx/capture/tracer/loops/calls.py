@@ -10,13 +10,17 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxonnx.capture.assumption import RELATIONS
+from fxonnx.capture.graph.checks import answered
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.loops.flow import NotRolled
 from fxonnx.capture.tracer.loops.steps import REAL, Branch, Hole, Inner
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
-from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, sym_int
+from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
+from fxonnx.ir.dims import symbols_of
 
 
 def filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> Any:
@@ -71,6 +75,8 @@ def called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
     """One call: of aten, or of a higher-order op, it is recorded, on sizes it is computed."""
     if isinstance(target, torch._ops.OpOverload):
         return tape.call(target, args, kwargs)
+    if target is answered:
+        return _answer_alike(tape.cache.guard_log, *args)
     if not isinstance(target, torch._ops.HigherOrderOperator):
         return target(*args, **kwargs)
     given = [each.on(tape) if isinstance(each, Function) else each for each in args]
@@ -78,6 +84,18 @@ def called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
     if result is NotImplemented:
         raise NotRolled(f"{target} stands in a loop")
     return result
+
+
+def _answer_alike(log: GuardLog, relation: str, difference: int | torch.SymInt, answer: bool) -> None:
+    """Hold an answer for that of all sizes, and of all iterations; where no iteration is in it, it may be a condition
+    of the program. Raises NotRolled."""
+    dim = dim_of(difference)
+    known = log.statically_known(relation, dim, 0)
+    if known is None and symbols_of([dim]) <= log.hints.keys():
+        known = RELATIONS[relation](log.value(dim), 0)
+        log.add(relation, dim, 0, known)
+    if known is not answer:
+        raise NotRolled("it decides by the number of the iteration, and at other lengths it may decide otherwise")
 
 
 def _computed(name: str, parts: Sequence[Any]) -> Any:

@@ -122,7 +122,7 @@ class RolledRun(Run):
         if any(symbols_of([each.dim]) - {self.over} for each in run.guard_log.plain):
             raise NotRolled("other dims are plain numbers too")
         if run.guard_log.truths:
-            raise NotRolled("it decides by a float made of the number of the iteration, as other lengths may not")
+            raise NotRolled("it decides by what is made of the number of the iteration, as other lengths may not")
         return Plain.of(run, sizes)
 
     # ── playing ──
@@ -186,9 +186,8 @@ def _is_by_steps(runs: Sequence[Plain], lengths: Sequence[int]) -> bool:
     return len(set(calls)) == len(calls) and calls[-1] - calls[0] >= 2 * (lengths[-1] - lengths[0])
 
 
-def with_reason(error: Error, found: Error) -> Error:
+def with_reason(error: Error, reason: BaseException | None) -> Error:
     """An error about a size, which says why the loops over it are not rolled up; as it is where there are none."""
-    reason = found.__cause__
     if not isinstance(reason, NotRolled) or isinstance(reason, NoLoop):
         return error
     said = copy(error)

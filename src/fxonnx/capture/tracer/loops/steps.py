@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from fxonnx.capture.graph.checks import Said, is_check
+from fxonnx.capture.graph.checks import Said, is_answer, is_check
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.ir.dims import Dim, Expr
@@ -92,7 +92,7 @@ class Reader:
 
     def steps(self, graph: fx.Graph, results: Sequence[Any]) -> list[Step]:
         """The calls that the results and the model's checks need, in order; the last step takes all of the results."""
-        needed = _needed(graph, [*results, *filter(is_check, graph.nodes)])
+        needed = _needed(graph, [*results, *filter(is_check, graph.nodes), *filter(is_answer, graph.nodes)])
         steps: list[Step] = []
         numbers: dict[fx.Node, int] = {}
         for node in graph.nodes:

@@ -30,12 +30,12 @@ class Iteration(torch.SymInt):
         return hash(int(self))
 
     def __repr__(self) -> str:
-        return repr(int(self))
+        return str(self.node.text())
 
     __str__ = __repr__
 
     def __format__(self, form: str) -> str:
-        return format(int(self), form)
+        return format(int(self.node.text()), form)
 
 
 def counting(guard_log: GuardLog, known: dict[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class BoolNode(Node):
         match self.tree:
             case ("not", part):
                 return not part.guard_bool()
-            case ("and" | "or" as word, left, right) if self.statically_known() is None:
+            case ("and" | "or" as word, left, right) if self.guard_log.follows or self.statically_known() is None:
                 return right.guard_bool() if left.guard_bool() is (word == "and") else word == "or"
         known = self.statically_known()
         if known is None and self.comes_from_data:
@@ -87,6 +87,7 @@ class BoolNode(Node):
             return self.guard_log.by_float(self, (right if left.is_constant() else left).any_dim())
         if known is None and not self.guard_log.op and self.guard_log.is_opaque(left, right):
             return self.guard_log.by_float(self, left - right)
+        self.guard_log.answer(relation, left - right, bool(self.hint if known is None else known))
         if known is None:
             self.guard_log.add(relation, left, right, bool(self.hint))
             return bool(self.hint)

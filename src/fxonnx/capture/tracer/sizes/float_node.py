@@ -114,8 +114,17 @@ class FloatNode(Node):
     def _whole(self, divide: Callable[[Dim, Dim], Dim], rounding: str, value: int) -> Any:
         if self.quotient is None and self.comes_from_data:
             return self._read_again(rounding)
-        dim = self._opaque(rounding, value) if self.quotient is None else divide(*self.quotient)
+        dim = self._opaque(rounding, value) if self.quotient is None else self._divided(divide)
         return self.kinds.int_node(dim, value, self.guard_log)
+
+    def _divided(self, divide: Callable[[Dim, Dim], Dim]) -> Dim:
+        """The quotient, rounded."""
+        assert self.quotient is not None
+        dividend, divisor = self.quotient
+        dim = divide(dividend, divisor)
+        sign = 1 if divide is floor_divide else -1
+        self.guard_log.divided(sign * dividend, divisor, sign * dim)
+        return dim
 
     def _read_again(self, rounding: str) -> Any:
         """A float that comes from data as a whole number, read from a tensor again; an op makes a size of it."""
@@ -128,6 +137,8 @@ class FloatNode(Node):
 
     def _opaque(self, rounding: str, value: int) -> Dim:
         """A symbol for this, rounded; where a runtime may compute another one, its steps, or a plain number."""
+        if self.guard_log.follows and isinstance(self.any_dim(), int):
+            self.guard_log.as_truth(0, True)
         if not self._is_reproducible():
             found = steps(self, ROUNDINGS[rounding], FUNCTIONS)
             return self.guard_log.as_plain(self.any_dim(), value) if found is None else self.guard_log.stepped(found)

@@ -15,6 +15,7 @@ from fxonnx.capture.assertions import asked_to_check
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
 from fxonnx.capture.constraints import describe
 from fxonnx.capture.tracer.sizes.data import DataSymbols
+from fxonnx.capture.tracer.sizes.lookups import tells_by_what_it_finds
 from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Error, FrozenDimension
 from fxonnx.ir.dims import Bounds, Dim, Expr, certain, evaluate, symbol, symbols_of
 from fxonnx.location import Location
@@ -122,6 +123,7 @@ class GuardLog:
     # held weakly: sizes of fake tensors know this log, through memory that Python's collector does not see
     decide: WeakMethod[Callable[[Any], bool]] | None = None  # answers what the model's Python asks of what is data
     must_hold: WeakMethod[Callable[[Any, str], None]] | None = None  # keeps what a call is checked for
+    keep_answer: WeakMethod[Callable[[str, Dim, bool], None]] | None = None  # where iterations are counted
     asked: list[Guard] | None = None  # what an op has asked of what comes from data
     truths: list[Location] = field(default_factory=list)  # where floats of iterations were compared
     refused: list[BaseException] = field(default_factory=list)  # for code that swallows exceptions
@@ -234,6 +236,7 @@ class GuardLog:
         """A plain number that comes from a dim: noted, where this run takes such. Raises Specialized where not."""
         if not self.takes_plain or self.data.are_in(dim):
             raise self.specialize(dim, as_text=as_text)
+        self.look_up(dim)
         self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, value=value))
         return value
 
@@ -244,6 +247,30 @@ class GuardLog:
             raise self.specialize(dim)
         self.truths.append(self.locate())
         return truth
+
+    @property
+    def follows(self) -> bool:
+        """Whether what the model's own Python asks now may be of the number of an iteration."""
+        return self.counts and self.in_model and not self.op
+
+    def look_up(self, dim: Dim) -> None:
+        """Python goes on with the number of an iteration: see `tells_by_what_it_finds`."""
+        if self.follows and isinstance(dim, int) and not tells_by_what_it_finds():
+            self.as_truth(dim, True)
+
+    def answer(self, relation: str, difference: Dim, truth: bool) -> None:
+        """Have the tape keep what the model was answered, where it may be of the number of an iteration."""
+        keep = self.keep_answer() if self.follows and self.keep_answer is not None else None
+        if keep is not None:
+            keep(relation, difference, truth)
+
+    def divided(self, dividend: Dim, divisor: Dim, quotient: Dim) -> None:
+        """Keep that a number is divided so, rounded down: 0 <= dividend - divisor * quotient < divisor."""
+        if not self.follows or not isinstance(dividend, int) or not isinstance(divisor, int):
+            return
+        rest, sign = dividend - divisor * quotient, 1 if divisor > 0 else -1
+        self.answer(">=", sign * rest, True)
+        self.answer("<", sign * (rest - divisor), True)
 
     def guard_int(self, dim: Dim, hint: int) -> int:
         """The plain number that is wanted of a dim: its value, where that is the same for all sizes tried, which is

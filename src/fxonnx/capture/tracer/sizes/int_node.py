@@ -88,6 +88,7 @@ class IntNode(Node):
 
     def int_(self) -> int:
         """`int(n)`, `range(n)`, `items[n]`."""
+        self.guard_log.look_up(self.dim)
         return self.guard_int("", 0)
 
     def guard_bool(self, file: str, line: int) -> bool:
@@ -98,9 +99,22 @@ class IntNode(Node):
 
     # ── arithmetic ──
 
-    add, sub, mul, mod = map(_arithmetic, (operator.add, operator.sub, operator.mul, operator.mod))
-    floordiv = int_floordiv = _arithmetic(operator.floordiv)
+    add, sub, mul = map(_arithmetic, (operator.add, operator.sub, operator.mul))
+    _rest, _quotient = map(_arithmetic, (operator.mod, operator.floordiv))
     _maximum, _minimum = map(_arithmetic, (maximum, minimum))
+
+    def mod(self, other: IntNode) -> IntNode:
+        """n % 2"""
+        self.floordiv(other)
+        return self._rest(other)
+
+    def floordiv(self, other: IntNode) -> IntNode:
+        """n // 2"""
+        found = self._quotient(other)
+        self.guard_log.divided(self.dim, other.dim, found.dim)
+        return found
+
+    int_floordiv = floordiv
 
     def lshift(self, other: IntNode) -> IntNode:
         """n << 2, by a number"""
@@ -128,6 +142,8 @@ class IntNode(Node):
         return self._first_that_is("<=", other) or self._minimum(other)
 
     def _first_that_is(self, relation: str, other: IntNode) -> IntNode | None:
+        if isinstance(self.dim, int) and isinstance(other.dim, int):
+            return self if self._compare(relation, other).guard_bool() else other
         pairs = ((self, other), (other, self))
         return next((a for a, b in pairs if self.guard_log.known_from_one(relation, a.dim, b.dim)), None)
 

@@ -23,7 +23,7 @@ _SAYERS = frozenset({
 })  # fmt: skip
 _CHECKERS = ("check", "assert", "ensure", "require", "validate")  # in the name of what takes a condition and a message
 # a model's question comes through these
-_DOORS = ("sizes/node.py", "torch/__init__.py", "_tensor.py", "overrides.py")
+_DOORS = ("sizes/node.py", "python/iterations.py", "torch/__init__.py", "_tensor.py", "overrides.py")
 _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose text goes to somebody
 
 
