@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from threading import RLock
+from threading import RLock, get_ident
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.state.as_found import TALKATIVE, AsFound, with_modes
+from fxonnx.capture.state.thread_flag import ThreadFlag
 from fxonnx.errors import InvalidOption
 
 MODES = ("eval", "train", "keep")
@@ -38,10 +39,10 @@ def training_mode(model: Any, mode: str) -> Iterator[None]:
 @contextmanager
 def no_fast_path() -> Iterator[None]:
     """nn.MultiheadAttention and nn.TransformerEncoder spelled out, instead of their fused inference ops, which
-    nobody can lower; and what these return at padded positions."""
+    nobody can lower; and what these return at padded positions. Models in other threads go on as they were."""
     before, encode = torch.backends.mha.get_fastpath_enabled(), nn.TransformerEncoder.forward
     try:
-        torch.backends.mha.set_fastpath_enabled(False)
+        torch.backends.mha.set_fastpath_enabled(ThreadFlag(False, before))
         if before:
             nn.TransformerEncoder.forward = _with_zeros_for_padding(encode)
         yield
@@ -56,12 +57,14 @@ def _with_zeros_for_padding(encode: Callable[..., torch.Tensor]) -> Callable[...
 
     It is taken where the padding follows the elements in every row, which the model asks when it runs.
     """
+    own = get_ident()
 
     def forward(
         self: nn.TransformerEncoder, src: torch.Tensor, mask: torch.Tensor | None = None,
         src_key_padding_mask: torch.Tensor | None = None, is_causal: bool | None = None,
     ) -> torch.Tensor:  # fmt: skip
-        if src_key_padding_mask is None or mask is not None or not _nests(self, src):
+        is_other = get_ident() != own
+        if is_other or src_key_padding_mask is None or mask is not None or not _nests(self, src):
             return encode(self, src, mask, src_key_padding_mask, is_causal)
         without_norm = copy.copy(self)
         without_norm._modules = self._modules | {"norm": None}

@@ -96,8 +96,8 @@ def test_kernels_refuse_by_name() -> None:
 def test_models_can_ask_whether_they_are_exported() -> None:
     """If this fails: see what torch.compiler.is_exporting() reads, and set that in `as_exporting`."""
     with torch_private.as_exporting():
-        assert torch.compiler.is_exporting() and torch.compiler.is_compiling()
-    assert not torch.compiler.is_exporting() and not torch.compiler.is_compiling()
+        assert torch.compiler.is_exporting() is True and torch.compiler.is_compiling() is True
+    assert torch.compiler.is_exporting() is False and torch.compiler.is_compiling() is False
 
 
 def test_a_transformer_asks_no_mask() -> None:

@@ -120,6 +120,8 @@ def _settings() -> list[Setting]:
         (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
         _attribute(torch.compiler, "_is_compiling_flag"),
         _attribute(torch.compiler, "_is_exporting_flag"),
+        _attribute(torch.compiler.is_compiling, "__code__"),
+        _attribute(torch.compiler.is_exporting, "__code__"),
         _attribute(torch.ScriptMethod, "__call__"),
         _attribute(transformer, "_detect_is_causal_mask"),
         _attribute(FakeTensor, "tolist"),

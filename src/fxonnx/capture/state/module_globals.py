@@ -114,7 +114,7 @@ class ModuleGlobals:
     def _replaced(self) -> Iterator[tuple[Any, str, Any]]:
         """What is another object now: its owner, its name, and what it was."""
         for owner, names in self.owners.items():
-            for name, value in list(vars(owner).items()):
+            for name, value in vars(owner).copy().items():
                 is_replaced = names.get(name, names) is not value and not issubclass(type(value), _CODE)
                 if is_replaced and self._is_looked_at(owner, name):
                     yield owner, name, names.get(name)
@@ -130,7 +130,7 @@ def _owners(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Iterator[
     for name in dict.fromkeys([each.__module__ for each in (*classes, *functions)]):
         if name in sys.modules and not is_torchs(name):
             yield sys.modules[name]
-            yield from (each for each in vars(sys.modules[name]).values() if _is_at_home(each, name))
+            yield from (each for each in vars(sys.modules[name]).copy().values() if _is_at_home(each, name))
 
 
 def _is_at_home(value: Any, name: str) -> bool:

@@ -56,6 +56,8 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 
+from fxonnx.capture.state.thread_flag import ThreadFlag
+
 
 class _Unwrapped(TorchDispatchMode):
     """A mode whose `__torch_dispatch__` torch calls as it is written.
@@ -189,25 +191,40 @@ def eager() -> Iterator[None]:
 def as_exporting() -> Iterator[None]:
     """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes.
 
-    torch has no public way to say it; torch.export sets the same two flags. A method of TorchScript must not be told:
-    it calls the Python that it was made of, with itself for its first argument twice.
+    torch has no public way to say it; torch.export sets the same two flags, of the whole process: models in other
+    threads are not told. A method of TorchScript must not be told: it calls the Python that it was made of, with
+    itself for its first argument twice.
     """
     before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
+    codes = [(function, function.__code__) for function in _IN_THIS_THREAD]
     try:
-        torch.compiler._is_compiling_flag = torch.compiler._is_exporting_flag = True
+        for function, asked in _IN_THIS_THREAD.items():
+            function.__code__ = asked.__code__
+        torch.compiler._is_compiling_flag = ThreadFlag(True, before[0])
+        torch.compiler._is_exporting_flag = ThreadFlag(True, before[1])
         torch.ScriptMethod.__call__ = _call_untold
         yield
     finally:
         torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag = before
+        for function, code in codes:
+            function.__code__ = code
         torch.ScriptMethod.__call__ = _CALL
 
 
+# The functions that models ask, and what each does for a ThreadFlag: the answer is to be a bool. Models import these
+# functions by name, so that they stay the same ones; the names are those of torch.compiler.
+_IN_THIS_THREAD: dict[Any, Any] = {
+    torch.compiler.is_compiling: lambda: bool(_is_compiling_flag),  # type: ignore[name-defined]  # noqa: F821
+    torch.compiler.is_exporting: lambda: bool(_is_exporting_flag),  # type: ignore[name-defined]  # noqa: F821
+}
 _CALL: Any = torch.ScriptMethod.__call__
 
 
 def _call_untold(method: torch.ScriptMethod, *args: Any, **kwargs: Any) -> Any:
     told = torch.compiler._is_exporting_flag
-    torch.compiler._is_exporting_flag = False
+    if not told:  # in another thread
+        return _CALL(method, *args, **kwargs)
+    torch.compiler._is_exporting_flag = ThreadFlag(False, told)
     try:
         return _CALL(method, *args, **kwargs)
     finally:

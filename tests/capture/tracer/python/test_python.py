@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import math
 import numbers
 import sys
 from collections.abc import Callable
 from math import sqrt
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -116,3 +118,22 @@ def test_a_check_of_what_no_dim_says_is_one_of_each_call() -> None:
     torch.testing.assert_close(compiled(x), model(x))
     with pytest.raises(fxonnx.errors.CheckFailed, match="no square"):
         compiled(torch.rand(20))
+
+
+def test_other_threads_may_import_while_names_are_put_into_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector may run, and then let other threads run, wherever Python makes an object."""
+
+    def imports(phase: str, info: dict[str, int]) -> None:
+        name = f"fxonnx_imported_{len(sys.modules)}"
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(imports)
+    try:
+        gc.set_threshold(1)
+        with numbers_of_sizes([]):
+            pass
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(imports)
+    assert injected.count() == 0

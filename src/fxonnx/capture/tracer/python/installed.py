@@ -58,7 +58,7 @@ def _put_into(namespace: dict[str, Any], builtins: Mapping[str, Any]) -> None:
 
 def _namespaces(functions: Iterable[Any]) -> Iterator[dict[str, Any]]:
     seen = set[int]()
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # at once: other threads import
         if not is_model_file(name) or module is None:
             continue
         seen.add(id(vars(module)))
