@@ -257,5 +257,5 @@ SCENES = (
           calls={"one": norm(768)}),
     scene("eager_attention", "12 heads, 128 x 64", inputs={**dict.fromkeys("qkv", HEADS), "seen": "bool[1,1,128,128]"},
           mask=(1, 1, 128, 128), shown=(1,), hidden=(1,), perm=[0, 1, 3, 2], scale=0.125, divisor=8.0, outer=8.0,
-          rank=-1),
+          rank=-1, cap=30.0),
 )  # fmt: skip

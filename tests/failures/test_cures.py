@@ -99,17 +99,17 @@ CURES: dict[str, Cure] = {
     "a loop over slices that end": Cure("on slices of one size", chunks_that_end, chunks_of_one_size),
     "numpy": Cure(
         "compute with the size itself",
-        lambda x: x * torch.from_numpy(np.hanning(x.shape[0])).to(x.dtype)[:, None],
-        lambda x: x * torch.hann_window(x.shape[0], periodic=False)[:, None],
+        lambda x: x * float(np.interp(x.shape[0], [0, 100], [0, 1])),
+        lambda x: x * (x.shape[0] / 100),
     ),
     "a static dim": Cure(
         "leave the dim static",
-        lambda x: x * torch.from_numpy(np.hanning(x.shape[1]).astype(np.float32)),
-        lambda x: x * torch.from_numpy(np.hanning(x.shape[1]).astype(np.float32)),
+        lambda x: x * float(np.interp(x.shape[1], [0, 100], [0, 1])),
+        lambda x: x * float(np.interp(x.shape[1], [0, 100], [0, 1])),
         ROWS,
     ),
-    "a logarithm": Cure(
-        "leave the dim static", lambda x: x * int(math.log2(x.shape[1])), lambda x: x * int(math.log2(x.shape[1])), ROWS
+    "a factorial": Cure(
+        "leave the dim static", lambda x: x * math.factorial(x.shape[1]), lambda x: x * math.factorial(x.shape[1]), ROWS
     ),
     "a number in the code": Cure(
         "use x.shape[…] or -1 instead of the number", lambda x: x.view(8, 2, 3), lambda x: x.view(-1, 2, 3)
