@@ -76,10 +76,13 @@ class Compiled(File):
         # calls that write go one after the other: the next one reads what this one has written
         self._in_turn: AbstractContextManager[Any] = RLock() if program.writes else nullcontext()
 
-    def __getattr__(self, name: str) -> Any:
-        """What torch.onnx's ONNXProgram has is said in fxonnx's words."""
-        said = f": write {PROGRAM_NAMES[name]}" if name in PROGRAM_NAMES else ""
-        raise AttributeError(f"a compiled model has no {name!r}{said}")
+    if not TYPE_CHECKING:  # to a type checker unknown names stay unknown
+
+        def __getattr__(self, name: str) -> Any:
+            """What torch.onnx's ONNXProgram has is said in fxonnx's words."""
+            if name in PROGRAM_NAMES:
+                raise AttributeError(f"a compiled model has no {name!r}: write {PROGRAM_NAMES[name]}")
+            return object.__getattribute__(self, name)  # what a property met, or Python's own words
 
     # ── weights ──
 

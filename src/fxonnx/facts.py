@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from fxonnx.runtime.tune import Tuning
 
-_SHOWN = 1e-6  # seconds saved; less is not worth a word
-
 Way: TypeAlias = "tuple[Mapping[str, int], Program]"
+
+_SHOWN = 1e-6  # seconds saved; less is not worth a word
 
 
 class Subject(Protocol):

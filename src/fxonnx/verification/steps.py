@@ -16,7 +16,6 @@ from fxonnx.ir.graph import Graph, Node, Value
 ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that round; ONNX Runtime rounds what is multiplied with dequantized weights as well."""
 
-
 _QUANTIZING = re.compile(r"quantized_decomposed::|torchao::|aten::_?fake_quantize|aten::_int_mm")  # calls of a model
 
 

@@ -302,7 +302,6 @@ class FloatNode(Node):
         (a, b), (c, d) = self.quotient, other.quotient
         return self.kinds.bool_node((relation, a * d, c * b), value, self.guard_log)
 
-
     def _compare_where_it_passes(self, relation: str, other: FloatNode, value: bool) -> Any:
         """A comparison of a float that a runtime may compute otherwise, as one of the size that it grows with."""
         if self.is_constant():
