@@ -1,7 +1,6 @@
 """Measuring: every form of a contest computes the same, and what is found is kept."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -17,8 +16,7 @@ SMALL = [replace(each, axes={axis: (1, 3) if axis in ("heads", "rows") else (16,
 @pytest.mark.parametrize("contest", SMALL, ids=lambda contest: next(iter(contest.forms)))
 def test_forms_compute_the_same(contest):
     for sizes in contest.cells():
-        bodies = [partial(body, **sizes) for body in contest.forms.values()]
-        one, *others = (measure._call(contest, body, sizes, 1)()[0] for body in bodies)
+        one, *others = (call()[0] for call in measure.calls(contest, sizes, 1).values())
         for other in others:
             np.testing.assert_allclose(other, one, rtol=1e-5)
 

@@ -41,10 +41,10 @@ class Table:
         corners = product(*(_around(points, sizes[axis]) for axis, points in self.axes.items()))
         return exp(sum(prod(share for _, share in corner) * self._logarithm(corner) for corner in corners))
 
-    def points(self) -> Iterator[tuple[tuple[int, ...], float]]:
+    def points(self) -> Iterator[tuple[Mapping[str, int], float]]:
         """The grid points, and their seconds."""
         for places in product(*(range(len(sizes)) for sizes in self.axes.values())):
-            sizes = tuple(each[place] for each, place in zip(self.axes.values(), places, strict=True))
+            sizes = {axis: points[place] for (axis, points), place in zip(self.axes.items(), places, strict=True)}
             yield sizes, exp(self._logarithm([(place, 1.0) for place in places]))
 
     def _logarithm(self, corner: Sequence[tuple[int, float]]) -> float:
@@ -93,9 +93,9 @@ class Profile:
     def best(self) -> Best:
         """The most that linear layers come to: of arithmetic, and, where they have one row and do little but read their
         weights, of memory."""
-        points = list(self.tables["linear"].points())
-        rates = [(4 * prod(sizes), 4 * prod(sizes) / seconds) for sizes, seconds in points if sizes[0] == 1]
-        return Best(max(2 * prod(sizes) / seconds for sizes, seconds in points), tuple(sorted(rates)))
+        points = [(prod(sizes.values()), sizes["rows"], seconds) for sizes, seconds in self.tables["linear"].points()]
+        rates = [(4 * weights, 4 * weights / seconds) for weights, rows, seconds in points if rows == 1]
+        return Best(max(2 * products / seconds for products, _, seconds in points), tuple(sorted(rates)))
 
     def write(self, path: Path) -> None:
         """As a file that `read` takes."""

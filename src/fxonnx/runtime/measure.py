@@ -9,40 +9,44 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from fxonnx import machines
 from fxonnx.emit.onnx import emit
-from fxonnx.emit.weights import inline_model
 from fxonnx.errors.arguments import names_options
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.types import parse_type
 from fxonnx.machines import Profile, Table
 from fxonnx.passes.legalize import LEGALIZE
 from fxonnx.passes.rules.forms import by_blocks, multi_head
+from fxonnx.runtime.configuration import Configuration
+from fxonnx.runtime.session import Session
 from fxonnx.target import Target
 
 Progress = Callable[[int, int], None]
+Run = Callable[[Sequence[torch.Tensor]], Any]
 
 ROUNDS = range(3, 20)  # of which the quickest counts
 _ENOUGH = 0.03  # seconds of one form at one size: what takes longer is called fewer times
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Contest:
     """Forms of the same computation: how each is written, of tensors of some sizes, over a grid of those.
 
-    `copies` side by side are timed as one, so that no call leaves its weights in a cache for the next: a model has
-    others in between.
+    One session serves all sizes of the axes that are `free` in it. `copies` side by side are timed as one, so that no
+    call leaves its weights in a cache for the next: a model has others in between.
     """
 
     axes: Mapping[str, Sequence[int]]
+    free: Sequence[str]
     inputs: Callable[..., Mapping[str, str]]
     forms: Mapping[str, Callable[..., Tensor]]
     copies: Callable[..., int] = lambda **sizes: 1
@@ -51,28 +55,32 @@ class Contest:
         """The sizes of every point of the grid."""
         return (dict(zip(self.axes, sizes, strict=True)) for sizes in product(*self.axes.values()))
 
+    def fixed(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Those of the axes that are not free."""
+        return {axis: size for axis, size in sizes.items() if axis not in self.free}
 
-def _linear(op: Builder, x: Tensor, rows: int, inputs: int, outputs: int) -> Tensor:
+
+def _linear(op: Builder, x: Tensor, inputs: int, outputs: int) -> Tensor:
     product: Tensor = op.MatMul(x, _numbers(op, inputs, outputs))
     return product + _numbers(op, outputs)
 
 
-def _linear_by_blocks(op: Builder, x: Tensor, rows: int, inputs: int, outputs: int) -> Tensor:
+def _linear_by_blocks(op: Builder, x: Tensor, inputs: int, outputs: int) -> Tensor:
     result: Tensor = by_blocks(op, x, _numbers(op, outputs, inputs, 1, 1), _numbers(op, outputs))
     return result
 
 
-def _cold(rows: int, inputs: int, outputs: int) -> int:
+def _cold(inputs: int, outputs: int) -> int:
     """How many weights are larger than a core's own caches; no more than a model has in a few layers."""
     return min(max(_CACHES // (4 * inputs * outputs), 1), 16)
 
 
-def _attention(op: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int, queries: int, keys: int) -> Tensor:
+def _attention(op: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     result: Tensor = op.Attention(q, k, v, q_num_heads=heads, kv_num_heads=heads)
     return result
 
 
-def _blockwise_attention(op: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int, queries: int, keys: int) -> Tensor:
+def _blockwise_attention(op: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     result: Tensor = multi_head(op, q, k, v, heads)
     return result
 
@@ -86,13 +94,15 @@ _HEAD = 64  # elements; the commonest size
 
 CONTESTS = (
     Contest(
-        {"rows": (1, 8, 16, 32, 64, 128, 512), "inputs": (192, 768, 3072), "outputs": (192, 768, 3072)},
+        {"inputs": (192, 768, 3072), "outputs": (192, 768, 3072), "rows": (1, 8, 16, 32, 64, 128, 512)},
+        ("rows",),
         lambda rows, inputs, outputs: {"x": f"f32[1,{rows},{inputs}]"},
         {"linear": _linear, "linear_by_blocks": _linear_by_blocks},
         _cold,
     ),
     Contest(
         {"heads": (4, 12), "queries": (64, 256, 512, 1024), "keys": (64, 256, 512, 1024)},
+        ("queries", "keys"),
         lambda heads, queries, keys: {
             name: f"f32[1,{length},{heads * _HEAD}]" for name, length in zip("qkv", (queries, keys, keys), strict=True)
         },
@@ -137,37 +147,46 @@ def measured(threads: int, progress: Progress) -> Profile:
 
 def timed(contest: Contest, sizes: Mapping[str, int], threads: int) -> dict[str, float]:
     """The seconds of each form at some sizes: forms in turns, so that what else the machine does meets all of them."""
-    calls = {form: _call(contest, partial(body, **sizes), sizes, threads) for form, body in contest.forms.items()}
-    first = {form: _seconds(call) for form, call in calls.items()}
+    run = calls(contest, sizes, threads)
+    clock = thread_time if threads == 1 else perf_counter  # the former leaves out what else the machine does
+    first = {form: _seconds(call, clock) for form, call in run.items()}
     rounds = min(max(ROUNDS.start, int(_ENOUGH / min(first.values()))), ROUNDS.stop)
-    taken: dict[str, list[float]] = {form: [] for form in calls}
+    taken: dict[str, list[float]] = {form: [] for form in run}
     for _ in range(rounds):
-        for form, call in calls.items():
-            taken[form].append(_seconds(call))
-    copies = contest.copies(**sizes)
+        for form, call in run.items():
+            taken[form].append(_seconds(call, clock))
+    copies = contest.copies(**contest.fixed(sizes))
     return {form: round(min(each) / copies, 7) for form, each in taken.items()}
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    start = perf_counter()
+def _seconds(call: Callable[[], Any], clock: Callable[[], float]) -> float:
+    start = clock()
     call()
-    return perf_counter() - start
+    return clock() - start
 
 
-def _call(contest: Contest, body: Callable[..., Tensor], sizes: Mapping[str, int], threads: int) -> Callable[[], Any]:
-    """A call of one form in the runtime, on numbers that it likes: no denormals, nothing that overflows."""
-    import onnxruntime
+def calls(contest: Contest, sizes: Mapping[str, int], threads: int) -> dict[str, Callable[[], Any]]:
+    """A call of each form at some sizes, on numbers that it likes: no denormals, nothing that overflows."""
+    inputs = [torch.full(cast(Any, parse_type(each).shape), 0.1) for each in contest.inputs(**sizes).values()]
+    fixed = tuple(contest.fixed(sizes).items())
+    return {form: partial(run, inputs) for form, run in _sessions(contest, fixed, threads).items()}
 
-    op, target = Builder(), Target.onnxruntime()
-    inputs = [op.input(parse_type(type), name) for name, type in contest.inputs(**sizes).items()]
-    copies = range(contest.copies(**sizes))
-    graph = LEGALIZE(op.finish([body(op, *inputs) for _ in copies], [f"result_{copy}" for copy in copies]), target)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    model = inline_model(emit(graph)).SerializeToString()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed = {value.name: np.full(cast(Any, value.shape), 0.1, np.float32) for value in graph.inputs}
-    return lambda: session.run(None, feed)
+
+@lru_cache(maxsize=1)
+def _sessions(contest: Contest, fixed: tuple[tuple[str, int], ...], threads: int) -> dict[str, Run]:
+    """What runs each form in the runtime."""
+    sizes, configuration = dict(fixed), Configuration(threads=threads)
+    types = contest.inputs(**sizes, **{axis: axis for axis in contest.free})
+    runs: dict[str, Run] = {}
+    for form, body in contest.forms.items():
+        op = Builder()
+        inputs = [op.input(parse_type(type), name) for name, type in types.items()]
+        results = [body(op, *inputs, **sizes) for _ in range(contest.copies(**sizes))]
+        graph = op.finish(results, [f"result_{number}" for number, _ in enumerate(results)])
+        emitted = emit(LEGALIZE(graph, Target.onnxruntime()))
+        weights = {name: data.buffer() for name, data in emitted.weights.items()}
+        runs[form] = Session(emitted.proto, weights, configuration=configuration).run
+    return runs
 
 
 def _release(target: Target) -> str:
