@@ -101,6 +101,22 @@ def test_nearest_by_a_factor_at_sizes_of_run_time(mode, factor):
         torch.testing.assert_close(compiled(image), function(image), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("factor", [1.01, 1.15, 2.0, 2.01, 2.3])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("other", [(), (3,), (100,), (2, 3)], ids=str)
+def test_an_axis_that_stays_or_doubles_by_a_factor_that_is_more(mode, factor, other):
+    """torch reads it as it is in one of its kernels, and by the factor in all others."""
+
+    def function(x):
+        return F.interpolate(x, scale_factor=factor, mode=mode)
+
+    compiled = fxonnx.compile(function, torch.rand(1, 1, 5, *other), dynamic_shapes={"x": {2: "n"}})
+    for size in (2, 3, 6, 63):
+        row = torch.arange(1.0 * size).reshape(1, 1, size, *[1] * len(other)).expand(1, 1, size, *other).contiguous()
+        for found in (compiled(row), fxonnx.compile(function, row)(row)):
+            torch.testing.assert_close(found, function(row), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("factor", [0.7, 1.4, 2.3])
 def test_sizes_are_products_in_double(factor):
     def function(x):

@@ -169,12 +169,14 @@ def upsample_nearest(
     Which of both is asked when the model runs, where the sizes are known only then and have no known ratio.
     """
     axes = plan(self, output_size, _factors(self, scale_factors, scales, scales_d, scales_h, scales_w))
+    nearest = Nearest(exact, _takes_shortcuts(axes, exact))
     is_said = _is_said(axes)
-    unsure = [axis for axis in axes if not _reads_like_onnx(axis, exact)]
+    unsure = [axis for axis in axes if not _reads_like_onnx(axis, nearest)]
     if is_said and not unsure:
         return _resized_to_nearest(op, self, axes, exact)
-    changed = {number: axis for number, axis in enumerate(axes, start=2) if axis.before != axis.after}
-    read = {number: _nearest(op, axis, exact) for number, axis in changed.items()}
+    few = _are_few(op, axes) if nearest.shortcuts is None else nearest.shortcuts
+    changed = {number: axis for number, axis in enumerate(axes, start=2) if not _stays(axis, nearest)}
+    read = {number: _nearest(op, axis, exact, few) for number, axis in changed.items()}
     if not is_said or any(axis.is_static for axis in unsure):
         return _gathered(op, self, read)
     return record_if(
@@ -183,6 +185,44 @@ def upsample_nearest(
         lambda inner: [_resized_to_nearest(inner, inner.use(self.value), axes, exact)],
         lambda inner: [_gathered(inner, inner.use(self.value), read)],
     )[0]
+
+
+_FEW = 128  # elements along both axes, for which torch takes the kernel with the shortcuts
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """Which elements torch reads. `shortcuts`: whether an axis that stays or doubles is read without rounding, be the
+    factor what it may (`nearest_idx`); None where sizes decide that when the model runs."""
+
+    exact: bool
+    shortcuts: bool | None
+
+    @property
+    def ways(self) -> tuple[bool, ...]:
+        """What the shortcuts may turn out to be."""
+        return (True, False) if self.shortcuts is None else (self.shortcuts,)
+
+
+def _takes_shortcuts(axes: Sequence[Resizing], exact: bool) -> bool | None:
+    """Whether torch's kernel does (UpSampleKernel.cpp, `_use_vectorized_kernel_cond_2d`), for tensors that are
+    contiguous. By sizes, or by a whole factor, it reads the same either way."""
+    if all(axis.factor is None or float(axis.factor).is_integer() for axis in axes):
+        return not exact
+    if exact or len(axes) != 2:
+        return False
+    return sum(axis.after for axis in axes) <= _FEW if all(isinstance(axis.after, int) for axis in axes) else None
+
+
+def _are_few(op: Builder, axes: Sequence[Resizing]) -> Tensor:
+    """The same of sizes that are known when the model runs."""
+    height, width = (_sizes(op, axis)[1] for axis in axes)
+    return op.LessOrEqual(height + width, _FEW)
+
+
+def _stays(axis: Resizing, nearest: Nearest) -> bool:
+    """Whether an axis is read as it is."""
+    return bool(axis.before == axis.after) and (axis.factor in (None, 1.0) or nearest.ways == (True,))
 
 
 def _resized_to_nearest(op: Builder, x: Tensor, axes: Sequence[Resizing], exact: bool) -> Tensor:
@@ -204,29 +244,34 @@ def _reads_alike(op: Builder, axes: Sequence[Resizing], read: Mapping[int, Tenso
     return op.Cast(op.ReduceMin(flags[0] if len(flags) == 1 else op.Concat(*flags, axis=0), keepdims=0), to=BOOL)
 
 
-def _reads_like_onnx(axis: Resizing, exact: bool) -> bool:
+def _reads_like_onnx(axis: Resizing, nearest: Nearest) -> bool:
     """Whether rounding in float32 leads Resize to the elements that torch reads, at every size that the axis may have.
 
     Of sizes that are not known when compiling that takes a known ratio: 14 to 2 is read by a step of 7 in torch, and
     by 1 / (1 / 7), a little less, in ONNX. (ONNX Runtime copies a tensor that keeps all sizes, whatever the factor.)
     """
     if axis.is_static:
-        scale = axis.scale or float(np.float32(axis.after) / np.float32(axis.before))
-        wanted = _nearest_of_static(axis, exact)
-        read = np.clip(_read_by_onnx(np.arange(axis.after), scale, exact), 0, axis.before - 1)
-        is_copied = axis.before != axis.after or np.array_equal(wanted, np.arange(axis.after))
-        return is_copied and np.array_equal(read, wanted)
-    return axis.ratio is not None and _always_reads_like_onnx(axis.ratio, axis.factor is not None, exact)
+        return all(_is_read_like_onnx(axis, nearest.exact, way) for way in nearest.ways)
+    return axis.ratio is not None and _always_reads_like_onnx(axis.ratio, axis.factor is not None, nearest)
+
+
+def _is_read_like_onnx(axis: Resizing, exact: bool, shortcuts: bool) -> bool:
+    """The same for known sizes."""
+    scale = axis.scale or float(np.float32(axis.after) / np.float32(axis.before))
+    wanted = _nearest_of_static(axis, exact, shortcuts)
+    read = np.clip(_read_by_onnx(np.arange(axis.after), scale, exact), 0, axis.before - 1)
+    is_copied = axis.before != axis.after or np.array_equal(wanted, np.arange(axis.after))
+    return is_copied and np.array_equal(read, wanted)
 
 
 @cache
-def _always_reads_like_onnx(ratio: float, is_factor: bool, exact: bool) -> bool:
+def _always_reads_like_onnx(ratio: float, is_factor: bool, nearest: Nearest) -> bool:
     """The same for all sizes in a ratio, or by a factor: by positions in an endless axis, and at small sizes, where
-    torch takes those that stay or double for a case of their own."""
-    scale = (scale_for(ratio) if is_factor else float(np.float32(ratio))) or 1.0
+    torch may take those that stay or double for a case of their own."""
+    scale, exact = (scale_for(ratio) if is_factor else float(np.float32(ratio))) or 1.0, nearest.exact
     endless = np.array_equal(_read_by_onnx(_POSITIONS, scale, exact), _read_by_torch(_POSITIONS, 1 / ratio, exact))
     small = (Resizing(size, math.floor(size * ratio), ratio) for size in range(1, 65) if is_factor)
-    return endless and all(_reads_like_onnx(axis, exact) for axis in small if axis.after and axis.scale == scale)
+    return endless and all(_reads_like_onnx(axis, nearest) for axis in small if axis.after and axis.scale == scale)
 
 
 def _read_by_onnx(positions: np.ndarray, scale: float, exact: bool) -> np.ndarray:
@@ -244,29 +289,31 @@ def _read_by_torch(positions: np.ndarray, step: float, exact: bool) -> np.ndarra
     return np.floor(places * np.float32(step)).astype(np.int64)
 
 
-def _nearest_of_static(axis: Resizing, exact: bool) -> np.ndarray:
-    """The elements that torch reads of an axis; one that stays or doubles is read without rounding."""
+def _nearest_of_static(axis: Resizing, exact: bool, shortcuts: bool) -> np.ndarray:
+    """The elements that torch reads of an axis."""
     positions = np.arange(axis.after, dtype=np.int64)
-    if axis.after == axis.before and not exact:
+    if axis.after == axis.before and shortcuts:
         return positions
-    if axis.after == 2 * axis.before and not exact:
+    if axis.after == 2 * axis.before and shortcuts:
         return positions >> 1
     ratio = float(np.float32(axis.before) / np.float32(axis.after))
     step = ratio if axis.factor is None else 1 / axis.factor
     return np.minimum(_read_by_torch(positions, step, exact), axis.before - 1)
 
 
-def _nearest(op: Builder, axis: Resizing, exact: bool) -> Tensor:
-    """The same, computed when the model runs where the sizes are known only then."""
+def _nearest(op: Builder, axis: Resizing, exact: bool, shortcuts: bool | Tensor) -> Tensor:
+    """The same, computed when the model runs where sizes that are known only then have a say."""
     if axis.is_static:
-        return op.constant(_nearest_of_static(axis, exact))
+        ways = [op.constant(_nearest_of_static(axis, exact, way)) for way in (True, False)]
+        return ways[not shortcuts] if isinstance(shortcuts, bool) else op.Where(shortcuts, *ways)
     before, after = _sizes(op, axis)
     if axis.factor is None:
         step = _ratio(op, before, after)
     else:
         step = op.constant(1 / axis.factor, FLOAT32)
-        if not exact:
-            step = op.Where(op.Equal(after, before * 2), 0.5, op.Where(op.Equal(after, before), 1.0, step))
+        if shortcuts is not False:
+            whole = op.Where(op.Equal(after, before * 2), 0.5, op.Where(op.Equal(after, before), 1.0, step))
+            step = whole if shortcuts is True else op.Where(shortcuts, whole, step)
     places = op.Cast(op.Range(0, after, 1), to=FLOAT32)
     read = op.Cast(op.Floor((places + 0.5 if exact else places) * step), to=INT64)
     return op.Min(read, before - 1)
