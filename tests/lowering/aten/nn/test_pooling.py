@@ -11,6 +11,7 @@ from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from torch import nn
 
+import fxonnx
 from fxonnx.lowering.aten.nn.pooling import avg_pool, windows
 
 torch.manual_seed(0)
@@ -43,6 +44,19 @@ def test_windows(pool, rounding):
     x, other = torch.randn(2, 3, 10, 13), torch.randn(2, 3, 9, 14)
     check(lambda x: pool(x, *rounding), x)
     check(lambda x: pool(x, *rounding), other)
+
+
+@pytest.mark.parametrize("window", [(2, 1, 2), (3, 1, 3), (2, 1, 5), (4, 2, 3)], ids=str)
+@pytest.mark.parametrize("before", [nn.Identity(), nn.Conv1d(2, 2, 1)], ids=["input", "convolution"])
+def test_windows_that_step_over_all_elements(before, window):
+    """A window that begins in padding with steps beyond a short axis holds nothing: its largest is -∞."""
+    kernel, padding, dilation = window
+    shortest = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
+    model = nn.Sequential(before, nn.MaxPool1d(kernel, 1, padding, dilation)).eval()
+    compiled = fxonnx.compile(model, torch.randn(1, 2, 20), dynamic_shapes=({2: "n"},))
+    for row in (torch.randn(1, 2, size) for size in range(shortest, shortest + 5)):
+        torch.testing.assert_close(compiled(row), model(row))
+        torch.testing.assert_close(fxonnx.compile(model, row)(row), model(row))
 
 
 @pytest.mark.parametrize("rounding", [r for r in ROUNDINGS if r[1] + r[2] <= r[0]], ids=str)

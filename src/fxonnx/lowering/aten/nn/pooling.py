@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fxonnx.dtypes import BOOL, FLOAT32, FLOAT64, INT64
+from fxonnx.dtypes import FLOAT32, FLOAT64, INT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, Expr, product
@@ -101,7 +101,8 @@ def max_pool(
 ) -> Any:  # fmt: skip
     """The largest element of each window, and where it stands among the elements of its channel if that is asked."""
     axes = _all_windows(self, kernel_size, stride, padding, dilation, ceil_mode)
-    if not dtype_of(self).is_float or (outputs == 1 and _has_plain_values(op, self)):
+    is_plain = outputs == 1 and _has_plain_values(op, self) and not any(_gaps(op, self, axes))
+    if not dtype_of(self).is_float or is_plain:
         return in_batch(op, self, len(axes) + 2, lambda x: _max_pooled(op, x, axes, outputs))
     return in_batch(op, self, len(axes) + 2, lambda x: _special_pooled(op, x, axes, outputs))
 
@@ -132,26 +133,36 @@ def _has_plain_values(op: Builder, x: Tensor) -> bool:
 
 def _special_pooled(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> Any:
     """MaxPool, and where x has a NaN or an infinity what torch makes of those: ONNX Runtime's MaxPool skips NaN, and of
-    -∞ alone it gives the dtype's lowest number.
+    -∞ alone, or of nothing, it gives the dtype's lowest number.
 
     That there is one shows in the sum of all elements, for a few percent of the pool itself.
     """
     total = op.ReduceSum(op.Cast(x, to=FLOAT32) if dtype_of(x).bits < 32 else x, keepdims=0)
+    is_special = op.IsNaN(total - total)
+    for size, dilation in _gaps(op, x, axes):
+        is_special = op.Or(is_special, op.Less(op.size(size), dilation))
     results = record_if(
         op,
-        op.IsNaN(total - total),
+        is_special,
         lambda inner: _with_specials(inner, inner.use(x.value), axes, outputs),
         lambda inner: _as_list(_max_pooled(inner, inner.use(x.value), axes, outputs)),
     )
     return results if outputs > 1 else results[0]
 
 
+def _gaps(op: Builder, x: Tensor, axes: Sequence[Windows]) -> list[tuple[Dim, int]]:
+    """The sizes that may be less than the steps of a window which begins in padding: it steps over all there is."""
+    pairs = [(size, axis) for size, axis in zip(x.shape[-len(axes) :], axes, strict=True) if axis.before]
+    least = [op.bounds.interval(size)[0] if isinstance(size, Expr) else size for size, _ in pairs]
+    return [(size, axis.dilation) for low, (size, axis) in zip(least, pairs, strict=True) if low < axis.dilation > 1]
+
+
 def _with_specials(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int) -> list[Tensor]:
-    """NaN, at the last one, in windows that have one; -∞, at the first, in those of nothing else."""
+    """NaN, at the last one, in windows that have one; -∞, at the first, in those of nothing else, or of nothing."""
 
     def found(elements: Tensor) -> Tensor:
         """Which windows have one of the elements."""
-        return op.Cast(_max_pooled(op, op.Cast(elements, to=FLOAT32), axes, 1), to=BOOL)
+        return op.Greater(_max_pooled(op, op.Cast(elements, to=FLOAT32), axes, 1), 0.0)
 
     def last(positions: Tensor) -> Tensor:
         return op.Cast(_max_pooled(op, op.Cast(positions, to=FLOAT64), axes, 1), to=INT64)
