@@ -435,7 +435,7 @@ def program_of(run: Run, signature: Signature) -> Program:
         sizes=TracedSizes(
             run.constraints.facts,
             {str(dim): " of ".join(key) for key, dim in run.guard_log.opaque.items()},
-            run.guard_log.data.nothing | run.guard_log.data.renamed,
+            run.guard_log.data.said,
         ),
         locator=locator,
         assumptions=run.constraints.assumptions,

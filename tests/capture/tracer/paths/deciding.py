@@ -449,6 +449,26 @@ def checked_size(x: Tensor) -> Tensor:
     return kept.shape[0] + x.sum()
 
 
+def checked_in_the_other_way(x: Tensor) -> Tensor:
+    """What a check says in one way is asked in the other, behind a check of its own."""
+    count = x[x > 0].shape[0]
+    if x.sum() > 0:
+        torch._check(count >= 1)
+        return x * 2
+    torch._check(x[x < 0].shape[0] >= 1)
+    return x + 1 if count >= 1 else x - 1
+
+
+def folded_twice(x: Tensor) -> Tensor:
+    """Folded by two periods that data says, of what no period divides the rest is padded (as TimesNet does)."""
+    row = F.pad(x[0] * 2, (4, 4), value=1.0)
+    for period in (x[0, :2].abs().long() + 2).tolist():
+        if len(row) % period != 0:
+            row = torch.cat((row, torch.zeros((len(row) // period + 1) * period - len(row))))
+        row = row.reshape(len(row) // period, period).cumsum(1).reshape(-1)[:12]
+    return row + x.sum()
+
+
 class Adding(nn.Module):
     """Each expert adds what it makes of the rows that choose it to what may still be the zeros that it began with."""
 

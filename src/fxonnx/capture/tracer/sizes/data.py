@@ -121,6 +121,13 @@ class DataSymbols:
         rounded = {name: each.value for name, each in self.rounded.items()}
         return dim if isinstance(dim, int) else evaluate(dim, {**self.values, **rounded} if rounded else self.values)
 
+    @property
+    def said(self) -> Mapping[str, Dim]:
+        """What stands for symbols in the graph: another's name, or 0 for a part that is none in any way that has it."""
+        elsewhere = symbols_of(dim for name, dim in self.renamed.items() if name not in self.nothing)
+        nothing = {name: dim for name, dim in self.nothing.items() if name not in elsewhere}
+        return nothing | {name: substitute(dim, nothing) for name, dim in self.renamed.items()}
+
     def simplified(self, dim: Dim) -> Dim:
         """A dim without the parts below 0 that are known to be none."""
         return substitute(dim, self.nothing) if self.nothing else dim

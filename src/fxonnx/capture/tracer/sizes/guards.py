@@ -347,9 +347,10 @@ class GuardLog:
 
     def begin_way(self, data: DataSymbols) -> None:
         """Forget what the run before has learned of data: another way of the model begins, with no symbols yet."""
+        self.sizes = {dim for dim in self.sizes if not self.data.are_in(dim)}
         self.data = data
-        self._agreed.clear()
-        self._known.clear()
+        for known in (self._agreed, self._learned, self._known):
+            known.clear()
         self._bound()
 
     def by_data(self, condition: Any) -> bool:
