@@ -162,8 +162,7 @@ def lower(
         pipeline = pipeline_for(tuple(rules), asked, observe, optimize=optimize)
         examples = program.signature.flatten(args, kwargs)
         check_memory(program.signature.names, examples, [each.input for each in program.writebacks])
-        if optimize is not False:
-            target = on_this_machine(target, program.sizes_of(examples), hints or {}, switched_off(optimize))
+        target = on_this_machine(target, program.sizes_of(examples), hints or {}, optimize)
         names = owned(model)
         if asked is not None and names:
             asked.check_names([*names, *named_modules(model)])
@@ -216,10 +215,10 @@ def resolve_target(target: Target | None, opset: int | None) -> Target:
 
 
 def on_this_machine(
-    target: Target, example: Mapping[str, int], hints: Mapping[str, Sequence[int]], without: frozenset[str]
+    target: Target, example: Mapping[str, int], hints: Mapping[str, Sequence[int]], optimize: bool | Mapping[str, bool]
 ) -> Target:
-    """The target with what is known of this machine, for the example's sizes and those that were hinted at; `without`
-    some forms.
+    """The target with what is known of this machine, for the example's sizes and those that were hinted at; without
+    the forms that are switched off.
 
     Raises InvalidOption for a hint at a dim that there is not.
     """
@@ -231,9 +230,12 @@ def on_this_machine(
         )
     if target.kernels is None or not target.is_measured:
         return target
+    if optimize is False:
+        return replace(target, machine=Machine(overflows=machines.overflows()))
     profile = target.machine.profile or machines.this_machine(target.kernels.release)
     workloads = [{**example, **dict(zip(hints, sizes, strict=True))} for sizes in product(*hints.values())]
-    return replace(target, machine=Machine(profile, workloads, without=without))
+    machine = Machine(profile, workloads, without=switched_off(optimize), overflows=machines.overflows())
+    return replace(target, machine=machine)
 
 
 @dataclass(frozen=True, slots=True)

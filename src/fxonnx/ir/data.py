@@ -184,6 +184,15 @@ def cast(source: Data, to: DType) -> View:
     return View(source, ("cast", to), to, tuple(source.shape), rows, f".{to.short}")
 
 
+def unsigned(source: Data) -> View:
+    """Another content of int8 as uint8, all numbers 128 higher."""
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        return source.part(start, stop).view(np.uint8) ^ np.uint8(128)
+
+    return View(source, ("unsigned",), dtypes.UINT8, tuple(source.shape), rows, ".u8")
+
+
 def unwidened(source: Data) -> Data:
     """A content in the dtype that it was cast from, where this one holds all of that; itself where it was not cast."""
     if not isinstance(source, View):

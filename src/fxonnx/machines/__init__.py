@@ -149,6 +149,16 @@ def family() -> str:
 
 
 _VECTORS = {"avx512f": "avx512", "avx2": "avx2"}
+_EXACT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+@cache
+def overflows() -> bool:
+    """Whether kernels here add two products of uint8 with int8 in 16 bits, and cut off what overflows: so do those of
+    ONNX Runtime on x86 without VNNI (onnxruntime.ai/docs/performance/model-optimizations/quantization.html). Where it
+    is not known what such a processor has, it is taken for one of those."""
+    flags = _cpu_facts().get("flags", "").split()
+    return platform.machine().lower() in ("x86_64", "amd64") and _EXACT.isdisjoint(flags)
 
 
 @cache
@@ -173,12 +183,13 @@ class Machine:
     """A profile, and the sizes that symbols of dims have where a file is to be fast; several for several uses.
 
     `chosen` is what was tried out for a model (see `fxonnx.runtime.tune`): it goes before what a profile predicts.
-    Forms that it is `without` it never prefers."""
+    Forms that it is `without` it never prefers. Whether it `overflows` is no matter of speed, see the function."""
 
     profile: Profile | None = None
     workloads: Sequence[Mapping[str, int]] = ({},)
     chosen: Mapping[Contested, bool] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+    overflows: bool = False
 
     @property
     def has_preferences(self) -> bool:

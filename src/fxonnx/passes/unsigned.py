@@ -1,15 +1,15 @@
-"""Activations in uint8, for which processors have integer products with int8 weights; and those whose steps are found
-while the model runs, quantized by one operator."""
+"""Activations in uint8, for which processors have integer products with int8 weights, and weights in uint8 where those
+products overflow; activations whose steps are found while the model runs, quantized by one operator."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from fxonnx.dtypes import INT8, UINT8
-from fxonnx.ir.data import ArrayData
+from fxonnx.ir.data import ArrayData, unsigned
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
@@ -47,6 +47,51 @@ def unsigned_activations(graph: Graph, target: Target) -> Graph:
         return graph
     nodes = tuple(changed.get(node, node) for node in graph.nodes)
     return Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+
+
+_WEIGHTS: Mapping[str, tuple[int, int]] = {  # the inputs that are a weight, and its zero point
+    "MatMulInteger": (1, 3),
+    "ConvInteger": (1, 3),
+    f"{MICROSOFT}::MatMulIntegerToFloat": (1, 5),
+    "DequantizeLinear": (0, 2),
+}
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+_QUANTIZES = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
+
+
+@graph_pass
+@nested
+def unsigned_weights(graph: Graph, target: Target) -> Graph:
+    """x uint8, w int8 ── MatMulInteger ─▶        becomes        x uint8, w uint8 ── MatMulInteger ─▶
+
+    with the zero point 128 higher: the same numbers. So for a DequantizeLinear between a weight and a product, in whose
+    place the runtime has one of integers. On machines where the products of uint8 with int8 overflow."""
+    if not target.machine.overflows or not any(node.op in _QUANTIZES for node in graph.nodes):
+        return graph
+    meeting = {value for node in graph.nodes if node.op in _PRODUCTS for value in node.reads[:2]}
+    raised: dict[Value, Value] = {}
+    nodes = tuple(
+        _with_raised_weight(node, raised) if node.op != "DequantizeLinear" or node.output in meeting else node
+        for node in graph.nodes
+    )
+    return Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name) if raised else graph
+
+
+def _with_raised_weight(node: Node, raised: dict[Value, Value]) -> Node:
+    """A node with a known weight of int8 in uint8, which joins those that are `raised`; others as they are."""
+    at, zero_at = _WEIGHTS.get(node.op, (0, 0))
+    inputs = [*node.inputs, *[None] * (zero_at + 1 - len(node.inputs))]
+    weight, zero = inputs[at], inputs[zero_at]
+    if not zero_at or weight is None or weight.data is None or weight.dtype is not INT8 or not weight.shape:
+        return node
+    if (zero is not None and zero.data is None) or node.attributes.get("block_size"):
+        return node
+    if weight not in raised:
+        raised[weight] = Value(TensorType(UINT8, weight.shape), weight.name, unsigned(weight.data))
+    scales = inputs[1].type.shape if node.op == "DequantizeLinear" and inputs[1] is not None else ()
+    zeros = np.zeros(cast(Any, scales), np.int8) if zero is None or zero.data is None else zero.data.array()
+    inputs[at], inputs[zero_at] = raised[weight], _raised(zeros)
+    return Node(node.op, tuple(inputs), node.outputs, node.attributes, node.location.by(unsigned_weights.name))
 
 
 def _pairs(graph: Graph) -> dict[Node, list[Node]]:
@@ -87,8 +132,13 @@ def _static(node: Node) -> Steps | None:
     zero = node.inputs[2]
     if node.output.dtype is not INT8 or zero is None or zero.data is None:
         return None
-    raised = (zero.data.array().astype(np.int16) + _OFFSET).astype(np.uint8)
-    return None, node.inputs[1], Value(TensorType(UINT8, zero.shape), None, ArrayData(raised))
+    return None, node.inputs[1], _raised(zero.data.array())
+
+
+def _raised(zeros: np.ndarray) -> Value:
+    """Zero points of int8 as those of the uint8 with the same values."""
+    content = ArrayData((zeros.astype(np.int16) + _OFFSET).astype(np.uint8))
+    return Value(TensorType(UINT8, content.shape), None, content)
 
 
 def _dynamic(node: Node, producers: Mapping[Value, Node]) -> Steps | None:

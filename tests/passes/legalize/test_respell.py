@@ -24,6 +24,8 @@ from fxonnx.target import Target
 
 TARGET = Target.onnx(21)
 
+WEIGHT = np.linspace(-1, 1, 24, dtype=np.float32).reshape(4, 6) ** 3  # small ones beside large ones
+
 FORMS: dict[str, tuple[str, Callable[..., Any], list[tuple[int, ...]]]] = {
     # name: (the optimizer, what is recorded of inputs, their shapes)
     "a transposed matrix times a vector": (
@@ -76,7 +78,23 @@ FORMS: dict[str, tuple[str, Callable[..., Any], list[tuple[int, ...]]]] = {
         lambda op, x: op.Transpose(op.Pad(op.Transpose(x, perm=[1, 0, 2]), [1, 2], None, [1]), perm=[1, 0, 2]),
         [(2, 3, 4)],
     ),
+    "a layer with a weight in floats between steps": (
+        "WeightBiasQuantization",
+        lambda op, x: on_steps(op, op.Gemm(on_steps(op, x), WEIGHT, np.ones(6, np.float32))),
+        [(5, 4)],
+    ),
+    "a convolution, scaled": (
+        "WeightBiasQuantization",
+        lambda op, x: on_steps(op, op.Relu(op.Conv(on_steps(op, x), WEIGHT.T[:, :, None, None]) * 2.0)),
+        [(2, 4, 3, 3)],
+    ),
 }
+
+
+def on_steps(op: Builder, x: Any) -> Any:
+    """A value on 256 steps."""
+    steps = np.array(0.05, np.float32), np.array(128, np.uint8)
+    return op.DequantizeLinear(op.QuantizeLinear(x, *steps), *steps)
 
 
 def recorded(body: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Graph:

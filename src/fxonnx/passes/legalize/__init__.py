@@ -14,9 +14,11 @@ from fxonnx.passes.legalize.respell import respell
 from fxonnx.passes.legalize.widen import widen
 from fxonnx.passes.pipeline import pipeline
 from fxonnx.passes.precision.stored import stored_in_16_bits
+from fxonnx.passes.unsigned import unsigned_weights
 
 LEGALIZE = pipeline(
-    "legalized", forms, stored_in_16_bits, expand, fold, cse, respell, expand, inputs_to_attributes, widen, dce, guard
-)
+    "legalized", forms, stored_in_16_bits, expand, fold, cse, unsigned_weights, respell, expand, inputs_to_attributes,
+    widen, dce, guard,
+)  # fmt: skip
 
 __all__ = ["LEGALIZE", "newest_that_runs"]

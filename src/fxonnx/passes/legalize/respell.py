@@ -148,6 +148,34 @@ def _has_known_axes(node: Node) -> bool:
     return axes is None or bool(constant_ints(axes))
 
 
+_LAID = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"})
+_ON_THE_WAY = frozenset({"Relu", "Clip", "Add", "Sub", "Mul", "Div", "BatchNormalization"}) | _LAID
+_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def _is_of_float_layer(node: Node, producers: Producers) -> bool:
+    """Whether what is quantized comes out of a layer whose weight is in floats, in ways that the runtime fuses."""
+    before = producers.get(node.inputs[0])
+    while before is not None and before.op in _ON_THE_WAY and before.inputs[0] is not None:
+        computed = [value for value in before.inputs if not _is_known(value, producers)]
+        before = producers.get(computed[0]) if len(computed) == 1 else None
+    return before is not None and before.op in _LAYERS and _is_known(before.inputs[1], producers)
+
+
+def _is_known(value: Value | None, producers: Producers) -> bool:
+    """Whether a value is a constant, or computed of such; but for those dequantized, of which integers are known."""
+    if value is None or value.is_constant:
+        return True
+    node = producers.get(value)
+    return node is not None and node.op != "DequantizeLinear" and all(_is_known(each, producers) for each in node.inputs)
+
+
+def least_kept(op: Builder, x: Tensor, *rest: Tensor | None, **attributes: Any) -> Tensor:
+    """A layer whose result is compared with the least number before it is quantized: a weight in floats is rounded to 8
+    bits, all of it on the same steps, where the layer stands between DequantizeLinear and QuantizeLinear."""
+    return op.QuantizeLinear(op.Max(x, x.dtype.lowest), *rest, **attributes)
+
+
 MISREAD = (
     Misread("MatmulTransposeFusion", "MatMul", _is_by_vector, column),
     Misread("GatherToSliceFusion", "Gather", _is_of_range, reshaped_indices),
@@ -156,6 +184,7 @@ MISREAD = (
     Misread("TransposeOptimizer", "Pad", _has_axes, pad),  # moves a Transpose past it, and forgets the axes
     Misread("MatMulScaleFusion", "Div", _divides_by_zero, quotient_by_zero),
     Misread("MatMulScaleFusion", "Mul", _is_by_infinity, product_by_infinity),
+    Misread("WeightBiasQuantization", "QuantizeLinear", _is_of_float_layer, least_kept),
     Misread("", "MatMul", _sums_nothing, with_zero),
     Misread("", "ReduceSum", _is_of_large_integers, exact_sum),
     Misread("", "ReduceProd", _is_of_integers, exact_product),

@@ -1,11 +1,15 @@
 """Quantization: pairs of QuantizeLinear and DequantizeLinear, and their ranges."""
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.ao.quantization.fx._decomposed
 from tests.lowering.support import check, operators
 
 import fxonnx
+from fxonnx import machines
 
 torch.manual_seed(0)
 Q = torch.ops.quantized_decomposed
@@ -158,6 +162,7 @@ class Quantized(torch.nn.Module):
 
 
 INTEGER_PRODUCT = "com.microsoft::MatMulIntegerToFloat"
+WEIGHT = "uint8" if machines.overflows() else "int8"
 STEP = 0.05 * 0.003 * 127  # what one step of an activation makes in a result
 
 
@@ -170,7 +175,7 @@ def test_models_run_in_integers(dtype, dynamic):
     assert ("MatMulInteger" if dynamic else INTEGER_PRODUCT) in names
     assert dynamic or not {"Clip", "Relu", "If", "Transpose"} & set(names)
     weights = {value.dtype.name for value in compiled.graph.constants() if value.type.size > 100}
-    assert dynamic or weights == {"int8"}  # a convolution without integers behind has small weights folded
+    assert dynamic or weights == {WEIGHT}  # a convolution without integers behind has small weights folded
 
 
 @pytest.mark.parametrize("zero", [0, 60])
@@ -266,5 +271,64 @@ def test_weights_of_a_prepared_model_are_stored_in_integers():
         return x @ torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -128, 127).T
 
     compiled = check(function, torch.randn(4, 48), rtol=1e-5, atol=1e-4)
-    assert [value.dtype.name for value in compiled.graph.constants() if value.type.size > 1000] == ["int8"]
+    assert [value.dtype.name for value in compiled.graph.constants() if value.type.size > 1000] == [WEIGHT]
     assert INTEGER_PRODUCT in operators(compiled)
+
+
+# ── products of uint8 with int8, which overflow in 16 bits on x86 without VNNI ──
+
+LARGE = torch.randint(100, 128, (24, 16), dtype=torch.int8) * torch.tensor([1, -1], dtype=torch.int8).repeat(8)
+COLUMNS = torch.full((16,), 0.01), torch.zeros(16, dtype=torch.int32)
+
+
+def on_bytes(x, scale=0.01, zero=3):
+    q = Q.quantize_per_tensor(x, scale, zero, 0, 255, torch.uint8)
+    return Q.dequantize_per_tensor(q, scale, zero, 0, 255, torch.uint8)
+
+
+def in_rows(x):
+    return on_bytes(x) @ Q.dequantize_per_channel(LARGE, *COLUMNS, 1, -127, 127, torch.int8)
+
+
+def turned(x):
+    weight = Q.dequantize_per_channel(LARGE.T.contiguous(), *COLUMNS, 0, -127, 127, torch.int8)
+    return torch.nn.functional.linear(on_bytes(x), weight)
+
+
+def in_images(x):
+    weight = Q.dequantize_per_channel(LARGE.T.reshape(16, 24, 1, 1), *COLUMNS, 0, -127, 127, torch.int8)
+    return on_bytes(torch.nn.functional.conv2d(on_bytes(x[:, :, None, None]), weight), 1.0, 128)
+
+
+def steps_of_the_call(x):
+    steps = Q.choose_qparams(x, 0, 255, 1e-9, torch.uint8)
+    return on_bytes(x, *steps) @ Q.dequantize_per_channel(LARGE, *COLUMNS, 1, -127, 127, torch.int8)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("function", [in_rows, turned, in_images, steps_of_the_call], ids=lambda each: each.__name__)
+def test_products_that_do_not_fit_in_16_bits(function, optimize, tmp_path):
+    x, step = torch.rand(5, 24) * 0.5 + 2, 1.0 if function is in_images else 0.0
+    compiled = fxonnx.compile(function, (x,), optimize=optimize)
+    torch.testing.assert_close(compiled(x), function(x), rtol=1e-5, atol=step + 1e-3)
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], function(x), rtol=1e-5, atol=step + 1e-3)
+
+
+@pytest.mark.parametrize(("overflows", "dtype"), [(True, "uint8"), (False, "int8")])
+@pytest.mark.parametrize("function", [in_rows, in_images, steps_of_the_call], ids=lambda each: each.__name__)
+def test_where_they_overflow_weights_are_unsigned(function, overflows, dtype, monkeypatch):
+    monkeypatch.setattr(machines, "overflows", lambda: overflows)
+    compiled = fxonnx.compile(function, (torch.rand(5, 24),))
+    assert [value.dtype.name for value in compiled.graph.constants() if value.type.size > 100] == [dtype]
+
+
+def test_whether_they_overflow_is_what_the_runtime_does():
+    x, w = np.full((1, 64), 255, np.uint8), np.full((64, 16), 127, np.int8)
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+        product (uint8[1, 64] x, int8[64, 16] w) => (int32[1, 16] y) { y = MatMulInteger(x, w) }"""
+    model = onnx.parser.parse_model(text)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": x, "w": w})
+    assert machines.overflows() or np.array_equal(found, x.astype(int) @ w.astype(int))

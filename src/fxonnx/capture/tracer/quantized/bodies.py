@@ -21,8 +21,7 @@ def _linear(x: Any, packed: Any) -> Any:
 
 def _convolution(rank: int) -> Callable[..., Any]:
     def convolve(x: Any, packed: Any, *_: Any) -> Any:
-        weight, bias = weight_and_bias(packed)
-        weight = weight.squeeze(2) if weight.dim() > rank + 2 else weight  # of one axis packed as of two
+        weight, bias = weight_and_bias(packed, rank)
         moves = [each[-rank:] for each in (packed.stride(), packed.padding(), packed.dilation())]
         return _CONVOLUTIONS[rank](x, weight, bias, *moves, packed.groups())
 
@@ -31,8 +30,7 @@ def _convolution(rank: int) -> Callable[..., Any]:
 
 def _transposed_convolution(rank: int) -> Callable[..., Any]:
     def convolve(x: Any, packed: Any) -> Any:
-        weight, bias = weight_and_bias(packed)
-        weight = weight.squeeze(2) if weight.dim() > rank + 2 else weight
+        weight, bias = weight_and_bias(packed, rank)
         stride, padding, more, dilation = (
             each[-rank:] for each in (packed.stride(), packed.padding(), packed.output_padding(), packed.dilation())
         )

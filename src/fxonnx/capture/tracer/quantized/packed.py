@@ -11,14 +11,16 @@ from fxonnx.capture.tracer.quantized.steps import Steps
 from fxonnx.capture.tracer.torch_private import eager
 
 
-def weight_and_bias(packed: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The floats of a packed weight, recorded as those of its integers, and the bias of a linear layer or a
-    convolution."""
+def weight_and_bias(packed: Any, rank: int | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The floats of a packed weight, recorded as those of its integers, and the bias of a linear layer or of a
+    convolution over `rank` axes: one of one axis is packed as of two."""
     with eager():
         weight, bias = packed.unpack() if packed._has_method("unpack") else _unpacked_linear(packed)
         if not weight.is_quantized:  # in half precision
             return weight.float(), bias
         integers, steps = taken_apart(weight)
+        if rank is not None and integers.dim() > rank + 2:
+            integers = integers.squeeze(2)
     return steps.floats(integers), bias
 
 
