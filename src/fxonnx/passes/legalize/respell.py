@@ -166,8 +166,10 @@ def _is_known(value: Value | None, producers: Producers) -> bool:
     """Whether a value is a constant, or computed of such; but for those dequantized, of which integers are known."""
     if value is None or value.is_constant:
         return True
-    node = producers.get(value)
-    return node is not None and node.op != "DequantizeLinear" and all(_is_known(each, producers) for each in node.inputs)
+    made = producers.get(value)
+    if made is None or made.op == "DequantizeLinear":
+        return False
+    return all(_is_known(each, producers) for each in made.inputs)
 
 
 def least_kept(op: Builder, x: Tensor, *rest: Tensor | None, **attributes: Any) -> Tensor:
