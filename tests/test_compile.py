@@ -207,6 +207,8 @@ def freezes(x: torch.Tensor) -> torch.Tensor:
 
 
 DYNAMIC = {"dynamic_shapes": {"x": {0: "n"}}}
+
+
 def test_the_report_and_the_file_say_for_which_sizes_they_hold() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
         return x * 2 if 1 < x.shape[0] <= 8 else x

@@ -324,8 +324,7 @@ class Compiled(File):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a file that is loaded, with the ways that calls took so far: a copy holds no model, and does not change
-        with it. Raises CannotWrite for a model
-        that keeps a state, which its file has not."""
+        with it. Raises CannotWrite for a model that keeps a state, which its file has not."""
         if self.program.writes:
             raise errors.CannotWrite(
                 "a compiled model that keeps a state cannot be pickled or copied",

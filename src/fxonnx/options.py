@@ -88,6 +88,7 @@ _RULES = {rule.name: rule for rule in (*ALGEBRA, *SHAPE, *CAST, *FUSION, *FORMS)
 _FLAG = Option(lambda value: isinstance(value, bool), "True or False", "")
 _NAMES = Option(_are_names, "a list of strings that are not empty, one for each tensor", '["x", "mask"]')
 
+
 def _are_providers(value: object) -> bool:
     """Whether a value lists execution providers, by name or as (name, options)."""
     names = [each[0] if isinstance(each, tuple) and len(each) == 2 else each for each in _listed(value)]

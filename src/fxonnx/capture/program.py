@@ -305,4 +305,3 @@ class Program:
     def location(self, node: fx.Node) -> Location:
         """The node's place in the user's model."""
         return self.locator(node)
-

@@ -238,4 +238,3 @@ def _write_report(compiled: Compiled, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         text = f"# fxonnx\n\n```text\n{compiled.report()}\n```\n"
         (directory / "fxonnx_report.md").write_text(text, encoding="utf-8")
-

@@ -292,7 +292,6 @@ class Builder:
             return self.size(item)
         return self.constant(item, sibling_dtype(facts, index, values))
 
-
     def _cast(self, number: Number, dtype: DType | None) -> Tensor:
         tensor = self.use(number.value)
         return tensor if dtype in (None, number.dtype) else self.call("Cast", (tensor,), {"to": dtype})[0]

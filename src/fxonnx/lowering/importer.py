@@ -3,7 +3,7 @@
 The importer walks the captured graph once. For each call it binds the arguments by the names in the aten schema,
 promotes them as the lowering declares, runs the body under the call's place, and checks the result against the fake
 tensor that torch computed: a wrong dtype or shape is caught at its op. An op without a lowering is decomposed
-    alone, on demand. All failures are gathered, so that a user sees every unsupported op at once.
+alone, on demand. All failures are gathered, so that a user sees every unsupported op at once.
 """
 
 from __future__ import annotations

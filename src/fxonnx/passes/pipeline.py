@@ -23,7 +23,6 @@ ROUNDS = 32  # a repeat that has not settled by then has passes that undo each o
 WITH_SUBGRAPHS = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 
 
-
 class Firing(NamedTuple):
     """A rule, the nodes that it took, and those that it made of them; readers may keep some of the former alive."""
 

@@ -70,8 +70,8 @@ class Source(NamedTuple):
 class Limits:
     """Ranges of single sizes, and comparisons of sizes that came out one way while the model was captured.
 
-    `sources` tells where each named size is read. `variant` is asked about sizes
-    of 0 and 1: it knows the program of their own that they need, or None; it raises CallMismatch where there is none.
+    `sources` tells where each named size is read. `variant` is asked about sizes of 0 and 1: it knows the
+    program of their own that they need, or None; it raises CallMismatch where there is none.
     `beyond` knows the program for sizes outside, by the names of those that decide, or says why there is none.
     """
 

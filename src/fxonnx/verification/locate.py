@@ -379,4 +379,3 @@ def _carried(program: Program, order: Sequence[fx.Node], pairs: Mapping[fx.Node,
         carries[node] = goes_on and node in pairs and not pairs[node].ok
         differs[node] = carries[node] if node in pairs else goes_on
     return tuple(replace(pairs[node], carries=carries[node]) for node in order if node in pairs)
-

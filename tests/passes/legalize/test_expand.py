@@ -91,6 +91,8 @@ def sampled(op: Any, x: Any, grid: Any, **attributes: Any) -> Any:
 WIDE = np.array([2**62 + 1, -(2**63), 2**62, 5, 2**63 - 1, 5, -(2**63) + 1])  # some alike in float64
 SPECIAL = np.array([-np.inf, -2.5, -1.5, -0.5, -0.2, 0.0, 0.5, 1.5, 2.5, 2.6, np.inf, np.nan], np.float32)
 QKV = [(2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 8)]
+
+
 def of_bits(op: Any, x: Any, y: Any, *, operator: str, dtype: Any) -> Any:
     """Of integers of either sign that fill the dtype."""
     scale = 2.0 ** (dtype.bits - 4)

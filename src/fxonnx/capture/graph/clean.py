@@ -59,8 +59,7 @@ def _is_mark(node: fx.Node) -> bool:
 
 def _is_effortless(node: fx.Node) -> bool:
     """Whether a node only fetches the body of a region or computes on sizes; reading an unused value from data is as
-    idle, though torch may have
-    bound a symbol to it, so it stays."""
+    idle, though torch may have bound a symbol to it, so it stays."""
     if node.op == "get_attr":
         return True
     number = isinstance(node.meta.get("val"), (bool, int, float, torch.SymInt, torch.SymBool, torch.SymFloat))

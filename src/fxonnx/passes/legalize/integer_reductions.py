@@ -78,4 +78,3 @@ def _one_by_one(op: Builder, x: Tensor, axis: int) -> Tensor:
         return [inner.Identity(going), product * each]
 
     return record_loop(op, [first], times_next, trips=size)[0]
-

@@ -13,8 +13,7 @@ attributes and says no.
 Parameters of `before` are wildcards: positional ones match any value (with a default of None, also an absent input),
 keyword-only ones any attribute (or constant number), `**rest` all attributes that the call does not name. `where` and
 `after` name those they want, and perhaps `result`, the tensor to be replaced; `where` may ask the `target` that is
-compiled for, and its machine. Attributes that a pattern does not name
-have their defaults; constants match by number.
+compiled for, and its machine. Attributes that a pattern does not name have their defaults; constants match by number.
 
 Rules are indexed by the operator at their root; each node is visited once, and so is what rules make of it. Inner
 values must have no other reader (they would be computed twice). A pass over n nodes costs n times the few rules of each

@@ -71,5 +71,3 @@ class linear_by_blocks:
             return False
         sizes = {"rows": x.shape[:-1], "inputs": (inputs,), "outputs": (outputs,)}
         return target.machine.prefers("linear_by_blocks", "linear", worth=_WORTH, **sizes)
-
-

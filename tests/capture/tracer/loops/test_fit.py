@@ -21,4 +21,3 @@ def test_the_expression_is_found_again(text):
 @pytest.mark.parametrize("values", [(1, 2, 4, 8), (7, 8, 11, 14), (0, 1, 0, 1)])
 def test_other_numbers_are_none(values):
     assert Fit("n", LENGTHS, (2, 3, 4))(values) is None
-

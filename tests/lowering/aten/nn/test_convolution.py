@@ -36,8 +36,6 @@ LAYERS = {
 }
 
 
-
-
 def kernels(x, *shape):
     """A kernel for each channel, made of data."""
     return x.mean((-2, -1)).flatten()[:, None, None, None] + torch.arange(0.0, math.prod(shape)).view(1, *shape)

@@ -156,5 +156,3 @@ def _autocast(dtype: torch.dtype | None) -> Iterator[None]:
         return
     with torch.autocast("cpu", dtype):
         yield
-
-

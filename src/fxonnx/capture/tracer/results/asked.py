@@ -173,4 +173,3 @@ def _holds(dtype: torch.dtype, leaves: Iterable[Any]) -> bool:
     """Whether a floating dtype holds all numbers."""
     greatest = torch.finfo(dtype).max
     return all(abs(each) <= greatest or not math.isfinite(each) for each in leaves if type(each) in (int, float))
-

@@ -332,7 +332,6 @@ class Selections:
             offset = offset + length * strides[dim]
         return pieces
 
-
     def cat(self, tensors: Sequence[Any], dim: int = 0, *, op: Any) -> Any:
         """Tensors along an axis: all pieces of one together are as long as it."""
         result = self.lookup(op, (tensors, dim), {})

@@ -1,9 +1,8 @@
 """Indexing: what reads elements by position or by mask.
 
 Index tensors may be negative where torch allows it, which ONNX's Gather and GatherND take as they are. How many
-elements a mask selects is a size
-that only the running model knows. Source of the semantics: numpy's "Advanced indexing",
-ATen/native/TensorAdvancedIndexing.cpp.
+elements a mask selects is a size that only the running model knows. Source of the semantics: numpy's "Advanced
+indexing", ATen/native/TensorAdvancedIndexing.cpp.
 """
 
 from __future__ import annotations
