@@ -33,10 +33,10 @@ class Names:
         return name
 
 
-def name_graph(graph: Graph, names: Names | None = None) -> Names:
+def name_graph(graph: Graph) -> Names:
     """Names for all values and nodes of a graph and its subgraphs. Raises NameClash where two inputs or outputs ask for
     one name."""
-    names = names or Names()
+    names = Names()
     _name_interface(graph, names)
     constants = graph.constants()
     for value in constants:

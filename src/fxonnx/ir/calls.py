@@ -117,7 +117,7 @@ def result_type(like: Any) -> TensorType:
 
 
 def output_count(
-    op: str, facts: OpFacts | None, attributes: dict[str, Attribute], values: Sequence[Value | None] = ()
+    op: str, facts: OpFacts | None, attributes: dict[str, Attribute], values: Sequence[Value | None]
 ) -> int:
     """How many outputs a call has that does not say it: all that the operator must have, or Split's sizes."""
     if op == "Split":

@@ -1,8 +1,8 @@
 """The casts of an autocast region, written out.
 
-torch.export records a region above the level where autocast casts, so `matmul` of two float32 tensors has a bfloat16
-result there. Which casts an op got shows in the dtype of its result: none, all floating arguments to the region's
-dtype, or all to float32. Those are the only things autocast does (torch.amp, "Autocast Op Reference":
+A call is recorded above the level where autocast casts, so `matmul` of two float32 tensors has a bfloat16 result
+there. Which casts an op got shows in the dtype of its result: none, all floating arguments to the region's dtype, or
+all to float32. Those are the only things autocast does (torch.amp, "Autocast Op Reference":
 lower_precision_fp, fp32, promote).
 """
 
@@ -18,16 +18,12 @@ _LOW = (torch.float16, torch.bfloat16)
 _CASTABLE = (*_LOW, torch.float32)
 
 
-def insert_casts(
-    graph: fx.Graph, dtype: torch.dtype | None, *, enabled: bool, nodes: Iterable[fx.Node] | None = None
-) -> None:
-    """Insert the casts that explain the dtypes of a region's results: of these nodes, or of all in the graph.
+def insert_casts(graph: fx.Graph, dtype: torch.dtype, nodes: Iterable[fx.Node]) -> None:
+    """Insert the casts to `dtype` that explain the dtypes of the nodes' results.
 
     Ops that no choice of casts explains are left as they are.
     """
-    if not enabled or dtype is None:
-        return
-    for node in list(graph.nodes if nodes is None else nodes):
+    for node in nodes:
         if node.op == "call_function" and _takes_part(node) and _has_castable(node):
             wanted = _explain(node, dtype)
             if wanted is not None:

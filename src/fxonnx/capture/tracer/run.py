@@ -458,7 +458,7 @@ def functional(run: Run) -> Mutations:
         for node, dtype in run.tape.autocast:
             regions.setdefault((node.graph, dtype), []).append(node)
         for (part, dtype), nodes in regions.items():
-            insert_casts(part, dtype, enabled=True, nodes=nodes)
+            insert_casts(part, dtype, nodes)
         lent = {node: (run.tape.weights[node].tensor, locator(call)) for node, call in run.tape.borrowed.items()}
         run.reshapes = reshapes(graph, run.inputs, locator)
         run.mutations = make_functional(graph, locator, keep_checks=True)

@@ -75,10 +75,10 @@ class Call:
         fact = self.facts.attributes.get(name) if self.facts else None
         return default if fact is None or fact.default is None else fact.default
 
-    def axis(self, name: str = "axis", default: int | None = None, rank: int | None = None) -> int:
-        """An axis attribute, counted from the front."""
+    def axis(self, default: int | None = None, rank: int | None = None) -> int:
+        """The attribute `axis`, counted from the front."""
         rank = self.rank() if rank is None else rank
-        axis: int = self.attribute(name, default)
+        axis: int = self.attribute("axis", default)
         return axis + rank if axis < 0 else axis
 
 

@@ -39,7 +39,7 @@ def check_equal(op: str, left: Dim, right: Dim) -> None:
         raise Contradiction(f"{op} sums over an axis of size {left} on one side and {right} on the other")
 
 
-def window_size(size: Dim, kernel: Dim, stride: int, dilation: int, pads: tuple[int, int], ceil: bool = False) -> Dim:
+def window_size(size: Dim, kernel: Dim, stride: int, dilation: int, pads: tuple[int, int], ceil: bool) -> Dim:
     """How many positions a window of `kernel` elements takes along an axis of `size` with `pads` before and behind.
 
     With `ceil`, the last one may reach past the end, but not begin there (ONNX AveragePool, "ceil_mode").

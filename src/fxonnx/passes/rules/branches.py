@@ -30,12 +30,12 @@ from fxonnx.passes.rewriting.rewrite import rule
 BRANCHES = ("Conv", "AveragePool", "BatchNormalization", "Mul")
 
 
-def _sum(one, plus=None, less=None) -> Branch | None:
+def _sum(one, plus, less) -> Branch | None:
     """one + plus, or one − less, of nodes."""
     return total(branch_of(one), branch_of(plus or less), sign=1 if plus else -1)
 
 
-def _sum_with_input(one, plus=None, less=None, whole=None) -> Branch | None:
+def _sum_with_input(one, plus, less, whole=None) -> Branch | None:
     """one + plus, one − less or whole − one, of a node and its input."""
     branch, x = branch_of(one), next(each for each in (plus, less, whole) if each is not None)
     if branch is None or x.value is not branch.input:

@@ -275,17 +275,15 @@ def _within(inner: Builder, item: Any) -> Any:
 def lower_matrices(
     *targets: str,
     of: Sequence[str],
-    given: Mapping[str, Any] | None = None,
     ignore: Collection[str] = (),
     rename: Mapping[str, str] | None = None,
-    computes: str = "",
 ) -> Callable[[Body], Body]:
     """Register a body on matrices for real tensors and for complex ones; its arguments named in `of` come as `Matrix`.
 
     A `Matrix` that it returns is complex where torch's result is, a tensor is real; what is in float64 goes back to the
     dtype of the first argument.
     """
-    declared: dict[str, Any] = {"given": given, "ignore": ignore, "rename": rename, "computes": computes}
+    declared: dict[str, Any] = {"ignore": ignore, "rename": rename}
 
     def register(body: Body) -> Body:
         lower(*targets, **declared)(_on_matrices(body, of, is_complex=False))

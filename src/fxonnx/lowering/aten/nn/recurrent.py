@@ -38,9 +38,6 @@ class Recurrence:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-DIRECTIONS = {1: None, 2: "bidirectional"}
-
-
 @dataclass(frozen=True, slots=True)
 class Stack:
     """What nn.RNNBase says of its layers, besides the weights."""

@@ -54,7 +54,7 @@ def written(op: Any, data: Any, index: Any, updates: Any, axis: int, reduction: 
     return cast(op, result, dtype_of(data))
 
 
-def tuples_written(op: Any, data: Any, tuples: Any, updates: Any, reduction: str = "none") -> Any:
+def tuples_written(op: Any, data: Any, tuples: Any, updates: Any, reduction: str) -> Any:
     """ScatterND: `data[tuples[i]] = updates[i]`, or reduced with what is there."""
     kind = _accumulator(dtype_of(data), reduction)
     result = op.ScatterND(cast(op, data, kind), tuples, cast(op, updates, kind), reduction=reduction)
@@ -86,7 +86,7 @@ def _cropped(op: Any, source: Any, shape: Sequence[Dim]) -> Any:
     return op.Slice(source, [0] * len(axes), ends, axes)
 
 
-def _scattered(op: Any, self: Any, dim: int, index: Any, updates: Any, reduction: str = "none") -> Any:
+def _scattered(op: Any, self: Any, dim: int, index: Any, updates: Any, reduction: str) -> Any:
     """Updates that are already as large as the index, written into a tensor of any rank."""
     if 0 in index.shape:
         return self
