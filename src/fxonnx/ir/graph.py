@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
 from fxonnx.dtypes import DType
-from fxonnx.ir.data import Data
+from fxonnx.ir.data import AbsentData, Data, ReplaceableData
 from fxonnx.ir.dims import Dim, Shape
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
@@ -155,6 +155,22 @@ class Graph:
         return Counter(self.reads())
 
 
+def is_adapter(value: Value) -> bool:
+    """Whether who runs the file may give another content: then nothing may be made of it before."""
+    return isinstance(value.data, ReplaceableData)
+
+
+def has_content(value: Value | None) -> TypeGuard[Value]:
+    """Whether a value is a constant whose elements may be looked at: they are at hand, which those of a text are not,
+    and stay, which those of an adapter need not."""
+    return value is not None and value.data is not None and not isinstance(value.data, AbsentData)
+
+
+def content(value: Value | None) -> np.ndarray | None:
+    """The elements of a constant; None for other values, and where they may not be looked at."""
+    return value.data.array() if has_content(value) and value.data is not None else None
+
+
 def constant_ints(value: Value | None) -> tuple[int, ...] | None:
     """The elements of an integer constant or of a tensor whose elements are all known ints; None where one is not."""
     if value is None:
@@ -162,9 +178,8 @@ def constant_ints(value: Value | None) -> tuple[int, ...] | None:
     if value.known is not None:
         ints = tuple(dim for dim in value.known if isinstance(dim, int))
         return ints if len(ints) == len(value.known) else None
-    if value.data is not None and value.dtype.kind in ("int", "uint", "bool"):
-        return tuple(value.data.array().reshape(-1).astype(np.int64).tolist())
-    return None
+    found = content(value) if value.dtype.kind in ("int", "uint", "bool") else None
+    return None if found is None else tuple(found.reshape(-1).astype(np.int64).tolist())
 
 
 def known_dims(value: Value | None) -> tuple[Dim, ...] | None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from fxonnx import errors
 from fxonnx.ir import schema
-from fxonnx.ir.data import AbsentData, ArrayData, Data, View, byte_size, cast, only_row, rows_of, transposed
+from fxonnx.ir.data import ArrayData, Data, View, byte_size, cast, only_row, rows_of, transposed
 from fxonnx.ir.evaluate import CannotEvaluate, evaluate_node
-from fxonnx.ir.graph import Graph, Node, Substitution, Value, constant_ints
+from fxonnx.ir.graph import Graph, Node, Substitution, Value, constant_ints, has_content
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.pipeline import graph_pass, inside
 from fxonnx.target import Target
@@ -80,7 +80,7 @@ class _Folder:
         if len(node.outputs) == 1 and (elements := _known_ints(node.output)) is not None:
             return [ArrayData(elements)]
         inputs = [value for value in node.inputs if value is not None]
-        if not inputs or not all(map(_has_content, inputs)) or not _is_foldable(node):
+        if not inputs or not all(map(has_content, inputs)) or not _is_foldable(node):
             return None
         views = self.views(node, inputs[0])
         if views is not None:
@@ -119,10 +119,6 @@ def _name(node: Node, data: Data) -> str | None:
     if not source or isinstance(data, ArrayData):
         return None
     return source + data.suffix if isinstance(data, View) else source.removesuffix(".T")
-
-
-def _has_content(value: Value) -> bool:
-    return value.data is not None and not isinstance(value.data, AbsentData)
 
 
 def _is_foldable(node: Node) -> bool:

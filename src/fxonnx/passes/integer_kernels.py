@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fxonnx.dtypes import FLOAT32, INT8, INT16, UINT8, UINT16
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.graph import Graph, Node, Value, content
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.pipeline import graph_pass, nested
 from fxonnx.passes.rewriting.replace import replace_nodes
@@ -181,7 +181,8 @@ class _Dequantized:
     @property
     def is_centered(self) -> bool:
         """Whether all zero points are 0."""
-        return self.zero is None or (self.zero.data is not None and not self.zero.data.array().any())
+        zero = content(self.zero)
+        return self.zero is None or (zero is not None and not zero.any())
 
 
 def _is_wide(node: Node) -> bool:
@@ -225,11 +226,11 @@ def _ends(node: Node | None) -> tuple[float, float] | None:
     """The least and the greatest number that known steps hold, of a QuantizeLinear or a DequantizeLinear."""
     if node is None or node.op not in ("QuantizeLinear", "DequantizeLinear") or len(node.reads) < 3:
         return None
-    _, scale, zero = node.reads
-    if scale.shape or scale.data is None or zero.data is None or zero.dtype not in _BYTES:
+    dtype, scale, zero = node.reads[2].dtype, *map(content, node.reads[1:3])
+    if scale is None or scale.shape or zero is None or dtype not in _BYTES:
         return None
-    step, middle = float(scale.data.array()), int(zero.data.array())
-    return (zero.dtype.lowest - middle) * step, (zero.dtype.highest - middle) * step
+    step, middle = float(scale), int(zero)
+    return (dtype.lowest - middle) * step, (dtype.highest - middle) * step
 
 
 def _on_steps(op: Builder, x: Tensor, low: float, high: float) -> Tensor:

@@ -11,8 +11,7 @@ import numpy as np
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.computed import Kernel, rounded
-from fxonnx.ir.data import AbsentData
-from fxonnx.ir.graph import Node, Value
+from fxonnx.ir.graph import Node, Value, has_content
 from fxonnx.ir.types import TensorType
 
 _MOVES = ("strides", "pads", "dilations")
@@ -59,11 +58,6 @@ def branch_of(node: Node) -> Branch | None:
     return _READERS[node.op](node, *node.inputs)
 
 
-def known(value: Value | None) -> bool:
-    """Whether a value is a constant whose content is at hand."""
-    return value is not None and value.data is not None and not isinstance(value.data, AbsentData)
-
-
 def wide(value: Value) -> np.ndarray:
     """The content of a constant in float64, before it is rounded."""
     assert value.data is not None
@@ -73,7 +67,7 @@ def wide(value: Value) -> np.ndarray:
 def normalization(node: Node) -> tuple[np.ndarray, np.ndarray] | None:
     """(factor, offset) per channel of a normalization by known statistics, else None. Ioffe & Szegedy 2015."""
     statistics = [value for value in node.inputs[1:] if value is not None]
-    if node.attributes.get("training_mode", 0) or not all(map(known, statistics)):
+    if node.attributes.get("training_mode", 0) or not all(map(has_content, statistics)):
         return None
     scale, shift, mean, variance = map(wide, statistics)
     factor = scale / np.sqrt(variance + np.float32(node.attributes.get("epsilon", 1e-5)))  # attributes are float32
@@ -84,7 +78,7 @@ def finite_per_channel(constant: Value, x: Value, *, inverse: bool = False) -> n
     """A finite constant beside x, or one over it, an element for each channel of x; None where it is something else."""
     channels, spatial = _channels(x), (1,) * (len(x.shape) - 2)
     single = constant.type.size == 1 and len(constant.shape) <= len(x.shape)
-    if not known(constant) or not (single or constant.shape in ((channels, *spatial), (1, channels, *spatial))):
+    if not has_content(constant) or not (single or constant.shape in ((channels, *spatial), (1, channels, *spatial))):
         return None
     with np.errstate(divide="ignore"):
         numbers = 1 / wide(constant) if inverse else wide(constant)
@@ -92,7 +86,7 @@ def finite_per_channel(constant: Value, x: Value, *, inverse: bool = False) -> n
 
 
 def _convolution(node: Node, x: Value, weight: Value, bias: Value | None = None) -> Branch | None:
-    if not known(weight) or not (bias is None or known(bias)) or not _tells_pads(node):
+    if not has_content(weight) or not (bias is None or has_content(bias)) or not _tells_pads(node):
         return None
     attributes = {name: node.attributes[name] for name in _MOVES if name in node.attributes}
     taps = _taps(attributes, weight.shape[2:])  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import numpy as np
 
 from fxonnx.dtypes import INT8, UINT8
 from fxonnx.ir.data import ArrayData, unsigned
-from fxonnx.ir.graph import Graph, Node, Value, constant_ints
+from fxonnx.ir.graph import Graph, Node, Value, constant_ints, content, has_content
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
 from fxonnx.passes.pipeline import graph_pass, nested
@@ -82,15 +82,17 @@ def _with_raised_weight(node: Node, raised: dict[Value, Value]) -> Node:
     at, zero_at = _WEIGHTS.get(node.op, (0, 0))
     inputs = [*node.inputs, *[None] * (zero_at + 1 - len(node.inputs))]
     weight, zero = inputs[at], inputs[zero_at]
-    if not zero_at or weight is None or weight.data is None or weight.dtype is not INT8 or not weight.shape:
+    if not zero_at or not has_content(weight) or weight.dtype is not INT8 or not weight.shape:
         return node
-    if (zero is not None and zero.data is None) or node.attributes.get("block_size"):
+    zeros = content(zero)
+    if (zero is not None and zeros is None) or node.attributes.get("block_size"):
         return node
     if weight not in raised:
+        assert weight.data is not None
         raised[weight] = Value(TensorType(UINT8, weight.shape), weight.name, unsigned(weight.data))
     scales = inputs[1].type.shape if node.op == "DequantizeLinear" and inputs[1] is not None else ()
-    zeros = np.zeros(cast(Any, scales), np.int8) if zero is None or zero.data is None else zero.data.array()
-    inputs[at], inputs[zero_at] = raised[weight], _raised(zeros)
+    inputs[at] = raised[weight]
+    inputs[zero_at] = _raised(np.zeros(cast(Any, scales), np.int8) if zeros is None else zeros)
     return Node(node.op, tuple(inputs), node.outputs, node.attributes, node.location.by(unsigned_weights.name))
 
 
@@ -122,23 +124,20 @@ def _same(one: Value | None, other: Value | None) -> bool:
     """Whether two values are one, or constants of the same content."""
     if one is other:
         return True
-    if one is None or other is None or one.data is None or other.data is None or one.type != other.type:
-        return False
-    return np.array_equal(one.data.array(), other.data.array())
+    left, right = content(one), content(other)
+    return left is not None and right is not None and left.dtype == right.dtype and np.array_equal(left, right)
 
 
 def _static(node: Node) -> Steps | None:
     """The steps of an int8 with a known zero point, in uint8."""
-    zero = node.inputs[2]
-    if node.output.dtype is not INT8 or zero is None or zero.data is None:
-        return None
-    return None, node.inputs[1], _raised(zero.data.array())
+    zero = content(node.inputs[2]) if node.output.dtype is INT8 else None
+    return None if zero is None else (None, node.inputs[1], _raised(zero))
 
 
 def _raised(zeros: np.ndarray) -> Value:
     """Zero points of int8 as those of the uint8 with the same values."""
-    content = ArrayData((zeros.astype(np.int16) + _OFFSET).astype(np.uint8))
-    return Value(TensorType(UINT8, content.shape), None, content)
+    raised = ArrayData((zeros.astype(np.int16) + _OFFSET).astype(np.uint8))
+    return Value(TensorType(UINT8, raised.shape), None, raised)
 
 
 def _dynamic(node: Node, producers: Mapping[Value, Node]) -> Steps | None:

@@ -101,6 +101,68 @@ class Decided(Gain):
         return x * self.gain if self.gain > 0 else x
 
 
+class Chosen(nn.Module):
+    """Columns by numbers, whose sums are sizes to whoever looks at them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.tensor([1, 0, 2]), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., torch.cat([self.places + 1, self.places])]
+
+
+class OnSteps(nn.Module):
+    """Rounded to steps, whose zero point a pass would move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.05), requires_grad=False)
+        self.zero = nn.Parameter(torch.tensor(3, dtype=torch.int32), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(10 * x, self.scale, self.zero, -128, 127)
+
+
+class Clipped(nn.Module):
+    """Between numbers that were attributes once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(max=self.most)
+
+
+@pytest.mark.parametrize("opset", [None, 10])
+@pytest.mark.parametrize("model", [Chosen(), OnSteps(), Clipped()], ids=["indices", "steps", "bounds"])
+def test_nothing_is_made_of_numbers(model: nn.Module, opset: int | None, tmp_path: Path) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    compiled = fxonnx.compile(model, X, adapters=names, opset=opset)
+    compiled.save(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    others = {name: each.detach() + 20 * (each.dim() == 0) + 1 for name, each in model.named_parameters()}
+    given = {"x": X.numpy(), **{name: each.numpy() for name, each in others.items()}}
+    expected = torch.func.functional_call(model, others, X)
+    torch.testing.assert_close(torch.from_numpy(session.run(None, given)[0]), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_16_bits(dtype: torch.dtype) -> None:
+    model = Network().eval().to(dtype)
+    compiled = fxonnx.compile(model, X.to(dtype), adapters=["*.lora_?.*"])
+    torch.testing.assert_close(compiled(X.to(dtype)), model(X.to(dtype)), rtol=2e-2, atol=2e-2)
+    assert {each.name for each in compiled.model_proto().graph.input} == {"x", *NAMES}
+
+
+def test_computed_in_16_bits() -> None:
+    target = fxonnx.Target.onnx(21)
+    compiled = fxonnx.compile(Gain(), X, adapters=["gain"], target=target, precision="float16")
+    assert compiled.verify(rtol=1e-2, atol=1e-2).ok
+    assert [str(each.dtype) for each in compiled.graph.constants()] == ["f32"]
+
+
 def test_what_cannot_be_an_adapter() -> None:
     with pytest.raises(errors.InvalidOption, match=r"'\*\.nothing'"):
         fxonnx.compile(Network(), X, adapters=["*.lora_?.*", "*.nothing"])

@@ -10,7 +10,7 @@ from onnx import AttributeProto, TensorProto, TypeProto, helper, numpy_helper
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.dims import Dim, Expr, Shape, parse_dim
-from fxonnx.ir.graph import Graph, Value, constant_ints
+from fxonnx.ir.graph import Graph, Value, constant_ints, content
 from fxonnx.ir.infer.call import Call, CannotInfer, Contradiction
 from fxonnx.ir.schema import NEWEST, OpFacts, Parameter
 from fxonnx.ir.types import TensorType
@@ -72,9 +72,8 @@ def _small_tensor(value: Value) -> TensorProto | None:
     ints = constant_ints(value) if value.dtype.kind == "int" and value.data is None else None
     if ints is not None:
         return helper.make_tensor("", value.dtype.code, [dim for dim in value.shape if isinstance(dim, int)], ints)
-    if value.data is None or not isinstance(value.type.size, int) or value.type.size > _SMALL:
-        return None
-    return numpy_helper.from_array(value.data.array())
+    array = content(value) if isinstance(value.type.size, int) and value.type.size <= _SMALL else None
+    return None if array is None else numpy_helper.from_array(array)
 
 
 def _read(call: Call, proto: TypeProto | None, dtype: DType | None) -> TensorType:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.dims import Dim, Expr, Shape, ceil_divide, floor_divide, maximum, minimum, non_negative, product
+from fxonnx.ir.graph import content
 from fxonnx.ir.infer.call import Call, CannotInfer, Contradiction, broadcast, infers
 from fxonnx.ir.types import TensorType
 
@@ -207,7 +208,8 @@ def _scalar(call: Call, index: int) -> Dim | float | None:
     value, known = call.value(index), call.known(index)
     if known is not None:
         return known[0]
-    return float(value.data.array().reshape(())) if value.data is not None and value.dtype.is_float else None
+    array = content(value) if value.dtype.is_float else None
+    return None if array is None else float(array.reshape(()))
 
 
 def _float_range(start: Dim | float, limit: Dim | float, delta: Dim | float, call: Call) -> Shape:

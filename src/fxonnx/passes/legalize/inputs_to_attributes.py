@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fxonnx.ir import schema
-from fxonnx.ir.graph import Attribute, Graph, Node, Value, constant_ints
+from fxonnx.ir.graph import Attribute, Graph, Node, Value, constant_ints, content
 from fxonnx.ir.schema import AttributeFacts, OpFacts
 from fxonnx.passes.pipeline import graph_pass, inside
 from fxonnx.target import Target
@@ -86,7 +86,8 @@ def _attribute_content(value: Value, fact: AttributeFacts | None) -> Attribute |
         return ints
     if fact.kind == "INT":
         return None if ints is None else ints[0]
-    return None if value.data is None else float(value.data.array().reshape(-1)[0])
+    array = content(value)
+    return None if array is None else float(array.reshape(-1)[0])
 
 
 def _drop_neutral(op: str, attributes: dict[str, Attribute], newest: OpFacts, older: OpFacts) -> None:
@@ -125,11 +126,11 @@ def _count_from_the_front(attributes: dict[str, Attribute], node: Node) -> None:
     """Axes as the older text has them, in a tensor of the input's rank or, where axes are added, of the output's."""
     first = node.inputs[0] if node.inputs else None
     rank = len((node.output if first is None or node.op == "Unsqueeze" else first).shape)
-    for name, content in attributes.items():
-        if name == "axis" and isinstance(content, int) and content < 0:
-            attributes[name] = content + rank
-        if name == "axes" and isinstance(content, tuple):
-            attributes[name] = tuple(axis + rank if axis < 0 else axis for axis in content)  # type: ignore[operator, assignment]
+    for name, item in attributes.items():
+        if name == "axis" and isinstance(item, int) and item < 0:
+            attributes[name] = item + rank
+        if name == "axes" and isinstance(item, tuple):
+            attributes[name] = tuple(axis + rank if axis < 0 else axis for axis in item)  # type: ignore[operator, assignment]
 
 
 def signature_fits(node: Node, facts: OpFacts) -> str | None:

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.graph import Graph, Node, Value
-from fxonnx.passes.linear import known
+from fxonnx.ir.graph import Graph, Node, Value, has_content
 from fxonnx.passes.pipeline import graph_pass, nested
 from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
@@ -51,15 +50,15 @@ def _layer(node: Node, producers: Mapping[Value, Node], readers: Mapping[Value, 
     product, bias = node, None
     if node.op == "Add":
         product, bias = producers.get(node.inputs[0], node), node.inputs[1]  # type: ignore[arg-type]
-        if not known(bias) or len(bias.shape) != 1 or len(readers[product.output]) > 1:  # type: ignore[union-attr]
+        if not has_content(bias) or len(bias.shape) != 1 or len(readers[product.output]) > 1:
             return None
     transpose = producers.get(product.inputs[0]) if product.op == "MatMul" else None  # type: ignore[arg-type]
-    if transpose is None or not _is_of_rows(transpose) or not known(product.inputs[1]):
+    if transpose is None or not _is_of_rows(transpose) or not has_content(product.inputs[1]):
         return None
     source = producers.get(transpose.inputs[0])  # type: ignore[arg-type]
     if source is not None and source.op in _MOVING:
         return None  # it is among others already
-    if len(product.inputs[1].shape) != 2 or len(readers[transpose.output]) > 1:  # type: ignore[union-attr]
+    if len(product.inputs[1].shape) != 2 or len(readers[transpose.output]) > 1:
         return None
     is_moved = all(each is not None and each.op in _MOVING for each in readers[node.output])
     return (transpose, product, bias) if is_moved else None

@@ -9,10 +9,9 @@ import numpy as np
 from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir import schema
 from fxonnx.ir.data import AbsentData, ArrayData, Data, View, byte_size, cast
-from fxonnx.ir.graph import Graph, Node, Substitution, Value
+from fxonnx.ir.graph import Graph, Node, Substitution, Value, has_content, is_adapter
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.fold import FREE
-from fxonnx.passes.linear import known
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.request import Precision
 from fxonnx.passes.precision.wide import has_kernels
@@ -89,7 +88,7 @@ class _Halved:
         if value is None or value.dtype is not FLOAT32:
             return value
         if value not in self.half:
-            data = value.data and _rounded(value.data, self.precision.dtype)
+            data = None if value.data is None or is_adapter(value) else _rounded(value.data, self.precision.dtype)
             self.half[value] = Value(TensorType(self.precision.dtype, value.shape), value.name if data else None, data)
             if data is None:
                 nodes.append(_cast(value, self.half[value]))
@@ -128,7 +127,7 @@ class _Stored:
     def round(self, value: Value) -> None:
         """Let another weight stand for a large one of float32."""
         data, kept = value.data, self.precision.keeps(value.name) or value in self.rounded.replaced
-        if data is None or kept or value.dtype is not FLOAT32 or len(value.shape) < 2 or not known(value):
+        if data is None or kept or value.dtype is not FLOAT32 or len(value.shape) < 2 or not has_content(value):
             return
         if byte_size(data) > FREE:
             rounded = cast(_rounded(data, self.precision.dtype), FLOAT32)

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fxonnx.ir.data import ArrayData, Data, View, transposed
-from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.graph import Graph, Node, Value, has_content
 from fxonnx.ir.types import TensorType
-from fxonnx.passes.linear import known
 
 _NORMALIZATIONS = ("LayerNormalization", "RMSNormalization")
 
@@ -30,7 +29,7 @@ def smoothed(
     for x, group in layers.items():
         factor = _factors(largest[x], [_matrix(node) for node in group], strength)
         made = producers.get(x)
-        takes = made is not None and made.op in _NORMALIZATIONS and all(map(known, made.reads[1:]))
+        takes = made is not None and made.op in _NORMALIZATIONS and all(map(has_content, made.reads[1:]))
         if made is not None and takes and readers[x] == len(group) and len(made.outputs) == 1:
             changed[made] = (_divided(made, factor),)
             changed |= {node: (_with_weight(node, x, factor),) for node in group}

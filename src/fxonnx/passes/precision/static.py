@@ -18,9 +18,8 @@ import numpy as np
 from fxonnx.dtypes import FLOAT32, INT8, UINT8
 from fxonnx.ir.data import ArrayData, Data, transposed
 from fxonnx.ir.few_bits import by_columns, by_rows
-from fxonnx.ir.graph import Graph, Node, Substitution, Value
+from fxonnx.ir.graph import Graph, Node, Substitution, Value, has_content
 from fxonnx.ir.types import TensorType
-from fxonnx.passes.linear import known
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.ranges import Range, extremes, steps, without_outliers
 from fxonnx.passes.precision.request import Precision
@@ -135,7 +134,7 @@ def _is_activation(node: Node) -> bool:
     if node.op == "Relu":
         return True
     low, high = (*node.inputs[1:], None, None)[:2]
-    return node.op == "Clip" and all(end is None or known(end) for end in (low, high)) and (
+    return node.op == "Clip" and all(end is None or has_content(end) for end in (low, high)) and (
         _number(low, -1.0) <= 0 <= _number(high, 1.0)
     )  # fmt: skip
 

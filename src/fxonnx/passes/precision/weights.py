@@ -8,8 +8,7 @@ from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT8, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.data import Data, transposed
 from fxonnx.ir.few_bits import by_blocks, by_columns, by_rows
-from fxonnx.ir.graph import Graph, Node, Value
-from fxonnx.passes.linear import known
+from fxonnx.ir.graph import Graph, Node, Value, has_content
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.request import Precision
 from fxonnx.passes.rewriting.replace import replace_nodes
@@ -101,7 +100,8 @@ def _rows(op: Builder, node: Node, precision: Precision) -> Tensor | None:
 
 def _is_narrowed(weight: Value, precision: Precision) -> bool:
     """Whether a value is a known matrix of up to 32 bits, large enough, that is not to stay as it is."""
-    if len(weight.shape) != 2 or weight.dtype not in _NARROWED or not known(weight) or precision.keeps(weight.name):
+    fits = has_content(weight) and weight.dtype in _NARROWED and len(weight.shape) == 2
+    if not fits or precision.keeps(weight.name):
         return False
     size = weight.type.size
     return isinstance(size, int) and size >= _LEAST
@@ -113,7 +113,7 @@ def is_layer(node: Node, precision: Precision) -> bool:
         return False
     x, weight = node.reads[:2]
     axes = len(x.shape) if node.op == "Conv" else 2
-    fits = known(weight) and weight.dtype in _NARROWED and len(weight.shape) == axes
+    fits = has_content(weight) and weight.dtype in _NARROWED and len(weight.shape) == axes
     return fits and not x.is_constant and not precision.keeps(weight.name) and not precision.keeps(node.location.module)
 
 

@@ -11,7 +11,7 @@ from fxonnx import dtypes
 from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from fxonnx.ir import schema
 from fxonnx.ir.data import AbsentData, ArrayData, Data, byte_size, cast
-from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.graph import Graph, Node, Value, is_adapter
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.fold import FREE
 from fxonnx.passes.pipeline import graph_pass
@@ -62,7 +62,7 @@ class _Widened:
     def whole(self, graph: Graph) -> Graph:
         """The graph with its own inputs and outputs."""
         nodes: list[Node] = []
-        for value in filter(_is_half, graph.inputs):
+        for value in filter(_is_half, (*graph.inputs, *filter(is_adapter, graph.constants()))):
             self.keep(value, nodes, None)
         nodes += self.nodes(graph)
         outputs = tuple([self.back(value, nodes) for value in graph.outputs])
@@ -119,7 +119,7 @@ class _Widened:
         if not _is_half(value):
             return value
         if value not in self.wide:
-            data = value.data and _in_float32(value.data)
+            data = None if value.data is None or is_adapter(value) else _in_float32(value.data)
             name = value.name if data else None
             self.wide[value] = Value(TensorType(FLOAT32, value.shape), name, data, value.known)
         return self.wide[value]

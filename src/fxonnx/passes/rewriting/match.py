@@ -12,8 +12,7 @@ import numpy as np
 
 from fxonnx.ir import schema
 from fxonnx.ir.calls import attribute_value
-from fxonnx.ir.data import AbsentData
-from fxonnx.ir.graph import Node, Value
+from fxonnx.ir.graph import Node, Value, content
 from fxonnx.ir.schema import AttributeFacts
 from fxonnx.passes.rewriting.pattern import (
     AnyCall,
@@ -238,13 +237,6 @@ def _same_array(left: np.ndarray, right: np.ndarray) -> bool:
 
 
 # ── constants ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def content(value: Value | None) -> np.ndarray | None:
-    """The content of a constant; None for other values, and where a text came without it."""
-    if value is None or value.data is None or isinstance(value.data, AbsentData):
-        return None
-    return value.data.array()
 
 
 def constant_number(value: Value | None) -> float | int | bool | None:

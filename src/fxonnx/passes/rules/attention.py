@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 
 from fxonnx.ir import schema
-from fxonnx.passes.rewriting.match import content
+from fxonnx.ir.graph import content
 from fxonnx.passes.rewriting.rewrite import rule
 
 SPLIT = (0, 2, 1, 3)  # [batch, length, heads, size] <-> [batch, heads, length, size]

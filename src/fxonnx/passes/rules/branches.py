@@ -14,17 +14,8 @@ from math import prod
 import numpy as np
 
 from fxonnx.ir.computed import met_by, multiplied, scaled
-from fxonnx.passes.linear import (
-    Branch,
-    branch_of,
-    finite_per_channel,
-    folded_name,
-    itself,
-    known,
-    total,
-    wide,
-    written,
-)
+from fxonnx.ir.graph import has_content
+from fxonnx.passes.linear import Branch, branch_of, finite_per_channel, folded_name, itself, total, wide, written
 from fxonnx.passes.rewriting.rewrite import rule
 
 BRANCHES = ("Conv", "AveragePool", "BatchNormalization", "Mul")
@@ -147,7 +138,7 @@ class branch_before_conv:
                        op.constant(given, name=folded_name(weight.value.name, "bias")), **rest)  # fmt: skip
     def where(one, weight, bias, pads, auto_pad):
         branch = branch_of(one)
-        if branch is None or not known(weight.value) or not (bias is None or known(bias.value)):
+        if branch is None or not has_content(weight.value) or not (bias is None or has_content(bias.value)):
             return False
         is_padded = any(pads or ()) or auto_pad not in (None, "NOTSET", "VALID")
         return not (is_padded and branch.offset.any())
@@ -172,7 +163,7 @@ class conv_of_conv:
                        op.constant(offset, name=folded_name(weight.value.name, "bias")),
                        **{name: item for name, item in told.items() if item})  # fmt: skip
     def where(one, weight, bias, strides, pads):
-        first, is_known = branch_of(one), known(weight.value) and (bias is None or known(bias.value))
+        first, is_known = branch_of(one), has_content(weight.value) and (bias is None or has_content(bias.value))
         if first is None or first.kernel.groups != 1 or not is_known:
             return False
         behind = _is_pointwise(weight, strides, pads)

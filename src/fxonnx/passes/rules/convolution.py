@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from fxonnx.ir.computed import rounded, scaled
-from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.linear import known, wide
-from fxonnx.passes.rewriting.match import constant_number, content
+from fxonnx.ir.graph import constant_ints, content, has_content
+from fxonnx.passes.linear import wide
+from fxonnx.passes.rewriting.match import constant_number
 from fxonnx.passes.rewriting.rewrite import rule
 
 
@@ -39,7 +39,7 @@ def _renamed(like, suffix):
 def _can_fold(weight, bias, *statistics):
     """Whether all are constant, and the weight has the bits to take a factor without overflow."""
     given = (weight, *statistics, *([] if bias is None else [bias]))
-    return weight.dtype.bits >= 32 and all(known(each.value) for each in given)
+    return weight.dtype.bits >= 32 and all(has_content(each.value) for each in given)
 
 
 @rule

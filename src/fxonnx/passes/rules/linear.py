@@ -7,7 +7,8 @@ import numpy as np
 
 from fxonnx.ir.computed import added, met_by, multiplied, rounded, scaled
 from fxonnx.ir.data import transposed
-from fxonnx.passes.linear import folded_name, known, normalization, wide
+from fxonnx.ir.graph import has_content
+from fxonnx.passes.linear import folded_name, normalization, wide
 from fxonnx.passes.rewriting.rewrite import rule
 
 
@@ -24,8 +25,8 @@ def _without_bias(op, x, weight, transB):
 
 def is_layer(weight, bias=None):
     """Whether a weight is a known matrix, and a bias a known row for all its columns, if there is one."""
-    is_matrix = weight.rank == 2 and weight.dtype.bits >= 32 and weight.dtype.is_float and known(weight.value)
-    return is_matrix and (bias is None or (bias.rank == 1 and known(bias.value)))
+    is_matrix = weight.rank == 2 and weight.dtype.bits >= 32 and weight.dtype.is_float and has_content(weight.value)
+    return is_matrix and (bias is None or (bias.rank == 1 and has_content(bias.value)))
 
 
 def _columns(weight, transB):
@@ -54,7 +55,7 @@ class scaled_linear:
         offset = None if bias is None else rounded(wide(bias.value) * row, weight.dtype)
         return _written(op, x, weight, data, offset, transB)
     def where(x, weight, factor, bias, transB, result):
-        if not is_layer(weight, bias) or not known(factor.value) or factor.rank > result.rank:
+        if not is_layer(weight, bias) or not has_content(factor.value) or factor.rank > result.rank:
             return False
         is_row = factor.shape == (*[1] * (factor.rank - 1), _columns(weight, transB))
         return is_row and factor.rank > 0 and bool(np.isfinite(wide(factor.value)).all())

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from fxonnx.dtypes import FLOAT32, INT8
+from fxonnx.ir.graph import content, has_content
 from fxonnx.passes.rewriting.rewrite import rule
 
 MANY_ROWS = 16  # from here on a product in floating point is faster than one that unpacks the weight
@@ -80,8 +81,8 @@ class clipped_integers:
                 for end, own in zip(ends, (zero.dtype.lowest, zero.dtype.highest), strict=True)]  # fmt: skip
         return steps if ends == [None, None] else op.Clip(steps, *ends)
     def where(scale, zero, low, high):
-        known = all(each is None or each.value.is_constant for each in (low, high))
-        return known and scale.rank == 0 and scale.value.is_constant and zero.value.is_constant
+        known = all(has_content(each.value) for each in (scale, zero, low, high) if each is not None)
+        return known and scale.rank == 0
 
 
 @rule
@@ -103,11 +104,11 @@ class rows_of_integers:
         return op.Gather(op.keep(op.DequantizeLinear(q, scale, zero, axis=axis)), rows)
     def after(op, q, scale, rows, zero):
         found = op.Cast(op.Gather(q, rows), to=scale.dtype)
-        if zero is not None and zero.value.data.array().any():
+        if zero is not None and content(zero.value).any():
             found = found - op.Cast(op.Unsqueeze(op.Gather(zero, rows), [-1]), to=scale.dtype)
         return found * op.Unsqueeze(op.Gather(scale, rows), [-1])
     def where(q, scale, zero, axis):
-        known = q.value.is_constant and (zero is None or zero.value.is_constant)
+        known = q.value.is_constant and (zero is None or has_content(zero.value))
         return known and q.rank == 2 and scale.rank == 1 and axis % 2 == 0
 
 
@@ -115,6 +116,6 @@ def _step(end, scale, zero):
     """The integer of a number, as QuantizeLinear gives it; None for none."""
     if end is None:
         return None
-    value = np.float32(end if isinstance(end, float) else end.value.data.array())
-    steps = np.rint(value / scale.value.data.array().astype(np.float32)) + zero.value.data.array().astype(np.float64)
+    value = np.float32(end if isinstance(end, float) else content(end.value))
+    steps = np.rint(value / content(scale.value).astype(np.float32)) + content(zero.value).astype(np.float64)
     return int(np.clip(steps, zero.dtype.lowest, zero.dtype.highest))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fxonnx.ir.data import first_half
-from fxonnx.ir.graph import constant_ints
-from fxonnx.passes.rewriting.match import content
+from fxonnx.ir.graph import constant_ints, content
 from fxonnx.passes.rewriting.rewrite import rule
 from fxonnx.passes.rules.attention import SPLIT, runs, splits_heads
 

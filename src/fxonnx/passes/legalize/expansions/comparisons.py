@@ -6,7 +6,7 @@ import math
 
 from fxonnx.dtypes import FLOAT64
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.graph import Node
+from fxonnx.ir.graph import Node, has_content
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
 
@@ -42,7 +42,7 @@ def maximum(op: Builder, first: Tensor, *others: Tensor) -> Tensor:
 
 
 def _has_computed_bounds(node: Node) -> bool:
-    return any(bound is not None and bound.data is None for bound in node.inputs[1:])
+    return not all(bound is None or has_content(bound) for bound in node.inputs[1:])
 
 
 @expands("Clip")

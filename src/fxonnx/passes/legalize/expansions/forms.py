@@ -11,7 +11,7 @@ from fxonnx.dtypes import FLOAT32, FLOAT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, floor_divide
-from fxonnx.ir.graph import Node, constant_ints, known_dims
+from fxonnx.ir.graph import Node, constant_ints, content, known_dims
 from fxonnx.passes.legalize.expansions.indexing import counted
 from fxonnx.passes.legalize.expansions.integers import complement
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
@@ -89,9 +89,10 @@ def resize(
         for name, item in rest.items()
         if name not in ("antialias", "keep_aspect_ratio_policy") or item not in (0, "stretch")
     }
-    if scales is not None and scales.value.data is not None:
+    known = content(scales.value) if scales is not None else None
+    if known is not None:
         factors = np.ones(x.rank, np.float32)
-        factors[list(axes)] = scales.value.data.array()
+        factors[list(axes)] = known
         return op.Resize(x, None, factors, **rest)
     assert sizes is not None
     every = list(x.shape)

@@ -14,7 +14,7 @@ import numpy as np
 from fxonnx.dtypes import FLOAT32, FLOAT64, INT64, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
-from fxonnx.ir.graph import Node, constant_ints
+from fxonnx.ir.graph import Node, constant_ints, content
 from fxonnx.passes.legalize.expansions.indexing import counted
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
 
@@ -50,10 +50,11 @@ def _resizings(
                 op.define_size(dim.name, op.Gather(sizes, place))
         pairs = zip(known, before, strict=True)
         return [(after, _float(op, after, wide) / _float(op, old, wide)) for after, old in pairs]
-    if scales is None or scales.value.data is None:
+    factors = content(scales.value) if scales is not None else None
+    if factors is None:
         raise NoExpansion("Resize by scales that come from data")
-    factors = [float(each) for each in scales.value.data.array()]
-    return [(_scaled(old, factor), op.constant(factor, wide)) for old, factor in zip(before, factors, strict=True)]
+    each = zip(before, factors.tolist(), strict=True)
+    return [(_scaled(old, factor), op.constant(factor, wide)) for old, factor in each]
 
 
 def _scaled(size: Dim, factor: float) -> Dim:
