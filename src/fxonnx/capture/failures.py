@@ -6,7 +6,6 @@ from __future__ import annotations
 import keyword
 import traceback
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import fx
 
 from fxonnx import errors
 from fxonnx.capture.locate import is_users, user_line
+from fxonnx.errors.turning import Turning
 from fxonnx.location import Location
 
 
@@ -24,41 +24,31 @@ class ModelStopped(Exception):
     """
 
 
-class Stopping:
-    """`with Stopping(): model(…)` raises ModelStopped for whatever the model raises.
+class Stopping(Turning):
+    """`with Stopping(): model(…)` raises ModelStopped for whatever the model raises."""
 
-    KeyboardInterrupt and the like pass.
-    """
+    passing = ()
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception):
-            raise ModelStopped from error
+    def turned(self, error: Exception) -> ModelStopped:
+        """The error that a model stopped."""
+        return ModelStopped()
 
 
-class Translating:
+class Translating(Turning):
     """`with Translating(): …` raises an error of ours, from the original, for whatever capturing raises.
 
-    `place` is asked where no frame of the user's is on the stack. KeyboardInterrupt and the like pass.
+    `place` is asked where no frame of the user's is on the stack.
     """
 
     def __init__(self, place: Callable[[], Location] = Location) -> None:
         self._place = place
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, (errors.Error, errors.InternalError)):
-            return
+    def turned(self, error: Exception) -> errors.Error:
+        """The error of ours, from what the model has raised, or capturing."""
         original = error.__cause__ if isinstance(error, ModelStopped) and error.__cause__ is not None else error
-        raise translate(original, in_model=original is not error, place=self._place) from original
+        found = translate(original, in_model=original is not error, place=self._place)
+        found.__cause__ = original
+        return found
 
 
 def translate(error: BaseException, *, in_model: bool, place: Callable[[], Location] = Location) -> errors.Error:

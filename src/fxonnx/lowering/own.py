@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from types import TracebackType
 from typing import Any
 
 import torch
 
 from fxonnx import dtypes, errors
+from fxonnx.errors.turning import Turning
 from fxonnx.ir.calls import InvalidCall, SymbolicAttribute, UnknownSize
 from fxonnx.ir.dims import Undecided
 from fxonnx.location import Location
@@ -115,26 +115,21 @@ class LoweringRaised(InvalidCall):
         self.place = place
 
 
-class OfTheirs:
+class OfTheirs(Turning):
     """`with OfTheirs(lowering): lowering.body(…)` raises LoweringRaised for whatever a lowering of the user's raises,
     and for what is wrong with its result, but for the words that lowerings have. Those of fxonnx are left alone."""
+
+    passing = (*Turning.passing, Unsupported, Undecided, UnknownSize, SymbolicAttribute)
 
     def __init__(self, lowering: Lowering) -> None:
         self._lowering = lowering
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, _WORDS) or not is_own(self._lowering):
-            return
+    def turned(self, error: Exception) -> LoweringRaised | None:
+        """The error of a lowering of the user's."""
+        if not is_own(self._lowering):
+            return None
         said = str(error) if isinstance(error, InvalidCall | dtypes.DTypeError) else f"{type(error).__name__}: {error}"
-        raise LoweringRaised(said, _innermost(error, self._lowering.body)) from error
-
-
-_WORDS = (errors.Error, errors.InternalError, Unsupported, Undecided, UnknownSize, SymbolicAttribute)
+        return LoweringRaised(said, _innermost(error, self._lowering.body))
 
 
 def is_own(lowering: Lowering) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeAlias
 
 import torch
@@ -15,32 +14,29 @@ import torch
 from fxonnx import errors
 from fxonnx.capture.call.inputs import parameters_of
 from fxonnx.capture.failures import innermost
+from fxonnx.errors.turning import Turning
 from fxonnx.tools.outcome import Usage
 
 Call: TypeAlias = tuple[Any, Any, dict[str, Any]]
 """A model, its example inputs and its example keywords."""
 
 
-class UsersCode:
+class UsersCode(Turning):
     """`with UsersCode("what"): …` raises ModelRaised, with the user's line, for whatever their code raises."""
+
+    passing = (*Turning.passing, Usage)
 
     def __init__(self, what: str) -> None:
         self.what = what
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, errors.Error | Usage):
-            return
+    def turned(self, error: Exception) -> errors.ModelRaised:
+        """The error of what was run."""
         place, _ = innermost(error)
-        raise errors.ModelRaised(
+        return errors.ModelRaised(
             f"{self.what} raised {type(error).__name__}: {error}",
             cause="it was run to get the model and its example inputs", cure="make it work in plain Python first",
             location=place,
-        ) from error  # fmt: skip
+        )  # fmt: skip
 
 
 def load(spec: str) -> Call:

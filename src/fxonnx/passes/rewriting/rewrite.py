@@ -26,11 +26,11 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
 from typing import Any
 
 from fxonnx import errors
 from fxonnx.errors import InvalidOption
+from fxonnx.errors.turning import Turning
 from fxonnx.ir.build import Builder, InvalidCall, Tensor
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.ir.types import compatible
@@ -80,24 +80,17 @@ class Rule:
             return function(**given, **further if takes_rest else {})
 
 
-class _Recording:
+class _Recording(Turning):
     """`with _Recording(rule, function): …` raises WrongRule, with the line, for what a function of a rule raises."""
-
-    __slots__ = ("_function", "_rule")
 
     def __init__(self, rule: Rule, function: Callable[..., Any]) -> None:
         self._rule, self._function = rule, function
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, errors.Error | errors.InternalError):
-            return
+    def turned(self, error: Exception) -> errors.WrongRule:
+        """The error of the rule."""
         said = str(error) if isinstance(error, InvalidCall) else f"{type(error).__name__}: {error}"
-        raise _wrong(self._rule, "cannot be recorded", said, Location.of_function(self._function, trace)) from error
+        place = Location.of_function(self._function, error.__traceback__)
+        return _wrong(self._rule, "cannot be recorded", said, place)
 
 
 def _wrong(rule: Rule, what: str, cause: str, *location: Location) -> errors.WrongRule:
