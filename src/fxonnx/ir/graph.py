@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeGuard, cast
 
@@ -221,4 +221,4 @@ class Substitution:
         """The graph with replaced reads."""
         nodes = tuple(self.node(node) for node in graph.nodes)
         outputs = tuple(self[value] for value in graph.outputs)
-        return Graph(graph.inputs, nodes, outputs, graph.opset, graph.output_names, graph.name)
+        return replace(graph, nodes=nodes, outputs=outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def cse(graph: Graph, target: Target) -> Graph:
     if not replaced:
         return graph
     outputs = tuple(replaced[value] for value in graph.outputs)
-    return Graph(graph.inputs, tuple(nodes), outputs, graph.opset, graph.output_names, graph.name)
+    return replace(graph, nodes=tuple(nodes), outputs=outputs)
 
 
 def _shared_constants(graph: Graph) -> dict[Value, Value]:

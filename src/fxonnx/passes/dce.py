@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.passes.pipeline import graph_pass, nested
@@ -16,7 +17,7 @@ def dce(graph: Graph, target: Target) -> Graph:
     kept = pruned(graph.nodes, graph.outputs)
     if len(kept) == len(graph.nodes):
         return graph
-    return Graph(graph.inputs, kept, graph.outputs, graph.opset, graph.output_names, graph.name)
+    return replace(graph, nodes=kept)
 
 
 def pruned(nodes: Sequence[Node], outputs: Sequence[Value]) -> tuple[Node, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from operator import is_
 
@@ -65,7 +66,7 @@ class _Folder:
         outputs = tuple(self.replaced[value] for value in graph.outputs)
         if outputs == graph.outputs and len(kept) == len(graph.nodes) and all(map(is_, kept, graph.nodes)):
             return graph
-        return Graph(graph.inputs, tuple(kept), outputs, graph.opset, graph.output_names, graph.name)
+        return replace(graph, nodes=tuple(kept), outputs=outputs)
 
     def substitute(self, node: Node, contents: list[Data]) -> None:
         """Readers of the node's outputs read constants; what the node read has a reader less."""

@@ -4,6 +4,7 @@ itself."""
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator
+from dataclasses import replace
 
 from fxonnx.ir.data import Data, View
 from fxonnx.ir.extent import unmoved
@@ -43,7 +44,7 @@ class _InPlace:
         for value in graph.outputs:
             nodes += self.transposes([value], turned)
             outputs.append(turned.get(value, value))
-        return Graph(graph.inputs, tuple(nodes), tuple(outputs), graph.opset, graph.output_names, graph.name)
+        return replace(graph, nodes=tuple(nodes), outputs=tuple(outputs))
 
     def nodes(self, node: Node, turned: dict[Value, Value]) -> Iterator[Node]:
         """The node as it reads what lies in files, behind the transposes that it still needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def past_into_attention(graph: Graph, target: Target) -> Graph:
         return graph
     gone = {joins[value] for node in changed for value in node.inputs[1:3] if value is not None}
     nodes = tuple(changed.get(node, node) for node in graph.nodes if node not in gone)
-    return Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+    return replace(graph, nodes=nodes)
 
 
 def _joins_a_cache(node: Node, graph: Graph) -> bool:

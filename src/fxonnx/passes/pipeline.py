@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from time import perf_counter
 from typing import NamedTuple, TypeAlias
@@ -89,7 +89,7 @@ def nested(function: PassFunction) -> PassFunction:
         if any(node.op in WITH_SUBGRAPHS for node in graph.nodes):
             nodes = tuple(inside(node, lambda inner: run(inner, target)) for node in graph.nodes)
             if any(new is not old for new, old in zip(nodes, graph.nodes, strict=True)):
-                graph = Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+                graph = replace(graph, nodes=nodes)
         return function(graph, target)
 
     return run

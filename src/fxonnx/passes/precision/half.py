@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class _Halved:
             if any(map(self.leads, node.reads)):
                 self.leading.update(node.outputs)
         self.widen(graph.outputs, nodes)
-        return Graph(graph.inputs, tuple(nodes), graph.outputs, graph.opset, graph.output_names, graph.name)
+        return replace(graph, nodes=tuple(nodes))
 
     def follows(self, node: Node) -> bool:
         """Whether a node is computed in 16 bits."""

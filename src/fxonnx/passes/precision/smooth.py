@@ -9,6 +9,7 @@ A normalization that makes x for these layers alone takes the division into its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def smoothed(
         changed |= {node: (_with_weight(node, divided, factor),) for node in group}
         changed[group[0]] = (division, *changed[group[0]])
     nodes = tuple(new for node in graph.nodes for new in changed.get(node, (node,)))
-    return Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+    return replace(graph, nodes=nodes)
 
 
 def _factors(inputs: np.ndarray, weights: Sequence[Data], strength: float) -> np.ndarray:

@@ -10,6 +10,7 @@ quantized values and has a kernel for integers is quantized as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
@@ -160,7 +161,7 @@ class _Quantized:
             if node.output not in done:
                 self.write(node)
         outputs = tuple(self.replaced[value] for value in graph.outputs)
-        return Graph(graph.inputs, tuple(self.nodes), outputs, graph.opset, graph.output_names, graph.name)
+        return replace(graph, nodes=tuple(self.nodes), outputs=outputs)
 
     def write(self, node: Node) -> None:
         """A node, between integers where that is planned."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from fxonnx.ir.data import byte_size, unwidened
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
@@ -31,7 +33,7 @@ def stored_in_16_bits(graph: Graph, target: Target) -> Graph:
     for node in graph.nodes:
         nodes += _of_rows(wide.node(node), tables)
     outputs = tuple(wide[value] for value in graph.outputs)
-    return Graph(graph.inputs, (*casts, *nodes), outputs, graph.opset, graph.output_names, graph.name)
+    return replace(graph, nodes=(*casts, *nodes), outputs=outputs)
 
 
 def _narrow(value: Value) -> Value | None:

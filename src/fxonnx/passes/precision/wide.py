@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,13 +67,13 @@ class _Widened:
             self.keep(value, nodes, None)
         nodes += self.nodes(graph)
         outputs = tuple([self.back(value, nodes) for value in graph.outputs])
-        return Graph(graph.inputs, tuple(nodes), outputs, graph.opset, graph.output_names, graph.name)
+        return replace(graph, nodes=tuple(nodes), outputs=outputs)
 
     def body(self, graph: Graph) -> Graph:
         """A subgraph, whose inputs and outputs are in float32."""
         inputs, nodes = tuple(map(self.value, graph.inputs)), self.nodes(graph)
         outputs = tuple(map(self.value, graph.outputs))
-        return Graph(inputs, tuple(nodes), outputs, graph.opset, graph.output_names, graph.name)
+        return replace(graph, inputs=inputs, nodes=tuple(nodes), outputs=outputs)
 
     def nodes(self, graph: Graph) -> list[Node]:
         """The nodes of a graph, and the casts between them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import TypeAlias
@@ -102,7 +103,7 @@ class _Walk:
         outputs = tuple(self.replaced[value] for value in graph.outputs)
         if outputs == graph.outputs and tuple(builder.nodes) == graph.nodes:
             return graph
-        return Graph(graph.inputs, tuple(builder.nodes), outputs, graph.opset, graph.output_names, graph.name)
+        return dataclasses.replace(graph, nodes=tuple(builder.nodes), outputs=outputs)
 
     def node(self, builder: Rebuilder, original: Node) -> None:
         node = inside(self.replaced.node(original), lambda inner: self.graph(inner, builder.nested()))

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -162,7 +162,7 @@ class _Rewriter:
             return self.graph
         graph, outputs = self.graph, tuple(self.replaced[value] for value in self.graph.outputs)
         nodes = pruned(self.builder.nodes, outputs)
-        return Graph(graph.inputs, nodes, outputs, graph.opset, graph.output_names, graph.name)
+        return replace(graph, nodes=nodes, outputs=outputs)
 
     def visit(self, original: Node, history: tuple[str, ...] = ()) -> None:
         """Keep the node, or what a rule makes of it; that is visited in turn. `history` are the rules that made it."""
