@@ -5,9 +5,11 @@
     program.inputs, program.weights, program.outputs
 
     call/         the example: arguments and results of any structure, and what was asked to be dynamic
+    state/        what forward leaves in Python, told and put back
     tracer/       runs the model once on fake tensors
     graph/        from the graph that it leaves to a functional one; single ops taken apart
     equivalence/  whether two captures say the same, at sizes of 0 and 1 above all
+    weights/      which tensors stand for a model's weights: its own, a state dict's, those in files
 
 What a run takes for granted are `assumption`s, classified as `constraints`; it is tried again by a plan that prints
 (`retry`), and its failures are said in our words (`failures`, with the places of `locate`).

@@ -1,5 +1,5 @@
 """What goes past the dispatcher, where the tape would not see it: reads of a tensor's memory by numpy and DLPack,
-`x.data`, sizes that torch would read as plain numbers (`with_sizes`).
+`x.data`, sizes that torch would read as plain numbers (`size_functions`, `sized_operators`).
 
 And the refusals that a model catches: `try: n = x.sum().item()` with an `except` that goes on must not be taken for
 the model's only way.
