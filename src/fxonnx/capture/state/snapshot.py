@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from operator import is_
 from types import FunctionType, MemberDescriptorType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 
@@ -25,10 +25,10 @@ class ContainerSnapshot:
     before: Any  # a dict, or a list
     name: str
 
-    @staticmethod
-    def of(owner: Any, name: str) -> ContainerSnapshot:
+    @classmethod
+    def of(cls, owner: Any, name: str) -> Self:
         """What it holds now."""
-        return ContainerSnapshot(owner, dict(dict.items(owner)) if isinstance(owner, dict) else list(owner), name)
+        return cls(owner, dict(dict.items(owner)) if isinstance(owner, dict) else list(owner), name)
 
     def now(self) -> Any:
         """What it holds now, a dict or a sequence."""
@@ -74,55 +74,25 @@ class ContainerSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class ClosureSnapshot(ContainerSnapshot):
-    """The variables that a function, the `owner`, closes over."""
+class NamedSnapshot(ContainerSnapshot):
+    """What an `owner` holds under names, to be read and put back one by one."""
 
     @staticmethod
-    def of(owner: Any, name: str) -> ContainerSnapshot:
-        """What they are now."""
-        return ClosureSnapshot(owner, closed_over(owner), name)
+    def read(owner: Any, /) -> dict[str, Any]:
+        """What it holds now."""
+        raise NotImplementedError
+
+    @classmethod
+    def of(cls, owner: Any, name: str) -> Self:
+        """What it holds now."""
+        return cls(owner, cls.read(owner), name)
 
     def now(self) -> dict[str, Any]:
-        """What they are now."""
-        return closed_over(self.owner)
-
-    def put_back(self, key: str) -> None:
-        """One variable, as it was."""
-        cell = self.owner.__closure__[self.owner.__code__.co_freevars.index(key)]
-        if key in self.before:
-            cell.cell_contents = self.before[key]
-        else:
-            del cell.cell_contents
+        """What it holds now."""
+        return self.read(self.owner)
 
     def restore(self) -> None:
         """Put those back that are others."""
-        for key in list(self.changed_keys()):
-            self.put_back(key)
-
-
-@dataclass(frozen=True, slots=True)
-class SlotSnapshot(ContainerSnapshot):
-    """What the slots of an object, the `owner`, hold."""
-
-    @staticmethod
-    def of(owner: Any, name: str) -> ContainerSnapshot:
-        """What they hold now."""
-        return SlotSnapshot(owner, in_slots(owner), name)
-
-    def now(self) -> dict[str, Any]:
-        """What they hold now."""
-        return in_slots(self.owner)
-
-    def put_back(self, key: str) -> None:
-        """One slot, as it was."""
-        member = slots_of(type(self.owner))[key]
-        if key in self.before:
-            member.__set__(self.owner, self.before[key])
-        else:
-            member.__delete__(self.owner)
-
-    def restore(self) -> None:
-        """Put those back that hold others."""
         for key in list(self.changed_keys()):
             self.put_back(key)
 
@@ -184,11 +154,43 @@ def is_written_in_python(kind: type) -> bool:
 
 _HEAP_TYPE = 1 << 9  # CPython's Py_TPFLAGS_HEAPTYPE
 
+
+@dataclass(frozen=True, slots=True)
+class ClosureSnapshot(NamedSnapshot):
+    """The variables that a function, the `owner`, closes over."""
+
+    read = staticmethod(closed_over)
+
+    def put_back(self, key: str) -> None:
+        """One variable, as it was."""
+        cell = self.owner.__closure__[self.owner.__code__.co_freevars.index(key)]
+        if key in self.before:
+            cell.cell_contents = self.before[key]
+        else:
+            del cell.cell_contents
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSnapshot(NamedSnapshot):
+    """What the slots of an object, the `owner`, hold."""
+
+    read = staticmethod(in_slots)
+
+    def put_back(self, key: str) -> None:
+        """One slot, as it was."""
+        member = slots_of(type(self.owner))[key]
+        if key in self.before:
+            member.__set__(self.owner, self.before[key])
+        else:
+            member.__delete__(self.owner)
+
+
 __all__ = [
     "CONTAINERS",
     "ClosureSnapshot",
     "Container",
     "ContainerSnapshot",
+    "NamedSnapshot",
     "SlotSnapshot",
     "attributes_of",
     "closed_over",
