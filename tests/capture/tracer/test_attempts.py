@@ -174,3 +174,33 @@ def test_a_computed_size_that_is_1_by_accident_is_free(name: str, length: int) -
     compiled = fxonnx.compile(model, (torch.rand(2, 4, length),), dynamic_shapes={"x": {0: "b", 2: "n"}})
     with torch.no_grad():
         agrees(model, compiled, [((batch, 4, n),) for batch, n in ((2, length), (3, 48), (1, 16), (1, 64), (5, 32))])
+
+
+# ── what is exported ────────────────────────────────────────
+
+
+class Masked(nn.Module):
+    """Attention to half as many steps, which its mask is only made for in eager."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = x.new_zeros(x.shape[1]) if torch.compiler.is_exporting() else None
+        halved = x[:, ::2]
+        if mask is not None and mask.shape[0] != halved.shape[1]:
+            raise ValueError("the mask is of another length")
+        return halved + torch.compiler.is_compiling() + (x.shape[1] if x.shape[1] > 4 else 0)
+
+
+def test_a_model_that_cannot_be_exported_runs_as_in_eager() -> None:
+    compiled = fxonnx.compile(Masked(), (torch.rand(2, 8),), dynamic_shapes={"x": {0: "batch", 1: "time"}})
+    assert compiled.program.attempts[-1] == "without telling the model that it is exported"
+    for shape in ((2, 8), (1, 6), (3, 3), (2, 1)):
+        x = torch.rand(shape)
+        torch.testing.assert_close(compiled(x), Masked()(x))
+
+
+def test_what_a_model_raises_in_eager_too_is_told() -> None:
+    def strict(x: Tensor) -> Tensor:
+        raise ValueError("it takes nothing")
+
+    with pytest.raises(fxonnx.errors.ModelRaised, match="it takes nothing"):
+        fxonnx.compile(strict, (torch.rand(2),))

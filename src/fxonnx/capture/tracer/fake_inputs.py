@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -22,7 +23,8 @@ class SymbolTable:
     """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds; and
     whether comparisons are decided `at_once`, where they are made, a run `takes_plain` numbers of sizes, by Python's
     `own_python` functions alone, and `counts` iterations with numbers that floats are computed of. The ids of the
-    weights that the model writes to are `states`: their values are data."""
+    weights that the model writes to are `states`: their values are data. A model is told that it is exported, unless it
+    runs `as_eager`."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
@@ -32,6 +34,7 @@ class SymbolTable:
     takes_plain: bool = False
     own_python: bool = False
     counts: bool = False
+    as_eager: bool = False
     states: frozenset[int] = frozenset()
 
     def labels(self, names: Sequence[str]) -> dict[str, str]:
@@ -59,15 +62,14 @@ class SymbolTable:
         return replace(self, axes=free, hints=others(self.hints), lows=others(self.lows), highs=others(self.highs))
 
 
-def allocate(
-    example: Example, *, at_example: bool, at_once: bool = False, states: frozenset[int] = frozenset(), scale: int = 1
-) -> SymbolTable:
-    """Symbols for the dims that were asked for: one for each name, and one for each dim without a name.
+def allocate(example: Example, *, at_example: bool, scale: int = 1, **flags: Any) -> SymbolTable:
+    """Symbols for the dims that were asked for: one for each name, and one for each dim without a name; the `flags` are
+    fields of the table.
 
     Sizes are `scale` times the example's if `at_example`; else they are distinct primes about as large, so that no
     comparison and no division comes out right by accident, and at 1 a table of 77 positions still has room.
     """
-    chosen = SymbolTable(at_once=at_once, states=states)
+    chosen = SymbolTable(**flags)
     fresh = _fresh(example.requests)
     for axis, request in sorted(example.requests.items()):
         dim = symbol(next(fresh)) if request.dim is None else request.dim

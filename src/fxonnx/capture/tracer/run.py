@@ -261,8 +261,8 @@ class Run:
         """What surrounds a call of the model."""
         surroundings = (
             quiet(), no_fast_path(), torch.no_grad(), self.locations.followed(),
-            enable_python_dispatcher(), as_exporting(), unasked_masks(), lists_asked(), one_suppression(),
-            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
+            enable_python_dispatcher(), as_exporting(not self.symbols.as_eager), unasked_masks(), lists_asked(),
+            one_suppression(), uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
             recorded_regions(associative_scan), self._function_modes(), self._functions_of_sizes(),
         )  # fmt: skip
         with ExitStack() as stack:

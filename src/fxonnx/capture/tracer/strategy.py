@@ -37,7 +37,10 @@ def capture(
     `signature` is asked for after the model has run; `others` are the dims of the program that this one is a variant
     of. Raises FrozenDimension for each required dim that is not free, and what else is wrong.
     """
-    attempt, outcome, tried = PLAN.carry_out(Attempt(example.resized(), example, is_way=others is not None), run)
+    first = Attempt(
+        example.resized(), example, is_way=others is not None, as_eager=others is not None and others.as_eager
+    )
+    attempt, outcome, tried = PLAN.carry_out(first, run)
     done = outcome.run
     raise_all(
         list(dict.fromkeys(failure.error for failure in outcome.failures))

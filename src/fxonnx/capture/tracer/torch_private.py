@@ -188,8 +188,9 @@ def eager() -> Iterator[None]:
 
 
 @contextmanager
-def as_exporting() -> Iterator[None]:
-    """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes.
+def as_exporting(told: bool = True) -> Iterator[None]:
+    """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes, or no
+    where they are not to be `told`.
 
     torch has no public way to say it; torch.export sets the same two flags, of the whole process: models in other
     threads are not told. A method of TorchScript must not be told: it calls the Python that it was made of, with
@@ -200,8 +201,8 @@ def as_exporting() -> Iterator[None]:
     try:
         for function, asked in _IN_THIS_THREAD.items():
             function.__code__ = asked.__code__
-        torch.compiler._is_compiling_flag = ThreadFlag(True, before[0])
-        torch.compiler._is_exporting_flag = ThreadFlag(True, before[1])
+        torch.compiler._is_compiling_flag = ThreadFlag(told, before[0])
+        torch.compiler._is_exporting_flag = ThreadFlag(told, before[1])
         torch.ScriptMethod.__call__ = _call_untold
         yield
     finally:

@@ -164,4 +164,5 @@ def _differs(small: Mapping[str, int], done: Run, attempt: Attempt) -> bool:
 def _allocate(attempt: Attempt, *, at_example: bool, scale: int = 1) -> SymbolTable:
     example = attempt.example
     at_example = at_example or not example.requests
-    return allocate(example, at_example=at_example, at_once=attempt.at_once, states=attempt.states, scale=scale)
+    flags = {"at_once": attempt.at_once, "states": attempt.states, "as_eager": attempt.as_eager}
+    return allocate(example, at_example=at_example, scale=scale, **flags)

@@ -144,6 +144,14 @@ def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     return None
 
 
+def _as_eager(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """As in eager, from the beginning on, where the model raises on the way that it takes when it is exported."""
+    raised = any(isinstance(failure.error, ModelRaised) for failure in outcome.failures)
+    if attempt.as_eager or not raised:
+        return None
+    return Attempt(attempt.original.resized(), attempt.original, is_way=attempt.is_way, as_eager=True)
+
+
 def _at_primes(attempt: Attempt, example: Example) -> Attempt:
     return replace(attempt, example=example, at_example=False, at_primes=(), stopped=None, scale=1, pinned=())
 
@@ -174,5 +182,6 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
         Remedy("with the loops over chunks of a size rolled up", _rolled_up_by_chunks),
         Remedy("without optional dims that are not free", _without_frozen),
         Remedy("without optional dims of size 0 or 1", _without_small),
+        Remedy("without telling the model that it is exported", _as_eager),
     ),
 )
