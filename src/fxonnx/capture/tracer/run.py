@@ -94,6 +94,7 @@ class Run:
     earlier: Run | None = None  # a call that comes before this one
     ways: tuple[tuple[bool, ...], ...] = ((),)  # the answers of each way whose graph this is
     leaves_by_data: bool = False  # whether forward has changed what is no state after it decided by data
+    left: Any = None  # what is no state as forward leaves it, as a key; None where it cannot be told
     by_layout: Set[int] = frozenset()  # the inputs, by place, of which it matters how they lie in memory
     mutations: Mutations | None = None  # what the graph writes to its placeholders, once it is functional
     reshapes: tuple[Reshape, ...] = ()  # how inputs change their shapes for good
@@ -154,8 +155,9 @@ class Run:
             with self._recorded():
                 self._results = self.example.flat(*self.fakes)
             self.returned = replace(self.example.flat.returned)
-            left = self._left()
-            self.leaves_by_data = bool(self.decisions.made) and (left is None or left != self._left_before)
+            self.left = self._left()
+            is_changed = self.left is None or self.left != self._left_before
+            self.leaves_by_data = bool(self.decisions.made) and is_changed
         self.tape.refuse.raise_swallowed()
 
     def finish(self, reads: Set[int]) -> None:

@@ -221,3 +221,21 @@ def test_a_shape_that_data_decide_is_refused() -> None:
 
     with pytest.raises(errors.CaptureRefused, match="one way"):
         fxonnx.compile(model, (ONES, ONES))
+
+
+class Layers(nn.Module):
+    """Eight decisions, each after an attribute that is the same whichever way was taken."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in range(8):
+            self.layer = layer
+            if x.sum() > layer:
+                x = x * 2 + layer
+        return x
+
+
+def test_what_is_left_the_same_on_all_ways_is_tried_after_each_alone() -> None:
+    compiled = fxonnx.compile(Layers(), (torch.rand(3),))
+    for factor in (-1, 1, 4, 9):
+        x = torch.rand(3) * factor
+        torch.testing.assert_close(compiled(x), Layers()(x))

@@ -154,7 +154,9 @@ class _Walk:
         _check_shapes(self.first, self.runs)
         _give(way, self.first)
         self.first.ways = tuple(run.decisions.answers for run in self.runs)
-        self.first.leaves_by_data = any(run.leaves_by_data for run in self.runs)
+        left = {run.left for run in self.runs}
+        is_one = len(left) == 1 and None not in left
+        self.first.leaves_by_data = not is_one and any(run.leaves_by_data for run in self.runs)
         self.first.by_layout = frozenset().union(*(run.by_layout for run in self.runs))
         changed = (name for run in self.runs for name in run.changes.others)
         self.first.changes.others = list(dict.fromkeys(changed))
