@@ -112,6 +112,30 @@ def _log_add(op: Builder, terms: Sequence[Tensor], squeeze: bool = False) -> Ten
     return op.Squeeze(found, [1]) if squeeze else found
 
 
+# ── margins ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lower("aten.multilabel_margin_loss_forward", opmath="self")
+def multilabel_margin_loss(op: Builder, self: Tensor, target: Tensor, reduction: int) -> tuple[Tensor, Tensor]:
+    """By how much scores of other classes come within 1 of each target's; and which classes are targets.
+
+    A row's targets end at the first -1 (ATen/native/LossMultiLabelMargin.cpp: torch's decomposition counts on).
+    """
+    scores, labels = (op.Unsqueeze(each, [0]) if len(self.shape) < 2 else each for each in (self, target))
+    zero = number(op, 0, scores)
+    ends = cast(op, op.Equal(labels, number(op, -1, labels)), dtypes.INT64)
+    is_label = op.Equal(op.CumSum(ends, 1), 0)
+    classes = op.Where(is_label, labels, number(op, 0, labels))
+    marks = op.ScatterElements(scores * zero, classes, cast(op, is_label, dtype_of(scores)), axis=1, reduction="max")
+    margins = 1.0 - op.Unsqueeze(op.GatherElements(scores, classes, axis=1), [2]) + op.Unsqueeze(scores, [1])
+    is_pair = op.And(op.Unsqueeze(is_label, [2]), op.Unsqueeze(op.Equal(marks, zero), [1]))
+    kept = op.Where(op.And(is_pair, margins > zero), margins, zero)
+    loss = op.ReduceMean(op.ReduceSum(kept, [1], keepdims=0), [1], keepdims=0)
+    if reduction != _NONE:
+        loss = (op.ReduceMean if reduction == _MEAN else op.ReduceSum)(loss, keepdims=0)
+    return loss, reshape(op, marks, self.shape)
+
+
 # ── a linear layer and its cross entropy ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,5 +1,5 @@
 """Calls that take sizes or ways from the values of an argument, in the form that they have where the value is known;
-and those that torch's fake tensors tell another dtype of than its kernels.
+and those that torch's fake tensors tell another dtype or shape of than its kernels.
 
     x[:, mask]                     x[:, rows], the rows where the mask is true
     x.repeat_interleave(counts)    x.index_select(0, rows)
@@ -110,6 +110,15 @@ def _binary_cross_entropy(tape: Recording, x: Any, target: Any, weight: Any = No
     return loss if reduce is None else tape.call(reduce, (loss,), {})
 
 
+def _multilabel_margin_loss(tape: Recording, x: Any, target: Any, reduction: int = 1) -> Any:
+    """Of one row, a number; fake tensors tell a vector of it."""
+    if x.dim() != 1 or reduction:
+        return NotImplemented
+    rows = [tape.call(aten.unsqueeze.default, (each, 0), {}) for each in (x, target)]
+    loss = tape.call(aten.multilabel_margin_loss.default, (*rows, reduction), {})
+    return tape.call(aten.squeeze.dim, (loss, 0), {})
+
+
 def _normal(tape: Recording, mean: Any, std: Any, **options: Any) -> Any:
     """Deviations of another dtype, which torch's kernel takes in that of the means."""
     if std.dtype is mean.dtype:
@@ -168,6 +177,7 @@ KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
     aten.binary_cross_entropy.default: _binary_cross_entropy,
     aten.index.Tensor: _index,
     aten.masked_select.default: _masked_select,
+    aten.multilabel_margin_loss.default: _multilabel_margin_loss,
     aten.narrow.Tensor: _narrow,
     aten.normal.Tensor_Tensor: _normal,
     aten.repeat_interleave.self_Tensor: _repeat_interleave,

@@ -298,6 +298,8 @@ class Selections:
         """Each slice as often as `repeats` says."""
         shape = (product(_shape(x)),) if dim is None else _shape(x)
         axis = 0 if dim is None else dim % x.dim()
+        if _shape(repeats) not in ((), (1,)):
+            self._agree(repeats.shape, [x.numel() if dim is None else x.shape[axis]])
         size = self._new() if output_size is None else dim_of(output_size)
         return self._tensor((*shape[:axis], size, *shape[axis + 1 :]), x.dtype, x)
 

@@ -224,6 +224,17 @@ def repeat_interleave_indices(op: Builder, repeats: Tensor, output_size: Dim | N
     return cast(op, which, dtype_of(repeats))
 
 
+@lower("aten.repeat_interleave.self_Tensor")
+def repeat_interleave_of_each(
+    op: Builder, self: Tensor, repeats: Tensor, dim: int | None = None, output_size: Dim | None = None
+) -> Tensor:
+    """Each slice along `dim` as often in a row as `repeats` says of it; of the flat tensor when `dim` is None."""
+    x = flat(op, self) if dim is None else as_vector(op, self)
+    axis = axis_of(dim or 0, len(x.shape))
+    times = expand(op, as_vector(op, repeats), (x.shape[axis],))
+    return op.Gather(x, repeat_interleave_indices(op, times, output_size), axis=axis)
+
+
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
