@@ -170,6 +170,8 @@ def test_broadcast():
     ("Reshape", ("f32[2,3]", known(2, 3, 0)), {}),
     ("Transpose", ("f32[2,3]",), {"perm": (0, 1, 2)}),
     ("Concat", ("f32[2]",), {"axis": 3}),
+    ("Unsqueeze", ("f32[2]", known(2)), {}),
+    ("Squeeze", ("f32[2,1]", known(-3)), {}),
     ("Einsum", ("f32[2,3]", "f32[3]"), {"equation": "ijk,k->ij"}),
     ("Compress", ("f32[2,3]", "b8[2]"), {"axis": 7}),
 ])  # fmt: skip

@@ -73,5 +73,13 @@ def test_autograd_of_a_normalized_weight():
     check(gradients, torch.randn(3, 4), torch.rand(3, 1), torch.randn(2, 4))
 
 
+def test_gradients_over_products_of_sizes():
+    def gradients(x):
+        return squared(F.instance_norm)(x)
+
+    sizes = {"x": {0: "n", 1: "c", 2: "l"}}
+    check(gradients, torch.randn(2, 3, 6), dynamic=sizes, again=(torch.randn(4, 5, 7),), rtol=1e-3, atol=1e-3)
+
+
 def test_second_derivatives():
     check(hessian(lambda x: (x.sin() ** 2).prod()), POINTS[0])

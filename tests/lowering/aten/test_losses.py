@@ -59,10 +59,11 @@ def test_linear_cross_entropy_in_pieces(reduction, dtype):
 def test_targets_end_at_the_first_that_is_none(reduction):
     def losses(scores, targets):
         row = F.multilabel_margin_loss(scores[0], targets[0], reduction=reduction)
-        return F.multilabel_margin_loss(scores, targets, reduction=reduction), row
+        one = F.multilabel_margin_loss(scores[0, 0], targets[0, 0] * 0, reduction=reduction)
+        return F.multilabel_margin_loss(scores, targets, reduction=reduction), row, one
 
-    targets = torch.tensor([[2, -1, 2, 2], [-1, 0, 1, 2], [1, 3, 1, -1], [3, 2, 1, 0]])
+    targets = torch.tensor([[2, -1, 2, 2], [-1, 0, 1, 2], [1, 3, 1, -1], [0, 2, 1, 0]])
     scores = torch.randn(4, 4)
-    check(losses, scores, targets, dynamic={"scores": {0: "n"}, "targets": {0: "n"}}, again=(scores[:3], targets[:3]))
+    check(losses, scores, targets, dynamic={"scores": {0: "n"}, "targets": {0: "n"}}, again=(torch.randn(5, 4), targets.roll(1, 1)[[0, 1, 2, 3, 3]]))
     scores[1, 2] = torch.nan
     check(losses, scores, targets, opset=13)

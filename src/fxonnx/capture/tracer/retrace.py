@@ -16,6 +16,7 @@ from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
 from fxonnx.capture.tracer.sizes.guards import GuardLog, Specialized
+from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, enable_python_dispatcher
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
@@ -41,7 +42,7 @@ class Retrace:
         """
         self.guard_log.locate = lambda: location  # the model's own lines are behind us
         tape = Tape(FakeCache(self.mode, self.guard_log), _no_weights, {}, dict, Refusals(self.guard_log.locate))
-        tape.sizes = _Readable(tape.sizes)
+        tape.sizes = _Readable(tape.graph, self.guard_log)
         for index, value in enumerate(values):
             tape.input(f"value_{index}", value)
         with self.guard_log.nested() as guards:
@@ -68,19 +69,19 @@ class Retrace:
         return constraints.assumptions
 
 
-class _Readable:
+class _Readable(SizeNodes):
     """Sizes as nodes where the arguments' shapes tell them; as they are where not (half of n says nothing of n)."""
-
-    def __init__(self, nodes: SizeNodes) -> None:
-        self._nodes, self.after, self.tell = nodes, nodes.after, nodes.tell
-        self.real, self.reals = nodes.real, nodes.reals
 
     def __call__(self, size: torch.SymInt) -> Any:
         """The node of a size, a constant, or the size itself."""
         try:
-            return self._nodes(size)
+            return super().__call__(size)
         except CaptureRefused:
             return size
+
+    def real(self, number: FloatNode | IntNode) -> Any:
+        """The node of a float; of the sizes in it, those that no shape tells are as they are."""
+        return self(torch.SymInt(number)) if isinstance(number, IntNode) else super().real(number)
 
 
 def _no_weights(tensor: torch.Tensor) -> Any:

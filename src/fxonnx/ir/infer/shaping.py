@@ -19,7 +19,9 @@ def unknown(call: Call, rank: int) -> Shape:
 
 
 def normalize(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """Axes counted from the front."""
+    """Axes counted from the front. Raises Contradiction for one that is not there."""
+    if strange := [axis for axis in axes if not -rank <= axis < rank]:
+        raise Contradiction(f"axis {strange[0]} of {rank} axes")
     return tuple(axis + rank if axis < 0 else axis for axis in axes)
 
 

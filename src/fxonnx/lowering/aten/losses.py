@@ -10,7 +10,7 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, constant, dtype_of, expand, full, number, positions, reshape
 
@@ -121,7 +121,8 @@ def multilabel_margin_loss(op: Builder, self: Tensor, target: Tensor, reduction:
 
     A row's targets end at the first -1 (ATen/native/LossMultiLabelMargin.cpp: torch's decomposition counts on).
     """
-    scores, labels = (op.Unsqueeze(each, [0]) if len(self.shape) < 2 else each for each in (self, target))
+    rows = self.shape if len(self.shape) == 2 else (1, product(self.shape))
+    scores, labels = (reshape(op, each, rows) for each in (self, target))
     zero = number(op, 0, scores)
     ends = cast(op, op.Equal(labels, number(op, -1, labels)), dtypes.INT64)
     is_label = op.Equal(op.CumSum(ends, 1), 0)

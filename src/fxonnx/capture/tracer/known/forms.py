@@ -111,8 +111,8 @@ def _binary_cross_entropy(tape: Recording, x: Any, target: Any, weight: Any = No
 
 
 def _multilabel_margin_loss(tape: Recording, x: Any, target: Any, reduction: int = 1) -> Any:
-    """Of one row, a number; fake tensors tell a vector of it."""
-    if x.dim() != 1 or reduction:
+    """Of one row or score, a number; fake tensors tell a vector of it."""
+    if x.dim() > 1 or reduction:
         return NotImplemented
     rows = [tape.call(aten.unsqueeze.default, (each, 0), {}) for each in (x, target)]
     loss = tape.call(aten.multilabel_margin_loss.default, (*rows, reduction), {})

@@ -300,6 +300,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.unbind.int: _unbind,
     aten.copy_.default: _copy,
     aten.fill_diagonal_.default: _fill_diagonal,
+    aten.fake_quantize_per_tensor_affine.default: _like_the_first,
     aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,
     aten.fake_quantize_per_channel_affine.default: _like_the_first,
     aten.affine_grid_generator.default: _affine_grid,

@@ -181,7 +181,7 @@ class SizeNodes(Algebra[Any]):
     def _is_late(self, function: Any, args: tuple[Any, ...]) -> bool:
         """Whether a size is known only after a call whose result comes from data: it stands where it is wanted."""
         is_read = function is torch.ops.aten.sym_size.int and args[0] not in self._inputs
-        return is_read or not self._late.isdisjoint(args)
+        return is_read or any(isinstance(each, fx.Node) and each in self._late for each in args)
 
     def _value(self, function: Any, args: tuple[Any, ...]) -> Any:
         if function is torch.ops.aten.sym_size.int:

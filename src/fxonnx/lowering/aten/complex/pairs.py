@@ -277,15 +277,6 @@ def expand_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return expand(op, self, (*other.shape[:-1], 2))
 
 
-@lower("aten.broadcast_tensors", promote=SAME.of("tensors"), when=COMPLEX)
-def broadcast_tensors(op: Builder, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """All tensors expanded to their common shape, the real ones among them as real ones."""
-    shape = broadcast(*(tuple(each.shape[:-1]) for each in tensors))
-    return [
-        expand(op, part(op, each, 0), shape) if is_real(each) else expand(op, each, (*shape, 2)) for each in tensors
-    ]
-
-
 @lower("aten.t", "aten.t_copy", "aten.mT", when=COMPLEX)
 def matrix_transpose(op: Builder, self: Tensor) -> Tensor:
     """The last two axes exchanged; a scalar or vector as it is."""
