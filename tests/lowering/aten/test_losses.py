@@ -64,6 +64,7 @@ def test_targets_end_at_the_first_that_is_none(reduction):
 
     targets = torch.tensor([[2, -1, 2, 2], [-1, 0, 1, 2], [1, 3, 1, -1], [0, 2, 1, 0]])
     scores = torch.randn(4, 4)
-    check(losses, scores, targets, dynamic={"scores": {0: "n"}, "targets": {0: "n"}}, again=(torch.randn(5, 4), targets.roll(1, 1)[[0, 1, 2, 3, 3]]))
+    sizes, again = {"scores": {0: "n"}, "targets": {0: "n"}}, targets.roll(1, 1)[[0, 1, 2, 3, 3]]
+    check(losses, scores, targets, dynamic=sizes, again=(torch.randn(5, 4), again))
     scores[1, 2] = torch.nan
     check(losses, scores, targets, opset=13)
