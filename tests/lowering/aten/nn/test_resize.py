@@ -1,5 +1,7 @@
 """Interpolation of every mode, by factors and by sizes."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_interpolate(mode, axes, align, target):
     function = resized(mode, axes, align, target)
     x, other = torch.randn(SHAPE[: axes + 2]), torch.randn(OTHER[: axes + 2])
     compiled = check(function, x, rtol=1e-4, atol=1e-5)
-    assert set(operators(compiled)) <= {"Resize", "Gather"}
+    assert set(operators(compiled)) <= {"Resize", "Gather", "Unsqueeze", "Squeeze"}
     dynamic = {"x": {axis: f"d{axis}" for axis in range(axes + 2) if axis != 1}}
     check(function, x, dynamic=dynamic, again=(other,), rtol=1e-4, atol=1e-5)
 
@@ -126,6 +128,18 @@ def test_sizes_are_products_in_double(factor):
     for size in (45, 50, 90, 100, 110, 170, 180):
         row = torch.rand(1, 1, size)
         torch.testing.assert_close(compiled(row), function(row), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"scale_factor": 2}, {"scale_factor": 0.7}, {"size": 7}], ids=str)
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_stays_in_its_row(options, align_corners, value):
+    rows = torch.rand(2, 3, 5)
+    rows[0, 1, 2] = value
+    check(
+        lambda x: F.interpolate(x, mode="linear", align_corners=align_corners, **options)[:, ::2], rows,
+        dynamic={"x": {2: "n"}},
+    )  # fmt: skip
 
 
 def test_a_known_ratio_is_one_operator():

@@ -384,8 +384,12 @@ def interpolate(
         axes = [Resizing(axis.before, axis.after, None if axis.after is not None else axis.factor) for axis in axes]
     if dtype is FLOAT64 and not all(axis.by_size or axis.factor == axis.scale for axis in axes):
         return _by_weights(op, self, axes, interpolation)
-    coordinates = "align_corners" if align_corners else "half_pixel"
-    return _resized(op, self, axes, coordinate_transformation_mode=coordinates, **attributes)
+    attributes = {"coordinate_transformation_mode": "align_corners" if align_corners else "half_pixel", **attributes}
+    if len(axes) > 1:
+        return _resized(op, self, axes, **attributes)
+    # ONNX Runtime interpolates tensors of three axes along all of them: a NaN reaches the next channel, times 0
+    row = _resized(op, op.Unsqueeze(self, [2]), [Resizing(1, 1, 1.0), *axes], **attributes)
+    return op.Squeeze(row, [2])
 
 
 def _by_weights(op: Builder, x: Tensor, axes: Sequence[Resizing], interpolation: Interpolation) -> Tensor:
