@@ -175,3 +175,10 @@ def test_operators_nobody_knows():
 
 def test_ml_dtypes_are_registered():
     assert np.dtype("bfloat16") == ml_dtypes.bfloat16
+
+
+def test_numbers_that_the_reference_stumbles_over():
+    """It mirrors at both ends of an axis of one element, 0 apart."""
+    grid = np.full((1, 1, 1, 2), 1.5, np.float32)
+    with pytest.raises(CannotEvaluate, match="GridSample"):
+        compute("GridSample", np.ones((1, 1, 1, 1), np.float32), grid, padding_mode="reflection", align_corners=1)

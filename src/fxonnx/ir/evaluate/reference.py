@@ -15,7 +15,7 @@ from fxonnx.ir.graph import Node
 from fxonnx.ir.schema import OpFacts
 
 # The reference does not know every operator, nor every form of those it knows; there it raises any of these.
-_REFUSALS = (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError)
+_REFUSALS = (NotImplementedError, RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 _HALF = (dtypes.FLOAT16.numpy, dtypes.BFLOAT16.numpy)
