@@ -10,7 +10,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, in_batch, number, positions, reshape
+from fxonnx.lowering.vocabulary import cast, constant, dtype_of, expand, full, in_batch, number, positions, reshape
 
 _GRID_MODES = ("linear", "nearest", "cubic")
 _GRID_PADDINGS = ("zeros", "border", "reflection")
@@ -162,6 +162,50 @@ def roi_pool(
 ) -> tuple[Tensor, None]:
     """Each region's maxima over bins; the second result, where they stand, serves gradients. Girshick 2015."""
     return op.MaxRoiPool(input, rois, pooled_shape=[pooled_height, pooled_width], spatial_scale=spatial_scale), None
+
+
+@lower("torchvision.ps_roi_align")
+def position_sensitive_roi_align(
+    op: Builder, input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int,
+    sampling_ratio: int,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """As `roi_align`, each bin of channels of its own; which these are serves gradients. Dai et al. 2016; Li et al.
+    2018."""
+    shape, bins = (pooled_height, pooled_width), pooled_height * pooled_width
+    whole = roi_align(op, input, rois, spatial_scale, *shape, sampling_ratio, aligned=True)
+    pairs = reshape(op, whole, (rois.shape[0], input.shape[1] // bins, bins * bins))
+    own = op.Gather(pairs, op.constant(np.arange(bins) * (bins + 1)), axis=2)
+    return reshape(op, own, (*pairs.shape[:2], *shape)), None
+
+
+@lower("torchvision.ps_roi_pool")
+def position_sensitive_roi_pool(
+    op: Builder, input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int
+) -> tuple[Tensor, None]:
+    """Each region's mean over bins, each bin of channels of its own; 0 of a bin of nothing. Dai et al. 2016."""
+    _, channels, height, width = input.shape
+    shape = (rois.shape[0], channels // (pooled_height * pooled_width), pooled_height, pooled_width)
+    corners = cast(op, op.Slice(rois, [1], [5], [1]) * spatial_scale, dtypes.FLOAT64)
+    corners = cast(op, op.Sign(corners) * op.Floor(op.Abs(corners) + 0.5), dtype_of(rois))  # halves away from 0
+    left, top, right, bottom = op.Split(corners, num_outputs=4, axis=1)
+    rows, heights = _bins(op, top, bottom, pooled_height, height)
+    columns, widths = _bins(op, left, right, pooled_width, width)
+    is_read = op.And(op.Unsqueeze(rows, [1, 3, 5]), op.Unsqueeze(columns, [1, 2, 4]))
+    images = op.Gather(input, cast(op, op.Gather(rois, 0, axis=1), dtypes.INT64), axis=0)
+    read = op.Where(is_read, reshape(op, images, (*shape, height, width)), number(op, 0, input))
+    area = op.Max(op.Unsqueeze(heights, [1, 3]) * op.Unsqueeze(widths, [1, 2]), 1.0)
+    return op.ReduceSum(read, [4, 5], keepdims=0) / area, None
+
+
+def _bins(op: Builder, start: Tensor, end: Tensor, count: int, size: Dim) -> tuple[Tensor, Tensor]:
+    """(which places of an axis each bin reads, how many), of a region at least 1 long; the last place is none's."""
+    step = op.Max(end - start, 1.0) / float(count)
+    at = constant(op, np.arange(count, dtype=dtype_of(start).numpy))
+    last = cast(op, op.size(size - 1), dtype_of(start))
+    first, after = (op.Max(op.Min(each + start, last), 0.0) for each in (op.Floor(at * step), op.Ceil((at + 1) * step)))
+    place = cast(op, positions(op, size), dtype_of(start))
+    is_read = op.And(place >= op.Unsqueeze(first, [2]), place < op.Unsqueeze(after, [2]))
+    return is_read, op.Max(after - first, 0.0)
 
 
 @lower("torchvision.deform_conv2d")
