@@ -33,3 +33,14 @@ def test_products_of_any_length():
 @pytest.mark.parametrize("shape", [(3, 4), ()], ids=str)
 def test_running_sums_of_exponentials(shape):
     check(lambda x: torch.logcumsumexp(x, 0), torch.randn(shape, dtype=torch.complex64) * 5, rtol=1e-5, atol=1e-5)
+
+
+def test_covariances():
+    times, worth = torch.tensor([1, 2, 1, 3, 1]), torch.rand(5)
+
+    def covariances(x):
+        weighted = x.cov(correction=0, fweights=times), x.cov(aweights=worth), x.cov(fweights=times, aweights=worth)
+        return x.cov(), x[0].cov(), x.corrcoef(), x[0].corrcoef(), *weighted
+
+    x, again = torch.randn(3, 5, dtype=torch.complex64), torch.randn(4, 5, dtype=torch.complex64)
+    check(covariances, x, dynamic={"x": {0: "n"}}, again=(again,), rtol=1e-5, atol=1e-5)

@@ -11,13 +11,24 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product as count
 from fxonnx.lowering.aten.complex.exponentials import exp, log1p
-from fxonnx.lowering.aten.complex.pairs import Axes, pair, part, product, to
+from fxonnx.lowering.aten.complex.pairs import (
+    Axes,
+    conjugate,
+    div,
+    matmul,
+    matrix_transpose,
+    pair,
+    part,
+    product,
+    to,
+)
 from fxonnx.lowering.aten.math.cumulative import scanned
 from fxonnx.lowering.aten.math.reduction import moments as real_moments
+from fxonnx.lowering.aten.math.reduction import observations
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import COMPLEX, lower
-from fxonnx.lowering.vocabulary import axis_of, cast, reshape
+from fxonnx.lowering.vocabulary import axis_of, cast, positions, reshape
 
 
 @lower("aten.var", given={"root": False, "with_mean": False}, when=COMPLEX)
@@ -38,6 +49,30 @@ def moments(
     if not with_mean:
         return spread
     return spread, cast(op, pair(op, op.Unsqueeze(center, [-1]), op.Unsqueeze(other, [-1])), self.dtype)
+
+
+@lower("aten.cov", when=COMPLEX)
+def cov(
+    op: Builder, self: Tensor, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """The covariances of variables, one a row: (x - x̄)·W·(x - x̄)ᴴ over the degrees of freedom, by real weights."""
+    x = reshape(op, self, (1, count(self.shape[:-1]), 2)) if len(self.shape) < 3 else self
+    weight, total, degrees = observations(op, x.shape[1], x.dtype, correction, fweights, aweights)
+    weight = op.Unsqueeze(weight, [1])
+    centered = x - op.ReduceSum(x * weight, [1], keepdims=1) / total
+    result = matmul(op, centered, conjugate(op, matrix_transpose(op, centered * weight))) / degrees
+    return result if len(self.shape) > 2 and self.shape[0] != 1 else op.Reshape(result, [2])
+
+
+@lower("aten.corrcoef", when=COMPLEX)
+def corrcoef(op: Builder, self: Tensor) -> Tensor:
+    """Covariances over both deviations, each part within ±1."""
+    result = cov(op, self)
+    if len(result.shape) == 1:
+        return div(op, result, result)
+    variance = op.GatherElements(part(op, result, 0), op.Unsqueeze(positions(op, self.shape[0]), [1]), axis=1)
+    deviation = op.Sqrt(op.Unsqueeze(variance, [-1]))
+    return op.Clip(result / deviation / op.Transpose(deviation, perm=[1, 0, 2]), -1.0, 1.0)
 
 
 @lower("aten.cumprod", promote=SAME.of("self"), when=COMPLEX)

@@ -234,15 +234,23 @@ def cov(
     """The covariances of variables, one a row: (x - x̄)·W·(x - x̄)ᵀ over Σw - correction, the latter times Σw·a / Σw
     where weights `a` tell how much an observation is worth. Weights `fweights` tell how often it was made."""
     x = reshape(op, self, (1, product(self.shape))) if len(self.shape) < 2 else self
-    given = [cast(op, each, dtype_of(x)) for each in (fweights, aweights) if each is not None]
-    weight = full(op, (x.shape[1],), 1, dtype_of(x)) if not given else reshape(op, given[0], (x.shape[1],))
+    weight, total, degrees = observations(op, x.shape[1], dtype_of(x), correction, fweights, aweights)
+    centered = x - op.ReduceSum(x * weight, [1], keepdims=1) / total
+    result = op.MatMul(centered, op.Transpose(centered * weight, perm=[1, 0])) / degrees
+    return result if len(self.shape) > 1 and self.shape[0] != 1 else op.Reshape(result, [])
+
+
+def observations(
+    op: Builder, count: Dim, dtype: DType, correction: int, fweights: Tensor | None, aweights: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(what each observation weighs, Σw, the degrees of freedom, at least 0)."""
+    given = [cast(op, each, dtype) for each in (fweights, aweights) if each is not None]
+    weight = full(op, (count,), 1, dtype) if not given else reshape(op, given[0], (count,))
     weight = weight * given[1] if len(given) > 1 else weight
     total = op.ReduceSum(weight, keepdims=0)
-    centered = x - op.ReduceSum(x * weight, [1], keepdims=1) / total
     worth = total if aweights is None else op.ReduceSum(weight * given[-1], keepdims=0)
     degrees = total - (worth / total * float(correction) if aweights is not None else float(correction))
-    result = op.MatMul(centered, op.Transpose(centered * weight, perm=[1, 0])) / op.Max(degrees, 0.0)
-    return result if len(self.shape) > 1 and self.shape[0] != 1 else op.Reshape(result, [])
+    return weight, total, op.Max(degrees, 0.0)
 
 
 @lower("aten.corrcoef", promote=FLOAT.of("self"), opmath=True)
