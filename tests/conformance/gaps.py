@@ -69,7 +69,7 @@ GAPS = (
     ),
     _gap(
         errors.UnsupportedOperator,
-        "works on the bits of numbers: ONNX Runtime has no kernel that reads a float as an integer",
+        "the exclusive or of the bits of all elements: ONNX reduces by no bitwise operator",
         "hash_tensor",
     ),
     _gap(

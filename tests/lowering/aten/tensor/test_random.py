@@ -100,3 +100,9 @@ def test_multinomial_draws_by_weight(replacement: bool) -> None:
     shares = torch.bincount(drawn[:, 0], minlength=4) / 3000
     torch.testing.assert_close(shares, torch.tensor([0.0, 0.1, 0.3, 0.6]), atol=0.03, rtol=0)
     assert replacement == bool((drawn[:, 0] == drawn[:, 1]).any())
+
+
+def test_poisson():
+    check_draws(torch.poisson, torch.tensor([0.5, 3.0, 40.0]).repeat(2000, 1))
+    compiled = compiled_for_draws(lambda x: torch.poisson(x), torch.zeros(2, 3), dynamic_shapes={"x": {0: "n"}})
+    assert torch.equal(compiled(torch.zeros(4, 3)), torch.zeros(4, 3))

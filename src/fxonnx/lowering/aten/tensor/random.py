@@ -13,6 +13,7 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_loop
 from fxonnx.ir.dims import Dim, Expr
 from fxonnx.lowering.promote import SAME, as_tensor
 from fxonnx.lowering.registry import COMPLEX, lower
@@ -169,6 +170,21 @@ def events(op: Builder, dims: Sequence[Dim], probability: Any, dtype: DType) -> 
     """A uniform number in [0, 1) is below p with probability p."""
     drawn = uniform_of(op, dims, dtypes.FLOAT32)
     return cast(op, drawn < as_tensor(op, probability, dtypes.FLOAT32), dtype)
+
+
+@lower("aten.poisson")
+def poisson(op: Builder, self: Tensor) -> Tensor:
+    """How many events of rate 1 fall into a time, that of each element: as long as some of it is left, the exponential
+    time up to the next event is taken off (Devroye 1986, X.3), in as many steps as the greatest count."""
+
+    def step(inner: Builder, index: Tensor, going: Tensor, left: Tensor, count: Tensor) -> list[Tensor]:
+        left = left + inner.Log(1.0 - inner.RandomUniformLike(left))
+        event = cast(inner, left > 0.0, dtypes.FLOAT64)
+        return [inner.ReduceSum(event, keepdims=0) > 0.0, left, count + event]
+
+    time = cast(op, self, dtypes.FLOAT64)
+    _, count = record_loop(op, [time, full(op, self.shape, 0, dtypes.FLOAT64)], step, condition=op.constant(True))
+    return cast(op, count, dtype_of(self))
 
 
 @lower("aten.multinomial")
