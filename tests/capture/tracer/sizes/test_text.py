@@ -68,6 +68,17 @@ def checked(x: Tensor) -> Tensor:
     return x * 2
 
 
+def KORNIA_CHECK(condition: bool, msg: str) -> bool:  # noqa: N802 (kornia's own name)
+    if not condition:
+        raise ValueError(msg)
+    return True
+
+
+def checked_in_capitals(x: Tensor) -> Tensor:
+    KORNIA_CHECK(x.dim() == 2, f"not of {x.shape}")
+    return x * 2
+
+
 def named(x: Tensor) -> Tensor:
     message = f"{x.shape[0]} rows"
     LOG.warning(message)
@@ -77,7 +88,9 @@ def named(x: Tensor) -> Tensor:
     return x * 2
 
 
-SAID: list[Callable[[Tensor], Any]] = [printed, logged, warned, asserted, raised_and_caught, checked, named]
+SAID: list[Callable[[Tensor], Any]] = [
+    printed, logged, warned, asserted, raised_and_caught, checked, checked_in_capitals, named,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("model", SAID, ids=lambda model: model.__name__)

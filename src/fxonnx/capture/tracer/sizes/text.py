@@ -19,9 +19,10 @@ from fxonnx.capture.syntax import around
 
 _SAYERS = frozenset({
     "print", "pprint", "warn", "warn_once", "debug", "info", "warning", "warning_once", "error", "exception",
-    "critical", "log", "fatal", "_assert", "_check", "_check_index", "_check_type", "_check_value",
+    "critical", "log", "fatal", "deprecate", "_assert", "_check", "_check_index", "_check_type", "_check_value",
 })  # fmt: skip
-_CHECKERS = ("check", "assert", "ensure", "require", "validate")  # in the name of what takes a condition and a message
+# in the name, in any case, of what takes a condition and a message
+_CHECKERS = ("check", "assert", "ensure", "require", "validate")
 # a model's question comes through these
 _DOORS = ("sizes/node.py", "python/iterations.py", "torch/__init__.py", "_tensor.py", "overrides.py")
 _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose text goes to somebody
@@ -78,7 +79,7 @@ def _is_message(path: Sequence[ast.AST], *, by_name: bool = True) -> bool:
         if isinstance(outer, ast.Expr) and isinstance(inner, ast.Call):  # a statement: nothing is made of its value
             name = inner.func.attr if isinstance(inner.func, ast.Attribute) else getattr(inner.func, "id", "")
             is_condition = inner.args[:1] == list(path[depth : depth + 1])
-            return name in _SAYERS or (not is_condition and any(word in name for word in _CHECKERS))
+            return name in _SAYERS or (not is_condition and any(word in name.lower() for word in _CHECKERS))
     return False
 
 
