@@ -36,6 +36,12 @@ class Loops:
                     if isinstance(before, int) and isinstance(after, int):
                         yield abs(after - before)
 
+    @property
+    def trips(self) -> tuple[int, ...]:
+        """How often the longest loop's body is called, at each length."""
+        periods = [each.trips for each in self._segments if isinstance(each, Period)]
+        return tuple(map(max, zip(*periods, strict=True)))
+
     def recipe(self) -> Recipe:
         """What to play. Raises NotRolled; and Irregular where an iteration is to be peeled."""
         return recipe(self._tapes, self._segments, self._fit)

@@ -16,19 +16,20 @@ from torch import fx
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
+from fxonnx.capture.tracer.loops.counters import turns
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.flow import Irregular, NoLoop, NotRolled, Recipe
 from fxonnx.capture.tracer.loops.periods import NotPeriodic
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Player
 from fxonnx.capture.tracer.loops.steps import Outside
-from fxonnx.capture.tracer.loops.thresholds import thresholds
+from fxonnx.capture.tracer.loops.thresholds import functions_around, thresholds
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.capture.tracer.torch_private import enable_python_dispatcher
 from fxonnx.errors import Error
-from fxonnx.ir.dims import symbols_of
+from fxonnx.ir.dims import symbol, symbols_of
 from fxonnx.location import Location
 
 
@@ -78,10 +79,14 @@ class RolledRun(Run):
         over chunks. Raises what the model raises, and NotRolled."""
         for lengths in map(self._with_the_example, self.lengths.series):
             runs = [self._plain(length) for length in lengths]
-            beyond = self._beyond_thresholds(runs[0], lengths[-1])
+            functions, modules = functions_around(runs[0].run.tape.graph.nodes), list(self.example.flat.modules())
+            counted = turns(functions, modules)
+            beyond = _beyond(counted | thresholds(functions, modules), lengths[-1])
             lengths, runs = (*lengths, *beyond), [*runs, *map(self._plain, beyond)]
             try:
-                return self._roll(runs, Loops(runs, self.over, lengths))
+                loops = Loops(runs, self.over, lengths)
+                self._roll(runs, loops)
+                return self._hold_up_to(lengths, loops.trips, counted)
             except NotPeriodic:
                 if _is_by_steps(runs, lengths):
                     break
@@ -109,11 +114,14 @@ class RolledRun(Run):
         size = self.symbols.in_example(self.example.leaves).get(self.over, 0)
         return tuple(sorted({*lengths, *([size] if lengths[0] <= size <= _LONGEST else [])}))
 
-    def _beyond_thresholds(self, run: Plain, longest: int) -> list[int]:
-        """A length at which comparisons with numbers in the code have gone both ways, where those so far are none."""
-        found = thresholds(run.run.tape.graph.nodes, self.example.flat.modules())
-        greatest = max((each for each in found if each <= _LONGEST), default=0) + 2
-        return [greatest] if greatest > longest else []
+    def _hold_up_to(self, lengths: Sequence[int], trips: Sequence[int], counted: Set[int]) -> None:
+        """Keep that the dim is no longer than the loops go on as they were seen to: until an expression of a counter
+        makes a step that it has not made in the longest run."""
+        unseen = min((each for each in counted if each > trips[-1]), default=None) if trips else None
+        if unseen is not None:
+            each_trip = (lengths[-1] - lengths[0]) // max(trips[-1] - trips[0], 1)
+            most = lengths[-1] + (unseen - 1 - trips[-1]) * max(each_trip, 1)
+            self.guard_log.add("<=", symbol(self.over), most, True)
 
     def _plain(self, length: int) -> Plain:
         sizes = {**self.symbols.hints, self.over: length}
@@ -177,6 +185,12 @@ class RolledRun(Run):
         for key, guard in own[0].items():
             if guard.location not in varying:
                 self.guard_log.entries.setdefault(key, guard)
+
+
+def _beyond(numbers: Set[int], longest: int) -> list[int]:
+    """A length at which comparisons with numbers in the code have gone both ways, where those so far are none."""
+    greatest = max((each for each in numbers if each <= _LONGEST), default=0) + 2
+    return [greatest] if greatest > longest else []
 
 
 def _is_by_steps(runs: Sequence[Plain], lengths: Sequence[int]) -> bool:

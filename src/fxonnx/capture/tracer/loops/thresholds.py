@@ -14,21 +14,27 @@ from fxonnx.capture.syntax import tree
 _ORDERED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
 
-def thresholds(nodes: Iterable[fx.Node], modules: Iterable[nn.Module]) -> set[int]:
-    """The whole numbers that the functions which made these calls compare something with, or take a remainder by: as
-    they are written (`t == 40`), and as attributes of modules (`t < self.warmup`)."""
-    lines = (user_line(trace) for trace in {node.meta.get("stack_trace") or "" for node in nodes})
-    operands = [each for place in {(line.file, line.line) for line in lines} for each in _operands(*place)]
+def functions_around(nodes: Iterable[fx.Node]) -> set[ast.AST]:
+    """The functions of the model's code that made these calls."""
+    lines = [user_line(trace) for trace in {node.meta.get("stack_trace") or "" for node in nodes}]
+    found = (_function(*place) for place in {(line.file, line.line) for line in lines})
+    return {each for each in found if each is not None}
+
+
+def thresholds(functions: Iterable[ast.AST], modules: Iterable[nn.Module]) -> set[int]:
+    """The whole numbers that functions compare something with, or take a remainder by: as they are written
+    (`t == 40`), and as attributes of modules (`t < self.warmup`)."""
+    operands = [each for function in functions for each in _of_comparisons(function)]
     names = {each.attr for each in operands if isinstance(each, ast.Attribute)}
     values = [each.value for each in operands if isinstance(each, ast.Constant)]
     values += [getattr(module, name, None) for module in modules for name in names]
     return {value for value in values if type(value) is int}
 
 
-def _operands(file: str, line: int) -> tuple[ast.AST, ...]:
-    """What the functions around a line compare, and divide by."""
+def _function(file: str, line: int) -> ast.AST | None:
+    """The outermost function around a line."""
     functions = [each for each in _functions(file) if each.lineno <= line <= (each.end_lineno or line)]
-    return _of_comparisons(min(functions, key=lambda each: each.lineno)) if functions else ()
+    return min(functions, key=lambda each: each.lineno, default=None)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,118 @@
+"""What the model's code makes of numbers that it counts up itself, `t += 1`: a plain counter leaves no mark on a tape,
+so that what is made of it is read off the syntax, and evaluated for many iterations."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from torch import nn
+
+ITERATIONS = 1 << 13  # for which an expression is evaluated
+_FUNCTIONS = "abs", "bool", "float", "int", "max", "min", "round"
+_KNOWN: dict[str, Any] = {"math": math, **{name: getattr(builtins, name) for name in _FUNCTIONS}}
+_PARTS = (
+    ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.Constant, ast.Attribute, ast.Name,
+    ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Load,
+)  # fmt: skip
+_MANY = 64  # different steps
+
+
+class Counted(NamedTuple):
+    """An expression of one counter, and of numbers in the code and attributes of modules: its source, compiled; the
+    counter, and the names of the attributes."""
+
+    code: Any
+    counter: str
+    attributes: tuple[str, ...]
+
+
+def turns(functions: Iterable[ast.AST], modules: Iterable[nn.Module]) -> set[int]:
+    """After how many iterations of a loop an expression of its counters makes a step, from one iteration to the next,
+    that it has not made before: `t // 7 > 3` after 29, `t % 20` after 2 and after 21."""
+    expressions = [each for function in functions for each in _counted(function)]
+    found: set[int] = set()
+    for module in modules if expressions else ():
+        for each in expressions:
+            numbers = tuple((name, getattr(module, name, None)) for name in each.attributes)
+            if all(isinstance(number, (int, float)) for _, number in numbers):
+                found.update(_turns(each, numbers))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _counted(function: ast.AST) -> tuple[Counted, ...]:
+    """The largest expressions of one counter each."""
+    counters = {name for loop in _loops(function) for each in ast.walk(loop) for name in _counts(each)}
+    found: list[Counted] = []
+    pending: list[ast.AST] = [function] if counters else []
+    while pending:
+        node = pending.pop()
+        counted = _as_counted(node, counters) if isinstance(node, ast.expr) else None
+        if counted is None:
+            pending.extend(ast.iter_child_nodes(node))
+        elif not isinstance(node, ast.Name):
+            found.append(counted)
+    return tuple(found)
+
+
+def _loops(function: ast.AST) -> list[ast.AST]:
+    return [each for each in ast.walk(function) if isinstance(each, (ast.For, ast.While))]
+
+
+def _counts(node: ast.AST) -> Iterator[str]:
+    """What a statement counts up: t of `t += 1`."""
+    match node:
+        case ast.AugAssign(ast.Name(name), ast.Add(), ast.Constant(1)):
+            yield name
+
+
+def _as_counted(node: ast.expr, counters: set[str]) -> Counted | None:
+    """An expression, where it is of one counter."""
+    parts = list(ast.walk(node))
+    attributes = {each.attr for each in parts if isinstance(each, ast.Attribute) and not _is_known(each)}
+    names = {each.id for each in parts if isinstance(each, ast.Name)} - _KNOWN.keys() - {"self"}
+    if len(names & counters) != 1 or len(names) != 1 or not all(isinstance(each, _PARTS) for each in parts):
+        return None
+    if any(isinstance(each, ast.Attribute) and not _is_plain(each) for each in parts):
+        return None
+    return Counted(compile(ast.Expression(node), "<counted>", "eval"), names.pop(), tuple(sorted(attributes)))
+
+
+def _is_plain(node: ast.Attribute) -> bool:
+    """Whether it is `self.steps`, or `math.sqrt`."""
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "math")
+
+
+def _is_known(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id == "math"
+
+
+@lru_cache(maxsize=1024)
+def _turns(counted: Counted, attributes: tuple[tuple[str, Any], ...]) -> tuple[int, ...]:
+    """The turns of one expression; none where there are ever new steps, which runs of any length show."""
+    first: dict[str, int] = {}
+    for iteration, (value, following) in enumerate(pairwise(_values(counted, dict(attributes)))):
+        first.setdefault(f"{following - value:.9g}", iteration + 2)  # a float's last digits are rounding
+        if len(first) >= _MANY:
+            return ()
+    return tuple(first.values())
+
+
+def _values(counted: Counted, attributes: Mapping[str, Any]) -> Iterator[Any]:
+    """Its numbers, one for each iteration, as long as it has one."""
+    names = {"__builtins__": {}, **_KNOWN, "self": SimpleNamespace(**attributes)}
+    for iteration in range(ITERATIONS):
+        try:
+            value = eval(counted.code, names, {counted.counter: iteration})
+        except (ArithmeticError, TypeError, ValueError):
+            return
+        if not isinstance(value, (int, float)):
+            return
+        yield value
