@@ -68,3 +68,12 @@ def test_targets_end_at_the_first_that_is_none(reduction):
     check(losses, scores, targets, dynamic=sizes, again=(torch.randn(5, 4), again))
     scores[1, 2] = torch.nan
     check(losses, scores, targets, opset=13)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_margins_of_one_class(reduction):
+    def losses(scores, target):
+        weighted = F.multi_margin_loss(scores, target, p=2, margin=0.5, weight=scores.abs(), reduction=reduction)
+        return weighted, F.multi_margin_loss(scores, target[None], reduction=reduction)
+
+    check(losses, torch.randn(4), torch.tensor(2))

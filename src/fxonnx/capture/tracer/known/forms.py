@@ -119,6 +119,17 @@ def _multilabel_margin_loss(tape: Recording, x: Any, target: Any, reduction: int
     return tape.call(aten.squeeze.dim, (loss, 0), {})
 
 
+def _multi_margin_loss(
+    tape: Recording, x: Any, target: Any, p: Any = 1, margin: Any = 1, weight: Any = None, reduction: int = 1
+) -> Any:
+    """Of one class, a number; likewise."""
+    if target.dim() or reduction:
+        return NotImplemented
+    row = tape.call(aten.unsqueeze.default, (target, 0), {})
+    loss = tape.call(aten.multi_margin_loss.default, (x, row, p, margin, weight, reduction), {})
+    return tape.call(aten.squeeze.dim, (loss, 0), {})
+
+
 def _normal(tape: Recording, mean: Any, std: Any, **options: Any) -> Any:
     """Deviations of another dtype, which torch's kernel takes in that of the means."""
     if std.dtype is mean.dtype:
@@ -177,6 +188,7 @@ KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
     aten.binary_cross_entropy.default: _binary_cross_entropy,
     aten.index.Tensor: _index,
     aten.masked_select.default: _masked_select,
+    aten.multi_margin_loss.default: _multi_margin_loss,
     aten.multilabel_margin_loss.default: _multilabel_margin_loss,
     aten.narrow.Tensor: _narrow,
     aten.normal.Tensor_Tensor: _normal,
