@@ -73,6 +73,8 @@ def record_loop(
     stacked = [_stack(op, value.type, length) for value in graph.outputs[1 + len(types) :]]
     results = [_known_outside(op, type) for type in types]
     results += [_unknown(op, type) for type in stacked] if may_be_empty else stacked
+    if not results:
+        return ()  # the iterations leave nothing
     if condition is None and not carried:
         condition = op.constant(True)  # of a Loop's first two inputs none may be left out where no other comes after
     after = op.call("Loop", [trips, condition, *carried], {"body": graph}, len(results), results)

@@ -278,3 +278,24 @@ def test_a_weight_that_is_converted_to_what_it_is_is_itself() -> None:
     for rows in (2, 1, 5):
         x = torch.rand(rows, 3)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+class LaidOut(nn.Module):
+    """Asks for weights in a layout, some of them in the one that they have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("plain", torch.rand(2, 3, 2, 2))
+        self.register_buffer("last", torch.rand(2, 3, 2, 2).to(memory_format=torch.channels_last))
+
+    def forward(self, x: Any) -> Any:
+        assert self.last.to(memory_format=torch.channels_last) is self.last
+        assert self.plain.float(memory_format=torch.contiguous_format) is self.plain
+        copies = self.plain.to(memory_format=torch.channels_last), self.last.to(memory_format=torch.contiguous_format)
+        return [x * copy.add_(1) for copy in copies], x + self.plain, x + self.last
+
+
+def test_a_weight_in_another_layout_is_another_tensor() -> None:
+    model = LaidOut().eval()
+    x = torch.rand(2)
+    torch.testing.assert_close(fxonnx.compile(model, (x,))(x), model(x))

@@ -105,3 +105,10 @@ def test_an_op_inside_a_branch_fails_with_the_others():
 
     with pytest.raises(fxonnx.errors.UnsupportedOperator, match="unknown"):
         fxonnx.compile(function, (torch.ones(3),))
+
+
+def test_iterations_that_leave_nothing():
+    """Of all the rows that a list is made of only the last is taken."""
+    last = lambda x, y: ([x[row] for row in range(len(x))][-1], y)  # noqa: E731
+    x, y = torch.rand(3, 1), torch.rand(2)
+    check(last, x, y, dynamic={"x": {0: "n", 1: "m"}}, again=(torch.rand(5, 4), y))

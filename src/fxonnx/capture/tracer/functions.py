@@ -231,9 +231,13 @@ def _is_itself(func: Any, args: Any, kwargs: Any) -> bool:
     """Whether a conversion of a weight returns that weight: modules put what they get in its place else."""
     if type(args[0]) not in (torch.nn.Parameter, _TENSOR):
         return False
+    layout = kwargs.get("memory_format", torch.preserve_format)
+    rest = {name: value for name, value in kwargs.items() if name != "memory_format"}
     with eager():
+        if layout is not torch.preserve_format and layout is not torch._prims_common.suggest_memory_format(args[0]):
+            return False
         like = torch.empty(0, dtype=args[0].dtype, device=args[0].device)
-        return func(like, *args[1:], **kwargs) is like
+        return func(like, *args[1:], **rest) is like
 
 
 def _answered(func: Any, value: torch.Tensor, args: Any, kwargs: Any) -> Any:
