@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 
 from fxonnx.emit.names import Names, name_graph
-from fxonnx.ir.data import Data, ReplaceableData, byte_size
-from fxonnx.ir.graph import Graph, Node, Value
+from fxonnx.ir.data import Data, byte_size
+from fxonnx.ir.graph import Graph, Node, Value, is_adapter
 from fxonnx.ir.schema import split_name
 from fxonnx.ir.types import TensorType
 from fxonnx.version import __version__
@@ -69,15 +69,15 @@ def emit(
 
 
 def with_defaults(emitted: Emitted) -> Emitted:
-    """The model whose replaceable weights are inputs as well: what is written of them are defaults (ONNX IR spec,
+    """The model whose adapters are inputs as well: what is written of them are defaults (ONNX IR spec,
     "Graphs": an initializer and an input of one name)."""
     named = emitted.names.values.items()
-    replaceable = [(value, name) for value, name in named if isinstance(value.data, ReplaceableData)]
-    if not replaceable:
+    adapters = [(value, name) for value, name in named if is_adapter(value)]
+    if not adapters:
         return emitted
     proto = onnx.ModelProto()
     proto.CopyFrom(emitted.proto)
-    for value, name in replaceable:
+    for value, name in adapters:
         shape = value.data.shape if value.data is not None else ()
         proto.graph.input.append(onnx.helper.make_tensor_value_info(name, value.dtype.code, shape))
     return replace(emitted, proto=proto)

@@ -17,7 +17,7 @@ from fxonnx.capture.call.tree import flatten
 from fxonnx.capture.failures import ModelStopped, Stopping, innermost
 from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import ModelRaised
-from fxonnx.ir.dims import Expr, Shape, evaluate
+from fxonnx.ir.dims import Shape, evaluate
 from fxonnx.ir.graph import Graph
 from fxonnx.runtime.compare import Comparison, Difference, compare, fresh_like
 from fxonnx.runtime.limits import Limits
@@ -267,19 +267,9 @@ def computed_in(program: Program) -> dict[torch.fx.Node | None, torch.dtype | No
 # ── sizes ──
 
 
-def _example_sizes(compiled: Subject) -> dict[str, int]:
-    """The size of every named dim in the example inputs."""
-    return {
-        dim.name: size
-        for leaf, value in zip(compiled.examples, compiled.graph.inputs, strict=False)
-        for size, dim in zip(leaf.shape, value.shape, strict=False)
-        if isinstance(dim, Expr) and dim.name is not None
-    }
-
-
 def _other_sizes(compiled: Subject) -> list[dict[str, int]]:
     """Sizes near the examples', different from each other and within the limits; none where nothing is dynamic."""
-    example = _example_sizes(compiled)
+    example = compiled.program.sizes_of(compiled.examples)
     for step in (1, -1, 2, -2, 8):
         others = {name: size + step * index for index, (name, size) in enumerate(example.items(), start=1)}
         if others and min(others.values()) > 0 and compiled.limits.admit(others):
@@ -288,7 +278,7 @@ def _other_sizes(compiled: Subject) -> list[dict[str, int]]:
 
 
 def _resized_examples(compiled: Subject, sizes: Mapping[str, int]) -> list[torch.Tensor]:
-    known = {**_example_sizes(compiled), **sizes}
+    known = {**compiled.program.sizes_of(compiled.examples), **sizes}
     return [
         _resized(leaf, value.shape, known)
         for leaf, value in zip(compiled.examples, compiled.graph.inputs, strict=False)
