@@ -28,7 +28,7 @@ def _around(node: ast.AST, line: int, end: int, column: int, end_column: int) ->
     found: ast.AST | None = node
     while found is not None:
         yield found
-        found = next((each for each in _parts(found) if _first(each) <= start and stop <= _last(each)), None)
+        found = next((each for each in _parts(found) if start_of(each) <= start and stop <= end_of(each)), None)
 
 
 def _parts(node: ast.AST) -> Iterator[Any]:
@@ -40,11 +40,13 @@ def _parts(node: ast.AST) -> Iterator[Any]:
             yield from _parts(each)
 
 
-def _first(node: Any) -> tuple[int, int]:
+def start_of(node: Any) -> tuple[int, int]:
+    """The line and the column at which a node begins."""
     return node.lineno, node.col_offset
 
 
-def _last(node: Any) -> tuple[int, int]:
+def end_of(node: Any) -> tuple[int, int]:
+    """The line and the column behind a node."""
     return node.end_lineno, node.end_col_offset
 
 

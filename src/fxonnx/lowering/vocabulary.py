@@ -114,6 +114,17 @@ def transpose(op: Any, x: Any, order: Sequence[int]) -> Any:
     return x if list(order) == list(range(len(x.shape))) else op.Transpose(x, perm=list(order))
 
 
+def swapped(op: Any, x: Any) -> Any:
+    """Matrices with rows and columns exchanged: the last two axes."""
+    rank = len(x.shape)
+    return transpose(op, x, [*range(rank - 2), rank - 1, rank - 2])
+
+
+def truncated(op: Any, x: Any) -> Any:
+    """Floats rounded towards 0, as C casts."""
+    return op.Sign(x) * op.Floor(op.Abs(x))
+
+
 def in_batch(op: Any, x: Any, rank: int, body: Callable[[Any], Any]) -> Any:
     """`body` of `x` with `rank` axes: one without a batch axis gets one for as long."""
     if len(x.shape) == rank:

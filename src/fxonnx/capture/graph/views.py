@@ -164,7 +164,7 @@ def _in_int64(value: Any) -> Any:
 
 def _overlaps_itself(value: torch.Tensor) -> bool:
     """Whether elements may share memory, at the sizes of this run."""
-    extents = sorted((_hint(stride), _hint(size)) for size, stride in zip(value.shape, value.stride(), strict=True))
+    extents = sorted((hint_of(stride), hint_of(size)) for size, stride in zip(value.shape, value.stride(), strict=True))
     last = 0  # the farthest element of the axes so far
     for stride, size in extents:
         if size > 1 and stride <= last:
@@ -173,7 +173,8 @@ def _overlaps_itself(value: torch.Tensor) -> bool:
     return False
 
 
-def _hint(size: Any) -> int:
+def hint_of(size: Any) -> int:
+    """A size as it is in the run."""
     return size if isinstance(size, int) else int(size.node.hint)
 
 

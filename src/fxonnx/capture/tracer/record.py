@@ -34,7 +34,7 @@ from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.size_checks import SIZE_CHECKS
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
-from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode, dim_of, sym_int
+from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, IntNode, dim_of, sym_size
 from fxonnx.capture.tracer.sizes.twins import ORIGINALS
 from fxonnx.capture.tracer.torch_private import (
     CallMode,
@@ -346,7 +346,7 @@ class Tape:
         if isinstance(part, (FloatNode, IntNode)):
             return self.sizes.real(part)
         log = self.cache.guard_log
-        return self.operand(sym_int(part, log.value(part), log))
+        return self.operand(sym_size(part, log))
 
     # ── bodies of higher-order ops ──
 
@@ -387,7 +387,7 @@ class Tape:
 
     def keep_answer(self, relation: str, difference: Dim, answer: bool) -> None:
         """Record what the model was answered, which may be of the number of an iteration."""
-        size = self.operand(sym_int(difference, self.cache.guard_log.value(difference), self.cache.guard_log))
+        size = self.operand(sym_size(difference, self.cache.guard_log))
         node = self.graph.call_function(answered)
         node.args = relation, size, answer  # later, because fx warns of sizes that are no nodes
         node.meta = {**self.place(), "val": None}

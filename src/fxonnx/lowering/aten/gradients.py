@@ -20,7 +20,7 @@ from fxonnx.lowering.aten.nn.convolution import conv, conv_transpose, per_axis
 from fxonnx.lowering.aten.tensor.creation import triangle_indices
 from fxonnx.lowering.aten.tensor.scatter import written
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, reshape, transpose
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, full, number, positions, reshape, swapped, transpose
 
 # ── of windows ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,16 +165,10 @@ def attention_backward(
     factor = factor_of(op, query, scale)
     logits = scores(op, query, key, attn_mask, is_causal, factor)
     chances = cast(op, op.Exp(logits - op.Unsqueeze(logsumexp, [-1])), dtype_of(query))
-    of_value = _turned(op, chances) @ grad_out
+    of_value = swapped(op, chances) @ grad_out
     shared = op.ReduceSum(grad_out * out, [-1])
-    of_logits = chances * (grad_out @ _turned(op, value) - shared) * factor
-    return of_logits @ key, _turned(op, of_logits) @ query, of_value
-
-
-def _turned(op: Builder, x: Tensor) -> Tensor:
-    """Rows and columns exchanged."""
-    rank = len(x.shape)
-    return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
+    of_logits = chances * (grad_out @ swapped(op, value) - shared) * factor
+    return of_logits @ key, swapped(op, of_logits) @ query, of_value
 
 
 # ── of distances ─────────────────────────────────────────────────────────────────────────────────────────────────────

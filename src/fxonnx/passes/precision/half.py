@@ -15,7 +15,7 @@ from fxonnx.ir.types import TensorType
 from fxonnx.passes.fold import FREE
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.request import Precision
-from fxonnx.passes.precision.wide import has_kernels
+from fxonnx.passes.precision.wide import cast_node, has_kernels
 from fxonnx.target import Target
 
 # What names its dtype, or has steps that 16 bits do not tell apart.
@@ -92,7 +92,7 @@ class _Halved:
             data = None if value.data is None or is_adapter(value) else _rounded(value.data, self.precision.dtype)
             self.half[value] = Value(TensorType(self.precision.dtype, value.shape), value.name if data else None, data)
             if data is None:
-                nodes.append(_cast(value, self.half[value]))
+                nodes.append(cast_node(value, self.half[value]))
         return self.half[value]
 
     def output(self, value: Value) -> Value:
@@ -106,7 +106,7 @@ class _Halved:
         """Let values be there in float32, cast back where they are in 16 bits alone."""
         for value in values:
             if value in self.half and value not in self.there and not value.is_constant:
-                nodes.append(_cast(self.half[value], value))
+                nodes.append(cast_node(self.half[value], value))
                 self.there.add(value)
 
 
@@ -162,7 +162,3 @@ def _of_variables(node: Node, values: Sequence[Value | None]) -> Iterator[tuple[
     for index, value in enumerate(values):
         found = parameter(index)
         yield value, found is not None and not found.type.startswith("tensor(")
-
-
-def _cast(value: Value, to: Value) -> Node:
-    return Node("Cast", (value,), (to,), {"to": to.dtype.code})

@@ -10,6 +10,7 @@ from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.fold import FREE
 from fxonnx.passes.pipeline import graph_pass
+from fxonnx.passes.precision.wide import cast_node
 from fxonnx.target import Target
 
 
@@ -25,7 +26,7 @@ def stored_in_16_bits(graph: Graph, target: Target) -> Graph:
         narrow = _narrow(value)
         if narrow is not None:
             wide[value] = Value(value.type)
-            casts.append(_cast(narrow, wide[value]))
+            casts.append(cast_node(narrow, wide[value]))
     if not casts:
         return graph
     tables = {node.outputs[0]: node.inputs[0] for node in casts}
@@ -51,9 +52,4 @@ def _of_rows(node: Node, tables: dict[Value, Value | None]) -> list[Node]:
         return [node]
     rows = Value(TensorType(table.dtype, node.output.shape))
     gather = Node(node.op, (table, *node.inputs[1:]), (rows,), node.attributes, node.location)
-    return [gather, _cast(rows, node.output, node)]
-
-
-def _cast(value: Value, to: Value, source: Node | None = None) -> Node:
-    location = {} if source is None else {"location": source.location}
-    return Node("Cast", (value,), (to,), {"to": to.dtype.code}, **location)
+    return [gather, cast_node(rows, node.output, node)]

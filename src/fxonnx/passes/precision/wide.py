@@ -128,14 +128,14 @@ class _Widened:
     def keep(self, value: Value, nodes: list[Node], source: Node | None) -> None:
         """Let a value of 16 bits be there, and one in float32 beside it."""
         self.native.add(value)
-        nodes.append(_cast_node(value, self.value(value), source))
+        nodes.append(cast_node(value, self.value(value), source))
 
     def back(self, value: Value, nodes: list[Node]) -> Value:
         """The value of 16 bits, made of the one in float32 where it is not there."""
         if value not in self.wide or value in self.native or value.is_constant:
             return value
         rounded = Value(value.type)
-        nodes.append(_cast_node(self.wide[value], rounded, None))
+        nodes.append(cast_node(self.wide[value], rounded))
         return rounded
 
 
@@ -150,6 +150,7 @@ def _in_float32(data: Data) -> Data:
     return cast(data, FLOAT32) if byte_size(data) > FREE else ArrayData(data.array().astype(np.float32))
 
 
-def _cast_node(value: Value, to: Value, source: Node | None) -> Node:
+def cast_node(value: Value, to: Value, source: Node | None = None) -> Node:
+    """What makes a value of another in its dtype, at the place of a node if there is one."""
     location = {} if source is None else {"location": source.location}
     return Node("Cast", (value,), (to,), {"to": to.dtype.code}, **location)

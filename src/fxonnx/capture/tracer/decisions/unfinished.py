@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from types import CodeType
 
-from fxonnx.capture.syntax import around_instruction
+from fxonnx.capture.syntax import around_instruction, end_of, start_of
 
 _GATHERING = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _OWN_FRAMES = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
@@ -24,7 +24,7 @@ def waiting_names(code: CodeType, at: int, asked: Iterable[int]) -> frozenset[st
     if found is None:
         return None
     places = [(place[0], place[2]) for instruction in asked if (place := _positions(code)[instruction // 2])[0]]
-    if any(_start(each) <= place < _end(each) for each in found for place in places):
+    if any(start_of(each) <= place < end_of(each) for each in found for place in places):
         return None
     return frozenset(each.id for part in found for each in ast.walk(part) if isinstance(each, ast.Name))
 
@@ -59,7 +59,7 @@ def _before(node: ast.AST, part: ast.AST) -> Iterator[ast.expr]:
     if isinstance(node, (*_CONSUMING, *_GATHERING)):
         return
     for each in ast.iter_child_nodes(node):
-        if isinstance(each, ast.expr) and _end(each) <= _start(part):
+        if isinstance(each, ast.expr) and end_of(each) <= start_of(part):
             yield each
 
 
@@ -67,11 +67,3 @@ def _gathers_nothing(outer: ast.AST, node: ast.AST) -> bool:
     """Whether a generator's elements are asked for their truth one by one."""
     is_asked = isinstance(outer, ast.Call) and isinstance(outer.func, ast.Name) and outer.func.id in _GATHER_NOTHING
     return isinstance(node, ast.GeneratorExp) and is_asked
-
-
-def _start(node: ast.AST) -> tuple[int, int]:
-    return node.lineno, node.col_offset  # type: ignore[attr-defined]
-
-
-def _end(node: ast.AST) -> tuple[int, int]:
-    return node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]

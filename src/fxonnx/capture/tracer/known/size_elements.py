@@ -22,7 +22,7 @@ from torch import fx
 
 from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.known.values import KnownValues, name_of
-from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import eager
 
 _MOST = 64  # elements
@@ -156,7 +156,7 @@ def _rounded(function: Callable[[Any], Any]) -> Callable[..., Any]:
             log, quotient = number.node.guard_log, number.node.quotient
             if quotient is None:
                 raise _NoSizes
-            _exact(sym_int(quotient[0], log.value(quotient[0]), log))
+            _exact(sym_size(quotient[0], log))
         return function(number)
 
     return lambda x: _array([of_one(each) for each in x.flat], x.shape)

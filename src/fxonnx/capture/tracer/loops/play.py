@@ -35,7 +35,7 @@ from fxonnx.capture.tracer.loops.flow import (
 from fxonnx.capture.tracer.loops.lists import JOINING, Rows
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.record import Tape
-from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
 from fxonnx.ir.dims import Dim, substitute, symbols_of
 
 aten = torch.ops.aten
@@ -119,8 +119,7 @@ class Player:
 
     def number(self, dim: Dim) -> Any:
         """A size."""
-        log = self.tape.cache.guard_log
-        return sym_int(dim, log.data.value(dim), log)
+        return sym_size(dim, self.tape.cache.guard_log)
 
     def require(self, trips: Dim, least: int) -> None:
         """Have calls checked for sizes at which a loop has enough iterations."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.graph.views import hint_of
 from fxonnx.capture.tracer.sizes.layout import is_channels_last_strides_2d, is_channels_last_strides_3d
 
 
@@ -61,18 +62,14 @@ def _convolved(result: Any, input: Any, weight: Any, *arguments: Any, **options:
 
 def _as_clone(result: Any, input: Any, *arguments: Any, **options: Any) -> Sequence[int]:
     """In the order of the input's strides."""
-    strides = [_hint(stride) for stride in torch.empty_like(input).stride()]
+    strides = [hint_of(stride) for stride in torch.empty_like(input).stride()]
     return sorted(range(len(strides)), key=lambda axis: (-strides[axis], axis))
 
 
 def _is_channels_last(x: Any) -> bool:
     """Whether the strides of an image or a volume are in that order."""
-    sizes, strides = ([_hint(each) for each in numbers] for numbers in (x.shape, x.stride()))
+    sizes, strides = ([hint_of(each) for each in numbers] for numbers in (x.shape, x.stride()))
     return is_channels_last_strides_2d(sizes, strides) or is_channels_last_strides_3d(sizes, strides)
-
-
-def _hint(size: Any) -> int:
-    return size if isinstance(size, int) else int(size.node.hint)
 
 
 LAYOUTS: dict[str, Callable[..., Sequence[int]]] = {

@@ -31,7 +31,7 @@ from fxonnx.capture.tracer.results.meta import (
 )
 from fxonnx.capture.tracer.results.shapes import SHAPE_FUNCTIONS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
-from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
 from fxonnx.capture.tracer.sizes.primes import is_prime
 from fxonnx.capture.tracer.torch_private import (
     FakeTensorMode,
@@ -215,7 +215,7 @@ class _ConcreteCall:
         self.probe.guard_log.sizes.update(dim for dim in shape if not isinstance(dim, int))
         is_inference = torch.is_inference_mode_enabled()
         meta = TensorMeta(result.dtype, self.metas[0].device, shape, strides, offset, False, is_inference)
-        layout = tuple(map(self._sym_int, shape)), tuple(map(self._sym_int, strides)), self._sym_int(offset)
+        layout = tuple(map(self._sym_size, shape)), tuple(map(self._sym_size, strides)), self._sym_size(offset)
         return CachedTensor(meta, layout, base)
 
     def _dim(self, size: int) -> Dim:
@@ -225,9 +225,8 @@ class _ConcreteCall:
             raise _Inconclusive
         return size
 
-    def _sym_int(self, dim: Dim) -> int | torch.SymInt:
-        guard_log = self.probe.guard_log
-        return dim if isinstance(dim, int) else sym_int(dim, guard_log.data.value(dim), guard_log)
+    def _sym_size(self, dim: Dim) -> int | torch.SymInt:
+        return sym_size(dim, self.probe.guard_log)
 
     def _strides(self, result: torch.Tensor, shape: Shape, *, is_view: bool) -> Iterator[Dim]:
         """The strides of a result that is dense in some order of its axes, or, as a view, has an argument's strides."""

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map_only
 from fxonnx.capture.graph.other_sizes import REFUSALS
 from fxonnx.capture.tracer.results.meta import Cached, CachedArgument, CachedTensor, CachedTuple, TensorMeta
 from fxonnx.capture.tracer.sizes.guards import GuardLog
-from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
+from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import no_dispatch, no_python_dispatcher
 from fxonnx.ir.dims import Dim, Shape
 
@@ -170,10 +170,10 @@ class _SampledCall:
         meta = TensorMeta(
             result.dtype, self.metas[0].device, shape, strides, 0, False, torch.is_inference_mode_enabled()
         )
-        return CachedTensor(meta, (self._sym_ints(shape), self._sym_ints(strides), 0), None)
+        return CachedTensor(meta, (self._sym_sizes(shape), self._sym_sizes(strides), 0), None)
 
-    def _sym_ints(self, dims: Shape) -> tuple[int | torch.SymInt, ...]:
-        return tuple(sym_int(dim, self.guard_log.data.value(dim), self.guard_log) for dim in dims)
+    def _sym_sizes(self, dims: Shape) -> tuple[int | torch.SymInt, ...]:
+        return tuple(sym_size(dim, self.guard_log) for dim in dims)
 
 
 def _storage(tensor: torch.Tensor) -> int:

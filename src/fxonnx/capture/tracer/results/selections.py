@@ -20,7 +20,7 @@ from fxonnx.capture.tracer.results.kernels import view
 from fxonnx.capture.tracer.results.meta import CachedTensor, TensorMeta
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import DATA
-from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_int
+from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import FakeTensorMode
 from fxonnx.ir.dims import Dim, Shape, ceil_divide, maximum, minimum, product
 
@@ -69,13 +69,13 @@ class Selections:
             step = step * maximum(shape[axis], 1) if isinstance(shape[axis], int) else step * shape[axis]
         self.guard_log.sizes.update(dim for dim in shape if not isinstance(dim, int))
         meta = TensorMeta(dtype, like.device, tuple(shape), tuple(strides), 0, False, torch.is_inference_mode_enabled())
-        layout = self._sym_ints(shape), self._sym_ints(strides), 0
+        layout = self._sym_sizes(shape), self._sym_sizes(strides), 0
         made = CachedTensor(meta, layout, None).instantiate(self.mode, (), self.metas)
         self._made.append(made)
         return made
 
-    def _sym_ints(self, dims: Sequence[Dim]) -> tuple[int | torch.SymInt, ...]:
-        return tuple(sym_int(dim, self.guard_log.data.value(dim), self.guard_log) for dim in dims)
+    def _sym_sizes(self, dims: Sequence[Dim]) -> tuple[int | torch.SymInt, ...]:
+        return tuple(sym_size(dim, self.guard_log) for dim in dims)
 
     def _new(self, limit: Dim | None = None) -> Dim:
         return self.guard_log.data.new_size(limit)
@@ -99,7 +99,7 @@ class Selections:
             return torch.SymFloat(FloatNode((DATA, log.data.new_value()), 0.7310585786300049, log))
         _, vector, place = self._elements.get(id(tensor), (tensor, tensor, None))
         _, dim = self._numbers.setdefault((id(vector), place), (vector, log.data.new_number()))
-        return self._sym_ints([log.data.simplified(dim)])[0]
+        return self._sym_sizes([log.data.simplified(dim)])[0]
 
     def arange(self, start: Any, end: Any, step: Any = 1, *, dtype: Any = None, device: Any = None, **rest: Any) -> Any:
         """From one number up to another, of which one comes from data."""
@@ -186,7 +186,7 @@ class Selections:
         key = dim_of(shape[dim]), *map(dim_of, ends), step
         if key not in self._slices:
             self._slices[key] = self._new(ceil_divide(key[0], step)), self.guard_log.data.new_value()
-        shape[dim], begin = self._sym_ints(self._slices[key])
+        shape[dim], begin = self._sym_sizes(self._slices[key])
         offset = x.storage_offset() + begin * strides[dim]
         strides[dim] = strides[dim] * step
         return view(x, shape, strides, offset)
@@ -200,7 +200,7 @@ class Selections:
             return _OTHER
         for condition in (start >= 0, length >= 0, start + length <= x.shape[dim]):
             _check(condition)
-        start, length = self._sym_ints([self.guard_log.data.simplified(dim_of(each)) for each in (start, length)])
+        start, length = self._sym_sizes([self.guard_log.data.simplified(dim_of(each)) for each in (start, length)])
         shape = list(x.shape)
         shape[dim] = length
         return view(x, shape, x.stride(), x.storage_offset() + start * x.stride()[dim])
@@ -267,7 +267,7 @@ class Selections:
     def pack(self, x: Any, lengths: Any, batch_first: bool) -> Any:
         """The steps of all sequences, and how many have each step: all of them the first."""
         batch, steps = _shape(x)[:2] if batch_first else _shape(x)[1::-1]
-        self._agree(lengths.shape, self._sym_ints([batch]))
+        self._agree(lengths.shape, self._sym_sizes([batch]))
         total, longest = self._new(batch * steps), self._new(steps)
         for size in (total, longest):
             self.guard_log.data.learn(">=", size - 1)
@@ -328,7 +328,7 @@ class Selections:
         _check(reduce(lambda a, b: a + b, sizes) == x.shape[dim])
         self._sums[sum(self._simplified(sizes))] = dim_of(x.shape[dim])
         pieces, shape, strides, offset = [], list(x.shape), x.stride(), x.storage_offset()
-        for length in self._sym_ints(self._simplified(sizes)):
+        for length in self._sym_sizes(self._simplified(sizes)):
             shape[dim] = length
             pieces.append(view(x, shape, strides, offset))
             offset = offset + length * strides[dim]

@@ -105,9 +105,14 @@ def sym_int(dim: Dim, hint: int, guard_log: GuardLog) -> int | torch.SymInt:
     return dim if isinstance(dim, int) else torch.SymInt(IntNode(dim, hint, guard_log))
 
 
+def sym_size(dim: Dim, guard_log: GuardLog) -> int | torch.SymInt:
+    """A size, with what it is in the run."""
+    return dim if isinstance(dim, int) else sym_int(dim, guard_log.value(dim), guard_log)
+
+
 def dim_of(number: int | torch.SymInt) -> Dim:
     """The dim of a size."""
     return number if isinstance(number, int) else number.node.dim
 
 
-__all__ = ["BoolNode", "FloatNode", "IntNode", "dim_of", "sym_int"]
+__all__ = ["BoolNode", "FloatNode", "IntNode", "dim_of", "sym_int", "sym_size"]

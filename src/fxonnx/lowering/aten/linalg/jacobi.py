@@ -16,6 +16,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim
 from fxonnx.lowering.aten.linalg.matrix import (
     Matrix,
+    column,
     column_numbers,
     diagonal,
     identity,
@@ -39,7 +40,7 @@ def diagonalize(op: Builder, A: Matrix, vectors: bool) -> tuple[Tensor, Matrix]:
     def round_of(op: Builder, k: Tensor, A: Matrix, V: Matrix) -> tuple[Tensor, Matrix, Matrix]:
         """Rotate each pair of columns of round k; the first result says whether to go on."""
         partner = _partners(op, k, size)
-        turned = _gather(op, A, partner)
+        turned = column(op, A, partner)
         own, shared = diagonal(op, A).real, diagonal(op, turned)
         rotation = _rotation(op, own, op.Gather(own, partner, axis=-1), shared, partner)
         A = rotated(op, rotated(op, A, partner, *rotation).H, partner, *rotation).H
@@ -63,7 +64,7 @@ def orthogonalize(op: Builder, A: Matrix, vectors: bool) -> tuple[Matrix, Matrix
         """Rotate each pair of columns of round k; the first result says whether to go on."""
         partner = _partners(op, k, size)
         own = op.ReduceSum(W.squares(), [-2], keepdims=1)
-        shared = (W.conj * _gather(op, W, partner)).each(lambda part: op.ReduceSum(part, [-2], keepdims=1))
+        shared = (W.conj * column(op, W, partner)).each(lambda part: op.ReduceSum(part, [-2], keepdims=1))
         other = op.Gather(own, partner, axis=-1)
         least = op.ReduceMax(own, [-1]) * number(op, _NOTHING, own)
         limit = op.Max(op.Sqrt(own) * op.Sqrt(other) * number(op, _PARALLEL, own), least)
@@ -85,13 +86,9 @@ def _partners(op: Builder, k: Tensor, size: Dim) -> Tensor:
     return op.Mod(k % count + count - positions(op, size), count)
 
 
-def _gather(op: Builder, x: Matrix, partner: Tensor) -> Matrix:
-    return x.each(lambda part: op.Gather(part, partner, axis=-1))
-
-
 def rotated(op: Builder, x: Matrix, partner: Tensor, cosine: Tensor, sine: Matrix) -> Matrix:
     """The columns, each joined with its partner: cosine · x + sine · partner."""
-    return x * cosine + _gather(op, x, partner) * sine
+    return x * cosine + column(op, x, partner) * sine
 
 
 def _rotation(op: Builder, own: Tensor, other: Tensor, shared: Matrix, partner: Tensor) -> tuple[Tensor, Matrix]:

@@ -21,7 +21,7 @@ from fxonnx.lowering.aten.linalg.matrix import (
     where,
     zeros,
 )
-from fxonnx.lowering.vocabulary import cast, expand, number
+from fxonnx.lowering.vocabulary import cast, expand, number, swapped
 
 _GROWTH = (1 + math.sqrt(17)) / 8  # Bunch & Kaufman's bound, of a pivot to what is beside it
 
@@ -91,7 +91,7 @@ def factorize(op: Builder, A: Matrix) -> tuple[Matrix, Tensor, Tensor]:
         pivot = op.Where(is_second, k, op.Where(two, k + 1, k))
         order = _exchanged(op, rows, pivot, op.Where(is_second, k, chosen))
         order = expand(op, order, (*batch, size, 1))
-        moved = swapped_columns(op, swapped_rows(op, A, order), _as_row(op, order))
+        moved = swapped_columns(op, swapped_rows(op, A, order), swapped(op, order))
         A = where(op, op.And(rows >= k, columns >= k), moved, A)
         A = where(op, op.Or(is_second, empty), A, _eliminated(op, A, k, two))
         mark = op.Where(two, -(chosen + 1), chosen + 1)
@@ -103,11 +103,6 @@ def factorize(op: Builder, A: Matrix) -> tuple[Matrix, Tensor, Tensor]:
     start = [A, zeros(op, batch, 1, size), zeros(op, batch, 1, 1), zeros(op, batch, 1, 1)]
     factors, pivots, _, failed = for_each(op, size, start, step)
     return triangle(op, factors, upper=False), pivots, failed
-
-
-def _as_row(op: Builder, x: Tensor) -> Tensor:
-    rank = len(x.shape)
-    return op.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
 def _eliminated(op: Builder, A: Matrix, k: Tensor, two: Tensor) -> Matrix:

@@ -23,7 +23,7 @@ from fxonnx.ir.dims import Dim, Shape
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.promote import Promotion
 from fxonnx.lowering.registry import COMPLEX, Body, lower
-from fxonnx.lowering.vocabulary import cast, constant, dtype_of, expand, full, number, positions, transpose
+from fxonnx.lowering.vocabulary import cast, constant, dtype_of, expand, full, number, positions, swapped
 
 _UNROLLED = 3  # columns; of more, a step is the body of a Loop
 
@@ -75,9 +75,7 @@ class Matrix:
     @property
     def T(self) -> Matrix:  # noqa: N802
         """Rows and columns exchanged."""
-        rank = len(self.shape)
-        order = [*range(rank - 2), rank - 1, rank - 2]
-        return self.each(lambda part: transpose(self.op, part, order))
+        return self.each(lambda part: swapped(self.op, part))
 
     @property
     def H(self) -> Matrix:  # noqa: N802
@@ -165,7 +163,7 @@ def row(op: Builder, x: Matrix, k: Tensor) -> Matrix:
 
 
 def column(op: Builder, x: Matrix, k: Tensor) -> Matrix:
-    """Column `k` (int64[1]) of every matrix."""
+    """Column `k` (int64[1]) of every matrix; or several, in the order of `k` (int64[n])."""
     return x.each(lambda part: op.Gather(part, k, axis=-1))
 
 

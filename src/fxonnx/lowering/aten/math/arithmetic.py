@@ -14,7 +14,7 @@ from fxonnx.ir.control import record_loop
 from fxonnx.ir.data import ArrayData
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, may_be_zero, number
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, may_be_zero, number, truncated
 
 # ── one operator of the same name ──
 
@@ -315,7 +315,7 @@ def angle(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.trunc", "aten.fix")
 def trunc(op: Builder, self: Tensor) -> Tensor:
     """x rounded towards zero; integers stay."""
-    return op.Sign(self) * op.Floor(op.Abs(self)) if dtype_of(self).is_float else self
+    return truncated(op, self) if dtype_of(self).is_float else self
 
 
 @lower("aten.frac")

@@ -16,7 +16,7 @@ from fxonnx.lowering.aten.math.contraction import Operand, contract, contract_al
 from fxonnx.lowering.aten.math.linalg import norm_along
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number, reshape
+from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number, reshape, swapped
 
 _MATRIX_PRODUCT_ABOVE = 25  # rows; of more, torch computes Euclidean distances by a product (ATen/native/Distance.cpp)
 
@@ -186,7 +186,6 @@ def _many_rows(x: Tensor) -> bool:
 
 def _euclidean_by_product(op: Builder, x1: Tensor, x2: Tensor) -> Tensor:
     """√max(|a|² + |b|² - 2ab, 0), as torch computes it for many rows."""
-    rank = len(x2.shape)
-    swapped = op.Transpose(x2, perm=[*range(rank - 2), rank - 1, rank - 2])
-    norms = op.ReduceSumSquare(x1, [-1]) + op.ReduceSumSquare(swapped, [-2])
-    return op.Sqrt(op.Relu(norms - x1 @ swapped * 2.0))
+    columns = swapped(op, x2)
+    norms = op.ReduceSumSquare(x1, [-1]) + op.ReduceSumSquare(columns, [-2])
+    return op.Sqrt(op.Relu(norms - x1 @ columns * 2.0))

@@ -142,7 +142,7 @@ def frexp(op: Builder, self: Tensor) -> tuple[Tensor, Tensor]:
     plain = op.Or(op.Or(op.IsInf(x), op.IsNaN(x)), op.Equal(x, 0.0))
     guess = op.Floor(op.Log(op.Abs(op.Where(plain, 1.0, x))) / math.log(2)) + 1.0
     half = op.Floor(guess * 0.5)
-    near = op.Where(plain, 0.75, x) / _power_of_two(op, half) / _power_of_two(op, guess - half)
+    near = op.Where(plain, 0.75, x) / exp2(op, half) / exp2(op, guess - half)
     above, below = (cast(op, each, dtypes.FLOAT64) for each in (op.Abs(near) >= 1.0, op.Abs(near) < 0.5))
     mantissa = near * (1.0 - above * 0.5) * (below + 1.0)
     whole = cast(op, op.Where(plain, 0.0, guess + above - below), dtypes.INT32)
@@ -180,7 +180,7 @@ def _next(op: Builder, size: Tensor, outwards: Tensor, dtype: dtypes.DType) -> T
     mantissa, exponent = frexp(op, size)
     halved = op.And(op.Equal(mantissa, 0.5), op.Not(outwards))
     power = cast(op, exponent, dtypes.FLOAT64) - float(bits + 1) - cast(op, halved, dtypes.FLOAT64)
-    unit = _power_of_two(op, op.Where(op.Equal(size, 0.0), float(least), op.Max(power, float(least))))
+    unit = exp2(op, op.Where(op.Equal(size, 0.0), float(least), op.Max(power, float(least))))
     return op.Where(outwards, size + unit, size - unit)
 
 
@@ -194,10 +194,6 @@ def _next_double(op: Builder, size: Tensor, outwards: Tensor) -> Tensor:
     scaled, sign = size * scale, op.Where(outwards, one, -1.0)
     rounded = (scaled + sign * scaled * (2.0**-53 * (1.0 + 2.0**-52))) / scale
     return op.Where(size < 2.0**-1021, size + sign * 2.0**-1074, rounded)
-
-
-def _power_of_two(op: Builder, exponent: Tensor) -> Tensor:
-    return number(op, 2, exponent) ** exponent
 
 
 # ── gamma functions ──

@@ -22,7 +22,7 @@ from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import any_
 from fxonnx.lowering.aten.nn.dropout import dropout
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape, swapped
 
 
 @lower("aten.scaled_dot_product_attention", runtime={"scale"})
@@ -98,8 +98,7 @@ def factor_of(op: Builder, query: Tensor, scale: Any) -> Any:
 
 def scores(op: Builder, query: Tensor, key: Tensor, mask: Tensor | None, is_causal: bool, factor: Tensor) -> Tensor:
     """query · keyᵀ · factor + mask: what the softmax is taken of."""
-    rank = len(key.shape)
-    logits = query * factor @ op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
+    logits = query * factor @ swapped(op, key)
     if is_causal:
         mask = _triangle(op, query.shape[-2], key.shape[-2])
     if mask is None:

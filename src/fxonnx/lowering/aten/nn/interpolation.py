@@ -13,7 +13,7 @@ import numpy as np
 
 from fxonnx.dtypes import FLOAT64, UINT8
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.lowering.vocabulary import cast, dtype_of
+from fxonnx.lowering.vocabulary import cast, dtype_of, truncated
 
 _CUBIC = -0.75  # the coefficient of Keys 1981 that torch takes
 _CUBIC_ANTIALIASED = -0.5  # and PIL's, when antialiased
@@ -64,8 +64,8 @@ class Interpolation:
         wide = op.Max(step, 1.0)
         center = op.Unsqueeze((place + 0.5) * step, [1])
         support = wide * (2.0 if self.is_cubic else 1.0)
-        first = op.Max(_truncated(op, center - support + 0.5), 0.0)
-        beyond = op.Min(_truncated(op, center + support + 0.5), op.Cast(before, to=FLOAT64))
+        first = op.Max(truncated(op, center - support + 0.5), 0.0)
+        beyond = op.Min(truncated(op, center + support + 0.5), op.Cast(before, to=FLOAT64))
         kernel = self._kernel(op, op.Abs(element - center + 0.5) / wide)
         kernel = op.Where(op.And(element >= first, element < beyond), kernel, 0.0)
         return kernel / op.ReduceSum(kernel, [1], keepdims=1)
@@ -89,15 +89,10 @@ def _in_bytes(op: Builder, x: Tensor, weights: Tensor) -> Tensor:
     greatest = op.ReduceMax(weights, keepdims=0)
     held = op.Floor(greatest * 2.0**_BITS + 0.5) < 2.0**15
     unit = op.Pow(op.constant(2.0, FLOAT64), op.ReduceSum(op.Cast(held, to=FLOAT64), keepdims=0))
-    whole = _truncated(op, weights * unit + op.Sign(weights) * 0.5)
+    whole = truncated(op, weights * unit + op.Sign(weights) * 0.5)
     total = op.Cast(x, to=FLOAT64) @ whole + unit * 0.5
     return op.Cast(op.Clip(op.Floor(total / unit), 0.0, 255.0), to=UINT8)
 
 
 def _positions(op: Builder, count: Tensor) -> Tensor:
     return op.Cast(op.Range(0, count, 1), to=FLOAT64)
-
-
-def _truncated(op: Builder, x: Tensor) -> Tensor:
-    """Towards 0, as C casts."""
-    return op.Sign(x) * op.Floor(op.Abs(x))

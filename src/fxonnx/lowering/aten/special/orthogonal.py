@@ -17,7 +17,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_loop
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import dtype_of, number
+from fxonnx.lowering.vocabulary import dtype_of, number, truncated
 
 _UNROLLED = 16  # the largest degree
 
@@ -79,12 +79,7 @@ def shifted_polynomial(op: Builder, x: Tensor, n: Tensor, family: str) -> Tensor
 def hermite_polynomial(op: Builder, x: Tensor, n: Tensor, family: str) -> Tensor:
     """Hermite's polynomial of degree n, the physicists' or the probabilists'; NaN beyond torch's largest degree."""
     value = orthogonal_polynomial(op, x, n, family)
-    return op.Where(_whole(op, n) > float(_HERMITE_LIMITS[dtype_of(x)]), math.nan, value)
-
-
-def _whole(op: Builder, n: Tensor) -> Tensor:
-    """Towards 0."""
-    return op.Sign(n) * op.Floor(op.Abs(n))
+    return op.Where(truncated(op, n) > float(_HERMITE_LIMITS[dtype_of(x)]), math.nan, value)
 
 
 def _known_degree(n: Tensor) -> int | None:
@@ -108,7 +103,7 @@ def _unrolled(op: Builder, x: Tensor, degree: int, family: Recurrence) -> Tensor
 
 def _in_loop(op: Builder, x: Tensor, n: Tensor, family: Recurrence) -> Tensor:
     """Every element goes on until its own degree is reached."""
-    shape, degree = op.Shape(x + n), _whole(op, n)
+    shape, degree = op.Shape(x + n), truncated(op, n)
     x = op.Expand(x, shape)
     most = op.ReduceMax(op.Concat(op.Reshape(degree, [-1]), op.Reshape(number(op, 1.0, x), [1]), axis=0), keepdims=0)
 
