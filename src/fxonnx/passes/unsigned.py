@@ -4,6 +4,7 @@ products overflow; activations whose steps are found while the model runs, quant
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -46,7 +47,7 @@ def unsigned_activations(graph: Graph, target: Target) -> Graph:
     if not changed:
         return graph
     nodes = tuple(changed.get(node, node) for node in graph.nodes)
-    return Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name)
+    return replace(graph, nodes=nodes)
 
 
 _WEIGHTS: Mapping[str, tuple[int, int]] = {  # the inputs that are a weight, and its zero point
@@ -74,7 +75,7 @@ def unsigned_weights(graph: Graph, target: Target) -> Graph:
         _with_raised_weight(node, raised) if node.op != "DequantizeLinear" or node.output in meeting else node
         for node in graph.nodes
     )
-    return Graph(graph.inputs, nodes, graph.outputs, graph.opset, graph.output_names, graph.name) if raised else graph
+    return replace(graph, nodes=nodes) if raised else graph
 
 
 def _with_raised_weight(node: Node, raised: dict[Value, Value]) -> Node:
