@@ -13,7 +13,7 @@ from fxonnx.ir.dims import Expr
 from fxonnx.lowering.aten.linalg.eigh import decompose as eigh
 from fxonnx.lowering.aten.linalg.matrix import Matrix, as_matrix, lower_matrices
 from fxonnx.lowering.aten.linalg.svd import singular_values, tolerance
-from fxonnx.lowering.aten.math.linalg import norm_along
+from fxonnx.lowering.aten.math.vectors import norm_along
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, full, transpose
 

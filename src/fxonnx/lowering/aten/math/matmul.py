@@ -13,7 +13,7 @@ from functools import reduce
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product
 from fxonnx.lowering.aten.math.contraction import Operand, contract, contract_all, parse_equation
-from fxonnx.lowering.aten.math.linalg import norm_along
+from fxonnx.lowering.aten.math.vectors import norm_along
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, number, reshape, swapped

@@ -10,7 +10,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, product
 from fxonnx.ir.graph import constant_ints
-from fxonnx.lowering.aten.math.linalg import norm_along
+from fxonnx.lowering.aten.math.vectors import norm_along
 from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape

@@ -11,8 +11,8 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, Expr, product
-from fxonnx.lowering.aten.math.linalg import norm_along
 from fxonnx.lowering.aten.math.reduction import mean
+from fxonnx.lowering.aten.math.vectors import norm_along
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, full, may_be_zero, number, reshape
 

@@ -10,7 +10,7 @@ from tests.lowering.database import samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check
 
-from fxonnx.lowering.aten.math.linalg import linalg_cross, norm
+from fxonnx.lowering.aten.math.vectors import linalg_cross, norm
 
 torch.manual_seed(0)
 RANDOM = np.random.default_rng(0)
