@@ -323,6 +323,7 @@ def test_where_they_overflow_weights_are_unsigned(function, overflows, dtype, mo
     monkeypatch.setattr(machines, "overflows", lambda: overflows)
     compiled = fxonnx.compile(function, (torch.rand(5, 24),))
     assert [value.dtype.name for value in compiled.graph.constants() if value.type.size > 100] == [dtype]
+    assert any("unsigned_weights" in node.location.rules for node in compiled.graph.nodes) is overflows
 
 
 def test_whether_they_overflow_is_what_the_runtime_does():
