@@ -56,6 +56,7 @@ _WEIGHTS: Mapping[str, tuple[int, int]] = {  # the inputs that are a weight, and
     f"{MICROSOFT}::MatMulIntegerToFloat": (1, 5),
     "DequantizeLinear": (0, 2),
 }
+_INTEGER_PRODUCTS = _WEIGHTS.keys() - {"DequantizeLinear"}
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _QUANTIZES = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 
@@ -66,10 +67,13 @@ def unsigned_weights(graph: Graph, target: Target) -> Graph:
     """x uint8, w int8 ── MatMulInteger ─▶        becomes        x uint8, w uint8 ── MatMulInteger ─▶
 
     with the zero point 128 higher: the same numbers. So for a DequantizeLinear between a weight and a product, in whose
-    place the runtime has one of integers. On machines where the products of uint8 with int8 overflow."""
-    if not target.machine.overflows or not any(node.op in _QUANTIZES for node in graph.nodes):
+    place the runtime has one of integers. On machines where the products of uint8 with int8 overflow, and in standard
+    files, which are opened on any."""
+    operators = {node.op for node in graph.nodes}
+    if not (target.machine.overflows or target.kernels is None) or not operators & {*_QUANTIZES, *_INTEGER_PRODUCTS}:
         return graph
-    meeting = {value for node in graph.nodes if node.op in _PRODUCTS for value in node.reads[:2]}
+    readers = (node for node in graph.nodes if node.op in _PRODUCTS) if operators & _QUANTIZES else ()
+    meeting = {value for node in readers for value in node.reads[:2]}
     raised: dict[Value, Value] = {}
     nodes = tuple(
         _with_raised_weight(node, raised) if node.op != "DequantizeLinear" or node.output in meeting else node

@@ -184,6 +184,10 @@ def _tensor(slot: Slot, array: np.ndarray) -> torch.Tensor:
 SESSIONS: Mapping[str, type[Session] | type[OtherSession]] = {"openvino": OpenVINOSession, "onnx": ReferenceSession}
 """What runs a model, by the runtime of its target; ONNX Runtime where it is not here."""
 
+_WITHOUT = {"tensorrt": ("QDQSelectorActionTransformer",)}
+"""Optimizers of ONNX Runtime that it leaves out in place of another runtime: its own integer kernels may overflow on
+bytes as they are wanted there (see `unsigned_weights`), so it computes with the numbers that they stand for."""
+
 
 def open_session(
     target: Target, emitted: Emitted, graph: Graph, configuration: Configuration = DEFAULT
@@ -193,6 +197,7 @@ def open_session(
     inputs, outputs = ([value.type for value in side] for side in (graph.inputs, graph.outputs))
     places = {name: node.location for node, name in emitted.names.nodes.items()}
     weights = {name: data.buffer() for name, data in emitted.weights.items()}
-    asked = replace(configuration, providers=configuration.providers or target.providers)
+    without = (*configuration.without, *_WITHOUT.get(target.runtime, ()))
+    asked = replace(configuration, providers=configuration.providers or target.providers, without=without)
     kind = SESSIONS.get(target.runtime, Session)
     return kind(emitted.proto, weights, inputs=inputs, outputs=outputs, configuration=asked, locate=places.get)

@@ -76,7 +76,7 @@ def test_other_runtimes_get_standard_pairs():
     compiled = fxonnx.compile(model, (x,), target=fxonnx.Target.onnx(), precision=precision)
     assert apart(compiled(x), model(x)) < 0.05
     large = {value.name: value.dtype.name for value in compiled.graph.constants() if value.type.size > 100}
-    assert sorted(large.values()) == ["float32", "float32", "int8", "int8"]
+    assert sorted(large.values()) == ["float32", "float32", "uint8", "uint8"]
 
 
 @pytest.mark.parametrize("options", [{}, {"method": "entropy"}, {"smooth": 0.5}], ids=str)

@@ -25,10 +25,10 @@ class transposed_integers:
     def after(op, q, scale, zero, perm, axis, block_size):
         order = list(perm) if perm is not None else list(reversed(range(q.rank)))
         scale, zero = (_permuted(op, each, q.rank, order) for each in (scale, zero))
-        moved = order.index(axis % q.rank)
+        along = {"axis": order.index(axis % q.rank)} if scale.rank else {}
         turned = op.Transpose(q, perm=order)
         blocks = {"block_size": block_size} if block_size else {}
-        return op.DequantizeLinear(turned, scale, zero, axis=moved, **blocks)
+        return op.DequantizeLinear(turned, scale, zero, **along, **blocks)
     def where(q): return q.value.is_constant and q.rank > 0
 
 

@@ -25,6 +25,11 @@ def _is_of_16_bits(node: Node) -> bool:
     return any(value is not None and value.dtype in _16_BITS for value in (node.inputs[0], node.output))
 
 
+def _is_of_a_weight(node: Node) -> bool:
+    """ONNX Runtime rounds the bias beside it when it loads the file, with an operator that opset 10 has not."""
+    return node.inputs[0] is not None and node.inputs[0].is_constant
+
+
 @form("DequantizeLinear", since=21, applies=_has_blocks)
 def dequantized_by_blocks(
     op: Builder, q: Tensor, scale: Tensor, zero: Tensor | None, *, axis: int, block_size: int, **rest: Any
@@ -39,6 +44,7 @@ def dequantized_by_blocks(
 
 
 @expands("DequantizeLinear")
+@form("DequantizeLinear", since=11, applies=_is_of_a_weight)
 @form("DequantizeLinear", since=13, applies=_has_slices)
 @form("DequantizeLinear", since=21, applies=_is_of_16_bits)
 def dequantized(
