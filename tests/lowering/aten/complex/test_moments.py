@@ -35,6 +35,11 @@ def test_running_sums_of_exponentials(shape):
     check(lambda x: torch.logcumsumexp(x, 0), torch.randn(shape, dtype=torch.complex64) * 5, rtol=1e-5, atol=1e-5)
 
 
+def test_running_sums_of_exponentials_of_any_length():
+    x = torch.randn(5, 4, dtype=torch.complex64)
+    check(lambda x: torch.logcumsumexp(x, 0), x, dynamic={"x": {0: "n"}}, again=(x[:3],), rtol=1e-5, atol=1e-5)
+
+
 def test_covariances():
     times, worth = torch.tensor([1, 2, 1, 3, 1]), torch.rand(5)
 

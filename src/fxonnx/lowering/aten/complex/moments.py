@@ -112,11 +112,12 @@ def logcumsumexp(op: Builder, self: Tensor, dim: int) -> Tensor:
 
 
 def _log_add_exp(op: Builder, left: Tensor, right: Tensor) -> Tensor:
-    """log(exp(x) + exp(y)) = x + log1p(exp(y - x)), x being the one with the larger real part."""
+    """log(exp(x) + exp(y)) = x + log1p(exp(y - x)), x being the one with the larger real part; of logs of 0, one."""
     is_larger = part(op, left, 0) >= part(op, right, 0)
     is_left = op.Unsqueeze(is_larger, [-1])
     most, least = op.Where(is_left, left, right), op.Where(is_left, right, left)
-    return most + log1p(op, exp(op, least - most))
+    is_nothing = op.Unsqueeze(op.Equal(part(op, most, 0), -math.inf), [-1])
+    return op.Where(is_nothing, most, most + log1p(op, exp(op, least - most)))
 
 
 def _with_one(shape: Sequence[Any], axis: int) -> list[Any]:
