@@ -106,6 +106,8 @@ TAKEN: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "ints divided in place": (lambda x: x.clone().floor_divide_(x + 1), (INTS,)),
     "what is left of ints": (lambda x: (x % (x + 1), torch.fmod(x, x + 2)), (INTS,)),
     "a product of ints": (torch.addr, (torch.eye(3).long(), INTS, INTS)),
+    "ints where a mask is": (lambda x, y: x.index_put((x > 0,), y[x > 0]), (INTS, INTS + 1)),
+    "as many ints as a mask has": (lambda x: x.index_put((x > 0,), torch.tensor([7, 8])), (INTS,)),
     "ints and floats that meet": (lambda x, y: torch.stack((x, y)), (FLOATS, DOUBLES)),
 }
 

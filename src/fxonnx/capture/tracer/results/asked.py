@@ -76,7 +76,7 @@ def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_l
     if given.elements() > _MOST:
         return
     with no_dispatch(), no_python_dispatcher():
-        if beside is not None:
+        if beside is not None and not _selects(tensors, beside):
             given.call(func)
         elif (refusal := given.refusal_of_dtypes(func)) is not None:
             raise refusal
@@ -167,6 +167,11 @@ def _is_usual(
     ):
         return False
     return all(each.is_floating_point and _holds(each, leaves) for each in values)
+
+
+def _selects(tensors: Iterable[torch.Tensor], beside: frozenset[torch.dtype]) -> bool:
+    """Whether a mask says how much is written: zeros select nothing, whatever sizes the values have."""
+    return not beside.isdisjoint(_MASK) and any(each.dtype in _MASK for each in tensors)
 
 
 def _holds(dtype: torch.dtype, leaves: Iterable[Any]) -> bool:
