@@ -38,7 +38,8 @@ def test_a_value_lies_in_its_bounds(pair, ends):
 @pytest.mark.parametrize(("dim", "interval"), [
     (n % 4, (0, 3)), (n // 2 - n, (float("-inf"), -1)), (n * m - n, (2, float("inf"))), (minimum(n, 8) + 1, (3, 9)),
     (n - n // 2 - n // 3, (1, float("inf"))), (-n % 4 * k, (0, float("inf"))),
-    (maximum(n, m) - n, (float("-inf"), float("inf"))),
+    (maximum(n, m) - n, (0, float("inf"))), (minimum(n, 8) - n, (float("-inf"), 0)),
+    (n - minimum(n, 8), (0, float("inf"))), (n - maximum(n, m), (float("-inf"), 0)),
 ])  # fmt: skip
 def test_bounds_over_sizes_of_2_and_more(dim, interval):
     assert Bounds({}, {}, 2).interval(dim) == interval

@@ -1,7 +1,8 @@
 """What is known of a dim from the least and greatest sizes of its symbols: its own least and greatest value.
 
 Each symbol is written as its least size and what is beyond: n*m - n over n, m ≥ 2 is a*b + a + 2*b + 2 over a, b ≥ 0,
-so at least 2. And floors are taken off: in n // 2 - n neither part is bounded, in n - 2*n both are one.
+so at least 2. And floors are taken off: in n // 2 - n neither part is bounded, in n - 2*n both are one. So are minima,
+which are at most what each side is: min(8, n) - n is at most n - n.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ class Bounds:
             if floors:  # the longest has the others in it
                 relaxed = self._without_floor(dim, *max(floors, key=lambda each: len(each[0].text)))
                 low, high = max(low, relaxed[0]), min(high, relaxed[1])
+            for extremum, factor in _lone(dim, "min", "max")[:1]:
+                sides = [self.interval(dim + factor * (side - of_atom(extremum))) for side in _sides(extremum)]
+                if (extremum.function == "min") == (factor > 0):
+                    high = min(high, *(most for _, most in sides))
+                else:
+                    low = max(low, *(least for least, _ in sides))
             self._known[dim] = low, high
         return self._known[dim]
 
@@ -71,12 +78,17 @@ class _Beyond(Ranges):
 
 def _floors(dim: Expr) -> list[tuple[Call, int, int]]:
     """The floors by a constant that stand alone in a term, with that and their factors."""
+    return [(call, call.right, factor) for call, factor in _lone(dim, "//") if isinstance(call.right, int)]
+
+
+def _lone(dim: Expr, *functions: str) -> list[tuple[Call, int]]:
+    """The calls of these functions that stand alone in a term, with their factors."""
     alone = [(monomial[0], factor) for monomial, factor in dim.terms if len(monomial) == 1]
-    return [
-        (atom, atom.right, factor)
-        for atom, factor in alone
-        if isinstance(atom, Call) and atom.function == "//" and isinstance(atom.right, int)
-    ]
+    return [(atom, factor) for atom, factor in alone if isinstance(atom, Call) and atom.function in functions]
+
+
+def _sides(call: Call) -> tuple[Dim, Dim]:
+    return call.left, call.right
 
 
 def certain(relation: str, low: float, high: float) -> bool | None:

@@ -335,6 +335,33 @@ def test_chunks_of_many_calls_are_tried_at_greater_lengths():
         torch.testing.assert_close(compiled(x), in_chunks_of_many_calls(x))
 
 
+def from_far_apart(x: Tensor) -> Tensor:
+    """How many there are is (n + 2) // 4, which is (n + 1) // 4 unless n leaves 2."""
+    return torch.stack([x[at : at + 2].sum(0).tanh() for at in range(0, x.shape[0] - 1, 4)])
+
+
+def no_more_than_fifty(x: Tensor) -> Tensor:
+    h = torch.zeros(2)
+    for t in range(min(x.shape[0], 50)):
+        h = torch.tanh(h + x[t])
+    return h
+
+
+def rows_of_a_part(x: Tensor) -> Tensor:
+    h = torch.zeros(2)
+    for row in x[:30]:
+        h = torch.tanh(h + row)
+    return h + x[-1]
+
+
+@pytest.mark.parametrize("model", [from_far_apart, no_more_than_fifty, rows_of_a_part])
+def test_further_lengths_tell_what_the_first_ones_leave_open(model):
+    compiled = fxonnx.compile(model, torch.randn(20, 2), dynamic_shapes={"x": {0: "n"}})
+    for size in (20, 6, 7, 29, 30, 31, 38, 49, 50, 51, 52, 130):
+        x = torch.randn(size, 2)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_a_loop_over_the_first_axis():
     def scan(x):
         total, rows = x.new_zeros(x.shape[1]), []

@@ -12,6 +12,7 @@ from fxonnx.capture.tracer.loops.periods import NotPeriodic, Period, Straight, s
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.steps import Reader, counts_of_parts
 from fxonnx.capture.tracer.sizes.nodes import dim_of
+from fxonnx.ir.dims import Dim, symbols_of
 
 _LEAST_TRIPS = 4  # the first and the last, which may be others, and what numbers grow by between two
 
@@ -25,7 +26,9 @@ class Loops:
         self._tapes = [Tape(some, each.sizes) for some, each in zip(steps, runs, strict=True)]
         numbers: dict[Any, int] = {}
         self._segments = segments([[numbers.setdefault(each.token, len(numbers)) for each in some] for some in steps])
-        self._fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})))
+        plain = set[Dim].intersection(*({each.dim for each in run.run.guard_log.plain} for run in runs))
+        dims = sorted((dim for dim in plain if symbols_of([dim]) == {over}), key=str)
+        self._fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})), tuple(dims))
 
     def _strides(self) -> Iterator[int]:
         """By what the numbers in the bodies grow with each iteration."""

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from fxonnx.ir.dims import FUNCTIONS, Atom, Call, Dim, evaluate, of_atom, product, symbol
+
+LONGEST = 600  # of runs
+_FAR = (1_000, 4_097, 10_007, 65_537, 1_000_003, 2**31 - 1)
+
+
+class Undecided(Exception):
+    """Two dims have the same values at all lengths so far, and not at this `length`."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"a run at {length} tells two dims apart")
+        self.length = length
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The lengths of several runs, by the name of the dim, and the numbers that it may be divided by."""
+    """The lengths of several runs, by the name of the dim, and the numbers that it may be divided by; `plain` are the
+    dims that Python asked plain numbers of, which those are made of: min(n, 50) is n at all lengths up to 50."""
 
     name: str
     lengths: tuple[int, ...]
     divisors: tuple[int, ...] = ()
+    plain: tuple[Dim, ...] = ()
 
     def __call__(self, values: Sequence[Dim]) -> Dim | None:
         """The dim that has these values at the lengths, or None where none is found."""
@@ -26,7 +40,22 @@ class Fit:
         return self._of_terms([(((), value),) if isinstance(value, int) else value.terms for value in values])
 
     def _of_numbers(self, values: Sequence[int]) -> Dim | None:
-        return next((dim for dim in self._candidates(values) if self._holds(dim, values)), None)
+        return _found(self, tuple(values))
+
+    def of_plain(self, values: Sequence[int]) -> list[Dim]:
+        """The dims with these values that are a multiple of one that was made plain, and a constant."""
+        return list(self._holding(self._multiples(values), values))
+
+    def of_length(self, values: Sequence[int]) -> list[Dim]:
+        """Those that are a multiple of the length, or of a quotient of it, and a constant."""
+        return list(self._holding(self._candidates(values), values))
+
+    def _multiples(self, values: Sequence[int]) -> Iterable[Dim]:
+        for dim in self.plain:
+            first, last = self._at(dim, self.lengths[0]), self._at(dim, self.lengths[-1])
+            slope, rest = divmod(values[-1] - values[0], last - first) if last != first else (0, 1)
+            if not rest:
+                yield slope * dim + (values[0] - slope * first)
 
     def _candidates(self, values: Sequence[int]) -> Iterable[Dim]:
         length = symbol(self.name)
@@ -40,10 +69,19 @@ class Fit:
                     first = factor * ((self.lengths[0] + offset) // divisor)
                     yield quotient * factor + (values[0] - first)
 
+    def parting(self, one: Dim, other: Dim) -> int | None:
+        """The least length, beyond the shortest run, at which two dims are not the same."""
+        lengths = (*range(self.lengths[0], LONGEST + 1), *_FAR)
+        return next((each for each in lengths if self._at(one, each) != self._at(other, each)), None)
+
+    def _at(self, dim: Dim, length: int) -> int:
+        return evaluate(dim, {self.name: length})
+
+    def _holding(self, dims: Iterable[Dim], values: Sequence[int]) -> Iterable[Dim]:
+        return (dim for dim in dict.fromkeys(dims) if self._holds(dim, values))
+
     def _holds(self, dim: Dim, values: Sequence[int]) -> bool:
-        return all(
-            evaluate(dim, {self.name: length}) == value for length, value in zip(self.lengths, values, strict=True)
-        )
+        return all(self._at(dim, length) == value for length, value in zip(self.lengths, values, strict=True))
 
     def _of_terms(self, all_terms: Sequence[Sequence[tuple[tuple[Atom, ...], int]]]) -> Dim | None:
         """Sums of as many products, term by term; else by the products that they have in common."""
@@ -79,6 +117,22 @@ class Fit:
             return None
         left, right = self([each.left for each in calls]), self([each.right for each in calls])
         return None if left is None or right is None else FUNCTIONS[calls[0].function](left, right)
+
+
+@cache
+def _found(fit: Fit, values: tuple[int, ...]) -> Dim | None:
+    """The dim that has these values where no other one has; what was made plain rather than what only looks alike. None
+    where a long run would have to tell. Raises Undecided where a short one does."""
+    known, others = fit.of_plain(values), fit.of_length(values)
+    found = dict.fromkeys((*known, *others))
+    if not found:
+        return None
+    first, *rest = found
+    partings = {dim: at for dim in rest if (at := fit.parting(first, dim)) is not None}
+    near = sorted(at for at in partings.values() if at <= LONGEST)
+    if near:
+        raise Undecided(near[len(near) // 2])
+    return first if partings.keys().isdisjoint(known) else None
 
 
 def _kind(atom: Atom) -> str:

@@ -18,6 +18,7 @@ from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.counters import turns
 from fxonnx.capture.tracer.loops.find import Loops
+from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
 from fxonnx.capture.tracer.loops.flow import Irregular, NoLoop, NotRolled, Recipe
 from fxonnx.capture.tracer.loops.periods import NotPeriodic
 from fxonnx.capture.tracer.loops.plain import Plain
@@ -44,7 +45,7 @@ class Lengths:
 STEPS = Lengths(((7, 8, 11, 13),), 13)
 # Each usual size of a chunk divides one of them, and leaves 1 of another; of the one to play at it leaves more.
 CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599)
-_LONGEST = 600  # example, or number in the code, that joins them
+_MOST_MORE = 12  # runs at lengths that tell one dim from another
 _COPY = torch.ops.aten.copy_.default
 _UNROLLED = ", and the loop over it cannot be rolled up: "
 
@@ -84,15 +85,27 @@ class RolledRun(Run):
             beyond = _beyond(counted | thresholds(functions, modules), lengths[-1])
             lengths, runs = (*lengths, *beyond), [*runs, *map(self._plain, beyond)]
             try:
-                loops = Loops(runs, self.over, lengths)
-                self._roll(runs, loops)
-                return self._hold_up_to(lengths, loops.trips, counted)
+                return self._hold_up_to(*self._decided(runs, lengths), counted)
             except NotPeriodic:
                 if _is_by_steps(runs, lengths):
                     break
         if runs[-1].calls == runs[0].calls:
             raise NoLoop("no calls repeat themselves")
         raise NotRolled("the calls of runs at several lengths do not repeat the same ones")
+
+    def _decided(self, runs: Sequence[Plain], lengths: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """Roll up, with runs at further lengths where those so far have two answers. The lengths, and how often the
+        loops run at them."""
+        known = dict(zip(lengths, runs, strict=True))
+        for _ in range(_MOST_MORE):
+            try:
+                ordered = [known[length] for length in sorted(known)]
+                loops = Loops(ordered, self.over, tuple(sorted(known)))
+                self._roll(ordered, loops)
+                return sorted(known), loops.trips
+            except Undecided as undecided:
+                known[undecided.length] = self._plain(undecided.length)
+        raise NotRolled(f"runs at {len(known)} lengths do not tell what a size is")
 
     def _roll(self, runs: Sequence[Plain], loops: Loops) -> None:
         while True:
@@ -112,7 +125,7 @@ class RolledRun(Run):
     def _with_the_example(self, lengths: Sequence[int]) -> tuple[int, ...]:
         """The lengths, and that of the example where it is a usual one."""
         size = self.symbols.in_example(self.example.leaves).get(self.over, 0)
-        return tuple(sorted({*lengths, *([size] if lengths[0] <= size <= _LONGEST else [])}))
+        return tuple(sorted({*lengths, *([size] if lengths[0] <= size <= LONGEST else [])}))
 
     def _hold_up_to(self, lengths: Sequence[int], trips: Sequence[int], counted: Set[int]) -> None:
         """Keep that the dim is no longer than the loops go on as they were seen to: until an expression of a counter
@@ -189,7 +202,7 @@ class RolledRun(Run):
 
 def _beyond(numbers: Set[int], longest: int) -> list[int]:
     """A length at which comparisons with numbers in the code have gone both ways, where those so far are none."""
-    greatest = max((each for each in numbers if each <= _LONGEST), default=0) + 2
+    greatest = max((each for each in numbers if each <= LONGEST), default=0) + 2
     return [greatest] if greatest > longest else []
 
 
