@@ -469,6 +469,59 @@ def folded_twice(x: Tensor) -> Tensor:
     return row + x.sum()
 
 
+def mended_in_turn(x: Tensor) -> Tensor:
+    """By the second decision a variable holds the input on one way, and something else on the other."""
+    if not torch.all(x <= 1):
+        x = x / 4
+    a = x + 4
+    if not torch.all(x <= 1):
+        x = torch.clamp(x, -1, 1)
+    return torch.stack([a, x + 9])
+
+
+def kept_beside(x: Tensor) -> Tensor:
+    """The same, of an input that another variable still holds."""
+    y = x
+    if x.max() > 1:
+        pass
+    else:
+        x = x * 2
+    if x.min() < 0:
+        x = x.abs()
+    return x + y
+
+
+class Scaled(nn.Module):
+    """By the second decision a variable holds a weight, or what one way makes of it; later a weight is read by its
+    name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((4,), 2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight
+        if not torch.all(x <= 1):
+            scale = scale * 3
+        if x.sum() > 4:
+            return x * scale
+        return x + self.weight - scale
+
+
+def hashed(x: Tensor) -> Tensor:
+    """Corners of grids by their hash, of positions that are clamped where one lies outside (as grids of hashes do)."""
+    found = []
+    for size in (4.0, 9.0):
+        is_outside = not torch.all(x <= 1) or not torch.all(x >= -1)
+        inside = torch.clamp(x, -1, 1) if is_outside else x
+        corners = torch.floor((inside + 1) / (2 / size)).int()
+        hashes = torch.zeros_like(corners)[..., 0]
+        for axis, prime in enumerate((1, 7919)):
+            hashes ^= corners[..., axis] * prime
+        found.append(hashes & 255)
+    return torch.stack(found, -1)
+
+
 class Adding(nn.Module):
     """Each expert adds what it makes of the rows that choose it to what may still be the zeros that it began with."""
 

@@ -34,9 +34,13 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.beside_a_decision, deciding.number_on_the_stack, deciding.gathered, deciding.loop_in_a_loop,
     deciding.asked_again, deciding.selected_in_turn, deciding.left_early,
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
-    deciding.converted, deciding.checked_in_the_other_way, deciding.folded_twice,
+    deciding.converted, deciding.checked_in_the_other_way, deciding.folded_twice, deciding.hashed,
+    deciding.mended_in_turn, deciding.kept_beside,
 ]  # fmt: skip
-MODULES = [deciding.States, deciding.Experts, deciding.Pairs, deciding.LazyCache, deciding.Clamped, deciding.Anchors]
+MODULES = [
+    deciding.States, deciding.Experts, deciding.Pairs, deciding.LazyCache, deciding.Clamped, deciding.Anchors,
+    deciding.Scaled,
+]  # fmt: skip
 DYNAMIC = {"x": {0: "n"}}
 
 

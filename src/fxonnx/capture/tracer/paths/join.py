@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,11 +115,20 @@ class _Join:
                     self.values[number] = self.copy.placeholder(node)
                 if node in side.way.weights:
                     self.weights.setdefault(self.values[number], side.way.weights[node])
-        one = self.sides[0]
-        for node, number in one.common.items():
-            is_left = number in self.values or is_check(node) or (is_mark(node) and node.args[1] > self.number)
-            if not is_left and all(each in one.common for each in inputs_of(node)):
-                self.values[number] = self.copy.node(node, lambda each: self.values[one.common[each]])
+        common = self.sides[0].common
+        waiting = [each for each in common if not (is_check(each) or (is_mark(each) and each.args[1] > self.number))]
+        while waiting:
+            copied = len(self.values)
+            waiting = [each for each in waiting if not self._copied(each, common)]
+            if len(self.values) == copied:
+                break
+
+    def _copied(self, node: fx.Node, common: Mapping[fx.Node, Any]) -> bool:
+        """Whether a common value is in the joined graph, now that those it is computed of may be. Of two with one
+        number the later one may be the one that is computed of common values alone."""
+        if common[node] not in self.values and all(common.get(each) in self.values for each in inputs_of(node)):
+            self.values[common[node]] = self.copy.node(node, lambda each: self.values[common[each]])
+        return common[node] in self.values
 
     def _classify(self, roots: list[Pair]) -> tuple[list[Pair], list[Pair]]:
         """The pairs of the suffix, in the order of the first way, and those that differ, which the roots need."""

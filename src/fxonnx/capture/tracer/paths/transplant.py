@@ -103,7 +103,7 @@ class _Transplant:
         for node in before(self.onto.graph, self.there.next):
             if node.op == "call_function":
                 self.own[node] = self.copy.node(node, self.own.__getitem__)
-        self.values |= {node: self.own[other] for node, other in self.held.items() if node not in self.values}
+        self._hold()
         self._after()
         results = [self._value(each) for each in self.source.results]
         written = {place: self._value(value) for place, value in self.source.written.items()}
@@ -122,6 +122,14 @@ class _Transplant:
                 nodes[node] = known[key]
                 if node in way.weights:
                     self.weights.setdefault(known[key], way.weights[node])
+
+    def _hold(self) -> None:
+        """Take over what the other way holds by then. A variable that held an input may hold something else; where it
+        held a weight, which the model's code reads by its name as well, nothing tells the two apart."""
+        for node, other in self.held.items():
+            if node in self.source.weights and self.values[node] is not self.own[other]:
+                raise Parted
+            self.values[node] = self.own[other]
 
     def _after(self) -> None:
         """What the source does behind its mark, where all its decisions are joined."""
