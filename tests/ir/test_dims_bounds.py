@@ -133,3 +133,8 @@ def test_atoms():
     assert of_atom(lone_atom(n // 2)) == n // 2
     assert lone_atom(2 * n) is None
     assert lone_atom(3) is None
+
+
+def test_bounds_of_many_minima_are_found_in_linear_time():
+    dim = sum((minimum(n - 4 * at, 4) for at in range(60)), 0 * n)
+    assert Bounds({"n": 240}, {}).interval(dim)[1] <= 240

@@ -17,6 +17,9 @@ from fxonnx.ir.dims.substitute import Substitution
 from fxonnx.ir.dims.terms import Call
 
 
+_FEW = 2  # minima that are taken apart: each twice as many dims
+
+
 class Bounds:
     """The bounds of dims over symbols that have at least and at most the given sizes; `least` where none is given.
 
@@ -38,7 +41,8 @@ class Bounds:
             if floors:  # the longest has the others in it
                 relaxed = self._without_floor(dim, *max(floors, key=lambda each: len(each[0].text)))
                 low, high = max(low, relaxed[0]), min(high, relaxed[1])
-            for extremum, factor in _lone(dim, "min", "max")[:1]:
+            extrema = _lone(dim, "min", "max")
+            for extremum, factor in extrema[:1] if len(extrema) <= _FEW else ():
                 sides = [self.interval(dim + factor * (side - of_atom(extremum))) for side in _sides(extremum)]
                 if (extremum.function == "min") == (factor > 0):
                     high = min(high, *(most for _, most in sides))
