@@ -16,7 +16,6 @@ from fxonnx.ir.dims.ranges import Interval, Ranges
 from fxonnx.ir.dims.substitute import Substitution
 from fxonnx.ir.dims.terms import Call
 
-
 _FEW = 2  # minima that are taken apart: each twice as many dims
 
 
