@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from tests.capture.tracer.paths import deciding
+from tests.capture.tracer.paths import deciding, deciding_modules
 from torch import Tensor, nn
 
 import fxonnx
@@ -38,8 +38,8 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.mended_in_turn, deciding.kept_beside,
 ]  # fmt: skip
 MODULES = [
-    deciding.States, deciding.Experts, deciding.Pairs, deciding.LazyCache, deciding.Clamped, deciding.Anchors,
-    deciding.Scaled,
+    deciding_modules.States, deciding_modules.Experts, deciding_modules.Pairs, deciding_modules.LazyCache,
+    deciding_modules.Clamped, deciding_modules.Anchors, deciding_modules.Scaled,
 ]  # fmt: skip
 DYNAMIC = {"x": {0: "n"}}
 
@@ -93,7 +93,7 @@ def test_ways_that_do_the_same_leave_no_trace() -> None:
 
 
 def test_decisions_that_follow_each_other_are_no_tree() -> None:
-    compiled = fxonnx.compile(deciding.Clamped().eval(), (ONES,))
+    compiled = fxonnx.compile(deciding_modules.Clamped().eval(), (ONES,))
     assert operators(compiled.graph)["If"] == 4
 
 
@@ -112,7 +112,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
 
 def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
-    model = deciding.Mended(8).eval()
+    model = deciding_modules.Mended(8).eval()
     compiled = fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC)
     assert len(runs) == 9 and operators(compiled.graph)["If"] == 8
     compare(model, compiled)
@@ -125,8 +125,8 @@ def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
         (deciding.loop_in_a_loop, 22),
         (deciding.selected_in_turn, 11),
         (deciding.left_early, 6),
-        (deciding.Anchors(), 9),
-        (deciding.Adding(), 5),
+        (deciding_modules.Anchors(), 9),
+        (deciding_modules.Adding(), 5),
     ],
 )
 def test_iterations_that_decide_cost_one_run_each(model: Any, count: int, runs: list[Run]) -> None:
@@ -209,7 +209,7 @@ class Counts(nn.Module):
         return x * 2 if self.flag else x * 3
 
 
-@pytest.mark.parametrize(("model", "name"), [(Counts(), "flag"), (deciding.LastSeen(), "first")])
+@pytest.mark.parametrize(("model", "name"), [(Counts(), "flag"), (deciding_modules.LastSeen(), "first")])
 def test_a_way_that_changes_the_next_call_is_refused(model: nn.Module, name: str) -> None:
     with pytest.raises(errors.CaptureRefused, match=f"forward changes .*{name}"):
         fxonnx.compile(model, (ONES,))
