@@ -80,6 +80,49 @@ POINTWISE = family("pointwise", """
     ({x:float}.to(torch.bfloat16) * 2).float()
     torch.bitwise_left_shift({x:integer}, {y:like x}.abs() % 4)
     torch.lcm({x:integer}, {y:like x})
+    torch.{f:= cos tan erfinv lgamma digamma sgn}({x:float})
+    torch.{f:= exp tanh sigmoid sqrt}({x:float}.bfloat16()).float()
+    ({x:float}.bfloat16() {o:= + - * /} {y:like x}.bfloat16()).float()
+    ({x:float}.bfloat16().sum({d:dim x}) / {n:size}).float()
+    {x:number}.clamp({y:into x}, {z:into x})
+    torch.nan_to_num({x:float} / {y:like x}, 1.0, 2.0, -3.0)
+    {x:float}.masked_fill({x} > {s:scalar x}, float("{v:= -inf inf}")).softmax({d:dim x})
+    {x:float}.masked_fill({x} > {s:scalar x}, float("{v:= -inf inf nan}")).{f:= amax amin sum mean}({d:dim x})
+    torch.complex({x:float}, {y:same x}).abs()
+    torch.view_as_real(torch.complex({x:float}, {y:same x}) * (1 + 2j))
+    torch.view_as_complex(torch.stack([{x:float}, {y:same x}], -1)).real
+    torch.polar({x:float}.abs(), {y:same x}).imag
+    torch.fft.{f:= fft ifft}({x:float>=1}, dim={d:dim x}).real
+    torch.fft.rfft({x:float>=1}).abs()
+    torch.fft.irfft(torch.fft.rfft({x:float>=1}, dim={d:dim x}), n={x}.shape[{d}], dim={d})
+    {x:number} // {y:broadcast x}
+    {x:number}.remainder({y:like x})
+    {x:number}.fmod({y:like x})
+    {x:number}.pow({y:broadcast x}.abs())
+    {x:integer} ** {y:like x}.abs()
+    {x:number}.to(torch.int8) // 2
+    {x:number}.to(torch.int16) {o:= + * - //} {y:broadcast x}
+    {x:integer}.to(torch.uint8) {o:= + - * >>} 3
+    -{x:number}.to(torch.uint8)
+    {x:number}.to(torch.{a:= int8 int16 uint8}).to(torch.{b:= float32 int64 float16})
+    {x:any}.{f:= char short byte}()
+    {x:float} > {y:integer}
+    {x:integer} {o:= < == >=} {s:= 0.5 1.5 -0.5}
+    torch.where({x:number} > 0, {y:broadcast x}, {s:= 0.5 2})
+    torch.where({c:bool}, {x:number}, torch.tensor({s:= 1 0.5}))
+    {x:any} * True + False
+    (({x:number} + 1) * {n:size} - {m:size}) / 2
+    torch.maximum({x:number}, torch.tensor({n:size}))
+    torch.{f:= special.xlog1py xlogy}({x:float}, {s:= 2 0.5})
+    torch.logit({x:float}.sigmoid(), eps={e:= 0.1 1e-3})
+    torch.sigmoid({x:integer})
+    torch.{f:= exp sqrt sin log tanh}({x:integer})
+    {x:integer}.mean({d:dim x}, dtype=torch.float32) + {y:float}
+    torch.addcmul({x:float}, {y:like x}, {z:like x}, value={n:size})
+    torch.lerp({x:float}, {y:like x}, {w:like x})
+    {x:float}.mul({y:broadcast x}).add({z:broadcast x})
+    torch.bitwise_not({x:integer}) ^ {n:size}
+    {x:number}.abs().{f:= sqrt rsqrt log1p}()
 """)
 
 COMPARE = family("compare", """
@@ -156,6 +199,36 @@ REDUCTION = family("reduction", """
     {x:number}.amax(()) + {x}.amin(())
     torch.nanmedian({x:float})
     {x:number}.diff(n={k:= 0 1 2}, dim={d:dim x})
+    torch.cov({x:float==2})
+    torch.quantile({x:float}, {q:= 0.5 0.25 0.0}, dim={d:dim x}, keepdim={k:flag})
+    torch.mode({x:number}, {d:dim x})[0]
+    torch.unique({x:number}).sum()
+    torch.unique({x:integer}, return_counts=True)
+    torch.unique_consecutive({x:integer==1})
+    torch.histc({x:float}, 4, -2, 2)
+    torch.renorm({x:float>=2}, 2, 0, 1.5)
+    torch.msort({x:number})
+    {x:number}.topk(1, {d:dim x}, largest={l:flag})[1]
+    {x:float}.std()
+    {x:float}.var({d:dims x}, unbiased={u:flag})
+    {x:number}.sum({d:dim x}, keepdim=True) {o:= + -} {x}
+    {x:float} / {x}.sum({d:dim x}, keepdim=True)
+    {x:number}.max({d:dim x})[1]
+    {x:number}.flip({d:dim x}).cumsum({d}).flip({d})
+    {x:number}.cummax({d:dim x})[1]
+    torch.logsumexp({x:float}, ())
+    {x:number}.amax(({x}.dim() - 1,)) if {x}.dim() else {x}
+    {x:any}.all({d:dims x})
+    {x:any}.any({d:dims x}, keepdim={k:flag})
+    torch.argwhere({x:any})
+    torch.nonzero({x:any}, as_tuple=True)
+    {x:any}.nonzero().sum(0)
+    {x:number}.prod()
+    {x:float}.norm({p:= 1 2 0 float("inf") 3})
+    torch.linalg.matrix_norm({x:float>=2})
+    torch.std({x:float}, dim={d:dim x}, correction=2)
+    {x:number}.sum({d:dim x}).item() if {x}.dim() == 1 else 1.5
+    {x:number}.max().item() if {x}.numel() else 0
 """)
 
 SORTING = family("sorting", """
@@ -170,6 +243,10 @@ SORTING = family("sorting", """
     {x:number}.median({d:dim x})[0]
     torch.searchsorted({x:number==1}.sort()[0], {y:typed x})
     torch.bucketize({x:number}, torch.tensor([-1.0, 0.0, 2.0]))
+    {x:number==1}[{y:number==1}.argsort(stable=True) % {x}.shape[0]]
+    torch.searchsorted({x:float==1}.sort()[0], {s:= 0.5 1}, right={r:flag})
+    torch.bucketize({x:float}, {y:float==1}.sort()[0], right={r:flag})
+    torch.isin({x:number}, torch.tensor([0, 1]))
 """)
 
 PRODUCT = family("product", """
@@ -200,6 +277,32 @@ PRODUCT = family("product", """
     torch.linalg.norm({x:float==2}, ord={o:= 1 -1 "'fro'"})
     torch.addmv({x:float==2}[:, 0], {x}, {v:weight (x[1],)})
     torch.vdot({x:float==1}, {y:same x})
+    torch.baddbmm({x:float==3}[:, :, :1], {x}, {w:weight (x[0], x[2], 2)}, beta={b:= 1 0 0.5}, alpha={a:= 1 2})
+    torch.addr({x:float==2}, {x}[:, 0], {x}[0], beta={b:= 1 0.5 0})
+    torch.addmm({x:float==2}[:, :1], {x}, {x}.t(), beta={b:= 1 0 2}, alpha={a:= 1 -1})
+    torch.einsum("bi,bj->bij", {x:float==2}, {y:float==2})
+    torch.einsum("ii->i", {x:float==2})
+    torch.einsum("ijk,kl->ijl", {x:float==3}, {w:weight (x[2], 2)})
+    torch.einsum("ij->ji", {x:float==2})
+    torch.einsum("ij->", {x:float==2})
+    torch.einsum("i,i", {x:float==1}, {y:same x})
+    torch.einsum("b...d,...d->b...", {x:float>=2}, {x}[0])
+    torch.cross({x:number>=1}, {y:same x}, dim={d:dim x})
+    torch.matmul({x:float>=1}, {y:float>=1})
+    torch.matmul({x:float>=2}.mT, {x})
+    torch.inner({x:float>=1}, {y:typed x})
+    torch.matrix_power({x:float>=2}, {k:= 0 1 2 3})
+    torch.linalg.{f:= det inv slogdet}({x:float>=2} @ {x}.mT + 9 * torch.eye({x}.shape[-2]).to({x}.dtype))
+    torch.linalg.solve({x:float>=2} @ {x}.mT + 9 * torch.eye({x}.shape[-2]).to({x}.dtype), {x})
+    torch.linalg.cholesky({x:float>=2} @ {x}.mT + 9 * torch.eye({x}.shape[-2]).to({x}.dtype))
+    torch.tensordot({x:float>=1}, {y:typed x}, dims=1)
+    torch.cdist({x:float>=2}, {y:typed x}, p={p:= 1.0 2.0 float("inf")})
+    {x:integer==2} @ {y:like x}.t()
+    {x:float>=2}.expand(2, *{x}.shape) @ {w:weight (x[-1], 2)}
+    {x:float==2}[::2] @ {w:weight (x[1], 3)}
+    F.linear({x:float>=1}.transpose(0, -1), {w:weight (3, x[0])})
+    F.linear({x:float>=1}.half(), {w:weight (3, x[-1])}.half())
+    ({x:float>=2}.bfloat16() @ {w:weight (x[-1], 3)}.bfloat16()).float()
 """)
 
 NETWORK = family("network", """
@@ -276,4 +379,43 @@ NETWORK = family("network", """
     F.conv_transpose1d({x:float==3}, {w:weight (x[1], 2, 3)}, stride=2, output_padding=1, dilation={s:= 1 2})
     F.cross_entropy({x:float==2}, {x}.softmax(1), label_smoothing={s:= 0.0 0.1})
     F.embedding({i:integer}.long() % {n:size}, torch.ones({n}, 2))
+    F.conv3d({x:float==4}[None], {w:weight (2, x[0], 1, 2, 1)}, padding={p:= 0 1})
+    F.max_pool3d({x:float==4}, {k:= 1 2}, ceil_mode={c:flag})
+    F.{f:= max_pool2d avg_pool2d}({x:float==4}, {k:= 3 2}, stride={s:= 2 1 3}, padding={p:= 1 0}, ceil_mode={c:flag})
+    F.avg_pool2d({x:float==4}, {k:= 3 2}, stride=2, padding=1, ceil_mode={c:flag}, count_include_pad={i:flag})
+    F.max_pool2d({x:float==4}, {k:= 3 2}, stride={s:= 2 3}, dilation={d:= 1 2}, ceil_mode={c:flag})
+    F.max_unpool1d(*F.max_pool1d({x:float==3}, 2, return_indices=True), 2)
+    F.pad({x:float==3}, ({a:= 0 1 2 -1}, {b:= 1 2 -1 0}), mode="{m:= reflect replicate circular}")
+    F.pad({x:any>=2}, ({a:= 0 1 -1}, {b:= 0 1}, {c:= 1 -1 2}, {d:= 0 -1}), value={s:scalar x})
+    F.interpolate({x:float==3}, scale_factor={s:= 2 0.5 1.5 0.7 3}, mode="{m:= nearest linear nearest-exact area}")
+    F.interpolate({x:float==4}, size={y:any}.shape[-2:], mode="{m:= nearest bilinear}")
+    F.adaptive_{f:= avg max}_pool2d({x:float>=3}, ({k:= 1 2 3}, {j:= 1 2}))
+    F.adaptive_{f:= avg max}_pool1d({x:float>=2}, {n:size})
+    F.conv1d({x:float>=2}, {w:weight (4, x[-2], 1)})
+    F.conv2d({x:float>=3}, {w:weight (2, x[-3], 2, 1)}, stride=({s:= 1 2}, 1), padding=({p:= 0 1 2}, 0))
+    F.{f:= softsign tanhshrink logsigmoid softplus selu}({x:float})
+    F.rrelu({x:float}, training=False)
+    F.poisson_nll_loss({x:float}, {y:same x}.abs(), reduction="{r:= mean none sum}")
+    F.triplet_margin_loss({x:float>=1}, {y:same x}, {z:same x}, reduction="{r:= mean none}")
+    F.cosine_embedding_loss({x:float==2}, {y:same x}, torch.ones({x}.shape[0]))
+    F.margin_ranking_loss({x:float}, {y:same x}, {z:same x}.sign())
+    F.soft_margin_loss({x:float}, {y:same x}.sign())
+    F.gaussian_nll_loss({x:float>=1}, {y:same x}, {z:same x}.abs())
+    F.binary_cross_entropy({x:float}.sigmoid(), {y:same x}.sigmoid(), reduction="{r:= mean sum none}")
+    F.multi_margin_loss({x:float==2}, torch.arange({x}.shape[0]) % {x}.shape[1])
+    torch.nn.utils.rnn.pad_sequence([{x:any>=1}, {x}[:1], {x}[:{n:size}]], batch_first={b:flag})
+    F.scaled_dot_product_attention({x:float>=2}, {y:typed x}, {y})
+    F.scaled_dot_product_attention({x:float>=2}, {x}, {x}, is_causal=True).nan_to_num()
+    F.group_norm({x:float>=2}, {x}.shape[1], {w:weight (x[1],)}, {b:weight (x[1],)})
+    F.batch_norm({x:float>=2}, None, None, training=True)
+    F.batch_norm({x:float>=2}, {m:weight (x[1],)}, {w:weight (x[1],)}.abs(), {g:weight (x[1],)}, eps={e:= 1e-5 0.1})
+    F.instance_norm({x:float>=3}, weight={w:weight (x[1],)})
+    F.layer_norm({x:float>=1}, ({x}.shape[-1],), eps={e:= 1e-5 1.0})
+    F.rms_norm({x:float>=1}, {x}.shape[-1:], {w:weight (x[-1],)})
+    F.gumbel_softmax({x:float}, hard=True).sum({d:dim x}) * 0
+    F.one_hot({i:integer}.long().abs())
+    F.nll_loss({x:float==2}.log_softmax(1), torch.zeros({x}.shape[0], dtype=torch.long), ignore_index={k:= 0 -100})
+    F.unfold({x:float==4}, (2, 1), dilation={d:= 1 2}, padding={p:= 0 1}, stride={s:= 1 2})
+    F.max_pool2d({x:float>=3}, 2, return_indices=True)[1]
+    F.lp_pool2d({x:float==4}, {p:= 1 2}, 2, ceil_mode={c:flag})
 """)

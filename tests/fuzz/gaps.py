@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tests.fuzz.judge import Judgement, Verdict
-from tests.fuzz.program import Program
+from tests.fuzz.program import Program, seed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -44,7 +44,7 @@ def a_product_leaves_float16(program: Program) -> bool:
     exec(program.module, names)
     with torch.no_grad(), _Products() as products:
         for sizes in program.sizes:
-            torch.manual_seed(0)
+            seed(0)
             with contextlib.suppress(Exception):
                 names["Model"]().eval()(*program.makes(sizes))
     return products.leave_range

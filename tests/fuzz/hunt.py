@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.database import InMemoryExampleDatabase
 from tests.fuzz.gaps import gap
 from tests.fuzz.judge import ALL, Judgement, Verdict
-from tests.fuzz.program import Program
+from tests.fuzz.ops import FAMILIES
+from tests.fuzz.program import Op, Program
 from tests.fuzz.strategy import programs
 
 ENTROPY = 4_000  # bytes that a program is drawn from; none has used them up
@@ -57,12 +58,12 @@ def hunt(seeds: Iterable[int], judge: Judge, tally: Tally, end: float = float("i
             yield f"# seed {seed}, {judgement}\n\n{program}"
 
 
-def program_of(seed: int) -> Program:
-    """The program that a seed draws."""
+def program_of(seed: int, families: Sequence[Sequence[Op]] = FAMILIES) -> Program:
+    """The program of the ops of some families that a seed draws."""
     drawn: list[Program] = []
 
     @settings(database=None)
-    @given(programs())
+    @given(programs(families))
     def draw(program: Program) -> None:
         drawn.append(program)
 
@@ -70,7 +71,9 @@ def program_of(seed: int) -> Program:
     return drawn[0]
 
 
-def shrunk(seed: int, judgement: Judgement, judge: Judge, seconds: float) -> tuple[Program, Judgement]:
+def shrunk(
+    seed: int, judgement: Judgement, judge: Judge, seconds: float, families: Sequence[Sequence[Op]] = FAMILIES
+) -> tuple[Program, Judgement]:
     """The smallest program found in some seconds that fails as the seed's does, and its judgement."""
     end = time.monotonic() + seconds
     configurations = ALL if judgement.verdict is Verdict.CRASH else (judgement.configuration,)
@@ -81,7 +84,7 @@ def shrunk(seed: int, judgement: Judgement, judge: Judge, seconds: float) -> tup
         database=InMemoryExampleDatabase(), phases=[Phase.reuse, Phase.shrink], deadline=None,
         report_multiple_bugs=False, suppress_health_check=list(HealthCheck), print_blob=False,
     )  # fmt: skip
-    @given(programs())
+    @given(programs(families))
     def again(program: Program) -> None:
         if failing and time.monotonic() > end:
             raise Enough

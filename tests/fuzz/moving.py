@@ -105,6 +105,51 @@ INDEXING = family("indexing", """
     {x:any>=1}[-2:].flip(0)[:{n:size}]
     {x:any>=1}.narrow(0, min({n:size}, {x}.shape[0] - 1), 1)
     torch.select_scatter({x:any>=2}, {x}[:, 0].clone(), 1, {i:axis x 1})
+    {x:any>=1}.flip(0)[1:]
+    {x:any>=2}[::2, ::2]
+    {x:any>=2}[1:, :-1].t() if {x}.dim() == 2 else {x}[1:, :-1]
+    {x:any>=1}.unfold({d:dim x}, 2, 1)[..., 0]
+    {x:any>=1}.expand(3, *{x}.shape).reshape(-1, *{x}.shape[1:])
+    {x:any>=1}.expand(2, *{x}.shape).transpose(0, 1).reshape(-1)
+    {x:any>=1}.movedim(-1, 0)[{i:axis x -1}]
+    {x:any==4}.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    {x:any>=1}.new_empty({x}.shape).copy_({x})
+    {x:any}.repeat(*[2] * {x}.dim())
+    {x:any>=1}.index_select({d:dim x}, torch.tensor([0, 0]))
+    {x:any>=2}.gather(1, torch.zeros({x}.shape[0], *[1] * ({x}.dim() - 1), dtype=torch.long))
+    {x:any>=1}[{c:bool>=1}]
+    {x:any>=2}[{i:integer>=1}.long() % {x}.shape[0], {i}.long() % {x}.shape[1]]
+    {x:any>=2}[{i:integer==1}.long() % {x}.shape[0], :, None]
+    {x:any>=2}[:, {c:bool==1}[:1].expand({x}.shape[1])]
+    {x:any>=3}[{i:integer==1}.long() % {x}.shape[0], :, {i}.long() % {x}.shape[2]]
+    {x:any>=1}[-1:0]
+    {x:any>=1}[{a:bound}:{n:size}:{s:step}]
+    {x:any>=1}[{n:size} - 3:{m:size} - 1]
+    {x:any>=1}[{n:size} // 2:{n} // 2 + 2]
+    {x:any>=2}[:, {n:size} % 3:]
+    {x:any>=1}[:-{n:size} // 2]
+    {x:any>=1}.narrow(0, {n:size} // 3, {m:size} // 2)
+    torch.cat([{x:any>=1}[1:], {x}[:1]])
+    torch.cat([{x:any>=1}, torch.zeros({n:size}, *{x}.shape[1:], dtype={x}.dtype)])
+    torch.cat([torch.zeros(0), {x:float==1}])
+    torch.stack([{x:any>=1}[i] for i in range({x}.shape[0])])
+    sum({x:number>=1}[i] for i in range({x}.shape[0]))
+    sum({x:number} * i for i in range({n:size}))
+    torch.roll({x:any>=2}, (1, -1), (0, 1))
+    torch.roll({x:any}, {n:size} // 2, 0)
+    torch.combinations({x:any==1}, 2)
+    torch.unravel_index({i:integer}.long().abs() % 6, (2, 3))
+    torch.{f:= triu tril}({x:any>=2}, {n:size} - 2)
+    torch.take_along_dim({x:any>=1}, torch.zeros([1] * {x}.dim(), dtype=torch.long), {d:dim x})
+    torch.where({x:any})[0]
+    {x:any}.view({x}.dtype)
+    {x:any}.flatten().unfold(0, 2, 2)
+    {x:any>=1}.split({n:size}, {d:dim x})
+    torch.tensor_split({x:any>=1}, [1, {n:size}])
+    torch.hsplit({x:any>=1}, 1)
+    torch.dsplit({x:any>=3}, 1)
+    torch.ravel({x:any}.t()) if {x}.dim() < 3 else {x}
+    torch.swapdims({x:any>=2}, 0, -1).flatten()
 """)
 
 VIEW = family("view", """
@@ -283,4 +328,86 @@ WRITE = family("write", """
     ! {x:number}.{f:= float double long}().fill_({s:scalar x})
     ! {x:number>=1}[0].add_({x}[-1])
     ! {x:number}.masked_fill_({c:bool}, {s:scalar x})
+    ! {x:number} = {x} {o:= + - *} {s:scalar x}
+    ! {x:any} = {x}.clone()
+    ! {x:any>=1} = {x}.flip(0)
+    ! for i in range({n:size}): {x:number}.add_(i)
+    ! for i in range({k:= 2 3}): {x:number>=1}[i % {x}.shape[0]] += {s:scalar x}
+    ! for row in {x:number>=1}: row.mul_(2)
+    ! for a, b in zip({x:number>=1}, {y:same x}): a.copy_(b)
+    ! {x:number>=1}[1:].add_({x}[:1])
+    ! {x:any>=1}[1:].copy_({x}[:-1].clone())
+    ! {x:number>=1}[:-1] += {x}[1:]
+    ! {x:any>=1}[::2] = {x}[1::2].clone() if {x}.shape[0] % 2 == 0 else {s:scalar x}
+    ! {x:number>=2}[0], {x}[-1] = {x}[-1], {x}[0].clone()
+    ! {x:any>=1}.T.copy_({x}.T.flip(0)) if {x}.dim() == 2 else {x}.zero_()
+    ! {x:number>=2}.mT.mul_({x}.mT)
+    ! {x:any>=2}[..., 1:, :1] = {s:scalar x}
+    ! {x:any>=2}[{a:bound}:{b:bound}, {i:axis x 1}] = {s:scalar x}
+    ! {x:any>=2}[{i:axis x 0}][{a:bound}:] = {s:scalar x}
+    ! {x:any>=1}[{a:bound}:][{b:bound}:] = {s:scalar x}
+    ! {x:any>=1}[{a:bound}:][::2].fill_({s:scalar x})
+    ! {x:any>=1}[{n:size}:{m:size}] = {s:scalar x}
+    ! {x:any>=1}[{n:size} - 2:{n} - 1] = {s:scalar x}
+    ! {x:any>=1}[{n:size} // 2:{n} // 2 + 2] = {s:scalar x}
+    ! {x:any>=2}[:, {n:size} // 2] = {s:scalar x}
+    ! {x:any>=2}[:{n:size}, :{m:size}] = {s:scalar x}
+    ! {x:any}.view(-1)[::2] = {s:scalar x}
+    ! {x:any}.view(-1)[{n:size}:] = {s:scalar x}
+    ! {x:any>=2}.view(-1, {x}.shape[-1])[0] = {s:scalar x}
+    ! {x:any>=2}.flatten(0, 1)[-1].fill_({s:scalar x})
+    ! {x:any>=2}.reshape({x}.shape[0], -1)[:, 0] = {s:scalar x}
+    ! {x:number>=1}.as_strided(({x}.shape[0],), ({x}.stride(0),)).add_(1)
+    ! {x:any}.expand(1, *{x}.shape)[0].fill_({s:scalar x})
+    ! {x:any>=2}.diagonal().copy_({x}[0, :1])
+    ! {x:number>=2}.diagonal({k:= 0 1 -1}).add_({s:scalar x})
+    ! {x:any>=1}.unfold(0, 1, 1)[0].fill_({s:scalar x})
+    ! {x:any>=1}.unfold(0, 2, 2)[..., 0] = {s:scalar x}
+    ! {x:any>=2}.movedim(0, -1)[..., 0] = {s:scalar x}
+    ! {x:any>=2}.unbind(1)[0].fill_({s:scalar x})
+    ! {x:any>=2}.split(1, 1)[-1].fill_({s:scalar x})
+    ! {x:any>=1}.chunk(2)[-1].zero_()
+    ! {x:any>=2}.transpose(0, 1).reshape(-1)[0] = {s:scalar x}
+    ! {x:any}.contiguous().fill_({s:scalar x})
+    ! {x:any>=2}.t().contiguous().fill_({s:scalar x})
+    ! {x:any}.to({t:dtype}).fill_({s:scalar x})
+    ! {x:float}.real.mul_(2)
+    ! {x:any}.unsqueeze(0).squeeze(0).fill_({s:scalar x})
+    ! {x:number}.detach().add_({x})
+    ! {x:any>=1}[{c:bool>=1}] = {s:scalar x}
+    ! {x:any>=1}[{x} == {x}] = {s:scalar x}
+    ! {x:number>=1}[{i:integer==1}.long() % {x}.shape[0]] += {s:scalar x}
+    ! {x:any>=2}[{i:integer==1}.long() % {x}.shape[0], {i}.long() % {x}.shape[1]] = {s:scalar x}
+    ! {x:any>=2}[{i:integer==1}.long() % {x}.shape[0], 1:] = {s:scalar x}
+    ! {x:any>=1}.index_copy_({d:dim x}, torch.arange({x}.shape[{d}]).flip(0), {x}.clone())
+    ! {x:any>=1}.masked_scatter_({c:bool}, {y:same x}.clone())
+    ! {x:any}.resize_(*{x}.shape)
+    ! {x:any}.set_({y:typed x})
+    ! {x:any}.data = {y:same x}
+    ! {x:number}.bitwise_xor_({k:= 1 2}) if not {x}.is_floating_point() else {x}.neg_()
+    ! {x:float}.clamp_({y:into x}).sqrt_()
+    ! {x:float}.{f:= floor_ ceil_ round_ exp_ log1p_ sin_ erf_ reciprocal_}()
+    ! {x:number}.pow_({k:= 2 3})
+    ! {x:number}.remainder_({k:= 2 3})
+    ! {x:number}.floor_divide_({k:= 2 3})
+    ! {x:float}.nan_to_num_()
+    ! {x:any>=2}.triu_({k:= 0 1 -1})
+    ! {x:float>=1}[0] = {y:integer}.sum()
+    ! {x:integer>=1}[0] = {y:float}.sum() / 7
+    ! {x:any>=1}[0] = {n:size}
+    ! {x:any>=1}[:1] = torch.tensor({s:scalar x})
+    ! {x:number}.index_add_(0, torch.zeros({x}.shape[0], dtype=torch.long), {x}.clone(), alpha={k:= 1 2})
+    ! torch.sum({x:number>=1}, 0, out={x}[0].clone())
+    ! torch.add({x:number}, 1, out={x})
+    ! torch.relu_({x:float>=1}[{a:bound}:])
+    ! F.relu({x:float>=2}.transpose(0, 1), inplace=True)
+    ! F.hardswish({x:float>=1}[::2], inplace=True)
+    ! {x:any>=1}.swapaxes(0, -1).zero_() if {n:size} > 2 else {x}.fill_({s:scalar x})
+    ! {x:number}.add_(1) if {n:size} > {m:size} else {x}.mul_(2)
+    ! {x:number}.add_(1) if {y:number}.sum() > 0 else {x}.sub_(1)
+    {x:number}.clone(memory_format=torch.contiguous_format).add_(1)
+    {x:number>=2}.t().clone().view(-1)[:3].add_(1) if {x}.dim() == 2 and {x}.numel() > 3 else {x}
+    torch.empty_like({x:number}).copy_({x}).reshape(-1).add_(1)
+    ({x:number} * 2).reshape(-1).mul_(3)
+    ({x:number>=2} * 2).transpose(0, -1).reshape(-1).mul_(3)
 """)

@@ -117,7 +117,7 @@ class Program:
         body = [*sizes, *map(str, self.statements), f"return {self.result}"]
         names = "".join(f", {each.name}" for each in self.inputs)
         lines = [
-            "import torch", "import torch.nn.functional as F", "", "",
+            "import math", "", "import torch", "import torch.nn.functional as F", "", "",
             "class Model(torch.nn.Module):",
             "    def __init__(self):", "        super().__init__()",
             *(f"        {line}" for line in owned), "",
@@ -146,9 +146,14 @@ class Program:
 
     def makes(self, sizes: Sizes) -> tuple[Tensor, ...]:
         """The arguments at some sizes, always the same ones."""
-        torch.manual_seed(sum(sizes.values()))
+        seed(sum(sizes.values()))
         arguments: tuple[Tensor, ...] = eval(self.call(sizes), {"torch": torch})
         return arguments
+
+
+def seed(number: int) -> None:
+    """Seed torch's generator. `torch.manual_seed` seeds those of other devices too, which takes as long as a call."""
+    torch.default_generator.manual_seed(number)
 
 
 def elements(value: Any) -> int:

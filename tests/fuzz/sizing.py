@@ -67,6 +67,44 @@ CREATION = family("creation", """
     torch.arange({n:size}).view(-1, 1) >= torch.arange({m:size})
     torch.zeros({n:size}).scatter(0, torch.arange({n}), 1)
     torch.tensor([float({n:size}), {m:size} / 3]).mean() * {x:float}
+    torch.zeros({n:size} // 2, {m:size} // 2)
+    torch.ones(max({n:size} - 3, 0), 2)
+    torch.arange({n:size} - 1, -1, -1)
+    torch.arange({n:size}, 0, -2)
+    torch.arange({m:size}, {n:size})
+    torch.arange(0, {n:size}, {m:size})
+    torch.arange(1, {n:size} / 2, 0.25)
+    torch.arange({n:size}).float() / max({n} - 1, 1)
+    torch.linspace({s:= -1 0}, {n:size}, {n} // 2 + 1)
+    torch.linspace(0, 1, {n:size} - 1)
+    torch.full(({n:size} - {m:size},), 1.0)
+    torch.full_like({x:float}, {n:size} / 3)
+    torch.eye({n:size})[:{m:size}]
+    torch.ones({n:size}, {n}).tril() @ torch.ones({n}, 1)
+    torch.ones({n:size}, {m:size}).{f:= cumsum cumprod}({d:= 0 1})
+    torch.tensor([[1, 2], [3, {n:size}]]).sum(0)
+    torch.tensor([{n:size}, {m:size}]).prod()
+    torch.tensor([i * 2 for i in range({k:= 3 1 0})])
+    torch.tensor({n:size} > {m:size})
+    torch.tensor({n:size} / 2)
+    torch.tensor({n:size}, dtype={t:dtype})
+    torch.as_tensor([{n:size} * 0.5, {m:size}])
+    torch.zeros({x:any}.shape[::-1])
+    torch.zeros({x:any}.shape).to({y:any})
+    torch.empty({n:size}, {m:size}, dtype={t:dtype}).zero_()
+    torch.rand({n:size}).mul(0)
+    torch.randint(0, 1, ({n:size},))
+    torch.rand_like({x:float}).ge(0)
+    torch.ones({n:size}).nonzero().squeeze()
+    torch.tril_indices({n:size}, {m:size}, {o:= 0 -1 1})
+    torch.zeros({n:size}, {n}).fill_diagonal_({k:= 1 2})
+    torch.zeros({n:size}).scatter_(0, torch.arange({n}), torch.arange({n}).float())
+    torch.zeros({n:size}, {m:size}).index_fill_(0, torch.arange({n}) // 2, 3)
+    torch.cat([torch.zeros({n:size}), torch.ones({m:size})])
+    torch.stack(torch.meshgrid(torch.arange({n:size}), torch.arange({m:size}), indexing="{i:= ij xy}"), -1)
+    torch.{f:= hamming_window blackman_window bartlett_window kaiser_window}({n:size})
+    torch.ones({n:size})[:, None] * {x:float}
+    torch.arange({n:size})[None].expand({m:size}, -1).{f:= contiguous clone}()
 """)
 
 SIZE = family("size", """
@@ -97,6 +135,42 @@ SIZE = family("size", """
     {n:size} % {m:size} if {m} else 0
     float({n:size})
     bool({n:size}) + 1
+    math.ceil({n:size} / {k:= 2 3})
+    math.floor({n:size} * {k:= 0.5 0.75})
+    math.sqrt({n:size})
+    int({n:size} ** 0.5)
+    round({n:size} * {k:= 0.5 1.25 0.7})
+    ({n:size} + {m:size}) // 2
+    {n:size} - {m:size}
+    {n:size} & 3
+    {n:size} << 1
+    {n:size} >> 1
+    max({n:size}, {m:size}, 2)
+    sum({x:any}.shape)
+    min({x:any>=1}.shape)
+    {x:any>=1}.shape[::-1][0]
+    {x:any>=1}[1:].shape[0]
+    {x:any>=1}[::2].shape[0]
+    {x:any}.nbytes
+    {x:any>=1}.storage_offset() + {n:size}
+    {x:any}.shape == {y:any}.shape
+    {x:any>=1}.stride(-1)
+    {n:size} // max({m:size}, 1)
+    float({n:size}) / 2
+    {n:size} * 0.1
+    ({n:size} + 0.5) // 1
+    int({i:integer}.abs().max()) % 5 if {i}.numel() else 1
+    int({x:float}.abs().sum().clamp(0, 4))
+    {c:bool}.sum().item()
+    -{n:size} % 3
+    (-{n:size}) // 2 + {n}
+    {n:size} if {n} % 2 else {m:size}
+    len([i for i in range({n:size}) if i % 2])
+    (lambda a, b=2: a * b)({n:size})
+    int("{k:= 1 2}") + {n:size}
+    {n:size} ** 2 % 7
+    {n:size}.bit_length()
+    divmod({n:size}, max({m:size}, 1))[1]
 """)
 
 BRANCH = family("branch", """
@@ -129,4 +203,25 @@ BRANCH = family("branch", """
     {x:number}[tuple(slice(0, s // 2 + 1) for s in {x}.shape)]
     {x:any}.reshape([s for s in {x}.shape if s != 1])
     {x:any>=1}.reshape({x}.shape[0] // 2, 2, *{x}.shape[1:]) if {x}.shape[0] % 2 == 0 else {x}
+    ({x:any}, {y:any})[{n:size} % 2]
+    dict(a={x:any}, b={y:any})["a" if {n:size} > 2 else "b"]
+    torch.cond({x:number}.sum() > 0, lambda a: a + 1, lambda a: a - 1, ({y:number},))
+    torch.cond({n:size} > 2, lambda a: a * 2, lambda a: a.clone(), ({x:number},))
+    {x:any} if {y:bool}.all().item() else {x}.clone()
+    {x:number} * ({y:number}.sum() > 0)
+    {x:number} * {y:number}.numel()
+    {x:number} + ({n:size} if {y:any}.any() else {m:size})
+    {x:number} * max([{n:size}, {m:size}, 2])
+    {x:any} if max({n:size}, {m:size}) > {k:= 3 4} else {y:any}
+    {x:any} if {n:size} == {m:size} == {k:= 3 4} else {y:any}
+    {x:any} if {y:any}.dim() == {z:any}.dim() else {y}
+    {x:any} if len({y:any}.shape) > {k:= 1 2} else {y}
+    {x:any} if isinstance({n:size}, int) else {y:any}
+    {x:any>=1} if {x}.stride(0) == 1 else {x}.flatten()
+    {x:any} if {y:number}.shape[0] % 2 else {y}
+    {x:any} if {y:number}.isnan().any() else {x}.clone()
+    {x:number} if {x}.min() >= 0 else -{x}
+    {x:any>=1}[:{n:size}] if {x}.shape[0] > {n} else F.pad({x}, [0, 0] * ({x}.dim() - 1) + [0, {n} - {x}.shape[0]])
+    {x:any>=1}[:2] if {x}.shape[0] >= 2 else torch.cat([{x}, {x}])
+    {x:any>=1}.expand(*({s:= 1 2 -1},) * 0, *{x}.shape)
 """)

@@ -6,6 +6,7 @@ tried at: what PyTorch refuses is left out, so every draw, and all that shrinkin
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from hypothesis.strategies import DrawFn, SearchStrategy
 from tests.fuzz.kinds import DTYPES, Scope, argument
 from tests.fuzz.ops import FAMILIES
-from tests.fuzz.program import Dim, Op, Program, Sizes, Statement, TensorSpec, elements
+from tests.fuzz.program import Dim, Op, Program, Sizes, Statement, TensorSpec, elements, seed
 
 STATEMENTS, ELEMENTS, OWNED = 12, 5_000, 4
 # What torch raises for arguments that do not fit; a bare RuntimeError mostly.
@@ -45,13 +46,14 @@ class Draft:
     def _world(self, program: Program, sizes: Sizes) -> dict[str, Any]:
         named = {each.name: value for each, value in zip(self.inputs, program.makes(sizes), strict=True)}
         used = {dim for each in self.inputs for dim in each.dims if isinstance(dim, str)}
-        return {"torch": torch, "F": F, "self": SimpleNamespace(), **{n: sizes[n] for n in sorted(used)}, **named}
+        modules = {"torch": torch, "F": F, "math": math, "self": SimpleNamespace()}
+        return {**modules, **{n: sizes[n] for n in sorted(used)}, **named}
 
     def own(self, dtype: torch.dtype, shape: tuple[int, ...]) -> str:
         """Give the model a tensor of its own; how forward calls it."""
         spec = TensorSpec(f"w{len(self.owned)}", dtype, shape)
         for world in filter(None, self.worlds):
-            torch.manual_seed(len(self.owned))
+            seed(len(self.owned))
             setattr(world["self"], spec.name, eval(spec.source({})))
         self.owned.append(spec)
         return f"self.{spec.name}"
