@@ -363,3 +363,19 @@ def hashed(x: Tensor) -> Tensor:
             hashes ^= corners[..., axis] * prime
         found.append(hashes & 255)
     return torch.stack(found, -1)
+
+
+def joined_if_any(x: Tensor) -> Tensor:
+    return torch.cat([part * 2 for part in x.unbind(1) if part.sum() > 0])
+
+
+def first_if_any(x: Tensor) -> Tensor:
+    parts = [part * 2 for part in x.unbind(1) if part.sum() > 0]
+    return parts[0]
+
+
+def last_if_any(x: Tensor) -> Tensor:
+    for part in x.unbind(1):
+        if part.sum() > 0:
+            last = part * 2
+    return last

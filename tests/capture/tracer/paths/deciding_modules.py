@@ -59,6 +59,30 @@ class Pairs(nn.Module):
         return result
 
 
+class SortedByExpert(nn.Module):
+    """Experts that take tokens sorted by theirs, as many as NumPy counts; that none has any cannot be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(4, 3)
+        self.experts = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        choices = self.router(x).topk(2, dim=-1).indices
+        counts = choices.new_zeros(len(choices), 3).scatter_(1, choices, 1).sum(0).numpy()
+        order = choices.view(-1).argsort(stable=True)
+        rows, start, found = x[order // 2], 0, []
+        for expert, count in zip(self.experts, counts, strict=True):
+            if count == 0:
+                continue
+            found.append(expert(rows[start : start + count]))
+            start += count
+        joined = torch.cat(found) if found else rows.new_empty(0)
+        result = torch.empty_like(joined)
+        result[order] = joined
+        return result.view(len(x), 2, -1).sum(1)
+
+
 class LazyCache(nn.Module):
     """A table that is made when it is first needed."""
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture.graph.other_sizes import REFUSALS
 from fxonnx.capture.tracer.paths import walk
 from fxonnx.capture.tracer.run import Run
 from fxonnx.ir.graph import Graph
@@ -40,6 +41,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
 MODULES = [
     deciding_modules.States, deciding_modules.Experts, deciding_modules.Pairs, deciding_modules.LazyCache,
     deciding_modules.Clamped, deciding_modules.Anchors, deciding_modules.Scaled,
+    deciding_modules.SortedByExpert,
 ]  # fmt: skip
 DYNAMIC = {"x": {0: "n"}}
 
@@ -101,13 +103,13 @@ def test_decisions_that_follow_each_other_are_no_tree() -> None:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """The runs of the model, as they are made."""
     made: list[Run] = []
-    recorded = walk._record
+    recorded = walk.record
 
     def record(run: Run) -> Any:
         made.append(run)
         return recorded(run)
 
-    monkeypatch.setattr(walk, "_record", record)
+    monkeypatch.setattr(walk, "record", record)
     return made
 
 
@@ -140,6 +142,28 @@ def test_a_way_that_raises_is_a_check() -> None:
     assert operators(compiled.graph)["If"] == 0
     with pytest.raises(errors.CheckFailed, match="negative: 2 axes"):
         compiled(-ONES)
+
+
+@pytest.mark.parametrize("model", [deciding.joined_if_any, deciding.first_if_any, deciding.last_if_any])
+def test_a_way_in_which_torch_or_python_raises_is_a_check(model: Callable[[Tensor], Any]) -> None:
+    compiled = fxonnx.compile(model, (ONES,), dynamic_shapes=DYNAMIC)
+    for x in (ONES, ONES * 2 - torch.tensor([4.0, 0.0, 4.0, 0.0]), torch.ones(1, 4), torch.ones(7, 4)):
+        torch.testing.assert_close(compiled(x), model(x))
+    with pytest.raises((*REFUSALS, UnboundLocalError)):
+        model(-ONES)
+    with pytest.raises(errors.CheckFailed):
+        compiled(-ONES)
+
+
+def test_what_only_the_traced_sizes_refuse_is_no_check() -> None:
+    def halved(x: Tensor) -> Tensor:
+        return x.view(2, -1) if x.sum() > 0 else x.view(1, -1).repeat(2, 1)
+
+    with pytest.raises(errors.ModelRaised, match="invalid for input of size"):
+        fxonnx.compile(halved, (torch.ones(7, 3),), dynamic_shapes=DYNAMIC)
+    compiled = fxonnx.compile(halved, (torch.ones(4, 3),), dynamic_shapes=DYNAMIC)
+    for x in (torch.ones(4, 3), torch.ones(6, 3), -torch.ones(6, 3)):
+        torch.testing.assert_close(compiled(x), halved(x))
 
 
 def test_a_loop_that_goes_on_and_on_fails_at_the_call() -> None:

@@ -6,28 +6,26 @@ further decisions are not asked again. Layers that each mend their result cost o
 
 from __future__ import annotations
 
-import dis
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, TypeAlias
 
 import torch
 from torch import fx
 
-from fxonnx.capture.failures import ModelStopped, innermost, translate
+from fxonnx.capture.failures import ModelStopped
 from fxonnx.capture.graph.checks import ASSERTION
 from fxonnx.capture.graph.views import Emit, aten, storage
-from fxonnx.capture.locate import is_users
 from fxonnx.capture.tracer.decisions.script import Decision, is_mark
 from fxonnx.capture.tracer.paths.copying import drop_idle
 from fxonnx.capture.tracer.paths.join import join
 from fxonnx.capture.tracer.paths.lockstep import Parted, lockstep
+from fxonnx.capture.tracer.paths.raised import record
 from fxonnx.capture.tracer.paths.sizes import DataSizes
 from fxonnx.capture.tracer.paths.transplant import transplanted
 from fxonnx.capture.tracer.paths.way import Raised, Way, copied, places_of, way_of
 from fxonnx.capture.tracer.run import Run, functional
 from fxonnx.capture.tracer.sizes.data import DataSymbols
-from fxonnx.errors import CaptureRefused, DataDependentControlFlow, ModelRaised
+from fxonnx.errors import CaptureRefused, DataDependentControlFlow
 from fxonnx.ir.dims import substitute
 
 MOST_WAYS = 64
@@ -123,7 +121,7 @@ class _Walk:
         return None
 
     def _record(self, run: Run) -> Raised | None:
-        raised = _record(run)
+        raised = record(run)
         self.taken |= run.data.hints.keys()
         self.data.append(run.data)
         if raised is None:
@@ -266,34 +264,3 @@ def _give(way: Way, run: Run) -> None:
     run.inputs, run.returned, run.states = list(way.inputs), way.returned, []
     placed = {place: way.place(place) for place in sorted(way.written)}
     run.mutations = {node: way.written[place] for place, node in placed.items() if node is not None}
-
-
-# ── ways that raise ────────────────────────────────────────
-
-
-def _record(run: Run) -> Raised | None:
-    """Record a run; what the model raises on purpose after a decision. Raises whatever else it raises."""
-    try:
-        run.record()
-    except ModelStopped as stopped:
-        error = stopped.__cause__
-        if error is None or not run.decisions.made or not _is_on_purpose(error):
-            raise
-        run.tape.refuse.raise_swallowed()
-        return Raised(str(error) or type(error).__name__, innermost(error)[0], error)
-    return None
-
-
-def _is_on_purpose(error: BaseException) -> bool:
-    """Whether a raise statement of the user's raised it, not torch, nor Python."""
-    trace = _last(error.__traceback__)
-    if trace is None or not isinstance(translate(error, in_model=True), ModelRaised):
-        return False
-    code = trace.tb_frame.f_code
-    return is_users(code.co_filename) and dis.opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
-
-
-def _last(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace
