@@ -9,7 +9,6 @@ from __future__ import annotations
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.lowering.aten.linalg.jacobi import diagonalize
 from fxonnx.lowering.aten.linalg.matrix import Matrix, diagonal, lower_matrices, swapped_columns, triangle
-from fxonnx.lowering.registry import COMPLEX, Unsupported, lower
 
 
 def decompose(op: Builder, A: Matrix, UPLO: str = "L", vectors: bool = True) -> tuple[Tensor, Matrix]:
@@ -28,13 +27,3 @@ def eigh(op: Builder, A: Matrix, UPLO: str = "L", compute_v: bool = True) -> tup
     """(ascending eigenvalues, eigenvectors as columns) of Hermitian matrices."""
     values, V = decompose(op, A, UPLO, compute_v)
     return values, V if compute_v else V.each(lambda part: op.Reshape(part, [0]))
-
-
-@lower("aten.linalg_eig", "aten.linalg_eigvals", "aten._linalg_eigvals")
-@lower("aten.linalg_eig", "aten.linalg_eigvals", "aten._linalg_eigvals", when=COMPLEX)
-def eig(op: Builder, self: Tensor) -> Tensor:
-    """None for a matrix that need not be symmetric: torch's order of the eigenvalues is no property of the matrix."""
-    raise Unsupported(
-        "eigenvalues of a matrix that need not be symmetric, which LAPACK gives in the order in which its iterations "
-        "find them, and ONNX has no operator for; torch.linalg.eigh where it is symmetric"
-    )

@@ -64,8 +64,7 @@ class Matrix:
         """The same with an imaginary part."""
         if self.is_complex:
             return self
-        zeros = self.real * number(self.op, 0, self.real)
-        return replace(self, parts=(self.real, zeros))
+        return replace(self, parts=(self.real, full(self.op, self.shape, 0, dtype_of(self.real))))
 
     @property
     def conj(self) -> Matrix:

@@ -35,7 +35,7 @@ def reflect(op: Builder, A: Matrix) -> tuple[Matrix, Matrix]:
 
     def step(op: Builder, k: Tensor, A: Matrix, tau: Matrix) -> tuple[Matrix, Matrix]:
         rows, columns, current = row_numbers(op, A), column_numbers(op, A), column(op, A, k)
-        beta, factor, below = _reflection(op, current, k)
+        beta, factor, below = reflection(op, current, k)
         vector = where(op, op.Equal(rows, k), Matrix((number(op, 1, A.real),)), below)
         stored = where(op, rows > k, below, where(op, op.Equal(rows, k), beta, current))
         reflected = A - vector * (factor.conj * (vector.H @ A))
@@ -46,7 +46,7 @@ def reflect(op: Builder, A: Matrix) -> tuple[Matrix, Matrix]:
     return tuple(for_each(op, count, [A, Matrix((tau, tau)) if A.is_complex else Matrix((tau,))], step))
 
 
-def _reflection(op: Builder, x: Matrix, k: Tensor) -> tuple[Matrix, Matrix, Matrix]:
+def reflection(op: Builder, x: Matrix, k: Tensor) -> tuple[Matrix, Matrix, Matrix]:
     """(β, τ, v below row k) of the reflection that takes column `x` from row `k` on to (β, 0, …)."""
     alpha, rest = row(op, x, k), where(op, row_numbers(op, x) > k, x, 0)
     squares = op.ReduceSum(rest.squares(), [-2], keepdims=1)
