@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.arrays import Array, listed
+from fxonnx.capture.tracer.python.constructors import plain_kind
 from fxonnx.capture.tracer.python.pieces import JOINS, Pieces, opened, pieces
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sized_operators import SIZED_OPERATORS
@@ -191,6 +192,10 @@ class FunctionMode(TorchFunctionMode):
         found = _split_pieces(*args, **kwargs) if len(args) > 1 else None
         return func(*args, **kwargs) if found is None else found
 
+    def _of_type(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """x.type(torch.LongTensor), where something of ours stands for the type."""
+        return func(*map(plain_kind, args), **{name: plain_kind(value) for name, value in kwargs.items()})
+
     def _laid_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """contiguous(): torch looks at sizes before it calls the op, by itself and not for the model."""
         before, self._guard_log.op = self._guard_log.op, "aten.contiguous"
@@ -202,6 +207,7 @@ class FunctionMode(TorchFunctionMode):
 
 _METHODS = {
     _TENSOR.contiguous: FunctionMode._laid_out,
+    _TENSOR.type: FunctionMode._of_type,
     _IS_QUANTIZED.__get__: FunctionMode._quantized,
     **dict.fromkeys((_TENSOR.unbind, torch.unbind), FunctionMode._taken_apart),
     **dict.fromkeys((_TENSOR.split, torch.split), FunctionMode._split),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.python.arrays import Array
+from fxonnx.capture.tracer.python.constructors import is_followed
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.twins import twin
 
@@ -148,6 +149,12 @@ def _made(func: Any, args: Any, kwargs: Any) -> Any:
     return stacked(numbers, {"dtype": _dtype_of(numbers), **{k: v for k, v in options.items() if v is not None}})
 
 
+def _of_its_type(func: Any, args: Any, kwargs: Any) -> Any:
+    """x.new([n, 2]): a tensor of x's dtype, of numbers."""
+    is_made = is_followed(args[1:])
+    return _made(torch.tensor, args[1:], {"dtype": args[0].dtype}) if is_made else func(*args, **kwargs)
+
+
 def _has_size(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(map(_has_size, value))
@@ -214,6 +221,7 @@ _LENGTHS = (
 )
 SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     **dict.fromkeys((torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor), _made),
+    torch.Tensor.new: _of_its_type,
     torch.Tensor.__getitem__: _read,
     torch.Tensor.__setitem__: _written,
     torch.linspace: _spaced,

@@ -246,6 +246,19 @@ def test_many_boxes_are_suppressed_as_few_are(monkeypatch: pytest.MonkeyPatch) -
         torch.testing.assert_close(compiled(x), torch.unique(x[x > 0]) * 2)
 
 
+def test_the_one_element_that_is_left() -> None:
+    def lone(x: torch.Tensor) -> torch.Tensor:
+        return x * x[x > 2].item()
+
+    compiled = fxonnx.compile(lone, (torch.tensor([1.0, 3.0, 0.5]),), dynamic_shapes={"x": {0: "n"}})
+    for values in ([1.0, 3.0, 0.5], [4.0], [0.0, 0.0, 0.0, 9.0]):
+        x = torch.tensor(values)
+        torch.testing.assert_close(compiled(x), lone(x))
+    for values in ([1.0, 1.0], [4.0, 5.0]):
+        with pytest.raises((errors.CheckFailed, errors.RuntimeFailed)):
+            compiled(torch.tensor(values))
+
+
 # ── the two captures ────────────────────────────────────────
 
 ALIKE = ("nonzero", "rows", "both parts", "pairs", "reshaped", "sorted", "causal", "unique", "how many")

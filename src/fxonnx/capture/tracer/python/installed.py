@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fxonnx.capture.state import injected
+from fxonnx.capture.tracer.python.constructors import TYPES
 from fxonnx.capture.tracer.python.functions import MATH, NUMPY, PYTHON, SCALAR, TORCH
 
 # Packages that compute no sizes of models, those of the standard library apart.
@@ -35,7 +36,7 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
     try:
         for namespace in _namespaces(functions):
             _put_into(namespace, builtins)
-        for module, known in ((math, MATH), (np, NUMPY), (torch, TORCH)):
+        for module, known in ((math, MATH), (np, NUMPY), (torch, TORCH | TYPES)):
             for name, function in known.items():
                 injected.put(vars(module), name, function)
         for kind in (torch.SymInt, torch.SymFloat):

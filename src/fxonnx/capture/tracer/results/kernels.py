@@ -122,7 +122,8 @@ def _select(input: Any, dim: int, index: Any) -> Any:
     sizes, strides = list(input.shape), list(input.stride())
     if not _is_within(index, sizes[dim]):
         return None
-    offset = input.storage_offset() + (index % sizes[dim]) * strides[dim]
+    place = index if isinstance(index, int) and index >= 0 else index % sizes[dim]  # of data a size may be 0 in the run
+    offset = input.storage_offset() + place * strides[dim]
     del sizes[dim], strides[dim]
     return view(input, sizes, strides, offset)
 

@@ -89,7 +89,9 @@ class Selections:
     # ── numbers ──
 
     def item(self, tensor: Any) -> Any:
-        """x.item()"""
+        """x.item(), which takes for granted that there is one element."""
+        if _is_of_data(tensor.numel()):
+            _check(tensor.numel() == 1)
         if tensor.numel() != 1 or tensor.dtype.is_complex:
             return _OTHER
         log = self.guard_log
