@@ -99,11 +99,12 @@ Source: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """A call to be made again: a step of the first tape, with a source for each of its leaves."""
+    """A call to be made again: a step of the first tape, with a source for each of its leaves. `sizes` are those of
+    what it returns: in a body in every iteration; outside of loops where it is one of the parts of a tensor."""
 
     step: Step
     sources: tuple[Source, ...]
-    sizes: tuple[tuple[Counted, ...], ...] = ()  # in a body, of what it returns
+    sizes: tuple[tuple[Counted, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,9 +186,15 @@ class _Flow:
 
     def _straight(self, positions: Sequence[int]) -> Call:
         steps = [tape.steps[at] for tape, at in zip(self.tapes, positions, strict=True)]
-        return Call(
-            steps[0], tuple(self._outer(leaves) for leaves in zip(*(each.leaves for each in steps), strict=True))
-        )
+        sources = tuple(self._outer(leaves) for leaves in zip(*(each.leaves for each in steps), strict=True))
+        sizes = self._of_part([each.sizes[0] for each in steps]) if steps[0].is_part else None
+        return Call(steps[0], sources, (sizes,) if sizes is not None else ())
+
+    def _of_part(self, sizes: Sequence[Sequence[Dim]]) -> tuple[Counted, ...] | None:
+        """The sizes of a part of a tensor, as all lengths say them: the last of k chunks has n - (k - 1) * c."""
+        said = [self.fit(each) for each in zip(*sizes, strict=True)]
+        found = tuple(Counted(each, 0) for each in said if each is not None)
+        return found if len(found) == len(said) else None
 
     def _outer(self, leaves: Sequence[Leaf]) -> Source:
         """What a leaf is at all lengths."""
@@ -284,7 +291,11 @@ class _Flow:
         )
 
     def _dim(self, dims: Sequence[Sequence[Dim]]) -> Counted:
-        """One size, which is as said at these lengths: min(8, n) is 8 where all have 8 and more."""
+        """One size. Where the iterations say the same of it, as of the chunks of ceil(n / k), that is it; else it is as
+        said at these lengths: min(8, n) is 8 where all have 8 and more."""
+        alike = self.fit([row[1] for row in dims]) if all(row[1] == row[2] for row in dims) else None
+        if alike is not None:
+            return Counted(alike, 0)
         lengths = [{self.fit.name: length} for length in self.fit.lengths]
         said = [[substitute(dim, length) for dim in row] for row, length in zip(dims, lengths, strict=True)]
         step = self._number([row[2] - row[1] for row in said])

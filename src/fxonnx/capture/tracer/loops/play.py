@@ -75,7 +75,32 @@ class Player:
             return JOINING[target](self.tape, *args, **kwargs)
         if any(isinstance(each, Rows) for each in pytree.tree_leaves((args, kwargs))):
             raise NotRolled(f"{target} takes as many tensors as the loop has iterations")
+        if call.sizes and (part := self._part(args, call.sizes[0])) is not None:
+            return part
         return self.call(target, args, kwargs)
+
+    def _part(self, args: Any, sizes: Sequence[Counted]) -> Any:
+        """One of as many parts of a tensor as the runs took, which calls are checked for: of few elements torch makes
+        fewer. None where its size is not that of a slice within the tensor."""
+        x, axis, start, end = args
+        shape = list(map(dim_of, x.shape))
+        size, begin, stop = shape[axis], dim_of(start), dim_of(end)
+        if sizes[axis].first == size - begin:
+            self.require(size - begin, 1)
+            self.require(stop - size, 0)
+            shape[axis] = size - begin
+        elif sizes[axis].first == stop - begin:
+            self.require(size - stop, 0)
+            shape[axis] = stop - begin
+        else:
+            return None
+        result = self.like(x, shape)
+        self.tape.record(aten.slice.Tensor, args, {}, result)
+        return result
+
+    def like(self, tensor: Any, shape: Sequence[Dim]) -> Any:
+        """A fake tensor of this shape."""
+        return self.tape.cache(aten.new_empty.default, (tensor, list(map(self.number, shape))), {})
 
     def hold(self, check: Call, truths: Any) -> None:
         """A check of the model's in a loop, of what it was in each iteration."""
@@ -247,7 +272,7 @@ class _Body:
 
     def _carried(self, initial: Any, shape: Sequence[Dim]) -> _Slot:
         """A new slot, with a placeholder of the body that has this shape."""
-        inner = self._placeholder(f"carried_{len(self.carried)}", self._like(initial, shape))
+        inner = self._placeholder(f"carried_{len(self.carried)}", self.player.like(initial, shape))
         slot = _Slot(initial, inner)
         self.carried.append(slot)
         return slot
@@ -298,7 +323,7 @@ class _Body:
 
     def _placed(self, target: Any, args: Any, kwargs: Any, sizes: Sequence[Counted]) -> Any:
         """A part taken, or put in, where the number of the iteration says; torch would ask whether it is inside."""
-        result = self._like(args[0], [each.first + each.step * self.index for each in sizes])
+        result = self.player.like(args[0], [each.first + each.step * self.index for each in sizes])
         self.tape.record(target, args, kwargs, result)
         return result
 
@@ -331,7 +356,7 @@ class _Body:
         fake = self.player.tape.read(value)
         if id(fake) not in self.outer:
             self.outer[id(fake)] = fake
-            inner = self._like(fake, list(map(dim_of, fake.shape)))
+            inner = self.player.like(fake, list(map(dim_of, fake.shape)))
             self.made[id(fake)] = self._placeholder(f"outer_{len(self.outer)}", inner)
         return self.made[id(fake)]
 
@@ -391,7 +416,7 @@ class _Body:
         cache = tape.cache
         self.player.require(self.loop.trips, 0)
         trips = self.player.number(self.loop.trips)
-        results = [self._like(each.after, self._at_the_end(each.after)) for each in slots]
+        results = [self.player.like(each.after, self._at_the_end(each.after)) for each in slots]
         results += [cache(aten.new_empty.default, (each, [trips, *each.shape]), {}) for each in rows]
         name = f"loop_{self.number}"
         body = _owner(tape.graph)

@@ -80,6 +80,11 @@ class Step:
     token: Any
     sizes: tuple[tuple[Dim, ...], ...]
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it takes one of the parts of a tensor, as a slice."""
+        return self.node.target is operator.getitem and self.token[0] is aten.slice.Tensor
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reader:
