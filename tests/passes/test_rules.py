@@ -119,6 +119,8 @@ NOT_IN_THE_CORPUS = {
     "linear_of_integers": "as transposed_integers",
     "clipped_integers": "as transposed_integers",
     "scaled_product": "as transposed_integers",
+    "blocks_of_integers": "as transposed_integers",
+    "rows_of_steps": "as transposed_integers",
     "quantized_again": "as transposed_integers",
     "rows_of_integers": "as transposed_integers",
 }

@@ -108,6 +108,12 @@ def versions(op: str) -> tuple[int, ...]:
     return _history().get(split_name(op), ())
 
 
+def has_blocks(opset: int) -> bool:
+    """Whether an opset knows scales of blocks, and with them integers of 4 bits."""
+    dequantize = facts("DequantizeLinear", opset)
+    return dequantize is not None and "block_size" in dequantize.attributes
+
+
 def suggestion(op: str) -> str:
     """What a misspelt operator was to be, as the end of a sentence; empty where none is like it."""
     known = {name.lower(): name for domain, name in _history() if not domain}

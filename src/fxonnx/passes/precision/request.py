@@ -137,7 +137,7 @@ def requested(precision: Any, opset: int) -> Precision | None:
     """What is asked for, by name or as an object. Raises InvalidOption, also where the opset has no such dtype."""
     if isinstance(precision, str) and precision in REQUESTS:
         precision = REQUESTS[precision]()
-    if isinstance(precision, Precision) and precision.block is not None and not _has_blocks(opset):
+    if isinstance(precision, Precision) and precision.block is not None and not schema.has_blocks(opset):
         raise InvalidOption(
             f"{precision.dtype.name} cannot be written in opset {opset}",
             cause="DequantizeLinear knows no blocks there",
@@ -164,12 +164,6 @@ def _likely(asked: Any) -> str:
         return "precision=fxonnx.int8_static([(x,)])"
     near = get_close_matches(_OTHER_NAMES.get(name, name), REQUESTS, n=1)
     return f'precision="{near[0] if near else "int8-dynamic"}"'
-
-
-def _has_blocks(opset: int) -> bool:
-    """Whether an opset knows scales of blocks, and with them integers of 4 bits."""
-    facts = schema.facts("DequantizeLinear", opset)
-    return facts is not None and "block_size" in facts.attributes
 
 
 def _names(keep: Sequence[str]) -> tuple[str, ...]:

@@ -7,8 +7,10 @@ from math import prod
 
 import numpy as np
 
-from fxonnx.dtypes import FLOAT32, INT8
+from fxonnx.dtypes import FLOAT16, FLOAT32, INT4, INT8
+from fxonnx.ir.data import cast
 from fxonnx.ir.graph import content, has_content
+from fxonnx.ir.schema import has_blocks
 from fxonnx.passes.rewriting.rewrite import rule
 
 MANY_ROWS = 16  # from here on a product in floating point is faster than one that unpacks the weight
@@ -65,6 +67,66 @@ class scaled_product:
         rows = [dim for dim in result.shape[:-1] if isinstance(dim, int)]
         is_weight = q.value.is_constant and q.rank == 2 and q.dtype is INT8 and x.rank >= 2
         return is_weight and scale.shape == q.shape[1:] and scale.dtype is FLOAT32 and prod(rows) < MANY_ROWS
+
+
+@rule
+class blocks_of_integers:
+    """q ── Cast ── − zero ── × scale ── Reshape ─▶        becomes        q ── Reshape ── DequantizeLinear ─▶
+
+    for a matrix whose rows are blocks of int8, each on steps of its own. What four bits hold is stored in them."""
+    def when(target): return has_blocks(target.opset)
+    def before(op, q, scale, to, zero=None, *, dtype):
+        return op.Reshape(_scaled(op, q, scale, zero, dtype), to)
+    def after(op, q, scale, zero, result):
+        q, zero = _stored(op, q, zero)
+        scale, zero = (None if each is None else op.Reshape(each, q.shape[:2]) for each in (scale, zero))
+        return op.DequantizeLinear(op.Reshape(q, result.shape), scale, zero, axis=1, block_size=q.shape[2])
+    def where(q, scale, zero, result):
+        is_matrix = q.rank == 3 and result.shape == (q.shape[0], q.shape[1] * q.shape[2])
+        return is_matrix and _are_steps(q, scale, zero)
+
+
+@rule
+class rows_of_steps:
+    """q ── Cast ── − zero ── × scale ─▶        becomes        q ── DequantizeLinear ─▶
+
+    for a matrix of int8 with steps for each row. What four bits hold is stored in them."""
+    def when(target): return has_blocks(target.opset)
+    def before(op, q, scale, zero=None, *, dtype): return _scaled(op, q, scale, zero, dtype)
+    def after(op, q, scale, zero):
+        q, zero = _stored(op, q, zero)
+        scale, zero = (None if each is None else op.Reshape(each, [-1]) for each in (scale, zero))
+        return op.DequantizeLinear(q, scale, zero, axis=0)
+    def where(q, scale, zero): return q.rank == 2 and _are_steps(q, scale, zero)
+
+
+def _scaled(op, q, scale, zero, dtype):
+    """(q − zero) · scale; a small zero is in floats already."""
+    steps = op.Cast(q, to=dtype)
+    return op.any_of(steps - op.Cast(zero, to=dtype), steps - zero, steps) * scale
+
+
+def _are_steps(q, scale, zero):
+    """Whether a known tensor of int8 has known scales for what lies along its last axis, and such zeros."""
+    parts = [each for each in (q, scale, zero) if each is not None]
+    known = q.dtype is INT8 and scale.dtype in (FLOAT32, FLOAT16) and all(has_content(each.value) for each in parts)
+    along = all(each.shape == (*q.shape[:-1], 1) for each in parts[1:])
+    return known and along and (zero is None or _fits(zero, INT8))
+
+
+def _stored(op, q, zero):
+    """Integers and their zeros in four bits, where those hold them; no zeros that are 0."""
+    zero = None if zero is None or not content(zero.value).any() else zero
+    dtype = INT4 if all(_fits(each, INT4) for each in (q, zero) if each is not None) else INT8
+    return tuple(each if each is None or each.dtype is dtype else op.constant(cast(each.value.data, dtype),
+                 name=each.value.name and f"{each.value.name}.{dtype.short}") for each in (q, zero))  # fmt: skip
+
+
+def _fits(x, dtype):
+    """Whether a dtype of integers has all elements of a constant."""
+    values = content(x.value)
+    return bool(values.size and values.min() >= dtype.lowest and values.max() <= dtype.highest
+                and (values == np.rint(values)).all())  # fmt: skip
 
 
 @rule

@@ -1,5 +1,8 @@
 """Quantization: pairs of QuantizeLinear and DequantizeLinear, and their ranges."""
 
+import copy
+from math import inf, prod
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,6 +10,7 @@ import pytest
 import torch
 import torch.ao.quantization.fx._decomposed
 from tests.lowering.support import check, operators
+from torch.ao.quantization import DeQuantStub, QuantStub, fuse_modules_qat, get_default_qat_qconfig, prepare_qat
 
 import fxonnx
 from fxonnx import machines
@@ -274,6 +278,104 @@ def test_weights_of_a_prepared_model_are_stored_in_integers():
     compiled = check(function, torch.randn(4, 48), rtol=1e-5, atol=1e-4)
     assert [value.dtype.name for value in compiled.graph.constants() if value.type.size > 1000] == [WEIGHT]
     assert INTEGER_PRODUCT in operators(compiled)
+
+
+OBSERVED = {
+    "nothing seen": (inf, -inf),
+    "around 0": (-1.3, 2.1),
+    "above 0": (0.4, 2.0),
+    "below 0": (-2.0, -0.1),
+    "0 alone": (0.0, 0.0),
+    "hardly anything": (-1e-6, 3e-6),
+    "hardly anything above 0": (0.0, 1e-6),
+    "hardly anything below 0": (-1e-6, 0.0),
+    "next to nothing": (0.0, 1e-42),
+}
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+@pytest.mark.parametrize("flags", [(1, 1), (0, 1), (1, 0), (0, 0)], ids=str)
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("ends", [(-128, 127), (0, 127)], ids=str)
+def test_a_range_that_follows_what_is_seen(name, flags, symmetric, rows, ends):
+    low, high = OBSERVED[name]
+    if not flags[0] and low > high:
+        pytest.skip("torch refuses the range")
+    state = [torch.full((3 if rows else 1,), each) for each in (low, high, 1.0)]
+    state.append(torch.zeros(3 if rows else 1, dtype=torch.int32))
+    on = [torch.tensor([each], dtype=torch.uint8) for each in flags]
+    rate = 0.01 if "hardly" not in name else 0.0
+
+    def function(x, low, high, scale, zero):
+        found, _, *after = torch.ops.aten._fused_moving_avg_obs_fq_helper_functional(
+            x, *on, low, high, scale, zero, rate, *ends, 0, rows, symmetric
+        )
+        return found, *after
+
+    check(function, torch.randn(3, 4, 5), *state)
+
+
+@pytest.mark.parametrize("dynamic", [None, {"x": {0: "n"}}])
+def test_a_prepared_model_whose_observers_are_on(dynamic):
+    model = fuse_modules_qat(Classifier().train(), [["conv", "norm", "relu"]])
+    model.qconfig = get_default_qat_qconfig("x86")
+    prepared = prepare_qat(model)
+    prepared(torch.randn(2, 3, 8, 8))
+    prepared.eval()
+    eager, x = copy.deepcopy(prepared), torch.randn(2, 3, 8, 8)
+    compiled = fxonnx.compile(prepared, (x,), dynamic_shapes=dynamic)
+    for scale in (1, 3, 0.5):
+        torch.testing.assert_close(compiled(x * scale), eager(x * scale))
+    for name, value in eager.state_dict().items():
+        torch.testing.assert_close(prepared.state_dict()[name], value)
+
+
+class Classifier(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.quantize, self.dequantize = QuantStub(), DeQuantStub()
+        self.conv, self.norm, self.relu = torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU()
+        self.last = torch.nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.relu(self.norm(self.conv(self.quantize(x))))
+        return self.dequantize(self.last(x.mean((2, 3))))
+
+
+class StoredInBlocks(torch.nn.Module):
+    """A linear layer with its weight in blocks of int8, as torchao's weight-only formats compute it."""
+
+    def __init__(self, highest, blocks, zero):
+        super().__init__()
+        size = 64, *blocks, 64 // prod(blocks)
+        self.q = torch.nn.Buffer(torch.randint(-highest - 1, highest + 1, size, dtype=torch.int8))
+        self.zero = torch.nn.Buffer(torch.randint(-zero, zero + 1, (64, *blocks, 1), dtype=torch.int8))
+        self.scale = torch.nn.Buffer(torch.rand(64, *blocks, 1) * 0.01)
+
+    def forward(self, x):
+        weight = (self.q.float() - self.zero.float()) * self.scale
+        return torch.nn.functional.linear(x, weight.reshape(64, 64))
+
+
+@pytest.mark.parametrize(("highest", "stored"), [(7, "int4"), (127, "int8")])
+@pytest.mark.parametrize("blocks", [(), (4,)], ids=["rows", "blocks"])
+@pytest.mark.parametrize("zero", [0, 3])
+def test_weights_in_few_bits_stay_so(highest, stored, blocks, zero):
+    model, x = StoredInBlocks(highest, blocks, zero), torch.randn(5, 64)
+    for target in (fxonnx.Target.onnx(), fxonnx.Target.onnxruntime()):
+        compiled = fxonnx.compile(model, (x,), dynamic_shapes={"x": {0: "n"}}, target=target)
+        assert [each.dtype.name for each in compiled.graph.constants() if each.type.size > 1000] == [stored]
+        assert operators(compiled)[:2] == ["DequantizeLinear", "MatMul"]
+        for rows in (5, 1, 30):
+            y = torch.randn(rows, 64)
+            torch.testing.assert_close(compiled(y), model(y), rtol=0.02, atol=0.02 * float(model(y).abs().max()))
+
+
+@pytest.mark.parametrize("opset", [9, 13, 20])
+@pytest.mark.parametrize("blocks", [(), (4,)], ids=["rows", "blocks"])
+def test_weights_in_few_bits_at_older_opsets(blocks, opset):
+    check(StoredInBlocks(7, blocks, 3), torch.randn(5, 64), opset=opset, dynamic={"x": {0: "n"}})
 
 
 # ── products of uint8 with int8, which overflow in 16 bits on x86 without VNNI ──

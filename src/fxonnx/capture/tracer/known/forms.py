@@ -138,12 +138,13 @@ def _normal(tape: Recording, mean: Any, std: Any, **options: Any) -> Any:
 
 
 def _observed(tape: Recording, x: Any, *args: Any) -> Any:
-    """A fake quantization that observes no more, and whose scales are those of the range that it has seen."""
+    """A fake quantization that observes no more, and whose scales are those of the range that it has seen; one that
+    changes its state by the op that has a functional form."""
     *state, _, quant_min, quant_max, axis = args[:10]
     per_row = args[10] if len(args) > 10 else False
     known = [tape.known(each) for each in state]
     if any(each is None for each in known) or not _is_settled(known, x.dim(), args[6:], axis if per_row else None):
-        return NotImplemented
+        return tape.call(aten._fused_moving_avg_obs_fq_helper.default, (x, *args), {})[0]
     if _numbers(tape, state[1]) not in (1, [1]):
         return tape.call(aten.alias.default, (x,), {})
     form = aten.fake_quantize_per_channel_affine.default if per_row else _PER_TENSOR

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
@@ -19,6 +21,7 @@ from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axis_of, cast, dtype_of, reshape
 
 _QUANTIZED = (dtypes.UINT8, dtypes.INT8, dtypes.UINT16, dtypes.INT16)  # what QuantizeLinear gives, narrowest first
+_LEAST_OBSERVED_SCALE = 6.1e-5  # of torch's SMALL_SCALE_THRESHOLD, in float32
 _LEAST_SCALE = 2.0**-12  # below which a scale is as good as none
 
 
@@ -279,3 +282,72 @@ def fake_quantize_per_channel_with_mask(
 ) -> tuple[Tensor, None]:
     """The same; the mask is for the backward pass."""
     return fake_quantize_per_channel(op, self, scale, zero_point, axis, quant_min, quant_max), None
+
+
+@lower("aten._fused_moving_avg_obs_fq_helper_functional")
+def observed(
+    op: Builder, self: Tensor, observer_on: Tensor, fake_quant_on: Tensor, running_min: Tensor, running_max: Tensor,
+    scale: Tensor, zero_point: Tensor, averaging_const: float, quant_min: int, quant_max: int, ch_axis: int,
+    per_row_fake_quant: bool = False, symmetric_quant: bool = False,
+) -> tuple[Tensor, None, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Fake quantization on the steps of a range that follows what is seen, while one flag says so; another says whether
+    to quantize. The range, the scale and the zero point are returned as they are afterwards."""
+    observes, quantizes = (reshape(op, cast(op, each, dtypes.BOOL), ()) for each in (observer_on, fake_quant_on))
+    axis = ch_axis if per_row_fake_quant else None
+    axes = [each for each in range(len(self.shape)) if each != axis]
+    low, high = (
+        _follow(op, old, reshape(op, reduced(self, axes, keepdims=0), old.shape), averaging_const, observes)
+        for reduced, old in ((op.ReduceMin, running_min), (op.ReduceMax, running_max))
+    )
+    steps = _steps_of_range(op, low, high, quant_min, quant_max, symmetric_quant)
+    scale, zero_point = (
+        op.Where(quantizes, cast(op, new, dtype_of(old)), old)
+        for new, old in zip(steps, (scale, zero_point), strict=True)
+    )
+    grid = Grid(scale, zero_point, quant_min, quant_max, holding(quant_min, quant_max), axis)
+    found = op.Where(quantizes, fake_quantize(op, self, grid), self)
+    return found, None, low, high, scale, zero_point
+
+
+def _follow(op: Builder, old: Tensor, seen: Tensor, rate: float, observes: Tensor) -> Tensor:
+    """A moving average, which begins with the first that is seen; until then it is infinite."""
+    moved = op.Where(op.IsInf(old), seen, old + (seen - old) * rate)
+    return op.Where(observes, moved, old)
+
+
+def _steps_of_range(
+    op: Builder, low: Tensor, high: Tensor, first: int, last: int, symmetric: bool
+) -> tuple[Tensor, Tensor]:
+    """The scale, in float64, and the zero point that spread the integers from `first` to `last` over a range with 0 in
+    it. Source: `ChooseQuantizationParams` of torch, ATen/native/quantized/cpu/QuantUtils.h."""
+    crosses = op.And(low < 0.0, high > 0.0)
+    if symmetric:
+        below, above = -((last - first) // 2 + 1), (last - first) // 2
+        widest = cast(op, op.Max(op.Abs(low / below), op.Abs(high / above)), dtypes.FLOAT64)
+        low, high = (
+            op.Where(crosses, cast(op, widest * end, dtypes.FLOAT32), old) for end, old in ((below, low), (above, high))
+        )
+    ends = op.Min(low, op.constant(0.0, dtypes.FLOAT32)), op.Max(high, op.constant(0.0, dtypes.FLOAT32))
+    low, high = (cast(op, each, dtypes.FLOAT64) for each in ends)
+    scale = (high - low) / (last - first)
+    narrow = cast(op, scale, dtypes.FLOAT32)
+    scale = op.Where(op.Or(narrow == 0.0, op.IsInf(op.Reciprocal(narrow))), op.constant(0.1, dtypes.FLOAT64), scale)
+    low, high, scale = _widened(op, low, high, scale, last - first)
+    from_low, from_high = first - low / scale, last - high / scale
+    is_low_nearer = abs(first) - op.Abs(low / scale) < abs(last) - op.Abs(high / scale)
+    zero = op.Where(is_low_nearer, from_low, from_high)
+    if symmetric:
+        zero = op.Where(crosses, op.constant((first + last) / 2, dtypes.FLOAT64), zero)
+    return scale, op.Clip(op.Round(zero), op.constant(first, dtypes.FLOAT64), op.constant(last, dtypes.FLOAT64))
+
+
+def _widened(op: Builder, low: Tensor, high: Tensor, scale: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A range and its scale, which is no smaller than the least that torch takes."""
+    least = op.constant(float(np.float32(_LEAST_OBSERVED_SCALE)), dtypes.FLOAT64)
+    is_small = scale < least
+    factor = least / cast(op, cast(op, scale, dtypes.FLOAT32), dtypes.FLOAT64)
+    ends = op.Where(low == 0.0, low, op.Where(high == 0.0, least * -count, low * factor)), op.Where(
+        low == 0.0, least * count, op.Where(high == 0.0, high, high * factor)
+    )
+    low, high = (op.Where(is_small, new, old) for new, old in zip(ends, (low, high), strict=True))
+    return low, high, op.Where(is_small, least, scale)
