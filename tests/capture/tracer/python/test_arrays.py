@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from numpy import arange
+from torch import Tensor, from_numpy
 
 import fxonnx
 from fxonnx import errors
@@ -78,8 +79,37 @@ def picked(x: Tensor) -> Tensor:
     return x[:, largest] + x.shape[0] // (torch.from_numpy(largest) + 1)
 
 
+def frequencies(x: Tensor) -> Any:
+    rows, columns = x.shape
+    found = np.fft.fftfreq(rows), np.fft.fftshift(np.fft.fftfreq(columns, d=1 / 16)), np.fft.rfftfreq(rows, 1 / columns)
+    return *map(torch.from_numpy, found), torch.from_numpy(np.fft.fftfreq(4)) * x.shape[0]
+
+
+def grids(x: Tensor) -> Any:
+    rows, columns = np.mgrid[: x.shape[0], 1 : x.shape[1]]
+    down, right = np.ogrid[0 : x.shape[0], 0:4:2]
+    return from_numpy(rows * columns), from_numpy(down + right), from_numpy(np.mgrid[0 : x.shape[1] : 2])
+
+
+def triangles(x: Tensor) -> Any:
+    rows, columns = np.triu_indices(x.shape[0], k=1)
+    return from_numpy(rows + columns), from_numpy(np.stack(np.tril_indices(x.shape[1])))
+
+
+def spaced(x: Tensor) -> Any:
+    rows, columns = x.shape
+    powers = np.logspace(0, 1, rows), np.logspace(0, 3, columns, base=2.0, dtype=np.float32)
+    return *map(from_numpy, powers), from_numpy(np.linspace(0, 1, rows, endpoint=False)), from_numpy(arange(columns))
+
+
+def joined(x: Tensor) -> Any:
+    sizes = np.cumsum([0, *x.shape])
+    return from_numpy(np.hstack([[7], sizes])), from_numpy(np.concatenate([np.arange(x.shape[0]), np.arange(3)]))
+
+
 MODELS: tuple[Callable[[Tensor], Any], ...] = (
     shifts, grid, halves, written, standardized, multiples, tiled, levels, padded, windows, picked,
+    frequencies, grids, triangles, spaced, joined,
 )  # fmt: skip
 
 
@@ -87,7 +117,7 @@ MODELS: tuple[Callable[[Tensor], Any], ...] = (
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_arrays_of_sizes_and_of_tensors_are_recorded(model: Callable[[Tensor], Any]) -> None:
     compiled = fxonnx.compile(model, (torch.randn(6, 9),), dynamic_shapes={"x": {0: "h", 1: "w"}})
-    for shape in ((6, 9), (9, 4), (2, 3), (12, 12)):
+    for shape in ((6, 9), (9, 4), (2, 3), (12, 12), (1, 5)):
         x = torch.randn(shape)
         torch.testing.assert_close(compiled(x), model(x))
 

@@ -1,5 +1,5 @@
 """NumPy's arrays over tensors that are recorded, by torch's own NumPy: what `numpy()` gives of a tensor, and what NumPy
-makes of sizes, np.arange(n).
+makes of sizes, np.arange(n) (`sized_arrays`).
 
     lengths.cpu().numpy() ──▶ Array ── np.exp, +, [::2], reshape … ──▶ Array ── torch.from_numpy ──▶ the tensor again
 
@@ -9,7 +9,7 @@ A function that torch's NumPy lacks is refused. What has no axis is a number, as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial, reduce, wraps
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from torch.utils import _pytree as pytree
 
-_NUMBER = (torch.SymInt, torch.SymFloat)
 Refuse = Callable[[], Exception]
 
 
@@ -43,10 +42,10 @@ class Array(NDArrayOperatorsMixin):
         return self._by_name(function, args, options)
 
     def _by_name(self, function: Any, args: Any, options: Any) -> Any:
-        found = _counterpart(function)
+        found = counterpart(function)
         if found is None:
             raise self.refuse()
-        return _called(found, args, options, self.refuse)
+        return called(found, args, options, self.refuse)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # what copy and pickle ask for
@@ -112,7 +111,7 @@ def from_numpy(array: Any) -> torch.Tensor:
 _FROM_NUMPY = torch.from_numpy
 
 
-def _counterpart(function: Any) -> Any:
+def counterpart(function: Any) -> Any:
     """What torch's NumPy calls the function, or None."""
     import torch._numpy as torch_numpy
 
@@ -123,13 +122,14 @@ def _counterpart(function: Any) -> Any:
         return None
 
 
-def _called(function: Any, args: Any, options: Any, refuse: Refuse | None = None) -> Any:
+def called(function: Any, args: Any, options: Any, refuse: Refuse | None = None) -> Any:
+    """A function of torch's NumPy on arrays."""
     args, options = pytree.tree_map(_inner, (args, options), is_leaf=lambda each: isinstance(each, Array))
     return _outer(function(*args, **options), refuse)
 
 
 def _method(method: Any, refuse: Refuse, *args: Any, **options: Any) -> Any:
-    return _called(method, args, options, refuse)
+    return called(method, args, options, refuse)
 
 
 def _inner(value: Any) -> Any:
@@ -177,56 +177,3 @@ def listed(tensor: torch.Tensor, refuse: Refuse) -> Any:
     if isinstance(tensor.shape[0], torch.SymInt):
         return Array(tensor, refuse)
     return [listed(each, refuse) for each in tensor.unbind()]
-
-
-# ── arrays of sizes ────────────────────────────────────────
-
-
-def _has_size(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return any(map(_has_size, value))
-    return isinstance(value, _NUMBER)
-
-
-def _where_sizes(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that makes an array, by torch's NumPy where a size is among its arguments."""
-
-    @wraps(original)
-    def either(*args: Any, **options: Any) -> Any:
-        if args and isinstance(args[0], Array) and original in _TAKES:
-            dtype = options.get("dtype", args[1] if len(args) > 1 else None)
-            return args[0] if dtype is None else args[0].astype(dtype)
-        if not _has_size([*args, *options.values()]):
-            return original(*args, **options)
-        return _called(_counterpart(original), args, options)
-
-    return either
-
-
-_TAKES = (np.array, np.asarray, np.ascontiguousarray)
-_MAKERS: tuple[Any, ...] = (
-    *_TAKES, np.arange, np.linspace, np.zeros, np.ones, np.full, np.empty, np.eye, np.identity, np.prod, np.sum, np.max,
-    np.min, np.mean, np.tile, np.repeat, np.reshape, np.broadcast_to, np.tri, np.clip, np.roll, np.indices, np.stack,
-)  # fmt: skip
-_WINDOWS: dict[Callable[..., Any], Callable[..., torch.Tensor]] = {
-    np.hanning: torch.hann_window, np.hamming: torch.hamming_window, np.blackman: torch.blackman_window,
-    np.bartlett: torch.bartlett_window,
-}  # fmt: skip
-
-
-def _window(original: Callable[..., Any], window: Callable[..., torch.Tensor]) -> Callable[..., Any]:
-    """A window of as many samples as a size says."""
-
-    @wraps(original)
-    def either(samples: Any) -> Any:
-        is_size = isinstance(samples, torch.SymInt)
-        return Array(window(samples, periodic=False, dtype=torch.float64)) if is_size else original(samples)
-
-    return either
-
-
-ARRAYS: dict[str, Callable[..., Any]] = {
-    **{each.__name__: _where_sizes(each) for each in _MAKERS},
-    **{each.__name__: _window(each, window) for each, window in _WINDOWS.items()},
-}
-"""name of a function of NumPy -> what stands for it"""

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fxonnx.capture.tracer.python.arrays import ARRAYS, from_numpy, of_ufunc
+from fxonnx.capture.tracer.python.arrays import from_numpy, of_ufunc
+from fxonnx.capture.tracer.python.sized_arrays import ARRAYS, FREQUENCIES
 from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, is_instance, plain_type
 
 _NUMBER = (torch.SymInt, torch.SymFloat)
@@ -104,6 +105,7 @@ PYTHON: dict[str, Any] = {
 
 MATH = {name: _where_sizes(getattr(math, name), function) for name, function in _OF_MATH.items()}
 NUMPY = {"round": _where_sizes(np.round, _OF_NUMPY["round"]), **ARRAYS}
+FFT = FREQUENCIES
 TORCH = {"from_numpy": from_numpy}
 """name of a function of the module -> what stands for it"""
 

@@ -14,7 +14,7 @@ import torch
 
 from fxonnx.capture.state import injected
 from fxonnx.capture.tracer.python.constructors import TYPES
-from fxonnx.capture.tracer.python.functions import MATH, NUMPY, PYTHON, SCALAR, TORCH
+from fxonnx.capture.tracer.python.functions import FFT, MATH, NUMPY, PYTHON, SCALAR, TORCH
 
 # Packages that compute no sizes of models, those of the standard library apart.
 _OTHERS = frozenset({
@@ -25,8 +25,9 @@ _OTHERS = frozenset({
 })  # fmt: skip
 # Of torch's own: how many sequences are packed is int(batch_sizes[0]), and layers that forward makes of sizes.
 _LAYERS = frozenset({"torch.nn.modules.rnn", "torch.nn.modules.flatten", "torch.nn.modules.upsampling"})
-_ORIGINALS = {id(getattr(math, name)): function for name, function in MATH.items()}
-_NAMES = frozenset(MATH)
+_KNOWN = ((math, MATH), (np, NUMPY), (np.fft, FFT), (torch, TORCH | TYPES))
+_ORIGINALS = {id(getattr(module, name)): stand_in for module, known in _KNOWN for name, stand_in in known.items()}
+_NAMES = frozenset(name for _, known in _KNOWN for name in known)
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
     try:
         for namespace in _namespaces(functions):
             _put_into(namespace, builtins)
-        for module, known in ((math, MATH), (np, NUMPY), (torch, TORCH | TYPES)):
+        for module, known in _KNOWN:
             for name, function in known.items():
                 injected.put(vars(module), name, function)
         for kind in (torch.SymInt, torch.SymFloat):
@@ -51,7 +52,7 @@ def _put_into(namespace: dict[str, Any], builtins: Mapping[str, Any]) -> None:
     for name, value in builtins.items():
         if name not in namespace:
             injected.put(namespace, name, value)
-    for name in _NAMES & namespace.keys():  # from math import sqrt
+    for name in _NAMES & namespace.keys():  # from math import sqrt, from torch import from_numpy
         function = _ORIGINALS.get(id(namespace[name]))
         if function is not None:
             injected.put(namespace, name, function)
