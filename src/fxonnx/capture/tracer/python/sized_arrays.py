@@ -119,7 +119,7 @@ def _window(original: Callable[..., Any], window: Callable[..., torch.Tensor]) -
     return either
 
 
-ARRAYS: dict[str, Callable[..., Any]] = {
+ARRAYS: dict[str, Any] = {
     **{each.__name__: _where_sizes(each) for each in _MAKERS},
     **{each.__name__: _window(each, window) for each, window in _WINDOWS.items()},
     "logspace": _of_size(np.logspace, _spaced_by_powers),
