@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import fxonnx
+from fxonnx.lowering.registry import STANDARD, standard
 
 ROOT = Path(__file__).parents[2]
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 500, 60, 15
@@ -176,3 +177,40 @@ def test_what_is_not_there_is_not_there():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = fxonnx.nothing
     assert {"compile", "errors", "__version__"} <= set(dir(fxonnx))
+
+
+# ── versions of ONNX have rooms of their own ──
+
+OPSET_ROOMS = ("ir/schema.py", "target.py", "passes/legalize/")
+
+
+def opset_numbers(tree):
+    """Where a number is compared with an opset, or the since-version of one of ONNX's operators is written."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(isinstance(each, ast.Constant) and isinstance(each.value, int) for each in sides) and any(
+                "opset" in ast.unparse(each).lower() for each in sides
+            ):
+                yield node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("has_kernel", "get_schema")):
+            domain = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            if "" in domain and any(isinstance(each, int) for each in domain):
+                yield node.lineno
+
+
+@pytest.mark.parametrize("text", ["t.opset < 24", "13 <= opset", 't.has_kernel("", "Scan", 9, {})'])
+def test_a_number_of_an_opset_is_found(text):
+    assert list(opset_numbers(ast.parse(text))) == [1]
+
+
+def test_numbers_of_opsets_stay_in_their_rooms():
+    package = ROOT / "src" / "fxonnx"
+    elsewhere = [path for path in PACKAGE if not path.relative_to(package).as_posix().startswith(OPSET_ROOMS)]
+    assert [f"{name(path)}:{line}" for path in elsewhere for line in opset_numbers(parse(path))] == []
+
+
+def test_few_lowerings_have_a_second_body():
+    standard()
+    second = [target for (target, _), bodies in STANDARD.lowerings.items() if len({each.since for each in bodies}) > 1]
+    assert len(second) <= 15, sorted(second)

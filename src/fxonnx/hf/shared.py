@@ -89,7 +89,7 @@ def _in_place(compiled: Compiled) -> Compiled | None:
     program = compiled.program
     if not {"input_ids", "attention_mask"} <= named.keys() or program.states or program.writebacks or program.checks:
         return None
-    if target.opset < 24 or not target.has_kernel("", "TensorScatter", 24, {}):
+    if target.opset not in target.opsets_with_kernel("TensorScatter", {}):
         return None
     made = past_in_place(graph, named["input_ids"], named["attention_mask"])
     return None if made is None else compiled.followed_by("past in place", made, written_in_place(made))
