@@ -90,11 +90,14 @@ def parser() -> argparse.ArgumentParser:
 
 def add_latency(commands: Any, shared: argparse.ArgumentParser) -> None:
     """The command that times calls."""
-    from benchmarks.latency import ARMS
+    from benchmarks.latency import ARMS, CLOCKS
 
     latency = commands.add_parser("latency", parents=[shared], help="eager, fxonnx and the peers side by side")
     latency.add_argument("--against", type=some_of(ARMS), default=list(ARMS[1:]), help="beside fxonnx (all)")
     latency.add_argument("--threads", type=numbers, default=[1], help="threads of all, one after the other: 1,2 (1)")
+    latency.add_argument(
+        "--clock", choices=tuple(CLOCKS), default="wall", help="processor: on a machine that others use too, one thread"
+    )
     latency.add_argument("--lines", type=Path, help="also write a line of JSON for each arm of a model to this file")
     latency.add_argument("--page", type=Path, help="also write a page of HTML")
     latency.add_argument("--plots", type=Path, help="also draw the ratios into this folder, with matplotlib")
@@ -204,7 +207,8 @@ def run_latency(options: argparse.Namespace, console: Console) -> None:
     for model in options.models:
         console.print(model, style="dim")
         found = list(latency.measure(
-            model, arms, rounds=options.rounds or 20, threads=options.threads, timeout=options.timeout
+            model, arms, rounds=options.rounds or 20, threads=options.threads, timeout=options.timeout,
+            clock=options.clock,
         ))  # fmt: skip
         samples += found
         if options.lines:

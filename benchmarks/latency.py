@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ FILES = {
     "openvino": "dynamo",
 }  # fmt: skip
 ARMS = ("fxonnx", "eager", "inductor", *FILES)
+# What passes, or what this process computes: with one thread the same, and steadier on a machine that others use too.
+CLOCKS: dict[str, Callable[[], float]] = {"wall": perf_counter, "processor": process_time}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Files:
 
 
 def measure(
-    model: str, arms: list[str], *, rounds: int, threads: Sequence[int], timeout: float
+    model: str, arms: list[str], *, rounds: int, threads: Sequence[int], timeout: float, clock: str = "wall"
 ) -> Iterator[LatencySample | LatencyFailure]:
     """Prepare all arms of a model, then time them in turns: what disturbs the machine disturbs them alike."""
     subject = Subject(model, *find(model).build())
@@ -79,17 +81,19 @@ def measure(
         files = Files(subject, Path(folder), timeout)
         for count in threads:
             torch.set_num_threads(count)
-            yield from _measured(files, arms, rounds, count)
+            yield from _measured(files, arms, rounds, count, CLOCKS[clock])
 
 
-def _measured(files: Files, names: list[str], rounds: int, threads: int) -> Iterator[LatencySample | LatencyFailure]:
+def _measured(
+    files: Files, names: list[str], rounds: int, threads: int, clock: Callable[[], float]
+) -> Iterator[LatencySample | LatencyFailure]:
     subject = files.subject
     expected = tensors(eager(subject).call())
     arms = {name: attempt(partial(prepare, name, files, threads)) for name in names}
     answers = {name: arm if isinstance(arm, Failure) else attempt(partial(_answer, arm, expected))
                for name, arm in arms.items()}  # fmt: skip
     good = {name: arm for name, arm in arms.items() if isinstance(arm, Arm) and not isinstance(answers[name], Failure)}
-    seconds = take_turns({name: arm.call for name, arm in good.items()}, rounds)
+    seconds = take_turns({name: arm.call for name, arm in good.items()}, rounds, clock)
     for name, answer in answers.items():
         if isinstance(answer, Failure):
             yield LatencyFailure(subject.name, name, answer.error, threads)
@@ -179,7 +183,9 @@ def arrays(subject: Subject, wanted: set[str]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in named.items() if name in wanted}
 
 
-def take_turns(calls: dict[str, Call], rounds: int) -> dict[str, tuple[float, ...]]:
+def take_turns(
+    calls: dict[str, Call], rounds: int, clock: Callable[[], float] = perf_counter
+) -> dict[str, tuple[float, ...]]:
     """Seconds of each round's call, garbage collection off, after a few calls to warm up.
 
     Each round begins with another one: what a call leaves in the caches would always meet the same one after it.
@@ -194,9 +200,9 @@ def take_turns(calls: dict[str, Call], rounds: int) -> dict[str, tuple[float, ..
     for turn in range(rounds):
         first = turn % max(len(names), 1)
         for name in (*names[first:], *names[:first]):
-            start = perf_counter()
+            start = clock()
             calls[name]()
-            seconds[name].append(perf_counter() - start)
+            seconds[name].append(clock() - start)
     gc.enable()
     return {name: tuple(numbers) for name, numbers in seconds.items()}
 

@@ -51,10 +51,10 @@ def recording_at(
 
 def _whatever_was_before(example: Example, symbols: SymbolTable, earlier: SymbolTable) -> Run | None:
     """A run after a call at larger sizes than those of `earlier`, if which ones makes no difference."""
-    runs = [run for run in (_after(factor, example, symbols, earlier) for factor in _FACTORS) if run is not None]
-    if len(runs) < len(_FACTORS) or not is_same(*(run.captured_graph() for run in runs)):
+    first = _after(_FACTORS[0], example, symbols, earlier)
+    second = None if first is None else _after(_FACTORS[1], example, symbols, earlier)
+    if first is None or second is None or not is_same(first.captured_graph(), second.captured_graph()):
         return None
-    first, second = runs
     theirs = second.guard_log.entries  # a comparison with what the earlier call left is not among both
     first.guard_log.entries = {key: guard for key, guard in first.guard_log.entries.items() if key in theirs}
     return first
