@@ -7,6 +7,7 @@ symbolic one it is two, that are stacked.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch.utils import _pytree as pytree
 from fxonnx.capture.graph.functional_form import is_mutable
 from fxonnx.ir.dims import Dim
 
-_MOST = 1024  # elements
+_MOST = 2**16  # elements
 _UNINITIALIZED = frozenset({"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"})
 _REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError)
 
@@ -28,25 +29,34 @@ def key_of(tensor: torch.Tensor) -> tuple[Any, ...] | None:
     if not is_plain or tensor.numel() > _MOST:
         return None
     content = tensor.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format).reshape(-1)
-    return "constant", tensor.dtype, tensor.shape, bytes(content.view(torch.uint8).tolist())
+    return "constant", tensor.dtype, tensor.shape, content.view(torch.uint8).numpy().tobytes()
 
 
 def computed(
     node: fx.Node, shape: tuple[Any, ...], known: Mapping[fx.Node, Any], fixed: Callable[[torch.SymInt], Dim]
 ) -> torch.Tensor | None:
-    """What a call of aten returns, a tensor of this shape, where all its arguments are `known`; sizes are `fixed`. None
-    where that is much, random or what lay in memory, or the call writes to something, or cannot be made."""
-    if not isinstance(node.target, torch._ops.OpOverload) or node.target.namespace != "aten" or is_mutable(node.target):
-        return None
-    is_drawn = torch.Tag.nondeterministic_seeded in node.target.tags
-    if is_drawn or node.target.overloadpacket.__name__ in _UNINITIALIZED or node.meta["val"].device.type != "cpu":
+    """What a call of aten returns, a tensor of this shape, or one of several that it returns, where all its arguments
+    are `known`; sizes are `fixed`. None where that is much, random or what lay in memory, or the call writes to
+    something, or cannot be made."""
+    call, place = (node.args[0], node.args[1]) if node.target is operator.getitem else (node, None)
+    if not isinstance(call, fx.Node) or not _is_steady(call) or node.meta["val"].device.type != "cpu":
         return None
     if not all(isinstance(size, int) for size in shape) or math.prod(shape) > _MOST:
         return None
-    args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+    args, kwargs = fx.map_arg((call.args, call.kwargs), known.__getitem__)
     args, kwargs = pytree.tree_map_only(torch.SymInt, fixed, (args, kwargs))
     try:
-        result = node.target(*args, **kwargs)
+        result = call.target(*args, **kwargs)  # type: ignore[operator]
     except _REFUSALS:
         return None
-    return result if isinstance(result, torch.Tensor) and result.shape == shape else None
+    found = result if place is None else result[place]
+    return found if isinstance(found, torch.Tensor) and found.shape == shape else None
+
+
+def _is_steady(call: fx.Node) -> bool:
+    """Whether a call of aten returns the same for the same arguments, and writes to none."""
+    target = call.target
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten" or is_mutable(target):
+        return False
+    is_drawn = torch.Tag.nondeterministic_seeded in target.tags
+    return not is_drawn and target.overloadpacket.__name__ not in _UNINITIALIZED

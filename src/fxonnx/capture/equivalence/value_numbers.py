@@ -8,6 +8,7 @@ some dims: a node of one then has the number of a node of another where both com
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -247,7 +248,9 @@ class NumberedGraph:
         """The number of a constant that is computed of constants, where sizes are fixed."""
         if not self.shared.fixed or not isinstance(node.meta.get("val"), torch.Tensor):
             return None
-        known = {each: self.shared.value(self.numbers[each]) for each in node.all_input_nodes}
+        is_one = node.target is operator.getitem and isinstance(node.args[0], fx.Node)  # of several results
+        read = node.args[0].all_input_nodes if is_one else node.all_input_nodes
+        known = {each: self.shared.value(self.numbers.get(each)) for each in read}
         if any(value is None or self._version(each) is not None for each, value in known.items()):
             return None
         tensor = computed(node, self._shape(node), known, self._fixed)

@@ -12,6 +12,7 @@ import torch
 
 from fxonnx.capture.tracer.python.arrays import Array
 from fxonnx.capture.tracer.python.constructors import is_followed
+from fxonnx.capture.tracer.python.types import Numbers
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.twins import twin
 
@@ -119,14 +120,20 @@ def _padded(func: Any, args: Any, kwargs: Any) -> Any:
     return torch.stack(whole, 0 if given.get("batch_first", False) else 1)
 
 
+_SPACED = twin(torch.ops.aten.linspace.default)
+
+
 def _spaced(func: Any, args: Any, kwargs: Any) -> Any:
     steps = [*args[2:3], kwargs.get("steps")]
     return _linspace(*args, **kwargs) if _has_size(steps) else func(*args, **kwargs)
 
 
 def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torch.Tensor:
-    """torch.linspace, whose op takes a plain number of steps: counted from both ends, as its kernel does; a lone one is
-    the start."""
+    """torch.linspace, whose op takes a plain number of steps. Between tensors it is counted from both ends, as its
+    kernel does; a lone one is the start."""
+    if not isinstance(start, torch.Tensor) and not isinstance(end, torch.Tensor):
+        named = {name: value for name, value in options.items() if name in ("dtype", "device") and value is not None}
+        return _SPACED(start, end, steps, **named)
     dtype = options.get("dtype") or torch.get_default_dtype()
     index = torch.arange(steps, dtype=dtype, device=options.get("device"))
     step = (end - start) / torch.sym_max(steps - 1, 1)
@@ -137,7 +144,7 @@ def _made(func: Any, args: Any, kwargs: Any) -> Any:
     """torch.tensor([n, 2]): torch reads the numbers themselves; as tensors of one each they keep their expression."""
     *owner, numbers = args[: 2 if func is torch.Tensor.new_tensor else 1] or [kwargs.get("data")]
     options = dict(zip(("dtype", "device"), args[len(owner) + 1 :], strict=False)) | kwargs
-    if isinstance(numbers, Array):
+    if isinstance(numbers, (Array, Numbers)):
         is_copied = func in (torch.tensor, torch.Tensor.new_tensor)
         return numbers.tensor.to(options.get("device"), options.get("dtype"), copy=is_copied)
     if not _has_size(numbers) and not _has_tensor(numbers):

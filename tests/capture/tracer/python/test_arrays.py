@@ -102,6 +102,14 @@ def spaced(x: Tensor) -> Any:
     return *map(from_numpy, powers), from_numpy(np.linspace(0, 1, rows, endpoint=False)), from_numpy(arange(columns))
 
 
+def ranges(x: Tensor) -> Any:
+    rows, columns = map(range, x.shape)
+    grid = np.meshgrid(columns, rows, indexing="xy")
+    assert isinstance(rows, range)
+    odd = torch.LongTensor(range(1, x.shape[1] + 2, 2))
+    return from_numpy(np.stack(grid).astype(np.float32)), torch.tensor(rows), odd
+
+
 def joined(x: Tensor) -> Any:
     sizes = np.cumsum([0, *x.shape])
     return from_numpy(np.hstack([[7], sizes])), from_numpy(np.concatenate([np.arange(x.shape[0]), np.arange(3)]))
@@ -109,7 +117,7 @@ def joined(x: Tensor) -> Any:
 
 MODELS: tuple[Callable[[Tensor], Any], ...] = (
     shifts, grid, halves, written, standardized, multiples, tiled, levels, padded, windows, picked,
-    frequencies, grids, triangles, spaced, joined,
+    frequencies, grids, triangles, spaced, joined, ranges,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -40,13 +41,38 @@ class Cached(nn.Module):
         return x * grid(*x.shape[1:])
 
 
-@pytest.mark.parametrize("kind", [Kept, Cached])
+class KeptWarp(nn.Module):
+    """A grid of NumPy's, by the text of its sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grids: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, height, width = x.shape
+        if (key := f"{height}x{width}") not in self.grids:
+            grid = np.meshgrid(range(width), range(height), indexing="xy")
+            self.grids[key] = torch.from_numpy(np.stack(grid).astype(np.float32))
+        return x + self.grids[key].sum(0) * torch.linspace(-1, 1, width)
+
+
+@pytest.mark.parametrize("kind", [Kept, Cached, KeptWarp])
 def test_a_cache_by_sizes(kind: Callable[[], nn.Module]) -> None:
     model = kind()
     compiled = fxonnx.compile(model, (torch.rand(2, 6, 8),), dynamic_shapes=DIMS, capture="trace")
     for shape in ((2, 6, 8), (2, 5, 12), (2, 1, 7), (2, 11, 13)):
         x = torch.rand(shape)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_a_cache_by_sizes_of_a_model_that_was_called_before() -> None:
+    for before in ((2, 6, 8), (2, 5, 12), (2, 70, 31)):
+        model = Kept()
+        model(torch.rand(before))
+        compiled = fxonnx.compile(model, (torch.rand(2, 6, 8),), dynamic_shapes=DIMS)
+        for shape in ((2, 6, 8), (2, 5, 12), (2, 70, 31), (2, 8, 6)):
+            x = torch.rand(shape)
+            torch.testing.assert_close(compiled(x), Kept()(x))
 
 
 def test_nothing_is_left_in_caches() -> None:
@@ -57,9 +83,15 @@ def test_nothing_is_left_in_caches() -> None:
     assert grid.cache_info().currsize == 0
 
 
+SCALES = {(14, 16): 2.0}
 TABLES: dict[str, Callable[[Tensor], Tensor]] = {
     "a table": lambda x: x * {31: 2.0, 37: 3.0}.get(x.shape[2], 1.0),
     "a set": lambda x: x * len({x.shape[1], x.shape[2], 41}),
+    "pairs": lambda x: x * {(14, 16): 2.0}.get((x.shape[1], x.shape[2]), 1.0),
+    "pairs among others": lambda x: x * {(2, 14, 14, "cpu"): 2.0}.get((*x.shape, "cpu"), 1.0),
+    "a part": lambda x: x * {(9, 3): 2.0}.get((x.shape[1] // 16, 3), 1.0),
+    "a global": lambda x: x * SCALES.get((x.shape[1], x.shape[2]), 1.0),
+    "text of two": lambda x: x * {"14x16": 2.0}.get(f"{x.shape[1]}x{x.shape[2]}", 1.0),
     "text": lambda x: x * {"31": 2.0}.get(f"{x.shape[2]}", 1.0) * grid(*x.shape[1:]),
 }
 

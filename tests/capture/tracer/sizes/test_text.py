@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
 
 LOG = logging.getLogger(__name__)
-TABLE = {"3": 1.0, "n": 2.0}
+TABLE = {"3": 1.0, "21": 3.0, "n": 2.0}
 
 
 def printed(x: Tensor) -> Tensor:
@@ -105,7 +106,8 @@ GONE_ON_WITH: dict[str, Callable[[Tensor], Any]] = {
     "of a shape": lambda x: x * 2 if str(x.shape) == "torch.Size([3, 4])" else x,
     "of a list": lambda x: x * 2 if repr(list(x.shape)) == "[3, 4]" else x,
     "formatted": lambda x: x * 2 if f"{x.shape[0]}" == "3" else x,
-    "a product": lambda x: x * TABLE.get(str(2 * x.shape[0]), 5.0),
+    "a product": lambda x: x * TABLE.get(str(3 * x.shape[0]), 5.0),
+    "one of two": lambda x: x * {"7x4": 2.0}.get(f"{x.shape[0] // 2}x{x.shape[1]}", 5.0),
     "a float": lambda x: x * TABLE.get(str(x.shape[0] / 2), 5.0),
 }
 
@@ -127,9 +129,33 @@ def test_text_that_the_model_goes_on_with_freezes_the_dim(name: str) -> None:
     assert "print()" in caught.value.cure
 
 
-def test_an_optional_dim_freezes_quietly() -> None:
-    import fxonnx
+def test_text_by_which_something_is_kept_alone_is_right() -> None:
+    class Kept(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.grids: dict[str, Tensor] = {}
 
+        def forward(self, x: Tensor) -> Tensor:
+            key = str(x.shape)
+            if key not in self.grids:
+                self.grids[key] = torch.linspace(-1, 1, x.shape[1]).expand(x.shape[0], -1)
+            return x + self.grids[key]
+
+    compiled = fxonnx.compile(Kept(), (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    model = Kept()
+    for shape in ((5, 4), (7, 1), (1, 30), (5, 4)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_text_in_code_without_a_file_is_none_that_is_said() -> None:
+    names: dict[str, Any] = {}
+    exec("def model(x): return x * {'3': 2.0}.get(str(x.shape[0]), 1.0)", names)
+    with pytest.raises(errors.FrozenDimension, match="freezes"):
+        capture(names["model"], (torch.randn(5, 4),), dynamic_shapes={"x": {0: "n"}})
+
+
+def test_an_optional_dim_freezes_quietly() -> None:
     x = torch.randn(3, 4)
     compiled = fxonnx.compile(GONE_ON_WITH["a key"], (x,), dynamic_shapes={"x": {0: torch.export.Dim.AUTO}})
     torch.testing.assert_close(compiled(x), x)

@@ -114,9 +114,8 @@ def _computed(failures: Iterable[Failure]) -> dict[str, Dim]:
 
 def _comparing_runs(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """With expressions for the plain numbers that the model makes of sizes."""
-    log = outcome.run.guard_log
-    is_stopped = log.specializations and not any(each.as_text for each in log.specializations)
-    return replace(attempt, stopped=outcome) if is_stopped and attempt.stopped is None else None
+    is_stopped = outcome.run.guard_log.specializations and attempt.stopped is None
+    return replace(attempt, stopped=outcome) if is_stopped else None
 
 
 def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:

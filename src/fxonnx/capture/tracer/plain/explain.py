@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations, product
 
 import torch
 
@@ -20,6 +21,7 @@ from fxonnx.capture.tracer.plain.rerun import Rerun
 from fxonnx.capture.tracer.plain.unknowns import Unlike, align, make_the_same_calls
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.primes import prime_near
+from fxonnx.capture.tracer.sizes.text import Key
 from fxonnx.errors import Error
 from fxonnx.ir.dims import Expr, evaluate
 
@@ -29,7 +31,8 @@ _RUNS = 4
 _MULTIPLES = (2, 3, 5, 7, 4, 6)
 _FACTORS = ((0.5, 0.5), (3, 1), (1, 3), (8, 8))
 _STEPS = (1, 4, 8, 32)
-_MOST_KEYS = 16
+_MOST_KEYS, _MOST_DIMS = 32, 6
+_LARGEST_STEP = 65  # by which a size is divided before it is looked up: x.shape[2] // 16
 _NEAR = 32
 
 
@@ -117,7 +120,7 @@ def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
     one."""
     if not all(_is_proved_at(sizes, run, example) for sizes in given):
         return False
-    tried = (*_others(given[-1]), *_looked_up(given[-1], run.guard_log.keys))
+    tried = (*_others(given[-1]), *looked_up(given[-1], run.guard_log.keys, _plain_dims(run, given[-1])))
     others = [sizes for sizes in tried if sizes not in given and _is_taken(run, sizes)]
     count = 0
     for sizes in (*others, *_of_other_numbers(run, given[-1], others)):
@@ -137,11 +140,33 @@ def _others(given: Sizes) -> Iterator[Sizes]:
         yield {name: size + step * number for number, (name, size) in enumerate(given.items(), start=1)}
 
 
-def _looked_up(given: Sizes, keys: Collection[int]) -> Iterator[Sizes]:
-    """Sizes that are among the numbers which the model looks one up in, each by itself and all together."""
-    for key in sorted(keys)[:_MOST_KEYS]:
-        yield from ({**given, name: key} for name in given)
-        yield dict.fromkeys(given, key)
+def looked_up(given: Sizes, keys: Collection[Key], dims: Sequence[Expr]) -> Iterator[Sizes]:
+    """Sizes at which something is among the keys that the model looks it up in: each of the `given` and all together,
+    and the `dims` of which plain numbers are made, which stand in a key in their order."""
+    for key in sorted(keys, key=lambda key: (len(key) == 1, key))[:_MOST_KEYS]:
+        if len(key) == 1:
+            yield from ({**given, name: key[0]} for name in given)
+            yield dict.fromkeys(given, key[0])
+        count = min(len(key), len(dims))
+        for chosen, numbers in product(combinations(dims, count), combinations(key, count)):
+            sizes = [_size_at(dim, number) for dim, number in zip(chosen, numbers, strict=True)]
+            names = [next(iter(dim.symbols)) for dim in chosen]
+            if None not in sizes and len(set(names)) == len(names):
+                yield {**given, **{name: size for name, size in zip(names, sizes, strict=True) if size is not None}}
+
+
+def _plain_dims(run: Run, given: Sizes) -> list[Expr]:
+    """The dims of one size each of which plain numbers are made, in order."""
+    dims = dict.fromkeys(each.dim for each in run.guard_log.plain if isinstance(each.dim, Expr))
+    return [dim for dim in dims if len(dim.symbols) == 1 and dim.symbols <= given.keys()][:_MOST_DIMS]
+
+
+def _size_at(dim: Expr, number: int) -> int | None:
+    """A size at which a dim of it is a number, where it is that, or a part of it."""
+    name = next(iter(dim.symbols))
+    steps = range(1, _LARGEST_STEP)
+    candidates = (near + rest for step in steps for near in (number * step, number // step) for rest in (0, 1, -1))
+    return next((size for size in candidates if size > 0 and evaluate(dim, {name: size}) == number), None)
 
 
 def _of_other_numbers(run: Run, given: Sizes, tried: Sequence[Sizes]) -> Iterator[Sizes]:

@@ -19,6 +19,7 @@ from fxonnx.capture.tracer.record import Recorder
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.size_functions import stacked
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, sym_int
+from fxonnx.capture.tracer.sizes.twins import taking_sizes
 from fxonnx.capture.tracer.torch_private import enable_python_dispatcher
 from fxonnx.ir.dims import evaluate
 
@@ -78,7 +79,7 @@ class Rerun:
         args = [self._value(each) for each in call.args]
         if call.node.target is ASSERTION:
             return self.run.tape.check(*args)
-        return call.node.target(*args, **{name: self._value(each) for name, each in call.kwargs.items()})
+        return taking_sizes(call.node.target)(*args, **{name: self._value(each) for name, each in call.kwargs.items()})
 
     def _value(self, argument: Any) -> Any:
         """What an argument is in this run."""

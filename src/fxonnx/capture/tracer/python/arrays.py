@@ -17,6 +17,8 @@ import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.tracer.python.types import Numbers
+
 Refuse = Callable[[], Exception]
 
 
@@ -134,7 +136,7 @@ def _method(method: Any, refuse: Refuse, *args: Any, **options: Any) -> Any:
 
 def _inner(value: Any) -> Any:
     """What torch's NumPy takes: its array, its dtype."""
-    if isinstance(value, Array):
+    if isinstance(value, (Array, Numbers)):
         import torch._numpy as torch_numpy
 
         return torch_numpy.ndarray(value.tensor)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.sizes.int_node import IntNode
-from fxonnx.capture.tracer.sizes.text import numbers_around
+from fxonnx.capture.tracer.sizes.text import keys_around
 from fxonnx.capture.tracer.torch_private import hashes_of_sizes
 
 _WITHOUT = frozenset({"einops", "torch"})
@@ -37,7 +37,7 @@ def keys_of_sizes() -> Iterator[None]:
         if not node.guard_log.in_model:  # what the model has kept is put back
             return hash(node.hint)
         caches.update((id(each), each) for each in _caches(frame))
-        node.guard_log.keys.update(numbers_around(frame))
+        node.guard_log.keys.update(keys_around(frame))
         return hash(node.guard_log.as_plain(node.dim, node.hint))
 
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fxonnx.capture.tracer.python.arrays import Array, called, counterpart
+from fxonnx.capture.tracer.python.types import Numbers
 
 _NUMBER = (torch.SymInt, torch.SymFloat)
 
@@ -20,7 +21,7 @@ _NUMBER = (torch.SymInt, torch.SymFloat)
 def _has_size(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(map(_has_size, value))
-    return isinstance(value, _NUMBER)
+    return isinstance(value, (*_NUMBER, Numbers))
 
 
 def _where_sizes(original: Callable[..., Any]) -> Callable[..., Any]:

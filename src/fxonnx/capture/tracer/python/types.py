@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -139,16 +140,51 @@ def plain_type(value: Any) -> Any:
 
 def is_instance(value: Any, kinds: Any) -> bool:
     """isinstance(n, int), isinstance(n, numbers.Number), isinstance(n, (float, str))"""
-    if builtins.isinstance(value, kinds):
+    if builtins.isinstance(value, kinds) or (builtins.isinstance(value, Numbers) and kinds is range):
         return True
     plain = _plain_type_of(value)
     return plain is not None and builtins.isinstance(plain(), kinds)
 
 
+class Numbers(Sequence[int]):
+    """range(n) of as many numbers as a size says. Who goes through them asks how many there are; NumPy and torch make
+    one `tensor` of all."""
+
+    def __init__(self, *args: Any) -> None:
+        self._args = args
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """The numbers."""
+        return torch.arange(*self._args)
+
+    @property
+    def _plain(self) -> range:
+        return range(*self._args)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._plain)
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._plain[place]
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._plain
+
+    def __eq__(self, other: object) -> bool:
+        return self._plain == (other._plain if isinstance(other, Numbers) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._plain)
+
+
 def _numbers(*args: Any) -> Any:
-    """range(n, n + 4) as its four numbers; where how many there are varies, a plain number is asked for."""
+    """range(n, n + 4) as its four numbers; where how many there are varies, those that are asked for."""
     start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
     trips = -((start - stop) // step)
     if isinstance(trips, torch.SymInt):
         trips = trips.node.maybe_as_int()
-    return range(*args) if trips is None else [start + index * step for index in range(max(trips, 0))]
+    return Numbers(*args) if trips is None else [start + index * step for index in range(max(trips, 0))]

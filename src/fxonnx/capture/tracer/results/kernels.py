@@ -272,6 +272,11 @@ def _geqrf(x: Any) -> Any:
     return x.new_empty((*x.shape[:-2], columns, rows)).mT, tau
 
 
+def _spaced(start: Any, end: Any, steps: Any, dtype: Any = None, device: Any = None, **_: Any) -> Any:
+    """torch.linspace of as many steps as a size says."""
+    return torch.empty((steps,), dtype=dtype, device=device) if isinstance(steps, torch.SymInt) else None
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.bilinear.default: _bilinear,
     aten.geqrf.default: _geqrf,
@@ -307,6 +312,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.affine_grid_generator.default: _affine_grid,
     aten.scaled_dot_product_attention.default: _attention,
     aten.pixel_unshuffle.default: _pixel_unshuffle,
+    aten.linspace.default: _spaced,
     aten.cov.default: _covariance,
     aten.corrcoef.default: _covariance,
 }

@@ -16,6 +16,7 @@ from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
 from fxonnx.capture.constraints import describe
 from fxonnx.capture.tracer.sizes.data import DataSymbols
 from fxonnx.capture.tracer.sizes.lookups import tells_by_what_it_finds
+from fxonnx.capture.tracer.sizes.text import Key
 from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Error, FrozenDimension
 from fxonnx.ir.dims import Bounds, Dim, Expr, certain, evaluate, symbol, symbols_of
 from fxonnx.location import Location
@@ -113,7 +114,7 @@ class GuardLog:
     zero_one: dict[tuple[str, Dim], Guard | None] = field(default_factory=dict)
     specializations: list[Specialization] = field(default_factory=list)
     plain: list[Specialization] = field(default_factory=list)  # what was given
-    keys: set[int] = field(default_factory=set)  # whole numbers that a size may have been looked up among, or its text
+    keys: set[Key] = field(default_factory=set)  # what sizes may have been looked up among, or their text
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
     origins: dict[Dim, Dim] = field(default_factory=dict)
@@ -237,7 +238,7 @@ class GuardLog:
         if not self.takes_plain or self.data.are_in(dim):
             raise self.specialize(dim, as_text=as_text)
         self.look_up(dim)
-        self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, value=value))
+        self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, as_text, value))
         return value
 
     def as_truth(self, dim: Dim, truth: bool) -> bool:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 from fxonnx.capture.tracer.sizes.guards import GuardLog
-from fxonnx.capture.tracer.sizes.text import is_said, numbers_around
+from fxonnx.capture.tracer.sizes.text import is_said, keys_around
 from fxonnx.ir.dims import Dim
 
 CONSTANT = "number"  # the root of a tree that is a plain value
@@ -105,7 +105,9 @@ class Node:
     def text(self) -> builtins.str:
         """Text for the model. Raises Specialized where it goes on with it."""
         if self.guard_log.in_model and not self.is_constant() and not self.guard_log.op and not is_said():
-            self.guard_log.keys |= numbers_around(sys._getframe(1))
+            if self.is_float():  # which sizes have this text nobody can try
+                raise self.guard_log.specialize(self.any_dim(), as_text=True)
+            self.guard_log.keys |= keys_around(sys._getframe(1))
             return builtins.str(self.guard_log.as_plain(self.any_dim(), self.hint, as_text=True))
         return builtins.str(self)
 

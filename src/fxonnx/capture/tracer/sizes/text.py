@@ -8,11 +8,12 @@ self.blocks[f"{n}"]                          a plain number, in letters
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from types import FrameType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import Any, TypeAlias
 
 from fxonnx.capture.locate import _LIBRARIES, is_users
 from fxonnx.capture.syntax import around
@@ -28,39 +29,65 @@ _DOORS = ("sizes/node.py", "python/iterations.py", "torch/__init__.py", "_tensor
 _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose text goes to somebody
 
 
-_LARGEST = 4096
+Key: TypeAlias = tuple[int, ...]
+"""the numbers in what a size is looked up among: 14, (14, 16), "14x16" """
+_LARGEST, _LONGEST = 4096, 32  # number, and text in which it stands
 
 
-def numbers_around(frame: FrameType | None) -> set[int]:
-    """The whole numbers that a size, or the text of one, may be looked up among or compared with by the code that runs
-    in a frame of the model's, or below it: those in the code, and in what its variables hold."""
-    while frame is not None and not is_users(frame.f_code.co_filename):
+def keys_around(frame: FrameType | None) -> set[Key]:
+    """What a size, or the text of one, may be looked up among or compared with by the code that runs in a frame of the
+    model's, or below it: whole numbers in the code, in what its variables hold, and the globals that it names."""
+    while frame is not None and not (is_users(frame.f_code.co_filename) or _is_without_file(frame)):
         frame = frame.f_back
     if frame is None:
         return set()
     found: list[Any] = list(frame.f_code.co_consts)
-    for value in list(frame.f_locals.values()):
+    named = [frame.f_globals[name] for name in frame.f_code.co_names if name in frame.f_globals]
+    for value in (*list(frame.f_locals.values()), *(each for each in named if not isinstance(each, ModuleType))):
         found += [value, *getattr(value, "__dict__", {}).values()]
     flat = [each for value in found if isinstance(value, (Mapping, set, frozenset, tuple)) for each in value]
-    numbers = (int(each) if isinstance(each, str) and each.isdecimal() else each for each in (*found, *flat))
-    return {each for each in numbers if type(each) is int and 1 < each <= _LARGEST}
+    keys = (tuple(_numbers(each)) for each in (*found, *flat))
+    return {key for key in keys if len(key) > 1 or (key and key[0] > 1)}
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """The whole numbers in a key, in order."""
+    match value:
+        case bool():
+            return
+        case int() if 0 < value <= _LARGEST:
+            yield int(value)
+        case str() if len(value) <= _LONGEST:
+            yield from (number for found in re.findall(r"\d+", value) if 0 < (number := int(found)) <= _LARGEST)
+        case tuple():
+            for each in value:
+                yield from _numbers(each)
 
 
 def is_said() -> bool:
     """Whether the text that is being made ends in a message, as far as the line that makes it tells; or is no matter
-    of the model's, because torch makes it for itself, or we do."""
+    of the model's, because torch makes it for itself, or we do. Code without a file, of exec() or stdin, tells nothing.
+    """
     frame: FrameType | None = sys._getframe(1)
+    is_without_file = False
     while frame is not None:
         file = frame.f_code.co_filename
         if frame.f_globals.get("__name__", "").partition(".")[0] in _SAYING or _says(frame):
             return True
         if is_users(file):
             return False
+        is_without_file |= _is_without_file(frame)
         is_door = file.endswith(_DOORS) or frame.f_code.co_name == "__torch_function__"
         if file.startswith(_LIBRARIES) and not is_door:
-            return True
+            break
         frame = frame.f_back
-    return True
+    return not is_without_file
+
+
+def _is_without_file(frame: FrameType) -> bool:
+    """Whether a frame runs code of exec(), or of stdin."""
+    file = frame.f_code.co_filename
+    return file.startswith("<") and not file.startswith("<frozen")
 
 
 def _says(frame: FrameType) -> bool:

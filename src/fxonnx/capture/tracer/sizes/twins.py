@@ -25,4 +25,9 @@ def twin(op: Any) -> Any:
     return getattr(torch.ops.fxonnx_sizes, name).default
 
 
-__all__ = ["ORIGINALS", "twin"]
+def taking_sizes(op: Any) -> Any:
+    """The twin of an op, where it has one, else the op."""
+    return next((each for each, original in ORIGINALS.items() if original is op), op)
+
+
+__all__ = ["ORIGINALS", "taking_sizes", "twin"]
