@@ -64,6 +64,41 @@ class Exchanging(nn.Module):
         return self.linear(x)
 
 
+class Running(nn.Module):
+    """Adds up rows over its calls, in an attribute of the first one's or in a buffer."""
+
+    def __init__(self, *, in_a_buffer: bool) -> None:
+        super().__init__()
+        self.total: Any = None
+        if in_a_buffer:
+            del self.total
+            self.register_buffer("total", torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.total is None:
+            self.total = torch.zeros(x.shape[1])
+        self.total = self.total + x.sum(0)
+        return x + self.total
+
+
+class Decoding(nn.Module):
+    """Goes on until it has enough; what it has stands in an attribute, or in a variable."""
+
+    def __init__(self, *, in_attributes: bool) -> None:
+        super().__init__()
+        self.in_attributes = in_attributes
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = x.sum(0)
+        for _ in range(9):
+            found = found + x.mean(0)
+            if self.in_attributes:
+                self.found = found
+            if found.mean() > x.shape[0] / 2 + 3:
+                break
+        return found
+
+
 def as_text(x: Tensor) -> Tensor:
     return x * len(f"{x.mean():.2f}")
 
@@ -124,6 +159,10 @@ CURES: dict[str, Cure] = {
     "text of a tensor": Cure("print or log it", as_text, as_words),
     "memory exchanged": Cure("write x.copy_(…) instead", Exchanging(copies=False), Exchanging(copies=True)),
     "an attribute that counts": Cure("", Counting(in_a_buffer=False), Counting(in_a_buffer=True)),
+    "a state of the first call": Cure(
+        "in a buffer (register_buffer) that __init__ makes", Running(in_a_buffer=False), Running(in_a_buffer=True)
+    ),
+    "many ways": Cure("in variables of forward", Decoding(in_attributes=True), Decoding(in_attributes=False)),
     "numpy of data": Cure(
         "compute with torch instead of numpy",
         lambda x: x + torch.from_numpy(np.interp(x.numpy(), [0.0, 1.0], [0.0, 2.0])),

@@ -46,7 +46,7 @@ def computed(
     args, kwargs = fx.map_arg((call.args, call.kwargs), known.__getitem__)
     args, kwargs = pytree.tree_map_only(torch.SymInt, fixed, (args, kwargs))
     try:
-        result = call.target(*args, **kwargs)  # type: ignore[operator]
+        result = call.target(*args, **kwargs)
     except _REFUSALS:
         return None
     found = result if place is None else result[place]

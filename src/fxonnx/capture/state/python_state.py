@@ -130,14 +130,30 @@ def preserved(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[State
 
 def next_call_differs(names: Iterable[str], location: Location) -> CaptureRefused:
     """The error for a model whose next call depends on what the one before left under these names."""
-    *most, last = sorted({strip(name) or "the model" for name in names})
     return CaptureRefused(
-        f"forward changes {', '.join(most)}{' and ' if most else ''}{last}, and does something else at its next call",
+        f"forward changes {_listed(names)}, and does something else at its next call",
         cause="a file keeps tensors from call to call, and of everything else what it was at the first one",
-        cure="keep it in a buffer (register_buffer) and write to that, or make it an argument; draw random numbers "
-        "with torch.rand; what depends on the inputs, compute at each call",
+        cure="make it an argument and a result; or keep it in a buffer (register_buffer) that __init__ makes, of fixed "
+        "sizes, and write to that; draw random numbers with torch.rand; what depends on the inputs, compute at each "
+        "call",
         location=location,
     )
+
+
+def next_call_untold(names: Iterable[str], ways: int, location: Location) -> CaptureRefused:
+    """The error for a model whose next call may depend on what the one before left under these names, on one of many
+    ways."""
+    return CaptureRefused(
+        f"forward changes {_listed(names)}, and whether its next call does something else cannot be told",
+        cause=f"it has {ways} ways through its decisions by data, too many to try each after each",
+        cure="keep what one call needs in variables of forward, and hand it on in arguments, not in attributes",
+        location=location,
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = sorted({strip(name) or "the model" for name in names})
+    return f"{', '.join(most)}{' and ' if most else ''}{last}"
 
 
 @contextmanager

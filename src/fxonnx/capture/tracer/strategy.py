@@ -15,7 +15,7 @@ from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.next_call import check_calls_of_other_sizes
 from fxonnx.capture.program import Program
-from fxonnx.capture.state.python_state import next_call_differs
+from fxonnx.capture.state.python_state import next_call_differs, next_call_untold
 from fxonnx.capture.tracer.attempts.attempt import Attempt
 from fxonnx.capture.tracer.attempts.outcome import run
 from fxonnx.capture.tracer.attempts.remedies import PLAN
@@ -26,7 +26,7 @@ from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 
-_MOST_PAIRS = 36  # of ways, one after the other
+_MOST_PAIRS = 64  # of ways, one after the other
 
 
 def capture(
@@ -62,9 +62,10 @@ def _check_next_call(done: Run, example: Example) -> None:
     """Raise CaptureRefused where what forward leaves in Python makes its next call another one. Each way is tried after
     each, or after itself where all leave the same: what is there when the first decision is made."""
     pairs = list(product(done.ways, repeat=2) if done.leaves_by_data else zip(done.ways, done.ways, strict=True))
+    if len(pairs) > _MOST_PAIRS:
+        raise next_call_untold(done.caches(), len(done.ways), definition(example.flat.called))
     places = (_parting(done, example, *pair) for pair in pairs)
-    is_tried = len(pairs) <= _MOST_PAIRS
-    place = next((place for place in places if place is not None), None) if is_tried else Location()
+    place = next((place for place in places if place is not None), None)
     if place is not None:
         raise next_call_differs(done.caches(), place if place.file else definition(example.flat.called))
 
