@@ -49,3 +49,4 @@ def test_covariances():
 
     x, again = torch.randn(3, 5, dtype=torch.complex64), torch.randn(4, 5, dtype=torch.complex64)
     check(covariances, x, dynamic={"x": {0: "n"}}, again=(again,), rtol=1e-5, atol=1e-5)
+    check(lambda x, worth: x.cov(aweights=worth), x, worth.double())

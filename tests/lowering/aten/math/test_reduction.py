@@ -188,4 +188,8 @@ def test_covariances_of_weighted_observations():
     often, worth = torch.arange(1, 10), torch.rand(9)
     check(lambda x: torch.cov(x, correction=0, fweights=often, aweights=worth), torch.randn(3, 9))
     check(lambda x, worth: torch.cov(x, aweights=worth), torch.randn(3, 9), worth)
+    for dtype in (torch.bfloat16, torch.float64, torch.int64):
+        x = (3 * torch.randn(3, 9)).to(dtype)
+        check(lambda x, worth: torch.cov(x, correction=0, aweights=worth), x, worth, rtol=1e-5, atol=1e-5)
+        check(lambda x, worth: torch.cov(x, fweights=often, aweights=worth), x, worth.double())
     check(torch.cov, torch.randint(0, 9, (3, 5)), dynamic="auto", again=(torch.randint(0, 9, (2, 7)),))

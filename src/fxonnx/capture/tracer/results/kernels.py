@@ -251,10 +251,12 @@ def _adaptive_max_pool(x: Any, output_size: Any) -> Any:
     return None if values is None else (values, torch.empty_like(values, dtype=torch.int64))
 
 
-def _covariance(x: Any, **options: Any) -> Any:
+def _covariance(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """A square of as many rows as there are variables, one of them being a scalar: torch checks the weights' values."""
     variables = x.shape[0] if x.dim() > 1 else 1
-    dtype = x.dtype if x.is_floating_point() or x.is_complex() else torch.get_default_dtype()
+    of_rows = torch.empty((1, 1), dtype=x.dtype, device="meta")
+    dtype = x.dtype if aweights is None else torch.result_type(of_rows, aweights)
+    dtype = dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
     return x.new_empty(() if variables == 1 else (variables, variables), dtype=dtype)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fxonnx import dtypes
-from fxonnx.dtypes import DType
+from fxonnx.dtypes import DType, result_type
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product as count
 from fxonnx.lowering.aten.complex.exponentials import exp, log1p
@@ -57,6 +57,7 @@ def cov(
 ) -> Tensor:
     """The covariances of variables, one a row: (x - x̄)·W·(x - x̄)ᴴ over the degrees of freedom, by real weights."""
     x = reshape(op, self, (1, count(self.shape[:-1]), 2)) if len(self.shape) < 3 else self
+    x = x if aweights is None else cast(op, x, result_type(x.dtype, aweights.dtype))
     weight, total, degrees = observations(op, x.shape[1], x.dtype, correction, fweights, aweights)
     weight = op.Unsqueeze(weight, [1])
     centered = x - op.ReduceSum(x * weight, [1], keepdims=1) / total

@@ -227,7 +227,7 @@ def logsumexp(op: Builder, self: Tensor, dim: Axes, keepdim: bool = False) -> Te
 # ── of two variables ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lower("aten.cov", promote=FLOAT.of("self"), opmath=True)
+@lower("aten.cov", promote=FLOAT.of("self", "aweights"), opmath=True)
 def cov(
     op: Builder, self: Tensor, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
 ) -> Tensor:
