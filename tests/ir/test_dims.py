@@ -245,13 +245,16 @@ def test_what_is_no_dim(text):
         (4 * n * m, 4 * k * m, (n, k)),
         (4 * n, 8, (n, 2)),
         (n * m - k * m, 0, (n - k, 0)),
+        (n - 1, k - 1, (n, k)),
+        (2 * n + 3, 2 * k + 3, (n, k)),
+        (n - 1, k + 1, (n - 1, k + 1)),
         (n, m, (n, m)),
         (n * (m // 2), k * (m // 2), (n * (m // 2), k * (m // 2))),
         (3, 3, (3, 3)),
     ],
     ids=str,
 )
-def test_an_equality_without_what_multiplies_both_sides(left, right, sides):
+def test_an_equality_without_what_both_sides_have(left, right, sides):
     """m // 2 may be 0 where m is not."""
     assert without_common_factor(left, right) == sides
 

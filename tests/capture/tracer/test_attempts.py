@@ -28,6 +28,16 @@ TIED: dict[str, tuple[Callable[..., Any], tuple[str, ...], list[tuple[tuple[int,
         ("b, axis 0: always d0", "a, axis 2: always 4"),
         [((4, 4, 4), (4,)), ((2, 5, 4), (2,))],
     ),
+    "slices": (
+        lambda a, b: a[:, 1:] - b[:, :-1],
+        ("b, axis 0: always d0", "b, axis 1: always d1"),
+        [((4, 4), (4, 4)), ((2, 5), (2, 5))],
+    ),
+    "a layout of what agrees": (
+        lambda a, b: b.expand(a.shape[0], a.shape[0], b.shape[1]).flatten(0, 1) if a.shape[0] == b.shape[0] else b,
+        ("b, axis 0: always d0",),
+        [((4,), (4, 3)), ((2,), (2, 5))],
+    ),
     "joined": (lambda a, b: torch.cat([a, b], 1), ("b, axis 0: always d0",), [((4, 4), (4, 4)), ((2, 5), (2, 3))]),
     "chain": (
         lambda a, b, c: a @ b @ c + a,

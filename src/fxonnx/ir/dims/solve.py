@@ -34,10 +34,13 @@ def bound(relation: str, difference: Dim) -> tuple[str, int | None, int | None] 
 
 
 def without_common_factor(left: Dim, right: Dim) -> tuple[Dim, Dim]:
-    """Both sides of an equality without the number and the sizes that multiply both, where no size is 0: of
-    4*n*m == 4*k*m the sides of n == k."""
+    """Both sides of an equality without the number and the sizes that multiply both, where no size is 0, nor a number
+    added to both: of 4*n*m == 4*k*m, or n - 1 == k - 1, the sides of n == k."""
     if isinstance(left, int) and isinstance(right, int):
         return left, right
+    added = [dict(terms_of(side)).get((), 0) for side in (left, right)]
+    if added[0] == added[1]:
+        left, right = left - added[0], right - added[0]
     terms = [term for side in (left, right) for term in terms_of(side) if term[1]]
     sizes = [of_atom(atom) for atom in common_atoms(terms) if isinstance(atom, Symbol)]
     factor = math.gcd(*(multiple for _, multiple in terms)) * product(sizes)

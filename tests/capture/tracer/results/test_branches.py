@@ -52,11 +52,20 @@ def test_memory_is_no_choice() -> None:
 
 
 def test_what_a_decomposition_decides_is_kept() -> None:
-    """torch._chunk_cat pads what does not divide, and only that."""
+    """An op without a lowering pads what does not divide, and only that."""
+    with torch.library._scoped_library("fxonnx_branches", "DEF") as library:
+        library.define("chunks(Tensor x) -> Tensor")
+        library.impl("chunks", _chunks, "CompositeImplicitAutograd")
+        _check_of_chunks(lambda x: torch.ops.fxonnx_branches.chunks(x))
 
-    def model(x: Tensor) -> Tensor:
-        return torch._chunk_cat([x], 0, 3)
 
+def _chunks(x: Tensor) -> Tensor:
+    missing = -x.shape[0] % 3
+    padded = torch.nn.functional.pad(x, (0, 0, 0, missing)) if missing != 0 else x
+    return padded.reshape(3, -1)
+
+
+def _check_of_chunks(model: Callable[[Tensor], Tensor]) -> None:
     compiled = fxonnx.compile(model, (torch.randn(7, 2),), dynamic_shapes={"x": {0: "n"}})
     for size in (7, 8, 10):
         torch.testing.assert_close(compiled(y := torch.randn(size, 2)), model(y))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import fxonnx
-from fxonnx.errors import CaptureRefused
+from fxonnx.errors import CaptureRefused, ModelRaised
 
 
 @pytest.mark.parametrize("dynamic", [None, {"x": {2: "n"}}, {"x": {0: "n"}}])
@@ -37,3 +38,34 @@ def test_a_product_of_three_and_the_reflections_of_lapack_have_shapes() -> None:
     compiled = fxonnx.compile(model, given, dynamic_shapes="auto")
     for tensors in (given, other):
         torch.testing.assert_close(compiled(*tensors), model(*tensors))
+
+
+COMPOSED = {
+    "group norm": (nn.GroupNorm(2, 4), [(2, 4, 5)], [(3, 4, 7)]),
+    "group norm without weights": (lambda x: F.group_norm(x, 2), [(2, 4, 5)], [(3, 6, 7)]),
+    "the greatest row": (lambda x: torch.linalg.matrix_norm(x, -torch.inf, (-2, -1)), [(2, 2)], [(3, 5)]),
+    "a spectral norm": (lambda x: torch.linalg.matrix_norm(x, 2, (0, 2), True), [(2, 3, 4)], [(5, 2, 3)]),
+    "a nuclear norm": (lambda x: torch.linalg.matrix_norm(x, "nuc"), [(3, 2)], [(2, 5)]),
+    "the greatest column": (lambda x: torch.linalg.norm(x, 1), [(2, 2)], [(3, 5)]),
+    "chunks": (lambda x, y: torch._chunk_cat([x, y], -1, 5), [(2, 9), (2, 17)], [(3, 10), (3, 4)]),
+    "a product of many": (
+        lambda x, y, z: torch.linalg.multi_dot([x, y, z]), [(3, 2), (2, 4), (4, 5)], [(4, 5), (5, 2), (2, 7)],
+    ),
+    "a product of vectors": (lambda *xs: torch.linalg.multi_dot(xs), [(3,), (3, 4), (4,)], [(5,), (5, 2), (2,)]),
+    "trapezoids": (lambda y, x: torch.trapezoid(y, x, dim=1), [(2, 3), (2, 3)], [(4, 5), (4, 5)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_what_torch_composes_of_plain_numbers_has_free_sizes(name: str) -> None:
+    model, shapes, others = COMPOSED[name]
+    given, other = ([torch.randn(shape) for shape in each] for each in (shapes, others))
+    compiled = fxonnx.compile(model, tuple(given), dynamic_shapes="auto")
+    for tensors in (given, other):
+        torch.testing.assert_close(compiled(*tensors), model(*tensors), rtol=1e-5, atol=1e-5)
+
+
+def test_other_weights_than_channels_are_refused() -> None:
+    for dynamic in (None, {"x": {0: "n"}}, {"x": {1: "n"}}):
+        with pytest.raises(ModelRaised, match="weight"):
+            fxonnx.compile(lambda x: F.group_norm(x, 2, torch.ones(4)), (torch.randn(2, 6, 5),), dynamic_shapes=dynamic)

@@ -113,3 +113,10 @@ def test_bodies_run_eagerly():
 )
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.int64, torch.complex64], ids=str)
+def test_chunks_beside_each_other(dtype):
+    x, y = ((3 * torch.randn(shape)).to(dtype) for shape in ((2, 5, 3), (2, 6, 2)))
+    check(lambda x, y: (torch._chunk_cat([x, y], 1, 4), torch._chunk_cat([x, y], -2, 2)), x, y)
+    check(lambda x: torch._chunk_cat([x[:, 0], x[:, 1]], 0, 3), x, dynamic={"x": {0: "n"}}, again=(torch.cat([x, x]),))

@@ -10,7 +10,7 @@ from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Rolled
-from fxonnx.capture.tracer.attempts.failures import ties_of
+from fxonnx.capture.tracer.attempts.failures import pinned, ties_of
 from fxonnx.capture.tracer.loops.rolled import CHUNKS, STEPS, Lengths
 from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
@@ -77,9 +77,8 @@ def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 def _at_twice_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """At sizes that are sums of each other where the example's are: of 1, 3 and 4 those of 2, 3 and 4 are not."""
-    raised = any(isinstance(failure.error, ModelRaised) for failure in outcome.failures)
     original = attempt.original
-    if not raised or attempt.is_doubled or all(original.size(axis) > 1 for axis in original.requests):
+    if not _raised(outcome) or attempt.is_doubled or all(original.size(axis) > 1 for axis in original.requests):
         return None
     doubled = original.asking(attempt.example.requests).doubled()
     return replace(attempt, example=doubled, at_example=True, is_doubled=True)
@@ -87,9 +86,11 @@ def _at_twice_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """With one dim for unnamed ones that are always others, and for named ones that always are a sum, say, of others:
-    all that the run ties. They keep the others' names."""
+    all that the run ties. They keep the others' names. What raised may be that a layout is not seen to be whole, of
+    sizes that were found to agree before."""
     requests, axes = attempt.example.requests, outcome.run.symbols.axes
-    ties = ties_of(outcome.failures, attempt.unnamed(outcome.run)) or _computed(outcome.failures)
+    failures = pinned(outcome.run) if _raised(outcome) else outcome.failures
+    ties = ties_of(failures, attempt.unnamed(outcome.run)) or _computed(failures)
     if not ties:
         return None
     concerned = {axis for axis, dim in axes.items() if symbols_of([dim]) & ties.keys()}
@@ -132,7 +133,7 @@ def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """Static small dims, where the model raised: they may be there to be broadcast."""
-    if not any(isinstance(failure.error, ModelRaised) for failure in outcome.failures):
+    if not _raised(outcome):
         return None
     for small in attempt.original.small_optional()[attempt.given_up :]:
         said = tuple(
@@ -145,10 +146,13 @@ def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 def _as_eager(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """As in eager, from the beginning on, where the model raises on the way that it takes when it is exported."""
-    raised = any(isinstance(failure.error, ModelRaised) for failure in outcome.failures)
-    if attempt.as_eager or not raised:
+    if attempt.as_eager or not _raised(outcome):
         return None
     return Attempt(attempt.original.resized(), attempt.original, is_way=attempt.is_way, as_eager=True)
+
+
+def _raised(outcome: Outcome) -> bool:
+    return any(isinstance(failure.error, ModelRaised) for failure in outcome.failures)
 
 
 def _at_primes(attempt: Attempt, example: Example) -> Attempt:

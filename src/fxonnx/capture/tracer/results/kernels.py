@@ -3,14 +3,17 @@ step by step; grouped products they know in bfloat16 alone; of a slice they inve
 of an alignment they count the states; of histograms there are none; to pick a row they load sympy; of a copy they
 decide whether it is empty; a grid's axes they compare; the windows of adaptive pools they want to count; nothing
 unshuffled is no other shape for the kernel that computes; keys and values they do not count; of factors that LAPACK
-makes, and of a product of three, they know nothing or too much; an axis they take apart in three calls a place.
+makes, and of a product of three, they know nothing or too much; an axis they take apart in three calls a place; what
+torch composes of plain numbers of sizes: norms of matrices, products of many, group norms with weights.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -135,6 +138,10 @@ def _unbind(input: Any, dim: int = 0) -> Any:
     sizes, strides, first = list(input.shape), list(input.stride()), input.storage_offset()
     places, step = int(sizes.pop(dim)), strides.pop(dim)
     return [view(input, sizes, strides, first + place * step) for place in range(places)]
+
+
+def _all_equal(sizes: Any, others: Any) -> bool:
+    return len(sizes) == len(others) and all(_assume(one == other) for one, other in zip(sizes, others, strict=True))
 
 
 def _is_within(index: Any, size: Any) -> bool:
@@ -279,6 +286,54 @@ def _spaced(start: Any, end: Any, steps: Any, dtype: Any = None, device: Any = N
     return torch.empty((steps,), dtype=dtype, device=device) if isinstance(steps, torch.SymInt) else None
 
 
+def _group_norm(
+    x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enabled: bool = True
+) -> Any:  # fmt: skip
+    """What it is without weights, of which there is one a channel: torch's kernel takes plain numbers of channels."""
+    weights = [each for each in (weight, bias) if each is not None]
+    if not weights or x.dim() < 2 or any(each.dim() != 1 for each in weights):
+        return None
+    if not all(_assume(x.shape[1] == each.shape[0]) for each in weights):
+        raise RuntimeError("Expected weight and bias to be vectors of as many elements as the input has channels")
+    return aten.group_norm.default(x, groups, None, None, eps, cudnn_enabled)
+
+
+def _matrix_norm(
+    x: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Any:
+    """A number for each matrix; torch's kernel takes their sizes for plain numbers."""
+    if x.dim() < 2 or dim is None or len(dim) != 2 or dim[0] % x.dim() == dim[1] % x.dim() or ord is None:
+        return None
+    axes = {each % x.dim() for each in dim}
+    shape = [1 if axis in axes else size for axis, size in enumerate(x.shape) if keepdim or axis not in axes]
+    return x.new_empty(shape, dtype=(dtype or x.dtype).to_real())
+
+
+def _norm(
+    x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Any:
+    """Of a matrix with an order; torch's own of vectors."""
+    is_matrix = x.dim() == 2 and ord is not None if dim is None else True
+    return _matrix_norm(x, ord, dim or (-2, -1), keepdim, dtype=dtype) if is_matrix else None
+
+
+def _chunk_cat(tensors: Any, dim: int, num_chunks: int) -> Any:
+    """Each tensor in chunks along an axis, the last filled up with zeros, flat beside each other: torch's kernel looks
+    whether there is anything to fill up."""
+    axis = dim % tensors[0].dim()
+    leading = tensors[0].shape[:axis]
+    if any(each.dtype != tensors[0].dtype or not _all_equal(each.shape[:axis], leading) for each in tensors):
+        return None
+    rows = [(each.shape[axis] + num_chunks - 1) // num_chunks for each in tensors]
+    lengths = (row * math.prod(each.shape[axis + 1 :]) for row, each in zip(rows, tensors, strict=True))
+    return tensors[0].new_empty((*leading, num_chunks, sum(lengths)))
+
+
+def _multi_dot(tensors: Any) -> Any:
+    """The product of all, whatever the order that torch finds to be the quickest for plain numbers of sizes."""
+    return reduce(torch.matmul, tensors) if len(tensors) > 1 else None
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.bilinear.default: _bilinear,
     aten.geqrf.default: _geqrf,
@@ -315,6 +370,13 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: _attention,
     aten.pixel_unshuffle.default: _pixel_unshuffle,
     aten.linspace.default: _spaced,
+    aten.group_norm.default: _group_norm,
+    aten.linalg_matrix_norm.default: _matrix_norm,
+    aten.linalg_matrix_norm.str_ord: _matrix_norm,
+    aten.linalg_norm.default: _norm,
+    aten.linalg_norm.ord_str: _norm,
+    aten.linalg_multi_dot.default: _multi_dot,
+    aten._chunk_cat.default: _chunk_cat,
     aten.cov.default: _covariance,
     aten.corrcoef.default: _covariance,
 }

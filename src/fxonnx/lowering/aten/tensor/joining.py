@@ -16,8 +16,8 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo, product
 from fxonnx.lowering.aten.tensor.shape import atleast_3d, flatten, lifted, movedim, swap, without
 from fxonnx.lowering.promote import SAME
-from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, positions, reshape
+from fxonnx.lowering.registry import COMPLEX, Unsupported, lower
+from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, number, positions, reshape
 
 LAST = 2**63 - 1  # an open end of a slice
 FIRST = -(2**63) + 1  # the open end of a backward slice
@@ -73,6 +73,27 @@ def dstack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
 def column_stack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the second axis; scalars and vectors are columns."""
     return joined(op, [x if len(x.shape) > 1 else reshape(op, x, (product(x.shape), 1)) for x in tensors], 1)
+
+
+@lower("aten._chunk_cat")
+def chunk_cat(op: Builder, tensors: Sequence[Tensor], dim: int, num_chunks: int) -> Tensor:
+    """Each tensor in chunks of one size along `dim`, the last filled up with zeros, what is behind `dim` flat; joined
+    chunk by chunk."""
+    axis, parts = axis_of(dim, len(tensors[0].shape)), []
+    for x in tensors:
+        size = x.shape[axis]
+        length = ceil_divide(size, num_chunks)
+        missing = num_chunks * length - size
+        filled = x if missing == 0 else op.Pad(x, [0, missing], number(op, 0, x), [axis])
+        parts.append(reshape(op, filled, (*x.shape[:axis], num_chunks, length * product(x.shape[axis + 1 :]))))
+    return joined(op, parts, axis + 1)
+
+
+@lower("aten._chunk_cat", when=COMPLEX)
+def chunk_cat_of_complex(op: Builder, tensors: Sequence[Tensor], dim: int, num_chunks: int) -> Tensor:
+    """The same of pairs."""
+    flat = chunk_cat(op, tensors, axis_of(dim, len(tensors[0].shape) - 1), num_chunks)
+    return reshape(op, flat, (*flat.shape[:-1], floor_divide(flat.shape[-1], 2), 2))
 
 
 # ── cutting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
