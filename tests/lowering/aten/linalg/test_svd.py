@@ -5,6 +5,7 @@ import torch
 from tests.lowering.matrices import DTYPES, OBLONG, agree, matrix
 
 import fxonnx
+from fxonnx.errors import CaptureRefused
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -86,10 +87,35 @@ def test_least_squares(dtype, driver, shape):
     agree(solved, matrix(*shape, dtype=dtype), matrix(*shape[:-1], 2, dtype=dtype))
 
 
-@pytest.mark.parametrize("driver", [None, "gels"])
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_residuals_of_more_equations_than_unknowns(driver):
     def solved(x, b):
         return tuple(torch.linalg.lstsq(x, b, driver=driver))
 
-    agree(solved, matrix(2, 6, 3), matrix(2, 6, 2))
+    agree(solved, matrix(6, 3), matrix(6, 2))
+    agree(solved, matrix(6, 3), matrix(6))
+    agree(lambda x, b: solved(x, b)[1].sum() + 1, matrix(6, 3), matrix(6, 2))
+    if driver in ("gelsd", "gelss"):
+        agree(solved, matrix(6, 3), matrix(6, 2), again=(matrix(6, 2) @ matrix(2, 3), matrix(6, 2)))
+        with pytest.raises(CaptureRefused, match="leave out the driver"):
+            fxonnx.compile(solved, (matrix(2, 6, 3), matrix(2, 6, 2)))
+    else:
+        agree(solved, matrix(2, 6, 3), matrix(2, 6, 2))
+        agree(solved, matrix(2, 6, 3), matrix(2, 6))
+
+
+def test_residuals_as_the_refusal_says():
+    def solved(x, b):
+        solution, _, rank, _ = torch.linalg.lstsq(x, b)
+        return (x @ solution - b).abs().square().sum(-2), rank
+
+    agree(solved, matrix(2, 6, 3), matrix(2, 6, 2), dynamic="auto", again=(matrix(2, 7, 4), matrix(2, 7, 1)))
+    with pytest.raises(CaptureRefused, match="leave out the driver"):
+        fxonnx.compile(
+            lambda x, b: torch.linalg.lstsq(x, b, driver="gels"), (matrix(6, 3), matrix(6, 2)),
+            dynamic_shapes={"x": {0: "n"}, "b": {0: "n"}},
+        )  # fmt: skip
+
+
+def test_ranks_of_least_squares():
     agree(lambda x: torch.linalg.lstsq(x @ x.mT, x, rcond=1e-3).solution, matrix(5, 2))

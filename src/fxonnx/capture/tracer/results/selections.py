@@ -22,6 +22,7 @@ from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import DATA
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import FakeTensorMode
+from fxonnx.errors import CaptureRefused
 from fxonnx.ir.dims import Dim, Shape, ceil_divide, maximum, minimum, product
 
 _MASKS = (torch.bool, torch.uint8)
@@ -118,25 +119,22 @@ class Selections:
     # ── least squares ──
 
     def least_squares(self, x: Any, b: Any, rcond: Any = None, *, driver: Any = None) -> Any:
-        """The solution, and what the driver tells beside it. Only a matrix of full rank has residuals: gels takes no
-        other, and for the drivers that find the rank their size comes from data."""
-        rows, columns = _shape(x)[-2:]
-        is_tall = isinstance(rows, int) and isinstance(columns, int) and rows > columns
-        if driver in _RESIDUALS and not (isinstance(rows, int) and isinstance(columns, int)):
-            return _OTHER
-        if is_tall and driver in ("gelsd", "gelss"):
-            return _OTHER
+        """The solution, and what the driver tells beside it. Only matrices of full rank have residuals: gels takes no
+        others, and of one matrix the drivers that find the rank tell as many as there are right sides, or none."""
+        (*batch, rows, columns), real = _shape(x), x.dtype.to_real()
         is_vector = b.dim() == 1 or (b.dim() == x.dim() - 1 and _shape(b) == _shape(x)[:-1])
-        right = () if is_vector else (_shape(b)[-1],)
-        batch = tuple(_shape(x)[:-2])
-        real = x.dtype.to_real()
-        values = (*batch, minimum(rows, columns)) if driver in ("gelsd", "gelss") else (0,)
-        residuals = (*batch, *right) if is_tall and driver == "gels" else (0,)
+        right = 1 if is_vector else _shape(b)[-1]
+        finds_rank = driver in ("gelsd", "gelss")
+        residuals: Sequence[Dim] = (0,)
+        if driver in _RESIDUALS and not (isinstance(rows, int) and isinstance(columns, int) and rows <= columns):
+            if (finds_rank and batch) or not (isinstance(rows, int) and isinstance(columns, int)):
+                raise _refused_residuals(driver)
+            residuals = (self._new(right),) if finds_rank else (*batch, right)
         return (
-            self._tensor((*batch, columns, *right), x.dtype, x),
+            self._tensor((*batch, columns, *(() if is_vector else (right,))), x.dtype, x),
             self._tensor(residuals, real, x),
             self._tensor((0,) if driver == "gels" else batch, torch.int64, x),
-            self._tensor(values, real, x),
+            self._tensor((*batch, minimum(rows, columns)) if finds_rank else (0,), real, x),
         )
 
     # ── selections ──
@@ -367,6 +365,14 @@ def _check(condition: Any) -> None:
         condition.node.expect_true()
     elif not condition:
         raise ValueError("sizes do not agree")
+
+
+def _refused_residuals(driver: str) -> CaptureRefused:
+    return CaptureRefused(
+        f"the residuals of least squares by driver={driver!r} have a number of axes that is not known",
+        cause="there are any only where a matrix has more rows than columns and all of a batch have full rank",
+        cure="leave out the driver, and compute them of what that returns: (A @ X - B).abs().square().sum(-2)",
+    )
 
 
 _RESIDUALS = ("gels", "gelsd", "gelss")  # drivers of least squares that tell them

@@ -161,22 +161,24 @@ def lstsq(
     one = number(op, 1, values)
     inverted = op.Where(kept, one / op.Where(kept, values, one), number(op, 0, values))
     X = (Vh.H * inverted) @ (U.H @ right)
-    beside = op.ReduceSum((A @ X - right).squares(), [-2], keepdims=int(is_vector))
+    residuals = op.ReduceSum((A @ X - right).squares(), [-2], keepdims=0)
     solution = X.each(lambda part: op.Squeeze(part, [-1])) if is_vector else X
-    return solution, *_told(op, driver, A, beside, kept, values, is_vector)
+    return solution, *_told(op, driver, A, residuals, kept, values)
 
 
 def _told(
-    op: Builder, driver: str | None, A: Matrix, beside: Tensor, kept: Tensor, values: Tensor, is_vector: bool
+    op: Builder, driver: str | None, A: Matrix, residuals: Tensor, kept: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What LAPACK's drivers tell beside the solution."""
     rows, columns = A.shape[-2:]
     is_tall = isinstance(rows, int) and isinstance(columns, int) and rows > columns
     nothing = full(op, (0,), 0.0, dtypes.FLOAT64)
-    residuals = op.Squeeze(beside, [-2, -1]) if is_vector else beside
     rank = op.ReduceSum(cast(op, kept, dtypes.INT64), [-2, -1], keepdims=0)
+    if is_tall and driver in ("gelsd", "gelss"):
+        is_full = cast(op, op.Equal(op.ReduceMin(rank, keepdims=1), op.size(columns)), dtypes.INT64)
+        residuals = op.Slice(residuals, [0], op.Reshape(is_full, [1]) * op.sizes(residuals.shape[:1]), [0])
     return (
-        residuals if driver == "gels" and is_tall else nothing,
+        residuals if driver in ("gels", "gelsd", "gelss") and is_tall else nothing,
         full(op, (0,), 0, dtypes.INT64) if driver == "gels" else rank,
         op.Squeeze(values, [-2]) if driver in ("gelsd", "gelss") else nothing,
     )
