@@ -26,7 +26,7 @@ TRACER = [
     {"size_functions"},
     {"sized_operators"},
     {"functions"},
-    {"known", "quantized", "results", "size_checks"},
+    {"known", "quantized", "results", "size_checks", "transformed"},
     {"record"},
     {"higher_order"},
     {"retrace", "replay"},

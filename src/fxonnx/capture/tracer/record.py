@@ -46,6 +46,7 @@ from fxonnx.capture.tracer.torch_private import (
     is_traceable_wrapper_subclass,
     is_transformed,
 )
+from fxonnx.capture.tracer.transformed import transformed
 from fxonnx.ir.dims import Dim
 
 _NOWHERE = {"": ("", "")}
@@ -62,15 +63,6 @@ _SCALAR_ASSERTION = torch.ops.aten._assert_scalar.default
 _NO_RESULT = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
-def _linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    product = input @ weight.t()
-    return product if bias is None else product + bias
-
-
-_OF_ANY_SIZE = {torch.ops.aten.linear.default: _linear}
-"""composite op -> what it computes; its own kernel wants plain sizes where it is transformed"""
-
-
 class Recorder(CallMode):
     """Stands before every aten call (at the PreDispatch key), computes its fake result and hands both to the tape."""
 
@@ -85,7 +77,7 @@ class Recorder(CallMode):
         """
         if self.pre_dispatch and is_transformed(args, kwargs):
             with Recorder(self._tape, whole=False):
-                return _OF_ANY_SIZE.get(func, func)(*args, **kwargs or {})
+                return transformed(func, args, kwargs or {})
         if func in _HIDING:
             with self:
                 return func.decompose(*args, **kwargs or {})

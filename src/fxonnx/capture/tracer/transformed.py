@@ -1,0 +1,143 @@
+"""What ops are computed as where torch transforms them (vmap, grad, autograd), so that the calls that are made of them
+can be recorded: torch's own kernels want plain sizes there, have gradients that nothing but they can compute, or are
+not right.
+
+    TRANSFORMED[target](*arguments) -> the result, or NotImplemented where torch's own is fine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxonnx.capture.tracer.torch_private import is_in_functorch
+
+aten = torch.ops.aten
+_MEAN, _MAX = 1, 2  # modes of bags; of losses the first is the mean, too
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    product = input @ weight.t()
+    return product if bias is None else product + bias
+
+
+# ── determinants ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Determinant(torch.autograd.Function):
+    """The determinant, whose gradient is A⁻ᴴ times it: by the factors of A, in which a 0 counts as a rounding error
+    (torch/csrc/autograd/FunctionsManual.cpp, linalg_det_backward)."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor) -> Tensor:
+        det = torch.linalg.det(A)
+        ctx.save_for_backward(A, det)
+        return det
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        A, det = ctx.saved_tensors
+        return _solved_by_adjoint(A, grad * det.conj())
+
+
+class _LogarithmOfDeterminant(torch.autograd.Function):
+    """(the sign, log |det A|) of a real matrix: of the second A⁻ᵀ is the gradient, the first has none."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor) -> tuple[Tensor, Tensor]:
+        sign, logarithm = torch.linalg.slogdet(A)
+        ctx.save_for_backward(A)
+        ctx.mark_non_differentiable(sign)
+        return sign, logarithm
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor, grad: Tensor) -> Tensor:
+        (A,) = ctx.saved_tensors
+        return _solved_by_adjoint(A, grad)
+
+
+def _solved_by_adjoint(A: Tensor, scale: Tensor) -> Tensor:
+    """A⁻ᴴ, each matrix times a number."""
+    LU, pivots = torch.linalg.lu_factor(A)
+    least = torch.finfo(A.dtype).eps
+    LU = LU + torch.diag_embed(torch.where(LU.diagonal(dim1=-2, dim2=-1) == 0, least, 0.0).to(A.dtype))
+    right = torch.diag_embed(scale.unsqueeze(-1).expand(A.shape[:-1]))
+    return torch.linalg.lu_solve(LU, pivots, right, adjoint=True)
+
+
+def _det(A: Tensor) -> Any:
+    return NotImplemented if is_in_functorch() else _Determinant.apply(A)
+
+
+def _slogdet(A: Tensor) -> Any:
+    return NotImplemented if is_in_functorch() or A.is_complex() else _LogarithmOfDeterminant.apply(A)
+
+
+def _logdet(A: Tensor) -> Any:
+    if is_in_functorch() or A.is_complex():
+        return NotImplemented
+    sign, logarithm = _LogarithmOfDeterminant.apply(A)
+    return torch.where(sign == -1, torch.nan, logarithm)
+
+
+# ── losses and bags ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _multilabel_margin_loss(input: Tensor, target: Tensor, reduction: int = _MEAN) -> Tensor:
+    """By how much scores of other classes come within 1 of each target's, up to the first -1. What torch differentiates
+    counts the places behind that as targets, of class 0."""
+    rows, labels = torch.atleast_2d(input), torch.atleast_2d(target)
+    is_label = (labels == -1).cumsum(1) == 0
+    classes = torch.where(is_label, labels, 0)
+    is_target = torch.zeros_like(labels).scatter_reduce(1, classes, is_label.long(), "amax") > 0
+    margins = 1 - rows.gather(1, classes).unsqueeze(2) + rows.unsqueeze(1)
+    is_pair = is_label.unsqueeze(2) & ~is_target.unsqueeze(1)
+    loss = torch.where(is_pair & (margins > 0), margins, 0.0).sum((1, 2)) / rows.shape[1]
+    if reduction:
+        return loss.mean() if reduction == _MEAN else loss.sum()
+    return loss if input.dim() == 2 else loss.squeeze(0)
+
+
+def _embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
+    sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Any:  # fmt: skip
+    """Sums and means of rows in bags, without what torch notes for its gradients."""
+    if scale_grad_by_freq or sparse or mode == _MAX:
+        return NotImplemented
+    rows = torch.embedding(weight, indices)
+    rows = rows if per_sample_weights is None else rows * per_sample_weights.unsqueeze(1)
+    bag = torch.searchsorted(offsets, torch.arange(indices.shape[0], dtype=offsets.dtype), right=True) - 1
+    kept = torch.ones_like(indices, dtype=rows.dtype)
+    if padding_idx is not None:
+        kept = (indices != padding_idx % weight.shape[0]).to(rows.dtype)
+    bags = offsets.shape[0]
+    sums = rows.new_zeros(bags, weight.shape[1]).index_add(0, bag, rows * kept.unsqueeze(1))
+    counts = rows.new_zeros(bags).index_add(0, bag, kept)
+    found = sums / counts.clamp(min=1).unsqueeze(1) if mode == _MEAN else sums
+    last = bags - 1 if include_last_offset else bags
+    return found[:last], bag, counts[:last].long(), counts[:last].long()
+
+
+TRANSFORMED: dict[Any, Callable[..., Any]] = {
+    aten.linear.default: _linear,
+    aten.det.default: _det,
+    aten.linalg_det.default: _det,
+    aten.slogdet.default: _slogdet,
+    aten.linalg_slogdet.default: _slogdet,
+    aten.logdet.default: _logdet,
+    aten.multilabel_margin_loss.default: _multilabel_margin_loss,
+    aten.embedding_bag.default: _embedding_bag,
+    aten.embedding_bag.padding_idx: _embedding_bag,
+}
+
+
+def transformed(func: Any, args: Any, kwargs: Any) -> Any:
+    """What a transformed call returns."""
+    form = TRANSFORMED.get(func)
+    found = NotImplemented if form is None else form(*args, **kwargs)
+    return func(*args, **kwargs) if found is NotImplemented else found

@@ -1,0 +1,80 @@
+"""Gradients inside of forward of ops whose own kernels cannot be recorded: they are eager's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import fxonnx
+
+TARGETS = torch.tensor([[1, 2, -1, 0, 0], [2, 2, 1, -1, 3], [4, 3, 2, 1, 0]])
+ROWS, STARTS = torch.tensor([1, 0, 2, 2, 4, 0, 3]), torch.tensor([0, 2, 2, 5])
+SINGULAR = torch.tensor([[1.0, 2, 3], [2, 4, 6], [1, 0, 1]])
+
+
+def bags(**options: Any) -> Callable[..., Tensor]:
+    return lambda table: F.embedding_bag(ROWS, table, STARTS, **options)
+
+
+def weighted_bags(table: Tensor, weights: Tensor) -> Tensor:
+    return F.embedding_bag(ROWS, table, STARTS, mode="sum", per_sample_weights=weights)
+
+
+def whole_bags(table: Tensor) -> Tensor:
+    return F.embedding_bag(ROWS, table, torch.tensor([0, 2, 2, 7]), mode="mean", include_last_offset=True)
+
+
+MODELS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
+    "det": (torch.det, (torch.randn(2, 4, 4),)),
+    "det of a singular matrix": (torch.linalg.det, (SINGULAR,)),
+    "complex det": (lambda x: torch.det(x).abs(), (torch.randn(3, 3, dtype=torch.complex64),)),
+    "slogdet": (lambda x: torch.linalg.slogdet(x)[1], (torch.randn(2, 4, 4),)),
+    "the sign of a determinant": (lambda x: torch.slogdet(x)[0] * x.sum((-2, -1)), (torch.randn(3, 4, 4),)),
+    "logdet": (torch.logdet, (torch.randn(3, 3) + 5 * torch.eye(3),)),
+    "labels that end": (lambda x: F.multilabel_margin_loss(x, TARGETS), (torch.randn(3, 5),)),
+    "labels of one row": (lambda x: F.multilabel_margin_loss(x, TARGETS[1], reduction="none"), (torch.randn(5),)),
+    "a loss for each row": (lambda x: F.multilabel_margin_loss(x, TARGETS, reduction="none"), (torch.randn(3, 5),)),
+    "sums of bags": (bags(mode="sum"), (torch.randn(5, 3),)),
+    "means of bags": (bags(mode="mean"), (torch.randn(5, 3),)),
+    "bags with a row for padding": (bags(mode="mean", padding_idx=0), (torch.randn(5, 3),)),
+    "bags with weights": (weighted_bags, (torch.randn(5, 3), torch.randn(7))),
+    "bags that say where the last one ends": (whole_bags, (torch.randn(5, 3),)),
+    "bags of one length": (lambda x: F.embedding_bag(ROWS[:6].view(2, 3), x), (torch.randn(5, 3),)),
+}
+
+
+def gradients(function: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    """The gradients of a sum, each element counted another number of times; and the value."""
+
+    @torch.enable_grad()
+    def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
+        leaves = [each.detach().requires_grad_() for each in inputs]
+        value = function(*leaves)
+        weights = torch.linspace(0.5, 1.5, value.numel()).reshape(value.shape)
+        return (*torch.autograd.grad((value * weights).sum(), leaves), value.detach())
+
+    return forward
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_are_eager_s(name: str) -> None:
+    function, inputs = MODELS[name]
+    model = gradients(function)
+    compiled = fxonnx.compile(model, inputs)
+    others = inputs if "singular" in name else tuple(each + 0.1 * torch.rand_like(each) for each in inputs)
+    for tensors in (inputs, others):
+        torch.testing.assert_close(compiled(*tensors), model(*tensors), rtol=1e-4, atol=1e-4)
+
+
+def test_determinants_of_any_size() -> None:
+    model = gradients(torch.linalg.det)
+    dynamic = {"inputs": ({0: "b", 1: "n", 2: "n"},)}
+    compiled = fxonnx.compile(model, (torch.randn(2, 4, 4),), dynamic_shapes=dynamic)
+    for shape in ((2, 4, 4), (3, 6, 6)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
