@@ -100,3 +100,28 @@ TABLES: dict[str, Callable[[Tensor], Tensor]] = {
 def test_a_table_that_says_something_else_for_some_sizes_is_refused(name: str) -> None:
     with pytest.raises(errors.FrozenDimension):
         fxonnx.compile(TABLES[name], (torch.rand(2, 6, 8),), dynamic_shapes=DIMS, capture="trace")
+
+
+class Scale(nn.Module):
+    """A table in a module of its own, that is asked by text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = {"14x16": 2.0}
+
+    def forward(self, x: Tensor, key: str) -> Tensor:
+        return x * self.known.get(key, 1.0)
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = Scale()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale(x, f"{x.shape[1]}x{x.shape[2]}")
+
+
+def test_text_that_another_module_looks_up_is_refused() -> None:
+    with pytest.raises(errors.FrozenDimension):
+        fxonnx.compile(Scaled(), (torch.rand(2, 6, 8),), dynamic_shapes=DIMS)

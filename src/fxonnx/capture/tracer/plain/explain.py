@@ -21,7 +21,7 @@ from fxonnx.capture.tracer.plain.rerun import Rerun
 from fxonnx.capture.tracer.plain.unknowns import Unlike, align, make_the_same_calls
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.primes import prime_near
-from fxonnx.capture.tracer.sizes.text import Key
+from fxonnx.capture.tracer.sizes.text import Key, keys_held
 from fxonnx.errors import Error
 from fxonnx.ir.dims import Expr, evaluate
 
@@ -120,7 +120,7 @@ def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
     one."""
     if not all(_is_proved_at(sizes, run, example) for sizes in given):
         return False
-    tried = (*_others(given[-1]), *looked_up(given[-1], run.guard_log.keys, _plain_dims(run, given[-1])))
+    tried = (*_others(given[-1]), *looked_up(given[-1], _keys(run, example), _plain_dims(run, given[-1])))
     others = [sizes for sizes in tried if sizes not in given and _is_taken(run, sizes)]
     count = 0
     for sizes in (*others, *_of_other_numbers(run, given[-1], others)):
@@ -138,6 +138,12 @@ def _others(given: Sizes) -> Iterator[Sizes]:
     for step in _STEPS:
         yield {name: size + step for name, size in given.items()}
         yield {name: size + step * number for number, (name, size) in enumerate(given.items(), start=1)}
+
+
+def _keys(run: Run, example: Example) -> set[Key]:
+    """What sizes may be looked up among: text of one wherever the model holds something."""
+    is_text = any(each.as_text for each in run.guard_log.plain)
+    return run.guard_log.keys.union(*map(keys_held, example.flat.modules() if is_text else ()))
 
 
 def looked_up(given: Sizes, keys: Collection[Key], dims: Sequence[Expr]) -> Iterator[Sizes]:

@@ -15,6 +15,8 @@ from itertools import pairwise
 from types import FrameType, ModuleType
 from typing import Any, TypeAlias
 
+import torch
+
 from fxonnx.capture.locate import _LIBRARIES, is_users
 from fxonnx.capture.syntax import around
 
@@ -32,6 +34,7 @@ _SAYING = ("logging", "warnings", "traceback", "pdb", "bdb")  # modules whose te
 Key: TypeAlias = tuple[int, ...]
 """the numbers in what a size is looked up among: 14, (14, 16), "14x16" """
 _LARGEST, _LONGEST = 4096, 32  # number, and text in which it stands
+_OF_MODULES = frozenset(vars(torch.nn.Module()))  # names of modules and weights
 
 
 def keys_around(frame: FrameType | None) -> set[Key]:
@@ -41,12 +44,21 @@ def keys_around(frame: FrameType | None) -> set[Key]:
         frame = frame.f_back
     if frame is None:
         return set()
-    found: list[Any] = list(frame.f_code.co_consts)
     named = [frame.f_globals[name] for name in frame.f_code.co_names if name in frame.f_globals]
-    for value in (*list(frame.f_locals.values()), *(each for each in named if not isinstance(each, ModuleType))):
-        found += [value, *getattr(value, "__dict__", {}).values()]
-    flat = [each for value in found if isinstance(value, (Mapping, set, frozenset, tuple)) for each in value]
-    keys = (tuple(_numbers(each)) for each in (*found, *flat))
+    owners = [*frame.f_locals.values(), *(each for each in named if not isinstance(each, ModuleType))]
+    return _keys_among([*frame.f_code.co_consts, *owners]).union(*map(keys_held, owners))
+
+
+def keys_held(owner: Any) -> set[Key]:
+    """The same among what an object holds, a model or a table of its own, and plain objects in it."""
+    values = [value for name, value in getattr(owner, "__dict__", {}).items() if name not in _OF_MODULES]
+    plain = [each for each in values if not callable(each) and not isinstance(each, (ModuleType, torch.Tensor))]
+    return _keys_among([*values, *(part for each in plain for part in getattr(each, "__dict__", {}).values())])
+
+
+def _keys_among(values: Sequence[Any]) -> set[Key]:
+    flat = [each for value in values if isinstance(value, (Mapping, set, frozenset, tuple)) for each in value]
+    keys = (tuple(_numbers(each)) for each in (*values, *flat))
     return {key for key in keys if len(key) > 1 or (key and key[0] > 1)}
 
 
