@@ -57,6 +57,36 @@ def test_chunks_are_as_many_and_as_long_as_torch_makes_them(whole, tmp_path):
             torch.testing.assert_close(torch.from_numpy(actual), expected)
 
 
+def scanned(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A state-space model by chunks, the last of which is shorter: it decays by as many steps as each has."""
+    h, outputs = x.new_zeros(x.shape[0], 3), []
+    for at in range(0, x.shape[1], 8):
+        chunk = x[:, at : at + 8]
+        decay = 0.5 ** torch.arange(1, chunk.shape[1] + 1)[:, None]
+        outputs.append(chunk.cumsum(1) + decay * h[:, None])
+        h = outputs[-1][:, -1]
+    return torch.cat(outputs, 1), h
+
+
+def narrowed(x: Tensor) -> Tensor:
+    steps = x.shape[1]
+    return torch.cat([x.narrow(1, at, min(7, steps - at)).softmax(1) for at in range(0, steps, 7)], 1)
+
+
+@pytest.mark.parametrize("function", [scanned, narrowed])
+def test_what_is_computed_of_the_sizes_of_chunks(function, tmp_path):
+    compiled = fxonnx.compile(function, (torch.randn(2, 20, 3),), dynamic_shapes={"x": {1: "t"}})
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for size in SIZES:
+        x = torch.randn(2, size, 3)
+        expected = function(x)
+        torch.testing.assert_close(compiled(x), expected)
+        if size > 1:
+            actual = list(map(torch.from_numpy, session.run(None, {session.get_inputs()[0].name: x.numpy()})))
+            torch.testing.assert_close(actual, list(expected) if isinstance(expected, tuple) else [expected])
+
+
 def test_the_size_of_joined_chunks_is_that_of_what_they_were():
     compiled = fxonnx.compile(Ghosts(twice).eval(), (torch.randn(20, 3),), dynamic_shapes={"x": {0: "n"}})
     assert [str(each) for each in compiled.graph.outputs[0].type.shape] == ["n", "3"]

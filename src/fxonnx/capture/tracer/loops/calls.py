@@ -20,7 +20,7 @@ from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
-from fxonnx.ir.dims import symbols_of
+from fxonnx.ir.dims import Call, Dim, Substitution, fold, symbols_of
 
 
 def filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> Any:
@@ -96,6 +96,30 @@ def _answer_alike(log: GuardLog, relation: str, difference: int | torch.SymInt, 
         log.add(relation, dim, 0, known)
     if known is not answer:
         raise NotRolled("it decides by the number of the iteration, and at other lengths it may decide otherwise")
+
+
+def settled(dim: Dim, log: GuardLog) -> Dim:
+    """A dim without the minima and maxima of two of which one is so at all sizes, and in all iterations."""
+    return fold(dim, _Settled(log))
+
+
+class _Settled(Substitution):
+    def __init__(self, log: GuardLog) -> None:
+        super().__init__({})
+        self._log = log
+
+    def call(self, atom: Call, left: Dim, right: Dim) -> Dim:
+        """See `Algebra`."""
+        relation = {"min": "<=", "max": ">="}.get(atom.function)
+        pairs = ((left, right), (right, left)) if relation else ()
+        found = next((one for one, other in pairs if self._is_known(relation, one - other)), None)
+        return super().call(atom, left, right) if found is None else found
+
+    def _is_known(self, relation: str, difference: Dim) -> bool:
+        """Whether it is so from sizes of 1 on, as of what torch computes."""
+        log = self._log
+        known = log.statically_known if log.data.are_in(difference) else log.known_from_one
+        return known(relation, difference, 0) is True
 
 
 def _computed(name: str, parts: Sequence[Any]) -> Any:

@@ -14,6 +14,8 @@ from fxonnx.capture.tracer.loops.periods import Period, Straight
 from fxonnx.capture.tracer.loops.steps import Leaf, Many, Outside, Ref, Step
 from fxonnx.ir.dims import Dim, evaluate, substitute, symbols_of
 
+ITERATION = "_iteration"  # in a dim
+
 # ── where an argument comes from ────────────────────────────────────────
 
 
@@ -78,6 +80,13 @@ class Counted(NamedTuple):
     step: Dim | float
 
 
+class Along(NamedTuple):
+    """In a body: a number that is computed of the iteration, for which ITERATION stands in the dim: how many elements
+    of min(8 * t + 8, n) are behind those of min(8 * t, n)."""
+
+    dim: Dim
+
+
 class Parts(NamedTuple):
     """A list of tensors."""
 
@@ -93,7 +102,7 @@ class Grown(NamedTuple):
 
 
 Source: TypeAlias = (
-    "Value | Made | Row | Here | Carried | Element | Counted | Parts | Grown | Outside | Dim | float | Said"
+    "Value | Made | Row | Here | Carried | Element | Counted | Along | Parts | Grown | Outside | Dim | float | Said"
 )
 
 
@@ -360,9 +369,23 @@ class _Flow:
         steps = [row[2] - row[1] for row in leaves]
         for row, step in zip(leaves, steps, strict=True):
             regular = [each == row[1] + (at - 1) * step for at, each in enumerate(row)]
+            if not all(regular) and (along := self._along(leaves)) is not None:
+                return along
             _edges(loop, regular, "a size does not grow by the same number in each iteration")
         first, step = self._number([row[0] for row in leaves]), self._number(steps)
         return first if step == 0 else Counted(first, step)
+
+    def _along(self, leaves: Sequence[Sequence[Dim]]) -> Along | None:
+        """What a number is of the iteration, as the second to the fourth say it and all others have it."""
+        said = [Fit(ITERATION, (1, 2, 3))(row[1:4]) for row in leaves]
+        for dim, row, tape in zip(said, leaves, self.tapes, strict=True):
+            if dim is None or not symbols_of([dim, *row]) <= {ITERATION, *tape.sizes}:
+                return None
+            values = [evaluate(each, tape.sizes) for each in row]
+            if any(evaluate(dim, {**tape.sizes, ITERATION: at}) != each for at, each in enumerate(values)):
+                return None
+        found = self.fit([dim for dim in said if dim is not None])
+        return None if found is None else Along(found)
 
     def _inner_value(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
         named = [[self._named(tape, each) for each in row] for tape, row in enumerate(leaves)]

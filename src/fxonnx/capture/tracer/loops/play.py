@@ -15,8 +15,10 @@ from torch.utils import _pytree as pytree
 from fxonnx.capture.graph.checks import Said, is_check
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.functions import Refusals
-from fxonnx.capture.tracer.loops.calls import SizesAsTheyAre, called, filled, result_of
+from fxonnx.capture.tracer.loops.calls import SizesAsTheyAre, called, filled, result_of, settled
 from fxonnx.capture.tracer.loops.flow import (
+    ITERATION,
+    Along,
     Call,
     Carried,
     Counted,
@@ -143,8 +145,9 @@ class Player:
         return self.number(source)
 
     def number(self, dim: Dim) -> Any:
-        """A size."""
-        return sym_size(dim, self.tape.cache.guard_log)
+        """A size; of two of which one is less at all sizes it is that one."""
+        log = self.tape.cache.guard_log
+        return sym_size(settled(dim, log), log)
 
     def require(self, trips: Dim, least: int) -> None:
         """Have calls checked for sizes at which a loop has enough iterations."""
@@ -340,6 +343,8 @@ class _Body:
                 return self._placed(aten.select.int, (stack, 0, index), {}, [Counted(dim, 0) for dim in shape])
             case Counted():
                 return self.player.number(source.first + source.step * self.index)
+            case Along():
+                return self.player.number(substitute(source.dim, {ITERATION: self.index}))
             case Parts():
                 return [self._read(each) for each in source.parts]
             case Grown():
