@@ -72,6 +72,14 @@ class Kinds:
         return Kinds(sketches, tuple(x.device for x in leaves), autocast)
 
 
+@dataclass(frozen=True, slots=True)
+class LoopLimit:
+    """The greatest size for which a loop over it goes on as it was seen to, and up to which it may be unrolled."""
+
+    most: int
+    unrolled: int
+
+
 _MOST_WAYS = 64
 Answer: TypeAlias = "CallMismatch | Program | Sequence[Assumption]"
 
@@ -95,8 +103,8 @@ class ZeroOneCheck:
     """Answers, once for each combination of sizes below 2, whether a program holds for it, or which one does.
 
     `record` and `variant` capture the model in its training `mode`; `axes` are the dims of the inputs, `sizes` those
-    that the program was captured at, by name, 2 or more; `assumed` is what it takes for granted of those. With one of
-    `never_empty` at 0 it does not run.
+    that the program was captured at, by name, 2 or more; `assumed` is what it takes for granted of those, `limits` are
+    those of loops that are rolled up over them. With one of `never_empty` at 0 it does not run.
     """
 
     record: Record
@@ -107,6 +115,7 @@ class ZeroOneCheck:
     sizes: Mapping[str, int]
     kinds: Kinds
     assumed: Sequence[Assumption] = ()
+    limits: Mapping[str, LoopLimit] = field(default_factory=dict)
     never_empty: Collection[Dim] = ()
     general: CapturedGraph | None = None
     answers: dict[tuple[tuple[str, int], ...], Answer] = field(default_factory=dict)
@@ -161,6 +170,9 @@ class ZeroOneCheck:
     def beyond(self, sizes: Mapping[str, int], concerned: Collection[str]) -> Program | str:
         """The program for sizes that the captured one does not hold for, as it decides by the dims that are concerned;
         or why there is none. There are as many as calls take ways, up to a limit."""
+        for name, limit in self.limits.items():
+            if sizes.get(name, 0) > max(limit.most, limit.unrolled):
+                return f"unrolled, its loop over {name} would be too long a program"
         with self.lock:
             known = next((way for way in self.ways if way.holds(sizes)), None)
             if known is None and len(self.ways) < _MOST_WAYS:
@@ -176,6 +188,8 @@ class ZeroOneCheck:
         decisive = {name: own[name] for name in sorted(concerned) if name in own}
         tried: list[Mapping[str, int]] = []
         pending: list[Mapping[str, int]] = [{}, decisive, small, small | decisive, own]
+        if any(own[name] > limit.most for name, limit in self.limits.items() if name in own):
+            pending = pending[1:]  # it would be rolled up, and hold for as many
         reason = ""
         while pending:
             fixed = pending.pop(0)

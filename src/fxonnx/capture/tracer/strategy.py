@@ -21,6 +21,7 @@ from fxonnx.capture.tracer.attempts.outcome import run
 from fxonnx.capture.tracer.attempts.remedies import PLAN
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
+from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run, program_of
 from fxonnx.errors import CaptureRefused, raise_all
@@ -122,4 +123,5 @@ def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[
         return capture(Example(flat, names, leaves, asked), signature, mode, symbols)
 
     kinds, assumed = Kinds.of(example.leaves), done.constraints.assumptions
-    return ZeroOneCheck(record, variant, flat.model, mode, symbols.axes, symbols.hints, kinds, assumed)
+    limits = done.limits if isinstance(done, RolledRun) else {}
+    return ZeroOneCheck(record, variant, flat.model, mode, symbols.axes, symbols.hints, kinds, assumed, limits)

@@ -78,3 +78,37 @@ def test_a_loop_that_decides_by_its_counter_at_greater_lengths_is_refused():
 def test_a_loop_holds_as_long_as_its_counter_decides_alike():
     compiled = fxonnx.compile(DecidesLate(), (torch.randn(2, 9, 3),), dynamic_shapes={"x": {1: "t"}})
     assert "t <= 3000" in str(compiled.report())
+
+
+WITHOUT_A_FILE = """
+def counted(x):
+    h, t = x.new_zeros(x.shape[0]), 0
+    while t < x.shape[1]:
+        h = h + x[:, t]
+        if t // 800 > 0:
+            h = h / 2
+        t += 1
+    return h
+"""
+RANGED = """
+def ranged(x):
+    h = x.new_zeros(x.shape[0])
+    for t in range(x.shape[1]):
+        h = (h + x[:, t]) * 0.9
+    return h
+"""
+
+
+def test_what_counts_and_has_no_source_is_not_rolled_up():
+    names = {}
+    exec(WITHOUT_A_FILE, names)
+    with pytest.raises(errors.FrozenDimension, match="its source cannot be read"):
+        fxonnx.compile(names["counted"], (torch.rand(2, 20),), dynamic_shapes={"x": {1: "t"}})
+
+
+def test_what_has_no_source_and_counts_nothing_is_rolled_up():
+    names = {}
+    exec(RANGED, names)
+    compiled = fxonnx.compile(names["ranged"], (torch.rand(2, 20),), dynamic_shapes={"x": {1: "t"}})
+    x = torch.rand(2, 1000)
+    torch.testing.assert_close(compiled(x), names["ranged"](x))

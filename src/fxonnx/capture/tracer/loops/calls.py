@@ -111,9 +111,11 @@ class _Settled(Substitution):
     def call(self, atom: Call, left: Dim, right: Dim) -> Dim:
         """See `Algebra`."""
         relation = {"min": "<=", "max": ">="}.get(atom.function)
-        pairs = ((left, right), (right, left)) if relation else ()
-        found = next((one for one, other in pairs if self._is_known(relation, one - other)), None)
-        return super().call(atom, left, right) if found is None else found
+        if relation is not None:
+            for one, other in ((left, right), (right, left)):
+                if self._is_known(relation, one - other):
+                    return one
+        return super().call(atom, left, right)
 
     def _is_known(self, relation: str, difference: Dim) -> bool:
         """Whether it is so from sizes of 1 on, as of what torch computes."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dis
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from inspect import unwrap
 from itertools import pairwise
-from types import SimpleNamespace
+from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from torch import nn
+
+from fxonnx.capture.syntax import tree
 
 ITERATIONS = 1 << 13  # for which an expression is evaluated
 _FUNCTIONS = "abs", "bool", "float", "int", "max", "min", "round"
@@ -60,6 +64,39 @@ def _counted(function: ast.AST) -> tuple[Counted, ...]:
         elif not isinstance(node, ast.Name):
             found.append(counted)
     return tuple(found)
+
+
+def counts_unread(functions: Iterable[Any]) -> bool:
+    """Whether one of these functions, or one beside it, counts something up and has no source that can be read: it was
+    typed in, or made by exec."""
+    unread = [each for each in _in_python(functions) if not _is_read(each.__code__)]
+    return any(map(_counts_up, {code for each in unread for code in _beside(each)}))
+
+
+def _in_python(values: Iterable[Any]) -> Iterator[FunctionType]:
+    """The functions among values, and not what is wrapped around them."""
+    functions = (unwrap(each) for each in values if isinstance(each, FunctionType))
+    return (each for each in functions if isinstance(each, FunctionType))
+
+
+def _is_read(code: CodeType) -> bool:
+    return tree(code.co_filename) is not None
+
+
+def _beside(function: FunctionType) -> Iterator[CodeType]:
+    """The code of a function, and of the functions and methods in its globals that come from where it does."""
+    named = function.__globals__.values()
+    found = [each for value in named for each in (vars(value).values() if isinstance(value, type) else (value,))]
+    codes = (each.__code__ for each in _in_python((function, *found)))
+    return (each for each in codes if each.co_filename == function.__code__.co_filename)
+
+
+def _counts_up(code: CodeType) -> bool:
+    """Whether there is a `t += 1` in it, or in what it defines."""
+    steps = pairwise(dis.get_instructions(code))
+    if any(one.argval == 1 and (add.argrepr == "+=" or add.opname == "INPLACE_ADD") for one, add in steps):
+        return True
+    return any(isinstance(each, CodeType) and _counts_up(each) for each in code.co_consts)
 
 
 def _loops(function: ast.AST) -> list[ast.AST]:

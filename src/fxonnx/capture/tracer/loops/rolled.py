@@ -14,9 +14,10 @@ import torch
 from torch import fx
 
 from fxonnx.capture.call.example import Example
+from fxonnx.capture.equivalence.zero_one import LoopLimit
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
-from fxonnx.capture.tracer.loops.counters import turns
+from fxonnx.capture.tracer.loops.counters import counts_unread, turns
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
 from fxonnx.capture.tracer.loops.flow import Irregular, NoLoop, NotRolled, Recipe
@@ -45,6 +46,7 @@ class Lengths:
 STEPS = Lengths(((7, 8, 11, 13),), 13)
 # Each usual size of a chunk divides one of them, and leaves 1 of another; of the one to play at it leaves more.
 CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599)
+_MOST_UNROLLED = 128  # iterations, of calls beyond what was rolled up: each such length is captured by itself
 _MOST_MORE = 12  # runs at lengths that tell one dim from another
 _COPY = torch.ops.aten.copy_.default
 _UNROLLED = ", and the loop over it cannot be rolled up: "
@@ -57,6 +59,7 @@ class RolledRun(Run):
 
     over: str = ""
     lengths: Lengths = STEPS
+    limits: dict[str, LoopLimit] = field(default_factory=dict, init=False)
     _now: list[fx.Node] = field(default_factory=list, init=False)  # the one whose place the next call has
 
     def preparation(self) -> Prepare:
@@ -78,6 +81,10 @@ class RolledRun(Run):
     def record(self) -> None:
         """Find the loops, and play what was found: at greater lengths where there are too few iterations, as of a loop
         over chunks. Raises what the model raises, and NotRolled."""
+        if counts_unread(self._functions()):
+            raise NotRolled(
+                "it counts, and its source cannot be read, which says what it makes of that; define it in a file"
+            )
         for lengths in map(self._with_the_example, self.lengths.series):
             runs = [self._plain(length) for length in lengths]
             functions, modules = functions_around(runs[0].run.tape.graph.nodes), list(self.example.flat.modules())
@@ -135,6 +142,7 @@ class RolledRun(Run):
             each_trip = (lengths[-1] - lengths[0]) // max(trips[-1] - trips[0], 1)
             most = lengths[-1] + (unseen - 1 - trips[-1]) * max(each_trip, 1)
             self.guard_log.add("<=", symbol(self.over), most, True)
+            self.limits[self.over] = LoopLimit(most, _MOST_UNROLLED * max(each_trip, 1))
 
     def _plain(self, length: int) -> Plain:
         sizes = {**self.symbols.hints, self.over: length}
