@@ -169,7 +169,7 @@ SIZE = family("size", """
     (lambda a, b=2: a * b)({n:size})
     int("{k:= 1 2}") + {n:size}
     {n:size} ** 2 % 7
-    {n:size}.bit_length()
+    ({n:size}).bit_length()
     divmod({n:size}, max({m:size}, 1))[1]
 """)
 

@@ -160,6 +160,19 @@ def test_nothing_is_moved(body):
         torch.testing.assert_close(compiled(torch.ones(shape)), body(torch.ones(shape)))
 
 
+def last_of_the_greatest(x, y):
+    greatest = x.topk(min(3, len(y)), dim=0)[0]
+    return torch.tensor_split(greatest, 3)[2].t().ravel()
+
+
+def test_an_axis_that_is_known_by_its_parts_alone_is_no_share():
+    x = torch.randn(3, 4)
+    compiled = fxonnx.compile(last_of_the_greatest, (x, torch.ones(4)), dynamic_shapes={"y": {0: "m"}})
+    for size in (4, 3, 2, 1, 7):
+        y = torch.ones(size)
+        torch.testing.assert_close(compiled(x, y), last_of_the_greatest(x, y))
+
+
 def test_a_chain_in_a_branch_whose_sizes_are_told_outside_stays():
     op = Builder()
     x, flag = op.input(parse_type("f32[b,t,4]"), "x"), op.input(parse_type("b8[]"), "flag")

@@ -143,8 +143,10 @@ def _gathered(node: Node, layout: Layout) -> list[Layout | None] | None:
 
 
 def _split(node: Node, layout: Layout) -> list[Layout | None] | None:
-    """Each index of an axis, which stays with size 1; or each part of it."""
+    """Each index of an axis, which stays with size 1; or each part of it. The axis may be known by its parts alone."""
     axis = node.attributes.get("axis", 0) % len(layout.axes)
+    if not isinstance(node.inputs[0].shape[axis], int):  # type: ignore[union-attr]
+        return None
     sizes = [output.shape[axis] for output in node.outputs]
     if all(size == 1 for size in sizes):
         return [layout.pick(axis, index, keep=True) for index, _ in enumerate(sizes)]
