@@ -62,6 +62,14 @@ def test_a_bound_says_what_the_comparison_says(relation, slope, offset, sizes):
     assert inside is RELATIONS[relation](slope * sizes[name] + offset, 0)
 
 
+@given(st.sampled_from(("<", "<=", ">", ">=")), st.integers(1, 5), st.integers(-9, 9), ANY_SIZES)
+def test_a_bound_sees_through_quotients(relation, divisor, offset, sizes):
+    quotient = ((n + offset) // divisor - offset) // 3
+    name, low, high = bound(relation, quotient - 1)
+    inside = sizes[name] >= low if high is None else sizes[name] <= high
+    assert inside is RELATIONS[relation](evaluate(quotient, sizes), 1)
+
+
 @given(EXPRESSIONS, ANY_SIZES)
 def test_what_is_linear_is_so(pair, sizes):
     found = linear(pair.dim)

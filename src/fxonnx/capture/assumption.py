@@ -65,10 +65,12 @@ def _clamps(dim: Dim) -> bool:
 class Guard(Assumption):
     """A comparison as it was met: true for the traced sizes, and not for all.
 
-    `inside` tells whether an op asked (torch checks its arguments), not the model's Python.
+    `inside` tells whether an op asked (torch checks its arguments), not the model's Python; `required`, whether it
+    refuses other sizes.
     """
 
     inside: bool = False
+    required: bool = False
 
 
 def settled(

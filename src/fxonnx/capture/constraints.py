@@ -67,8 +67,14 @@ class Constraints:
                 cure="narrow the range in dynamic_shapes",
             )
             for name, asked in highs.items()
-            if self.lows.get(name, 0) > lows[name] or self.highs.get(name, asked) < asked
+            if self._decides_beyond(name, lows[name]) or self.highs.get(name, asked) < asked
         ]
+
+    def _decides_beyond(self, name: str, low: int) -> bool:
+        """Whether the model decides otherwise by sizes as small as `low`: what an op refuses eager refuses as well."""
+        least = self.lows.get(name, 0)
+        ends = [each for each in self.assumptions if _bounds_below(each, name, least)]
+        return least > low and not any(isinstance(each, Guard) and each.required for each in ends)
 
 
 def _asked(low: int) -> int:
@@ -85,6 +91,7 @@ def classify(guards: Iterable[Guard], hints: Mapping[str, int]) -> Constraints:
         if each.relation == "==" and not each.leaves_free(hints):
             constraints.equalities.append(each)
         else:
+            each = _bounded(each) if each.required else each
             _note_range(each, constraints)
             constraints.assumptions.append(each)
     constraints.equalities = _first_causes(constraints.equalities)
@@ -142,9 +149,23 @@ def _is_edge(each: Assumption, constraints: Constraints) -> bool:
     return constraints.lows.get(name) == low if low is not None else constraints.highs.get(name) == high
 
 
+def _bounds_below(each: Assumption, name: str, low: int) -> bool:
+    """Whether an assumption says that a size is no less than `low`."""
+    return bound(each.relation, each.left - each.right) == (name, low, None)
+
+
 def _is_layout(each: Guard) -> bool:
     """Whether an op compared sizes without checking that they agree: to lay out memory, or to choose a kernel."""
-    return each.inside and each.relation != "=="
+    return each.inside and each.relation != "==" and not each.required
+
+
+def _bounded(each: Guard) -> Guard:
+    """A size that is less than no other, as the bound that this is for a dim: of h // 32 - 2 >= 1 h >= 96."""
+    found = bound(each.relation, each.left - each.right)
+    if found is None or found[1] is None:
+        return each
+    name, low, _ = found
+    return replace(each, left=symbol(name), right=low)
 
 
 _MIRRORED = {"<=": ">=", ">=": "<="}

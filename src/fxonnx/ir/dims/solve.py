@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fxonnx.ir.dims.expression import Dim, floor_divide, of_atom, product, terms_of
-from fxonnx.ir.dims.terms import Symbol, common_atoms
+from fxonnx.ir.dims.terms import Atom, Call, Symbol, common_atoms
 
 
 def linear(dim: Dim) -> tuple[str, int, int] | None:
@@ -23,14 +23,29 @@ def bound(relation: str, difference: Dim) -> tuple[str, int | None, int | None] 
 
     `relation` is one of <, <=, > and >=; what else it is bounds nothing.
     """
-    found = linear(difference)
-    if found is None or relation not in _AT_LEAST:
-        return None
-    name, slope, offset = found
+    match terms_of(difference) if relation in _AT_LEAST else ():
+        case (((atom,), slope),):
+            offset = 0
+        case (((atom,), slope), ((), offset)):
+            pass
+        case _:
+            return None
     if not _AT_LEAST[relation]:
         slope, offset = -slope, -offset
-    limit = (relation in ("<", ">")) - offset  # slope * n >= limit
-    return (name, -(-limit // slope), None) if slope > 0 else (name, None, limit // slope)
+    limit = (relation in ("<", ">")) - offset  # slope * atom >= limit
+    return _bound_of(atom, -(-limit // slope), None) if slope > 0 else _bound_of(atom, None, limit // slope)
+
+
+def _bound_of(atom: Atom, low: int | None, high: int | None) -> tuple[str, int | None, int | None] | None:
+    """The same of an atom that is at least `low` or at most `high`: a size, or one divided by a number."""
+    match atom:
+        case Symbol(text=name):
+            return name, low, high
+        case Call(function="//", left=dividend, right=int() as divisor) if divisor > 0:
+            if low is not None:
+                return bound(">=", dividend - divisor * low)
+            return bound("<", dividend - divisor * ((high or 0) + 1))
+    return None
 
 
 def without_common_factor(left: Dim, right: Dim) -> tuple[Dim, Dim]:

@@ -169,3 +169,10 @@ def test_bodies_run_eagerly():
 @pytest.mark.parametrize("padding", [1, "same"])
 def test_no_channels_make_none(shape, padding):
     check(lambda x: F.conv1d(x, torch.ones(3, 0, 3), torch.ones(3), padding=padding), torch.randn(shape))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_transposed_convolution_may_leave_nothing(size: int) -> None:
+    x, weight = torch.randn(2, 3, size, 5), torch.ones(3, 2, 3, 3)
+    compiled = fxonnx.compile(lambda x: F.conv_transpose2d(x, weight, padding=2), x)
+    torch.testing.assert_close(compiled(x), F.conv_transpose2d(x, weight, padding=2))

@@ -83,6 +83,14 @@ def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_l
     _taken.add((func, dtypes))
 
 
+def raise_refusal(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog) -> None:
+    """Raise what the op's own kernel raises for the sizes of this run."""
+    given = _Given(args, kwargs, guard_log.data.value)
+    if given.elements() <= _MOST:
+        with no_dispatch(), no_python_dispatcher():
+            given.call(func)
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
     """The arguments of a call on fake tensors, and the value of each dim in this run."""

@@ -29,6 +29,7 @@ from fxonnx.capture.tracer.results.meta import (
     owns_memory,
 )
 from fxonnx.capture.tracer.results.probe import MetaProbe
+from fxonnx.capture.tracer.results.required import require_sizes
 from fxonnx.capture.tracer.results.sample import sample
 from fxonnx.capture.tracer.results.selections import Selections
 from fxonnx.capture.tracer.results.shapes import RESIZES
@@ -65,6 +66,7 @@ class FakeCache:
             result = self._lookup(func, args, kwargs) if result is NotImplemented else result
             if func.overloadpacket.__name__ in RESIZES:
                 self.guard_log.learn_positive(map(dim_of, result.shape))
+            require_sizes(func, args, kwargs, result, self.guard_log)
             return result
         finally:
             self.guard_log.op = before

@@ -20,7 +20,7 @@ def _conv(
     input: Shape, weight: Shape, bias: Any = None, stride: Options = (1,), padding: Options = (0,),
     dilation: Options = (1,), groups: int = 1,
 ) -> Shape:  # fmt: skip
-    return (*input[: -len(weight[2:])][:-1], weight[0], *_windows(input, weight[2:], stride, padding, dilation))
+    return (*input[: -len(weight[2:])][:-1], weight[0], *windows(input, weight[2:], stride, padding, dilation))
 
 
 def _conv_transpose(
@@ -63,10 +63,10 @@ def _avg_pool(rank: int) -> Callable[..., Shape]:
 def _pooled(
     rank: int, input: Shape, kernel: Options, stride: Options, padding: Options, dilation: Options, ceil_mode: bool
 ) -> Shape:  # fmt: skip
-    return (*input[:-rank], *_windows(input, _each(kernel, rank), stride or kernel, padding, dilation, ceil_mode))
+    return (*input[:-rank], *windows(input, _each(kernel, rank), stride or kernel, padding, dilation, ceil_mode))
 
 
-def _windows(
+def windows(
     input: Shape, kernel: Sequence[Dim], stride: Options, padding: Options, dilation: Options, ceil_mode: bool = False
 ) -> Iterator[Dim]:  # fmt: skip
     """How many windows there are along each of the last axes; with `ceil_mode` those too that reach beyond the end, as
@@ -82,8 +82,8 @@ def _windows(
 
 
 def _columns(input: Shape, kernel: Options, dilation: Options, padding: Options, stride: Options) -> Shape:
-    windows = _windows(input, kernel, stride, padding, dilation)
-    return (*input[:-3], input[-3] * math.prod(kernel), product(windows))
+    count = product(windows(input, kernel, stride, padding, dilation))
+    return (*input[:-3], input[-3] * math.prod(kernel), count)
 
 
 def _from_columns(input: Shape, output_size: Shape, kernel: Options, *rest: Any) -> Shape:

@@ -194,6 +194,12 @@ class GuardLog:
         """Keep what must hold."""
         self.entries[guard.relation, guard.left - guard.right] = guard
 
+    def require(self, left: Dim, right: Dim) -> None:
+        """Keep that an op refuses a size that is less than another one."""
+        known = self.entries.get((">=", left - right))
+        if known is None or (known.inside and not known.required):
+            self.keep(Guard(left, ">=", right, self.locate(), inside=True, required=True))
+
     @contextmanager
     def nested(self) -> Iterator[dict[tuple[str, Dim], Guard]]:
         """What is noted inside, by itself; it joins the rest at the end, as it is by then."""

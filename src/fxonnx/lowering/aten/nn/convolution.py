@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,12 +113,28 @@ def conv_transpose(
             lambda x: _transposed_in_groups(op, x, weight, bias, strides, before, extra, dilations, groups),
         )  # fmt: skip
     told = {"strides": strides, "dilations": per_axis(dilation, count), "group": groups}
+    if (nothing := _transposed_to_nothing(input, weight, extra, before, told)) is not None:
+        return full(op, nothing, 0, dtype_of(input))
     if all(more < step for more, step in zip(extra, strides, strict=True)):
         told |= {"pads": before * 2, "output_padding": extra}
         return in_batch(op, input, len(weight.shape), lambda x: op.ConvTranspose(x, weight, bias, **_told(told)))
     return in_batch(
         op, input, len(weight.shape), lambda x: _transposed_further(op, x, weight, bias, before, extra, told)
     )
+
+
+def _transposed_to_nothing(
+    x: Tensor, weight: Tensor, extra: Sequence[int], padding: Sequence[int], told: Mapping[str, Any]
+) -> list[Dim] | None:
+    """The shape of a result with a static size of 0, at which ONNX Runtime stops; None of any other."""
+    count = len(extra)
+    sizes = [
+        (size - 1) * step + reach * (each - 1) + 1 + more - 2 * pad
+        for size, each, step, reach, more, pad in zip(
+            x.shape[-count:], weight.shape[2:], told["strides"], told["dilations"], extra, padding, strict=True
+        )
+    ]
+    return [*x.shape[: -count - 1], weight.shape[1] * told["group"], *sizes] if 0 in sizes else None
 
 
 def _transposed_in_groups(
