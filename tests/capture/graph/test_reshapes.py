@@ -51,12 +51,22 @@ def another_of_the_same_memory(x: Tensor) -> Tensor:
     return x[:].t_()
 
 
+def one_of_several(x: Tensor) -> Tensor:
+    first, second = torch.broadcast_tensors(x, x)
+    second.t_()
+    torch.atleast_1d(first, second)[0].unsqueeze_(0).add_(1)
+    return x * 2
+
+
 def strided(x: Tensor) -> Tensor:
     x.as_strided_((2, 2), (1, 2))
     return x - 1
 
 
-MODELS = [new_axis, itself, written_before_and_after, axis_lost, returned, another_of_the_same_memory, strided]
+MODELS = [
+    new_axis, itself, written_before_and_after, axis_lost, returned, another_of_the_same_memory, one_of_several,
+    strided,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.dense import not_dense
 from fxonnx.capture.graph.checks import ASSERTION, answered
-from fxonnx.capture.graph.functional_form import reshaped
+from fxonnx.capture.graph.functional_form import is_mutable, reshaped
 from fxonnx.capture.graph.reshapes import RETURNS_ITS_ARGUMENT
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
@@ -423,7 +423,8 @@ class Tape:
             for index, each in enumerate(result):
                 if isinstance(each, torch.Tensor):
                     self._returning.setdefault(id(each), []).append(node)
-                    self._known(each, (node, index))
+                    if self._nodes.get(id(each)) not in node.all_input_nodes or is_mutable(node.target):
+                        self._known(each, (node, index))  # else it is an argument
         if self.cache.guard_log.data:
             self._tell(node, result)
 
