@@ -22,15 +22,19 @@ class Gap:
     reason: str
 
 
+_PRODUCTS = (torch.ops.aten.prod, torch.ops.aten.cumprod)
+
+
 class _Products(TorchDispatchMode):
     """In here, it is noted whether a product of float16 leaves the range of its dtype, in any order of its factors."""
 
+    supports_higher_order_operators = True
     leave_range = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the op, and look at what it multiplies."""
         result = func(*args, **(kwargs or {}))
-        if func.overloadpacket in (torch.ops.aten.prod, torch.ops.aten.cumprod) and result.dtype is torch.float16:
+        if getattr(func, "overloadpacket", None) in _PRODUCTS and result.dtype is torch.float16:
             factors = args[0].double().abs()
             large, small = factors[factors > 1].prod(), factors[(factors > 0) & (factors < 1)].prod()
             limits = torch.finfo(torch.float16)

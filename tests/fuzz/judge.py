@@ -209,6 +209,8 @@ def loaded(
     except Exception as error:  # noqa: BLE001 - the runtime's own
         return Judgement(Verdict.STOPPED, configuration, run, str(error))
     names = [output.name for output in session.get_outputs()]
+    if missing := [name for name, result in zip(names, results, strict=True) if result is None]:
+        return Judgement(Verdict.WRONG, configuration, run, f"there is no value of {', '.join(missing)}")
     wrong = differences(_leaves_of_file(names, results, case.left[0]), case, 0)
     return Judgement(Verdict.WRONG, configuration, run, wrong) if wrong else Judgement(Verdict.RIGHT)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -34,6 +35,8 @@ EXACT = _names(
 class Rounding(TorchDispatchMode):
     """In here, every float result of an op that computes is wrong by some units in the last place."""
 
+    supports_higher_order_operators = True
+
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
@@ -41,7 +44,7 @@ class Rounding(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the op, then shake what it returns."""
         result = func(*args, **(kwargs or {}))
-        if func._schema.name.removeprefix("aten::").rstrip("_") not in EXACT:
+        if not isinstance(func, OpOverload) or func._schema.name.removeprefix("aten::").rstrip("_") not in EXACT:
             pytree.tree_map_only(Tensor, self.shake, result)
         return result
 

@@ -5,6 +5,7 @@ import pytest
 from tests.passes.graphs import TARGET, branching, graph_of, ops
 
 from fxonnx import dtypes, errors
+from fxonnx.ir.control import record_if
 from fxonnx.ir.data import AbsentData, ArrayData, View, byte_size
 from fxonnx.ir.dims import symbol
 from fxonnx.ir.types import TensorType
@@ -227,3 +228,15 @@ def test_a_weight_that_others_read_is_not_cut():
         return *op.Split(whole, axis=0, num_outputs=3), op.MatMul(x, whole)
 
     assert ops(folded(body, x="f32[n,64]")) == ["Split", "MatMul"]
+
+
+def test_a_branch_on_what_is_known_is_the_way_that_is_taken():
+    def body(op, x):
+        condition = op.Greater(op.constant(np.float32(2)), op.constant(np.float32(1)))
+        (taken,) = record_if(
+            op, condition, lambda inner: [inner.Exp(inner.use(x.value))], lambda inner: [inner.Abs(inner.use(x.value))]
+        )
+        return op.Neg(taken)
+
+    graph = dce(folded(body, x="f32[n,3]"), TARGET)
+    assert ops(graph) == ["Exp", "Neg"]

@@ -30,8 +30,9 @@ KEPT = frozenset((
 def fold(graph: Graph, target: Target) -> Graph:
     """Compute what needs no input: shape arithmetic that came out constant, small tables, transposed or cast weights.
 
-    Large weights become lazy views. A result is folded when it is small, or not larger than the constants that die with
-    it; a file never grows by it.
+    A branch on what is known is the way that is taken: ONNX Runtime inlines it too, and a constant that it returns out
+    of another branch is lost then. Large weights become lazy views. A result is folded when it is small, or not larger
+    than the constants that die with it; a file never grows by it.
     """
     return _Folder(_readers(graph)).graph(graph)
 
@@ -58,8 +59,12 @@ class _Folder:
         kept = []
         for original in graph.nodes:
             node = inside(self.replaced.node(original), self.graph)
+            branch = _known_branch(node)
             contents = self.folded(node)
-            if contents is None:
+            if branch is not None:
+                kept.extend(branch.nodes)
+                self.take(node, branch)
+            elif contents is None:
                 kept.append(node)
             else:
                 self.substitute(node, contents)
@@ -75,6 +80,12 @@ class _Folder:
             constant = Value(TensorType(data.dtype, tuple(data.shape)), _name(node, data), data)
             self.readers[constant] = self.readers[output]
             self.replaced[output] = constant
+
+    def take(self, node: Node, branch: Graph) -> None:
+        """Readers of an If read what the branch that is taken returns."""
+        self.readers.subtract(node.inputs)
+        for output, value in zip(node.outputs, branch.outputs, strict=True):
+            self.replaced[output] = value
 
     def folded(self, node: Node) -> list[Data] | None:
         """The contents of the node's outputs, or None where they are not constant or would grow the model."""
@@ -112,6 +123,15 @@ class _Folder:
     def dies(self, value: Value, node: Node) -> bool:
         """Whether nobody but the node reads the value."""
         return self.readers[value] <= node.inputs.count(value)
+
+
+def _known_branch(node: Node) -> Graph | None:
+    """The branch of an If that is taken, where its condition is a constant."""
+    condition = node.inputs[0] if node.op == "If" else None
+    if condition is None or condition.data is None:
+        return None
+    branch: Graph = node.attributes["then_branch" if condition.data.array().item() else "else_branch"]
+    return branch
 
 
 def _name(node: Node, data: Data) -> str | None:
