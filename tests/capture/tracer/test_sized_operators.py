@@ -45,6 +45,9 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "kron of a tensor": lambda x: x[0].kron(torch.tensor([2.0, 0.5])),
     "vander": lambda x: torch.vander(x[0], 3),
     "vander upwards": lambda x: torch.vander((x[:, 0] * 9).int(), x.shape[0] + 1, increasing=True),
+    "product of several": lambda x: torch.linalg.multi_dot([x, x.T, x, torch.ones(x.shape[1], 3)]),
+    "product of several and a vector": lambda x: torch.linalg.multi_dot([x[0], x.T, x, x[0]]),
+    "power with a modulus": lambda x: x * pow(x.shape[1], 2, 5),
     "variance with a size for its correction": lambda x: x.var((0, 1), correction=x.shape[1] - x.shape[0]),
     "spread of constants": lambda x: torch.arange(8.0).std(0, correction=x.shape[0]) + x,
     "istft": lambda x: torch.istft(
@@ -59,6 +62,8 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "interpolate to the nearest centre": lambda x: F.interpolate(
         x[:, None], scale_factor=math.sqrt(x.shape[1] + 7), mode="nearest-exact",
     ),
+    "interpolate by means": lambda x: F.interpolate(x[:, None], size=x.shape[1] // 2 + 1, mode="area"),
+    "interpolate by means and a factor": lambda x: F.interpolate(x[:, None], scale_factor=x.shape[1] / 5, mode="area"),
     "interpolate": lambda x: F.interpolate(x[:, None], scale_factor=2 * x.shape[1] / x.shape[1], mode="linear"),
 }  # fmt: skip
 

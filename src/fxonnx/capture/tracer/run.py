@@ -65,6 +65,7 @@ from fxonnx.capture.tracer.torch_private import (
     as_exporting,
     enable_python_dispatcher,
     lists_asked,
+    powers_of_sizes,
     recorded_regions,
     unasked_masks,
 )
@@ -265,7 +266,7 @@ class Run:
             quiet(), no_fast_path(), torch.no_grad(), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(not self.symbols.as_eager), unasked_masks(), lists_asked(),
             one_suppression(), uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
-            recorded_regions(associative_scan), self._function_modes(), self._functions_of_sizes(),
+            recorded_regions(associative_scan), powers_of_sizes(), self._function_modes(), self._functions_of_sizes(),
         )  # fmt: skip
         with ExitStack() as stack:
             for each in surroundings:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -171,17 +172,24 @@ def _adaptive(rank: int, op: Any, results: Any = slice(None)) -> Callable[..., A
     return pool
 
 
+_mean_pool = _adaptive(1, aten.adaptive_avg_pool1d.default, ...)
+
 # ── others ────────────────────────────────────────
 
 
 def _interpolate(
-    input: torch.Tensor, size: Any = None, scale_factor: Sizes = None, mode: str = "nearest",
+    input: torch.Tensor, size: Sizes = None, scale_factor: Sizes = None, mode: str = "nearest",
     align_corners: Any = None, recompute_scale_factor: Any = None, antialias: bool = False,
 ) -> torch.Tensor:  # fmt: skip
     """To a size, where the factors lead to that without rest, or are computed of it; else by steps of 1 / factor."""
+    is_pool = mode == "area" and input.dim() == 3  # which torch calls by a function that takes no sizes
+    if size is not None:
+        return _mean_pool(input, size) if is_pool else NotImplemented
     factors = _each(scale_factor, input.dim() - 2)
     scaled = [torch.sym_float(each) * factor for each, factor in zip(input.shape[2:], factors, strict=True)]
     sizes = [math.floor(each) for each in scaled]
+    if is_pool:
+        return _mean_pool(input, sizes)
     if recompute_scale_factor or align_corners or all(map(_is_whole, scaled)):
         return F.interpolate(input, sizes, None, mode, align_corners, None, antialias)
     taps = _TAPS.get(mode)
@@ -267,6 +275,14 @@ def _kron(input: OfSizes, other: OfSizes) -> torch.Tensor:
     return blocks.reshape([block * size for block, size in zip(one.shape, two.shape, strict=True)])
 
 
+def _multi_dot(tensors: OfSizes) -> torch.Tensor:
+    """The product from the side that ends in a vector: which order is cheapest hangs on the sizes."""
+    first, *rest = tensors
+    if rest and rest[-1].dim() == 1:
+        return reduce(lambda product, each: each @ product, reversed((first, *rest[:-1])), rest[-1])
+    return reduce(torch.matmul, rest, first)
+
+
 def _vander(x: OfSizes, N: Size = None, increasing: bool = False) -> torch.Tensor:
     """The powers from the last one down to 0, or up."""
     count = x.shape[-1] if N is None else N
@@ -308,7 +324,7 @@ SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     F.max_pool2d: _where_sizes(_max_pool(2, torch.max_pool2d)),
     F.max_pool3d: _where_sizes(_max_pool(3, torch.max_pool3d)),
     F.interpolate: _where_sizes(_interpolate),
-    torch.adaptive_avg_pool1d: _where_sizes(_adaptive(1, aten.adaptive_avg_pool1d.default, ...)),
+    torch.adaptive_avg_pool1d: _where_sizes(_mean_pool),
     F.adaptive_max_pool1d: _where_sizes(_adaptive(1, aten.adaptive_max_pool1d.default, 0)),
     F.adaptive_max_pool2d: _where_sizes(_adaptive(2, aten.adaptive_max_pool2d.default, 0)),
     F.adaptive_max_pool3d: _where_sizes(_adaptive(3, aten.adaptive_max_pool3d.default, 0)),
@@ -324,6 +340,7 @@ SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.istft: _where_sizes(_istft),
     torch.kron: _where_sizes(_kron),
     torch.Tensor.kron: _where_sizes(_kron),
+    torch.linalg.multi_dot: _where_sizes(_multi_dot),
     torch.vander: _where_sizes(_vander),
 }
 """function -> (function, args, kwargs) -> its result"""

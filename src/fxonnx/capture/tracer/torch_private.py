@@ -365,6 +365,22 @@ def hashes_of_sizes(hash_of: Callable[[torch.SymInt], int | None]) -> Iterator[N
         torch.SymInt.__hash__ = before
 
 
+@contextmanager
+def powers_of_sizes() -> Iterator[None]:
+    """pow(n, 2, 5) of a size n, as of any int: torch.SymInt has no modulus."""
+    before = torch.SymInt.__pow__
+
+    def power(size: torch.SymInt, exponent: Any, modulus: Any = None) -> Any:
+        found = before(size, exponent)
+        return found if modulus is None else found % modulus
+
+    try:
+        torch.SymInt.__pow__ = power
+        yield
+    finally:
+        torch.SymInt.__pow__ = before
+
+
 __all__ = [
     "CallMode",
     "DataDependentOutputException",
@@ -387,6 +403,7 @@ __all__ = [
     "no_dispatch",
     "no_python_dispatcher",
     "plain_of",
+    "powers_of_sizes",
     "recorded_regions",
     "references_as_they_are",
     "unasked_masks",
