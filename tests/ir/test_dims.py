@@ -232,7 +232,8 @@ def test_a_name_must_be_an_identifier(name):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "n+", "n.m", "True", "1.5", "f(n, m)", "n / 2", "[n]", "n, m", "n] + [m", "abs(n)"]
+    "text",
+    ["", "n+", "n.m", "True", "1.5", "f(n, m)", "n / 2", "[n]", "n, m", "n] + [m", "abs(n)", "n // 0", "m % (2 - 2)"]
 )
 def test_what_is_no_dim(text):
     with pytest.raises(ValueError, match=r".+"):

@@ -161,11 +161,10 @@ def _is_layout(each: Guard) -> bool:
 
 def _bounded(each: Guard) -> Guard:
     """A size that is less than no other, as the bound that this is for a dim: of h // 32 - 2 >= 1 h >= 96."""
-    found = bound(each.relation, each.left - each.right)
-    if found is None or found[1] is None:
-        return each
-    name, low, _ = found
-    return replace(each, left=symbol(name), right=low)
+    match bound(each.relation, each.left - each.right):
+        case (name, int() as low, None):
+            return replace(each, left=symbol(name), right=low)
+    return each
 
 
 _MIRRORED = {"<=": ">=", ">=": "<="}

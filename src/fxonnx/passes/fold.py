@@ -56,7 +56,7 @@ class _Folder:
 
     def graph(self, graph: Graph) -> Graph:
         """The graph with folded nodes gone; the same object where none was."""
-        kept = []
+        kept: list[Node] = []
         for original in graph.nodes:
             node = inside(self.replaced.node(original), self.graph)
             branch = _known_branch(node)

@@ -35,7 +35,10 @@ def _from_ast(node: ast.expr) -> Dim:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -1 * _from_ast(operand)
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
-            return _OPERATORS[type(operator)](_from_ast(left), _from_ast(right))
+            divisor = _from_ast(right)
+            if divisor == 0 and isinstance(operator, (ast.FloorDiv, ast.Mod)):
+                raise ValueError(f"a division by 0: {ast.unparse(node)!r}")
+            return _OPERATORS[type(operator)](_from_ast(left), divisor)
         case ast.Call(func=ast.Name(id=name), args=[left, right]) if name in FUNCTIONS:
             return FUNCTIONS[name](_from_ast(left), _from_ast(right))
     raise ValueError(f"not a dim: {ast.unparse(node)!r}")

@@ -46,7 +46,8 @@ def _require(left: Dim, right: Dim, guard_log: GuardLog) -> None:
     if not guard_log.data.are_in(left - right):
         guard_log.require(left, right)
     elif guard_log.statically_known(">=", left, right) is None:
-        guard_log.check((sym_size(left, guard_log) >= sym_size(right, guard_log)).node)
+        fits: Any = sym_size(left, guard_log) >= sym_size(right, guard_log)
+        guard_log.check(fits.node)
 
 
 def _sizes(value: Any) -> Any:
