@@ -346,7 +346,11 @@ def _same_sizes(asked: Any, given: tuple[Dim | None, ...]) -> bool:
 
 
 def _is_whole(shape: tuple[Dim | None, ...], dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> bool:
-    """Whether a slice is the whole axis."""
+    """Whether a slice is the whole axis: x[:n], x[-n:]."""
     size = shape[dim]
-    reaches_end = end in (None, _END) or (isinstance(end, int) and isinstance(size, int) and end >= size)
-    return reaches_end and start in (0, None) and step == 1
+    if size is None or step != 1:
+        return False
+    is_fixed = isinstance(size, int)
+    reaches_end = end in (None, _END, size) or (is_fixed and isinstance(end, int) and end >= size)
+    begins = start in (0, None, -size) or (is_fixed and isinstance(start, int) and start <= -size)
+    return reaches_end and begins

@@ -46,9 +46,10 @@ _LARGE = 1000  # elements; a container of more is data, and what is in its eleme
 @dataclass(slots=True)
 class StateChanges:
     """What a run has changed: `tensors` that are others now, as (key, the one before, the one after, whether it is a
-    buffer), and the names of `others`: attributes that are no tensors or had been none, globals, generators of
-    random numbers that torch does not know, buffers of bytes. `arrays` are those of NumPy's among them that were
-    written to. `contents` is what the attributes are now, by name; None where others than those have changed."""
+    buffer of the same sizes: a table that grows is a cache, wherever it is kept), and the names of `others`: attributes
+    that are no tensors or had been none, globals, generators of random numbers that torch does not know, buffers of
+    bytes. `arrays` are those of NumPy's among them that were written to. `contents` is what the attributes are now, by
+    name; None where others than those have changed."""
 
     modules: dict[str, nn.Module]
     kept: Snapshot
@@ -106,7 +107,14 @@ class StateChanges:
                 of_buffers = each.owner is vars(module).get("_buffers")
                 named = dict(module.named_buffers(recurse=False)) if isinstance(each, ScriptSnapshot) else {}
                 for name, before, after in each.replaced_tensors():
-                    yield path, name, each, before, after, of_buffers or name in named
+                    is_buffer = (of_buffers or name in named) and not _has_other_sizes(before, after)
+                    yield path, name, each, before, after, is_buffer
+
+
+def _has_other_sizes(before: torch.Tensor, after: Any) -> bool:
+    """Whether a tensor is replaced by one of other sizes: symbolic ones are, and are not asked."""
+    sizes = [each if isinstance(each, int) else None for each in getattr(after, "shape", ())]
+    return sizes != list(before.shape)
 
 
 @contextmanager
