@@ -9,6 +9,7 @@ from tests.lowering.database import check_samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
+import fxonnx
 from fxonnx.lowering.aten.math.sorting import kthvalue, sort, topk
 
 X = torch.randn(5, 8, 6)
@@ -134,3 +135,13 @@ def test_bodies_run_eagerly():
 )
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)
+
+
+@pytest.mark.parametrize("median", [torch.median, torch.nanmedian])
+def test_the_median_of_nothing_is_nan(median):
+    compiled = fxonnx.compile(lambda x: median(x), torch.randn(4, 3), dynamic_shapes={"x": {0: "n"}})
+    for rows in (0, 1, 2, 5):
+        x = torch.randn(rows, 3)
+        torch.testing.assert_close(compiled(x), median(x), equal_nan=True)
+    nothing = torch.ones(0)
+    torch.testing.assert_close(fxonnx.compile(lambda x: median(x), nothing)(nothing), median(nothing), equal_nan=True)

@@ -6,11 +6,12 @@ ONNX's TopK says the first; the second is ONNX Runtime's kernel. Unique elements
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, floor_divide
+from fxonnx.ir.dims import Dim, floor_divide, maximum
 from fxonnx.lowering.aten.math.reduction import any_, count_nonzero
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.aten.tensor.shape import movedim, without
@@ -99,8 +100,16 @@ def median_along(op: Builder, self: Tensor, dim: int, keepdim: bool = False) -> 
 
 @lower("aten.median.default")
 def median(op: Builder, self: Tensor) -> Tensor:
-    """The lower median of all elements."""
-    return median_along(op, flat(op, self), 0)[0]
+    """The lower median of all elements; NaN of nothing."""
+    return median_along(op, _or_nan(op, flat(op, self)), 0)[0]
+
+
+def _or_nan(op: Builder, x: Tensor) -> Tensor:
+    """A vector of floats, or one NaN where it has none."""
+    (size,) = x.shape
+    if not dtype_of(x).is_float or not may_be_zero(op, size):
+        return x
+    return op.Concat(x, full(op, [maximum(1 - size, 0)], math.nan, dtype_of(x)), axis=0)
 
 
 @lower("aten.nanmedian.dim")
@@ -119,8 +128,8 @@ def nanmedian_along(op: Builder, self: Tensor, dim: int, keepdim: bool = False) 
 
 @lower("aten.nanmedian.default")
 def nanmedian(op: Builder, self: Tensor) -> Tensor:
-    """The lower median of all elements that are not NaN."""
-    return nanmedian_along(op, flat(op, self), 0)[0]
+    """The lower median of all elements that are not NaN; NaN of nothing."""
+    return nanmedian_along(op, _or_nan(op, flat(op, self)), 0)[0]
 
 
 @lower("aten.mode")
