@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import fxonnx
+from fxonnx.errors import CaptureRefused
 
 FREE: dict[str, tuple[Callable[..., Any], Any, list[tuple[tuple[int, ...], ...]]]] = {
     "image": (lambda x: x.flatten(1) + x.shape[2], {"x": {1: Dim.AUTO, 2: Dim.AUTO}}, [((1, 4, 4),), ((1, 5, 3),)]),
@@ -214,3 +215,16 @@ def test_what_a_model_raises_in_eager_too_is_told() -> None:
 
     with pytest.raises(fxonnx.errors.ModelRaised, match="it takes nothing"):
         fxonnx.compile(strict, (torch.rand(2),))
+
+
+def test_what_is_resized_in_place_has_plain_sizes() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x.clone().resize_(25, 5)
+
+    x = torch.randn(5, 5, 5)
+    for dynamic in (None, "auto"):
+        torch.testing.assert_close(fxonnx.compile(model, (x,), dynamic_shapes=dynamic)(x), model(x))
+    with pytest.raises(CaptureRefused, match="resized in place") as refused:
+        fxonnx.compile(model, (x,), dynamic_shapes={"x": {0: "n"}})
+    assert refused.value.locations[0].file == __file__
+    assert "reshape" in refused.value.cure

@@ -74,6 +74,15 @@ def _failure(error: Error, done: Run) -> Failure:
             cure="select with a mask, torch.where, which keeps the size",
             location=error.locations,
         )
+    elif "directly modify sizes" in str(cause):
+        error = CaptureRefused(
+            "a tensor is resized in place that has a size which varies",
+            cause="what resize_ and resize_as_ leave of its memory, or add, is known of plain sizes only",
+            cure="x.reshape(…), x[:n] or torch.cat, which say what becomes of the elements; or leave the dim out of "
+            "dynamic_shapes",
+            location=error.locations,
+        )
+        return Failure(error, frozenset(done.symbols.hints))
     elif "Recorder" in str(cause) or type(cause).__name__ == "UncapturedHigherOrderOpError":
         error = CaptureRefused(
             "a higher-order op (torch.cond, while_loop, scan, …) cannot be recorded",
