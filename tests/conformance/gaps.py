@@ -84,6 +84,12 @@ GAPS = (
     ),
     _gap(
         errors.CaptureRefused,
+        "returns a complex number of Python, for which torch has no symbol",
+        "item",
+        dtype="complex64",
+    ),
+    _gap(
+        errors.CaptureRefused,
         "of a shape without axes the result has no tensors, and ONNX Runtime loads no model without outputs",
         "unravel_index",
     ),

@@ -286,3 +286,11 @@ def test_a_layer_of_selected_rows_loads_nothing_more() -> None:
         "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_complex_numbers_stay_tensors() -> None:
+    x = torch.tensor([2 - 3j])
+    with pytest.raises(errors.CaptureRefused, match="complex number"):
+        fxonnx.compile(lambda x: torch.ones(3) * x.item(), (x,))
+    compiled = fxonnx.compile(lambda x: torch.ones(3) * x.reshape(()), (x,))
+    torch.testing.assert_close(compiled(x), torch.ones(3) * x.item())

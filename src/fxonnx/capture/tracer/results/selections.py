@@ -93,8 +93,14 @@ class Selections:
         """x.item(), which takes for granted that there is one element."""
         if _is_of_data(tensor.numel()):
             _check(tensor.numel() == 1)
-        if tensor.numel() != 1 or tensor.dtype.is_complex:
+        if tensor.numel() != 1:
             return _OTHER
+        if tensor.dtype.is_complex:
+            raise CaptureRefused(
+                "the model reads a complex number as one of Python's",
+                cause="torch has symbols for ints, floats and truths that come from data, and none for complex numbers",
+                cure="leave it a tensor, x.reshape(()), which computes with others as a number does",
+            )
         log = self.guard_log
         if tensor.dtype is torch.bool:
             return torch.SymBool(BoolNode((DATA, log.data.new_value()), True, log))
