@@ -34,7 +34,6 @@ NO_EXPANSION = {
     "QLinearMatMul": "quantized kernels; from opset 10",
     "ReverseSequence": "from opset 10",
     "RoiAlign": "samples by computed positions; from opset 10",
-    "STFT": "lowerings frame signals themselves; from opset 17",
     "TensorScatter": "writes a cache at computed positions; from opset 24",
     "Unique": "sorts and counts; from opset 11",
 }

@@ -263,6 +263,11 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Any, ...]], list[tuple[int
     "Einsum": (lambda op, x: op.Einsum(x, equation="iai->ai"), [(3, N, 3)], [(3, 2, 3)], 12),
     "DFT": (lambda op, x: op.DFT(x, None, np.array(1)), [(N, 7, 3, 1)], [(2, 7, 3, 1)], 20),
     "DFT-dynamic": (lambda op, x: op.DFT(x, np.array(6), np.array(0), onesided=1), [(N, 1)], [(5, 1)], 20),
+    "STFT": (lambda op, x: op.STFT(x, 3, None, 8, onesided=1), [(N, 20, 1)], [(2, 20, 1)], 17),
+    "STFT-complex": (
+        lambda op, x: op.STFT(x, 2, op.constant(np.linspace(0, 1, 6, dtype=np.float32)), onesided=0),
+        [(2, N, 2)], [(2, 15, 2)], 17,
+    ),
     "DFT-inverse": (lambda op, x: op.DFT(x, None, np.array(1), inverse=1), [(2, N, 2)], [(2, 6, 2)], 20),
     **{
         f"GridSample-{mode}-{padding}-{corners}": (

@@ -87,3 +87,13 @@ def test_complex_windows(option, dtype, n_fft):
         check(lambda x: torch.view_as_real(torch.stft(x, n_fft, **told)), signal, rtol=1e-4, atol=1e-4)
     spectrum = torch.randn(2, n_fft, 21, dtype=dtype)
     check(lambda x: torch.view_as_real(torch.istft(x, n_fft, **told)), spectrum, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_doubles_before_and_since_the_operator(opset):
+    def parts(x):
+        window = torch.hann_window(8, dtype=torch.float64)
+        return torch.view_as_real(torch.stft(x, 8, window=window, return_complex=True))
+
+    x, again = (torch.randn(2, samples).double() for samples in (50, 33))
+    check(parts, x, dynamic={"x": {1: "n"}}, again=(again,), opset=opset)

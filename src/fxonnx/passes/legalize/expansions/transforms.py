@@ -52,6 +52,24 @@ def dft(op: Builder, x: Tensor, length: Tensor | None, axis: Tensor | None, *, i
     return op.Transpose(result, perm=sorted(range(x.rank), key=order.__getitem__))
 
 
+@expands("STFT", opmath=True)
+def stft(
+    op: Builder, signal: Tensor, frame_step: Tensor, window: Tensor | None, frame_length: Tensor | None, *,
+    onesided: int,
+) -> Tensor:  # fmt: skip
+    """The transform of each frame times the window: one begins every `frame_step` samples."""
+    step, given = constant_ints(frame_step.value), constant_ints(frame_length.value) if frame_length else ()
+    if step is None or given is None:
+        raise NoExpansion("STFT of frames whose length or distance comes from data")
+    length = given[0] if given else window.shape[0] if window is not None else signal.shape[1]
+    count = floor_divide(signal.shape[1] - length, step[0]) + 1
+    place = op.Unsqueeze(counted(op, count) * step[0], [1]) + counted(op, length)
+    points = signal if signal.rank == 3 else op.Unsqueeze(signal, [2])
+    frames = op.Gather(points, place, axis=1)
+    frames = frames if window is None else frames * op.Unsqueeze(window, [1])
+    return dft(op, frames, None, op.constant(2), inverse=0, onesided=onesided)
+
+
 def _parts(op: Builder, x: Tensor) -> list[Tensor]:
     """The real part and, where there is one, the imaginary."""
     count = x.shape[-1]
