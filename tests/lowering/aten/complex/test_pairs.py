@@ -78,6 +78,18 @@ def test_matrix_products(shapes):
     check(torch.matmul, z(*shapes[0]), z(*shapes[1]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("first", "last"), [((2, 3), (4, 5)), ((3,), (4,))], ids=str)
+def test_products_of_many(first, last):
+    def product(*xs):
+        return torch.linalg.multi_dot(xs)
+
+    given, other = (z(*first), z(3, 4), z(*last)), (z(*first[:-1], 6), z(6, 2), z(2, *last[1:]))
+    for tensors in (given, other[:2]):
+        check(product, *tensors, rtol=1e-4, atol=1e-5)
+    compiled = fxonnx.compile(product, given, dynamic_shapes="auto")
+    torch.testing.assert_close(compiled(*other), product(*other), rtol=1e-4, atol=1e-5)
+
+
 def test_other_products():
     def function(x, y, v):
         return (

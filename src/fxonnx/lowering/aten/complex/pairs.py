@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any, TypeAlias
 
 from fxonnx import dtypes
@@ -245,6 +246,12 @@ def matmul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     real = a @ c - b @ d
     imaginary = a @ d + b @ c
     return pair(op, *(op.Unsqueeze(item, [-1]) for item in (real, imaginary)))
+
+
+@lower("aten.linalg_multi_dot", promote=SAME.of("tensors"), when=COMPLEX)
+def multi_dot(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
+    """The product of all matrices; the first and the last may be vectors."""
+    return reduce(partial(matmul, op), tensors)
 
 
 @lower("aten.vdot", "aten.linalg_vecdot", when=COMPLEX)
