@@ -252,3 +252,18 @@ def test_complex_tensors_are_written() -> None:
         x = torch.randn(3, dtype=torch.complex64)
         ours, theirs = x.conj(), x.conj().clone()
         torch.testing.assert_close((compiled(ours), model.total, ours), (eager(theirs), eager.total, theirs))
+
+
+def test_threads_that_share_an_argument_write_to_it_in_turn() -> None:
+    class Sums(nn.Module):
+        def forward(self, x: Tensor, kept: dict[str, Tensor]) -> Tensor:
+            kept["sum"] = kept["sum"] + x.sum(0)
+            return kept["sum"] * 2
+
+    x = torch.ones(2, 3)
+    compiled = fxonnx.compile(Sums(), (x, {"sum": torch.zeros(3)}))
+    for _ in range(5):
+        kept = {"sum": torch.zeros(3)}
+        got = results(lambda x, kept=kept: compiled(x, kept), x, CALLS)
+        assert kept["sum"].tolist() == [2.0 * CALLS] * 3
+        assert sorted(each[0] for each in got) == [4.0 * (call + 1) for call in range(CALLS)]

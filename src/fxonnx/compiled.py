@@ -219,10 +219,10 @@ class Compiled(File):
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is looked into: of nested arguments, of a model that writes or checks."""
-        leaves, are_given_arrays = self._leaves(args, kwargs)
-        tensors = [as_real(leaf) for leaf in leaves]
-        variant = self.limits.check(tensors)
-        with self._in_turn:
+        with self._in_turn:  # what the call before leaves in an argument is this one's
+            leaves, are_given_arrays = self._leaves(args, kwargs)
+            tensors = [as_real(leaf) for leaf in leaves]
+            variant = self.limits.check(tensors)
             if variant is not None:
                 return self._variant(variant)(*args, **kwargs)
             results = self.session.run([*tensors, *(as_real(state.tensor) for state in self.program.states)])
