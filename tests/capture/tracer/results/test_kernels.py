@@ -69,3 +69,12 @@ def test_other_weights_than_channels_are_refused() -> None:
     for dynamic in (None, {"x": {0: "n"}}, {"x": {1: "n"}}):
         with pytest.raises(ModelRaised, match="weight"):
             fxonnx.compile(lambda x: F.group_norm(x, 2, torch.ones(4)), (torch.randn(2, 6, 5),), dynamic_shapes=dynamic)
+
+
+def test_complex_norms_of_matrices_are_composed_for_plain_sizes() -> None:
+    def model(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.linalg.matrix_norm(x, -torch.inf), torch.linalg.matrix_norm(x, 2), torch.linalg.norm(x, 1)
+
+    x = torch.randn(2, 3, dtype=torch.complex64)
+    for dynamic in (None, "auto"):
+        torch.testing.assert_close(fxonnx.compile(model, (x,), dynamic_shapes=dynamic)(x), model(x))

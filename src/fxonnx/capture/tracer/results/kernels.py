@@ -301,10 +301,13 @@ def _group_norm(
 def _matrix_norm(
     x: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Any:
-    """A number for each matrix; torch's kernel takes their sizes for plain numbers."""
-    if x.dim() < 2 or dim is None or len(dim) != 2 or dim[0] % x.dim() == dim[1] % x.dim() or ord is None:
+    """A number for each matrix; torch's kernel takes their sizes for plain numbers. Complex norms have no form of their
+    own: they are composed as torch does."""
+    if x.is_complex() or x.dim() < 2 or dim is None or ord is None:
         return None
     axes = {each % x.dim() for each in dim}
+    if len(axes) != 2 or len(dim) != 2:
+        return None
     shape = [1 if axis in axes else size for axis, size in enumerate(x.shape) if keepdim or axis not in axes]
     return x.new_empty(shape, dtype=(dtype or x.dtype).to_real())
 
