@@ -76,3 +76,10 @@ def test_a_window_over_what_data_selects_is_checked() -> None:
     torch.testing.assert_close(compiled(torch.tensor([1.0, -1, 2, 3, 4, -1, 5, 6, 7])), torch.tensor([[3.0, 6]]))
     with pytest.raises(fxonnx.errors.Error):
         compiled(torch.tensor([1.0, 2, -1, -1, -1, -1, -1, -1, -1]))
+
+
+def test_rows_without_elements_do_not_end_the_process() -> None:
+    dims = {"x": {0: "n", 1: "m"}}
+    compiled = fxonnx.compile(lambda x: torch.unique(x, dim=0), torch.randn(3, 4), dynamic_shapes=dims)
+    with pytest.raises(fxonnx.errors.CallMismatch, match="unique"):
+        compiled(torch.ones(2, 0))

@@ -97,6 +97,11 @@ def _padded(result: Shape, input: Shape, amounts: Shape, mode: str = "constant",
             yield size - _MOST_PADDED[mode], amount
 
 
+def _unique(result: Shape, input: Shape, dim: int, *args: Any, **kwargs: Any) -> Required:
+    """Rows have elements: of those that have none ONNX Runtime's kernel ends the process."""
+    return ((size, 1) for axis, size in enumerate(input) if axis != dim % len(input))
+
+
 def _recurrent(result: Shape, input: Shape, *args: Any) -> Required:
     """LSTM and its like over a padded batch; one that is packed has a tensor in the place of the flags."""
     if len(input) == 3 and isinstance(args[-1], bool):
@@ -113,6 +118,7 @@ REQUIRED: dict[str, Callable[..., Required]] = {
     "im2col": _columns,
     "unfold": _unfolded,
     "narrow": _narrowed,
+    "unique_dim": _unique,
     "pad": _padded,
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
 }  # fmt: skip
