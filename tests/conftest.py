@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from fxonnx import machines
 from fxonnx.ir import schema
@@ -12,6 +13,11 @@ from fxonnx.ir.graph import Graph
 from fxonnx.ir.verify import verify
 from fxonnx.passes.pipeline import Pass
 from fxonnx.target import Target
+
+
+# What fails, fails for everybody, and on a slow machine no more than on a fast one.
+settings.register_profile("fxonnx", deadline=None, derandomize=True)
+settings.load_profile("fxonnx")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -146,3 +146,12 @@ def test_atoms():
 def test_bounds_of_many_minima_are_found_in_linear_time():
     dim = sum((minimum(n - 4 * at, 4) for at in range(60)), 0 * n)
     assert Bounds({"n": 240}, {}).interval(dim)[1] <= 240
+
+
+def test_bounds_of_what_is_nested_deeply_are_found_in_a_few_steps() -> None:
+    dim = n
+    for turn in range(6):
+        dim = (minimum(dim, 40 + turn) * 3 + dim) // 2 - (dim + turn) // 3
+    bounds = Bounds({"n": 2}, {})
+    bounds.interval(dim)
+    assert len(bounds._known) < 200

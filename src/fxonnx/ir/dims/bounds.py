@@ -17,42 +17,56 @@ from fxonnx.ir.dims.substitute import Substitution
 from fxonnx.ir.dims.terms import Call
 
 _FEW = 2  # minima that are taken apart: each twice as many dims
+_STEPS = 64  # dims that are looked at for the bounds of one; those that models have need fewer than 20
 
 
 class Bounds:
     """The bounds of dims over symbols that have at least and at most the given sizes; `least` where none is given.
 
-    The mappings may get more symbols later on. What is found of a dim, or of one in it, is found once.
+    The mappings may get more symbols later on. What is found of a dim, or of one in it, is found once. Of floors and
+    extrema nested in each other there are more parts than anybody could wait for: after so many, bounds are wider than
+    they might be.
     """
 
     def __init__(self, lows: Mapping[str, int], highs: Mapping[str, int], least: int = 0) -> None:
         self._shift = _Shift(lows, least)
         self._beyond = _Beyond(lows, highs, least)
         self._known: dict[Expr, Interval] = {}
+        self._steps = 0
 
     def interval(self, dim: Dim) -> Interval:
         """The least and greatest value of a dim."""
+        self._steps = _STEPS
+        return self._interval(dim)
+
+    def _interval(self, dim: Dim) -> Interval:
         if isinstance(dim, int):
             return dim, dim
         if dim not in self._known:
-            low, high = fold(fold(dim, self._shift), self._beyond)
-            floors = _floors(dim)
-            if floors:  # the longest has the others in it
-                relaxed = self._without_floor(dim, *max(floors, key=lambda each: len(each[0].text)))
-                low, high = max(low, relaxed[0]), min(high, relaxed[1])
-            extrema = _lone(dim, "min", "max")
-            for extremum, factor in extrema[:1] if len(extrema) <= _FEW else ():
-                sides = [self.interval(dim + factor * (side - of_atom(extremum))) for side in _sides(extremum)]
-                if (extremum.function == "min") == (factor > 0):
-                    high = min(high, *(most for _, most in sides))
-                else:
-                    low = max(low, *(least for least, _ in sides))
-            self._known[dim] = low, high
+            self._steps -= 1
+            bounds = fold(fold(dim, self._shift), self._beyond)
+            self._known[dim] = bounds if self._steps < 0 else self._narrowed(dim, bounds)
         return self._known[dim]
+
+    def _narrowed(self, dim: Expr, bounds: Interval) -> Interval:
+        """Bounds by those of the dim without one of its floors, and on each side of an extremum."""
+        low, high = bounds
+        floors = _floors(dim)
+        if floors:  # the longest has the others in it
+            relaxed = self._without_floor(dim, *max(floors, key=lambda each: len(each[0].text)))
+            low, high = max(low, relaxed[0]), min(high, relaxed[1])
+        extrema = _lone(dim, "min", "max")
+        for extremum, factor in extrema[:1] if len(extrema) <= _FEW else ():
+            sides = [self._interval(dim + factor * (side - of_atom(extremum))) for side in _sides(extremum)]
+            if (extremum.function == "min") == (factor > 0):
+                high = min(high, *(most for _, most in sides))
+            else:
+                low = max(low, *(least for least, _ in sides))
+        return low, high
 
     def _without_floor(self, dim: Expr, floor: Call, divisor: int, factor: int) -> Interval:
         """Bounds of d + k*(a // c), by those of c*d + k*a, from which it is c times, less k*r for a rest r below c."""
-        low, high = self.interval((dim - factor * of_atom(floor)) * divisor + factor * floor.left)
+        low, high = self._interval((dim - factor * of_atom(floor)) * divisor + factor * floor.left)
         rest = factor * (divisor - 1)
         return -(-(low - max(rest, 0)) // divisor), (high - min(rest, 0)) // divisor
 
