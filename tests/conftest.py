@@ -14,7 +14,6 @@ from fxonnx.ir.verify import verify
 from fxonnx.passes.pipeline import Pass
 from fxonnx.target import Target
 
-
 # What fails, fails for everybody, and on a slow machine no more than on a fast one.
 settings.register_profile("fxonnx", deadline=None, derandomize=True)
 settings.load_profile("fxonnx")
