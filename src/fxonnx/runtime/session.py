@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -134,7 +135,7 @@ class Session:
 
         asked = self._configuration
         options = asked.options(self.inputs, self._profile)
-        attached = attach(model, weights, options, share=share)
+        attached = attach(_freshly_seeded(model), weights, options, share=share)
         session = onnxruntime.InferenceSession(
             attached.model,
             options,
@@ -159,3 +160,24 @@ def _unsafe_optimizers(model: onnx.ModelProto) -> list[str]:
         or any(each.name == "to" and each.i == bfloat16 for node in model.graph.node for each in node.attribute)
     )
     return ["NchwcTransformer"] if found else []
+
+
+def _freshly_seeded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model whose nodes draw from other seeds than those in its file, which all sessions would have in common."""
+    if not any(True for _ in _seeds(model.graph)):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for seed in _seeds(copy.graph):
+        seed.f = float(secrets.randbits(24))
+    return copy
+
+
+def _seeds(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
+    """The seeds of a graph's nodes, and of those in their bodies."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "seed":
+                yield attribute
+            elif attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _seeds(attribute.g)

@@ -106,3 +106,31 @@ def test_poisson():
     check_draws(torch.poisson, torch.tensor([0.5, 3.0, 40.0]).repeat(2000, 1))
     compiled = compiled_for_draws(lambda x: torch.poisson(x), torch.zeros(2, 3), dynamic_shapes={"x": {0: "n"}})
     assert torch.equal(compiled(torch.zeros(4, 3)), torch.zeros(4, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gamma(dtype):
+    shapes = torch.tensor([0.3, 1.0, 2.5, 40.0], dtype=dtype).repeat(2000, 1)
+    for column in range(4):
+        check_draws(torch._standard_gamma, shapes[:, column])
+    run = compiled_for_draws(lambda x: torch._standard_gamma(x), shapes[:3], dynamic_shapes={"x": {0: "n"}})
+    assert run(shapes[:0]).shape == (0, 4)
+    assert run(torch.full((2, 4), torch.nan, dtype=dtype)).isnan().all()
+    assert (run(torch.zeros(2, 4, dtype=dtype)) < 1e-30).all()
+
+
+def test_dirichlet_and_beta():
+    shapes = torch.tensor([0.5, 2.0, 4.0]).repeat(2000, 1)
+    for column in range(3):
+        check_draws(lambda x, column=column: torch._sample_dirichlet(x)[:, column], shapes)
+    run = compiled_for_draws(lambda x: torch.distributions.Beta(x, x + 1).rsample(), torch.tensor([0.5, 2.0]))
+    assert ((run(torch.tensor([0.5, 2.0])) > 0) & (run(torch.tensor([0.5, 2.0])) < 1)).all()
+
+
+def test_binomial():
+    counts, chances = torch.tensor([0.0, 1.0, 7.0]).repeat(2000, 1), torch.tensor([0.5, 0.2, 0.7]).repeat(2000, 1)
+    for column in range(3):
+        pair = counts[:, column], chances[:, column]
+        check_draws(lambda x, chance=pair[1]: torch.binomial(x, chance), pair[0])
+    run = compiled_for_draws(lambda x: torch.binomial(x, x / 9), counts[:3], dynamic_shapes={"x": {0: "n"}})
+    assert run(counts[:0]).shape == (0, 3)

@@ -369,6 +369,8 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.fake_quantize_per_tensor_affine.default: _like_the_first,
     aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,
     aten.fake_quantize_per_channel_affine.default: _like_the_first,
+    aten._sample_dirichlet.default: _like_the_first,
+    aten.binomial.default: _like_the_first,
     aten.affine_grid_generator.default: _affine_grid,
     aten.scaled_dot_product_attention.default: _attention,
     aten.pixel_unshuffle.default: _pixel_unshuffle,

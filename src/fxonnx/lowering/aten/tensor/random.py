@@ -21,6 +21,8 @@ from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full
 
 _HALF = math.sqrt(0.5)  # the deviation of each part of a complex number of variance 1
 
+_LEAST_DRAWN = 2.0**-126  # float32's least normal number
+
 # ── the two generators ──
 
 
@@ -179,12 +181,70 @@ def poisson(op: Builder, self: Tensor) -> Tensor:
 
     def step(inner: Builder, index: Tensor, going: Tensor, left: Tensor, count: Tensor) -> list[Tensor]:
         left = left + inner.Log(1.0 - inner.RandomUniformLike(left))
-        event = cast(inner, left > 0.0, dtypes.FLOAT64)
-        return [inner.ReduceSum(event, keepdims=0) > 0.0, left, count + event]
+        event = left > 0.0
+        return [_any(inner, event), left, count + cast(inner, event, dtypes.FLOAT64)]
 
     time = cast(op, self, dtypes.FLOAT64)
     _, count = record_loop(op, [time, full(op, self.shape, 0, dtypes.FLOAT64)], step, condition=op.constant(True))
     return cast(op, count, dtype_of(self))
+
+
+@lower("aten.binomial")
+def binomial(op: Builder, count: Tensor, prob: Tensor) -> Tensor:
+    """How many of so many events of that probability happen: one is tried at each step, as many as the greatest
+    count."""
+
+    def step(inner: Builder, index: Tensor, going: Tensor, left: Tensor, found: Tensor) -> list[Tensor]:
+        happens = inner.And(left >= 1.0, inner.RandomUniformLike(left) < chance)
+        left = left - 1.0
+        return [_any(inner, left >= 1.0), left, found + cast(inner, happens, dtypes.FLOAT64)]
+
+    tries, chance = cast(op, count, dtypes.FLOAT64), cast(op, prob, dtypes.FLOAT64)
+    none = op.Where(op.IsNaN(tries), tries, op.constant(0.0, dtypes.FLOAT64))
+    _, found = record_loop(op, [tries, none], step, condition=_any(op, tries >= 1.0))
+    return cast(op, found, dtype_of(count))
+
+
+@lower("aten._standard_gamma")
+def standard_gamma(op: Builder, self: Tensor) -> Tensor:
+    """Gamma of a shape, its scale 1, by rejection: Marsaglia and Tsang 2000; a shape below 1 is that of one more, times
+    a uniform number to the power of its inverse. The least number that is not 0 is the least that is drawn."""
+    drawn = cast(op, _gamma(op, cast(op, self, dtypes.FLOAT64)), dtype_of(self))
+    return op.Max(drawn, as_tensor(op, _LEAST_DRAWN, dtype_of(self)))
+
+
+@lower("aten._sample_dirichlet")
+def dirichlet(op: Builder, self: Tensor) -> Tensor:
+    """Gammas of these shapes, divided by their sum along the last axis."""
+    drawn = op.Max(_gamma(op, cast(op, self, dtypes.FLOAT64)), op.constant(_LEAST_DRAWN, dtypes.FLOAT64))
+    return cast(op, drawn / op.ReduceSum(drawn, [-1], keepdims=1), dtype_of(self))
+
+
+def _gamma(op: Builder, shape: Tensor) -> Tensor:
+    """Gamma numbers in float64: each element is drawn again until one of its draws is accepted."""
+    one = op.constant(1.0, dtypes.FLOAT64)
+    is_small = shape < one
+    centre = op.Where(is_small, shape + one, shape) - 1.0 / 3.0
+    width = op.Reciprocal(op.Sqrt(9.0 * centre))
+
+    def step(inner: Builder, index: Tensor, going: Tensor, found: Tensor, is_open: Tensor) -> list[Tensor]:
+        normal = inner.RandomNormalLike(found)
+        root = 1.0 + normal * width
+        cube = root * root * root
+        bound = 0.5 * normal * normal + (1.0 - cube + inner.Log(cube)) * centre  # NaN below 0: not accepted
+        taken = inner.And(is_open, inner.Log(inner.RandomUniformLike(found)) < bound)
+        is_open = inner.And(is_open, inner.Not(taken))
+        return [_any(inner, is_open), inner.Where(taken, cube * centre, found), is_open]
+
+    is_shape = shape >= op.constant(0.0, dtypes.FLOAT64)  # not NaN, of which none is drawn
+    found, _ = record_loop(op, [shape, is_shape], step, condition=_any(op, is_shape))
+    factor = op.Pow(1.0 - op.RandomUniformLike(shape), op.Reciprocal(shape))
+    return found * op.Where(is_small, factor, one)
+
+
+def _any(op: Builder, flags: Tensor) -> Tensor:
+    """Whether one of them is true; not where there is none."""
+    return op.ReduceSum(cast(op, flags, dtypes.FLOAT64), keepdims=0) > 0.0
 
 
 @lower("aten.multinomial")
