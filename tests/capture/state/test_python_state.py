@@ -50,7 +50,7 @@ ENDS: dict[str, tuple[Callable[[Tensor], Any], type[BaseException] | None]] = {
     "success": (torch.relu, None),
     "error": (fail, errors.ModelRaised),
     "data": (lambda x: x.item(), errors.Error),
-    "frozen": (lambda x: range(x.shape[0]), errors.FrozenDimension),
+    "frozen": (lambda x: list(range(x.shape[0])), errors.FrozenDimension),
     "stopped": (stop, KeyboardInterrupt),
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 SIZES = (torch.SymInt, torch.SymFloat, torch.SymBool)
 _PLAIN_TYPES = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
@@ -179,6 +180,10 @@ class Numbers(Sequence[int]):
 
     def __hash__(self) -> int:
         return hash(self._plain)
+
+
+# a model that returns range(n) returns one of what n is at a call
+pytree.register_pytree_node(Numbers, lambda numbers: ([*numbers._args], None), lambda args, _: range(*args))
 
 
 def _numbers(*args: Any) -> Any:
