@@ -140,8 +140,8 @@ def test_other_threads_may_import_while_names_are_put_into_modules(monkeypatch: 
 
 
 def test_a_range_that_is_returned_has_the_numbers_of_the_call() -> None:
-    def function(x: torch.Tensor) -> tuple[range, dict[str, range]]:
-        return range(x.shape[0]), {"other": range(2, 2 * x.shape[0])}
+    def function(x: torch.Tensor) -> tuple[Tensor, range, dict[str, range]]:
+        return x.sum(), range(x.shape[0]), {"other": range(2, 2 * x.shape[0])}
 
     compiled = fxonnx.compile(function, (torch.ones(3),), dynamic_shapes={"x": {0: "n"}})
     for size in (3, 1, 7):
