@@ -17,7 +17,6 @@ REFUSED_BY_EXPORT = {
     "transformer_unhinted": "torch.export lets nn.Transformer look into a mask's values for whether it is causal",
 }
 DIFFERENT = {  # (model, kind) -> why the two graphs differ
-    ("rfft_frames", "dynamic"): "a guard of the program's says that there are frames: no mean is one of nothing",
     ("wav2vec2_base", "dynamic"): "guards of the program's say of how many samples the first normalization is",
 }
 KINDS = [(name, "dynamic" if case.dynamic else "static") for name, case in MODELS.items()]
