@@ -108,30 +108,7 @@ def as_words(x: Tensor) -> Tensor:
     return x * 4
 
 
-def rows_that_grow(x: Tensor) -> Tensor:
-    mask = torch.zeros(x.shape[0], x.shape[0])
-    for row in range(x.shape[0]):
-        mask[row, : row + 1] = 1
-    return mask @ x
-
-
-def rows_of_a_mask(x: Tensor) -> Tensor:
-    places = torch.arange(x.shape[0])
-    return torch.stack([(places <= row).float() for row in range(x.shape[0])]) @ x
-
-
-def chunks_that_end(x: Tensor) -> Tensor:
-    starts = range(0, x.shape[0], 4)
-    return torch.cat([x[start : min(start + 4, x.shape[0])].cumsum(0) for start in starts])
-
-
-def chunks_of_one_size(x: Tensor) -> Tensor:
-    return torch.cat([x[start : start + 4].cumsum(0) for start in range(0, x.shape[0], 4)])
-
-
 CURES: dict[str, Cure] = {
-    "a loop over slices that grow": Cure("a mask in place of a slice", rows_that_grow, rows_of_a_mask),
-    "a loop over slices that end": Cure("on slices of one size", chunks_that_end, chunks_of_one_size),
     "numpy": Cure(
         "compute with the size itself",
         lambda x: x * float(np.interp(x.shape[0], [0, 100], [0, 1])),

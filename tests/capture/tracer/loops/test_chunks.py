@@ -90,3 +90,23 @@ def test_what_is_computed_of_the_sizes_of_chunks(function, tmp_path):
 def test_the_size_of_joined_chunks_is_that_of_what_they_were():
     compiled = fxonnx.compile(Ghosts(twice).eval(), (torch.randn(20, 3),), dynamic_shapes={"x": {0: "n"}})
     assert [str(each) for each in compiled.graph.outputs[0].type.shape] == ["n", "3"]
+
+
+def rows_that_grow(x: Tensor) -> Tensor:
+    mask = torch.zeros(x.shape[0], x.shape[0])
+    for row in range(x.shape[0]):
+        mask[row, : row + 1] = 1
+    return mask @ x
+
+
+def chunks_that_end(x: Tensor) -> Tensor:
+    starts = range(0, x.shape[0], 4)
+    return torch.cat([x[start : min(start + 4, x.shape[0])].cumsum(0) for start in starts])
+
+
+@pytest.mark.parametrize("function", [rows_that_grow, chunks_that_end], ids=lambda each: each.__name__)
+def test_slices_that_grow_or_end(function: Any) -> None:
+    compiled = fxonnx.compile(function, (torch.rand(8, 3),), dynamic_shapes={"x": {0: "n"}})
+    for rows in (8, 1, 2, 5, 13, 30):
+        x = torch.rand(rows, 3)
+        torch.testing.assert_close(compiled(x), function(x))
