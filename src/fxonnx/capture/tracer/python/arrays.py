@@ -82,10 +82,10 @@ class Array(NDArrayOperatorsMixin):
         return map(partial(_outer, refuse=self.refuse), self.tensor.unbind())
 
     def __getitem__(self, index: Any) -> Any:
-        return _outer(_inner(self)[pytree.tree_map(_inner, index)], self.refuse)
+        return _outer(_inner(self)[_all_inner(index)], self.refuse)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        _inner(self)[pytree.tree_map(_inner, index)] = _inner(value)
+        _inner(self)[_all_inner(index)] = _inner(value)
 
     def __array__(self, *args: Any, **options: Any) -> Any:
         raise self.refuse()
@@ -126,12 +126,17 @@ def counterpart(function: Any) -> Any:
 
 def called(function: Any, args: Any, options: Any, refuse: Refuse | None = None) -> Any:
     """A function of torch's NumPy on arrays."""
-    args, options = pytree.tree_map(_inner, (args, options), is_leaf=lambda each: isinstance(each, Array))
+    args, options = _all_inner((args, options))
     return _outer(function(*args, **options), refuse)
 
 
 def _method(method: Any, refuse: Refuse, *args: Any, **options: Any) -> Any:
     return called(method, args, options, refuse)
+
+
+def _all_inner(values: Any) -> Any:
+    # ranges are trees of their own: a model may return one
+    return pytree.tree_map(_inner, values, is_leaf=lambda each: isinstance(each, (Array, Numbers)))
 
 
 def _inner(value: Any) -> Any:
