@@ -184,6 +184,32 @@ def test_a_folder_that_is_loaded_generates_the_same(cache: str, tmp_path) -> Non
             assert torch.equal(generated(loaded, **given), generated(model, **given)), (rows, length)
 
 
+@pytest.mark.parametrize("cache", ["copy", "shared"])
+def test_logits_of_the_last_token_alone(cache: str, tmp_path) -> None:
+    model, given = made("LlamaForCausalLM"), prompt(4, 9)
+    compiled = compile_causal_lm(model, cache=cache, logits="last")
+    assert [str(size) for size in compiled.compiled.graph.outputs[0].type.shape] == ["batch", "1", "99"]
+    compiled.save(tmp_path / "llama")
+    for steps in (compiled, load(tmp_path / "llama")):
+        assert torch.equal(generated(steps, **given), generated(model, **given))
+        assert torch.equal(generated(steps, num_beams=3, **given), generated(model, num_beams=3, **given))
+        ours, theirs = (each(**given, logits_to_keep=1).logits for each in (steps, model))
+        torch.testing.assert_close(ours, theirs)
+        with pytest.raises(errors.InvalidOption, match="logits of the last token"):
+            steps(**given)
+
+
+def test_what_keeps_the_logits_of_all_tokens_is_said() -> None:
+    class Llama(transformers.LlamaForCausalLM):
+        def forward(self, input_ids=None, attention_mask=None, past_key_values=None, use_cache=None):
+            return super().forward(input_ids, attention_mask, None, past_key_values, use_cache=use_cache)
+
+    with pytest.raises(errors.InvalidOption, match="computes those of all tokens"):
+        compile_causal_lm(Llama(transformers.LlamaConfig(**MODELS["LlamaForCausalLM"])), logits="last")
+    with pytest.raises(errors.InvalidOption, match="logits='first'"):
+        compile_causal_lm(made("GPT2LMHeadModel"), logits="first")
+
+
 def test_a_folder_that_cannot_be_loaded_is_said(tmp_path) -> None:
     compile_causal_lm(made("Lfm2ForCausalLM")).save(tmp_path)
     assert (tmp_path / "prefill.onnx").exists()
@@ -233,11 +259,12 @@ def test_what_is_no_decoder_is_said() -> None:
         compile_causal_lm(transformers.BertModel(config))
 
 
+@pytest.mark.parametrize("logits", ["all", "last"])
 @pytest.mark.parametrize("cache", ["copy", "shared"])
-def test_genai_loads_the_folder_and_generates_the_same(cache: str, tmp_path) -> None:
+def test_genai_loads_the_folder_and_generates_the_same(cache: str, logits: str, tmp_path) -> None:
     genai = pytest.importorskip("onnxruntime_genai")
     model, given = made("LlamaForCausalLM"), torch.randint(3, 99, (1, 6))
-    compile_causal_lm(model, cache=cache).save(tmp_path)
+    compile_causal_lm(model, cache=cache, logits=logits).save(tmp_path)
     loaded = genai.Model(str(tmp_path))
     options = genai.GeneratorParams(loaded)
     options.set_search_options(max_length=12, do_sample=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from fxonnx.hf.shared import SharedCache
 from fxonnx.hf.twin import refuse_inner, twin_of
 
 CACHES = ("copy", "shared")
+LOGITS = ("all", "last")
+KEPT = "logits_to_keep"  # transformers' name for of how many tokens, from the last on; 0 is all
 _TOKENS = {0: "batch", 1: "sequence"}
 _DIMS: Mapping[str, Mapping[int, str]] = {
     "input_ids": _TOKENS, "position_ids": _TOKENS, "attention_mask": {0: "batch", 1: "total"},
@@ -29,12 +31,15 @@ _LONE_TOKENS = {"past": 0, "sequence": 1, "total": 1}, {"past": 1, "sequence": 1
 _PAST, _NEW = 5, 3  # tokens of an example: there already, and to come
 
 
-def compile_causal_lm(model: Any, *, cache: str = "copy", **options: Any) -> CausalLM:
+def compile_causal_lm(model: Any, *, cache: str = "copy", logits: str = "all", **options: Any) -> CausalLM:
     """Compile a `…ForCausalLM` of transformers with its cache: any batch, prompt and past.
 
     `cache` says how it grows from step to step: "copy", each writes a longer one; or "shared", each writes the new
     tokens into the memory of the old ones, which has room for more. The file of the latter takes and leaves keys and
     values of `room` tokens, of which those are there that `attention_mask` counts.
+
+    `logits` says of which tokens a step computes them: "all"; or "last", which is all that sampling and beams ask for,
+    and spares a long prompt the largest product of most models.
 
     `options` are `fxonnx.compile`'s. The file's inputs are `input_ids` and `attention_mask`, `position_ids` where the
     model has them, and `past_key_values.N.key` and `.value`: f32[batch, heads, past, width]; its outputs are `logits`,
@@ -48,31 +53,51 @@ def compile_causal_lm(model: Any, *, cache: str = "copy", **options: Any) -> Cau
             cause="it has no generate() of transformers' own",
             cure="give a …ForCausalLM of transformers; others compile with fxonnx.compile",
         )
-    if cache not in CACHES:
-        raise InvalidOption(f"cache={cache!r}", cause=f"it is one of {', '.join(CACHES)}", cure='leave it out: "copy"')
+    _check_choice("cache", cache, CACHES)
+    _check_choice("logits", logits, LOGITS)
+    kept = _keeps_last(model) if logits == "last" else {}
     layout, is_shared = CacheLayout.of(model), cache == "shared"
     if not layout.is_recurrent:
-        call = {**_call(model, past=_PAST, tokens=_NEW), layout.argument: layout.of_size(2, _PAST)}
+        call = {**_call(model, past=_PAST, tokens=_NEW), layout.argument: layout.of_size(2, _PAST), **kept}
         options = {**options, "optimize": _with_heads_apart(options.get("optimize", True))} if is_shared else options
         compiled = _compiled(model, call, layout, options)
         ask_ahead(compiled, {"past": 0}, {"sequence": 1}, *_LONE_TOKENS)
-        return CausalLM(model, compiled, layout, shared=SharedCache(compiled, layout.argument) if is_shared else None)
+        room = SharedCache(compiled, layout.argument) if is_shared else None
+        return CausalLM(model, compiled, layout, shared=room, kept=kept)
     if is_shared:
         raise InvalidOption(
             'cache="shared": layers of this decoder keep a state of fixed size',
             cause="a state is written anew at each step, and does not grow",
             cure='compile_causal_lm(model, cache="copy")',
         )
-    first = {**_call(model, past=0, tokens=_PAST), layout.argument: layout.empty(2)}
+    first = {**_call(model, past=0, tokens=_PAST), layout.argument: layout.empty(2), **kept}
     named = {**_named(first), "attention_mask": _TOKENS} if "attention_mask" in first else _named(first)
     prefill = compile_model(model, (), {**first, "use_cache": True}, dynamic_shapes=named, **options)
-    call = {**_call(model, past=_PAST, tokens=1), layout.argument: layout.filled}
+    call = {**_call(model, past=_PAST, tokens=1), layout.argument: layout.filled, **kept}
     if not layout.has_keys:  # earlier tokens are in the states, and none can be left out
         call.pop("attention_mask", None)
     step = _compiled(model, call, layout, options)
     ask_ahead(prefill, {})
     ask_ahead(step, {})
-    return CausalLM(model, step, layout, prefill)
+    return CausalLM(model, step, layout, prefill, kept=kept)
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidOption(
+            f"{name}={value!r}", cause=f"it is one of {', '.join(choices)}", cure=f'leave it out: "{choices[0]}"'
+        )
+
+
+def _keeps_last(model: Any) -> dict[str, int]:
+    """The argument with which a model computes the logits of the last token alone."""
+    if KEPT not in inspect.signature(model.forward).parameters:
+        raise InvalidOption(
+            f'logits="last": {type(model).__name__} computes those of all tokens',
+            cause=f"its forward has no argument {KEPT}",
+            cure='compile_causal_lm(model, logits="all")',
+        )
+    return {KEPT: 1}
 
 
 def _with_heads_apart(optimize: Any) -> Any:
@@ -106,6 +131,14 @@ def _call(model: Any, *, past: int, tokens: int) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in parameters}
 
 
+def _other_logits(asked: Any) -> InvalidOption:
+    return InvalidOption(
+        f"{KEPT}={asked}: these steps compute the logits of the last token",
+        cause="the decoder was compiled so, and drafts, scores and prompt lookups want those of others",
+        cure=f'compile_causal_lm(model, logits="all"); or {KEPT}=1 where the last ones do',
+    )
+
+
 class Generating(ABC):
     """What generates as a model of transformers does, whose steps somebody else runs.
 
@@ -113,8 +146,8 @@ class Generating(ABC):
     Runtime, and the cache stays in its tensors from step to step.
     """
 
-    def __init__(self, model: Any, layout: CacheLayout) -> None:
-        self._layout = layout
+    def __init__(self, model: Any, layout: CacheLayout, *, keeps_last: bool = False) -> None:
+        self._layout, self._keeps_last = layout, keeps_last
         self._model = twin_of(model, self._step)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -135,6 +168,8 @@ class Generating(ABC):
         """What the model's forward is while it generates."""
         refuse_inner(given)
         tokens = given["input_ids"]
+        if self._keeps_last and tokens.shape[1] > 1 and given.get(KEPT) != 1:
+            raise _other_logits(given.get(KEPT, 0))
         there = given.get(self._layout.argument)
         cache = self._layout.empty(len(tokens)) if there is None else there
         self._layout.prepare(cache, len(tokens))
@@ -153,10 +188,10 @@ class CausalLM(Generating):
 
     def __init__(
         self, model: Any, compiled: Compiled, layout: CacheLayout, prefill: Compiled | None = None,
-        shared: SharedCache | None = None,
+        shared: SharedCache | None = None, kept: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(model, layout)
-        self.compiled, self.prefill, self._shared = compiled, prefill, shared
+        super().__init__(model, layout, keeps_last=bool(kept))
+        self.compiled, self.prefill, self._shared, self._kept = compiled, prefill, shared, kept or {}
 
     def save(self, folder: str | Path, *, tokenizer: Any = None) -> Path:
         """Write `model.onnx`, its weights, `config.json`, `generation_config.json` and `genai_config.json`, and the
@@ -186,7 +221,7 @@ class CausalLM(Generating):
             result = self._shared(program, call, cache)
             if result is not None:
                 return result
-        return program(**call, **{self._layout.argument: cache}, use_cache=True)
+        return program(**call, **{self._layout.argument: cache}, use_cache=True, **self._kept)
 
 
 def _positions(given: Mapping[str, Any], past: int, tokens: torch.Tensor) -> torch.Tensor:

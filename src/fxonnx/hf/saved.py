@@ -67,7 +67,9 @@ class SavedLM(Generating):
         shapes = [self._ports[name].shape or () for name in states]
         empty = [torch.zeros(1, heads, 0, size, dtype=self._ports[states[0]].dtype) for _, heads, _, size in shapes]
         self._has_room = shapes[0][2] == symbol("room")
-        super().__init__(model, CacheLayout("past_key_values", model.config, filled(empty)))
+        logits = next(each.shape for each in file.outputs if each.name == "logits")
+        layout = CacheLayout("past_key_values", model.config, filled(empty))
+        super().__init__(model, layout, keeps_last=logits is not None and logits[1] == 1)
 
     def _run(self, known: Mapping[str, torch.Tensor], cache: Cache) -> CausalLMOutputWithPast:
         keys, values = ("all_keys", "all_values") if self._has_room else ("keys", "values")
