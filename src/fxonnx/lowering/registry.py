@@ -28,7 +28,7 @@ ATEN = "fxonnx.lowering.aten"
 
 # fmt: off
 FAMILIES = (
-    "control", "gradients", "losses", "segments",
+    "control", "gradients", "grid_gradients", "losses", "segments",
     "complex.pairs", "complex.exponentials", "complex.inverse_trigonometry", "complex.moments",
     "linalg.cholesky", "linalg.eig", "linalg.eigh", "linalg.functions", "linalg.ldl", "linalg.lu", "linalg.norms",
     "linalg.qr", "linalg.svd", "linalg.triangular",
