@@ -42,6 +42,7 @@ from fxonnx.capture.tracer.torch_private import (
     DynamicOutputShapeException,
     FakeTensor,
     UnsupportedOperatorException,
+    alive,
     eager,
     is_traceable_wrapper_subclass,
     is_transformed,
@@ -220,6 +221,8 @@ class Tape:
         known = self._stand_ins.get(id(tensor))
         if known is not None:
             return known
+        if (inside := alive(tensor)) is not tensor:
+            return self.read(inside)
         if isinstance(tensor, FakeTensor) and tensor.fake_mode is self.cache.mode:
             if self._adopts(tensor):
                 return tensor

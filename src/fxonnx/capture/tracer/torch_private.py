@@ -302,6 +302,11 @@ def is_in_functorch() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def alive(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor inside of what a transform of torch.func left behind when it ended; others as they are."""
+    return torch._C._functorch.unwrap_if_dead(tensor)
+
+
 def is_transformed(args: Any, kwargs: Any) -> bool:
     """Whether a call is one of a transform of torch.func, or of autograd."""
     if is_in_functorch():
@@ -389,6 +394,7 @@ __all__ = [
     "FakeTensorMode",
     "OneThread",
     "UnsupportedOperatorException",
+    "alive",
     "as_exporting",
     "eager",
     "enable_python_dispatcher",

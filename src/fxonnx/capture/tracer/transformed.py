@@ -16,6 +16,7 @@ from torch import Tensor
 from fxonnx.capture.tracer.torch_private import is_in_functorch
 
 aten = torch.ops.aten
+_NUMBERS = (bool, int, float, complex, torch.SymInt, torch.SymFloat)
 _MEAN, _MAX = 1, 2  # modes of bags; of losses the first is the mean, too
 
 
@@ -95,7 +96,7 @@ def _multilabel_margin_loss(input: Tensor, target: Tensor, reduction: int = _MEA
     is_target = torch.zeros_like(labels).scatter_reduce(1, classes, is_label.long(), "amax") > 0
     margins = 1 - rows.gather(1, classes).unsqueeze(2) + rows.unsqueeze(1)
     is_pair = is_label.unsqueeze(2) & ~is_target.unsqueeze(1)
-    loss = torch.where(is_pair & (margins > 0), margins, 0.0).sum((1, 2)) / rows.shape[1]
+    loss = torch.where(is_pair & (margins > 0), margins, 0.0).sum(2).mean(1)
     if reduction:
         return loss.mean() if reduction == _MEAN else loss.sum()
     return loss if input.dim() == 2 else loss.squeeze(0)
@@ -106,8 +107,8 @@ def _embedding_bag(
     sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Any:  # fmt: skip
-    """Sums and means of rows in bags, without what torch notes for its gradients."""
-    if scale_grad_by_freq or sparse or mode == _MAX:
+    """Sums, means and maxima of rows in bags, without what torch notes for its gradients."""
+    if scale_grad_by_freq or sparse:
         return NotImplemented
     rows = torch.embedding(weight, indices)
     rows = rows if per_sample_weights is None else rows * per_sample_weights.unsqueeze(1)
@@ -118,9 +119,24 @@ def _embedding_bag(
     bags = offsets.shape[0]
     sums = rows.new_zeros(bags, weight.shape[1]).index_add(0, bag, rows * kept.unsqueeze(1))
     counts = rows.new_zeros(bags).index_add(0, bag, kept)
-    found = sums / counts.clamp(min=1).unsqueeze(1) if mode == _MEAN else sums
+    if mode == _MAX:
+        found = _greatest(rows, bag, kept, bags)
+    else:
+        found = sums / counts.clamp(min=1).unsqueeze(1) if mode == _MEAN else sums
     last = bags - 1 if include_last_offset else bags
     return found[:last], bag, counts[:last].long(), counts[:last].long()
+
+
+def _greatest(rows: Tensor, bag: Tensor, kept: Tensor, bags: int) -> Tensor:
+    """The greatest element of each column in each bag, the first of equals, and 0 where there is none."""
+    count, width = rows.shape
+    known = rows.detach().masked_fill(kept.unsqueeze(1) == 0, -torch.inf)
+    bag = bag.unsqueeze(1).expand(count, width)
+    most = known.new_full((bags, width), -torch.inf).scatter_reduce(0, bag, known, "amax")
+    is_most = (known == most.gather(0, bag)) & (kept.unsqueeze(1) != 0)
+    place = torch.where(is_most, torch.arange(count).unsqueeze(1), count)
+    first = place.new_full((bags, width), count).scatter_reduce(0, bag, place, "amin")
+    return torch.cat([rows, rows.new_zeros(1, width)]).gather(0, first)
 
 
 TRANSFORMED: dict[Any, Callable[..., Any]] = {
@@ -138,6 +154,20 @@ TRANSFORMED: dict[Any, Callable[..., Any]] = {
 
 def transformed(func: Any, args: Any, kwargs: Any) -> Any:
     """What a transformed call returns."""
+    args = _numbers_as_tensors(func, args) if is_in_functorch() else args
     form = TRANSFORMED.get(func)
     found = NotImplemented if form is None else form(*args, **kwargs)
     return func(*args, **kwargs) if found is NotImplemented else found
+
+
+def _numbers_as_tensors(func: Any, args: Any) -> Any:
+    """The arguments of a call, with a tensor where a number stands for one: torch.func wraps what a gradient keeps, and
+    a number of a wrapper cannot be read."""
+    like = next((each for each in args if isinstance(each, Tensor)), None)
+    if like is None:
+        return args
+    wanted = (isinstance(parameter.type, torch.TensorType) for parameter in func._schema.arguments)
+    return tuple(
+        torch.full((), each, dtype=torch.result_type(like, each)) if wants and isinstance(each, _NUMBERS) else each
+        for each, wants in zip(args, wanted, strict=False)
+    )

@@ -104,6 +104,9 @@ MODELS: dict[str, Callable[[Model, Tensor], Any]] = {
     "grad": lambda self, x: torch.func.grad(lambda y: (self.linear(y).tanh() ** 2).sum())(x),
     "vmap of grad": lambda self, x: torch.vmap(torch.func.grad(lambda y: self.linear(y).sigmoid().sum()))(x),
     "jacrev": lambda self, x: torch.vmap(torch.func.jacrev(lambda y: self.linear(y).sin()))(x[:, 0]),
+    "vjp, by a function that outlives its transform": lambda self, x: torch.func.vjp(self.linear, x)[1](x)[0],
+    "jvp": lambda self, x: torch.func.jvp(lambda y: torch.where(y > 0, self.linear(y), 0.0).sin(), (x,), (x * 2,)),
+    "grad over numbers": lambda self, x: torch.func.grad(lambda y: (3 / (1 + y * y) / 7).sum() / y.shape[0])(x),
     "autograd": forces,
 }
 

@@ -244,6 +244,11 @@ def _like_the_first(x: Any, *others: Any) -> Any:
     return x.clone()
 
 
+def _like_the_second(self: Any, other: Any, **_: Any) -> Any:
+    """A tensor like the second: torch's kernel reads sizes as plain numbers."""
+    return other.clone()
+
+
 def _adaptive_avg_pool(x: Any, output_size: Any) -> Any:
     """As many windows as a size says, laid out like the input; torch's kernel takes plain numbers."""
     if all(isinstance(each, int) for each in output_size):
@@ -382,6 +387,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.linalg_norm.ord_str: _norm,
     aten.linalg_multi_dot.default: _multi_dot,
     aten._chunk_cat.default: _chunk_cat,
+    aten._new_zeros_with_same_feature_meta.default: _like_the_second,
     aten.cov.default: _covariance,
     aten.corrcoef.default: _covariance,
 }

@@ -46,6 +46,12 @@ def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dt
     return _filled(op, size, fill_value, dtype or dtype_of(self))
 
 
+@lower("aten._new_zeros_with_same_feature_meta", ignore={"self_num_batch_dims"})
+def new_zeros_like(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """Zeros like another tensor: the tangent of what does not move, in forward-mode differentiation."""
+    return _filled(op, other.shape, 0, dtype_of(other))
+
+
 @lower("aten.scalar_tensor", runtime={"s"})
 def scalar_tensor(op: Builder, s: Any, dtype: DType | None = None) -> Tensor:
     """A 0-dim tensor of a number, float32 unless a dtype is given."""
