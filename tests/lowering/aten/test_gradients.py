@@ -34,9 +34,18 @@ CASES = {
     "adaptive maxima": (lambda x: F.adaptive_max_pool2d(x, 3), IMAGES),
     "maxima of cubes": (lambda x: F.max_pool3d(x[None], 2), IMAGES),
     "repeated edges": (lambda x: F.pad(x, (2, 1, 0, 3), mode="replicate"), IMAGES),
+    "antialiased": (lambda x: F.interpolate(x, (4, 11), mode="bilinear", antialias=True), IMAGES),
+    "antialiased by factors": (
+        lambda x: F.interpolate(x, scale_factor=(0.4, 1.3), mode="bicubic", antialias=True), IMAGES
+    ),
+    "antialiased between corners": (
+        lambda x: F.interpolate(x, (4, 3), mode="bilinear", antialias=True, align_corners=True), IMAGES
+    ),
+    "masked": (lambda x, y: x.masked_scatter(x > 0.5, y), IMAGES, IMAGES + 1),
+    "products of three": (F.bilinear, POINTS, POINTS + 1, torch.randn(2, 3, 3), torch.randn(2)),
     "attention": (F.scaled_dot_product_attention, QUERIES, KEYS, KEYS),
     "causal": (lambda q, k: F.scaled_dot_product_attention(q, k, k, is_causal=True), QUERIES, KEYS[:, :, :5]),
-    "masked": (
+    "masked attention": (
         lambda q, k, m: F.scaled_dot_product_attention(q, k, k, m, scale=0.3), QUERIES, KEYS, torch.randn(5, 6)
     ),
     "distances": (torch.cdist, POINTS, POINTS[1:] + 1),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import reduce
+from string import ascii_lowercase
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product
@@ -119,6 +120,21 @@ def einsum(op: Builder, equation: str, tensors: Sequence[Tensor], *, path: Seque
     """Sums of products as the equation says: MatMul for every pair, in the order of `path`, else from the left."""
     terms, result = parse_equation(equation, [len(tensor.shape) for tensor in tensors])
     return contract_all(op, [Operand(tensor, term) for tensor, term in zip(tensors, terms, strict=True)], result, path)
+
+
+@lower("aten._trilinear", ignore={"unroll_dim"})
+def trilinear(
+    op: Builder, i1: Tensor, i2: Tensor, i3: Tensor, expand1: Sequence[int], expand2: Sequence[int],
+    expand3: Sequence[int], sumdim: Sequence[int],
+) -> Tensor:  # fmt: skip
+    """Products of three tensors over common axes, of which each lacks its `expand`, summed over those of `sumdim`."""
+    letters = ascii_lowercase[: len(i1.shape) + len(expand1)]
+
+    def without(axes: Sequence[int]) -> str:
+        return "".join(letter for axis, letter in enumerate(letters) if axis not in axes)
+
+    given = zip((i1, i2, i3), (expand1, expand2, expand3), strict=True)
+    return contract_all(op, [Operand(each, without(expanded)) for each, expanded in given], without(sumdim))
 
 
 @lower("aten.tensordot")

@@ -33,13 +33,19 @@ class Interpolation:
         self, op: Builder, x: Tensor, axis: int, before: Tensor, after: Tensor, factor: float | None
     ) -> Tensor:
         """`x` with `after` elements along an axis, where it has `before`."""
+        weights = op.Transpose(self._weights(op, before, after, factor), perm=[1, 0])
+        return _along(op, x, axis, weights)
+
+    def given_back(
+        self, op: Builder, grad: Tensor, axis: int, before: Tensor, after: Tensor, factor: float | None
+    ) -> Tensor:
+        """The gradient of what has been resized: each element's from the `after` that it had a part in."""
+        return _along(op, grad, axis, self._weights(op, before, after, factor))
+
+    def _weights(self, op: Builder, before: Tensor, after: Tensor, factor: float | None) -> Tensor:
+        """[after, before]: the part of each element in each new one."""
         step = self._step(op, before, after, factor)
-        weights = (self._antialiased if self.antialias else self._between)(op, before, after, step)
-        last = len(x.shape) - 1
-        order = [index for index in range(last + 1) if index != axis] + [axis]
-        multiplied = _in_bytes if dtype_of(x) is UINT8 else _multiplied
-        moved = multiplied(op, op.Transpose(x, perm=order), op.Transpose(weights, perm=[1, 0]))
-        return op.Transpose(moved, perm=sorted(range(last + 1), key=order.__getitem__))
+        return (self._antialiased if self.antialias else self._between)(op, before, after, step)
 
     def _step(self, op: Builder, before: Tensor, after: Tensor, factor: float | None) -> Tensor:
         """How far the centres lie apart, in elements of the input; 0 where aligned corners leave only one."""
@@ -78,6 +84,15 @@ class Interpolation:
         near = (d * (a + 2.0) - (a + 3.0)) * d * d + 1.0
         far = (((d - 5.0) * d + 8.0) * d - 4.0) * a
         return op.Where(d < 1.0, near, op.Where(d < 2.0, far, 0.0))
+
+
+def _along(op: Builder, x: Tensor, axis: int, weights: Tensor) -> Tensor:
+    """The vectors along an axis times a matrix."""
+    last = len(x.shape) - 1
+    order = [index for index in range(last + 1) if index != axis] + [axis]
+    multiplied = _in_bytes if dtype_of(x) is UINT8 else _multiplied
+    moved = multiplied(op, op.Transpose(x, perm=order), weights)
+    return op.Transpose(moved, perm=sorted(range(last + 1), key=order.__getitem__))
 
 
 def _multiplied(op: Builder, x: Tensor, weights: Tensor) -> Tensor:

@@ -392,6 +392,20 @@ def interpolate(
     return op.Squeeze(row, [2])
 
 
+@lower("aten._upsample_bilinear2d_aa_backward", given={"is_cubic": False})
+@lower("aten._upsample_bicubic2d_aa_backward", given={"is_cubic": True})
+def interpolate_backward(
+    op: Builder, grad_output: Tensor, output_size: Sequence[Dim], input_size: Sequence[Dim], align_corners: bool,
+    scales_h: Factor = None, scales_w: Factor = None, *, is_cubic: bool,
+) -> Tensor:  # fmt: skip
+    """The gradient of what has been interpolated, antialiased: each element's from those that it had a part in."""
+    interpolation = Interpolation(is_cubic, antialias=True, align_corners=align_corners)
+    axes = zip(input_size[2:], output_size, (scales_h, scales_w), strict=True)
+    for axis, (before, after, factor) in enumerate(axes, start=2):
+        grad_output = interpolation.given_back(op, grad_output, axis, op.size(before), op.size(after), factor)
+    return grad_output
+
+
 def _by_weights(op: Builder, x: Tensor, axes: Sequence[Resizing], interpolation: Interpolation) -> Tensor:
     """Each axis that changes by its matrix of weights, the last one first as torch does: bytes are rounded between."""
     for number, axis in reversed(list(enumerate(axes, start=2))):

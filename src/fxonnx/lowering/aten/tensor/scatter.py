@@ -16,7 +16,7 @@ import numpy as np
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, maximum, minimum
+from fxonnx.ir.dims import Dim, maximum, minimum, product
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.aten.tensor.indexing import MASKS, clamped, index_of, int64, without_scalar_masks
 from fxonnx.lowering.aten.tensor.joining import LAST, cut, from_front, joined
@@ -307,6 +307,18 @@ def masked_scatter(op: Builder, self: Tensor, mask: Tensor, source: Tensor) -> T
         given = op.Concat(given, full(op, (1,), 0, dtype_of(source)), axis=0)
     taken = op.Gather(given, rank - 1, axis=0)  # -1, before the first: any element does
     return op.Where(condition, reshape(op, taken, self.shape), self)
+
+
+@lower("aten.masked_scatter_backward")
+def masked_scatter_backward(op: Builder, grad_output: Tensor, mask: Tensor, sizes: Sequence[Dim]) -> Tensor:
+    """The gradient of a source of `sizes`: that of each place where the mask is true, in order, and 0 where it ends."""
+    is_read = flat(op, expand(op, mask, grad_output.shape))
+    count = product(sizes)
+    place = op.CumSum(cast(op, is_read, dtypes.INT64), 0) - 1
+    place = op.Where(is_read, place, op.size(count))  # a place of its own for what is not read
+    room = full(op, (count + 1,), 0, dtype_of(grad_output))
+    given = written(op, room, place, flat(op, grad_output), 0, "add")
+    return reshape(op, op.Slice(given, [0], [-1], [0]), sizes)
 
 
 # ── views written to ─────────────────────────────────────────────────────────────────────────────────────────────────
