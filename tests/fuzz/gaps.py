@@ -42,16 +42,41 @@ class _Products(TorchDispatchMode):
         return result
 
 
+class _Crosses(TorchDispatchMode):
+    """In here, it is noted whether something is crossed with itself."""
+
+    supports_higher_order_operators = True
+    with_itself = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the op, and look at its operands."""
+        if getattr(func, "overloadpacket", None) is torch.ops.aten.linalg_cross:
+            self.with_itself |= args[0].shape == args[1].shape and torch.equal(args[0], args[1])
+        return func(*args, **(kwargs or {}))
+
+
 def a_product_leaves_float16(program: Program) -> bool:
     """Whether one does, at any of the program's sizes."""
+    with _Products() as products:
+        _run(program)
+    return products.leave_range
+
+
+def a_vector_is_crossed_with_itself(program: Program) -> bool:
+    """Whether one is, at any of the program's sizes."""
+    with _Crosses() as crosses:
+        _run(program)
+    return crosses.with_itself
+
+
+def _run(program: Program) -> None:
     names: dict[str, Any] = {}
     exec(program.module, names)
-    with torch.no_grad(), _Products() as products:
+    with torch.no_grad():
         for sizes in program.sizes:
             seed(0)
             with contextlib.suppress(Exception):
                 names["Model"]().eval()(*program.makes(sizes))
-    return products.leave_range
 
 
 GAPS: tuple[Gap, ...] = (
@@ -59,6 +84,11 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         a_product_leaves_float16,
         "a product of float16 that leaves its range on the way: torch computes and rounds it in float16 (decision 11)",
+    ),
+    Gap(
+        Verdict.WRONG,
+        a_vector_is_crossed_with_itself,
+        "a vector crossed with itself: torch leaves the rounding of one of two equal products, which only it computes",
     ),
 )
 
