@@ -171,7 +171,9 @@ NAMED = {
     "onnx": "ONNX opset 21",
     "onnx:17": "ONNX opset 17", "onnxruntime:1.20": "onnxruntime 1.20.1 (CPUExecutionProvider)",
     "onnxruntime:1.31:cuda": "onnxruntime 1.31.1 (CUDAExecutionProvider)", "openvino:2026.4": "openvino 2026.4.1 (CPU)",
-    "onnxruntime::CUDAExecutionProvider": "(CUDAExecutionProvider)", "tensorrt:10.15": "tensorrt 10.15.0 (GPU)",
+    "onnxruntime::CUDAExecutionProvider": "(CUDAExecutionProvider)",
+    "onnxruntime:1.32:DirectML": "onnxruntime 1.24.4 (DmlExecutionProvider), opset 21",
+    "tensorrt:10.15": "tensorrt 10.15.0 (GPU)",
     "reference:13": "(reference), opset 13",
 }  # fmt: skip
 
@@ -181,7 +183,7 @@ def test_targets_by_name(text):
     assert NAMED[text] in str(Target.named(text))
 
 
-STRANGE = ["openvinno", "onnx:new", "onnx:17:18", "onnxruntime:new", "onnxruntime::npu", "onnxruntime::directml"]
+STRANGE = ["openvinno", "onnx:new", "onnx:17:18", "onnxruntime:new", "onnxruntime::npu"]
 
 
 @pytest.mark.parametrize("text", STRANGE)
@@ -218,6 +220,16 @@ def test_what_a_provider_lacks_runs_on_the_cpu():
     assert cuda.has_kernel("", "MatMul", 13, {"T": FLOAT16})
     assert not cpu.has_kernel("", "MatMul", 13, {"T": FLOAT16})
     assert cuda.has_kernel("", "Det", 11, {})
+
+
+def test_directml_stops_at_the_newest_opset_that_it_has_kernels_of():
+    directml = Target.onnxruntime(provider="DmlExecutionProvider")
+    assert directml.opset == 21
+    assert directml.providers == ("DmlExecutionProvider", "CPUExecutionProvider")
+    assert directml.has_kernel("", "MatMul", 13, {"T": FLOAT16})
+    assert directml.kernels.of("", "Conv", 11) and not directml.kernels.of("", "Conv", 22)
+    compiled = fxonnx.compile(torch.nn.Linear(3, 4), (torch.ones(2, 3),), target=directml)
+    assert compiled.target.opset == 21
 
 
 class Several(torch.nn.Module):

@@ -30,6 +30,9 @@ STANDARD_OPSET = 21
 # Attention has no kernel, at 28 QuantizeLinear has none.
 RUNTIME_OPSET = 24
 
+# DirectML's kernels end at 21: of operators that are newer it has none, and they would run on the CPU.
+_BEST_OPSETS = {"directml": 21}
+
 MICROSOFT = "com.microsoft"
 
 # What a provider of ONNX Runtime is called, in its file and by the runtime; what it has no kernel for runs on the CPU.
@@ -83,7 +86,7 @@ class Target:
     @names_options
     def onnxruntime(version: str | None = None, provider: str = "CPU", *, opset: int | None = None) -> Target:
         """ONNX Runtime: `version` "1.32" or the installed one, with its own operators (com.microsoft), on a provider:
-        "CPU" or "CUDA", by that name or the runtime's ("CUDAExecutionProvider").
+        "CPU", "CUDA" or "DirectML", by that name or the runtime's ("CUDAExecutionProvider").
 
         Where there is no snapshot of that version's kernels, the newest older one is taken.
 
@@ -93,7 +96,8 @@ class Target:
         name = _provider(provider)
         table = _snapshot("onnxruntime", name, version)
         spare = None if name == "cpu" else _snapshot("onnxruntime", "cpu", table.version)
-        return Target(_best(opset, RUNTIME_OPSET, table), frozenset({MICROSOFT}), table, spare=spare)
+        best = _BEST_OPSETS.get(name, RUNTIME_OPSET)
+        return Target(_best(opset, best, table), frozenset({MICROSOFT}), table, spare=spare)
 
     @staticmethod
     @names_options

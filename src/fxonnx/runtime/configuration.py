@@ -12,6 +12,7 @@ import torch
 
 from fxonnx import errors
 from fxonnx.runtime.shapes import Slot
+from fxonnx.target import PROVIDERS
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -58,7 +59,7 @@ class Configuration:
 
         The runtime keeps a plan of its memory for every combination of sizes it meets, and never drops one: of a model
         whose sizes vary it makes none, which costs no time (measured with ONNX Runtime 1.32, see
-        docs/decisions/0010-what-is-compiled-is-one-model.md). Raises InvalidOption.
+        docs/decisions/0010-what-is-compiled-is-one-model.md). DirectML takes no such plan. Raises InvalidOption.
         """
         import onnxruntime
 
@@ -66,7 +67,8 @@ class Configuration:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads or torch.get_num_threads()
         options.log_severity_level = _FATAL
-        options.enable_mem_pattern = all(isinstance(dim, int) for slot in inputs for dim in slot.shape or (None,))
+        is_fixed = all(isinstance(dim, int) for slot in inputs for dim in slot.shape or (None,))
+        options.enable_mem_pattern = is_fixed and DIRECTML not in self._providers
         if not self.prepack:
             options.add_session_config_entry("session.disable_prepacking", "1")
         if profile is not None:
@@ -77,15 +79,20 @@ class Configuration:
             _register(options, os.fspath(library))
         return options
 
+    @property
+    def _providers(self) -> list[str]:
+        """The names of its providers."""
+        return [each if isinstance(each, str) else each[0] for each in self.providers or CPU_ALONE]
+
     def _check_providers(self, available: Sequence[str]) -> None:
         """Raise InvalidOption for a provider that is not installed: the runtime itself only warns."""
-        for each in self.providers or CPU_ALONE:
-            name = each if isinstance(each, str) else each[0]
+        for name in self._providers:
             if name not in available:
                 raise errors.InvalidOption(
                     f"this ONNX Runtime has no provider {name!r}",
                     cause=f"it has {', '.join(available)}",
-                    cure="take one of those, or install the runtime that has it: pip install onnxruntime-gpu for CUDA",
+                    cure="take one of those, or install the runtime that has it: pip install onnxruntime-gpu for CUDA,"
+                    " onnxruntime-directml for DirectML",
                 )
 
 
@@ -128,7 +135,7 @@ def _register(options: onnxruntime.SessionOptions, library: str) -> None:
         ) from error
 
 
-CUDA = "CUDAExecutionProvider"
+CUDA, DIRECTML = PROVIDERS["cuda"], PROVIDERS["directml"]
 
 
 def on_device(
