@@ -78,3 +78,24 @@ def test_complex_norms_of_matrices_are_composed_for_plain_sizes() -> None:
     x = torch.randn(2, 3, dtype=torch.complex64)
     for dynamic in (None, "auto"):
         torch.testing.assert_close(fxonnx.compile(model, (x,), dynamic_shapes=dynamic)(x), model(x))
+
+
+DRAWN = {
+    "rand": lambda x, generator: torch.rand((x.shape[0], 3), generator=generator),
+    "randn": lambda x, generator: torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device),
+    "randint": lambda x, generator: torch.randint(5, (x.shape[0], 3), generator=generator),
+    "randint from": lambda x, generator: torch.randint(2, 5, (x.shape[0], 3), generator=generator),
+    "randperm": lambda x, generator: torch.randperm(x.shape[0], generator=generator),
+}
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator()], ids=["torch's own", "one of its own"])
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_is_drawn_from_a_generator_has_free_sizes(name: str, generator: torch.Generator | None) -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return DRAWN[name](x, generator)
+
+    compiled = fxonnx.compile(model, (torch.randn(4, 3),), dynamic_shapes={"x": {0: "n"}})
+    for rows in (4, 1, 7):
+        drawn, wanted = compiled(torch.randn(rows, 3)), model(torch.randn(rows, 3))
+        assert (drawn.shape, drawn.dtype) == (wanted.shape, wanted.dtype)

@@ -4,7 +4,8 @@ of an alignment they count the states; of histograms there are none; to pick a r
 decide whether it is empty; a grid's axes they compare; the windows of adaptive pools they want to count; nothing
 unshuffled is no other shape for the kernel that computes; keys and values they do not count; of factors that LAPACK
 makes, and of a product of three, they know nothing or too much; an axis they take apart in three calls a place; what
-torch composes of plain numbers of sizes: norms of matrices, products of many, group norms with weights.
+torch composes of plain numbers of sizes: norms of matrices, products of many, group norms with weights; what is drawn
+from a generator they draw for plain sizes.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -342,6 +343,11 @@ def _multi_dot(tensors: Any) -> Any:
     return reduce(torch.matmul, tensors) if len(tensors) > 1 else None
 
 
+def _drawn(op: Any) -> Callable[..., Any]:
+    """The kernel of an op that draws from a generator: of the one that draws from torch's own, which takes sizes."""
+    return lambda *args, generator, **options: op(*args, **options)
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.bilinear.default: _bilinear,
     aten.geqrf.default: _geqrf,
@@ -390,4 +396,9 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten._new_zeros_with_same_feature_meta.default: _like_the_second,
     aten.cov.default: _covariance,
     aten.corrcoef.default: _covariance,
+    aten.rand.generator: _drawn(aten.rand.default),
+    aten.randn.generator: _drawn(aten.randn.default),
+    aten.randint.generator: _drawn(aten.randint.default),
+    aten.randint.low_generator: _drawn(aten.randint.low),
+    aten.randperm.generator: _drawn(aten.randperm.default),
 }
