@@ -184,3 +184,20 @@ def test_ways_of_other_ranks_are_none():
         with_ways(graph([]), [Way([[(symbol("n"), "==", 3)]], graph([0]))])
     with pytest.raises(NoWay, match="tells"):
         with_ways(graph([]), [Way([[(symbol("m"), "==", 3)]], graph([]))])
+
+
+def test_ways_and_guards_read_sizes_that_inputs_have_in_multiples(tmp_path: Any) -> None:
+    def model(x: Tensor) -> Tensor:
+        return x.relu() if x.shape[1] < 40 else x * 2
+
+    x = torch.randn(2, 16)
+    compiled = fxonnx.compile(model, (x,), dynamic_shapes={"x": {0: "b", 1: "3*s + 4"}})
+    path = tmp_path / "model.onnx"
+    compiled.save(path, guards="in file")
+    assert np.array_equal(onnxruntime.InferenceSession(path).run(None, {"x": x.numpy()})[0], model(x))
+    with pytest.raises(Exception, match="holds_for"):
+        onnxruntime.InferenceSession(path).run(None, {"x": torch.randn(2, 64).numpy()})
+    compiled(y := torch.randn(2, 64))
+    compiled.save(path, ways=True)
+    for each in (x, y):
+        assert np.array_equal(onnxruntime.InferenceSession(path).run(None, {"x": each.numpy()})[0], model(each))

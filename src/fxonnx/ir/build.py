@@ -8,7 +8,7 @@ eager tensors do. The body of a lowering therefore runs both ways: `gelu(onnxscr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, groupby
 from typing import Any
@@ -31,7 +31,7 @@ from fxonnx.ir.calls import (
     tensor_array,
 )
 from fxonnx.ir.data import ArrayData, Data, array_of
-from fxonnx.ir.dims import Algebra, Atom, Bounds, Dim, Expr, Shape, fold, linear, non_negative, symbol
+from fxonnx.ir.dims import Algebra, Atom, Bounds, Dim, Expr, Shape, fold, linear, non_negative, symbol, symbols_of
 from fxonnx.ir.dims import Call as SizeCall
 from fxonnx.ir.graph import NOWHERE, Graph, Node, Value
 from fxonnx.ir.infer import Call, CannotInfer, infer, known_elements
@@ -70,9 +70,6 @@ class Builder:
         value = Value(type, name)
         self.inputs.append(value)
         self.note_sizes(value)
-        for axis, dim in enumerate(type.shape):
-            if (found := linear(dim)) is not None:
-                self.multiples.setdefault(found[0], (value, axis, *found[1:]))
         return Tensor(self, value)
 
     def use(self, value: Value) -> Tensor:
@@ -138,6 +135,10 @@ class Builder:
         value, axis = self.sources[name]
         return self.call("Reshape", (self.use(value), [1]), {})[0] if axis is None else self._axis(value, axis)
 
+    def tells(self, dims: Iterable[Dim]) -> bool:
+        """Whether the sizes that these dims are made of can be read here."""
+        return symbols_of(dims) <= self.sources.keys() | self.multiples.keys()
+
     def _axis(self, value: Value, axis: int) -> Tensor:
         return self.call("Shape", (self.use(value),), {"start": axis, "end": axis + 1})[0]
 
@@ -159,10 +160,13 @@ class Builder:
             self.define_size(below, self.call("Max", (-tensor, 0), {})[0])
 
     def note_sizes(self, value: Value) -> None:
-        """Remember `value` as the place to read the sizes in its shape from, where there is none yet."""
+        """Remember `value` as the place to read the sizes in its shape from, where there is none yet: n, or 3*n + 4
+        where n itself is nowhere."""
         for axis, dim in enumerate(value.type.shape):
-            if isinstance(dim, Expr) and dim.name is not None and dim.name not in self.sources:
-                self.sources[dim.name] = (value, axis)
+            if isinstance(dim, Expr) and dim.name is not None:
+                self.sources.setdefault(dim.name, (value, axis))
+            elif (found := linear(dim)) is not None:
+                self.multiples.setdefault(found[0], (value, axis, *found[1:]))
 
     def may_be_zero(self, dim: Dim) -> bool:
         """Whether a size is 0, or can be when the model runs."""

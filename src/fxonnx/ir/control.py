@@ -15,7 +15,7 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall
-from fxonnx.ir.dims import Dim, symbols_of
+from fxonnx.ir.dims import Dim
 from fxonnx.ir.graph import Graph, known_dims
 from fxonnx.ir.tensor import Tensor
 from fxonnx.ir.types import TensorType, compatible
@@ -151,7 +151,7 @@ def _is_free(inner: Builder, dim: Dim) -> bool:
 
 def _known_outside(op: Builder, type: TensorType) -> TensorType:
     """The type with new dims in the place of those that only the subgraph can tell."""
-    dims = (dim if symbols_of([dim]) <= op.sources.keys() else op.new_dim() for dim in type.shape)
+    dims = (dim if op.tells([dim]) else op.new_dim() for dim in type.shape)
     return TensorType(type.dtype, tuple(dims))
 
 

@@ -15,7 +15,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder
 from fxonnx.ir.calls import InvalidCall, UnknownSize
 from fxonnx.ir.control import record_if
-from fxonnx.ir.dims import Comparison, symbols_of
+from fxonnx.ir.dims import Comparison
 from fxonnx.ir.graph import Graph, Node, Substitution, Value
 from fxonnx.ir.tensor import Tensor
 from fxonnx.location import Location
@@ -95,7 +95,7 @@ def _any(op: Builder, holds: Iterable[Iterable[Comparison]]) -> Tensor:
 def _all(op: Builder, comparisons: Iterable[Comparison]) -> Tensor:
     found: Any = None
     for left, relation, right in comparisons:
-        if not symbols_of([left, right]) <= op.sources.keys():
+        if not op.tells([left, right]):
             raise UnknownSize(f"no input tells {left} {relation} {right}")
         truth = getattr(op, _OPERATORS[relation])(op.size(left), op.size(right))
         truth = op.Not(truth) if relation == "!=" else truth

@@ -173,6 +173,19 @@ def test_an_axis_that_is_known_by_its_parts_alone_is_no_share():
         torch.testing.assert_close(compiled(x, y), last_of_the_greatest(x, y))
 
 
+@pytest.mark.parametrize("length", ["16*s", "3*s + 4"])
+def test_sizes_are_read_from_inputs_that_have_them_in_multiples(length):
+    def heads(x):
+        apart = x.reshape(x.shape[0], -1, 4, 8).transpose(1, 2)
+        return apart.reshape(x.shape[0] * 4, -1, 8).transpose(1, 2).relu()
+
+    compiled = fxonnx.compile(heads, (torch.randn(2, 16, 32),), dynamic_shapes={"x": {0: "b", 1: length}})
+    assert sum(node.op == "Transpose" for node in compiled.graph.nodes) == 1
+    for shape in ((2, 16, 32), (1, 64, 32)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), heads(x))
+
+
 def test_a_chain_in_a_branch_whose_sizes_are_told_outside_stays():
     op = Builder()
     x, flag = op.input(parse_type("f32[b,t,4]"), "x"), op.input(parse_type("b8[]"), "flag")
@@ -183,5 +196,4 @@ def test_a_chain_in_a_branch_whose_sizes_are_told_outside_stays():
         turned = inner.Transpose(inner.Transpose(inner.use(rows.value), perm=[1, 0]), perm=[1, 0])
         branches[name] = inner.finish([inner.Reshape(turned, inner.use(sizes.value))], name=name)
     graph = op.finish(op.call("If", [flag], branches, 1, [branches["then_branch"].outputs[0].type]))
-    moved = movements(graph, Target.onnx()).nodes[-1].attributes["then_branch"]
-    assert [node.op for node in moved.nodes] == ["Transpose", "Transpose", "Reshape"]
+    assert movements(graph, Target.onnx()) is graph  # or the rules around it would never come to an end

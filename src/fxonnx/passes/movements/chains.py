@@ -43,6 +43,8 @@ def movements(graph: Graph, target: Target) -> Graph:
             return None
 
     moved = replace_nodes(graph, replace, rule="movements")
+    if moved is graph:
+        return graph
     nodes = pruned(moved.nodes, moved.outputs)  # what lay between source and ends is read no more
     return Graph(moved.inputs, nodes, moved.outputs, moved.opset, moved.output_names, moved.name)
 

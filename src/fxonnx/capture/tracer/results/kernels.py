@@ -345,7 +345,11 @@ def _multi_dot(tensors: Any) -> Any:
 
 def _drawn(op: Any) -> Callable[..., Any]:
     """The kernel of an op that draws from a generator: of the one that draws from torch's own, which takes sizes."""
-    return lambda *args, generator, **options: op(*args, **options)
+
+    def kernel(*args: Any, generator: torch.Generator | None, **options: Any) -> Any:
+        return op(*args, **options)
+
+    return kernel
 
 
 META_KERNELS: dict[Any, Callable[..., Any]] = {
