@@ -128,6 +128,15 @@ def test_einsum(equation, shapes):
     check(lambda *tensors: torch.einsum(equation, *tensors), *normal(*shapes), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("empty", [(0, 3, 0), (2, 0, 2)])
+def test_diagonals_of_nothing(empty):
+    def diagonals(x):
+        return torch.einsum("iji->j", x), torch.einsum("iji->ij", x)
+
+    check(diagonals, torch.rand(empty))
+    check(diagonals, torch.rand(2, 3, 2), dynamic={"x": {0: "n", 1: "m", 2: "n"}}, again=(torch.rand(empty),))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.bool], ids=str)
 def test_einsum_sums_integers_in_int64(dtype):
     check(lambda x: torch.einsum("ij->i", x), torch.ones(3, 300).to(dtype))

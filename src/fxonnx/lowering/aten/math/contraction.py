@@ -16,7 +16,7 @@ from fxonnx.dtypes import promote
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, product
 from fxonnx.lowering.registry import Unsupported
-from fxonnx.lowering.vocabulary import cast, dtype_of, reshape, transpose
+from fxonnx.lowering.vocabulary import cast, dtype_of, positions, reshape, transpose
 
 _ELLIPSIS = "0123456789"  # letters for the axes under `...`, counted from the last one
 
@@ -148,10 +148,16 @@ def _without_broadcast(op: Builder, operand: Operand, other: Operand) -> Operand
 
 
 def _without_repeats(op: Builder, operand: Operand) -> Operand:
-    """The operand's diagonal over letters that occur twice in its term (ONNX Einsum says just that)."""
-    once = "".join(dict.fromkeys(operand.letters))
-    if once == operand.letters:
-        return operand
-    names = dict(zip(once, "abcdefghijklmnopqrstuvwxyz", strict=False))
-    term = "".join(names[letter] for letter in operand.letters)
-    return Operand(op.Einsum(operand.tensor, equation=f"{term}->{''.join(names[letter] for letter in once)}"), once)
+    """The operand's diagonal over letters that occur twice in its term.
+
+    ONNX's Einsum says just that, and of a tensor without elements ONNX Runtime's ends the process.
+    """
+    while twice := next((letter for letter, count in Counter(operand.letters).items() if count > 1), None):
+        pair = [axis for axis, letter in enumerate(operand.letters) if letter == twice][:2]
+        rest = [axis for axis in range(len(operand.letters)) if axis not in pair]
+        *kept, size, _ = (moved := transpose(op, operand.tensor, [*rest, *pair])).shape
+        square = reshape(op, moved, (*kept, size * size))
+        every = positions(op, size) * (op.size(size) + 1)
+        letters = "".join(operand.letters[axis] for axis in rest) + twice
+        operand = Operand(op.Gather(square, every, axis=len(rest)), letters)
+    return operand
