@@ -9,8 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fxonnx
+from fxonnx import errors
 
 TARGETS = torch.tensor([[1, 2, -1, 0, 0], [2, 2, 1, -1, 3], [4, 3, 2, 1, 0]])
 ROWS, STARTS = torch.tensor([1, 0, 2, 2, 4, 0, 3]), torch.tensor([0, 2, 2, 5])
@@ -72,6 +74,40 @@ def test_gradients_are_eager_s(name: str) -> None:
     others = inputs if "singular" in name else tuple(each + 0.1 * torch.rand_like(each) for each in inputs)
     for tensors in (inputs, others):
         torch.testing.assert_close(compiled(*tensors), model(*tensors), rtol=1e-4, atol=1e-4)
+
+
+POOLS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rows": lambda x: F.adaptive_max_pool1d(x[:, 0], x.shape[3] // 2),
+    "images": lambda x: F.adaptive_max_pool2d(x, (x.shape[2] // 2, 2)),
+    "cubes": lambda x: F.adaptive_max_pool3d(x, (2, None, x.shape[3] // 2)),
+    "means of rows": lambda x: F.adaptive_avg_pool1d(x[:, 0], x.shape[3] // 2),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_by_a_size(name: str) -> None:
+    model, sizes = gradients(POOLS[name]), {"inputs": ({2: "h", 3: "w"},)}
+    compiled = fxonnx.compile(model, (torch.randn(2, 3, 6, 8),), dynamic_shapes=sizes)
+    of_func = fxonnx.compile(torch.func.grad(lambda x: POOLS[name](x).sin().sum()), (torch.randn(2, 3, 6, 8),))
+    for shape in ((2, 3, 6, 8), (2, 3, 9, 5)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
+    x = torch.randn(2, 3, 6, 8)
+    torch.testing.assert_close(of_func(x), torch.func.grad(lambda x: POOLS[name](x).sin().sum())(x))
+
+
+def test_a_gradient_that_nothing_records_is_refused() -> None:
+    def of_packed(x: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x, torch.tensor([5, 2]), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])[0]
+
+    def of_steps(x: Tensor) -> Tensor:
+        return F.ctc_loss(x.log_softmax(2), torch.tensor([[1, 2], [2, 1]]), [3, 3], [2, 1])
+
+    with pytest.raises(errors.CaptureRefused, match=r"the gradient of aten\._pad_packed_sequence"):
+        fxonnx.compile(gradients(of_packed), (torch.randn(2, 5, 3),), dynamic_shapes={"inputs": ({1: "t"},)})
+    with pytest.raises(errors.CaptureRefused, match=r"the gradient of aten\.ctc_loss"):
+        fxonnx.compile(gradients(of_steps), (torch.randn(3, 2, 4),))
 
 
 def test_determinants_of_any_size() -> None:

@@ -47,7 +47,7 @@ from fxonnx.capture.tracer.torch_private import (
     is_traceable_wrapper_subclass,
     is_transformed,
 )
-from fxonnx.capture.tracer.transformed import transformed
+from fxonnx.capture.tracer.transformed import transformed, without_gradient
 from fxonnx.ir.dims import Dim
 
 _NOWHERE = {"": ("", "")}
@@ -77,6 +77,9 @@ class Recorder(CallMode):
         What torch transforms (vmap, grad, autograd) arrives as the calls that are made of it.
         """
         if self.pre_dispatch and is_transformed(args, kwargs):
+            if missing := without_gradient(func, args):
+                what, cause, cure = missing
+                raise self._tape.refuse(what, cause=cause, cure=cure)
             with Recorder(self._tape, whole=False):
                 return transformed(func, args, kwargs or {})
         if func in _HIDING:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxonnx.capture.tracer.sizes.twins import ORIGINALS, twin
 from fxonnx.capture.tracer.torch_private import is_in_functorch
 
 aten = torch.ops.aten
@@ -139,6 +140,26 @@ def _greatest(rows: Tensor, bag: Tensor, kept: Tensor, bags: int) -> Tensor:
     return torch.cat([rows, rows.new_zeros(1, width)]).gather(0, first)
 
 
+# ── pools of as many windows as a size says ──────────────────────────────────────────────────────────────────────────
+
+_MAX_POOLS = {count: getattr(aten, f"adaptive_max_pool{count}d").default for count in (1, 2, 3)}
+
+
+def _adaptive_max_pool(count: int) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The elements at the places that the op's twin finds, which has no gradient."""
+
+    def pool(input: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
+        _, places = twin(_MAX_POOLS[count])(input.detach(), output_size)
+        return input.flatten(-count).gather(-1, places.flatten(-count)).view(places.shape), places
+
+    return pool
+
+
+def _adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
+    """Of rows as of images of one row, whose op takes sizes."""
+    return aten.adaptive_avg_pool2d.default(input.unsqueeze(-2), (1, *output_size)).squeeze(-2)
+
+
 TRANSFORMED: dict[Any, Callable[..., Any]] = {
     aten.linear.default: _linear,
     aten.det.default: _det,
@@ -149,7 +170,26 @@ TRANSFORMED: dict[Any, Callable[..., Any]] = {
     aten.multilabel_margin_loss.default: _multilabel_margin_loss,
     aten.embedding_bag.default: _embedding_bag,
     aten.embedding_bag.padding_idx: _embedding_bag,
+    twin(aten.adaptive_avg_pool1d.default): _adaptive_avg_pool,
+    **{twin(op): _adaptive_max_pool(count) for count, op in _MAX_POOLS.items()},
 }
+
+
+def without_gradient(func: Any, args: Any) -> tuple[str, str, str] | None:
+    """What, the cause and the cure, of a call whose gradient cannot be recorded; None where it can."""
+    if func in ORIGINALS and func not in TRANSFORMED and any(isinstance(each, Tensor) for each in args):
+        return (
+            f"the gradient of {ORIGINALS[func]} cannot be recorded where it is given a size that varies",
+            "torch differentiates it for plain numbers",
+            "leave that dim static",
+        )
+    if func in (aten.ctc_loss.IntList, aten.ctc_loss.Tensor):
+        return (
+            f"the gradient of {func} cannot be recorded",
+            "what torch keeps for it is as large as its lengths say, and no kernel but torch's own reads it",
+            "take the loss out of what is differentiated",
+        )
+    return None
 
 
 def transformed(func: Any, args: Any, kwargs: Any) -> Any:
