@@ -31,6 +31,7 @@ TRACER = [
     {"higher_order"},
     {"retrace", "replay"},
     {"run"},
+    {"program"},
     {"paths"},
     {"loops"},
     {"earlier_call"},

@@ -4,6 +4,7 @@
 
     strategy, attempts/   runs by a plan: where one fails, the first remedy that applies says how the next one goes
     run, record           one run, and the tape on which each call leaves a node
+    program               the Program made of a run
       sizes/              symbolic sizes: our own dims behind `torch.SymInt`s, for C++ and Python alike
       python/             functions of Python's and NumPy's for which a size stays an expression
       results/            what a call returns on fake tensors, asked of torch once for each kind of call

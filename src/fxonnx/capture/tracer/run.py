@@ -1,4 +1,4 @@
-"""One run of a model under the recorder, and the Program made of it."""
+"""One run of a model under the recorder."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ from torch import fx, nn
 
 from fxonnx.capture.assumption import OPPOSITE
 from fxonnx.capture.call.example import Example
-from fxonnx.capture.call.inputs import Flat, Returned, Signature
+from fxonnx.capture.call.inputs import Flat, Returned
 from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.graph.aliasing import Layouts, read_by_layout
-from fxonnx.capture.graph.autocast import insert_casts
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
-from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
-from fxonnx.capture.graph.reshapes import Reshape, reshapes
-from fxonnx.capture.graph.squeezes import keep_squeezes
+from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import Locator, strip
-from fxonnx.capture.program import Input, Program, State, Weight, Writeback
 from fxonnx.capture.scripted import script_attributes
-from fxonnx.capture.state.arrays import lies_in, refuse_borrowed
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.surroundings import (
     ONE_AT_A_TIME,
@@ -55,11 +50,9 @@ from fxonnx.capture.tracer.python.keys import keys_of_sizes
 from fxonnx.capture.tracer.record import Recorder, Tape
 from fxonnx.capture.tracer.replay import Replay
 from fxonnx.capture.tracer.results.cache import FakeCache
-from fxonnx.capture.tracer.retrace import Retrace
 from fxonnx.capture.tracer.sizes.data import DataSymbols
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of
-from fxonnx.capture.tracer.sizes.traced import TracedSizes
 from fxonnx.capture.tracer.torch_private import (
     OneThread,
     as_exporting,
@@ -414,87 +407,3 @@ def _keys(flat: Flat) -> dict[int, str]:
             if isinstance(value, torch.Tensor):
                 keys.setdefault(id(value), without_wrappers(f"{path}.{name}" if path else name))
     return keys
-
-
-def program_of(run: Run, signature: Signature) -> Program:
-    """The Program of a run, whose graph it takes over: functional, and without what nobody reads."""
-    mutations, graph, locator = functional(run), run.tape.graph, Locator()
-    outputs = tuple(graph.output_node().args[0])
-    count = len(outputs) - len(signature.effects.names)
-    weights = _used_weights(run, mutations)
-    return Program(
-        graph=graph,
-        inputs=tuple(Input(node, name) for node, name in zip(run.inputs, signature.names, strict=True)),
-        weights={node: weight for node, weight in weights.items() if node not in mutations},
-        states=tuple(
-            State(each.key, each.tensor, node, mutations[node]) for node, each in weights.items() if node in mutations
-        ),
-        writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
-        by_layout=tuple(sorted(run.by_layout)),
-        outputs=outputs[:count],
-        rebound=outputs[count:],
-        symbols=run.constraints.infos(run.symbols.hints, run.symbols.lows, run.symbols.highs),
-        signature=signature,
-        sizes=TracedSizes(
-            run.constraints.facts,
-            {str(dim): " of ".join(key) for key, dim in run.guard_log.opaque.items()},
-            run.guard_log.data.said,
-        ),
-        locator=locator,
-        assumptions=run.constraints.assumptions,
-        zero_one_assumptions=tuple(each for each in run.guard_log.zero_one.values() if each is not None),
-        retrace=_retrace(run),
-        checks=checks_of(graph, locator),
-        reshapes=run.reshapes,
-        known=run.tape.values.said(),
-        plain=tuple(dict.fromkeys(each.location for each in run.guard_log.plain)),
-        multiples=run.constraints.multiples,
-    )
-
-
-def functional(run: Run) -> Mutations:
-    """Make a run's graph functional, if it is not yet: what it writes to its placeholders. Its outputs are the results
-    then."""
-    if run.mutations is None:
-        graph, locator = run.tape.graph, Locator()
-        regions: dict[Any, list[fx.Node]] = {}
-        for node, dtype in run.tape.autocast:
-            regions.setdefault((node.graph, dtype), []).append(node)
-        for (part, dtype), nodes in regions.items():
-            insert_casts(part, dtype, nodes)
-        lent = {node: (run.tape.weights[node].tensor, locator(call)) for node, call in run.tape.borrowed.items()}
-        run.reshapes = reshapes(graph, run.inputs, locator)
-        run.mutations = make_functional(graph, locator, keep_checks=True)
-        written, arrays = run.mutations, run.changes.arrays
-        refuse_borrowed(place for node, (tensor, place) in lent.items() if node in written or lies_in(tensor, arrays))
-        if run.guard_log.data:
-            keep_squeezes(graph)
-        _replace_states(run, run.mutations)
-    return run.mutations
-
-
-def _retrace(run: Run) -> Retrace:
-    example = run.symbols.in_example(run.example.leaves)
-    return Retrace(run.tape.cache.mode, run.guard_log, run.symbols.hints, example)
-
-
-def _replace_states(run: Run, mutations: Mutations) -> None:
-    """The new values of what forward replaced, which stand after the model's outputs, as mutations."""
-    output = run.tape.graph.output_node()
-    results = list(output.args[0])
-    count = len(results) - len(run.states)
-    placeholders = {id(weight.tensor): node for node, weight in run.tape.weights.items()}
-    for (_, before, _), value in zip(run.states, results[count:], strict=True):
-        mutations[placeholders[id(before)]] = value
-    output.args = (results[:count],)
-
-
-def _used_weights(run: Run, mutations: Mutations) -> dict[fx.Node, Weight]:
-    """The weights that something reads or writes, or that is written somewhere, in the model's order."""
-    order = {key: index for index, key in enumerate(run.tape.keys.values())}
-    weights = dict(sorted(run.tape.weights.items(), key=lambda item: order.get(item[1].key, len(order))))
-    kept = {*mutations, *mutations.values()}
-    for node in [node for node in weights if not node.users and node not in kept]:
-        del weights[node]
-        run.tape.graph.erase_node(node)
-    return weights

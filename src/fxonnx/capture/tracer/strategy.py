@@ -23,7 +23,8 @@ from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, reco
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.plain.explain import explained
-from fxonnx.capture.tracer.run import Run, program_of
+from fxonnx.capture.tracer.program import program_of
+from fxonnx.capture.tracer.run import Run
 from fxonnx.errors import CaptureRefused, raise_all
 from fxonnx.location import Location
 

@@ -13,7 +13,8 @@ from fxonnx.capture.equivalence.constants import key_of
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.tracer.loops.flow import NotRolled
 from fxonnx.capture.tracer.loops.steps import Outside
-from fxonnx.capture.tracer.run import Run, functional
+from fxonnx.capture.tracer.program import functional
+from fxonnx.capture.tracer.run import Run
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,8 @@ from fxonnx.capture.tracer.paths.raised import record
 from fxonnx.capture.tracer.paths.sizes import DataSizes
 from fxonnx.capture.tracer.paths.transplant import transplanted
 from fxonnx.capture.tracer.paths.way import Raised, Way, copied, places_of, way_of
-from fxonnx.capture.tracer.run import Run, functional
+from fxonnx.capture.tracer.program import functional
+from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.data import DataSymbols
 from fxonnx.errors import CaptureRefused, DataDependentControlFlow
 from fxonnx.ir.dims import substitute

@@ -13,7 +13,8 @@ from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.decisions.script import is_mark
 from fxonnx.capture.tracer.paths.copying import Copy
-from fxonnx.capture.tracer.run import Run, functional
+from fxonnx.capture.tracer.program import functional
+from fxonnx.capture.tracer.run import Run
 from fxonnx.location import Location
 
 Place: TypeAlias = tuple[str, int]
