@@ -33,6 +33,14 @@ def test_nothing_to_replace_gives_the_same_graph():
         assert replace_nodes(graph, expand_gelu) is graph
 
 
+def test_what_is_begun_for_a_node_that_is_kept_is_dropped():
+    def begin(op, node):
+        op.Neg(op.use(node.inputs[0]))  # and then finds that a size is not told
+
+    graph = graph_of(lambda op, x: op.Abs(x), x="f32[n]")
+    assert replace_nodes(graph, begin) is graph
+
+
 def test_outputs_follow_and_subgraphs_are_walked():
     result = replace_nodes(branching(lambda op, x: op.Gelu(x)), expand_gelu)
     assert [node.op for node in result.all_nodes()] == ["If", *["Mul", "Sigmoid", "Mul"] * 2]

@@ -82,9 +82,9 @@ def take_over(
 def replace_nodes(graph: Graph, replace: Replace, *, rule: str = "") -> Graph:
     """The graph with nodes exchanged for what `replace` records for them; the same object where it does so for none.
 
-    `replace(op, node)` returns the new outputs (None for one that nobody reads) or None to keep the node. What it
-    records is itself offered for replacement, so that an expansion may use operators that need expanding in turn.
-    Subgraphs are walked too.
+    `replace(op, node)` returns the new outputs (None for one that nobody reads) or None to keep the node, whatever it
+    has recorded until then. What it records for new outputs is itself offered for replacement, so that an expansion
+    may use operators that need expanding in turn. Subgraphs are walked too.
     """
     return _Walk(replace, rule).graph(graph, Rebuilder.of(graph))
 
@@ -111,6 +111,7 @@ class _Walk:
         builder.location = node.location.by(self.rule) if self.rule else node.location
         results = self.replace(builder, node)
         if results is None:
+            del builder.nodes[mark:]  # what it had begun with
             builder.keep(node)
             return
         fresh = builder.nodes[mark:]
