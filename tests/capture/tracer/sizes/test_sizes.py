@@ -95,6 +95,19 @@ def test_a_slice_is_cut_to_the_axis_whatever_its_size(name: str) -> None:
         torch.testing.assert_close(compiled(x), SLICES[name](x))
 
 
+def test_a_slice_of_what_slices_were_joined_to_broadcasts() -> None:
+    def differences(x: Tensor) -> Tensor:  # of running sums, over the neighbours up to 2 away
+        return torch.cat([x[2:5], x[5:] - x[:-5], x[-1:] - x[-5:-3]])
+
+    def model(x: Tensor) -> Tensor:
+        return differences(differences(x) + 1)
+
+    compiled = fxonnx.compile(model, torch.rand(12, 4), dynamic_shapes={"x": {0: "n"}})
+    for n in (12, 5, 6, 23):
+        x = torch.rand(n, 4)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_sizes_as_tensors() -> None:
     def model(x: Tensor) -> Tensor:
         n, m = x.shape

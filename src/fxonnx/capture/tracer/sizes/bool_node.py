@@ -138,10 +138,14 @@ class BoolNode(Node):
         return self.guard_bool() if self.asks_for_one() else self.statically_known() is not False
 
     def asks_for_one(self) -> bool:
-        """Whether this asks if a size that is computed of others is 1: such an axis is squeezed, or broadcasts."""
+        """Whether this asks if a size that is computed of others is 1, or one of two: such an axis is squeezed, or
+        broadcasts."""
         match self.tree:
             case ("==" | "!=", size, 1) | ("==" | "!=", 1, size):
                 return not self.guard_log.is_opaque(size) and self.statically_known() is None
+            case ("and" | "or", left, right):
+                parts = [each for each in (left, right) if each.statically_known() is None]
+                return bool(parts) and all(each.asks_for_one() for each in parts)
         return False
 
     def guard_int(self, file: str, line: int) -> int:
