@@ -1,6 +1,6 @@
 """torch functions with arguments that its schemas call plain numbers, and that models compute of sizes: windows, pools,
-`one_hot`, `unfold`; or that torch composes of plain numbers. Where a size is among those they are said by functions
-that take sizes."""
+`one_hot`, `unfold`, `fftfreq`; or that torch composes of plain numbers. Where a size is among those they are said by
+functions that take sizes."""
 
 from __future__ import annotations
 
@@ -98,6 +98,27 @@ def _blackman(window_length: Size, periodic: bool = True, **options: Any) -> tor
 
 def _bartlett(window_length: Size, periodic: bool = True, **options: Any) -> torch.Tensor:
     return _alone(1 - (2 * _phases(window_length, periodic, _made(options)) - 1).abs(), window_length)
+
+
+def _fftfreq(n: Size, d: Size = 1.0, **options: Any) -> torch.Tensor:
+    """The frequency of each point of a spectrum: 0, 1, … and then the negative ones, over its length."""
+    return _frequencies((torch.arange(n) + n // 2) % n - n // 2, n, d, options)
+
+
+def _rfftfreq(n: Size, d: Size = 1.0, **options: Any) -> torch.Tensor:
+    """The frequency of each point of half a spectrum."""
+    return _frequencies(torch.arange(n // 2 + 1), n, d, options)
+
+
+def _frequencies(points: torch.Tensor, n: Any, d: Any, options: dict[str, Any]) -> torch.Tensor:
+    return points.to(**{"dtype": torch.get_default_dtype(), **_made(options)}) / (n * d)
+
+
+def _kaiser(window_length: Size, periodic: bool = True, beta: float = 12.0, **options: Any) -> torch.Tensor:
+    """By the modified Bessel function of the first kind, over a half circle."""
+    phases = 2 * _phases(window_length, periodic, _made(options)) - 1
+    bow = torch.i0(beta * torch.sqrt((1 - phases * phases).clamp(min=0)))
+    return _alone(bow / torch.i0(torch.tensor(beta, dtype=bow.dtype)), window_length)
 
 
 # ── pools ────────────────────────────────────────
@@ -267,6 +288,42 @@ def _triangle(keep: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     return indices
 
 
+def _scaled(func: Callable[..., torch.Tensor]) -> Callable[..., Any]:
+    """Sums of trapezoids `dx` wide: of the points of `x`, where those are given, it is not told."""
+
+    def integral(y: torch.Tensor, x: Any = None, *, dx: Size = 1, dim: int = -1) -> Any:
+        return NotImplemented if x is not None else func(y, dim=dim) * dx
+
+    return integral
+
+
+def _gradient(input: OfSizes, *, spacing: Size = 1, dim: Any = None, edge_order: int = 1) -> Any:
+    """Central differences, over one distance for all axes."""
+    if isinstance(spacing, (list, tuple)) or not (input.is_floating_point() or input.is_complex()):
+        return NotImplemented
+    axes = range(input.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
+    if any(input.shape[axis] <= edge_order for axis in axes):
+        return NotImplemented  # which is refused
+    return tuple(_differences(input.movedim(axis, 0), edge_order).movedim(0, axis) / spacing for axis in axes)
+
+
+def _differences(x: torch.Tensor, order: int) -> torch.Tensor:
+    """Along the first axis; those at the ends are of as many neighbours as the order says."""
+    first, last = x[1:2] - x[:1], x[-1:] - x[-2:-1]
+    if order == 2:
+        first, last = 1.5 * first - (x[2:3] - x[1:2]) / 2, 1.5 * last - (x[-2:-1] - x[-3:-2]) / 2
+    return torch.cat([first, (x[2:] - x[:-2]) / 2, last])
+
+
+def _combinations(input: OfSizes, r: int = 2, with_replacement: bool = False) -> Any:
+    """All pairs of elements, in the order of their places."""
+    if r != 2:
+        return NotImplemented
+    count = input.shape[0]
+    first, second = torch.ones(count, count, device=input.device).triu(0 if with_replacement else 1).nonzero().unbind(1)
+    return torch.stack([input[first], input[second]], 1)
+
+
 def _kron(input: OfSizes, other: OfSizes) -> torch.Tensor:
     """Each element of the first times all of the second, in blocks."""
     rank, whole = max(input.dim(), other.dim()), slice(None)
@@ -314,6 +371,9 @@ SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.hamming_window: _where_sizes(_hamming),
     torch.blackman_window: _where_sizes(_blackman),
     torch.bartlett_window: _where_sizes(_bartlett),
+    torch.kaiser_window: _where_sizes(_kaiser),
+    torch.fft.fftfreq: _where_sizes(_fftfreq),
+    torch.fft.rfftfreq: _where_sizes(_rfftfreq),
     torch.max_pool1d: _where_sizes(_max_pool(1, torch.max_pool1d)),
     torch.max_pool2d: _where_sizes(_max_pool(2, torch.max_pool2d)),
     torch.max_pool3d: _where_sizes(_max_pool(3, torch.max_pool3d)),
@@ -338,6 +398,11 @@ SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.tril_indices: _where_sizes(_triangle(torch.tril)),
     torch.logspace: _where_sizes(_logspace),
     torch.istft: _where_sizes(_istft),
+    torch.combinations: _where_sizes(_combinations),
+    torch.trapezoid: _where_sizes(_scaled(torch.trapezoid)),
+    torch.trapz: _where_sizes(_scaled(torch.trapezoid)),
+    torch.cumulative_trapezoid: _where_sizes(_scaled(torch.cumulative_trapezoid)),
+    torch.gradient: _where_sizes(_gradient),
     torch.kron: _where_sizes(_kron),
     torch.Tensor.kron: _where_sizes(_kron),
     torch.linalg.multi_dot: _where_sizes(_multi_dot),
