@@ -113,12 +113,12 @@ def read_whole_memory(graph: fx.Graph) -> None:
 
 
 def _whole(view: fx.Node) -> fx.Node:
-    """What a node is a view of, or that one; itself where it is none."""
-    memory, whole, node = storage(view.meta["val"]), view, view
+    """What a node is a view of, or that one, as far as it counts the same elements; itself where it is none."""
+    memory, dtype, whole, node = storage(view.meta["val"]), view.meta["val"].dtype, view, view
     while node.target is operator.getitem or _returns_its_argument(node.target):
         node = node.args[0]
         if isinstance(value := node.meta["val"], torch.Tensor):
-            if storage(value) != memory:
+            if storage(value) != memory or value.dtype is not dtype:
                 break
             whole = node
     return whole
