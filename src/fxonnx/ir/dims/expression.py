@@ -21,6 +21,7 @@ from fxonnx.ir.dims.terms import (
     common_atoms,
     divide,
     floors,
+    summed,
     text,
     times,
     without,
@@ -386,8 +387,9 @@ class _Equation(NamedTuple):
     left: Dim
     right: Dim
 
-    def put_in(self, terms: Terms, floor: Call, call: Atom) -> Terms:
-        """The sum with every multiple of factor times the floor written by this, the call as the given atom."""
+    def put_in(self, terms: Terms, floor: Call, call: Atom) -> list[Term]:
+        """The terms, not yet collected, with every multiple of factor times the floor written by this, the call as the
+        given atom."""
         (atoms, number), waiting = self.factor, list(terms)
         dim = self.offset + self.sign * of_atom(call)
         said: list[Term] = []
@@ -398,13 +400,14 @@ class _Equation(NamedTuple):
                 said.append((monomial, count))
             else:
                 waiting += times(((part, count // number),), terms_of(dim))
-        return collected(said)
+        return said
 
 
 _UNNAMED = Atom("")
 _TRIED = 8  # floors; what models compute of sizes has four at most
 
 
+@_remembered
 def _spelled(terms: Terms) -> Terms:
     """The sum with as few terms as it takes, where a floor may be said by a rest or by another floor: n - 4*(n // 4) is
     n % 4, n - (n + 3) // 4 is (3*n) // 4.
@@ -427,8 +430,8 @@ def _shorter(terms: Terms) -> Iterator[Terms]:
     inner = sorted(floors(terms), key=lambda atom: (-len(atom.text), atom))  # long ones have others in them
     for floor in inner:
         for each in _equations(floor, terms, inner):
-            if len(each.put_in(terms, floor, _UNNAMED)) < len(terms):  # before it gets a name, which takes time
-                yield each.put_in(terms, floor, Call(each.function, each.left, each.right))
+            if len(summed(each.put_in(terms, floor, _UNNAMED))) < len(terms):  # a name and an order take time
+                yield collected(each.put_in(terms, floor, Call(each.function, each.left, each.right)))
 
 
 def _is_read_as(said: Terms, terms: Terms) -> bool:

@@ -57,10 +57,15 @@ class Call(Atom):
 
 def collected(terms: Iterable[Term]) -> Terms:
     """The sum of terms: each product of atoms once, none with factor 0, sorted."""
+    return tuple(sorted(summed(terms), key=_order))
+
+
+def summed(terms: Iterable[Term]) -> list[Term]:
+    """The sum of terms in no order, which costs more than the sum."""
     total: dict[Monomial, int] = {}
     for monomial, factor in terms:
         total[monomial] = total.get(monomial, 0) + factor
-    return tuple(sorted(((monomial, factor) for monomial, factor in total.items() if factor), key=_order))
+    return [(monomial, factor) for monomial, factor in total.items() if factor]
 
 
 def times(left: Terms, right: Terms) -> Iterator[Term]:
