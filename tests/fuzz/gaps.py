@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tests.fuzz.judge import Judgement, Verdict
 from tests.fuzz.program import Program, seed
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -42,6 +43,20 @@ class _Products(TorchDispatchMode):
         return result
 
 
+class _Similarities(TorchFunctionMode):
+    """In here, it is noted whether the squares in a similarity of float16 leave the range of its dtype."""
+
+    leave_range = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the function, and look at what it multiplies."""
+        if func is torch.cosine_similarity and args[0].dtype is torch.float16:
+            squares = torch.cat([each.double().flatten() ** 2 for each in args[:2]])
+            limits = torch.finfo(torch.float16)
+            self.leave_range |= bool(((squares > limits.max) | ((squares > 0) & (squares < limits.tiny))).any())
+        return func(*args, **(kwargs or {}))
+
+
 class _Crosses(TorchDispatchMode):
     """In here, it is noted whether something is crossed with itself."""
 
@@ -60,6 +75,13 @@ def a_product_leaves_float16(program: Program) -> bool:
     with _Products() as products:
         _run(program)
     return products.leave_range
+
+
+def a_similarity_leaves_float16(program: Program) -> bool:
+    """Whether one does, at any of the program's sizes."""
+    with _Similarities() as similarities:
+        _run(program)
+    return similarities.leave_range
 
 
 def a_vector_is_crossed_with_itself(program: Program) -> bool:
@@ -84,6 +106,11 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         a_product_leaves_float16,
         "a product of float16 that leaves its range on the way: torch computes and rounds it in float16 (decision 11)",
+    ),
+    Gap(
+        Verdict.WRONG,
+        a_similarity_leaves_float16,
+        "squares of float16 that leave its range in a cosine similarity: torch computes them in float16 (decision 11)",
     ),
     Gap(
         Verdict.WRONG,
