@@ -63,6 +63,11 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
         torch.stft(F.pad(x, (0, 20)), 8, 2, 8, torch.ones(8), return_complex=True), 8, 2, 8, torch.ones(8),
         length=x.shape[1] + 20,
     ),
+    **{
+        f"condition by {p}": lambda x, p=p: torch.linalg.cond(x[:, :, None] * x[:, None, :] + torch.eye(x.shape[1]), p)
+        for p in ("fro", "nuc", 1, -torch.inf)
+    },
+    "condition of a singular matrix": lambda x: torch.linalg.cond(x[:, :, None] * x[:, None, :] * 0, "fro"),
     "interpolate linearly": lambda x: F.interpolate(x[:, None], scale_factor=x.shape[1] / 5 + 0.3, mode="linear"),
     "interpolate by two factors": lambda x: F.interpolate(
         image(x), scale_factor=(x.shape[1] * 0.37, (x.shape[1] + 0.1) / 3), mode="bicubic",

@@ -222,6 +222,18 @@ def _unpacked_sequence(func: Any, args: Any, kwargs: Any) -> Any:
     return twin(torch.ops.aten._pad_packed_sequence.default)(data, batch_sizes, batch_first, padding, total)
 
 
+def _is_same_size(func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.is_same_size, as the comparison of sizes that it is: C++ reads them as they are in this run."""
+    tensors = [*args, *kwargs.values()]
+    return bool(tensors[0].shape == tensors[1].shape) if len(tensors) == 2 else func(*args, **kwargs)
+
+
+def _bytes(func: Any, args: Any, kwargs: Any) -> Any:
+    """Tensor.nbytes, which C++ computes of plain numbers."""
+    return args[0].numel() * args[0].element_size()
+
+
+_NBYTES: Any = torch.Tensor.nbytes
 _LENGTHS = (
     "the lengths of packed sequences are those of the padded tensor at most, at least 1, and in decreasing order where "
     "enforce_sorted is True"
@@ -231,6 +243,8 @@ SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.Tensor.new: _of_its_type,
     torch.Tensor.__getitem__: _read,
     torch.Tensor.__setitem__: _written,
+    **dict.fromkeys((torch.is_same_size, torch.Tensor.is_same_size), _is_same_size),
+    _NBYTES.__get__: _bytes,
     torch.linspace: _spaced,
     torch.nn.functional.affine_grid: _gridded,
     **dict.fromkeys((torch.tensor_split, torch.Tensor.tensor_split), _split),

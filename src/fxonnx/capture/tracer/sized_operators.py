@@ -366,6 +366,20 @@ def _istft(
     return F.pad(signal, (0, length - signal.shape[-1]))
 
 
+def _condition(A: OfSizes, p: Any = None) -> Any:
+    """A norm of each matrix times that of its inverse, an infinity where that is no number: torch looks whether there
+    are elements (ATen/native/LinearAlgebra.cpp, `linalg_cond`)."""
+    if p in (None, 2, -2):
+        return NotImplemented
+    if p == "nuc":
+        values = torch.linalg.svdvals(A)
+        return values.sum(-1) * values.reciprocal().sum(-1)
+    inverse, info = torch.linalg.inv_ex(A)
+    inverse = torch.where(info[..., None, None] > 0, torch.inf, inverse)
+    found = torch.linalg.matrix_norm(A, p) * torch.linalg.matrix_norm(inverse, p)
+    return torch.where(found.isnan(), torch.inf, found)
+
+
 SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.hann_window: _where_sizes(_hann),
     torch.hamming_window: _where_sizes(_hamming),
@@ -407,5 +421,6 @@ SIZED_OPERATORS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.Tensor.kron: _where_sizes(_kron),
     torch.linalg.multi_dot: _where_sizes(_multi_dot),
     torch.vander: _where_sizes(_vander),
+    torch.linalg.cond: _where_sizes(_condition),
 }
 """function -> (function, args, kwargs) -> its result"""

@@ -393,3 +393,20 @@ def test_how_many_parts_there_are_is_a_decision(name: str) -> None:
     for rows in (8, 6, 12, 20) if name == "two halves" else (8, 6, 7, 11, 12, 20, 5, 24):
         x = torch.rand(rows, 24)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+ASKED: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "the same": lambda x, y: x.sum() + int(x.is_same_size(y)),
+    "a way": lambda x, y: x + 1 if torch.is_same_size(x, y) else x - y.sum(),
+    "bytes": lambda x, y: x * x.nbytes + y.sum(),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_torch_asks_of_sizes_in_its_own_code(name: str) -> None:
+    model, x = ASKED[name], torch.rand(4, 5)
+    for dims in ({"x": {0: "n"}, "y": {0: "m"}}, {"x": {0: "n"}, "y": {0: "n"}}):
+        compiled = fxonnx.compile(model, (x, x + 1), dynamic_shapes=dims)
+        for rows, others in ((4, 4), (3, 3), *([(3, 6)] if dims["y"] == {0: "m"} else [])):
+            given = torch.rand(rows, 5), torch.rand(others, 5)
+            torch.testing.assert_close(compiled(*given), model(*given))
