@@ -61,6 +61,7 @@ def giving(inputs: dict[str, Any]) -> dict[str, Callable[[], object]]:
 COMPILE: dict[str, Callable[[], object]] = {
     **{f"model: {each!r}": lambda each=each: fxonnx.compile(each, X) for each in (None, 3, "net", Net, {}, [plus], X)},
     "model: state_dict": lambda: fxonnx.compile(Net().state_dict(), X),
+    "model: compiled": lambda: fxonnx.compile(compiled(), X),
     "model: no forward": lambda: fxonnx.compile(nn.ModuleList([nn.ReLU()]), X),
     "model: lazy": lambda: fxonnx.compile(nn.LazyLinear(2), X),
     **giving({"none": None, "number": 3, "text": "x", "array": X.numpy(), "array in a tuple": (X.numpy(),), "set": {X},
@@ -165,6 +166,14 @@ def test_a_cure_says_what_was_meant(option: str, value: Any, cure: str) -> None:
     with pytest.raises(errors.InvalidOption) as caught:
         fxonnx.compile(plus, X, **{option: value})
     assert cure in caught.value.cure
+
+
+def test_what_is_compiled_is_no_model(tmp_path: Path) -> None:
+    compiled().save(tmp_path / "m.onnx")
+    for each in (compiled(), fxonnx.load(tmp_path / "m.onnx")):
+        with pytest.raises(errors.NotAModel, match="is not a model") as caught:
+            fxonnx.compile(each, X)
+        assert "has been compiled" in caught.value.cause
 
 
 def test_a_file_is_not_printed_where_its_path_was_meant() -> None:

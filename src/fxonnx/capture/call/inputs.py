@@ -188,7 +188,14 @@ def _example_cure(inputs: Any, by_name: bool) -> str:
 
 
 def parameters_of(model: Any) -> inspect.Signature:
-    """The signature that a call of the model binds to. Raises NotAModel for what cannot be called."""
+    """The signature that a call of the model binds to. Raises NotAModel for what cannot be called, and for what has
+    been compiled."""
+    if callable(model) and _is_ours(model):
+        raise NotAModel(
+            f"{type(model).__name__} is not a model",
+            cause="it has been compiled: it calls a runtime, which computes outside of torch",
+            cure="give the model that it was compiled from",
+        )
     if not callable(model) or isinstance(model, type):
         raise NotAModel(
             f"{'the class ' + model.__name__ if isinstance(model, type) else type(model).__name__} is not a model",
@@ -202,6 +209,11 @@ def parameters_of(model: Any) -> inspect.Signature:
         return inspect.signature(target)
     except (TypeError, ValueError):  # a builtin
         return _ANYTHING
+
+
+def _is_ours(model: Any) -> bool:
+    """Whether it is an object of this package; its modules are models like others."""
+    return type(model).__module__.partition(".")[0] == "fxonnx" and not isinstance(model, nn.Module)
 
 
 def _of_schema(schema: torch._C.FunctionSchema) -> inspect.Signature:
