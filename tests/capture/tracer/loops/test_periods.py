@@ -28,6 +28,10 @@ def test_loops_are_found(name):
     assert [_said_again(found, at, each) for at, each in enumerate(sequences)] == sequences
 
 
+def test_what_is_alike_need_not_repeat():
+    assert segments(["abc", "abc"]) == [Straight((0, 0), 3)]
+
+
 @pytest.mark.parametrize("make", [lambda n: "".join(map(chr, range(97, 97 + n))), lambda n: "ab" * 5 + "c" * (n % 2)])
 def test_what_does_not_repeat_is_refused(make):
     with pytest.raises(NotPeriodic):

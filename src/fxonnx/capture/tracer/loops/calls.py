@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.graph.checks import answered
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.loops.flow import NotRolled
-from fxonnx.capture.tracer.loops.steps import REAL, Branch, Hole, Inner
+from fxonnx.capture.tracer.loops.steps import REAL, Body, Branch, Hole, Inner
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
@@ -29,6 +30,8 @@ def filled(form: Any, sources: Iterator[Any], read: Callable[[Any], Any]) -> Any
         return read(next(sources))
     if isinstance(form, Inner):
         return form
+    if isinstance(form, Body):
+        return LoopBody(form, tuple(islice(sources, form.leaves)), read)
     if isinstance(form, Branch):
         calls = [(number, target, filled(given, sources, read)) for number, target, given in form.calls]
         return Function(form.arguments, calls, filled(form.results, sources, read))
@@ -55,20 +58,30 @@ class Function:
         def function(*operands: Any) -> Any:
             known: dict[Inner, Any] = dict(zip(self.arguments, operands, strict=True))
             for number, target, given in self.calls:
-                args, kwargs = _with_values(given, known)
+                args, kwargs = with_values(given, known)
                 known[number] = called(tape, target, args, kwargs)
-            return _with_values(self.results, known)
+            return with_values(self.results, known)
 
         return function
 
 
-def _with_values(value: Any, known: Mapping[Inner, Any]) -> Any:
+@dataclass(frozen=True, slots=True, eq=False)
+class LoopBody:
+    """The body of a loop that was rolled up before, to be recorded once more: `read` its sources as soon as it has an
+    iteration."""
+
+    form: Body
+    sources: Sequence[Any]
+    read: Callable[[Any], Any]
+
+
+def with_values(value: Any, known: Mapping[Inner, Any]) -> Any:
     """Arguments, with the values of a branch in them."""
     if isinstance(value, Inner):
         return known[value]
     if isinstance(value, dict):
-        return {name: _with_values(each, known) for name, each in value.items()}
-    return type(value)(_with_values(each, known) for each in value) if isinstance(value, (list, tuple)) else value
+        return {name: with_values(each, known) for name, each in value.items()}
+    return type(value)(with_values(each, known) for each in value) if isinstance(value, (list, tuple)) else value
 
 
 def called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
@@ -76,7 +89,7 @@ def called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
     if isinstance(target, torch._ops.OpOverload):
         return tape.call(target, args, kwargs)
     if target is answered:
-        return _answer_alike(tape.cache.guard_log, *args)
+        return answer_alike(tape.cache.guard_log, *args)
     if not isinstance(target, torch._ops.HigherOrderOperator):
         return target(*args, **kwargs)
     given = [each.on(tape) if isinstance(each, Function) else each for each in args]
@@ -86,7 +99,7 @@ def called(tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
     return result
 
 
-def _answer_alike(log: GuardLog, relation: str, difference: int | torch.SymInt, answer: bool) -> None:
+def answer_alike(log: GuardLog, relation: str, difference: int | torch.SymInt, answer: bool) -> None:
     """Hold an answer for that of all sizes, and of all iterations; where no iteration is in it, it may be a condition
     of the program. Raises NotRolled."""
     dim = dim_of(difference)

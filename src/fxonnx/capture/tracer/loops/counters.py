@@ -25,6 +25,7 @@ _PARTS = (
     ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.Constant, ast.Attribute, ast.Name,
     ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Load,
 )  # fmt: skip
+_DIVISIONS = ast.Div, ast.FloorDiv, ast.Mod, ast.Pow
 _MANY = 64  # different steps
 
 
@@ -64,6 +65,28 @@ def _counted(function: ast.AST) -> tuple[Counted, ...]:
         elif not isinstance(node, ast.Name):
             found.append(counted)
     return tuple(found)
+
+
+def compares_counters(functions: Iterable[ast.AST]) -> bool:
+    """Whether one of these functions makes something of several counters that their sums and products do not tell:
+    `i < j`, `max(i, j)`, `(i + j) // 2`."""
+    return any(map(_compares, functions))
+
+
+@lru_cache(maxsize=1024)
+def _compares(function: ast.AST) -> bool:
+    counters = {name for loop in _loops(function) for each in ast.walk(loop) for name in _counts(each)}
+    divided = (node for node in ast.walk(function) if isinstance(node, ast.BinOp) and isinstance(node.op, _DIVISIONS))
+    asked = (node for node in ast.walk(function) if isinstance(node, ast.Compare) or _is_call_of_numbers(node))
+    return any(len(counters & _names(node)) > 1 for node in (*divided, *asked))
+
+
+def _is_call_of_numbers(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
 def counts_unread(functions: Iterable[Any]) -> bool:

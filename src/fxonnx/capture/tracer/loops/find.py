@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -18,14 +18,19 @@ _LEAST_TRIPS = 4  # the first and the last, which may be others, and what number
 
 
 class Loops:
-    """Loops `over` a dim that runs at these `lengths` of it, shortest first, have in common. Raises NotPeriodic."""
+    """Loops `over` a dim that runs at these `lengths` of it, shortest first, have in common. Inside of loops
+    that are `around`, over these dims, it may be that only numbers are made of the dim. Raises NotPeriodic."""
 
-    def __init__(self, runs: Sequence[Plain], over: str, lengths: tuple[int, ...]) -> None:
-        parted = frozenset.intersection(*(counts_of_parts(each.run.tape.graph) for each in runs))
+    def __init__(
+        self, runs: Sequence[Plain], over: str, lengths: tuple[int, ...], around: Set[str] = frozenset()
+    ) -> None:
+        parted = frozenset.intersection(*(counts_of_parts(each.run.tape.graph, dim_of, around) for each in runs))
         steps = [Reader(each.outside, dim_of, parted).steps(each.run.tape.graph, each.results()) for each in runs]
         self._tapes = [Tape(some, each.sizes) for some, each in zip(steps, runs, strict=True)]
         numbers: dict[Any, int] = {}
         self._segments = segments([[numbers.setdefault(each.token, len(numbers)) for each in some] for some in steps])
+        if not around and not any(isinstance(each, Period) for each in self._segments):
+            raise NotPeriodic
         plain = set[Dim].intersection(*({each.dim for each in run.run.guard_log.plain} for run in runs))
         dims = sorted((dim for dim in plain if symbols_of([dim]) == {over}), key=str)
         self._fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})), tuple(dims))

@@ -38,7 +38,7 @@ class NotPeriodic(Exception):
 
 
 def segments(sequences: Sequence[Sequence[Any]]) -> list[Straight | Period]:
-    """The sequences, shortest first, as what they have alike and what they repeat. Raises NotPeriodic.
+    """The sequences, shortest first, as what they have alike and what they repeat, if anything. Raises NotPeriodic.
 
     Linear in their lengths, but for the bodies that are tried where they part.
     """
@@ -56,8 +56,6 @@ def segments(sequences: Sequence[Sequence[Any]]) -> list[Straight | Period]:
         found = _with_straight(found, starts, period.starts[0] - starts[0])
         found.append(period)
         starts = tuple(start + trips * period.length for start, trips in zip(period.starts, period.trips, strict=True))
-    if not any(isinstance(each, Period) for each in found):
-        raise NotPeriodic
     return found
 
 

@@ -3,6 +3,7 @@ number where Python asks, one tape is made in which it is a symbol."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
@@ -17,7 +18,7 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.equivalence.zero_one import LoopLimit
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
-from fxonnx.capture.tracer.loops.counters import counts_unread, turns
+from fxonnx.capture.tracer.loops.counters import compares_counters, counts_unread, turns
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
 from fxonnx.capture.tracer.loops.flow import Irregular, NoLoop, NotRolled, Recipe
@@ -46,10 +47,36 @@ class Lengths:
 STEPS = Lengths(((7, 8, 11, 13),), 13)
 # Each usual size of a chunk divides one of them, and leaves 1 of another; of the one to play at it leaves more.
 CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599)
+# Of a loop inside of those over another dim: the first three that are no length of that, as sizes are equal by accident
+# then; and the one to play at.
+_INSIDE = {STEPS: ((6, 9, 10, 12, 14), 17), CHUNKS: ((42, 45, 51, 53, 58), 607)}
+_MOST_CALLS = 40_000  # of all runs with loops inside of others: they have as many as the product of the lengths
 _MOST_UNROLLED = 128  # iterations, of calls beyond what was rolled up: each such length is captured by itself
 _MOST_MORE = 12  # runs at lengths that tell one dim from another
 _COPY = torch.ops.aten.copy_.default
 _UNROLLED = ", and the loop over it cannot be rolled up: "
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many calls runs may still record for loops inside of others, and how many there are for `each` pair of
+    iterations, once that is known."""
+
+    left: float = _MOST_CALLS
+    each: float = 0
+
+    def begin(self, each: float, pairs: int) -> None:
+        """Runs of so many pairs in all. Raises NotRolled where there are too many."""
+        self.each = each
+        if each * pairs > self.left:
+            self.left = 0
+            self.take(pairs)
+
+    def take(self, pairs: int) -> None:
+        """For a run of so many pairs. Raises NotRolled."""
+        self.left -= self.each * pairs
+        if self.left < 0:
+            raise NotRolled("it loops over two dims, and runs at several lengths of both make too many calls")
 
 
 @dataclass(eq=False)
@@ -59,6 +86,9 @@ class RolledRun(Run):
 
     over: str = ""
     lengths: Lengths = STEPS
+    around: frozenset[str] = frozenset()  # the dims that loops around these are over: at one length of each
+    budget: Budget = field(default_factory=Budget)
+    inner: str = ""  # a dim that loops inside of these are over, as far as is known
     limits: dict[str, LoopLimit] = field(default_factory=dict, init=False)
     _now: list[fx.Node] = field(default_factory=list, init=False)  # the one whose place the next call has
 
@@ -79,15 +109,39 @@ class RolledRun(Run):
         )  # fmt: skip
 
     def record(self) -> None:
-        """Find the loops, and play what was found: at greater lengths where there are too few iterations, as of a loop
-        over chunks. Raises what the model raises, and NotRolled."""
+        """Find the loops, and play what was found. Raises what the model raises, and NotRolled."""
         if counts_unread(self._functions()):
             raise NotRolled(
                 "it counts, and its source cannot be read, which says what it makes of that; define it in a file"
             )
+        try:
+            self._find_loops()
+        except NotRolled as reason:
+            if self.around or not self.inner:
+                raise
+            self._turn_inside_out()
+            try:
+                self._find_loops()
+            except NotRolled:
+                raise reason from None
+
+    def _turn_inside_out(self) -> None:
+        """Take the dim that was asked for first for that of loops inside of those over the other one: it may only have
+        been asked for early, to make a row."""
+        self.over, self.inner = self.inner, self.over
+        sizes = {name: size for name, size in self.symbols.hints.items() if name != self.over}
+        sizes[self.over] = prime_near(self.lengths.played, sizes.values())
+        self.symbols = replace(self.symbols, hints={name: sizes[name] for name in self.symbols.hints})
+        self.limits.clear()
+        self._start_anew()
+
+    def _find_loops(self) -> None:
+        """At greater lengths where there are too few iterations, as of a loop over chunks."""
         for lengths in map(self._with_the_example, self.lengths.series):
             runs = [self._plain(length) for length in lengths]
-            functions, modules = functions_around(runs[0].run.tape.graph.nodes), list(self.example.flat.modules())
+            functions, modules = functions_around(_calls(runs[0].run.tape.graph)), list(self.example.flat.modules())
+            if self.around and compares_counters(functions):
+                raise NotRolled("it compares or divides what it counts up in one loop with what it does in another")
             counted = turns(functions, modules)
             beyond = _beyond(counted | thresholds(functions, modules), lengths[-1])
             lengths, runs = (*lengths, *beyond), [*runs, *map(self._plain, beyond)]
@@ -107,7 +161,7 @@ class RolledRun(Run):
         for _ in range(_MOST_MORE):
             try:
                 ordered = [known[length] for length in sorted(known)]
-                loops = Loops(ordered, self.over, tuple(sorted(known)))
+                loops = Loops(ordered, self.over, tuple(sorted(known)), self.around)
                 self._roll(ordered, loops)
                 return sorted(known), loops.trips
             except Undecided as undecided:
@@ -122,8 +176,13 @@ class RolledRun(Run):
             except Irregular as irregular:
                 loops.peel(irregular)
                 self._start_anew()
+        if self.around:
+            self.guard_log.plain += runs[0].run.guard_log.plain
+            self.guard_log.entries.clear()  # what ops ask is asked once more, with no counter of theirs a plain number
         self._forget_guards([each.sizes for each in runs])
         self._keep_guards([each.run for each in runs])
+        for name, limit in self.limits.items():
+            self.guard_log.add("<=", symbol(name), limit.most, True)
 
     def finish(self, reads: Set[int]) -> None:
         """End the graph."""
@@ -131,7 +190,7 @@ class RolledRun(Run):
 
     def _with_the_example(self, lengths: Sequence[int]) -> tuple[int, ...]:
         """The lengths, and that of the example where it is a usual one."""
-        size = self.symbols.in_example(self.example.leaves).get(self.over, 0)
+        size = 0 if self.around else self.symbols.in_example(self.example.leaves).get(self.over, 0)
         return tuple(sorted({*lengths, *([size] if lengths[0] <= size <= LONGEST else [])}))
 
     def _hold_up_to(self, lengths: Sequence[int], trips: Sequence[int], counted: Set[int]) -> None:
@@ -145,14 +204,36 @@ class RolledRun(Run):
             self.limits[self.over] = LoopLimit(most, _MOST_UNROLLED * max(each_trip, 1))
 
     def _plain(self, length: int) -> Plain:
+        """A run at one length; where Python asks plain numbers of other dims as well, its loops over one of those are
+        rolled up in it."""
         sizes = {**self.symbols.hints, self.over: length}
+        if self.inner:
+            return Plain.of(self._inside(sizes), sizes)
+        self.budget.take(math.prod(sizes[name] for name in (self.over, *self.around)))
         run = Run.prepare(self.example, replace(self.symbols, hints=sizes, takes_plain=True, counts=True))
         carry_out(run)
-        if any(symbols_of([each.dim]) - {self.over} for each in run.guard_log.plain):
-            raise NotRolled("other dims are plain numbers too")
         if run.guard_log.truths:
             raise NotRolled("it decides by what is made of the number of the iteration, as other lengths may not")
-        return Plain.of(run, sizes)
+        asked = (name for each in run.guard_log.plain for name in sorted(symbols_of([each.dim])))
+        self.inner = next((name for name in asked if name not in (self.over, *self.around)), "")
+        if not self.inner:
+            return Plain.of(run, sizes)
+        if self.lengths not in _INSIDE or self.inner not in sizes:
+            raise NotRolled("more dims than two are plain numbers")
+        calls = len(run.tape.graph.nodes) / (length * sizes[self.inner])
+        self.budget.begin(calls, sum(self.lengths.series[0]) * sum(_INSIDE[self.lengths][0][:3]))
+        return self._plain(length)
+
+    def _inside(self, sizes: Mapping[str, int]) -> RolledRun:
+        """A run at these sizes whose loops over one more dim are rolled up."""
+        usual, played = _INSIDE[self.lengths]
+        lengths = Lengths((tuple(each for each in usual if each != sizes[self.over])[:3],), played)
+        run = RolledRun.prepare_over(self.inner, lengths, self.example, replace(self.symbols, hints=dict(sizes)))
+        assert isinstance(run, RolledRun)
+        run.around, run.budget = self.around | {self.over}, self.budget
+        carry_out(run)
+        self.limits |= run.limits
+        return run
 
     # ── playing ──
 
@@ -169,7 +250,7 @@ class RolledRun(Run):
             return self.fakes[each.key] if each.kind == "input" else first.weights[each]
 
         with self._playing():
-            results = Player(self.tape, outside, self._at).play(recipe)
+            results = Player(self.tape, outside, self._at, keeps_answers=bool(self.around)).play(recipe)
             self._results, written = results[: len(first.outputs)], results[len(first.outputs) :]
             for node, value in zip(first.mutations, written, strict=True):
                 self.tape.call(_COPY, (outside(first.outside[node]), value), {})
@@ -206,6 +287,15 @@ class RolledRun(Run):
         for key, guard in own[0].items():
             if guard.location not in varying:
                 self.guard_log.entries.setdefault(key, guard)
+
+
+def _calls(graph: fx.Graph) -> Iterator[fx.Node]:
+    """The calls of a graph, and of the bodies in it."""
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            yield from _calls(getattr(graph.owning_module, str(node.target)).graph)
+        else:
+            yield node
 
 
 def _beyond(numbers: Set[int], longest: int) -> list[int]:

@@ -6,8 +6,8 @@ Two calls with equal tokens may be one call of a loop's body in two of its itera
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -15,14 +15,20 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.graph.checks import Said, is_answer, is_check
+from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
-from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
 
 aten = torch.ops.aten
 _SIZES = (int, torch.SymInt)
 _READS_DATA = frozenset({aten._local_scalar_dense.default, aten.item.default})
 REAL = "real"  # before how a float is computed
+WITHIN = "_within"  # how the iterations of bodies are called in leaves, with their depth behind
+PLACED = frozenset(
+    {aten.select.int, aten.slice.Tensor, aten.select_scatter.default, aten.slice_scatter.default, aten.narrow.default}
+)
+"""Ops that take a part of a tensor, or put one in, at a place; torch would ask whether that is inside."""
 _PARTED = frozenset({aten.unbind.int, aten.split.Tensor, aten.chunk.default})
 
 
@@ -70,6 +76,28 @@ class Branch(NamedTuple):
     results: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call of a body stands, which is the same for equal ones; and its node."""
+
+    said: Any
+    node: fx.Node = field(compare=False, repr=False)
+
+
+class Body(NamedTuple):
+    """The body of a loop that is rolled up already, a `for_loop`: the numbers of its arguments, the first of which is
+    the iteration; the sizes of those that are carried; its calls (what each returns, its target, the form of its
+    arguments, the sizes of what takes a part, its place), and what it returns. It has so many `leaves`, in which the
+    iteration is called `iteration`."""
+
+    arguments: tuple[Inner, ...]
+    carried: tuple[Any, ...]
+    calls: tuple[tuple[Inner, Any, Any, Any, Place], ...]
+    results: Any
+    iteration: str
+    leaves: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One call. `form` is its arguments with holes for the `leaves`; `sizes` are those of what it returns."""
@@ -94,6 +122,7 @@ class Reader:
     outside: Mapping[fx.Node, Outside]
     dim: Callable[[Any], Dim]
     parted: frozenset[int]
+    iterations: Mapping[str, Dim] = field(default_factory=dict)  # of the bodies around: its name -> what stands for it
 
     def steps(self, graph: fx.Graph, results: Sequence[Any]) -> list[Step]:
         """The calls that the results and the model's checks need, in order; the last step takes all of the results."""
@@ -114,8 +143,7 @@ class Reader:
                 numbers[part] = len(steps)  # taken again before each call that reads it
                 steps.append(self._part(part, numbers))
             numbers[node] = len(steps)
-            args = (node.args[0], *map(Said, node.args[1:])) if is_check(node) else node.args
-            steps.append(self._step(node, (args, node.kwargs), numbers))
+            steps.append(self._step(node, _given(node), numbers))
         end = graph.output_node()
         for part in dict.fromkeys(each for each in pytree.tree_leaves(results) if self._is_part(each)):
             numbers[part] = len(steps)
@@ -139,11 +167,11 @@ class Reader:
         """x.unbind(dim)[i] as x.select(dim, i), and x.split(size, dim)[i] as x[i * size : (i + 1) * size]."""
         whole, index = node.args
         assert isinstance(whole, fx.Node)
-        x, *rest = whole.args
+        x = whole.args[0]
         if whole.target is aten.unbind.int:
-            args: tuple[Any, ...] = x, (rest or [0])[0], index
+            args: tuple[Any, ...] = x, _axis(whole), index
             return self._step(node, (args, {}), numbers, aten.select.int)
-        axis = rest[1] if len(rest) > 1 else whole.kwargs.get("dim", 0)
+        axis = _axis(whole)
         size = self.dim(whole.meta["val"][0].shape[axis])
         args = x, axis, index * size, (index + 1) * size
         return self._step(node, (args, {}), numbers, aten.slice.Tensor)
@@ -153,16 +181,17 @@ class Reader:
         form = self._form(given, leaves, numbers)
         values = [each for each in pytree.tree_leaves(node.meta.get("val")) if isinstance(each, torch.Tensor)]
         kinds = tuple((each.dtype, each.dim()) for each in values)
-        place = next(iter(node.meta.get("nn_module_stack", {"": ""}).values())), node.meta.get("stack_trace")
         sizes = tuple(tuple(map(self.dim, each.shape)) for each in values)
-        return Step(node, form, tuple(leaves), (target or node.target, form, kinds, place), sizes)
+        return Step(node, form, tuple(leaves), (target or node.target, form, kinds, _place(node)), sizes)
 
     def _form(self, value: Any, leaves: list[Leaf], numbers: Mapping[fx.Node, Any]) -> Any:
         """The arguments with holes, hashable; what is in the holes joins `leaves`."""
         if isinstance(value, fx.Node) and isinstance(numbers.get(value), Inner):
             return numbers[value]
         if isinstance(value, fx.Node) and value.op == "get_attr":
-            return self._branch(getattr(value.graph.owning_module, str(value.target)).graph, leaves)
+            graph = getattr(value.graph.owning_module, str(value.target)).graph
+            loop = next((each for each in value.users if each.target is FOR_LOOP), None)
+            return self._branch(graph, leaves) if loop is None else self._body(graph, len(loop.args[2]), leaves)
         if isinstance(value, (list, tuple)):
             is_many = len(value) > 1 and isinstance(value, list) and all(map(_is_tensor, value))
             if is_many and not any(isinstance(numbers.get(each), Inner) for each in value):
@@ -180,12 +209,12 @@ class Reader:
             return Hole("tensor")
         number = value.meta["val"] if isinstance(value, fx.Node) else value
         if isinstance(number, _SIZES) and not isinstance(number, bool):
-            leaves.append(self.dim(number))
+            leaves.append(self._dim(number))
             return Hole("size")
         if isinstance(number, torch.SymFloat):
-            return _real(number.node, self.dim, leaves)
+            return _real(number.node, self._dim, leaves)
         if isinstance(number, Expr):
-            leaves.append(number)
+            leaves.append(substitute(number, self.iterations))
             return Hole("size")
         if type(number) in (float, Said):
             leaves.append(number)
@@ -202,6 +231,36 @@ class Reader:
         ]
         arguments = tuple(inner[each] for each in graph.find_nodes(op="placeholder"))
         return Branch(arguments, tuple(calls), self._form(graph.output_node().args[0], leaves, inner))
+
+    def _body(self, graph: fx.Graph, carried: int, leaves: list[Leaf]) -> Body:
+        """The body of a `for_loop` with so many carried values."""
+        before = len(leaves)
+        first, *others = graph.find_nodes(op="placeholder")
+        (read,) = (each for each in first.users if each.target in _READS_DATA)
+        name = f"{WITHIN}{len(self.iterations)}"
+        inside = replace(self, iterations={**self.iterations, str(self.dim(read.meta["val"])): symbol(name)})
+        numbers = {each: Inner(at) for at, each in enumerate(graph.nodes) if each is not read}
+        numbers = {each: number for each, number in numbers.items() if not inside._is_size(each)}
+        sizes = tuple(inside._shape(each, leaves) for each in others[:carried])
+        calls = tuple(
+            (
+                number, node.target, inside._form(_given(node), leaves, numbers),
+                inside._shape(node, leaves) if node.target in PLACED else None, Place(_place(node), node),
+            )
+            for node, number in numbers.items()
+            if node.op == "call_function"
+        )  # fmt: skip
+        results = inside._form(tuple(graph.output_node().args[0]), leaves, numbers)
+        return Body(
+            tuple(numbers[each] for each in (first, *others)), sizes, calls, results, name, len(leaves) - before
+        )
+
+    def _shape(self, node: fx.Node, leaves: list[Leaf]) -> Any:
+        return self._form(tuple(node.meta["val"].shape), leaves, {})
+
+    def _dim(self, size: Any) -> Dim:
+        """The dim of a size, in which iterations of bodies have the names that they have here."""
+        return substitute(self.dim(size), self.iterations) if self.iterations else self.dim(size)
 
     def _ref(self, node: fx.Node, numbers: Mapping[fx.Node, int]) -> Ref | Outside:
         if node in self.outside:
@@ -225,13 +284,40 @@ def _real(number: FloatNode | IntNode, dim: Callable[[Any], Dim], leaves: list[L
     return REAL, name, *(_real(each, dim, leaves) for each in parts)
 
 
+def _place(node: fx.Node) -> Any:
+    """The module and the lines of a call."""
+    return next(iter(node.meta.get("nn_module_stack", {"": ""}).values())), node.meta.get("stack_trace")
+
+
+def _given(node: fx.Node) -> tuple[Any, Any]:
+    """The arguments of a call: what a check says computes nothing, and the tensors of a loop are no list of any
+    length; whether it may have no iterations its sizes tell again."""
+    if is_check(node):
+        return (node.args[0], *map(Said, node.args[1:])), node.kwargs
+    if node.target is FOR_LOOP:
+        return tuple(tuple(each) if isinstance(each, list) else each for each in node.args), {}
+    return node.args, node.kwargs
+
+
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, fx.Node) and isinstance(value.meta.get("val"), torch.Tensor)
 
 
-def counts_of_parts(graph: fx.Graph) -> frozenset[int]:
-    """How many parts tensors are taken apart into."""
-    return frozenset(len(node.meta["val"]) for node in graph.nodes if node.target in _PARTED)
+def counts_of_parts(graph: fx.Graph, dim: Callable[[Any], Dim], around: Set[str]) -> frozenset[int]:
+    """How many parts tensors are taken apart into, but along one of the dims that loops around these are over: as many
+    as a size of one run."""
+    counts: dict[bool, set[int]] = {True: set(), False: set()}
+    for node in graph.nodes:
+        if node.target in _PARTED:
+            size = dim(node.args[0].meta["val"].shape[_axis(node)])
+            counts[symbols_of([size]).isdisjoint(around)].add(len(node.meta["val"]))
+    return frozenset(counts[True] - counts[False])
+
+
+def _axis(node: fx.Node) -> Any:
+    """The axis along which a call takes a tensor apart."""
+    rest = node.args[1:] if node.target is aten.unbind.int else node.args[2:]
+    return rest[0] if rest else node.kwargs.get("dim", 0)
 
 
 def _needed(graph: fx.Graph, results: Iterable[Any]) -> set[fx.Node]:

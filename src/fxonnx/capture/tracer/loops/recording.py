@@ -1,0 +1,111 @@
+"""Recording a call of `for_loop`: the tape of its body, the number of the iteration, and the call itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
+
+import torch
+from torch import fx, nn
+
+from fxonnx.capture.graph.for_loop import FOR_LOOP
+from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.loops.calls import SizesAsTheyAre
+from fxonnx.capture.tracer.record import Tape
+from fxonnx.capture.tracer.sizes.nodes import dim_of
+from fxonnx.ir.dims import Dim, Expr, substitute
+
+if TYPE_CHECKING:
+    from fxonnx.capture.tracer.loops.play import Player
+
+aten = torch.ops.aten
+
+
+@dataclass(slots=True, eq=False)
+class Recording:
+    """The body of one loop of so many `trips`, whose call stands `on` a tape."""
+
+    player: Player
+    on: Tape
+    trips: Dim
+    tape: Tape = field(init=False)
+    index: Expr = field(init=False)  # the number of the iteration
+    carried: list[Any] = field(default_factory=list)  # what the body reads of them: fake tensors
+    outer: list[Any] = field(default_factory=list)  # what it reads of outside: fake tensors there
+
+    def __post_init__(self) -> None:
+        on = self.on
+        self.tape = Tape(on.cache, on.fake, {}, on.place, Refusals(on.refuse.locate))
+        on.cache.guard_log.must_hold = WeakMethod(on.must_hold)
+        self.tape.sizes = SizesAsTheyAre(self.tape.graph)
+        fake = self.tape.cache(aten.zeros.default, ([],), {"dtype": torch.int64})
+        node = self.tape.placeholder("iteration", fake)
+        self.index = self.tape.cache.guard_log.data.new_iteration(self.trips)
+        read = self.tape.graph.call_function(aten._local_scalar_dense.default, (node,))
+        read.meta["val"] = self.player.number(self.index)
+
+    def carry(self, initial: Any, shape: Sequence[Dim]) -> Any:
+        """What the body reads of one more carried value, which has this shape in it."""
+        inner = self.player.like(initial, shape)
+        self.tape.placeholder(f"carried_{len(self.carried)}", inner)
+        self.carried.append(inner)
+        return inner
+
+    def take(self, tensor: Any) -> Any:
+        """What the body reads of a tensor outside."""
+        self.outer.append(tensor)
+        inner = self.player.like(tensor, list(map(dim_of, tensor.shape)))
+        self.tape.placeholder(f"outer_{len(self.outer)}", inner)
+        return inner
+
+    def place(self, target: Any, args: Any, kwargs: Any, shape: Sequence[Dim]) -> Any:
+        """A part taken, or put in, where the number of the iteration says."""
+        result = self.player.like(args[0], shape)
+        self.tape.record(target, args, kwargs, result)
+        return result
+
+    def end(self, initial: Sequence[Any], after: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+        """The call: of these initial carried values; its body returns those that come `after`, and a row of each stack.
+        The last carried values, and the stacks."""
+        self.tape.output([*after, *rows])
+        self._in_order()
+        cache = self.on.cache
+        self.player.require(self.trips, 0)
+        trips = self.player.number(self.trips)
+        results = [self.player.like(each, self._at_the_end(each)) for each in after]
+        results += [cache(aten.new_empty.default, (each, [trips, *each.shape]), {}) for each in rows]
+        owner = _owner(self.on.graph)
+        name = f"loop_{len(owner._modules)}"
+        owner.add_module(name, fx.GraphModule(_owner(self.tape.graph), self.tape.graph))
+        attribute = self.on.graph.create_node("get_attr", name)
+        node = self.on.graph.call_function(FOR_LOOP)
+        node.args = (attribute, *map(self.on.operand, (trips, list(initial), self.outer)))
+        if cache.guard_log.statically_known(">=", self.trips, 1) is None:
+            node.kwargs = {"may_be_empty": True}
+        node.meta = {**self.on.place(), "val": tuple(results)}
+        self.on._note(node, node.meta["val"])
+        return results
+
+    def _at_the_end(self, tensor: Any) -> list[Dim]:
+        """The sizes that a carried value has after the last iteration."""
+        last = {str(self.index): self.trips - 1}
+        return [substitute(dim_of(size), last) for size in tensor.shape]
+
+    def _in_order(self) -> None:
+        """The placeholders as the op gives them: the iteration, what is carried, what comes from outside."""
+        inputs = self.tape.graph.find_nodes(op="placeholder")
+        names = [inputs[0], *(each for each in inputs if str(each.target).startswith("carried_"))]
+        rest = [each for each in inputs if each not in names]
+        assert len(names) == len(self.carried) + 1
+        for before, after in zip([*names, *rest], [*names, *rest][1:], strict=False):
+            before.append(after)
+
+
+def _owner(graph: fx.Graph) -> nn.Module:
+    """The module that has the bodies of a graph's higher-order ops."""
+    if graph.owning_module is None:
+        graph.owning_module = nn.Module()
+    assert graph.owning_module is not None
+    return graph.owning_module

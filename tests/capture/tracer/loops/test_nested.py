@@ -1,0 +1,122 @@
+"""Loops over one size inside of loops over another, and one after the other: Loops in the file, one in the other."""
+
+import ast
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+import fxonnx
+from fxonnx import errors
+from fxonnx.capture.tracer.loops.counters import compares_counters
+
+SIZES = [(4, 6), (2, 3), (3, 2), (9, 4), (15, 16)]
+ONES = [(1, 1), (1, 5), (5, 1)]  # of which a file holds for none
+BOTH = {"x": {0: "n", 1: "m"}}
+
+
+def each_cell(x: Tensor) -> Tensor:
+    return torch.stack([torch.stack([x[i, j].tanh() for j in range(x.shape[1])]) for i in range(x.shape[0])])
+
+
+def a_state_in_each_row(x: Tensor) -> Tensor:
+    total = x.new_zeros(())
+    for row in x:
+        h = x.new_zeros(())
+        for j in range(x.shape[1]):
+            h = torch.tanh(0.5 * h + row[j])
+        total = 0.5 * total + h
+    return total
+
+
+def least_path(x: Tensor) -> Tensor:
+    """What dynamic time warping and edit distances compute."""
+    n, m = x.shape
+    least = torch.full((n + 1, m + 1), 100.0)
+    least[0, 1] = 0
+    for i in range(1, n + 1):
+        for j in range(1, m + 1):
+            least[i, j] = x[i - 1, j - 1] + torch.minimum(least[i - 1, j], least[i, j - 1])
+    return least[n, m]
+
+
+def one_after_the_other(x: Tensor) -> tuple[Tensor, Tensor]:
+    down, along = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[0])
+    for i in range(x.shape[0]):
+        down = 0.5 * down + x[i]
+    for j in range(x.shape[1]):
+        along = 0.5 * along + x[:, j].sin()
+    return down, along
+
+
+def columns_asked_first(x: Tensor) -> Tensor:
+    columns, total = range(x.shape[1]), x.new_zeros(())
+    for i in range(x.shape[0]):
+        h = x[i].mean()
+        for j in columns:
+            h = torch.tanh(0.5 * h + x[i, j])
+        total = 0.5 * total + h
+    return total
+
+
+def as_many_columns_as_a_number(x: Tensor) -> Tensor:
+    h = x.new_zeros(1)
+    for row in x:
+        h = torch.tanh(h + row.reshape(int(x.shape[1]), 1)[-1])
+    return h
+
+
+MODELS = [
+    each_cell, a_state_in_each_row, least_path, one_after_the_other, columns_asked_first, as_many_columns_as_a_number,
+]  # fmt: skip
+
+
+def as_tuple(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (results,) if isinstance(results, Tensor) else results
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_loops_over_two_sizes_are_right_at_every_pair_of_them(model, tmp_path):
+    compiled = fxonnx.compile(model, torch.rand(4, 6), dynamic_shapes=BOTH)
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for x in map(torch.rand, SIZES):
+        torch.testing.assert_close(compiled(x), model(x))
+        for ours, theirs in zip(session.run(None, {"x": x.numpy()}), as_tuple(model(x)), strict=True):
+            torch.testing.assert_close(torch.from_numpy(ours), theirs)
+
+
+def test_sizes_of_one_are_right_too():
+    compiled = fxonnx.compile(each_cell, torch.rand(4, 6), dynamic_shapes=BOTH)
+    for x in map(torch.rand, ONES):
+        torch.testing.assert_close(compiled(x), each_cell(x))
+
+
+def test_a_loop_in_a_loop_is_a_loop_in_its_body():
+    graph = fxonnx.compile(a_state_in_each_row, torch.rand(4, 6), dynamic_shapes=BOTH).model_proto().graph
+    (outer,) = (node for node in graph.node if node.op_type == "Loop")
+    body = next(onnx.helper.get_attribute_value(each) for each in outer.attribute if each.name == "body")
+    assert [node.op_type for node in body.node].count("Loop") == 1
+
+
+def decided_in_a_cell(x: Tensor) -> Tensor:
+    total = x.new_zeros(())
+    for i in range(x.shape[0]):
+        total = total * x[i].mean()
+        for j in range(x.shape[1]):
+            total = total + x[i, j] if i + j != 2000 else total * x[i, j]
+    return total
+
+
+def test_what_is_decided_by_both_iterations_is_refused():
+    with pytest.raises(errors.FrozenDimension, match="cannot be rolled up"):
+        fxonnx.compile(decided_in_a_cell, torch.rand(4, 6), dynamic_shapes=BOTH)
+
+
+@pytest.mark.parametrize("made", ["i < j", "max(i, 2 * j)", "(i + j) // 50", "x[i % (j + 1)]"])
+def test_what_only_plain_counters_tell_is_seen_in_the_code(made):
+    loops = "while i < n:\n  j = 0\n  while j < n:\n    {}\n    j += 1\n  i += 1"
+    assert compares_counters([ast.parse(loops.format(made))])
+    assert not compares_counters([ast.parse(loops.format("x[i + 2 * j] + x[i] // 2 + (j > 3)"))])
