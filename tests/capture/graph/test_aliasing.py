@@ -86,3 +86,12 @@ def test_where_nothing_is_written_nothing_is_asked() -> None:
     for model in (reads, writes_elsewhere, writes_all):
         program = capture(model, (torch.randn(6, 8),), dynamic_shapes=[{0: "n", 1: "m"}])
         assert all(each.required for each in program.assumptions)
+
+
+def test_an_as_strided_view_counts_the_elements_of_its_own_dtype() -> None:
+    def pairs(x: Tensor) -> Tensor:
+        numbers = torch.view_as_real(torch.complex(x, -x))
+        return numbers.as_strided((3, 2), (2, 1), 1)
+
+    x = torch.randn(4, 6)
+    torch.testing.assert_close(run(capture(pairs, (x,)), (x,))[0], pairs(x))

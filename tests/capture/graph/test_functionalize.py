@@ -411,14 +411,6 @@ def test_reading_an_as_strided_view_is_fine() -> None:
     check(lambda x: x.as_strided((2, 2), (6, 1)) + 1, X)
 
 
-def test_an_as_strided_view_counts_the_elements_of_its_own_dtype() -> None:
-    def pairs(x: Tensor) -> Tensor:
-        numbers = torch.view_as_real(torch.complex(x, x))
-        return numbers.as_strided((3, 2), (2, 1), 1)
-
-    check(pairs, X)
-
-
 def test_a_branch_that_writes_locally() -> None:
     def function(x: Tensor) -> Tensor:
         return torch.cond(x.sum() > 0, lambda y: (y + 1).relu_().mul_(2), lambda y: y.clone().zero_(), (x,))
