@@ -225,7 +225,7 @@ def test_what_cannot_be_shared_is_said() -> None:
         compile_causal_lm(made("Lfm2ForCausalLM"), cache="shared")
     with pytest.raises(errors.InvalidOption, match="can grow in place"):
         compile_causal_lm(made("LlamaForCausalLM"), cache="shared", opset=21)
-    with pytest.raises(errors.InvalidOption, match="it is one of copy, shared"):
+    with pytest.raises(errors.InvalidOption, match="it is one of 'copy', 'shared'"):
         compile_causal_lm(made("LlamaForCausalLM"), cache="moved")
 
 

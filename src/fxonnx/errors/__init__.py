@@ -12,6 +12,7 @@ Codes are stable: FX00x capture, FX01x operators and opsets, FX02x writing, FX03
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -184,8 +185,10 @@ class InvalidOption(Error):
     @classmethod
     def among(cls, name: str, given: object, known: Iterable[str]) -> InvalidOption:
         """The error for an option that takes one of a few words."""
-        words = ", ".join(map(repr, known))
-        return cls(f"{name}={given!r} is none of its values", cause=f"it is one of {words}", cure=f"{name} in {words}")
+        words = list(known)
+        nearest = next(iter(get_close_matches(str(given), words, 1)), words[0])
+        text = ", ".join(map(repr, words))
+        return cls(f"{name}={given!r} is none of its values", cause=f"it is one of {text}", cure=f"{name}={nearest!r}")
 
 
 # ---- FX01x: operators and opsets ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,9 @@ def compile_causal_lm(model: Any, *, cache: str = "copy", logits: str = "all", *
             cause="it has no generate() of transformers' own",
             cure="give a …ForCausalLM of transformers; others compile with fxonnx.compile",
         )
-    _check_choice("cache", cache, CACHES)
-    _check_choice("logits", logits, LOGITS)
+    for name, given, known in (("cache", cache, CACHES), ("logits", logits, LOGITS)):
+        if given not in known:
+            raise InvalidOption.among(name, given, known)
     kept = _keeps_last(model) if logits == "last" else {}
     layout, is_shared = CacheLayout.of(model), cache == "shared"
     if not layout.is_recurrent:
@@ -80,13 +81,6 @@ def compile_causal_lm(model: Any, *, cache: str = "copy", logits: str = "all", *
     ask_ahead(prefill, {})
     ask_ahead(step, {})
     return CausalLM(model, step, layout, prefill, kept=kept)
-
-
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InvalidOption(
-            f"{name}={value!r}", cause=f"it is one of {', '.join(choices)}", cure=f'leave it out: "{choices[0]}"'
-        )
 
 
 def _keeps_last(model: Any) -> dict[str, int]:
