@@ -57,6 +57,30 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "product of several": lambda x: torch.linalg.multi_dot([x, x.T, x, torch.ones(x.shape[1], 3)]),
     "product of several and a vector": lambda x: torch.linalg.multi_dot([x[0], x.T, x, x[0]]),
     "power with a modulus": lambda x: x * pow(x.shape[1], 2, 5),
+    "slopes": lambda x: F.elu(x - 1, 1 / x.shape[1]) + F.celu(x - 1, 2 / x.shape[1]),
+    "a leak": lambda x: F.leaky_relu(x - 1, 1 / x.shape[1]),
+    "bounds": lambda x: nn.Hardtanh(-0.1, 1 / x.shape[1])(x) + F.threshold(x, 1 / x.shape[1], 2 / x.shape[1]),
+    "shrinking": lambda x: F.hardshrink(x - 1, 1 / x.shape[1]) + F.softshrink(x - 1, lambd=1 / x.shape[1]),
+    "softplus": lambda x: F.softplus(x * 30, x.shape[1] / 8, 10),
+    "a share that is dropped": lambda x: F.dropout(x, 1 / x.shape[1], False) + 1,
+    "sums of products": lambda x: torch.addmm(x @ x.T, x, x.T, beta=1 / x.shape[1]),
+    "sums of batched products": lambda x: torch.baddbmm(
+        x[None] @ x.T, x[None], x.T[None], beta=0, alpha=1 / x.shape[1],
+    ),
+    "sums of vectors": lambda x: (
+        x[:, 0].addmv(x, x[0], alpha=1 / x.shape[1]), x.addr(x[:, 0], x[0], beta=2 / x.shape[1]),
+    ),
+    "attention that is scaled by its length": lambda x: F.scaled_dot_product_attention(
+        x[None, ..., None], x[None, ..., None], x[None, ..., None], scale=math.log(x.shape[1])
+    ),
+    "losses": lambda x: (
+        F.huber_loss(x, x * 3, delta=1 / x.shape[1]), F.smooth_l1_loss(x, x * 3, reduction="none", beta=1 / x.shape[1]),
+    ),
+    "a share of what is below": lambda x: torch.quantile(x, 1 / x.shape[1], 1) + x.nanquantile(1 / x.shape[0], dim=1),
+    "a diagonal above": lambda x: (x.T @ x).diagonal(x.shape[1] // 2),
+    "a diagonal below": lambda x: torch.diagonal(x.T @ x, -(x.shape[1] // 3)),
+    "a power pool of an axis": lambda x: F.lp_pool1d(x[:, None], 2, x.shape[1]),
+    "a power pool of an image": lambda x: F.lp_pool2d(image(x), 4.0, (x.shape[1], 3)),
     "variance with a size for its correction": lambda x: x.var((0, 1), correction=x.shape[1] - x.shape[0]),
     "spread of constants": lambda x: torch.arange(8.0).std(0, correction=x.shape[0]) + x,
     "istft": lambda x: torch.istft(
