@@ -50,7 +50,7 @@ CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599
 # Of a loop inside of those over another dim: the first three that are no length of that, as sizes are equal by accident
 # then; and the one to play at.
 _INSIDE = {STEPS: ((6, 9, 10, 12, 14), 17), CHUNKS: ((42, 45, 51, 53, 58), 607)}
-_MOST_CALLS = 40_000  # of all runs with loops inside of others: they have as many as the product of the lengths
+_MOST_CALLS = 120_000  # of all runs with loops inside of others: they have as many as the product of the lengths
 _MOST_UNROLLED = 128  # iterations, of calls beyond what was rolled up: each such length is captured by itself
 _MOST_MORE = 12  # runs at lengths that tell one dim from another
 _COPY = torch.ops.aten.copy_.default
