@@ -29,11 +29,40 @@ class Loops:
         self._tapes = [Tape(some, each.sizes) for some, each in zip(steps, runs, strict=True)]
         numbers: dict[Any, int] = {}
         self._segments = segments([[numbers.setdefault(each.token, len(numbers)) for each in some] for some in steps])
+        if around:
+            self._segments = [part for each in self._segments for part in self._rows(each)]
         if not around and not any(isinstance(each, Period) for each in self._segments):
             raise NotPeriodic
         plain = set[Dim].intersection(*({each.dim for each in run.run.guard_log.plain} for run in runs))
         dims = sorted((dim for dim in plain if symbols_of([dim]) == {over}), key=str)
         self._fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})), tuple(dims))
+
+    def _rows(self, segment: Straight | Period) -> list[Straight | Period]:
+        """A loop in a loop that makes no call for a row of its own is one long period, in which numbers start over at
+        each row: as a loop for each."""
+        if isinstance(segment, Straight):
+            return [segment]
+        lengths = [self._row(tape, segment, at) for at, tape in enumerate(self._tapes)]
+        rows = {divmod(trips, length) for trips, length in zip(segment.trips, lengths, strict=True)}
+        (count, rest), *others = rows
+        if others or rest or count == 1 or min(lengths) < _LEAST_TRIPS:
+            return [segment]
+        size = segment.length
+        starts = [
+            tuple(start + row * length * size for start, length in zip(segment.starts, lengths, strict=True))
+            for row in range(count)
+        ]
+        return [Period(each, size, tuple(lengths)) for each in starts]
+
+    def _row(self, tape: Tape, period: Period, at: int) -> int:
+        """After how many iterations of a period a number is what it was in the first; all of them where none is."""
+        start, trips = period.starts[at], period.trips[at]
+        steps = tape.steps[start : start + trips * period.length]
+        for step in range(period.length):
+            for values in zip(*(each.leaves for each in steps[step :: period.length]), strict=True):
+                if all(isinstance(each, int) for each in values) and values[0] != values[1] and values[0] in values[1:]:
+                    return values.index(values[0], 1)
+        return trips
 
     def _strides(self) -> Iterator[int]:
         """By what the numbers in the bodies grow with each iteration."""
