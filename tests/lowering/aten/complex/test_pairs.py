@@ -198,7 +198,9 @@ CORNERS = {
     "a real tensor as large as a complex one": lambda x: (x.real[:, :1].expand_as(x), x[:, :1].expand_as(x.real)),
     "one shape": lambda x: torch.broadcast_tensors(x, x[0], x.real, x.real[0, 0], x.imag.double()),
     "not zero": lambda x: (x.nonzero(), torch.nonzero_static(x - x[0], size=9), *(x - x[0]).nonzero(as_tuple=True)),
-    "made": lambda x: (x.new_empty_strided((2, 3), (1, 2)).zero_(), torch.empty_permuted((0, 3), (1, 0), dtype=x.dtype)),
+    "made": lambda x: (
+        x.new_empty_strided((2, 3), (1, 2)).zero_(), torch.empty_permuted((0, 3), (1, 0), dtype=x.dtype),
+    ),
     "cut": lambda x: x.clone().resize_(2, 2),
     "truth": lambda x: (torch.logical_or(x, x.real), torch.logical_xor(x, x * 0)),
 }
