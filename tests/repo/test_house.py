@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 500, 60, 15
 NO_NAMES = ("utils", "util", "helpers", "helper", "common", "misc")
 
-MADE = re.compile(r"\.git|\.venv(?:-\w+)?|__pycache__|\.\w+_cache|\.hypothesis|\.ipynb_checkpoints|build|dist|.*\.egg-info")
+MADE = re.compile(
+    r"\.git|\.venv(?:-\w+)?|__pycache__|\.\w+_cache|\.hypothesis|\.ipynb_checkpoints|build|dist|.*\.egg-info"
+)
 
 
 def made(path):
