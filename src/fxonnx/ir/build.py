@@ -159,6 +159,14 @@ class Builder:
             self.define_size(above, self.call("Max", (tensor, 0), {})[0])
             self.define_size(below, self.call("Max", (-tensor, 0), {})[0])
 
+    def drop(self, mark: int) -> None:
+        """Forget the nodes from this one on; no size is read of what they return."""
+        dropped = {id(value) for node in self.nodes[mark:] for value in node.outputs}
+        del self.nodes[mark:]
+        for sources in (self.sources, self.multiples):
+            for name in [name for name, (value, *_) in sources.items() if id(value) in dropped] if dropped else ():
+                del sources[name]
+
     def note_sizes(self, value: Value) -> None:
         """Remember `value` as the place to read the sizes in its shape from, where there is none yet: n, or 3*n + 4
         where n itself is nowhere."""

@@ -111,7 +111,7 @@ class _Walk:
         builder.location = node.location.by(self.rule) if self.rule else node.location
         results = self.replace(builder, node)
         if results is None:
-            del builder.nodes[mark:]  # what it had begun with
+            builder.drop(mark)  # what it had begun with
             builder.keep(node)
             return
         fresh = builder.nodes[mark:]
