@@ -47,6 +47,7 @@ FLOATS = {
     "filled like another": lambda x: (torch.full_like(ONES, x.item()), ONES.new_full((2,), x.item())),
     "filled at an index": lambda x: torch.ones(3).index_fill(0, torch.tensor([1]), x.item()),
     "sequence": lambda x: torch.linspace(x.item(), 5.0, 4),
+    "slope": lambda x: F.leaky_relu(-ONES, x.item()),
     "result": lambda x: x.item(),
 }
 
@@ -89,17 +90,18 @@ def test_bools() -> None:
 
 
 def test_a_number_that_a_lowering_must_know_is_refused() -> None:
-    with pytest.raises(errors.UnsupportedArguments, match="negative_slope is read from a tensor"):
-        check(lambda x: F.leaky_relu(x, x.sum().item()), ONES)
+    with pytest.raises(errors.UnsupportedArguments, match="maxnorm is read from a tensor"):
+        check(lambda x: torch.renorm(x[None], 2, 0, x.sum().item()), ONES)
 
 
 def test_a_lowering_says_that_it_takes_a_number_of_a_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def leaky_relu(op: Builder, self: Tensor, negative_slope: Any = 0.01) -> Tensor:
-        return op.Where(self < 0, self * as_tensor(op, negative_slope, self.dtype), self)
+    def renorm(op: Builder, self: Tensor, p: float, dim: int, maxnorm: Any) -> Tensor:
+        norm = op.ReduceL2(self, op.constant([1]), keepdims=1)
+        return self * op.Min(as_tensor(op, maxnorm, self.dtype) / norm, as_tensor(op, 1, self.dtype))
 
     monkeypatch.setattr(USERS, "lowerings", {})
-    register_lowering("aten.leaky_relu", leaky_relu, runtime={"negative_slope"})
-    check(lambda x: F.leaky_relu(x, x.sum().item()), -ONES, again=(2 * ONES,))
+    register_lowering("aten.renorm", renorm, runtime={"maxnorm"})
+    check(lambda x: torch.renorm(x[None], 2, 0, x.sum().item()), ONES / 3, again=(ONES,))
 
 
 def test_a_size_that_python_rounds() -> None:
@@ -110,7 +112,7 @@ def test_a_size_that_python_rounds() -> None:
 
 
 PLAIN = {
-    "steepness": lambda x: F.softplus(x, beta=x.shape[0]),
+    "norm that is allowed": lambda x: torch.renorm(x, 2, 0, maxnorm=x.shape[0]),
     "order of a norm": lambda x: x.norm(p=x.shape[0], dim=1),
 }
 
