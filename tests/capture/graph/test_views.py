@@ -44,6 +44,10 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "view_as_real": lambda y: torch.view_as_real(torch.view_as_complex(y.unflatten(2, (2, 2))))[..., 1],
     "view.dtype": lambda y: y.view(torch.int32),
     "a view of views": lambda y: y.unfold(2, 2, 2).diagonal(0, 1, 3).transpose(0, 1)[1:],
+    "a part of windows that overlap": lambda y: y.unfold(2, 3, 1)[..., 1],
+    "a diagonal of windows that overlap": lambda y: y.flatten().unfold(0, 3, 1)[3:].diagonal(0),
+    "windows that overlap, taken apart": lambda y: y.unfold(2, 3, 1).unfold(2, 1, 2)[..., 0],
+    "a row of one that is expanded": lambda y: y.expand(5, 2, 3, 4)[2],
     "flatten": lambda y: y.flatten(),
     "a copy": lambda y: y.mT.ravel(),
 }

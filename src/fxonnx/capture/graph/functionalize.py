@@ -10,7 +10,7 @@ time, and none at all for a graph that writes nothing.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -34,7 +34,7 @@ from fxonnx.capture.graph.functional_form import (
 )
 from fxonnx.capture.graph.reshapes import reshaping_calls
 from fxonnx.capture.graph.running_statistics import update, updated_statistics
-from fxonnx.capture.graph.views import Emit, NotInvertible, View, geometry, replay, storage, write_back
+from fxonnx.capture.graph.views import Emit, NotInvertible, View, geometry, overlaps_itself, replay, storage, write_back
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
@@ -81,6 +81,17 @@ class Alias:
     view: View | None = None
     parent: Alias | None = None
     version: int = 0
+
+
+def _up_to_memory_of_its_own(alias: Alias) -> tuple[list[View], Alias]:
+    """The views that lead to an alias, and the nearest one before them whose elements share no memory."""
+    views: list[View] = []
+    while alias.parent is not None and alias.view is not None:
+        views.insert(0, alias.view)
+        alias = alias.parent
+        if not overlaps_itself(alias.value.meta["val"]):
+            break
+    return views, alias
 
 
 @dataclass(slots=True, eq=False)
@@ -232,13 +243,14 @@ class _Functionalizer:
         if alias.parent is None or alias.view is None:
             alias.memory.version += 1
         else:
-            whole = self._read(alias.parent, writer)
-            self._store(alias.parent, self._written_back(alias.view, whole, value, writer), writer)
+            views, parent = _up_to_memory_of_its_own(alias)
+            whole = self._read(parent, writer)
+            self._store(parent, self._written_back(views, whole, value, writer), writer)
         alias.value, alias.version = value, alias.memory.version
 
-    def _written_back(self, view: View, whole: fx.Node, part: fx.Node, writer: fx.Node) -> fx.Node:
+    def _written_back(self, views: Sequence[View], whole: fx.Node, part: fx.Node, writer: fx.Node) -> fx.Node:
         try:
-            return write_back(Emit(self.graph, writer), view, whole, part)
+            return write_back(Emit(self.graph, writer), views, whole, part)
         except NotInvertible as error:
             cause = f"it writes through {error}, which cannot be carried back to the whole"
             raise self._refused(writer, cause, "write into the whole tensor, by index") from error

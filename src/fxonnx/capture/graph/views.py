@@ -4,7 +4,7 @@ reaches the whole.
 A view is undone by geometry: what keeps the order of elements by a reshape, what permutes axes by the inverse
 permutation, what picks a part by the scatter that puts it back. Any other is undone by positions: the same view, taken
 of 0, 1, 2, …, tells where its elements come from. A view that shares memory with itself (`expand`, overlapping
-`as_strided`) cannot be written to.
+`unfold` or `as_strided`) cannot be written to, but what is picked of it can: the positions go through both.
 """
 
 from __future__ import annotations
@@ -117,12 +117,17 @@ WriteBack: TypeAlias = Callable[[Emit, fx.Node, fx.Node, fx.Node], fx.Node | Non
 """(emit, view, whole, part) -> the whole with the part in the view's place, or None where positions must tell."""
 
 
-def write_back(emit: Emit, view: View, whole: fx.Node, part: fx.Node) -> fx.Node:
-    """The base's new value after `part` was written into `view` of it. Raises NotInvertible."""
+def write_back(emit: Emit, views: Sequence[View], whole: fx.Node, part: fx.Node) -> fx.Node:
+    """The base's new value after `part` was written into a view of it; of several, each is a view of the one before.
+    Raises NotInvertible."""
+    written = _undone(emit, views[0], whole, part) if len(views) == 1 else None
+    return _by_positions(emit, views, whole, part) if written is None else written
+
+
+def _undone(emit: Emit, view: View, whole: fx.Node, part: fx.Node) -> fx.Node | None:
     target = view.call.target
     inverse = _INVERSES.get(target._overloadpacket if isinstance(target, torch._ops.OpOverload) else target)
-    written = None if inverse is None else inverse(emit, view.node, whole, part)
-    return _by_positions(emit, view, whole, part) if written is None else written
+    return None if inverse is None else inverse(emit, view.node, whole, part)
 
 
 def replay(emit: Emit, view: View, whole: fx.Node, like: Callable[[Any], Any] = lambda value: value) -> fx.Node:
@@ -137,12 +142,14 @@ def replay(emit: Emit, view: View, whole: fx.Node, like: Callable[[Any], Any] = 
     return emit(operator.getitem, (results, view.node.args[1]), {}, like(view.node.meta["val"]))
 
 
-def _by_positions(emit: Emit, view: View, whole: fx.Node, part: fx.Node) -> fx.Node:
-    """Each element of the part put where the view finds the element's number. Raises NotInvertible."""
-    before, after = whole.meta["val"], view.node.meta["val"]
-    if before.dtype is not after.dtype or _overlaps_itself(after):
-        raise NotInvertible(str(view.call.target))
-    places = replay(emit, view, _numbered(emit, whole), _in_int64)
+def _by_positions(emit: Emit, views: Sequence[View], whole: fx.Node, part: fx.Node) -> fx.Node:
+    """Each element of the part put where the views find the element's number. Raises NotInvertible."""
+    before, after = whole.meta["val"], views[-1].node.meta["val"]
+    if before.dtype is not after.dtype or overlaps_itself(after):
+        raise NotInvertible(str(views[-1].call.target))
+    places = _numbered(emit, whole)
+    for view in views:
+        places = replay(emit, view, places, _in_int64)
     return emit(aten.put.default, (whole, places, part), {}, before)
 
 
@@ -162,7 +169,7 @@ def _in_int64(value: Any) -> Any:
         return torch.empty_strided(value.shape, value.stride(), dtype=torch.int64)
 
 
-def _overlaps_itself(value: torch.Tensor) -> bool:
+def overlaps_itself(value: torch.Tensor) -> bool:
     """Whether elements may share memory, at the sizes of this run."""
     extents = sorted((hint_of(stride), hint_of(size)) for size, stride in zip(value.shape, value.stride(), strict=True))
     last = 0  # the farthest element of the axes so far
