@@ -14,6 +14,7 @@ from typing import Any
 
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Shape, floor_divide, product
+from fxonnx.lowering.aten.math.arithmetic import sign
 from fxonnx.lowering.aten.nn.adaptive import bounds
 from fxonnx.lowering.aten.nn.attention import factor_of, scores
 from fxonnx.lowering.aten.nn.convolution import conv, conv_transpose, per_axis
@@ -199,12 +200,12 @@ def _slope(op: Builder, apart: Tensor, distance: Tensor, p: float) -> Any:
     if p == 0:
         return apart * zero
     if p == 1:
-        return op.Sign(apart)
+        return sign(op, apart)
     if p == math.inf:
-        return op.Sign(apart) * cast(op, op.Equal(op.Abs(apart), distance), dtype_of(apart))
+        return sign(op, apart) * cast(op, op.Equal(op.Abs(apart), distance), dtype_of(apart))
     is_nothing = op.Or(op.Equal(distance, zero), op.Equal(apart, zero))
     part = op.Abs(apart) / op.Where(op.Equal(distance, zero), one, distance)
-    return op.Where(is_nothing, zero, op.Sign(apart) * op.Where(is_nothing, one, part) ** number(op, p - 1, apart))
+    return op.Where(is_nothing, zero, sign(op, apart) * op.Where(is_nothing, one, part) ** number(op, p - 1, apart))
 
 
 # ── of weights ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,7 @@
 """The LU factorization, solutions, inverses, determinants."""
 
+import math
+
 import pytest
 import torch
 from tests.lowering.matrices import DTYPES, DYNAMIC, OBLONG, SQUARE, agree, matrix, solvable
@@ -61,6 +63,10 @@ def test_determinants_below_zero():
 
 def test_logarithms_of_determinants_beyond_the_range_of_float32():
     agree(linalg.slogdet, solvable(40, 40) * 100)
+
+
+def test_the_sign_of_a_determinant_that_is_nan_is_zero() -> None:
+    agree(linalg.slogdet, torch.stack([solvable(3, 3), torch.full((3, 3), math.nan)]))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from fxonnx.lowering.aten.linalg.matrix import (
     zeros,
 )
 from fxonnx.lowering.aten.linalg.triangular import substitute
+from fxonnx.lowering.aten.math.arithmetic import sign
 from fxonnx.lowering.aten.math.special import atan2
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, expand, full, number, positions
@@ -257,14 +258,14 @@ def slogdet(op: Builder, A: Matrix) -> tuple[Matrix, Tensor]:
     """The sign of each determinant (of a complex one its direction), and the logarithm of its absolute value."""
     pivots, is_odd = _pivots_of_determinant(op, A)
     size = abs(pivots)
-    sign = _product_of_row(op, _directions(op, pivots, size))
-    return where(op, is_odd, -sign, sign), op.ReduceSum(op.Log(size), [-2, -1], keepdims=0)
+    direction = _product_of_row(op, _directions(op, pivots, size))
+    return where(op, is_odd, -direction, direction), op.ReduceSum(op.Log(size), [-2, -1], keepdims=0)
 
 
 def _directions(op: Builder, x: Matrix, size: Tensor) -> Matrix:
-    """x / |x|, and 0 for 0."""
+    """x / |x|, and 0 for 0; real NaN counts as 0 too."""
     if not x.is_complex:
-        return x.each(op.Sign)
+        return x.each(lambda part: sign(op, part))
     nothing = op.Equal(size, 0)
     return where(op, nothing, x, x / op.Where(nothing, number(op, 1, size), size))
 
@@ -272,8 +273,8 @@ def _directions(op: Builder, x: Matrix, size: Tensor) -> Matrix:
 @lower_matrices("aten.logdet", rename={"self": "A"}, of=["A"])
 def logdet(op: Builder, A: Matrix) -> Any:
     """The logarithm of each determinant: NaN where that is negative."""
-    sign, logarithm = slogdet(op, A)
-    if sign.is_complex:
-        real, imaginary = (cast(op, part, A.given) for part in sign.parts)
+    direction, logarithm = slogdet(op, A)
+    if direction.is_complex:
+        real, imaginary = (cast(op, part, A.given) for part in direction.parts)
         return Matrix((logarithm, cast(op, atan2(op, imaginary, real), dtypes.FLOAT64)))
-    return op.Where(sign.real < number(op, 0, logarithm), number(op, float("nan"), logarithm), logarithm)
+    return op.Where(direction.real < number(op, 0, logarithm), number(op, float("nan"), logarithm), logarithm)
