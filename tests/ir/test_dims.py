@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fxonnx.ir import dims
 from fxonnx.ir.dims import (
+    Bounds,
     Expr,
     Undecided,
     at_sizes,
@@ -27,6 +28,7 @@ from fxonnx.ir.dims import (
     symbols_of,
     without_common_factor,
 )
+from fxonnx.ir.dims.expression import with_joined_halves
 from fxonnx.ir.types import TensorType, parse_type
 
 n, m, k = symbol("n"), symbol("m"), symbol("k")
@@ -144,6 +146,31 @@ def test_all_ways_to_pad_to_a_multiple_are_one(multiple, size):
     assert modulo(-1 * size, multiple) + size == padded
     assert ceil_divide(size, multiple) * multiple == padded
     assert size - modulo(size, multiple) == floor_divide(size, multiple) * multiple
+
+
+@given(EXPRESSIONS, st.sampled_from([4, 6, 8, 16]), st.sampled_from([1, -1, 3, m]), SIZES)
+def test_halves_are_joined_to_the_same_value(pair, divisor, factor, sizes):
+    half = divisor // 2
+    dim = factor * (floor_divide(pair.dim, half) - floor_divide(pair.dim + half, divisor))
+    assert evaluate(with_joined_halves(dim), sizes) == evaluate(dim, sizes)
+
+
+@pytest.mark.parametrize("divisor", [4, 8, 16])
+@pytest.mark.parametrize("factor", [1, -1, 3, m])
+@given(st.integers(-20, 20))
+def test_two_halves_are_a_whole(divisor, factor, offset):
+    half, dim = divisor // 2, n + offset
+    low, high, whole = dim // divisor, (dim + half) // divisor, dim // half
+    assert with_joined_halves(factor * (whole - high)) == factor * low
+    assert with_joined_halves(factor * (whole - low)) == factor * high
+    assert with_joined_halves(factor * (low + high - whole)) == 0
+
+
+def test_rows_and_columns_that_are_halved_unlike_divide() -> None:
+    """Patches of an image, merged two by two: one is rounded up, its neighbour down."""
+    rows, columns = (each // 4 - (each + 4) // 8 + 1 for each in (n, m))
+    assert floor_divide(rows * columns, n // 8 + 1) == m // 8 + 1
+    assert Bounds({}, {}).interval(rows - n // 8 - 1) == (0, 0)
 
 
 @given(EXPRESSIONS, st.integers(1, 9), SIZES)

@@ -3,7 +3,8 @@
 An expression is kept in one normal form, a polynomial with integer coefficients over *atoms*: symbols (`n`) and the
 calls that polynomials cannot say (`n // 2`, `max(n, 8)`, `min(n, 8)`; `n % 4` is `n - 4*(n // 4)`). Two dims are equal
 when their normal forms are, so equality is a tuple comparison and a reshape from `[n, 4*m]` to `[n*m, 4]` is seen to
-keep its element count without a solver. Symbols stand for sizes, which are never negative.
+keep its element count without a solver. Symbols stand for sizes, which are never negative. What two floors together
+say in one is found where it is asked for, in divisions and bounds: n // 4 - (n + 4) // 8 is n // 8 (`halves`).
 
 How a dim reads is found from its normal form, with as few terms as it takes: `(4 - n % 4) % 4 + n` as
 `4*((n + 3) // 4)`, and `n % 4` as itself. `fold` computes it, so spelled, in another algebra.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from fxonnx.ir.dims.algebra import fold
-from fxonnx.ir.dims.expression import Dim, Expr, of_atom, symbol
+from fxonnx.ir.dims.expression import Dim, Expr, of_atom, symbol, with_joined_halves
 from fxonnx.ir.dims.ranges import Interval, Ranges
 from fxonnx.ir.dims.substitute import Substitution
 from fxonnx.ir.dims.terms import Call
@@ -37,7 +37,7 @@ class Bounds:
     def interval(self, dim: Dim) -> Interval:
         """The least and greatest value of a dim."""
         self._steps = _STEPS
-        return self._interval(dim)
+        return self._interval(with_joined_halves(dim))
 
     def _interval(self, dim: Dim) -> Interval:
         if isinstance(dim, int):

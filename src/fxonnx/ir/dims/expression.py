@@ -10,6 +10,7 @@ from keyword import iskeyword
 from typing import NamedTuple, TypeAlias
 
 from fxonnx.ir.dims.algebra import fold
+from fxonnx.ir.dims.halves import joined
 from fxonnx.ir.dims.ranges import Ranges
 from fxonnx.ir.dims.terms import (
     Atom,
@@ -66,8 +67,7 @@ class Expr:
     @property
     def name(self) -> str | None:
         """The symbol's name when the expression is one bare symbol, else None."""
-        atom = lone_atom(self)
-        return atom.text if isinstance(atom, Symbol) else None
+        return atom.text if isinstance(atom := lone_atom(self), Symbol) else None
 
     def __hash__(self) -> int:
         return self._hash
@@ -154,9 +154,7 @@ def lone_atom(dim: Dim) -> Atom | None:
     return None
 
 
-# Each sum, product and quotient is computed once: the same few sizes and strides are asked for with every tensor, and
-# normal forms cost more than a lookup.
-_remembered = lru_cache(maxsize=1 << 14)
+_remembered = lru_cache(maxsize=1 << 14)  # the same few sizes and strides are asked for with every tensor
 
 
 @_remembered
@@ -189,10 +187,29 @@ def floor_divide(left: Dim, right: Dim) -> Dim:
         return floor_divide(-left, -right)
     whole, rest = _divided(left, right)
     known = _certain_quotient(rest, right)
+    if known is None and isinstance(right, Expr):
+        whole, rest = _divided(with_joined_halves(left), with_joined_halves(right))
+        known = None if rest else 0
     if known is not None:
         return whole + known
     whole, rest = _reduced(left, right)
     return whole + _reduced_quotient(rest, right)
+
+
+@_remembered
+def with_joined_halves(dim: Dim) -> Dim:
+    """The same dim, said in fewer terms where it has both halves of something; see `halves`."""
+    return _polynomial(joined(dim.terms, _halves)) if isinstance(dim, Expr) else dim
+
+
+@_remembered
+def _halves(floor: Call) -> Terms:
+    """a // h - a // 2h - (a + h) // 2h, which is 0: the floor is one of the two, and a its dividend or h less."""
+    half = floor.right // 2
+    offset = dict(terms_of(floor.left)).get((), 0)
+    low = floor.left - half if offset % floor.right >= half else floor.left
+    halves = (*terms_of(floor_divide(low, floor.right)), *terms_of(floor_divide(low + half, floor.right)))
+    return collected((*terms_of(floor_divide(low, half)), *((monomial, -factor) for monomial, factor in halves)))
 
 
 def modulo(left: Dim, right: Dim) -> Dim:
@@ -206,8 +223,8 @@ def ceil_divide(left: Dim, right: Dim) -> Dim:
 
 
 def _divided(left: Dim, right: Dim) -> tuple[Dim, Dim]:
-    quotient, rest = divide(terms_of(left), terms_of(right))
-    return _polynomial(quotient), _polynomial(rest)
+    quotient, rest = map(_polynomial, divide(terms_of(left), terms_of(right)))
+    return quotient, rest
 
 
 def _reduced(left: Dim, right: Dim) -> tuple[Dim, Dim]:
