@@ -208,7 +208,7 @@ REDUCTION = family("reduction", """
     torch.histc({x:float}, 4, -2, 2)
     torch.renorm({x:float>=2}, 2, 0, 1.5)
     torch.msort({x:number})
-    {x:number}.topk(1, {d:dim x}, largest={l:flag})[1]
+    {x:number}.topk(1, {d:dim x}, largest={l:flag})[0]
     {x:float}.std()
     {x:float}.var({d:dims x}, unbiased={u:flag})
     {x:number}.sum({d:dim x}, keepdim=True) {o:= + -} {x}

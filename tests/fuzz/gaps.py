@@ -70,6 +70,19 @@ class _Crosses(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Medians(TorchDispatchMode):
+    """In here, it is noted whether the median of an expanded tensor is asked for."""
+
+    supports_higher_order_operators = True
+    of_expanded = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the op, and look at its operand's memory."""
+        if getattr(func, "overloadpacket", None) in (torch.ops.aten.median, torch.ops.aten.nanmedian):
+            self.of_expanded |= 0 in args[0].stride()
+        return func(*args, **(kwargs or {}))
+
+
 def a_product_leaves_float16(program: Program) -> bool:
     """Whether one does, at any of the program's sizes."""
     with _Products() as products:
@@ -89,6 +102,13 @@ def a_vector_is_crossed_with_itself(program: Program) -> bool:
     with _Crosses() as crosses:
         _run(program)
     return crosses.with_itself
+
+
+def a_median_is_of_an_expanded_tensor(program: Program) -> bool:
+    """Whether one is, at any of the program's sizes."""
+    with _Medians() as medians:
+        _run(program)
+    return medians.of_expanded
 
 
 def _run(program: Program) -> None:
@@ -116,6 +136,11 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         a_vector_is_crossed_with_itself,
         "a vector crossed with itself: torch leaves the rounding of one of two equal products, which only it computes",
+    ),
+    Gap(
+        Verdict.WRONG,
+        a_median_is_of_an_expanded_tensor,
+        "the median of an expanded tensor: torch 2.13 reads memory that is not the tensor's",
     ),
 )
 

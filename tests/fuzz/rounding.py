@@ -15,7 +15,7 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-RUNS, ULPS, MARGIN = 4, 4, 8
+RUNS, ULPS, MARGIN = 5, 4, 8
 
 
 def _names(text: str) -> frozenset[str]:
@@ -32,19 +32,29 @@ EXACT = _names(
 )
 
 
+# What these say of equal values, they say of no others: errors at random never make two equal.
+COINCIDENCES = _names("eq ne lt le gt ge _unique2 unique_dim unique_consecutive searchsorted bucketize")
+
+
 class Rounding(TorchDispatchMode):
-    """In here, every float result of an op that computes is wrong by some units in the last place."""
+    """In here, every float result of an op that computes is wrong by some units in the last place. For seed 0 what is
+    equal but for them is equal instead."""
 
     supports_higher_order_operators = True
 
     def __init__(self, seed: int) -> None:
         super().__init__()
+        self.seed = seed
         self.generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the op, then shake what it returns."""
+        name = func._schema.name.removeprefix("aten::").rstrip("_") if isinstance(func, OpOverload) else ""
+        if self.seed == 0:
+            args = pytree.tree_map_only(Tensor, shorter, args) if name in COINCIDENCES else args
+            return func(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
-        if not isinstance(func, OpOverload) or func._schema.name.removeprefix("aten::").rstrip("_") not in EXACT:
+        if name not in EXACT:
             pytree.tree_map_only(Tensor, self.shake, result)
         return result
 
@@ -54,6 +64,15 @@ class Rounding(TorchDispatchMode):
             return
         noise = torch.rand(value.shape, generator=self.generator, dtype=torch.float64) * 2 - 1
         value.copy_((value.double() * (1 + noise * ULPS * torch.finfo(value.dtype).eps)).to(value.dtype))
+
+
+def shorter(value: Tensor) -> Tensor:
+    """A tensor with fewer places: 0.9999999 is 1."""
+    if not value.dtype.is_floating_point:
+        return value
+    fraction, exponent = torch.frexp(value.double())
+    unit = 2 * MARGIN * torch.finfo(value.dtype).eps
+    return torch.ldexp((fraction / unit).round() * unit, exponent).to(value.dtype)
 
 
 def explained(actual: Tensor, expected: Tensor, spread: Tensor) -> bool:

@@ -93,6 +93,18 @@ def test_buckets(right):
     check(lambda v, b: torch.searchsorted(b, v, right=right), values, torch.stack([bounds, bounds + 1]))
 
 
+@pytest.mark.parametrize("right", (False, True))
+def test_nan_among_the_boundaries_is_met_as_in_a_binary_search(right):
+    def model(x):
+        bounds = x.sort()[0]
+        return torch.searchsorted(bounds, x, right=right), torch.bucketize(0.5, bounds[0], right=right)
+
+    rows = torch.linspace(0.1, 0.9, 9).repeat(9, 1).masked_fill(torch.ones(9, 9).bool().triu(), float("nan"))
+    for again in (rows[:, :6], rows[:, :1]):
+        check(model, rows, again=(again,), dynamic={"x": {1: "n"}})
+    check(lambda x: torch.bucketize(x, rows[4]), rows)
+
+
 def test_memory_is_read_only_where_the_value_holds_it():
     check(lambda x: x.as_strided((3, 2), (2, 5), 1), torch.randn(4, 5))
     check(lambda x: x.t().as_strided((3, 2), (2, 5), 1), torch.randn(4, 5))

@@ -37,6 +37,7 @@ from fxonnx.lowering.vocabulary import (
 )
 
 MASKS = (dtypes.BOOL, dtypes.UINT8)
+_STEPS = 48  # of a binary search, more than a tensor has room for
 
 
 def int64(op: Any, index: Any) -> Any:
@@ -334,10 +335,32 @@ def nonzero_static(op: Builder, self: Tensor, size: Dim, fill_value: int = -1) -
 
 
 def _counted(op: Any, boundaries: Any, values: Any, right: bool, out_int32: bool) -> Any:
-    """How many boundaries along the last axis lie before each value. Not >= rather than <: NaN comes after all."""
-    before = op.Not((op.Greater if right else op.GreaterOrEqual)(boundaries, op.Unsqueeze(values, [-1])))
-    found = op.ReduceSum(op.Cast(before, to=dtypes.INT64.code), [-1], keepdims=0)
+    """How many boundaries along the last axis lie before each value; all of them before NaN."""
+    size, values = boundaries.shape[-1], op.Unsqueeze(values, [-1])
+    before = op.Not((op.Greater if right else op.GreaterOrEqual)(boundaries, values))
+    if _may_be_nan(boundaries):
+        before = op.And(before, op.Or(op.Not(op.IsNaN(boundaries)), op.IsNaN(values)))
+    found = op.ReduceSum(cast(op, before, dtypes.INT64), [-1], keepdims=0)
+    if _may_be_nan(boundaries):
+        numbers = op.ReduceSum(cast(op, op.Not(op.IsNaN(boundaries)), dtypes.INT64), [-1], keepdims=0)
+        found = op.Where(_is_met(op, found, numbers, size), found, op.size(size))
     return cast(op, found, dtypes.INT32 if out_int32 else dtypes.INT64)
+
+
+def _may_be_nan(boundaries: Tensor) -> bool:
+    data = boundaries.value.data
+    return dtype_of(boundaries).is_float and (data is None or bool(np.isnan(data.array().astype(np.float64)).any()))
+
+
+def _is_met(op: Any, found: Any, numbers: Any, size: Dim) -> Any:
+    """Whether torch's binary search looks at a boundary from the place found on that is a number. From NaN, which come
+    last, it goes on to the end; so it does from what lies before, and looks at what halves the places left."""
+    steps = op.constant([2**step for step in range(size.bit_length() if isinstance(size, int) else _STEPS)])
+    left = (op.size(size) + 1) / steps - 1
+    middles = op.size(size) - left + left / 2
+    looked = op.Where(left > 0, middles, op.size(size))
+    looked = op.Where(looked >= op.Unsqueeze(found, [-1]), looked, op.size(size))
+    return op.ReduceMin(looked, [-1], keepdims=0) < numbers
 
 
 @lower("aten.bucketize", promote=SAME.of("self", "boundaries"))
