@@ -61,7 +61,8 @@ def _whatever_was_before(example: Example, symbols: SymbolTable, earlier: Symbol
 
 
 def _after(factor: int, example: Example, symbols: SymbolTable, earlier: SymbolTable) -> Run | None:
-    """A run after a call at sizes larger by a factor; None where one of them fails, or reads tensors of the other."""
+    """A run after a call at sizes larger by a factor; None where one of them fails, where the call leaves nothing, or
+    where the run reads tensors of it."""
     sizes = {name: factor * size for name, size in earlier.hints.items()}
     shapes = [
         [evaluate(earlier.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(each.shape)]

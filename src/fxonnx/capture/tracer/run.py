@@ -69,6 +69,10 @@ from fxonnx.location import Location
 Prepare: TypeAlias = "Callable[[Example, SymbolTable], Run]"
 
 
+class NothingLeft(Exception):
+    """An earlier call has left nothing in the model that this one could read."""
+
+
 @dataclass(eq=False)
 class Run:
     """A run of a model: what it is run on, the graph it leaves on the tape, and what it decided by sizes."""
@@ -233,11 +237,13 @@ class Run:
         return replay.parting()
 
     def _call_earlier(self, earlier: Run) -> None:
-        """Another call, which leaves what it leaves, but for states: those are as they were."""
+        """Another call, which leaves what it leaves, but for states: those are as they were. Raises NothingLeft."""
         earlier.changes = self.changes
         with earlier._recorded():
             earlier.example.flat(*earlier.fakes)
         self.changes.look()
+        if not earlier.caches():
+            raise NothingLeft
         self.changes.put_back(earlier._states())
 
     def caches(self) -> list[str]:
