@@ -32,6 +32,7 @@ from fxonnx.capture.graph.functional_form import (
     shape_of,
     written_arguments,
 )
+from fxonnx.capture.graph.overlaps import source_in_place
 from fxonnx.capture.graph.reshapes import reshaping_calls
 from fxonnx.capture.graph.running_statistics import update, updated_statistics
 from fxonnx.capture.graph.views import Emit, NotInvertible, View, geometry, overlaps_itself, replay, storage, write_back
@@ -260,8 +261,8 @@ class _Functionalizer:
     def _write(self, node: fx.Node, places: list[Any]) -> None:
         if not all(isinstance(place, fx.Node) for place in places):
             raise self._refused(node, f"{node.target} writes into a list of tensors", "write into them one by one")
-        if node.target is torch.ops.aten.masked_scatter_.default and _overlaps(places[0], node.args[2]):
-            cause = "masked_scatter_ reads elements that it has written: source and place share their memory"
+        if source_in_place(node, places[0]):
+            cause = f"{node.target} reads elements that it has written: source and place share their memory"
             raise self._refused(node, cause, "give it source.clone()")
         emit = Emit(self.graph, node)
         now = [self.aliases[place].value for place in places]
@@ -352,10 +353,6 @@ class _Functionalizer:
         return CaptureRefused(
             "an in-place write cannot be captured", cause=cause, cure=cure, location=self.locate(node)
         )
-
-
-def _overlaps(one: fx.Node, other: fx.Node) -> bool:
-    return storage(one.meta["val"]) == storage(other.meta["val"])
 
 
 def _argument(node: fx.Node, position: int, name: str) -> Any:
