@@ -44,8 +44,9 @@ from fxonnx.location import Location
 class Builder:
     """Records a graph in the newest operator set.
 
-    `location` is where in the user's model the next nodes come from, `bounds` what the model's sizes may be. Small
-    constants are shared, and sizes are materialized once.
+    `location` is where in the user's model the next nodes come from, `bounds` what the model's sizes may be, and
+    `bounds_of_many` what they may be where all of the inputs are 2 or more. Small constants are shared, and sizes
+    are materialized once.
     """
 
     def __init__(self, opset: int = schema.NEWEST, parent: Builder | None = None) -> None:
@@ -61,6 +62,7 @@ class Builder:
         self.multiples: dict[str, tuple[Value, int, int, int]] = dict(parent.multiples) if parent else {}
         self.numbers: Iterator[int] = parent.numbers if parent else count()
         self.bounds: Bounds = parent.bounds if parent else Bounds({}, {})
+        self.bounds_of_many: Bounds = parent.bounds_of_many if parent else self.bounds
         self._recorders: dict[str, Callable[..., Any]] = {}
 
     # ── what a graph begins and ends with ──
@@ -179,6 +181,10 @@ class Builder:
     def may_be_zero(self, dim: Dim) -> bool:
         """Whether a size is 0, or can be when the model runs."""
         return self.bounds.interval(dim)[0] <= 0
+
+    def may_vanish(self, dim: Dim) -> bool:
+        """Whether a size can be 0 in the midst of a model, where those of the inputs are 2 or more."""
+        return self.bounds_of_many.interval(dim)[0] <= 0
 
     def new_dim(self) -> Expr:
         """A size that nobody knows before the model runs."""

@@ -363,7 +363,9 @@ def import_program(program: Program, registry: Registry, decompose: Decompose, o
     Raises the errors of every op that could not be lowered, at once (`errors.Failures` when there are several).
     """
     builder = Builder()
-    builder.bounds = Bounds({name: info.minimum for name, info in program.symbols.items()}, {})
+    least = {name: info.minimum for name, info in program.symbols.items()}
+    builder.bounds = Bounds(least, {})
+    builder.bounds_of_many = Bounds({name: max(size, 2) for name, size in least.items()}, {})
     importer = Importer(program, registry, decompose, opset, builder, {}, [])
     for item in program.inputs:
         importer.values[item.node] = builder.input(tensor_type(item.node.meta["val"], program.dim), item.name)

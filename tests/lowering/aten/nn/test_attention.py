@@ -171,3 +171,29 @@ def test_a_constant_mask_of_the_lowest_number_is_not_fused():
     heads = [torch.randn(2, 3, 5, 4) for _ in range(3)]
     compiled = fxonnx.compile(lambda q, k, v: (q @ k.transpose(-1, -2) * 0.5 + mask).softmax(-1) @ v, heads)
     compiled.verify(*heads).check()
+
+
+PARTS = torch.randn(2, 2, 2)
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1,)], ids=["heads", "heads of a batch", "batch"])
+def test_nothing_left_of_a_part_is_nothing(axes):
+    """Sizes of inputs that are 0 have a program of their own; these are 0 for some sizes that are not."""
+
+    def model(x):
+        begin = x.shape[0] // 2
+        part = PARTS[begin : begin + 2]
+        for axis in axes:
+            part = part.unsqueeze(axis)
+        return F.scaled_dot_product_attention(part, part, part, part @ part.mT > 0), x * 2
+
+    for size in (1, 3, 8):
+        check(model, torch.randn(5), again=(torch.randn(size),), dynamic={"x": {0: "n"}})
+
+
+def test_where_nothing_vanishes_attention_is_one_node():
+    def model(x):
+        return F.scaled_dot_product_attention(x[:, :, 1:], x, x)
+
+    compiled = fxonnx.compile(model, torch.randn(2, 3, 4, 8), dynamic_shapes={"x": {0: "b", 1: "h", 2: "n"}})
+    assert [node.op for node in compiled.graph.nodes if node.op in ("Attention", "Softmax")] == ["Attention"]

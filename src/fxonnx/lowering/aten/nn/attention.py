@@ -17,7 +17,7 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Shape, product
+from fxonnx.ir.dims import Dim, Expr, Shape, product
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import any_
 from fxonnx.lowering.aten.nn.dropout import dropout
@@ -32,7 +32,8 @@ def scaled_dot_product_attention(
 ) -> Tensor:  # fmt: skip
     """softmax(query · keyᵀ · scale + mask) · value; leading axes broadcast, and are batches and heads.
 
-    With dropout of the softmax, which ONNX's Attention has none of, it is written out.
+    With dropout of the softmax, which ONNX's Attention has none of, it is written out; so it is where sizes may be 0
+    in the midst of a model, which the runtime's kernel refuses.
     """
     length, keys = query.shape[-2], key.shape[-2]
     if is_causal and length != keys:
@@ -45,10 +46,12 @@ def scaled_dot_product_attention(
     leading = tuple(query.shape)[:-2]
     if 0 in (*leading, length, keys, value.shape[-1]):
         return full(op, (*leading, length, value.shape[-1]), 0, dtype_of(query))
-    if dropout_p:
+    sizes = (*leading, length, keys, query.shape[-1], value.shape[-1])
+    if dropout_p or any(op.may_vanish(dim) for dim in sizes if isinstance(dim, Expr)):
         key, value = (_repeat_heads(op, x, query.shape[-3]) for x in (key, value)) if enable_gqa else (key, value)
         logits = scores(op, query, key, attn_mask, is_causal, factor_of(op, query, scale))
-        return dropout(op, safe_softmax(op, logits, -1), dropout_p, train=True) @ value
+        weights = safe_softmax(op, logits, -1)
+        return (dropout(op, weights, dropout_p, train=True) if dropout_p else weights) @ value
     if query.shape[-1] == 0:  # all scores are 0; the runtime takes no heads of size 0
         query, key = (full(op, (*x.shape[:-1], 1), 0, dtype_of(x)) for x in (query, key))
     query, scale = _positive_scale(op, query, scale)
