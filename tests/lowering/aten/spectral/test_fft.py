@@ -108,3 +108,15 @@ def test_a_filter_in_the_spectrum():
         return torch.fft.irfft2(torch.fft.rfft2(x, norm="ortho") * weight, s=(8, 8), norm="ortho")
 
     check(function, torch.randn(2, 8, 8), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [None, {"x": {1: "n"}}])
+@pytest.mark.parametrize("length", [16, 100, 25, 1])
+def test_a_real_signal_has_no_imaginary_part_at_half_the_rate(length, sizes):
+    """The angle of a negative number is π or -π by the sign of an imaginary part that only rounding leaves."""
+
+    def angles_where_mirrored(x):
+        spectra = torch.fft.rfft(x), torch.fft.fft(x), torch.fft.rfft2(x.reshape(2, 8, -1))[:, 0]
+        return [spectrum.angle()[:, :: max(x.shape[1] // 2, 1)] for spectrum in spectra]
+
+    check(angles_where_mirrored, torch.randn(16, length), dynamic=sizes, rtol=1e-4, atol=1e-3)

@@ -97,3 +97,14 @@ def test_doubles_before_and_since_the_operator(opset):
 
     x, again = (torch.randn(2, samples).double() for samples in (50, 33))
     check(parts, x, dynamic={"x": {1: "n"}}, again=(again,), opset=opset)
+
+
+@pytest.mark.parametrize(("n_fft", "dtype"), [(16, torch.float32), (20, torch.float32), (32, torch.float64)])
+def test_frames_have_no_imaginary_part_at_half_the_rate(n_fft, dtype):
+    """By convolution and by the operator: the angle there is 0 or π, never -π."""
+
+    def angles_where_mirrored(x):
+        spectra = torch.stft(x, n_fft, 5, window=torch.hann_window(n_fft, dtype=dtype), return_complex=True)
+        return spectra.angle()[:, :: n_fft // 2]
+
+    check(angles_where_mirrored, torch.randn(3, 200, dtype=dtype), rtol=1e-4, atol=1e-3)

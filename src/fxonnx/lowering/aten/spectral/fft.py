@@ -159,7 +159,20 @@ def transform(op: Builder, x: Tensor, axis: int, n: Dim, kind: str, normalizatio
         inverse=int(not forward) or None,
         onesided=int(kind in ("r2c", "c2r")) or None,
     )
+    spectrum = real_where_mirrored(op, spectrum, axis, n) if kind.startswith("r2c") else spectrum
     return cast(op, _scaled(op, spectrum, normalization, forward, n), dtype_of(x))
+
+
+def real_where_mirrored(op: Builder, spectrum: Tensor, axis: int, n: Dim) -> Tensor:
+    """The spectrum of `n` real numbers without imaginary parts at the points that are their own mirrors.
+
+    These are frequency 0 and, of an even count, half the rate. torch has zeros there, ONNX Runtime's kernel what
+    rounding left: the angle of a negative number would be π or -π by chance.
+    """
+    points = spectrum.shape[axis]
+    is_own_mirror = op.Equal(op.Range(0, points, 1) * 2 % n, 0)
+    column = reshape(op, is_own_mirror, (points, *[1] * (len(spectrum.shape) - axis - 1)))
+    return op.Where(op.And(column, [False, True]), 0.0, spectrum)
 
 
 def _scaled(op: Builder, x: Tensor, normalization: int, forward: bool, n: Dim) -> Tensor:
@@ -187,12 +200,13 @@ def matrix(kind: str, n: int, normalization: int, forward: bool) -> np.ndarray:
     """The transform of `n` points as float64 [points in, parts in, points out, parts out]; a real side has one part.
 
     The half of a spectrum that c2r is not given is the conjugate of the one it is: all points but the first and, of an
-    even count, the last, count twice.
+    even count, the last, count twice. The sine of half a turn is exactly 0 (see `real_where_mirrored`).
     """
     half = n // 2 + 1
     rows, columns = (half if kind == "c2r" else n), (half if kind == "r2c" else n)
-    angle = 2 * np.pi * (np.outer(np.arange(rows), np.arange(columns)) % n) / n
-    cosine, sine = np.cos(angle), np.sin(angle) * (-1 if forward else 1)
+    turns = np.outer(np.arange(rows), np.arange(columns)) % n
+    angle = 2 * np.pi * turns / n
+    cosine, sine = np.cos(angle), np.where(2 * turns % n == 0, 0.0, np.sin(angle)) * (-1 if forward else 1)
     whole = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], 1)
     whole *= {_NONE: 1.0, _ROOT: n**-0.5, _SIZE: 1.0 / n}[normalization]
     if kind.startswith("r2c"):

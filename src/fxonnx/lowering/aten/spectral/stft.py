@@ -16,7 +16,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr
 from fxonnx.lowering.aten.complex.pairs import div, product
-from fxonnx.lowering.aten.spectral.fft import MATRIX_BYTES, matrix, matrix_size
+from fxonnx.lowering.aten.spectral.fft import MATRIX_BYTES, matrix, matrix_size, real_where_mirrored
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import COMPLEX, Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_batch, reshape
@@ -115,6 +115,7 @@ def _by_operator(op: Builder, signal: Tensor, frames: Framing, kind: str) -> Ten
     wide = dtype_of(signal) if is_exact else dtypes.FLOAT64
     window = None if frames.window is None else cast(op, frames.window, wide)
     found = op.STFT(cast(op, signal, wide), frames.hop, window, frames.samples, onesided=int(kind == "r2c"))
+    found = found if kind == "c2c" else real_where_mirrored(op, found, 2, frames.samples)
     found = cast(op, found, dtype_of(signal))
     found = found * frames.samples**-0.5 if frames.normalized else found
     return op.Transpose(found, perm=[0, 2, 1, 3])
