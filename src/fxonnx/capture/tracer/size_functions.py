@@ -28,11 +28,14 @@ def _read(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> None:
-    """x[a:b] = y as a copy into the slice: torch would first decide whether their sizes are the same."""
+    """x[a:b] = y as a copy into the slice: torch would first decide whether their sizes are the same. A size that is
+    written stays a number of a call, where torch would make a tensor of it in C++."""
     x, index, value = args[0], _numbers(args[1]), args[2]
     part = _part(x, index) if _is_basic(index) else None
     if part is None:
-        func(x, index, value)
+        func(x, index, torch.full((), value, dtype=x.dtype, device=x.device) if _has_size(value) else value)
+    elif _has_size(value):
+        part.fill_(value)
     elif isinstance(value, torch.Tensor) and _has_size(part.shape):
         part.copy_(value.flatten(0, value.dim() - part.dim()) if value.dim() > part.dim() > 0 else value)
     else:
@@ -141,7 +144,7 @@ def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torc
 
 
 def _made(func: Any, args: Any, kwargs: Any) -> Any:
-    """torch.tensor([n, 2]): torch reads the numbers themselves; as tensors of one each they keep their expression."""
+    """torch.tensor([n, n > 2]): torch reads the numbers; as tensors of one each they keep their expression."""
     *owner, numbers = args[: 2 if func is torch.Tensor.new_tensor else 1] or [kwargs.get("data")]
     options = dict(zip(("dtype", "device"), args[len(owner) + 1 :], strict=False)) | kwargs
     if isinstance(numbers, (Array, Numbers)):
@@ -165,7 +168,7 @@ def _of_its_type(func: Any, args: Any, kwargs: Any) -> Any:
 def _has_size(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(map(_has_size, value))
-    return isinstance(value, (torch.SymInt, torch.SymFloat))
+    return isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool))
 
 
 def stacked(value: Any, options: dict[str, Any]) -> torch.Tensor:
@@ -191,7 +194,7 @@ def _dtype_of(value: Any) -> torch.dtype:
         return value.dtype
     if isinstance(value, torch.SymInt):
         return torch.int64
-    kinds = {bool: torch.bool, int: torch.int64, complex: torch.complex64}
+    kinds = {bool: torch.bool, torch.SymBool: torch.bool, int: torch.int64, complex: torch.complex64}
     return kinds.get(type(value), torch.get_default_dtype())
 
 

@@ -112,3 +112,28 @@ def test_what_has_no_source_and_counts_nothing_is_rolled_up():
     compiled = fxonnx.compile(names["ranged"], (torch.rand(2, 20),), dynamic_shapes={"x": {1: "t"}})
     x = torch.rand(2, 1000)
     torch.testing.assert_close(compiled(x), names["ranged"](x))
+
+
+def ranks(x):
+    """The place of each element in the sorted row, written one by one."""
+    order, found = x.argsort(), torch.zeros_like(x)
+    for place in range(x.shape[0]):
+        found[order[place]] = place
+    return found
+
+
+def how_many_before_are_less(x):
+    found = torch.zeros_like(x, dtype=torch.long)
+    for place in range(x.shape[0]):
+        found[x > x[place]] = place
+        found[place] = -place
+    return found
+
+
+@pytest.mark.parametrize("model", [ranks, how_many_before_are_less])
+def test_the_number_of_an_iteration_is_written_into_a_tensor(model):
+    """torch would make a tensor of it in C++: another constant in each iteration."""
+    compiled = fxonnx.compile(model, torch.randn(5), dynamic_shapes={"x": {0: "n"}})
+    for n in (5, 1, 2, 12):
+        x = torch.randn(n)
+        torch.testing.assert_close(compiled(x), model(x))

@@ -120,6 +120,17 @@ def test_sizes_as_tensors() -> None:
     torch.testing.assert_close(run(program, (x,))[0], model(x))
 
 
+def test_truths_of_sizes_as_tensors() -> None:
+    def model(x: Tensor) -> list[Tensor]:
+        n, m = x.shape
+        return [torch.tensor(n % 3 == 0), torch.as_tensor([n > 5, m == 3]), torch.tensor([n > 5, 2, m])]
+
+    compiled = fxonnx.compile(model, torch.randn(4, 6), dynamic_shapes={"x": {0: "n", 1: "m"}})
+    for n, m in [(4, 6), (9, 3)]:
+        x = torch.randn(n, m)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_sizes_as_indices() -> None:
     def model(x: Tensor) -> Tensor:
         x = x * 1
