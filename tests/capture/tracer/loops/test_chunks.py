@@ -110,3 +110,34 @@ def test_slices_that_grow_or_end(function: Any) -> None:
     for rows in (8, 1, 2, 5, 13, 30):
         x = torch.rand(rows, 3)
         torch.testing.assert_close(compiled(x), function(x))
+
+
+LONG = 40  # more than the sizes at which a model with an example of 5 is run
+
+
+def by_range(x: Tensor) -> Tensor:
+    return torch.cat([x[start : start + LONG].cumsum(0) for start in range(0, x.shape[0], LONG)])
+
+
+def by_the_length_of_a_range(x: Tensor) -> Tensor:
+    return x * len(range(0, x.shape[0], LONG))
+
+
+def backwards_by_range(x: Tensor) -> Tensor:
+    return sum((x[at] for at in range(x.shape[0] - 1, -1, -LONG)), torch.zeros(3))
+
+
+def by_every_fortieth_row(x: Tensor) -> Tensor:
+    found = x.sum()
+    for _ in x[::LONG]:
+        found = found * 2
+    return found
+
+
+@pytest.mark.parametrize("model", [by_range, by_the_length_of_a_range, backwards_by_range, by_every_fortieth_row])
+def test_chunks_that_are_longer_than_the_example(model: Any) -> None:
+    """All runs that are compared go through one chunk: how many there are is asked of every size all the same."""
+    compiled = fxonnx.compile(model, torch.randn(5, 3), dynamic_shapes={"x": {0: "n"}})
+    for n in (5, 1, LONG, LONG + 1, 3 * LONG):
+        x = torch.randn(n, 3)
+        torch.testing.assert_close(compiled(x), model(x))

@@ -37,6 +37,9 @@ class Pieces(tuple[torch.Tensor, ...]):
         if self._all is None:
             whole = (self.tensor, self.axis) if self.size is None else (self.tensor, self.size, self.axis)
             self._all = tuple((aten.unbind.int if self.size is None else aten.split.Tensor)(*whole))
+            count = self.count
+            if isinstance(count, torch.SymInt):
+                count.node.guard_log.keep_count(count.node.dim, len(self._all))
         return self._all
 
     @property

@@ -148,8 +148,8 @@ def is_instance(value: Any, kinds: Any) -> bool:
 
 
 class Numbers(Sequence[int]):
-    """range(n) of as many numbers as a size says. Who goes through them asks how many there are; NumPy and torch make
-    one `tensor` of all."""
+    """range(n) of as many numbers as a size says. Who goes through them asks how many there are, which may be the same
+    for many sizes: range(0, n, 64). NumPy and torch make one `tensor` of all."""
 
     def __init__(self, *args: Any) -> None:
         self._args = args
@@ -161,7 +161,10 @@ class Numbers(Sequence[int]):
 
     @property
     def _plain(self) -> range:
-        return range(*self._args)
+        found, trips = range(*self._args), _trips(*self._args)
+        if isinstance(trips, torch.SymInt):
+            trips.node.guard_log.keep_count(trips.node.dim, len(found))
+        return found
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._plain)
@@ -188,8 +191,19 @@ pytree.register_pytree_node(Numbers, lambda numbers: ([*numbers._args], None), l
 
 def _numbers(*args: Any) -> Any:
     """range(n, n + 4) as its four numbers; where how many there are varies, those that are asked for."""
-    start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
-    trips = -((start - stop) // step)
+    start, _, step = _ends(*args)
+    trips = _trips(*args)
     if isinstance(trips, torch.SymInt):
         trips = trips.node.maybe_as_int()
     return Numbers(*args) if trips is None else [start + index * step for index in range(max(trips, 0))]
+
+
+def _ends(*args: Any) -> tuple[Any, Any, Any]:
+    """The start, stop and step that a range is called with."""
+    return (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
+
+
+def _trips(*args: Any) -> Any:
+    """How many numbers a range has; negative where it has none."""
+    start, stop, step = _ends(*args)
+    return -((start - stop) // step)

@@ -301,6 +301,12 @@ class GuardLog:
             return hint
         return self.as_plain(dim, hint)
 
+    def keep_count(self, dim: Dim, count: int) -> None:
+        """Keep how often Python goes through a range in a run that goes on with plain numbers. Runs at other sizes that
+        go as often leave the same calls, and say nothing of sizes at which it goes more often."""
+        if self.takes_plain and not self.data.are_in(dim):
+            self.keep(Guard(dim, "==" if count else "<=", count, self.locate()))
+
     def is_agreed_non_negative(self, dim: Dim, hint: float) -> bool:
         """Whether a dim is 0 or more: of sizes that are fixed when the model is called, where it is so in this run."""
         known = self.statically_known(">=", dim, 0)
