@@ -1,5 +1,7 @@
 """Sampling, unfolding and detection."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,20 @@ torch.manual_seed(0)
 def test_grid_sample(mode, padding, align):
     x, grid = torch.randn(2, 3, 5, 6), torch.randn(2, 4, 7, 2)
     check(lambda x, grid: F.grid_sample(x, grid, mode, padding, align), x, grid, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("opset", [None, 13], ids=["default", "13"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_places_that_no_pixel_is_near_to(mode, padding, opset):
+    far = [math.nan, math.inf, -math.inf, 0.3, *((1e30, -1e30, 5e9) if padding != "reflection" else ())]
+    grid = torch.tensor([[[x, y] for x in far] for y in far])[None]
+    x = torch.arange(1.0, 13).reshape(1, 1, 3, 4)
+
+    def sample(x, grid):
+        return F.grid_sample(x, grid, mode, padding, align_corners=False)
+
+    check(sample, x, grid, opset=opset)
 
 
 def test_grid_sample_of_volumes():

@@ -8,12 +8,14 @@ import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.control import record_if
 from fxonnx.ir.dims import Dim, Expr, product
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, constant, dtype_of, expand, full, in_batch, number, positions, reshape
 
 _GRID_MODES = ("linear", "nearest", "cubic")
 _GRID_PADDINGS = ("zeros", "border", "reflection")
+_FAR = 16.0  # a place of a grid that reads nothing but what lies outside of the input, whatever its size
 
 
 # ── sampling ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -25,7 +27,32 @@ def grid_sampler(
 ) -> Tensor:
     """The input interpolated at the places that the grid names in [-1, 1]. Jaderberg et al. 2015."""
     mode, padding = _GRID_MODES[interpolation_mode], _GRID_PADDINGS[padding_mode]
-    return op.GridSample(input, grid, mode=mode, padding_mode=padding, align_corners=align_corners)
+    options = {"mode": mode, "padding_mode": padding, "align_corners": align_corners}
+    near = _within_reach(op, grid, padding)
+    if mode != "cubic" and (mode, padding) != ("linear", "zeros"):
+        return op.GridSample(input, near, **options)
+    unknown = grid - grid  # NaN at NaN and ±∞, of which weights are NaN
+    (sampled,) = record_if(
+        op,
+        op.IsNaN(op.ReduceSum(unknown, keepdims=0)),
+        lambda inner: [_with_unknown(inner, inner.GridSample(input, near, **options), unknown)],
+        lambda inner: [inner.GridSample(input, near, **options)],
+    )
+    return sampled
+
+
+def _with_unknown(op: Builder, sampled: Tensor, unknown: Tensor) -> Tensor:
+    """NaN where a coordinate of the place is."""
+    nan = op.Unsqueeze(op.ReduceSum(op.use(unknown.value), [-1], keepdims=0), [1])
+    return sampled + cast(op, nan, dtype_of(sampled))
+
+
+def _within_reach(op: Builder, grid: Tensor, padding: str) -> Tensor:
+    """The grid with places that no pixel is near to, NaN among them, where they read the same: kernels and expansions
+    count pixels in integers, and have none for these."""
+    if padding == "reflection":  # which has no end, but reads the first pixel at what is no number
+        return op.Where(op.Less(op.Abs(grid), np.inf), grid, -1.0)
+    return op.Where(op.Greater(grid, -_FAR), op.Min(grid, _FAR), -_FAR)
 
 
 @lower("aten.affine_grid_generator", opmath=True)
