@@ -67,6 +67,12 @@ def test_nan_is_the_greatest():
     )
 
 
+def test_quantiles_between_infinities():
+    x = torch.tensor([[1.0, math.inf], [-math.inf, 2.0], [-math.inf, math.inf], [math.inf, math.inf]])
+    q = torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0])
+    check(lambda x: tuple(x.quantile(q, 1, interpolation=way) for way in ("linear", "midpoint")), x)
+
+
 def test_modes():
     check(lambda x: (*x.mode(), *x.mode(0), *x.mode(1, keepdim=True)), torch.tensor([[1, 2, 2, 1, 3], [0, 0, 2, 5, 5]]))
 

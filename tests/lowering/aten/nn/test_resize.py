@@ -216,3 +216,14 @@ def test_a_size_that_is_a_number_of_the_model_in_float64():
         return F.interpolate(x, scale_factor=0.6, mode="linear", recompute_scale_factor=True)
 
     check(half, torch.randn(2, 3, 4).double(), dynamic={"x": {2: "n"}}, again=(torch.randn(2, 3, 9).double(),))
+
+
+def test_a_product_of_weights_keeps_what_is_no_number_where_it_is():
+    image = torch.randn(1, 2, 6, 7)
+    image[0, 0, 2, 3], image[0, 1, 5, 6], image[0, 1, 0, 0] = math.inf, math.nan, -math.inf
+
+    def resized(x):
+        return F.interpolate(x, size=(9, 12), mode="bilinear", antialias=True, align_corners=True)
+
+    check(resized, image, rtol=1e-5, atol=1e-5)
+    check(resized, image.nan_to_num(0, 0, 0), rtol=1e-5, atol=1e-5)

@@ -12,6 +12,7 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide, maximum
+from fxonnx.lowering.aten.math.arithmetic import lerp
 from fxonnx.lowering.aten.math.reduction import any_, count_nonzero
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.aten.tensor.shape import movedim, without
@@ -192,9 +193,9 @@ def _of_rank(op: Any, x: Any, ranks: Any, interpolation: str) -> Any:
     if interpolation in _ROUNDED:
         return op.GatherElements(values, cast(op, getattr(op, _ROUNDED[interpolation])(ranks), dtypes.INT64), axis=-1)
     below = op.Floor(ranks)
-    weight = ranks - below if interpolation == "linear" else number(op, 0.5, x)
+    weight = ranks - below if interpolation == "linear" else 0.5
     first, second = (op.GatherElements(values, cast(op, r, dtypes.INT64), axis=-1) for r in (below, op.Ceil(ranks)))
-    return first + weight * (second - first)
+    return lerp(op, first, second, weight)
 
 
 def _quantiles(op: Any, self: Any, found: Any, q: Any, dim: int | None, keepdim: bool) -> Any:

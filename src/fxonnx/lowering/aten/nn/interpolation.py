@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fxonnx.dtypes import FLOAT64, UINT8
+from fxonnx.dtypes import FLOAT32, FLOAT64, UINT8
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.lowering.vocabulary import cast, dtype_of, truncated
+from fxonnx.ir.control import record_if
+from fxonnx.lowering.vocabulary import cast, dtype_of, number, truncated
 
 _CUBIC = -0.75  # the coefficient of Keys 1981 that torch takes
 _CUBIC_ANTIALIASED = -0.5  # and PIL's, when antialiased
@@ -96,7 +97,32 @@ def _along(op: Builder, x: Tensor, axis: int, weights: Tensor) -> Tensor:
 
 
 def _multiplied(op: Builder, x: Tensor, weights: Tensor) -> Tensor:
-    return x @ cast(op, weights, dtype_of(x))
+    """The product; of an element that is ±∞ or NaN only what it has a part in: 0 · ∞ would be NaN everywhere."""
+    weights = cast(op, weights, dtype_of(x))
+    (product,) = record_if(
+        op,
+        op.IsNaN(op.ReduceSum(x - x, keepdims=0)),
+        lambda inner: [_multiplied_with_specials(inner, inner.use(x.value), inner.use(weights.value))],
+        lambda inner: [inner.use(x.value) @ inner.use(weights.value)],
+    )
+    return product
+
+
+def _multiplied_with_specials(op: Builder, x: Tensor, weights: Tensor) -> Tensor:
+    """The product of what is finite, and ±∞ and NaN added where an element that is has a weight."""
+    zero = number(op, 0, x)
+
+    def is_met(*pairs: tuple[Tensor, Tensor]) -> Tensor:
+        """Where one of the elements meets one of the weights, for any pair of them."""
+        counts = [cast(op, elements, FLOAT32) @ cast(op, parts, FLOAT32) for elements, parts in pairs]
+        return sum(counts[1:], start=counts[0]) > 0.0
+
+    up, down = (op.Equal(x, number(op, special, x)) for special in (np.inf, -np.inf))
+    more, less = weights > zero, weights < zero
+    met = {np.inf: is_met((up, more), (down, less)), -np.inf: is_met((up, less), (down, more))}
+    met[np.nan] = is_met((op.IsNaN(x), op.Or(more, less)))
+    total = op.Where(op.Or(op.Or(up, down), op.IsNaN(x)), zero, x) @ weights
+    return sum((op.Where(place, number(op, special, x), zero) for special, place in met.items()), start=total)
 
 
 def _in_bytes(op: Builder, x: Tensor, weights: Tensor) -> Tensor:
