@@ -41,14 +41,15 @@ def _scaled(func: Callable[..., torch.Tensor]) -> Callable[..., Any]:
     return integral
 
 
-def _gradient(input: OfSizes, *, spacing: Size = 1, dim: Any = None, edge_order: int = 1) -> Any:
+def _gradient(input: OfSizes, *, spacing: Size = None, dim: Any = None, edge_order: int = 1) -> Any:
     """Central differences, over one distance for all axes."""
     if isinstance(spacing, (list, tuple)) or not (input.is_floating_point() or input.is_complex()):
         return NotImplemented
     axes = range(input.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
     if any(input.shape[axis] <= edge_order for axis in axes):
         return NotImplemented  # which is refused
-    return tuple(_differences(input.movedim(axis, 0), edge_order).movedim(0, axis) / spacing for axis in axes)
+    distance = 1 if spacing is None else spacing
+    return tuple(_differences(input.movedim(axis, 0), edge_order).movedim(0, axis) / distance for axis in axes)
 
 
 def _differences(x: torch.Tensor, order: int) -> torch.Tensor:
@@ -132,7 +133,9 @@ def _diagonal(input: torch.Tensor, offset: Size = 0, dim1: int = 0, dim2: int = 
 
 
 def _quantile(func: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    def quantile(input: torch.Tensor, q: Size, *args: Any, **options: Any) -> torch.Tensor:
+    def quantile(input: torch.Tensor, q: Size, *args: Any, **options: Any) -> Any:
+        if isinstance(q, torch.Tensor):  # the size is in another argument
+            return NotImplemented
         return func(input, torch.full((), q, dtype=input.dtype, device=input.device), *args, **options)
 
     return quantile
