@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
-from fxonnx.capture.tracer.loops.flow import NotRolled
+from fxonnx.capture.tracer.loops.periods import NotRolled
 
 SIZES = [(2, 6), (3, 9), (1, 4), (2, 2), (2, 3), (2, 1), (2, 60)]
 DIMS = {"x": {0: "b", 1: "t"}}

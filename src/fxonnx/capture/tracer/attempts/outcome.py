@@ -15,7 +15,7 @@ from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Ro
 from fxonnx.capture.tracer.attempts.failures import failures_of, pinned, ties_of
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
-from fxonnx.capture.tracer.loops.flow import NotRolled
+from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.rolled import RolledRun, with_reason
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run

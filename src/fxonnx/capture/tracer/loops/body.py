@@ -20,13 +20,14 @@ from fxonnx.capture.tracer.loops.flow import (
     Element,
     Grown,
     Here,
-    Irregular,
     Loop,
-    NotRolled,
     Parts,
     Row,
 )
-from fxonnx.capture.tracer.loops.lists import JOINING, Rows
+from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Rows
+from fxonnx.capture.tracer.loops.measures.measured import Axis, Running, Sized
+from fxonnx.capture.tracer.loops.measures.numbers import Numbers, sized, tensor_of
+from fxonnx.capture.tracer.loops.periods import Irregular, NotRolled
 from fxonnx.capture.tracer.loops.recording import Recording
 from fxonnx.capture.tracer.loops.replay import replayed
 from fxonnx.capture.tracer.loops.steps import PLACED
@@ -46,6 +47,7 @@ class Wanted:
 
     stacks: dict[Any, None] = field(default_factory=dict)
     lasts: set[Any] = field(default_factory=set)
+    joins: dict[Any, int] = field(default_factory=dict)  # what torch.cat alone takes -> the axis
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +58,7 @@ class Played:
     last: Mapping[Any, Any]
     carried: frozenset[Any]  # of which there is a last where there was no iteration
     stacks: Mapping[Any, Any]
+    natural: set[Any]  # numbers that are never negative
 
 
 @dataclass(slots=True, eq=False)
@@ -81,11 +84,17 @@ class LoopPlayer:
     grown: dict[Any, _Slot] = field(default_factory=dict)  # all that a step has returned so far
     carried: list[_Slot] = field(default_factory=list)  # all of those, in order
     checks: list[tuple[Call, Any]] = field(default_factory=list)  # of the model's, and whether they hold
+    totals: dict[Any, _Slot] = field(default_factory=dict)  # numbers that grow, by what they are and what they grow by
+    joined: dict[Any, tuple[_Slot, int]] = field(default_factory=dict)  # what a step has returned, along an axis
+    elements: dict[Any, Any] = field(default_factory=dict)  # of other loops' stacks, each read once
+    numbers: Numbers = field(init=False)
+    natural: set[Any] = field(default_factory=set)  # numbers that leave the loop, and are never negative
     made: dict[int, Any] = field(default_factory=dict)  # id of a fake tensor outside -> what the body reads of it
 
     def play(self) -> Played:
         """One iteration, recorded as a body of its own."""
         self.recording = Recording(self.player, self.player.tape, self.loop.trips)
+        self.numbers = Numbers(self.recording.tape)
         self._carry()
         for each in self.loop.body:
             self.values.append(self._call(each))
@@ -106,6 +115,8 @@ class LoopPlayer:
         for source in leaves_of(self.loop.body):
             if isinstance(source, Grown) and source[:2] not in self.grown:
                 self.grown[source[:2]] = self._empty(source)
+            if isinstance(source, Running):
+                self._total(source)
             if isinstance(source, Carried):
                 for distance in range(1, source.distance + 1):
                     key = *source, distance
@@ -114,13 +125,19 @@ class LoopPlayer:
 
     def _slot(self, source: Carried, distance: int) -> _Slot:
         initial = self.player.read(source.initial[source.distance - distance])
+        if isinstance(source.result, Axis):
+            return self._carried(tensor_of(self.player.tape, initial), [])
         if not isinstance(initial, torch.Tensor):
             raise NotRolled("a number is carried from one iteration to the next")
         initial = self.player.tape.read(initial)
         sizes = self.loop.body[source.step].sizes[source.result or 0]
-        shape = [each.first + each.step * (self.index - distance) for each in sizes]
+        given = [dim_of(size) for size in initial.shape]
+        shape = [
+            self.recording.size_of_its_own() if each is None else each.first + each.step * (self.index - distance)
+            for each in sizes
+        ]
         first = [substitute(dim, {self.index.name: 0}) for dim in shape]
-        if first != [dim_of(size) for size in initial.shape]:
+        if any(each is not None and one != other for each, one, other in zip(sizes, first, given, strict=True)):
             raise Irregular(self.number, first=True)
         return self._carried(initial, shape)
 
@@ -129,9 +146,9 @@ class LoopPlayer:
         step = self.loop.body[grown.step]
         value = result_of(step.step.node.meta["val"], grown.result)
         sizes = step.sizes[grown.result or 0]
-        if any(each.step != 0 for each in sizes):
+        if any(each is None or each.step != 0 for each in sizes):
             raise NotRolled("a list of tensors of other sizes grows with each iteration")
-        shape: list[Dim] = [each.first for each in sizes if not isinstance(each.first, float)]
+        shape: list[Dim] = [each.first for each in sizes if each and not isinstance(each.first, float)]
         rows = [0, *map(self.player.number, shape)]
         empty = self.player.tape.call(aten.zeros.default, (rows,), {"dtype": value.dtype, "device": value.device})
         return self._carried(empty, [self.index, *shape])
@@ -142,6 +159,13 @@ class LoopPlayer:
         slot = _Slot(initial, inner)
         self.carried.append(slot)
         return slot
+
+    def _total(self, running: Running) -> None:
+        """A slot for a number that grows."""
+        key = running.initial, running.growth
+        if key not in self.totals:
+            initial = self.player.read(running.initial)
+            self.totals[key] = self._carried(tensor_of(self.player.tape, initial), [])
 
     def _with_newest(self, key: Any) -> Any:
         """What a step has returned so far, this time included."""
@@ -176,12 +200,25 @@ class LoopPlayer:
         args, _ = call.step.form
         condition, *_ = filled(args, iter(call.sources), self._read)
         if not isinstance(condition, torch.Tensor):
-            raise NotRolled("a loop checks its sizes in each iteration")
+            if isinstance(condition, torch.SymBool):
+                self.tape.cache.guard_log.check(condition.node, *filled(args[1:], iter(call.sources[1:]), self._read))
+            elif not condition:
+                raise NotRolled("what a loop checks of its sizes does not hold")
+            return
         self.checks.append((call, self.tape.call(aten.all.default, (condition,), {})))
 
-    def _placed(self, target: Any, args: Any, kwargs: Any, sizes: Sequence[Counted]) -> Any:
-        """A part taken, or put in, where the number of the iteration says; torch would ask whether it is inside."""
-        shape = [each.first + each.step * self.index for each in sizes]
+    def _placed(self, target: Any, args: Any, kwargs: Any, sizes: Sequence[Counted | None]) -> Any:
+        """A part taken, or put in, where the number of the iteration says; torch would ask whether it is inside. A size
+        that comes from data is that of the tensor."""
+        given = list(map(dim_of, args[0].shape))
+        if target is aten.select.int:
+            del given[args[1]]
+        elif target in (aten.slice.Tensor, aten.narrow.default) and sizes[args[1]] is None:
+            return self.tape.call(target, args, kwargs)
+        shape = [
+            size if each is None else each.first + each.step * self.index
+            for each, size in zip(sizes, given, strict=True)
+        ]
         return self.recording.place(target, args, kwargs, shape)
 
     def _read(self, source: Any) -> Any:
@@ -189,12 +226,17 @@ class LoopPlayer:
             case Here():
                 return result_of(self.values[source.step], source.result)
             case Carried():
-                return self.slots[*source, source.distance].inner
+                inner = self.slots[*source, source.distance].inner
+                return self.numbers.of(inner) if isinstance(source.result, Axis) else inner
             case Element():
-                stack = self._from_outside(self.player.loops[source.loop].stacks[source.step, source.result])
-                index = self.player.number(source.first + source.stride * self.index)
-                shape = [dim_of(size) for size in stack.shape[1:]]
-                return self._placed(aten.select.int, (stack, 0, index), {}, [Counted(dim, 0) for dim in shape])
+                return self._element(source)
+            case Sized():
+                dim = source.dim
+                dim = dim.first + dim.step * self.index if isinstance(dim, Counted) else dim
+                return self.player.number(sized(dim, list(map(self._read, source.measures)), self.tape.cache.guard_log))
+            case Running():
+                before = self.numbers.of(self.totals[source.initial, source.growth].inner)
+                return before + self._read(source.growth) if source.grown else before
             case Counted():
                 return self.player.number(source.first + source.step * self.index)
             case Along():
@@ -206,7 +248,25 @@ class LoopPlayer:
                 return Rows(self._with_newest(key) if source.distance == 0 else self.grown[key].inner)
             case Row():
                 return Rows(self._from_outside(self.player.read(source).stack))
-        return self._from_outside(self.player.read(source))
+        with self.recording.outside():
+            value = self.player.read(source)
+        return self._from_outside(value)
+
+    def _element(self, source: Element) -> Any:
+        """What an earlier loop's step returned, read once; a number as one."""
+        if source not in self.elements:
+            self.elements[source] = self._row(source)
+        found = self.elements[source]
+        if not isinstance(source.result, Axis):
+            return found
+        is_natural = (source.step, source.result) in self.player.loops[source.loop].natural
+        return self.numbers.of(found, is_natural=is_natural)
+
+    def _row(self, source: Element) -> Any:
+        stack = self._from_outside(self.player.loops[source.loop].stacks[source.step, source.result])
+        index = self.player.number(source.first + source.stride * self.index)
+        shape = [dim_of(size) for size in stack.shape[1:]]
+        return self._placed(aten.select.int, (stack, 0, index), {}, [Counted(dim, 0) for dim in shape])
 
     def _from_outside(self, value: Any) -> Any:
         """A value of outside, as an argument of the body where it is a tensor."""
@@ -223,14 +283,17 @@ class LoopPlayer:
         for key, slot in self.slots.items():
             *source, distance = key
             carried = Carried(*source)
-            newest = result_of(self.values[carried.step], carried.result)
+            newest = self._newest(carried)
             slot.after = newest if distance == 1 else self.slots[*source, distance - 1].inner
             if slot.after.dtype is not slot.initial.dtype:
                 raise Irregular(self.number, first=True)
         for key in self.grown:
             self._with_newest(key)
+        for (_, growth), slot in self.totals.items():
+            slot.after = tensor_of(self.tape, self.numbers.of(slot.inner) + self._read(growth))
+        self._note_natural()
         finals = self._finals()
-        rows = {key: self._result(key) for key in self.wanted.stacks}
+        rows = {key: self._result(key) for key in self.wanted.stacks if not self._joins(key)}
         rows |= dict(self.checks)
         slots = self.carried
         initial, after = [each.initial for each in slots], [each.after for each in slots]
@@ -238,12 +301,46 @@ class LoopPlayer:
         stacks = dict(zip(rows, results[len(slots) :], strict=True))
         for check, _ in self.checks:
             self.player.hold(check, stacks[check])
+        stacks |= {key: Joined(results[slots.index(slot)], axis) for key, (slot, axis) in self.joined.items()}
         return Played(
             self.loop.trips,
             {key: results[slots.index(slot)] for key, slot in finals.items()},
             frozenset(key[:2] for key in self.slots if len(key) > 2 and key[-1] == 1),
             stacks,
+            self.natural,
         )
+
+    def _note_natural(self) -> None:
+        """Note which numbers of other loops are known to be 0 or more, all of them, by what this one has checked."""
+        for source, found in self.elements.items():
+            other = self.player.loops[source.loop]
+            is_all = (source.first, source.stride, other.trips) == (0, 1, self.loop.trips)
+            if is_all and isinstance(source.result, Axis) and self.numbers.is_natural(found):
+                other.natural.add((source.step, source.result))
+
+    def _newest(self, source: Carried) -> Any:
+        value = result_of(self.values[source.step], source.result)
+        return tensor_of(self.tape, value) if isinstance(source.result, Axis) else value
+
+    def _joins(self, key: Any) -> bool:
+        """Whether what a step returns has sizes of its own in each iteration, and is joined along that axis: so it is
+        in each iteration, to what there is so far."""
+        axis = self.wanted.joins.get(key)
+        value = result_of(self.values[key[0]], key[1])
+        if axis is None or not isinstance(value, torch.Tensor) or not self.recording.has_own(value.shape):
+            return False
+        axis %= value.dim()
+        sizes = list(value.shape)
+        sizes[axis] = 0
+        if self.recording.has_own(sizes):
+            return False
+        empty = self.player.tape.call(aten.zeros.default, (sizes,), {"dtype": value.dtype, "device": value.device})
+        shape = list(map(dim_of, sizes))
+        shape[axis] = self.recording.size_of_its_own()
+        slot = self._carried(empty, shape)
+        slot.after = self.tape.call(aten.cat.default, ([slot.inner, value], axis), {})
+        self.joined[key] = slot, axis
+        return True
 
     def _finals(self) -> dict[Any, _Slot]:
         """The slots that bring out the last of what a step returned."""
@@ -261,9 +358,13 @@ class LoopPlayer:
 
     def _result(self, key: Any) -> Any:
         value = result_of(self.values[key[0]], key[1])
+        if isinstance(key[1], Axis):
+            if self.tape.cache.guard_log.statically_known(">=", dim_of(value), 0):
+                self.natural.add(key)
+            return tensor_of(self.tape, value)
         if not isinstance(value, torch.Tensor):
             raise NotRolled("a number leaves the loop")
-        if self.index.name in symbols_of(map(dim_of, value.shape)):
+        if self.index.name in symbols_of(map(dim_of, value.shape)) or self.recording.has_own(value.shape):
             raise NotRolled("what the loop returns has other sizes in each iteration")
         return value
 
@@ -275,4 +376,18 @@ def leaves_of(calls: Iterable[Call]) -> Iterator[Any]:
     while waiting:
         source = waiting.pop()
         yield source
-        waiting += source.parts if isinstance(source, Parts) else source.initial if isinstance(source, Carried) else ()
+        waiting += _within(source)
+
+
+def _within(source: Any) -> Sequence[Any]:
+    """The sources of which another one is made."""
+    match source:
+        case Parts():
+            return source.parts
+        case Carried():
+            return source.initial
+        case Sized():
+            return source.measures
+        case Running():
+            return source.initial, source.growth
+    return ()

@@ -14,7 +14,8 @@ from torch import fx
 from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.graph.checks import answered
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
-from fxonnx.capture.tracer.loops.flow import NotRolled
+from fxonnx.capture.tracer.loops.measures.measured import Axis
+from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.steps import REAL, Body, Branch, Hole, Inner
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.fx_nodes import FLOATS
@@ -147,8 +148,11 @@ def _computed(name: str, parts: Sequence[Any]) -> Any:
     return FLOATS[name](*operands)
 
 
-def result_of(value: Any, index: int | None) -> Any:
-    """What a call returned, or one of its results."""
+def result_of(value: Any, index: int | Axis | None) -> Any:
+    """What a call returned, or one of its results; or one of the sizes of that."""
+    if isinstance(index, Axis):
+        whole = result_of(value, index.result)
+        return whole if index.axis is None else whole.shape[index.axis]
     return value if index is None else value[index]
 
 

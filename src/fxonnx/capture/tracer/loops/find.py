@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from fxonnx.capture.tracer.loops.fit import Fit
-from fxonnx.capture.tracer.loops.flow import Irregular, Recipe, Tape, recipe
-from fxonnx.capture.tracer.loops.periods import NotPeriodic, Period, Straight, segments
+from fxonnx.capture.tracer.loops.flow import Recipe, Tape, recipe
+from fxonnx.capture.tracer.loops.periods import Irregular, NotPeriodic, Period, Straight, segments
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.steps import Reader, counts_of_parts
 from fxonnx.capture.tracer.sizes.nodes import dim_of
@@ -25,7 +25,10 @@ class Loops:
         self, runs: Sequence[Plain], over: str, lengths: tuple[int, ...], around: Set[str] = frozenset()
     ) -> None:
         parted = frozenset.intersection(*(counts_of_parts(each.run.tape.graph, dim_of, around) for each in runs))
-        steps = [Reader(each.outside, dim_of, parted).steps(each.run.tape.graph, each.results()) for each in runs]
+        steps = [
+            Reader(each.outside, dim_of, parted, each.measures()).steps(each.run.tape.graph, each.results())
+            for each in runs
+        ]
         self._tapes = [Tape(some, each.sizes) for some, each in zip(steps, runs, strict=True)]
         numbers: dict[Any, int] = {}
         self._segments = segments([[numbers.setdefault(each.token, len(numbers)) for each in some] for some in steps])

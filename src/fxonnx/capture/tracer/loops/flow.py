@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from fxonnx.capture.graph.checks import Said, said_by_all
 from fxonnx.capture.tracer.loops.fit import Fit
-from fxonnx.capture.tracer.loops.periods import Period, Straight
-from fxonnx.capture.tracer.loops.steps import Leaf, Many, Outside, Ref, Step
+from fxonnx.capture.tracer.loops.measures import told
+from fxonnx.capture.tracer.loops.measures.measured import Measured, Ref, Running, Sized, Total
+from fxonnx.capture.tracer.loops.periods import Irregular, NotRolled, Period, Straight
+from fxonnx.capture.tracer.loops.steps import Leaf, Many, Outside, Step
 from fxonnx.ir.dims import Dim, evaluate, substitute, symbols_of
 
 ITERATION = "_iteration"  # in a dim
@@ -102,18 +104,20 @@ class Grown(NamedTuple):
 
 
 Source: TypeAlias = (
-    "Value | Made | Row | Here | Carried | Element | Counted | Along | Parts | Grown | Outside | Dim | float | Said"
+    "Value | Made | Row | Here | Carried | Element | Counted | Along | Parts | Grown | Sized | Running | Total"
+    " | Outside | Dim | float | Said"
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """A call to be made again: a step of the first tape, with a source for each of its leaves. `sizes` are those of
-    what it returns: in a body in every iteration; outside of loops where it is one of the parts of a tensor."""
+    what it returns: in a body in every iteration, None for one that comes from data; outside of loops where it is one
+    of the parts of a tensor."""
 
     step: Step
     sources: tuple[Source, ...]
-    sizes: tuple[tuple[Counted, ...], ...] = ()
+    sizes: tuple[tuple[Counted | None, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,22 +131,6 @@ class Loop:
 Recipe: TypeAlias = "list[Call | Loop]"
 
 
-class NotRolled(Exception):
-    """Tapes of several lengths are not one with loops; the text says why."""
-
-
-class NoLoop(NotRolled):
-    """Tapes of several lengths have as many calls: nothing loops over the size."""
-
-
-class Irregular(Exception):
-    """The first or the last iteration of a loop is another one than the rest."""
-
-    def __init__(self, loop: int, *, first: bool) -> None:
-        super().__init__(f"loop {loop} has {'a first' if first else 'a last'} iteration of its own")
-        self.loop, self.first = loop, first
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Tape:
     """The steps of one run, and the sizes of its dims."""
@@ -153,11 +141,11 @@ class Tape:
 
 def recipe(tapes: Sequence[Tape], segments: Sequence[Straight | Period], fit: Fit) -> Recipe:
     """The steps outside of loops, and the loops, in order. Raises NotRolled, and Irregular."""
-    return list(_Flow(tapes, segments, fit).items())
+    return list(Flow(tapes, segments, fit).items())
 
 
 @dataclass(slots=True, eq=False)
-class _Flow:
+class Flow:
     """Knows each step of each tape by what it is outside of loops, or in which iteration of which body."""
 
     tapes: Sequence[Tape]
@@ -195,31 +183,36 @@ class _Flow:
 
     def _straight(self, positions: Sequence[int]) -> Call:
         steps = [tape.steps[at] for tape, at in zip(self.tapes, positions, strict=True)]
-        sources = tuple(self._outer(leaves) for leaves in zip(*(each.leaves for each in steps), strict=True))
+        sources = tuple(self.outer(leaves) for leaves in zip(*(each.leaves for each in steps), strict=True))
         sizes = self._of_part([each.sizes[0] for each in steps]) if steps[0].is_part else None
         return Call(steps[0], sources, (sizes,) if sizes is not None else ())
 
-    def _of_part(self, sizes: Sequence[Sequence[Dim]]) -> tuple[Counted, ...] | None:
+    def _of_part(self, sizes: Sequence[Sequence[Any]]) -> tuple[Counted, ...] | None:
         """The sizes of a part of a tensor, as all lengths say them: the last of k chunks has n - (k - 1) * c."""
+        if any(isinstance(each, Measured) for row in sizes for each in row):
+            return None
         said = [self.fit(each) for each in zip(*sizes, strict=True)]
         found = tuple(Counted(each, 0) for each in said if each is not None)
         return found if len(found) == len(said) else None
 
-    def _outer(self, leaves: Sequence[Leaf]) -> Source:
+    def outer(self, leaves: Sequence[Leaf]) -> Source:
         """What a leaf is at all lengths."""
         if isinstance(leaves[0], Many):
             return Parts(tuple(self._parts([list(each.parts) for each in leaves])))  # type: ignore[union-attr]
         if isinstance(leaves[0], (Ref, Outside)):
-            return self._value(leaves)
+            return self.value(leaves)
+        if any(isinstance(each, Measured) for each in leaves):
+            return told.outside(self, leaves)
         if isinstance(leaves[0], Said):
             return said_by_all(leaves)  # type: ignore[arg-type]
         if isinstance(leaves[0], float):
             if any(leaf != leaves[0] for leaf in leaves):
                 raise NotRolled(f"a number is {leaves[0]} at one length and another at others")
             return leaves[0]
-        return self._number(leaves)
+        return self.number(leaves)
 
-    def _number(self, numbers: Sequence[Any]) -> Dim:
+    def number(self, numbers: Sequence[Any]) -> Dim:
+        """What a number is at all lengths. Raises NotRolled."""
         found = self.fit(numbers)
         if found is None:
             raise NotRolled(
@@ -227,8 +220,9 @@ class _Flow:
             )
         return found
 
-    def _value(self, leaves: Sequence[Any]) -> Source:
-        return self._one([self._named(tape, leaf) for tape, leaf in enumerate(leaves)])
+    def value(self, leaves: Sequence[Any]) -> Source:
+        """What tensors, or results, of each tape are."""
+        return self._one([self.named(tape, leaf) for tape, leaf in enumerate(leaves)])
 
     def _one(self, named: Sequence[Any]) -> Source:
         """What the tapes name each in its own way."""
@@ -238,26 +232,27 @@ class _Flow:
         if not all(_is_made(each) and each[:3] == first[:3] for each in named):
             raise NotRolled("an argument is something else at another length")
         loop, step, result, _ = first
-        back = {each[3] - self._trips(loop, tape) for tape, each in enumerate(named)}
+        back = {each[3] - self.trips(loop, tape) for tape, each in enumerate(named)}
         if len(back) > 1:
             raise NotRolled("an argument comes from another iteration at another length")
         return Made(loop, step, result, back.pop())
 
-    def _named(self, tape: int, leaf: Any) -> Any:
+    def named(self, tape: int, leaf: Any) -> Any:
         """(step, result) outside, (loop, step, result, iteration) inside, an Outside as it is."""
         if isinstance(leaf, Outside):
             return leaf
         place = self.places[tape][leaf.step]
         return (place[0], leaf.result) if len(place) == 1 else (place[0], place[1], leaf.result, place[2])
 
-    def _trips(self, loop: int, tape: int) -> int:
+    def trips(self, loop: int, tape: int) -> int:
+        """How often a loop runs on a tape."""
         periods = [each for each in self.segments if isinstance(each, Period)]
         return periods[loop].trips[tape]
 
     # ── lists ──
 
     def _parts(self, lists: Sequence[list[Any]]) -> Iterator[Source]:
-        rows = [list(_rows([self._named(tape, each) for each in items])) for tape, items in enumerate(lists)]
+        rows = [list(_rows([self.named(tape, each) for each in items])) for tape, items in enumerate(lists)]
         if len({len(each) for each in rows}) > 1:
             raise NotRolled("a list of tensors has other parts at another length")
         for column in zip(*rows, strict=True):
@@ -271,14 +266,14 @@ class _Flow:
         if len(rows) < len(column) or any((*each[:3], each.stride) != (*first[:3], first.stride) for each in rows):
             raise NotRolled("a list of tensors has other parts at another length")
         return first._replace(
-            first=self._number([each.first for each in rows]), length=self._number([each.length for each in rows])
+            first=self.number([each.first for each in rows]), length=self.number([each.length for each in rows])
         )
 
     # ── inside ──
 
     def _loop(self, loop: int, period: Period) -> Loop:
         body = tuple(self._body_step(loop, period, step) for step in range(period.length))
-        return Loop(body, self._number(period.trips))
+        return Loop(body, self.number(period.trips))
 
     def _body_step(self, loop: int, period: Period, step: int) -> Call:
         rounds = [
@@ -287,28 +282,30 @@ class _Flow:
         ]
         self._check_sizes(loop, rounds)
         sources = (
-            self._inner(loop, [[each.leaves[leaf] for each in steps] for steps in rounds])
+            self.inner(loop, [[each.leaves[leaf] for each in steps] for steps in rounds])
             for leaf in range(len(rounds[0][0].leaves))
         )
         return Call(rounds[0][0], tuple(sources), self._grown([[each.sizes for each in steps] for steps in rounds]))
 
-    def _grown(self, sizes: Sequence[Sequence[Any]]) -> tuple[tuple[Counted, ...], ...]:
+    def _grown(self, sizes: Sequence[Sequence[Any]]) -> tuple[tuple[Counted | None, ...], ...]:
         """The sizes of what a step of a body returns, in every iteration."""
         return tuple(
             tuple(self._dim([[each[at][axis] for each in row] for row in sizes]) for axis in range(len(first)))
             for at, first in enumerate(sizes[0][0])
         )
 
-    def _dim(self, dims: Sequence[Sequence[Dim]]) -> Counted:
+    def _dim(self, dims: Sequence[Sequence[Any]]) -> Counted | None:
         """One size. Where the iterations say the same of it, as of the chunks of ceil(n / k), that is it; else it is as
         said at these lengths: min(8, n) is 8 where all have 8 and more."""
+        if any(isinstance(each, Measured) for row in dims for each in row):
+            return None
         alike = self.fit([row[1] for row in dims]) if all(row[1] == row[2] for row in dims) else None
         if alike is not None:
             return Counted(alike, 0)
         lengths = [{self.fit.name: length} for length in self.fit.lengths]
         said = [[substitute(dim, length) for dim in row] for row, length in zip(dims, lengths, strict=True)]
-        step = self._number([row[2] - row[1] for row in said])
-        return Counted(self._number([row[1] for row in said]) - step, step)
+        step = self.number([row[2] - row[1] for row in said])
+        return Counted(self.number([row[1] for row in said]) - step, step)
 
     def _check_sizes(self, loop: int, rounds: Sequence[Sequence[Step]]) -> None:
         """Raise Irregular where the sizes that the first or the last iteration returns are not those of the rest, or do
@@ -320,19 +317,21 @@ class _Flow:
             regular = [a == b for a, b in zip(sizes, wanted, strict=True)]
             _edges(loop, regular, "the sizes of a tensor do not grow by the same numbers in each iteration")
 
-    def _inner(self, loop: int, leaves: Sequence[Sequence[Leaf]]) -> Source:
+    def inner(self, loop: int, leaves: Sequence[Sequence[Leaf]]) -> Source:
         """What a leaf of a body is in every iteration, at all lengths."""
         kind = type(leaves[0][0])
         if kind is Many:
             return self._inner_parts(loop, leaves)
         if kind in (Ref, Outside):
-            return self._inner_value(loop, leaves)
+            return self.inner_value(loop, leaves)
+        if any(isinstance(each, Measured) for row in leaves for each in row):
+            return told.inside(self, loop, leaves)
         if kind is Said:
-            return self._outer([each for row in leaves for each in row])
+            return self.outer([each for row in leaves for each in row])
         if kind is float:
             _edges(loop, [each == leaves[0][1] for each in leaves[0]], "a number is another one in each iteration")
-            return self._outer([each[1] for each in leaves])
-        return self._counted(loop, leaves)
+            return self.outer([each[1] for each in leaves])
+        return self.counted(loop, leaves)
 
     def _inner_parts(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
         if all(each == row[1] for row in leaves for each in row[1:-1]):
@@ -345,11 +344,11 @@ class _Flow:
         for row in leaves:
             _edges(loop, [len(each.parts) == count for each in row], "a list of tensors grows by other numbers")
         columns = ([[each.parts[at] for each in row] for row in leaves] for at in range(count))
-        return Parts(tuple(self._inner_value(loop, column) for column in columns))
+        return Parts(tuple(self.inner_value(loop, column) for column in columns))
 
     def _growing(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
         """A list to which each iteration adds what a step of it returns, behind what was there before the loop."""
-        lists = [[[self._named(tape, part) for part in each.parts] for each in row] for tape, row in enumerate(leaves)]
+        lists = [[[self.named(tape, part) for part in each.parts] for each in row] for tape, row in enumerate(leaves)]
         steady = lists[0][-2]
         added = [each for each in steady if _is_made(each) and each[0] == loop]
         distance = len(lists[0]) - 1 - len(added)
@@ -365,14 +364,15 @@ class _Flow:
             outside.append(list(row[-2].parts[:before]))
         return Parts((*self._parts(outside), Grown(step, result, distance)))
 
-    def _counted(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
+    def counted(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
+        """A number that grows by the same in each iteration, or that is computed of it."""
         steps = [row[2] - row[1] for row in leaves]
         for row, step in zip(leaves, steps, strict=True):
             regular = [each == row[1] + (at - 1) * step for at, each in enumerate(row)]
             if not all(regular) and (along := self._along(leaves)) is not None:
                 return along
             _edges(loop, regular, "a size does not grow by the same number in each iteration")
-        first, step = self._number([row[0] for row in leaves]), self._number(steps)
+        first, step = self.number([row[0] for row in leaves]), self.number(steps)
         return first if step == 0 else Counted(first, step)
 
     def _along(self, leaves: Sequence[Sequence[Dim]]) -> Along | None:
@@ -387,13 +387,14 @@ class _Flow:
         found = self.fit([dim for dim in said if dim is not None])
         return None if found is None else Along(found)
 
-    def _inner_value(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
-        named = [[self._named(tape, each) for each in row] for tape, row in enumerate(leaves)]
+    def inner_value(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Source:
+        """Where a tensor, or a result, comes from in every iteration."""
+        named = [[self.named(tape, each) for each in row] for tape, row in enumerate(leaves)]
         steady = named[0][-2]  # neither the first iteration nor the last
         if not _is_made(steady):
             for row in named:
                 _edges(loop, [each == row[-2] for each in row], "an argument is another one in each iteration")
-            return self._outer([row[-2] for row in leaves])
+            return self.outer([row[-2] for row in leaves])
         if steady[0] == loop:
             return self._of_this_loop(loop, named, leaves)
         stride = steady[3] - named[0][-3][3] if _is_made(named[0][-3]) else 0
@@ -401,13 +402,15 @@ class _Flow:
             wanted = [(*steady[:3], row[-2][3] + stride * (at - len(row) + 2)) for at in range(len(row))]
             _edges(loop, [a == b for a, b in zip(row, wanted, strict=True)], "an argument is another one each time")
         if stride == 0:
-            return self._outer([row[-2] for row in leaves])
+            return self.outer([row[-2] for row in leaves])
         loop, step, result, _ = steady
-        return Element(loop, step, result, self._number([row[0][3] for row in named]), stride)
+        return Element(loop, step, result, self.number([row[0][3] for row in named]), stride)
 
     def _of_this_loop(self, loop: int, named: Sequence[Sequence[Any]], leaves: Sequence[Sequence[Any]]) -> Source:
         steady = named[0][-2]
         distance = len(named[0]) - 2 - steady[3]
+        if distance < 0:
+            raise NotRolled("an argument comes from a later iteration")
         for row in named:
             wanted = [(*steady[:3], at - distance) for at in range(distance, len(row))]
             regular = [a == b for a, b in zip(row[distance:], wanted, strict=True)]
@@ -415,7 +418,7 @@ class _Flow:
                 _edges(loop, [True] * distance + regular, "an argument comes from another iteration each time")
         if distance == 0:
             return Here(*steady[1:3])
-        initial = tuple(self._outer([row[at] for row in leaves]) for at in range(distance))
+        initial = tuple(self.outer([row[at] for row in leaves]) for at in range(distance))
         if any(_reads(each, loop) for each in initial):
             raise Irregular(loop, first=True)
         _, step, result, _ = steady
@@ -431,11 +434,9 @@ def _reads(source: Any, loop: int) -> bool:
 
 
 def _evaluated(step: Step, sizes: Mapping[str, int]) -> list[int]:
-    """The sizes of what a step returned, one after the other."""
+    """The sizes of what a step returned, one after the other; -1 for those that come from data."""
     dims = [dim for each in step.sizes for dim in each]
-    if not symbols_of(dims) <= sizes.keys():
-        raise NotRolled("a tensor in a loop has sizes that come from data")
-    return [evaluate(dim, sizes) for dim in dims]
+    return [-1 if isinstance(dim, Measured) else evaluate(dim, sizes) for dim in dims]
 
 
 def _growth(sizes: Sequence[Sequence[int]]) -> list[int]:

@@ -20,6 +20,14 @@ class Rows:
     stack: Any
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Tensors that stand joined along an axis, each of a size of its own."""
+
+    whole: Any
+    axis: int
+
+
 def _stacked(tape: Tape, tensors: Sequence[Any], dim: int = 0) -> Any:
     """torch.stack"""
     pieces = []
@@ -44,6 +52,8 @@ def _joined(tape: Tape, tensors: Sequence[Any], dim: int = 0) -> Any:
             order = [*range(1, axis + 1), 0, *range(axis + 1, rank + 1)]
             moved = each.stack if axis == 0 else tape.call(aten.permute.default, (each.stack, order), {})
             pieces.append(tape.call(aten.flatten.using_ints, (moved, axis, axis + 1), {}))
+        elif isinstance(each, Joined):
+            pieces.append(each.whole)
         else:
             pieces.append(each)
     return pieces[0] if len(pieces) == 1 else tape.call(aten.cat.default, (pieces, dim), {})

@@ -33,6 +33,22 @@ class Period:
     slack: int = 0
 
 
+class NotRolled(Exception):
+    """Tapes of several lengths are not one with loops; the text says why."""
+
+
+class NoLoop(NotRolled):
+    """Tapes of several lengths have as many calls: nothing loops over the size."""
+
+
+class Irregular(Exception):
+    """The first or the last iteration of a loop is another one than the rest."""
+
+    def __init__(self, loop: int, *, first: bool) -> None:
+        super().__init__(f"loop {loop} has {'a first' if first else 'a last'} iteration of its own")
+        self.loop, self.first = loop, first
+
+
 class NotPeriodic(Exception):
     """The sequences differ in another way."""
 

@@ -11,10 +11,12 @@ from torch import fx
 
 from fxonnx.capture.equivalence.constants import key_of
 from fxonnx.capture.program import LIFTED, Weight
-from fxonnx.capture.tracer.loops.flow import NotRolled
+from fxonnx.capture.tracer.loops.measures.measured import BELOW, Measures
+from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.program import functional
 from fxonnx.capture.tracer.run import Run
+from fxonnx.capture.tracer.sizes.data import ITERATION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,11 @@ class Plain:
     def calls(self) -> int:
         """How many it has recorded."""
         return len(self.run.tape.graph.nodes)
+
+    def measures(self) -> Measures:
+        """Its symbols from data, of which nothing is known yet."""
+        names = (each for each in self.run.guard_log.data.hints if not each.startswith(ITERATION))
+        return Measures(frozenset(each for each in names if not each.endswith(BELOW)))
 
     def results(self) -> list[Any]:
         """What the graph computes: what it returns, and what it writes."""

@@ -20,13 +20,16 @@ from fxonnx.capture.tracer.loops.flow import (
     Element,
     Loop,
     Made,
-    NotRolled,
     Parts,
     Recipe,
     Row,
     Value,
 )
-from fxonnx.capture.tracer.loops.lists import JOINING, Rows
+from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Rows
+from fxonnx.capture.tracer.loops.measures.measured import Axis, Sized, Total
+from fxonnx.capture.tracer.loops.measures.numbers import natural, sized
+from fxonnx.capture.tracer.loops.periods import NotRolled
+from fxonnx.capture.tracer.loops.recording import Recording
 from fxonnx.capture.tracer.loops.replay import replayed
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.record import Tape
@@ -47,6 +50,8 @@ class Player:
     values: list[Any] = field(default_factory=list)  # of steps outside of loops
     loops: list[Played] = field(default_factory=list)
     iterations: dict[str, Dim] = field(default_factory=dict)  # of bodies made before: name in them -> dim
+    totals: dict[Total, Any] = field(default_factory=dict)  # of numbers of all iterations
+    bodies: list[Recording] = field(default_factory=list)  # that are being recorded, the innermost last
     keeps_answers: bool = False  # whether what is played is rolled up once more
 
     def play(self, recipe: Recipe) -> list[Any]:
@@ -76,17 +81,20 @@ class Player:
             return part
         return self.call(target, args, kwargs)
 
-    def _part(self, args: Any, sizes: Sequence[Counted]) -> Any:
+    def _part(self, args: Any, sizes: Sequence[Counted | None]) -> Any:
         """One of as many parts of a tensor as the runs took, which calls are checked for: of few elements torch makes
         fewer. None where its size is not that of a slice within the tensor."""
         x, axis, start, end = args
         shape = list(map(dim_of, x.shape))
         size, begin, stop = shape[axis], dim_of(start), dim_of(end)
-        if sizes[axis].first == size - begin:
+        said = sizes[axis]
+        if said is None:
+            return None
+        if said.first == size - begin:
             self.require(size - begin, 1)
             self.require(stop - size, 0)
             shape[axis] = size - begin
-        elif sizes[axis].first == stop - begin:
+        elif said.first == stop - begin:
             self.require(size - stop, 0)
             shape[axis] = stop - begin
         else:
@@ -135,6 +143,11 @@ class Player:
                 return [self.read(each) for each in source.parts]
             case Row():
                 return self._rows(source)
+            case Sized():
+                measures = list(map(self.read, source.measures))
+                return self.number(sized(source.dim, measures, self.tape.cache.guard_log))
+            case Total():
+                return self._total(source)
             case float() | Said():
                 return source
         return self.number(source)
@@ -156,15 +169,37 @@ class Player:
         self.require(
             loop.trips, 0 if key in loop.carried else made.iteration + 1 if made.iteration >= 0 else -made.iteration
         )
+        found = self._of_iteration(made, loop, key)
+        return self.tape.call(aten.item.default, (found,), {}) if isinstance(made.result, Axis) else found
+
+    def _of_iteration(self, made: Made, loop: Played, key: Any) -> Any:
         if made.iteration == -1:
             return loop.last[key]
         index = made.iteration if made.iteration >= 0 else self.number(loop.trips + made.iteration)
         return self.tape.call(aten.select.int, (loop.stacks[made.step, made.result], 0, index), {})
 
-    def _rows(self, row: Row) -> Rows:
+    def _total(self, total: Total) -> Any:
+        """The sum or the maximum of a number of each iteration, computed once."""
+        if total not in self.totals:
+            self.totals[total] = self._reduced(total)
+        return self.totals[total]
+
+    def _reduced(self, total: Total) -> Any:
+        loop, key = self.loops[total.loop], (total.step, total.result)
+        if total.function == "amax":
+            self.require(loop.trips, 1)
+        reduce = aten.amax.default if total.function == "amax" else aten.sum.default
+        found = self.tape.call(aten.item.default, (self.tape.call(reduce, (loop.stacks[key],), {}),), {})
+        return natural(found, self.tape.cache.guard_log) if key in loop.natural else found
+
+    def _rows(self, row: Row) -> Rows | Joined:
         stack = self.loops[row.loop].stacks[row.step, row.result]
         trips = self.loops[row.loop].trips
         first, stride, count = row.first, row.stride, row.length
+        if isinstance(stack, Joined):
+            if (first, stride, count) != (0, 1, trips):
+                raise NotRolled("some of what a loop returns is joined, of other sizes in each iteration")
+            return stack
         if stride < 0:
             stack = self.tape.call(aten.flip.default, (stack, [0]), {})
             first, stride = trips - 1 - first, -stride
@@ -178,9 +213,21 @@ def _wanted(recipe: Recipe) -> list[Wanted]:
     """For each loop."""
     found = [Wanted() for each in recipe if isinstance(each, Loop)]
     calls = (each.body if isinstance(each, Loop) else [each] for each in recipe)
+    _note_joins(recipe, found)
     for source in (source for some in calls for source in leaves_of(some)):
-        if isinstance(source, (Row, Element)) or (isinstance(source, Made) and source.iteration != -1):
+        if isinstance(source, (Row, Element, Total)) or (isinstance(source, Made) and source.iteration != -1):
             found[source.loop].stacks[source.step, source.result] = None
         elif isinstance(source, Made):
             found[source.loop].lasts.add((source.step, source.result))
     return found
+
+
+def _note_joins(recipe: Recipe, found: Sequence[Wanted]) -> None:
+    """Note what torch.cat takes outside of loops, and along which axis."""
+    for call in recipe:
+        if isinstance(call, Call) and call.step.token[0] is aten.cat.default:
+            args, kwargs = (filled(each, iter(call.sources), lambda source: source) for each in call.step.form)
+            axis = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+            for source in leaves_of([call]):
+                if isinstance(source, Row) and isinstance(axis, int):
+                    found[source.loop].joins.setdefault((source.step, source.result), axis)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod
@@ -12,10 +13,13 @@ from torch import fx, nn
 
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.loops.calls import SizesAsTheyAre
+from fxonnx.capture.tracer.loops.measures.numbers import truth_of
+from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.nodes import dim_of
-from fxonnx.ir.dims import Dim, Expr, substitute
+from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
 
 if TYPE_CHECKING:
     from fxonnx.capture.tracer.loops.play import Player
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Recording:
     """The body of one loop of so many `trips`, whose call stands `on` a tape."""
 
@@ -34,11 +38,16 @@ class Recording:
     index: Expr = field(init=False)  # the number of the iteration
     carried: list[Any] = field(default_factory=list)  # what the body reads of them: fake tensors
     outer: list[Any] = field(default_factory=list)  # what it reads of outside: fake tensors there
+    checks: list[tuple[Any, str]] = field(default_factory=list)  # truths of each iteration, and what they say
+    _known: frozenset[str] = field(init=False)  # symbols from data outside
 
     def __post_init__(self) -> None:
         on = self.on
         self.tape = Tape(on.cache, on.fake, {}, on.place, Refusals(on.refuse.locate))
-        on.cache.guard_log.must_hold = WeakMethod(on.must_hold)
+        log = on.cache.guard_log
+        log.must_hold = WeakMethod(self.must_hold)
+        self._known = frozenset(log.data.hints)
+        self.player.bodies.append(self)
         self.tape.sizes = SizesAsTheyAre(self.tape.graph)
         fake = self.tape.cache(aten.zeros.default, ([],), {"dtype": torch.int64})
         node = self.tape.placeholder("iteration", fake)
@@ -51,7 +60,58 @@ class Recording:
         inner = self.player.like(initial, shape)
         self.tape.placeholder(f"carried_{len(self.carried)}", inner)
         self.carried.append(inner)
-        return inner
+        if not self.has_own(inner.shape):
+            return inner
+        named = self.player.like(initial, shape)
+        self.tape.record(aten.alias.default, (inner,), {}, named)  # which tells the sizes that it has here
+        return named
+
+    def size_of_its_own(self) -> Dim:
+        """A size that a carried value has in each iteration."""
+        return self.on.cache.guard_log.data.new_size()
+
+    def has_own(self, shape: Sequence[Any]) -> bool:
+        """Whether there are sizes in it that the body alone knows, and that are others in each iteration."""
+        own = self.on.cache.guard_log.data.hints.keys() - self._known - {self.index.name}
+        return not symbols_of(map(dim_of, shape)).isdisjoint(own)
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """What is recorded outside of the body meanwhile, and checked there."""
+        log, bodies = self.on.cache.guard_log, self.player.bodies
+        before, inside = set(log.data.hints), log.must_hold
+        bodies.remove(self)
+        log.must_hold = self._around()
+        yield
+        log.must_hold = inside
+        bodies.append(self)
+        self._known |= log.data.hints.keys() - before
+
+    def _around(self) -> WeakMethod[Callable[[Any, str], None]]:
+        """What keeps checks outside of this body."""
+        return WeakMethod(self.player.bodies[-1].must_hold if self.player.bodies else self.on.must_hold)
+
+    def must_hold(self, condition: Any, text: str) -> None:
+        """Keep that an op, or the model, takes what it asks of sizes and numbers from data for true: see `Tape`."""
+        truth = truth_of(self.tape, condition)
+        if truth is None:
+            raise NotRolled("a loop checks what it makes of its sizes in each iteration")
+        self.checks.append((truth, text or said()))
+
+    def _leave(self) -> None:
+        """Let what is checked from here on be checked outside."""
+        self.player.bodies.pop()
+        self.on.cache.guard_log.must_hold = self._around()
+
+    def _hold(self, truths: Sequence[Any]) -> None:
+        """Check outside what was checked in each iteration."""
+        bodies = self.player.bodies
+        for truth, (_, text) in zip(truths, self.checks, strict=True):
+            whole = self.on.call(aten.all.default, (truth,), {})
+            if bodies:
+                bodies[-1].checks.append((whole, text))
+            else:
+                self.on.check(whole, text)
 
     def take(self, tensor: Any) -> Any:
         """What the body reads of a tensor outside."""
@@ -69,8 +129,10 @@ class Recording:
     def end(self, initial: Sequence[Any], after: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
         """The call: of these initial carried values; its body returns those that come `after`, and a row of each stack.
         The last carried values, and the stacks."""
+        rows = [*rows, *(truth for truth, _ in self.checks)]
         self.tape.output([*after, *rows])
         self._in_order()
+        self._leave()
         cache = self.on.cache
         self.player.require(self.trips, 0)
         trips = self.player.number(self.trips)
@@ -86,12 +148,16 @@ class Recording:
             node.kwargs = {"may_be_empty": True}
         node.meta = {**self.on.place(), "val": tuple(results)}
         self.on._note(node, node.meta["val"])
-        return results
+        count = len(results) - len(self.checks)
+        self._hold(results[count:])
+        return results[:count]
 
     def _at_the_end(self, tensor: Any) -> list[Dim]:
         """The sizes that a carried value has after the last iteration."""
         last = {str(self.index): self.trips - 1}
-        return [substitute(dim_of(size), last) for size in tensor.shape]
+        return [
+            self.size_of_its_own() if self.has_own([size]) else substitute(dim_of(size), last) for size in tensor.shape
+        ]
 
     def _in_order(self) -> None:
         """The placeholders as the op gives them: the iteration, what is carried, what comes from outside."""

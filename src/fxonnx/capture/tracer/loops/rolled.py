@@ -21,8 +21,8 @@ from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.counters import compares_counters, counts_unread, turns
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
-from fxonnx.capture.tracer.loops.flow import Irregular, NoLoop, NotRolled, Recipe
-from fxonnx.capture.tracer.loops.periods import NotPeriodic
+from fxonnx.capture.tracer.loops.flow import Recipe
+from fxonnx.capture.tracer.loops.periods import Irregular, NoLoop, NotPeriodic, NotRolled
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Player
 from fxonnx.capture.tracer.loops.steps import Outside

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fxonnx.capture.graph.checks import Said, is_answer, is_check
 from fxonnx.capture.graph.for_loop import FOR_LOOP
+from fxonnx.capture.tracer.loops.measures.measured import Measured, Measures, Ref
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode
 from fxonnx.ir.dims import Dim, Expr, substitute, symbol, symbols_of
@@ -29,14 +30,7 @@ PLACED = frozenset(
     {aten.select.int, aten.slice.Tensor, aten.select_scatter.default, aten.slice_scatter.default, aten.narrow.default}
 )
 """Ops that take a part of a tensor, or put one in, at a place; torch would ask whether that is inside."""
-_PARTED = frozenset({aten.unbind.int, aten.split.Tensor, aten.chunk.default})
-
-
-class Ref(NamedTuple):
-    """What a step returns, or one of its results."""
-
-    step: int
-    result: int | None = None
+_PARTED = frozenset({aten.unbind.int, aten.split.Tensor, aten.chunk.default, aten.split_with_sizes.default})
 
 
 class Outside(NamedTuple):
@@ -52,7 +46,7 @@ class Many(NamedTuple):
     parts: tuple[Ref | Outside, ...]
 
 
-Leaf: TypeAlias = "Ref | Outside | Many | Dim | float | Said"
+Leaf: TypeAlias = "Ref | Outside | Many | Dim | Measured | float | Said"
 
 
 class Hole(NamedTuple):
@@ -106,7 +100,7 @@ class Step:
     form: Any
     leaves: tuple[Leaf, ...]
     token: Any
-    sizes: tuple[tuple[Dim, ...], ...]
+    sizes: tuple[tuple[Dim | Measured, ...], ...]
 
     @property
     def is_part(self) -> bool:
@@ -117,11 +111,12 @@ class Step:
 @dataclass(frozen=True, slots=True, eq=False)
 class Reader:
     """Reads the steps of one graph. `outside` names its placeholders, `dim` is the dim of a size, `parted` tells how
-    many parts of a tensor are as many at all lengths: others are taken one by one."""
+    many parts of a tensor are as many at all lengths: others are taken one by one; `measures` what comes from data."""
 
     outside: Mapping[fx.Node, Outside]
     dim: Callable[[Any], Dim]
     parted: frozenset[int]
+    measures: Measures
     iterations: Mapping[str, Dim] = field(default_factory=dict)  # of the bodies around: its name -> what stands for it
 
     def steps(self, graph: fx.Graph, results: Sequence[Any]) -> list[Step]:
@@ -144,6 +139,7 @@ class Reader:
                 steps.append(self._part(part, numbers))
             numbers[node] = len(steps)
             steps.append(self._step(node, _given(node), numbers))
+            self.measures.tell(node, numbers[node])
         end = graph.output_node()
         for part in dict.fromkeys(each for each in pytree.tree_leaves(results) if self._is_part(each)):
             numbers[part] = len(steps)
@@ -157,6 +153,9 @@ class Reader:
         is_whole = isinstance(value, _SIZES) and not isinstance(value, bool)
         return (is_whole or is_float) and node.target not in _READS_DATA
 
+    def _says_size(self, node: fx.Node) -> bool:
+        return self._is_size(node) or isinstance(node.meta.get("val"), torch.SymInt)
+
     def _is_parted(self, node: Any) -> bool:
         return isinstance(node, fx.Node) and node.target in _PARTED and len(node.meta["val"]) not in self.parted
 
@@ -164,7 +163,8 @@ class Reader:
         return isinstance(node, fx.Node) and node.target is operator.getitem and self._is_parted(node.args[0])
 
     def _part(self, node: fx.Node, numbers: Mapping[fx.Node, int]) -> Step:
-        """x.unbind(dim)[i] as x.select(dim, i), and x.split(size, dim)[i] as x[i * size : (i + 1) * size]."""
+        """x.unbind(dim)[i] as x.select(dim, i), x.split(size, dim)[i] as x[i * size : (i + 1) * size], and
+        x.split(sizes, dim)[i] as x.narrow(dim, sum(sizes[:i]), sizes[i])."""
         whole, index = node.args
         assert isinstance(whole, fx.Node)
         x = whole.args[0]
@@ -172,6 +172,10 @@ class Reader:
             args: tuple[Any, ...] = x, _axis(whole), index
             return self._step(node, (args, {}), numbers, aten.select.int)
         axis = _axis(whole)
+        if whole.target is aten.split_with_sizes.default:
+            sizes = list(map(self._dim_of, whole.args[1][: index + 1]))
+            args = x, axis, sum(sizes[:-1], start=0), sizes[-1]
+            return self._step(node, (args, {}), numbers, aten.narrow.default)
         size = self.dim(whole.meta["val"][0].shape[axis])
         args = x, axis, index * size, (index + 1) * size
         return self._step(node, (args, {}), numbers, aten.slice.Tensor)
@@ -181,7 +185,7 @@ class Reader:
         form = self._form(given, leaves, numbers)
         values = [each for each in pytree.tree_leaves(node.meta.get("val")) if isinstance(each, torch.Tensor)]
         kinds = tuple((each.dtype, each.dim()) for each in values)
-        sizes = tuple(tuple(map(self.dim, each.shape)) for each in values)
+        sizes = tuple(tuple(self.measures.leaf(self.dim(size)) for size in each.shape) for each in values)
         return Step(node, form, tuple(leaves), (target or node.target, form, kinds, _place(node)), sizes)
 
     def _form(self, value: Any, leaves: list[Leaf], numbers: Mapping[fx.Node, Any]) -> Any:
@@ -204,17 +208,17 @@ class Reader:
             )
         if isinstance(value, dict):
             return "dict", *((name, self._form(each, leaves, numbers)) for name, each in value.items())
-        if isinstance(value, fx.Node) and not self._is_size(value):
+        if isinstance(value, fx.Node) and not self._says_size(value):
             leaves.append(self._ref(value, numbers))
             return Hole("tensor")
         number = value.meta["val"] if isinstance(value, fx.Node) else value
         if isinstance(number, _SIZES) and not isinstance(number, bool):
-            leaves.append(self._dim(number))
+            leaves.append(self.measures.leaf(self._dim(number)))
             return Hole("size")
         if isinstance(number, torch.SymFloat):
-            return _real(number.node, self._dim, leaves)
+            return _real(number.node, self.measures.leaf, leaves)
         if isinstance(number, Expr):
-            leaves.append(substitute(number, self.iterations))
+            leaves.append(self.measures.leaf(substitute(number, self.iterations)))
             return Hole("size")
         if type(number) in (float, Said):
             leaves.append(number)
@@ -262,6 +266,9 @@ class Reader:
         """The dim of a size, in which iterations of bodies have the names that they have here."""
         return substitute(self.dim(size), self.iterations) if self.iterations else self.dim(size)
 
+    def _dim_of(self, size: Any) -> Dim:
+        return self._dim(size.meta["val"] if isinstance(size, fx.Node) else size)
+
     def _ref(self, node: fx.Node, numbers: Mapping[fx.Node, int]) -> Ref | Outside:
         if node in self.outside:
             return self.outside[node]
@@ -272,16 +279,16 @@ class Reader:
         return Ref(numbers[node])
 
 
-def _real(number: FloatNode | IntNode, dim: Callable[[Any], Dim], leaves: list[Leaf]) -> Any:
+def _real(number: FloatNode | IntNode, leaf: Callable[[Dim], Leaf], leaves: list[Leaf]) -> Any:
     """How a float is computed of sizes, with holes for those and for plain numbers."""
     if isinstance(number, IntNode):
-        leaves.append(number.dim)
+        leaves.append(leaf(number.dim))
         return Hole("size")
     name, *parts = number.tree
     if name in (CONSTANT, PLAIN):
         leaves.append(float(number.hint))
         return Hole("float")
-    return REAL, name, *(_real(each, dim, leaves) for each in parts)
+    return REAL, name, *(_real(each, leaf, leaves) for each in parts)
 
 
 def _place(node: fx.Node) -> Any:
