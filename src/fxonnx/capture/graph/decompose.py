@@ -15,6 +15,7 @@ from torch._decomp import get_decompositions
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.graph.functional import make_functional
+from fxonnx.capture.graph.views import storage
 from fxonnx.capture.locate import Locator
 
 _NOT_THESE_ARGUMENTS = (RuntimeError, NotImplementedError, TypeError, ValueError, AssertionError)
@@ -65,7 +66,7 @@ class Decomposer:
 
     def _trace(self, node: fx.Node, function: Callable[..., Any]) -> fx.Graph | None:
         given = node.all_input_nodes
-        values = [each.meta["val"] for each in given]
+        values = _apart([each.meta["val"] for each in given])
 
         def body(*arguments: Any) -> Any:
             by_node = dict(zip(given, arguments, strict=True))
@@ -108,6 +109,26 @@ def _table() -> Mapping[Any, Callable[..., Any]]:
     """torch's decompositions to the core ATen set. Made once: 50 ms."""
     table: Mapping[Any, Callable[..., Any]] = torch.export.default_decompositions()
     return table
+
+
+def _apart(values: Sequence[Any]) -> list[Any]:
+    """The arguments, each tensor in a memory of its own: the fake one of two values may be one and the same, and one's
+    may be a view of the other's, though nothing is written to either any more."""
+    met: set[int] = set()
+    apart: list[Any] = []
+    for value in values:
+        is_shared = isinstance(value, torch.Tensor) and storage(value) in met
+        apart.append(_elsewhere(value) if is_shared else value)
+        if isinstance(value, torch.Tensor):
+            met.add(storage(value))
+    return apart
+
+
+def _elsewhere(value: Any) -> torch.Tensor:
+    """A fake tensor like another one."""
+    with value.fake_mode, torch.no_grad():
+        like = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
+    return like.conj() if value.is_conj() else like
 
 
 def _is_smaller(target: Any, whole: Any) -> bool:

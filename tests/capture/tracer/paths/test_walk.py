@@ -36,7 +36,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.asked_again, deciding.selected_in_turn, deciding.left_early,
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
     deciding.converted, deciding.checked_in_the_other_way, deciding.folded_twice, deciding.hashed,
-    deciding.mended_in_turn, deciding.kept_beside,
+    deciding.mended_in_turn, deciding.kept_beside, deciding.beside_what_is_written,
 ]  # fmt: skip
 MODULES = [
     deciding_modules.States, deciding_modules.Experts, deciding_modules.Pairs, deciding_modules.LazyCache,

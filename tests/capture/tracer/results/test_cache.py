@@ -22,6 +22,13 @@ def siblings(x: Tensor) -> Any:
     return a, b, c
 
 
+def each_beside_itself_and_others(x: Tensor) -> Any:
+    y = x * 2
+    one, other = torch.broadcast_tensors(x, x)
+    first, second = torch.broadcast_tensors(x, y)
+    return one + other, first - second
+
+
 def sibling_views(x: Tensor) -> Any:
     a, b = (x + 1).view(-1), (x + 1).view(-1)
     a[1:].mul_(3)
@@ -97,7 +104,8 @@ def made_like_an_argument(x: Tensor) -> Any:
 
 
 MODELS: list[Callable[[Tensor], Any]] = [
-    siblings, sibling_views, broadcast_siblings, view_as_sibling, written_through_a_repeated_view, squeezed, pieces,
+    siblings, sibling_views, each_beside_itself_and_others, broadcast_siblings, view_as_sibling,
+    written_through_a_repeated_view, squeezed, pieces,
     same_weight_twice, transposed, views_of_another_dtype, factories, made_like_an_argument,
 ]  # fmt: skip
 

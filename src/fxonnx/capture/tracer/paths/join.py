@@ -190,12 +190,12 @@ class _Join:
     def _fake(self, pair: Pair) -> Any:
         """What stands for a result of the two branches. Raises DataDependentControlFlow where nothing can."""
         one, other = (each.meta["val"] if isinstance(each, fx.Node) else each for each in pair)
-        if self.pairs.is_joinable(*pair):
-            return one
         if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
             if one.dtype is not other.dtype or one.dim() != other.dim():
                 refuse_unlike(*pair, self.location)
             return self.sizes.with_new(one, self.pairs.unlike_sizes(one, other))
+        if self.pairs.is_joinable(*pair):
+            return one
         if not _is_number(pair):
             refuse_unlike(*pair, self.location)
         if isinstance(pair[0], fx.Node) or isinstance(pair[1], fx.Node):

@@ -16,7 +16,7 @@ from torch import fx
 from fxonnx.capture.tracer.results.cache import FakeCache
 from fxonnx.capture.tracer.results.meta import CachedTensor, TensorMeta
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_int
-from fxonnx.ir.dims import Dim, substitute, symbol, symbols_of
+from fxonnx.ir.dims import Dim, product, substitute, symbol, symbols_of
 
 
 class DataSizes:
@@ -68,9 +68,7 @@ class DataSizes:
 
     def _tensor(self, dtype: torch.dtype, device: torch.device, shape: tuple[Dim, ...]) -> Any:
         log = self._cache.guard_log
-        strides: list[Dim] = []
-        for _, dim in zip(shape, reversed((*shape[1:], 1)), strict=True):
-            strides.insert(0, dim * (strides[0] if strides else 1))
+        strides = [product(shape[axis + 1 :]) for axis in range(len(shape))]
         sizes, steps = ([sym_int(dim, self._data.value(dim), log) for dim in each] for each in (shape, strides))
         log.sizes.update(dim for dim in shape if not isinstance(dim, int))
         meta = TensorMeta(dtype, device, shape, tuple(strides), 0, False, False)

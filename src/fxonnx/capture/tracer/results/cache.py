@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from fxonnx.capture.graph.functional_form import is_mutable, reshaped
+from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.results.asked import ask_kernel
 from fxonnx.capture.tracer.results.branches import branch_matters, data_matters
 from fxonnx.capture.tracer.results.kernels import META_KERNELS
@@ -74,7 +75,8 @@ class FakeCache:
     def _lookup(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors: list[Any] = []
         try:
-            key = (*_context(func), self._key(args, tensors), *kwargs, self._key(tuple(kwargs.values()), tensors))
+            keys = self._key(args, tensors), *kwargs, self._key(tuple(kwargs.values()), tensors)
+            key = (*_context(func), *keys, _in_one_memory(tensors))
         except Uncacheable:
             result = _by_kernel(func, args, kwargs)
             result = self._by_torch(func, args, kwargs) if result is None else result
@@ -171,6 +173,15 @@ _PLAIN = (
 _UNCACHEABLE = frozenset({
     "set_", "resize_", "resize_as_", "as_strided", "as_strided_", "lift_fresh", "lift", "_lazy_clone",
 })  # fmt: skip
+
+
+def _in_one_memory(tensors: list[Any]) -> tuple[int, ...]:
+    """For each tensor the first one in its memory: a result is a view of one of two, and which does not show where both
+    are one. Empty where all have memories of their own."""
+    if len(tensors) < 2:
+        return ()
+    memories = [storage(each) for each in tensors]
+    return tuple(map(memories.index, memories)) if len(set(memories)) < len(memories) else ()
 
 
 def _anywhere(key: Any) -> Any:
