@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -144,4 +145,39 @@ def test_out_that_keeps_its_shape_is_no_change_of_it() -> None:
     for shape in ((3, 3), (3, 4)):
         mine, theirs = torch.ones(shape), torch.ones(shape)
         torch.testing.assert_close(fxonnx.compile(model, torch.ones(shape))(mine), model(theirs))
+        torch.testing.assert_close(mine, theirs)
+
+
+def memory_of_another(x: Tensor) -> Tensor:
+    other = x * 2
+    before = x.view(-1)
+    x.set_(other)
+    before.add_(1)
+    other.sub_(3)
+    return x + before.view(x.shape)
+
+
+class MemoryOfAnother(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("state", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        other = x + self.state
+        self.state.set_(other)
+        return other.mul_(2) + self.state
+
+
+@pytest.mark.parametrize(
+    ("model", "dims"),
+    [(memory_of_another, None), (memory_of_another, {"x": {0: "n"}}), (MemoryOfAnother(), None)],
+    ids=["argument", "argument of any size", "buffer"],
+)
+def test_the_memory_of_another_tensor_is_written_to_it(model: Callable[[Tensor], Tensor], dims: Any) -> None:
+    reference = copy.deepcopy(model)
+    compiled = fxonnx.compile(model, torch.randn(3), dynamic_shapes=dims)
+    for _ in range(3):
+        mine = torch.randn(3)
+        theirs = mine.clone()
+        torch.testing.assert_close(compiled(mine), reference(theirs))
         torch.testing.assert_close(mine, theirs)

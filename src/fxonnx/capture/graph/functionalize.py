@@ -128,11 +128,15 @@ class _Functionalizer:
         return mutations
 
     def _mutations(self, nodes: list[fx.Node], reshaped: dict[fx.Node, fx.Node]) -> Mutations:
-        """What is written to placeholders, in the shape that the last call has left them."""
+        """What is written to placeholders, in the shape that the last call has left them; `set_` gives one the memory
+        of another tensor, which is as if it were written to."""
         placeholders = [node for node in nodes if node.op == "placeholder" and node in self.aliases]
-        written = [node for node in placeholders if self.aliases[node].memory.version]
-        last = {node: self.aliases[reshaped.get(node, node)] for node in written}
-        return {node: self._read(alias, self.graph.output_node()) for node, alias in last.items()}
+        last = {node: self.aliases[reshaped.get(node, node)] for node in placeholders}
+        return {
+            node: self._read(alias, self.graph.output_node())
+            for node, alias in last.items()
+            if alias.memory.version or alias.memory is not self.aliases[node].memory
+        }
 
     def _drop_idle(self, nodes: list[fx.Node], mutations: Mutations) -> None:
         """Forget the calls we made that nobody reads, and views that were only written through."""
