@@ -31,6 +31,7 @@ _RUNS = 4
 _MULTIPLES = (2, 3, 5, 7, 4, 6)
 _FACTORS = ((0.5, 0.5), (3, 1), (1, 3), (8, 8))
 _STEPS = (1, 4, 8, 32)
+_FAR = 1024  # a size at which what goes by steps of some hundreds has several of them
 _MOST_KEYS, _MOST_DIMS = 32, 6
 _LARGEST_STEP = 65  # by which a size is divided before it is looked up: x.shape[2] // 16
 _NEAR = 32
@@ -132,12 +133,15 @@ def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
 
 
 def _others(given: Sizes) -> Iterator[Sizes]:
-    """Sizes far from the example's, in one order and the other, and near ones that have other divisors."""
+    """Sizes far from the example's, in one order and the other, and near ones that have other divisors; and each one
+    alone so far that a part of the example is several."""
     for factors in _FACTORS:
         yield {name: max(int(size * factors[at % 2]), 2) for at, (name, size) in enumerate(given.items())}
     for step in _STEPS:
         yield {name: size + step for name, size in given.items()}
         yield {name: size + step * number for number, (name, size) in enumerate(given.items(), start=1)}
+    for name, size in given.items():
+        yield {**given, name: size * -(-_FAR // max(size, 1))}
 
 
 def _keys(run: Run, example: Example) -> set[Key]:

@@ -79,7 +79,10 @@ class Array(NDArrayOperatorsMixin):
         return int(self.tensor.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
-        return map(partial(_outer, refuse=self.refuse), self.tensor.unbind())
+        rows, count = self.tensor.unbind(), self.tensor.shape[0]
+        if isinstance(count, torch.SymInt):
+            count.node.guard_log.keep_count(count.node.dim, len(rows))
+        return map(partial(_outer, refuse=self.refuse), rows)
 
     def __getitem__(self, index: Any) -> Any:
         return _outer(_inner(self)[_all_inner(index)], self.refuse)
