@@ -79,12 +79,13 @@ class Recording:
     def outside(self) -> Iterator[None]:
         """What is recorded outside of the body meanwhile, and checked there."""
         log, bodies = self.on.cache.guard_log, self.player.bodies
-        before, inside = set(log.data.hints), log.must_hold
-        bodies.remove(self)
+        before, check = set(log.data.hints), log.must_hold
+        at = bodies.index(self) if self in bodies else len(bodies)  # left already: within another one
+        inside, bodies[at:] = bodies[at:], []
         log.must_hold = self._around()
         yield
-        log.must_hold = inside
-        bodies.append(self)
+        log.must_hold = check
+        bodies += inside
         self._known |= log.data.hints.keys() - before
 
     def _around(self) -> WeakMethod[Callable[[Any, str], None]]:
