@@ -83,6 +83,36 @@ class _Medians(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+_TRUTHS = (torch.ops.aten.eq, torch.ops.aten.ne, torch.ops.aten.lt, torch.ops.aten.le, torch.ops.aten.gt,
+           torch.ops.aten.ge, torch.ops.aten.isin, torch.ops.aten.searchsorted, torch.ops.aten.bucketize)  # fmt: skip
+
+
+class _Truths(TorchDispatchMode):
+    """In here, it is noted whether numbers of 16 bits are compared."""
+
+    supports_higher_order_operators = True
+    of_16_bits = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the op, and look at its operands."""
+        if getattr(func, "overloadpacket", None) in _TRUTHS:
+            tensors = [each for each in args if isinstance(each, torch.Tensor)]
+            self.of_16_bits |= any(each.dtype in (torch.float16, torch.bfloat16) for each in tensors)
+        return func(*args, **(kwargs or {}))
+
+
+class _Attentions(TorchFunctionMode):
+    """In here, it is noted whether a causal attention is asked of numbers that are not finite."""
+
+    of_infinite = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the function, and look at what it is asked of."""
+        if func is torch.nn.functional.scaled_dot_product_attention and (kwargs or {}).get("is_causal"):
+            self.of_infinite |= not all(bool(each.isfinite().all()) for each in args[:3])
+        return func(*args, **(kwargs or {}))
+
+
 def a_product_leaves_float16(program: Program) -> bool:
     """Whether one does, at any of the program's sizes."""
     with _Products() as products:
@@ -109,6 +139,20 @@ def a_median_is_of_an_expanded_tensor(program: Program) -> bool:
     with _Medians() as medians:
         _run(program)
     return medians.of_expanded
+
+
+def numbers_of_16_bits_are_compared(program: Program) -> bool:
+    """Whether some are, at any of the program's sizes."""
+    with _Truths() as truths:
+        _run(program)
+    return truths.of_16_bits
+
+
+def a_causal_attention_is_of_infinite_numbers(program: Program) -> bool:
+    """Whether one is, at any of the program's sizes."""
+    with _Attentions() as attentions:
+        _run(program)
+    return attentions.of_infinite
 
 
 def _run(program: Program) -> None:
@@ -141,6 +185,16 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         a_median_is_of_an_expanded_tensor,
         "the median of an expanded tensor: torch 2.13 reads memory that is not the tensor's",
+    ),
+    Gap(
+        Verdict.WRONG,
+        numbers_of_16_bits_are_compared,
+        "a comparison of 16-bit numbers: ONNX Runtime takes the casts between its nodes away (decision 11)",
+    ),
+    Gap(
+        Verdict.WRONG,
+        a_causal_attention_is_of_infinite_numbers,
+        "a causal attention of NaN or ±∞: what a hidden key spoils hangs on the kernel's blocks (decision 11)",
     ),
 )
 
