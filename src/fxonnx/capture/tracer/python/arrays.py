@@ -79,10 +79,7 @@ class Array(NDArrayOperatorsMixin):
         return int(self.tensor.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
-        rows, count = self.tensor.unbind(), self.tensor.shape[0]
-        if isinstance(count, torch.SymInt):
-            count.node.guard_log.keep_count(count.node.dim, len(rows))
-        return map(partial(_outer, refuse=self.refuse), rows)
+        return map(partial(_outer, refuse=self.refuse), self.tensor.unbind())
 
     def __getitem__(self, index: Any) -> Any:
         return _outer(_inner(self)[_all_inner(index)], self.refuse)
