@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fxonnx.capture.tracer.loops.measures.measured import (
     Measured,
@@ -23,8 +23,30 @@ from fxonnx.capture.tracer.loops.measures.measured import (
 )
 from fxonnx.capture.tracer.loops.periods import Irregular, NotRolled
 
-if TYPE_CHECKING:
-    from fxonnx.capture.tracer.loops.flow import Flow
+
+class Flow(Protocol):
+    """What is asked of the flow of values through several runs (`loops.flow.Flow` is it)."""
+
+    def outer(self, leaves: Sequence[Any]) -> Any:
+        """What a leaf is at all lengths."""
+
+    def number(self, numbers: Sequence[Any]) -> Any:
+        """What a number is at all lengths."""
+
+    def value(self, leaves: Sequence[Any]) -> Any:
+        """What tensors, or results, of each tape are."""
+
+    def named(self, tape: int, leaf: Any) -> Any:
+        """Where a result is made: outside, or in which iteration."""
+
+    def trips(self, loop: int, tape: int) -> int:
+        """How often a loop runs on a tape."""
+
+    def counted(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Any:
+        """A number that grows by the same in each iteration."""
+
+    def inner_value(self, loop: int, leaves: Sequence[Sequence[Any]]) -> Any:
+        """Where a tensor, or a result, comes from in every iteration."""
 
 
 def outside(flow: Flow, leaves: Sequence[Any]) -> Any:
