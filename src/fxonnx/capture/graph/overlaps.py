@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from fxonnx.capture.graph.views import hint_of, storage
+from fxonnx.capture.graph.views import geometry, hint_of, storage
 
 aten = torch.ops.aten
 
@@ -40,7 +40,7 @@ def _in_memory_of(place: fx.Node, arguments: tuple[object, ...]) -> Iterator[tor
 
 def _is_read_late(source: torch.Tensor, place: torch.Tensor) -> bool:
     """Whether an element of the source is where another element of the place is written."""
-    if source.dtype is not place.dtype or hint_of(place.numel()) > _ELEMENTS:
+    if geometry(source) == geometry(place) or source.dtype is not place.dtype or hint_of(place.numel()) > _ELEMENTS:
         return False
     written, read = _addresses(place), _addresses(source)
     try:
