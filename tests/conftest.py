@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from weakref import WeakSet
 
 import pytest
 from hypothesis import settings
@@ -40,12 +41,15 @@ def verified_passes() -> Iterator[None]:
     A graph in an older opset is looked at once `guard` has let it through: before, what it lacks there is the user's
     error, and dtypes are yet to be mended by `widen`.
     """
-    run = Pass.__call__
+    run, verified_before = Pass.__call__, WeakSet[Graph]()
 
     def verified(self: Pass, graph: Graph, target: Target) -> Graph:
         result = run(self, graph, target)
-        if self.name == "guard" or (result is not graph and result.opset == schema.NEWEST):
-            verify(result, admitted=self.name == "guard")
+        if self.name == "guard":
+            verify(result)
+        elif result is not graph and result.opset == schema.NEWEST:
+            verify(result, admitted=False, since=graph if graph in verified_before else None)
+            verified_before.add(result)
         return result
 
     Pass.__call__ = verified  # type: ignore[method-assign]

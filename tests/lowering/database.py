@@ -14,10 +14,14 @@ import fxonnx
 
 @cache
 def operators_by_name() -> dict[str, list[Any]]:
-    """Every entry of the database; an operator has one for each of its variants. None seeds torch's random numbers."""
+    """Every entry of the database; an operator has one for each of its variants. None seeds torch's random numbers, nor
+    looks through the stack for a test of torch's own, which takes longer than what is tested here."""
     from torch.testing._internal import common_methods_invocations as database
+    from torch.testing._internal import common_utils
+    from torch.testing._internal.opinfo import core
 
     database.wrapper_set_seed = _unseeded
+    common_utils.extract_test_fn = core.extract_test_fn = lambda: None
     found: dict[str, list[Any]] = {}
     for info in database.op_db:
         found.setdefault(info.name, []).append(info)

@@ -8,9 +8,10 @@ a session or folded, one at a time.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any
 
 import ml_dtypes  # noqa: F401  registers bfloat16, float8 and int4 names with numpy
 import numpy as np
@@ -21,24 +22,27 @@ from fxonnx.dtypes import DType
 _STRIP = 64  # elements of the last axis
 
 
-@runtime_checkable
-class Data(Protocol):
+class Data(ABC):
     """The content of a constant: dtype, static shape, and an array made when asked for."""
 
     __slots__ = ()
 
     @property
+    @abstractmethod
     def dtype(self) -> DType:
         """The element type."""
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """The static shape."""
 
     @property
+    @abstractmethod
     def identity(self) -> Hashable:
         """Equal for two references to the same content, so that tied weights are written once."""
 
+    @abstractmethod
     def array(self) -> np.ndarray:
         """The content, one array element per tensor element; shares memory with its source where it can."""
 
@@ -91,7 +95,7 @@ class ArrayData(Data):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class View(Data):
     """What is made of another content, whenever it is asked for and for these rows only; it is not kept.
 
     `how` tells it from other views of the same source, and `suffix` is what its name adds to the source's. `exact` are
@@ -100,8 +104,8 @@ class View:
 
     source: Data
     how: tuple[Hashable, ...]
-    dtype: DType
-    shape: tuple[int, ...]
+    dtype: DType = field()  # no default, though the base has a property
+    shape: tuple[int, ...] = field()
     rows: Callable[[int, int], np.ndarray]
     suffix: str = ""
     exact: Callable[[int, int], np.ndarray] | None = None
@@ -223,11 +227,11 @@ class AbsentContent(LookupError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AbsentData:
+class AbsentData(Data):
     """Content that is not at hand: its dtype, its shape, and what the text called it."""
 
-    dtype: DType
-    shape: tuple[int, ...]
+    dtype: DType = field()  # no default, though the base has a property
+    shape: tuple[int, ...] = field()
     name: str
 
     @property

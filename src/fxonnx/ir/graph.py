@@ -100,7 +100,7 @@ class Node:
         return f"{self.op}({', '.join(map(repr, self.inputs))})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Graph:
     """Inputs, nodes in order of execution, and outputs; written in ONNX operator set `opset`.
 

@@ -3,39 +3,50 @@ however the run ends."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 Owner: TypeAlias = "dict[str, Any] | type"
-_ABSENT = object()
-_put: list[tuple[Owner, str, Any]] = []  # owner, name, what it meant before
+_NOTHING: Mapping[str, Any] = {}
+_put: list[tuple[Owner, Mapping[str, Any], Mapping[str, Any]]] = []  # owner, names, what those it had meant before
 
 
-def put(owner: Owner, name: str, value: Any) -> None:
-    """Let a name mean `value` in a namespace, or a class, from now on."""
-    namespace = vars(owner) if isinstance(owner, type) else owner
-    _put.append((owner, name, namespace.get(name, _ABSENT)))
-    _let(owner, name, value)
+def put(owner: Owner, names: Mapping[str, Any]) -> None:
+    """Let names mean other values in a namespace, or a class, from now on. They are put into thousands of namespaces at
+    each run of a model, most of which have none of them."""
+    own = vars(owner) if isinstance(owner, type) else owner
+    before = _NOTHING if own.keys().isdisjoint(names) else {name: own[name] for name in names if name in own}
+    _put.append((owner, names, before))
+    _let(owner, names)
 
 
 def count() -> int:
-    """How many names mean something else now."""
+    """In how many places names mean something else now."""
     return len(_put)
 
 
 def take_back(*_: Any) -> None:
     """Let every name mean what it did. May be interrupted, and done again."""
     while _put:
-        _let(*_put[-1])
+        owner, names, before = _put[-1]
+        _remove(owner, names.keys() - before.keys() if before else names)
+        _let(owner, before)
         _put.pop()
 
 
-def _let(owner: Owner, name: str, value: Any) -> None:
+def _let(owner: Owner, names: Mapping[str, Any]) -> None:
     if isinstance(owner, type):
-        if value is not _ABSENT:
+        for name, value in names.items():
             setattr(owner, name, value)
-        elif name in vars(owner):
-            delattr(owner, name)
-    elif value is _ABSENT:
-        owner.pop(name, None)
     else:
-        owner[name] = value
+        owner.update(names)
+
+
+def _remove(owner: Owner, names: Iterable[str]) -> None:
+    if isinstance(owner, type):
+        for name in names:
+            if name in vars(owner):
+                delattr(owner, name)
+    else:
+        for name in names:
+            owner.pop(name, None)

@@ -17,14 +17,15 @@ CONTEXT = 6  # lines shown around a fault in a long graph
 LONG = 100
 
 
-def verify(graph: Graph, *, admitted: bool = True) -> None:
+def verify(graph: Graph, *, admitted: bool = True, since: Graph | None = None) -> None:
     """Raise InternalError, with all faults in the print-out, unless the graph is well formed and well typed.
 
     Every value is written once and before it is read; operators exist in the graph's opset and are called as their
     schema says; types are consistent, and what inference tells where the opset is the newest. `admitted` False lets
-    nodes have dtypes that the schema does not admit, as they may before legalization widens them.
+    nodes have dtypes that the schema does not admit, as they may before legalization widens them. `since` is a graph
+    that was verified so before: calls that it has too are right.
     """
-    faults = structural_faults(graph, admitted)
+    faults = structural_faults(graph, admitted, since)
     if not faults:
         return
     messages = [message for each in faults.values() for message in each]

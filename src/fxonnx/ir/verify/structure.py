@@ -13,18 +13,22 @@ from fxonnx.ir.verify.calls import call_faults
 Faults: TypeAlias = "dict[Node | Graph, list[str]]"
 
 
-def structural_faults(graph: Graph, admitted: bool) -> Faults:
-    """Every fault of the graph and its subgraphs, by the node or graph to blame; empty where there is none."""
-    walk = _Walk(admitted)
+def structural_faults(graph: Graph, admitted: bool, since: Graph | None = None) -> Faults:
+    """Every fault of the graph and its subgraphs, by the node or graph to blame; empty where there is none. Calls that
+    the graph `since` has too are taken for right."""
+    right = since.all_nodes() if since is not None and since.opset == graph.opset else ()
+    walk = _Walk(admitted, frozenset(right))
     walk.graph(graph)
     return walk.faults
 
 
 class _Walk:
-    """One walk in order of execution. `visible` are the values in scope, `written` all that were ever written."""
+    """One walk in order of execution. `visible` are the values in scope, `written` all that were ever written; calls
+    that are `right` are not looked at."""
 
-    def __init__(self, admitted: bool) -> None:
+    def __init__(self, admitted: bool, right: frozenset[Node]) -> None:
         self.admitted = admitted
+        self.right = right
         self.faults: Faults = {}
         self.visible: set[Value] = set()
         self.written: set[Value] = set()
@@ -51,7 +55,7 @@ class _Walk:
         for value in node.inputs:
             if value is not None:
                 self.read(node, value, "reads")
-        for message in call_faults(node, graph.opset, self.admitted):
+        for message in () if node in self.right else call_faults(node, graph.opset, self.admitted):
             self.blame(node, message)
         for subgraph in node.subgraphs:
             if subgraph.opset != graph.opset:

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ _OTHERS = frozenset({
 _LAYERS = frozenset({"torch.nn.modules.rnn", "torch.nn.modules.flatten", "torch.nn.modules.upsampling"})
 _KNOWN = ((math, MATH), (np, NUMPY), (np.fft, FFT), (torch, TORCH | TYPES))
 _ORIGINALS = {id(getattr(module, name)): stand_in for module, known in _KNOWN for name, stand_in in known.items()}
+_NO_MODEL_FILES = set[str]()  # names of modules, of which there are thousands
 _NAMES = frozenset(name for _, known in _KNOWN for name in known)
 
 
@@ -36,35 +36,33 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
     `functions` may be of files that are no modules; `builtins` are those that need no module."""
     try:
         for namespace in _namespaces(functions):
-            _put_into(namespace, builtins)
+            injected.put(namespace, _stand_ins(namespace, builtins))
         for module, known in _KNOWN:
-            for name, function in known.items():
-                injected.put(vars(module), name, function)
+            injected.put(vars(module), known)
         for kind in (torch.SymInt, torch.SymFloat):
-            for name, method in SCALAR.items():
-                injected.put(kind, name, method)
+            injected.put(kind, SCALAR)
         yield
     finally:
         injected.take_back()
 
 
-def _put_into(namespace: dict[str, Any], builtins: Mapping[str, Any]) -> None:
-    for name, value in builtins.items():
-        if name not in namespace:
-            injected.put(namespace, name, value)
-    for name in _NAMES & namespace.keys():  # from math import sqrt, from torch import from_numpy
-        function = _ORIGINALS.get(id(namespace[name]))
-        if function is not None:
-            injected.put(namespace, name, function)
+def _stand_ins(namespace: dict[str, Any], builtins: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a file's names mean: Python's own where it has none of that name, and from math import sqrt."""
+    own = namespace.keys()
+    found = builtins if own.isdisjoint(builtins) else {name: builtins[name] for name in builtins.keys() - own}
+    imported = {name: _ORIGINALS[id(namespace[name])] for name in own & _NAMES if id(namespace[name]) in _ORIGINALS}
+    return {**found, **imported} if imported else found
 
 
 def _namespaces(functions: Iterable[Any]) -> Iterator[dict[str, Any]]:
     seen = set[int]()
-    for name, module in sys.modules.copy().items():  # at once: other threads import
-        if not is_model_file(name) or module is None:
-            continue
-        seen.add(id(vars(module)))
-        yield vars(module)
+    modules = sys.modules.copy()  # at once: other threads import
+    new = modules.keys() - _NO_MODEL_FILES
+    _NO_MODEL_FILES.update(name for name in new if not is_model_file(name))
+    for name in new - _NO_MODEL_FILES:
+        if (module := modules[name]) is not None:
+            seen.add(id(vars(module)))
+            yield vars(module)
     for function in functions:
         namespace = getattr(function, "__globals__", None)
         if namespace is not None and id(namespace) not in seen and is_model_file(namespace.get("__name__", "")):
@@ -72,7 +70,6 @@ def _namespaces(functions: Iterable[Any]) -> Iterator[dict[str, Any]]:
             yield namespace
 
 
-@cache
 def is_model_file(module: str) -> bool:
     """Whether a module, by its name, may have code of a model's."""
     package = module.partition(".")[0]
