@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import random
 import threading
 from collections import Counter
@@ -233,6 +234,16 @@ def caches_by_size(self: Any, x: Tensor) -> Tensor:
     return x * self.cache
 
 
+def caches_by_a_plain_size(self: Any, x: Tensor) -> Tensor:
+    """Distances, of which the next call takes the last as an expression says: at the same size all of them."""
+    rows = x.shape[0]
+    if self.cache is None or self.cache.shape[0] < rows:
+        places = torch.arange(rows).float()
+        self.cache = (places.reshape(operator.index(rows), 1) - places).abs()
+        return self.cache @ x
+    return self.cache[-rows:, -rows:] @ x
+
+
 def passes_on(self: Any, x: Tensor) -> Tensor:
     self.inner.size, self.inner.rows = x.shape, x.shape[0]
     return x.reshape(self.inner.rows, 2, 2)
@@ -287,7 +298,7 @@ HARMLESS = [
     caches_what_is_like_an_input,
     writes_a_state, keeps_what_it_computes_with_literals,
     caches_in_a_global, caches_in_a_function, reads_a_list_of_a_function, warns_once,
-    caches, caches_by_size, passes_on, keeps_a_state,
+    caches, caches_by_size, caches_by_a_plain_size, passes_on, keeps_a_state,
     draws_in_vain,
 ]  # fmt: skip
 
@@ -341,3 +352,29 @@ def test_what_a_function_had_before_is_as_it_was() -> None:
     with pytest.raises(errors.CaptureRefused, match=r"forward changes .*notes"):
         capture(Stateful(collects_in_a_function), (torch.randn(3, 4),))
     assert notes(4) == [4, 7]
+
+
+class Rescaled(nn.Module):
+    """Its first call prepares it for inference, as that of RWKV does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(4))
+        self.is_rescaled = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.is_rescaled:
+            with torch.no_grad():
+                self.scale.div_(2)
+            self.is_rescaled = True
+        return x * self.scale
+
+
+def test_a_model_that_its_first_call_prepares_is_captured_after_that_call() -> None:
+    model, x = Rescaled(), torch.randn(3, 4)
+    with pytest.raises(errors.CaptureRefused, match="call it once before it is compiled"):
+        capture(model, (x,))
+    expected = model(x)
+    program = capture(model, (x,))
+    assert not program.states
+    torch.testing.assert_close(run(program, (x,))[0], expected)

@@ -143,7 +143,7 @@ def next_call_differs(names: Iterable[str], location: Location) -> CaptureRefuse
         cause="a file keeps tensors from call to call, and of everything else what it was at the first one",
         cure="make it an argument and a result; or keep it in a buffer (register_buffer) that __init__ makes, of fixed "
         "sizes, and write to that; draw random numbers with torch.rand; what depends on the inputs, compute at each "
-        "call",
+        "call; where only the first call prepares the model, call it once before it is compiled",
         location=location,
     )
 

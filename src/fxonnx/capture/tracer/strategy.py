@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, product
 
@@ -22,7 +22,7 @@ from fxonnx.capture.tracer.attempts.remedies import PLAN
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.rolled import RolledRun
-from fxonnx.capture.tracer.plain.explain import explained
+from fxonnx.capture.tracer.plain.explain import at_sizes, explained
 from fxonnx.capture.tracer.program import program_of
 from fxonnx.capture.tracer.run import Run
 from fxonnx.errors import CaptureRefused, raise_all
@@ -93,9 +93,23 @@ def _with_elements(leaf: torch.Tensor) -> torch.Tensor:
 def _parting(done: Run, example: Example, before: tuple[bool, ...], after: tuple[bool, ...]) -> Location | None:
     """Where a call that goes one way through its decisions does something else if another way was gone before."""
     calls = (before, after) if before == after else (after, before, after)
-    run = Run.prepare(example, replace(done.symbols, takes_plain=True), tuple(chain.from_iterable(calls)))
-    with Translating():
-        return run.parting(after_another_way=before != after)
+    script = tuple(chain.from_iterable(calls))
+    for sized, symbols in _for_two_calls(done.symbols, example):
+        with Translating():
+            place = Run.prepare(sized, symbols, script).parting(after_another_way=before != after)
+        if place is not None:
+            return place
+    return None
+
+
+def _for_two_calls(symbols: SymbolTable, example: Example) -> Iterator[tuple[Example, SymbolTable]]:
+    """What a run of two calls is prepared for. Where the model makes plain numbers of sizes, all are plain, at two
+    sizes of each dim: beside a plain number of one call, the expression of the other is another value."""
+    if not symbols.takes_plain:
+        yield example, replace(symbols, takes_plain=True)
+        return
+    for sizes in (symbols.hints, symbols.in_example(example.leaves)):
+        yield at_sizes(example, symbols, sizes), symbols.fixed_at(sizes)
 
 
 def _zero_one_check(done: Run, mode: str, example: Example, signature: Callable[[], Signature]) -> ZeroOneCheck:
