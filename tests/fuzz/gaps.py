@@ -15,9 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 Shows: TypeAlias = Callable[[Any, Any, Any, Any], bool]
-_COMPARISONS = (
-    aten.eq, aten.ne, aten.lt, aten.le, aten.gt, aten.ge, aten.isin, aten.searchsorted, aten.bucketize,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,12 +104,6 @@ def a_median_is_of_an_expanded_tensor(op: Any, args: Any, kwargs: Any, result: A
     return op in (aten.median, aten.nanmedian) and 0 in args[0].stride()
 
 
-def numbers_of_16_bits_are_compared(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
-    """Whether some are."""
-    tensors = [each for each in args if isinstance(each, torch.Tensor)] if op in _COMPARISONS else []
-    return any(each.dtype in (torch.float16, torch.bfloat16) for each in tensors)
-
-
 def a_causal_attention_is_of_infinite_numbers(function: Any, args: Any, kwargs: Any, result: Any) -> bool:
     """Whether one is asked of numbers that are not finite."""
     is_causal = function is torch.nn.functional.scaled_dot_product_attention and kwargs.get("is_causal")
@@ -139,11 +130,6 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         _shown_by(_Ops, a_median_is_of_an_expanded_tensor),
         "the median of an expanded tensor: torch 2.13 reads memory that is not the tensor's",
-    ),
-    Gap(
-        Verdict.WRONG,
-        _shown_by(_Ops, numbers_of_16_bits_are_compared),
-        "a comparison of 16-bit numbers: ONNX Runtime takes the casts between its nodes away (decision 11)",
     ),
     Gap(
         Verdict.WRONG,

@@ -68,6 +68,40 @@ def test_what_asks_for_rounded_numbers_gets_them(dtype):
         assert torch.equal(found, wanted)
 
 
+def differently(x, y):
+    """Numbers that rounding once and rounding each step set apart, and what is decided by them."""
+    third, wide = x / 3, (x + 3 * y).float()
+    return (x * y / 3) > (third * y), (x * y / 3).argmax(-1), (third * y).floor(), (third + y).float() == wide / 3
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("optimize", [True, False])
+def test_what_decides_is_rounded_as_often_as_in_eager(dtype, optimize, tmp_path):
+    x, y = torch.randn(2, 50, 64).to(dtype)
+    compiled = fxonnx.compile(differently, (x, y), optimize=optimize)
+    assert all(map(torch.equal, compiled(x, y), differently(x, y)))
+    compiled = fxonnx.compile(lambda x, y: differently(x, y)[0], (x.half(), y.half()), optimize=optimize)
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": x.half().numpy(), "y": y.half().numpy()})
+    assert (found[0] == differently(x.half(), y.half())[0].numpy()).all()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_what_decides_is_rounded_behind_a_layer_too(dtype):
+    layer = nn.Linear(64, 64, bias=False, dtype=dtype)
+    layer.weight.data = torch.eye(64, dtype=dtype) / 2  # no sums to round
+
+    def model(x):
+        y = torch.cond(x.sum() > 0, lambda x: x / 3 * layer(x), lambda x: x * layer(x) / 3, (x,))
+        return *differently(layer(x), x), y > x * layer(x) / 3
+
+    x = torch.randn(50, 64).to(dtype)
+    compiled = fxonnx.compile(model, (x,))
+    for each in (x, x.abs()):
+        assert all(map(torch.equal, compiled(each), model(each)))
+
+
 def test_rounding_on_purpose_stays():
     layer = nn.Linear(16, 16).half()
     x = torch.randn(3, 16)

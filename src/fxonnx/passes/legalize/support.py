@@ -45,6 +45,13 @@ def runs(op: str, target: Target, bound: Bindings) -> bool:
 
 
 @cache
+def computes(op: str, target: Target, bound: Bindings) -> bool:
+    """Whether the target's runtime has a kernel for these dtypes themselves. True where nothing is known of it."""
+    facts = schema.facts(op, target.opset)
+    return facts is not None and target.has_kernel(facts.domain, facts.name, facts.since, _variables(facts, bound))
+
+
+@cache
 def runs_somehow(op: str, target: Target) -> bool:
     """Whether the runtime has a kernel of this version of the operator, whatever the dtypes."""
     facts = schema.facts(op, target.opset)
@@ -53,8 +60,12 @@ def runs_somehow(op: str, target: Target) -> bool:
 
 def runs_or_inlines(op: str, target: Target, bound: Bindings) -> bool:
     """Whether the runtime runs the operator with these dtypes, or has none at all and runs ONNX's definition of it."""
-    if runs(op, target, bound):
-        return True
+    return runs(op, target, bound) or inlines(op, target)
+
+
+@cache
+def inlines(op: str, target: Target) -> bool:
+    """Whether the runtime has no kernel of the operator, whatever the dtypes, and runs ONNX's definition of it."""
     return target.inlines and not runs_somehow(op, target) and is_function(op, target.opset)
 
 
@@ -81,7 +92,8 @@ def widened(op: str, target: Target, bound: Bindings, changeable: frozenset[str]
         return changed, sum(dtype.bits for _, dtype in candidate), unsigned
 
     for candidate in sorted(_candidates(op, target, bound, changeable), key=how_far):
-        if admitted(op, target.opset, candidate) and runs(op, target, candidate) and _casts(target, bound, candidate):
+        is_computed = admitted(op, target.opset, candidate) and computes(op, target, candidate)
+        if is_computed and _casts(target, bound, candidate):
             return dict(candidate)
     return None
 

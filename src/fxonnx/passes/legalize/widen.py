@@ -10,7 +10,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import Graph, Node
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.legalize.inputs_to_attributes import signature_fits
-from fxonnx.passes.legalize.support import admitted, bindings, input_variables, runs_or_inlines, widened
+from fxonnx.passes.legalize.support import admitted, bindings, computes, inlines, input_variables, widened
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
@@ -23,6 +23,10 @@ def widen(graph: Graph, target: Target) -> Graph:
 
     Exact for values; integers wrap as they would have (a cast to a narrower integer takes the low bits). Nodes that no
     dtype helps are left for `guard`.
+
+    The casts are the graph's own also where the runtime would insert them (float16): it takes those that it inserted
+    away between two nodes, and with them the rounding that a comparison or a cast of the model waits for.
+    Source: ONNX Runtime, InsertCastTransformer and RemoveDuplicateCastTransformer.
     """
 
     def replace(op: Builder, node: Node) -> list[Tensor] | None:
@@ -30,7 +34,7 @@ def widen(graph: Graph, target: Target) -> Graph:
         if facts is None or node.op == "Cast" or signature_fits(node, facts) is not None:
             return None  # what no Cast takes no other one makes wider
         bound = bindings(node, facts)
-        if admitted(node.op, target.opset, bound) and runs_or_inlines(node.op, target, bound):
+        if admitted(node.op, target.opset, bound) and (computes(node.op, target, bound) or inlines(node.op, target)):
             return None
         wide = widened(node.op, target, bound, input_variables(node, facts))
         return None if wide is None or wide == dict(bound) else between_casts(op, node, wide)

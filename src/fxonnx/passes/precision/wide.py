@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from fxonnx.target import Target
 
 _HALVES = (FLOAT16, BFLOAT16)
 LAYERS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Attention", "Einsum", "LSTM", "GRU", "RNN")
-# What asks for the value as it is rounded: a number beside a step would land on another one.
-_ROUNDED = frozenset({"Floor", "Ceil", "Round", "Sign", "Mod", "BitCast"})
+# What has steps: a number that is not rounded would land on another one.
+_STEPS = frozenset({"Floor", "Ceil", "Round", "Sign", "Mod", "BitCast"})
 _SIZES = frozenset({"Shape", "Size"})  # which read no element
 _DTYPES = ("to", "dtype", "output_dtype", "stash_type")  # attributes that name one
 
@@ -37,8 +37,8 @@ def half_in_float32(graph: Graph, target: Target) -> Graph:
     """x: f16 ── MatMul ── … ── y: f16   becomes   x: f16 ── Cast f32 ── MatMul ── … ── Cast f16 ── y: f16
 
     So there is a cast at each end instead of two around each node. Values are at least as near to the exact ones: what
-    is on its way is not rounded, but where the model asks for it (a cast there and back), and where integers and truths
-    are made of it. Weights are seen in float32 and stay stored as they are.
+    is on its way is not rounded, but where the model asks for it (a cast there and back), and from the layers to where
+    integers and truths are made of it. Weights are seen in float32 and stay stored as they are.
 
     A model that neither takes numbers of 16 bits nor has such weights is left alone: under autocast each layer's result
     is rounded because the model asks for it.
@@ -58,7 +58,9 @@ class _Widened:
         self.wide: dict[Value, Value] = {}
         self.native: set[Value] = set()  # values of 16 bits that are there
         nodes = list(graph.all_nodes())
-        self.rounding = {node.inputs[0] for node in nodes if node.op == "Cast" and not _is_half(node.output)}
+        self.deciding = _deciding(nodes)
+        widened = {node.reads[0] for node in nodes if node.op == "Cast" and not _is_half(node.output)}
+        self.rounded = widened | self.deciding  # what a cast to 16 bits makes of them is not taken back
 
     def whole(self, graph: Graph) -> Graph:
         """The graph with its own inputs and outputs."""
@@ -92,11 +94,12 @@ class _Widened:
     def is_rounded(self, node: Node) -> bool:
         """Whether a node takes and gives numbers of 16 bits as they are."""
         if node.op == "Cast" and _is_half(node.output):  # rounded on purpose, if what reads it widens it again
-            return node.reads[0].dtype is not node.output.dtype and node.output in self.rounding
+            return node.reads[0].dtype is not node.output.dtype and node.output in self.rounded
         if node.subgraphs or not any(map(_is_half, (*filter(None, node.inputs), *node.outputs))):
             return False
-        gives_others = any(not value.dtype.is_float for value in node.outputs) and node.op not in _SIZES
-        return gives_others or node.op in _ROUNDED or schema.facts(node.op) is None
+        if node.op not in LAYERS and any(_is_half(value) and value in self.deciding for value in node.outputs):
+            return True
+        return _decides(node) or schema.facts(node.op) is None
 
     def widened(self, node: Node) -> Node:
         """The node in float32; the same one where it has nothing of 16 bits."""
@@ -137,6 +140,33 @@ class _Widened:
         rounded = Value(value.type)
         nodes.append(cast_node(self.wide[value], rounded))
         return rounded
+
+
+def _decides(node: Node) -> bool:
+    """Whether a rounding of what it reads can change what it gives by a step: it makes integers and truths of it, or
+    has steps."""
+    gives_others = any(not value.dtype.is_float for value in node.outputs) and node.op not in _SIZES
+    is_nearest = node.op == "GridSample" and node.attributes.get("mode") == "nearest"
+    return gives_others or node.op in _STEPS or is_nearest
+
+
+def _deciding(nodes: Iterable[Node]) -> set[Value]:
+    """What something is decided by: all that it is computed of, back to the layers, whose sums have no one rounding."""
+    sources: dict[Value, Node] = {}
+    waiting: list[Value] = []
+    for node in nodes:
+        sources |= dict.fromkeys((*node.outputs, *(each for body in node.subgraphs for each in body.inputs)), node)
+        waiting += node.reads if _decides(node) else ()
+    found: set[Value] = set()
+    while waiting:
+        value = waiting.pop()
+        source = sources.get(value)
+        if value in found:
+            continue
+        found.add(value)
+        if source is not None and source.op not in (*LAYERS, *_SIZES):
+            waiting += (*source.reads, *(each for body in source.subgraphs for each in body.outputs))
+    return found
 
 
 def _is_half(value: Value) -> bool:
