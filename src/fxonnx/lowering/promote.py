@@ -7,7 +7,7 @@ Source: torch's "Type promotion" semantics
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,23 @@ from fxonnx.ir.tensor import Number
 @dataclass(frozen=True, slots=True)
 class Promotion:
     """Cast the named arguments to their common dtype; with `to_float`, integers and bools to the default float as
-    well."""
+    well; `lifted`, tensors count as if they had dims."""
 
     arguments: tuple[str, ...] = ("self", "other", "input")
     to_float: bool = False
+    lifted: bool = False
 
     def of(self, *arguments: str) -> Promotion:
         """The same promotion of other arguments."""
-        return Promotion(arguments, self.to_float)
+        return replace(self, arguments=arguments)
 
     def apply(self, op: Builder, bound: dict[str, Any]) -> None:
         """Replace the named arguments of a bound call in place: tensors are cast, numbers and sizes become tensors."""
         present = [name for name in self.arguments if bound.get(name) is not None]
-        common = common_dtype([bound[name] for name in present])
+        operands = [bound[name] for name in present]
+        if self.lifted:
+            operands = [item.dtype if isinstance(item, Tensor) else item for item in _flat(operands)]
+        common = common_dtype(operands)
         if self.to_float:
             common = dtypes.to_float(common)
         for name in present:

@@ -143,3 +143,15 @@ def test_double_precision_where_the_runtime_has_no_kernel(function):
     x = torch.cat([limits.double(), torch.randn(50, dtype=torch.float64) * 3])
     expected = function(x)
     torch.testing.assert_close(fxonnx.compile(function, (x,))(x), expected, rtol=1e-13, atol=1e-15, equal_nan=True)
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf], ids=str)
+@pytest.mark.parametrize("opset", [None, 13])
+def test_weights_and_bounds_that_are_no_numbers(number, opset):
+    x, weight = torch.tensor([[1.0, -2.0, torch.nan], [torch.inf, -torch.inf, 0.0]]), torch.tensor([number])
+    several, limit = torch.tensor([number, 0.5, -0.5]), torch.tensor(number)
+    check(lambda x: (F.hardtanh(x, torch.nan, 1), F.hardtanh(x, -1, torch.nan)), x, opset=opset)
+    check(lambda x: (F.leaky_relu(x, number), F.celu(x, number)), x, opset=opset)
+    check(lambda x: (torch.clamp(x, number, 1), torch.clamp(x, -1, number)), x, opset=opset)
+    check(lambda x: (F.prelu(x, weight), F.prelu(x, several)), x, opset=opset)
+    check(lambda x, w, b: (F.prelu(x, w), torch.clamp(x, b, b), torch.clamp(x, -1, b)), x, weight, limit, opset=opset)

@@ -68,3 +68,11 @@ def test_rows_that_are_read_are_shortened(norm):
 def test_bodies_run_eagerly():
     table = TABLE.numpy()
     np.testing.assert_array_equal(eager(embedding, table, INDICES.numpy()), table[INDICES.numpy()])
+
+
+@pytest.mark.parametrize("options", [{}, {"padding_idx": 1}, {"padding_idx": 2}])
+def test_the_greatest_of_a_bag_with_nan(options):
+    table = torch.tensor([[torch.nan, 1.0], [1.0, torch.nan], [2.0, 2.0]])
+    bags = torch.tensor([0, 1, 1, 0, 2, 0, 0, 2]), torch.tensor([0, 2, 4, 6])
+    check(lambda i, o: F.embedding_bag(i, table, o, mode="max", **options), *bags)
+    check(lambda i: F.embedding_bag(i, table, mode="max", **options), bags[0].view(4, 2))

@@ -9,6 +9,10 @@ from tests.lowering.support import check
 def test_counting():
     check(lambda x: (x.bincount(), x.bincount(minlength=9), x.bincount(torch.ones(5))), torch.tensor([1, 4, 1, 0, 4]))
     check(lambda x: x.bincount(minlength=3), torch.zeros(0, dtype=torch.int64))
+    for weights in (torch.ones(0), torch.ones(0).half()):
+        check(lambda x, w: x.bincount(w, minlength=3), torch.zeros(0, dtype=torch.int64), weights)
+    check(lambda x, w: x.bincount(w), torch.ones(4, dtype=torch.int64), torch.ones(4),
+          dynamic={"x": {0: "n"}, "w": {0: "n"}}, again=(torch.ones(0, dtype=torch.int64), torch.ones(0)))  # fmt: skip
     check(lambda x: (x.histc(4, -1, 2), x.histc(5), x[:1].histc(3)), torch.tensor([-1.5, -1.0, 0.3, 2.0, 0.29, 7.0]))
 
 

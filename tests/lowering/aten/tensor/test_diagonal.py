@@ -42,6 +42,12 @@ def test_infinity_elsewhere_does_not_spread():
     check(lambda x: x.diag_embed(), torch.tensor([float("inf"), float("nan"), 1.0]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64], ids=str)
+def test_numbers_without_dims_count_less_in_blocks(dtype):
+    check(lambda x, y: torch.block_diag(x, y), torch.tensor(2, dtype=dtype), torch.randn(2, 2))
+    check(lambda x, y: torch.block_diag(x, y), torch.tensor(2, dtype=dtype), torch.ones(1, dtype=torch.int32))
+
+
 @pytest.mark.parametrize("name", ["diagonal", "diag", "diag_embed", "diagonal_scatter", "block_diag", "trace"])
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)

@@ -115,6 +115,13 @@ def test_samples_of_torch(name):
     check_samples(name, torch.float32)
 
 
+@pytest.mark.parametrize("function", [torch.hstack, torch.vstack, torch.dstack, torch.column_stack])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64, torch.int64], ids=str)
+def test_numbers_without_dims_count_as_much_where_they_get_some(function, dtype):
+    check(lambda x, y: function([x, y]), torch.tensor(2, dtype=dtype), torch.ones(1))
+    check(lambda x, y: function([x, y]), torch.tensor(2, dtype=dtype), torch.ones(1, dtype=torch.int32))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.int64, torch.complex64], ids=str)
 def test_chunks_beside_each_other(dtype):
     x, y = ((3 * torch.randn(shape)).to(dtype) for shape in ((2, 5, 3), (2, 6, 2)))

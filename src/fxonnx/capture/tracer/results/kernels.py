@@ -5,7 +5,7 @@ decide whether it is empty; a grid's axes they compare; the windows of adaptive 
 unshuffled is no other shape for the kernel that computes; keys and values they do not count; of factors that LAPACK
 makes, and of a product of three, they know nothing or too much; an axis they take apart in three calls a place; what
 torch composes of plain numbers of sizes: norms of matrices, products of many, group norms with weights; what is drawn
-from a generator they draw for plain sizes.
+from a generator they draw for plain sizes; numbers of no dims they let count as much as others.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from fxonnx import dtypes
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, plain_of
 from fxonnx.errors import CaptureRefused
@@ -338,6 +339,14 @@ def _chunk_cat(tensors: Any, dim: int, num_chunks: int) -> Any:
     return tensors[0].new_empty((*leading, num_chunks, sum(lengths)))
 
 
+def _block_diag(tensors: Any) -> Any:
+    """In the dtype that eager gives, where numbers of no dims count less; in torch's kernel they count as others do."""
+    if len({each.dtype for each in tensors}) == 1:
+        return None
+    dtype = getattr(torch, dtypes.result_type(*tensors).torch)
+    return aten.block_diag.default([each.to(dtype) for each in tensors])
+
+
 def _multi_dot(tensors: Any) -> Any:
     """The product of all, whatever the order that torch finds to be the quickest for plain numbers of sizes."""
     return reduce(torch.matmul, tensors) if len(tensors) > 1 else None
@@ -397,6 +406,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.linalg_norm.ord_str: _norm,
     aten.linalg_multi_dot.default: _multi_dot,
     aten._chunk_cat.default: _chunk_cat,
+    aten.block_diag.default: _block_diag,
     aten._new_zeros_with_same_feature_meta.default: _like_the_second,
     aten.cov.default: _covariance,
     aten.corrcoef.default: _covariance,

@@ -317,9 +317,9 @@ class Selections:
         """How often each number is there, up to the greatest."""
         size = self._new()
         self.guard_log.learn(">=", size, dim_of(minlength))
-        kept = torch.float32, torch.int64
-        dtype = torch.int64 if weights is None else weights.dtype if weights.dtype in kept[:1] else torch.float64
-        return self._tensor((size,), dtype, x)
+        if weights is None or x.numel() == 0:  # of nothing there are no weights either
+            return self._tensor((size,), torch.int64, x)
+        return self._tensor((size,), torch.float32 if weights.dtype is torch.float32 else torch.float64, x)
 
     def nms(self, boxes: Any, scores: Any, threshold: float) -> Any:
         """The boxes that overlap with no better one."""

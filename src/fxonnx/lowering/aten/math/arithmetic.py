@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_loop
 from fxonnx.ir.data import ArrayData
+from fxonnx.ir.graph import content
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, may_be_zero, number, truncated
@@ -389,9 +392,18 @@ def extremum_of_numbers(op: Builder, self: Tensor, other: Tensor, operators: tup
 def clamp(op: Builder, self: Tensor, min: Tensor | None = None, max: Tensor | None = None) -> Tensor:
     """x bounded from below, then from above; NaN stays. Bounds may be tensors that broadcast.
 
-    A single bound is no Clip, whose other one would be the dtype's largest number, not infinity.
+    A single bound is no Clip, whose other one would be the dtype's largest number, not infinity; nor is one that may be
+    NaN, which Clip would take for none.
     """
-    if min is not None and max is not None and not (min.shape or max.shape):
+    if min is not None and max is not None and _is_number(op, min) and _is_number(op, max):
         return op.Clip(self, min, max)
     self = self if min is None else op.Max(self, min)
     return self if max is None else op.Min(self, max)
+
+
+def _is_number(op: Builder, bound: Tensor) -> bool:
+    """Whether a bound is of no dims, and known not to be NaN."""
+    if bound.shape or not dtype_of(bound).is_float or not isinstance(op, Builder):
+        return not bound.shape
+    found = content(bound.value)
+    return found is not None and not np.isnan(found)

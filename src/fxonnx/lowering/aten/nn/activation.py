@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from fxonnx.dtypes import FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.graph import content
+from fxonnx.lowering.aten.math.arithmetic import clamp
 from fxonnx.lowering.promote import FLOAT, SAME, as_tensor
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import as_vector, axis_of, cast, dtype_of, like_self, number, reshape
@@ -84,7 +90,9 @@ def selu(op: Builder, self: Tensor) -> Tensor:
 
 @lower("aten.celu", promote=FLOAT.of("self"))
 def celu(op: Builder, self: Tensor, alpha: float = 1.0) -> Tensor:
-    """max(x, 0) + min(α(exp(x/α) - 1), 0). Barron 2017."""
+    """max(x, 0) + min(α(exp(x/α) - 1), 0). Barron 2017. The kernel has more NaN than 0·∞ where α is not finite."""
+    if not math.isfinite(alpha):
+        return op.Where(self < 0, math.nan, self)
     return op.Celu(self, alpha=float(alpha))
 
 
@@ -106,12 +114,14 @@ def relu6(op: Builder, self: Tensor) -> Tensor:
 @lower("aten.hardtanh")
 def hardtanh(op: Builder, self: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x clamped to [min_val, max_val], in x's own dtype."""
-    return op.Clip(self, min_val, max_val)
+    return clamp(op, self, *(as_tensor(op, bound, dtype_of(self)) for bound in (min_val, max_val)))
 
 
 @lower("aten.leaky_relu")
 def leaky_relu(op: Builder, self: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x if x > 0 else slope·x. Maas et al. 2013."""
+    """x if x > 0 else slope·x. Maas et al. 2013. The runtime's kernel has 0 of 0·∞."""
+    if not math.isfinite(negative_slope):
+        return op.Where(self > 0, self, self * float(negative_slope))
     return op.LeakyRelu(self, alpha=float(negative_slope))
 
 
@@ -120,13 +130,24 @@ def prelu(op: Builder, self: Tensor, weight: Tensor) -> Tensor:
     """max(x, 0) + w·min(x, 0), w one number or one per channel (axis 1). He et al. 2015.
 
     Two fused-friendly vector operators beat the runtime's PRelu loop threefold; unlike relu(x) + w·(x - relu(x)) it
-    keeps infinities.
+    keeps infinities. Of a w that may not be finite, which would make NaN of x > 0, it is chosen.
     """
+    is_finite = _is_finite(op, weight)
     if len(weight.shape) == 1 and len(self.shape) != 1:
         channels = weight.shape[0]
         trailing = max(len(self.shape) - 2, 0) if channels != 1 else 0
         weight = reshape(op, weight, [channels, *[1] * trailing] if len(self.shape) > 1 else [])
+    if not is_finite:
+        return op.Where(self > 0, self, weight * self)
     return op.Relu(self) + weight * op.Min(self, number(op, 0, self))
+
+
+def _is_finite(op: Builder, weight: Tensor) -> bool:
+    """Whether a weight is a constant without NaN and infinities; one that is not at hand is taken for finite."""
+    if not isinstance(op, Builder):
+        return True
+    found = content(weight.value)
+    return weight.value.is_constant if found is None else bool(np.isfinite(found).all())
 
 
 @lower("aten.hardsigmoid", promote=FLOAT)

@@ -13,11 +13,11 @@ from fxonnx.ir.graph import constant_ints
 from fxonnx.lowering.aten.math.vectors import norm_along
 from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import cast, dtype_of, full, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, positions, reshape
 
 _OF_GRADIENTS = ("scale_grad_by_freq", "sparse")
 _SUM, _MEAN, _MAX = range(3)  # torch.nn.functional.embedding_bag's modes as aten numbers them
-_REDUCE = {_SUM: "ReduceSum", _MEAN: "ReduceMean", _MAX: "ReduceMax"}
+_REDUCE = {_SUM: "ReduceSum", _MEAN: "ReduceMean"}
 
 
 @lower("aten.embedding", ignore={"padding_idx", "scale_grad_by_freq", "sparse"})
@@ -58,6 +58,10 @@ def embedding_bag(
     length = None if padding is not None or include_last_offset else _length_of_equal_bags(op, indices, offsets)
     if length is not None:
         bags = reshape(op, rows, (offsets.shape[0], length, weight.shape[1]))
+        if mode == _MAX:
+            first = op.Gather(bags, 0, axis=1)
+            bags = op.Where(op.IsNaN(bags), -np.inf, bags)
+            return op.Where(op.IsNaN(first), first, op.ReduceMax(bags, [1], keepdims=0)), None, None, None
         return getattr(op, _REDUCE[mode])(bags, [1], keepdims=0), None, None, None
     # The rows of one more bag are dropped at the end: those behind the last offset, and those at the padding index.
     count = offsets.shape[0] - 1 if include_last_offset else offsets.shape[0]
@@ -88,15 +92,23 @@ def _bag_of_each_index(op: Builder, indices: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _reduced(op: Builder, rows: Tensor, bag: Tensor, count: Dim, mode: int) -> Tensor:
-    """[count, features]: the rows of each bag reduced; bag number `count` is dropped."""
+    """[count, features]: the rows of each bag reduced; bag number `count` is dropped.
+
+    For a maximum torch compares each row with the greatest yet, the first to begin with: only a NaN of that one stays.
+    """
     dtype, where = dtype_of(rows), op.Unsqueeze(bag, [1])
     shape = (count + 1, rows.shape[1])
     if mode != _MAX:
         sums = cut(op, op.ScatterND(full(op, shape, 0, dtype), where, rows, reduction="add"), 0, 0, -1)
         return sums if mode == _SUM else sums / op.Max(_lengths(op, where, rows, count), 1)
-    lowest = op.ScatterND(full(op, shape, -np.inf, dtype), where, rows, reduction="max")
-    empty = op.Equal(_lengths(op, where, rows, count), 0)
-    return op.Where(empty, 0, cut(op, lowest, 0, 0, -1))
+    order, is_nan = positions(op, rows.shape[0]), op.IsNaN(rows)
+    first = op.ScatterElements(full(op, (count + 1,), 2**62, dtypes.INT64), bag, order, axis=0, reduction="min")
+    is_first = op.Unsqueeze(op.Equal(op.Gather(first, bag, axis=0), order), [1])
+    stays = op.ScatterND(full(op, shape, 0, dtype), where, cast(op, op.And(is_nan, is_first), dtype), reduction="max")
+    numbers = op.Where(is_nan, -np.inf, rows)
+    greatest = op.ScatterND(full(op, shape, -np.inf, dtype), where, numbers, reduction="max")
+    greatest = cut(op, op.Where(stays > 0, np.nan, greatest), 0, 0, -1)
+    return op.Where(op.Equal(_lengths(op, where, rows, count), 0), 0, greatest)
 
 
 def _lengths(op: Builder, where: Tensor, rows: Tensor, count: Dim) -> Any:

@@ -19,8 +19,9 @@ from fxonnx.lowering.vocabulary import cast, constant, dtype_of, flat, full, num
 @lower("aten.bincount")
 def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, … occurs, or the sum of its weights; as long as the greatest element wants, at least
-    `minlength`.
+    `minlength`. Of nothing there are no weights either: it is counted.
     """
+    weights = None if self.shape == (0,) else weights
     values = int64(op, self)
     longest = op.ReduceMax(op.Concat(values, [minlength - 1], axis=0), [0])
     kind = (

@@ -7,6 +7,7 @@ each function.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ FIRST = -(2**63) + 1  # the open end of a backward slice
 # ── joining ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _JOINED = SAME.of("tensors")
+_LIFTED = replace(_JOINED, lifted=True)  # numbers of no dims get some first
 
 
 def joined(op: Any, parts: Sequence[Any], axis: int) -> Any:
@@ -50,26 +52,26 @@ def stack(op: Builder, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return joined(op, [op.Unsqueeze(tensor, [axis]) for tensor in tensors], axis)
 
 
-@lower("aten.hstack", promote=_JOINED)
+@lower("aten.hstack", promote=_LIFTED)
 def hstack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the second axis, vectors along their only one."""
     parts = [lifted(op, tensor, 1) for tensor in tensors]
     return joined(op, parts, min(1, len(parts[0].shape) - 1))
 
 
-@lower("aten.vstack", "aten.row_stack", promote=_JOINED)
+@lower("aten.vstack", "aten.row_stack", promote=_LIFTED)
 def vstack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the first axis; vectors are rows."""
     return joined(op, [lifted(op, tensor, 2) for tensor in tensors], 0)
 
 
-@lower("aten.dstack", promote=_JOINED)
+@lower("aten.dstack", promote=_LIFTED)
 def dstack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the third axis."""
     return joined(op, [atleast_3d(op, tensor) for tensor in tensors], 2)
 
 
-@lower("aten.column_stack", promote=_JOINED)
+@lower("aten.column_stack", promote=_LIFTED)
 def column_stack(op: Builder, tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the second axis; scalars and vectors are columns."""
     return joined(op, [x if len(x.shape) > 1 else reshape(op, x, (product(x.shape), 1)) for x in tensors], 1)
