@@ -54,6 +54,17 @@ def test_bags_of_one_length_are_a_reduction(mode):
     assert "ScatterND" not in operators(compiled)
 
 
+@pytest.mark.parametrize("padding", [4, -1])
+@pytest.mark.parametrize("mode", MODES)
+def test_padded_bags_of_tables_of_unknown_sizes(mode, padding):
+    again = torch.randint(0, 7, (6,)), torch.tensor([0, 2]), torch.randn(7, 2)
+    dynamic = {"i": {0: "n"}, "o": {0: "bags"}, "w": {0: "rows", 1: "features"}}
+    check(
+        lambda i, o, w: F.embedding_bag(i, w, o, mode=mode, padding_idx=padding),
+        INDICES, OFFSETS, TABLE, dynamic=dynamic, again=again,
+    )  # fmt: skip
+
+
 def test_weighted_bags():
     weights = torch.randn(8)
     check(lambda i, o, w: F.embedding_bag(i, TABLE, o, mode="sum", per_sample_weights=w), INDICES, OFFSETS, weights)

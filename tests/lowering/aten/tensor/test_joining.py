@@ -64,6 +64,13 @@ def test_parts_of_a_dynamic_axis():
     check(lambda x: x.chunk(2), torch.randn(6, 2), dynamic={"x": {0: "n"}}, again=(torch.randn(9, 2),))
 
 
+@pytest.mark.parametrize("length", [11, 5])
+def test_differences_of_differences_of_a_dynamic_axis(length):
+    check(
+        lambda x: x.diff(n=6), torch.randn(3, 9), dynamic={"x": {0: "n", 1: "m"}}, again=(torch.randn(2, length),)
+    )
+
+
 def test_an_index_that_is_a_size():
     check(lambda x: x[x.shape[1] - 1], torch.randn(6, 3), dynamic={"x": {1: "m"}}, again=(torch.randn(6, 5),))
 

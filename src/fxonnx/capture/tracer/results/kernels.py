@@ -5,7 +5,8 @@ decide whether it is empty; a grid's axes they compare; the windows of adaptive 
 unshuffled is no other shape for the kernel that computes; keys and values they do not count; of factors that LAPACK
 makes, and of a product of three, they know nothing or too much; an axis they take apart in three calls a place; what
 torch composes of plain numbers of sizes: norms of matrices, products of many, group norms with weights; what is drawn
-from a generator they draw for plain sizes; numbers of no dims they let count as much as others.
+from a generator they draw for plain sizes; numbers of no dims they let count as much as others; a row of
+padding, and differences of differences, they ask plain sizes for.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -339,6 +340,25 @@ def _chunk_cat(tensors: Any, dim: int, num_chunks: int) -> Any:
     return tensors[0].new_empty((*leading, num_chunks, sum(lengths)))
 
 
+def _padded_bags(
+    weight: Any, indices: Any, offsets: Any, scales: bool, mode: int, sparse: bool, weights: Any,
+    has_last_offset: bool, padding_idx: int | None,
+) -> Any:  # fmt: skip
+    """As many as those without padding; torch counts the row from a plain number of rows."""
+    if padding_idx is not None and not _assume(weight.shape[0] > max(padding_idx, -padding_idx - 1)):
+        return None
+    return aten.embedding_bag.default(weight, indices, offsets, scales, mode, sparse, weights, has_last_offset)
+
+
+def _diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """Of several differences those of a whole tensor; torch takes one after the other, and cannot order the sizes."""
+    if n < 3 or prepend is not None or append is not None or not x.is_contiguous():
+        return None
+    axis = dim % x.dim()
+    size = x.shape[axis] - n if x.shape[axis] > n else 0
+    return x.new_empty((*x.shape[:axis], size, *x.shape[axis + 1 :]))
+
+
 def _block_diag(tensors: Any) -> Any:
     """In the dtype that eager gives, where numbers of no dims count less; in torch's kernel they count as others do."""
     if len({each.dtype for each in tensors}) == 1:
@@ -407,6 +427,8 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.linalg_multi_dot.default: _multi_dot,
     aten._chunk_cat.default: _chunk_cat,
     aten.block_diag.default: _block_diag,
+    aten.embedding_bag.padding_idx: _padded_bags,
+    aten.diff.default: _diff,
     aten._new_zeros_with_same_feature_meta.default: _like_the_second,
     aten.cov.default: _covariance,
     aten.corrcoef.default: _covariance,
