@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any, NoReturn
 
 from fxonnx.capture.locate import is_users, strip
@@ -58,18 +58,27 @@ class Place:
     key: Any
     name: str
 
+    def now(self) -> Any:
+        """What is there."""
+        if isinstance(self.owner, FunctionType) and self.key:
+            return self._cell().cell_contents
+        if isinstance(self.owner, (dict, list, deque)):
+            return self.owner[self.key]
+        return getattr(self.owner, self.key or "__defaults__")
+
     def exchange(self, value: Any) -> Any:
         """Put another value there; what was there."""
-        owner, key = self.owner, self.key
-        if isinstance(owner, FunctionType) and key:
-            cell = owner.__closure__[owner.__code__.co_freevars.index(key)]  # type: ignore[index]
-            before, cell.cell_contents = cell.cell_contents, value
-        elif isinstance(owner, (dict, list, deque)):
-            before, owner[key] = owner[key], value
+        before = self.now()
+        if isinstance(self.owner, FunctionType) and self.key:
+            self._cell().cell_contents = value
+        elif isinstance(self.owner, (dict, list, deque)):
+            self.owner[self.key] = value
         else:
-            before = getattr(owner, key or "__defaults__")
-            setattr(owner, key or "__defaults__", value)
+            setattr(self.owner, self.key or "__defaults__", value)
         return before
+
+    def _cell(self) -> CellType:
+        return self.owner.__closure__[self.owner.__code__.co_freevars.index(self.key)]  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -103,6 +103,11 @@ class ModuleGlobals:
         filled = [each.name for each in self.caches if each.is_filled() and each.results()]
         return [*filled, *(f"{owner.__name__}.{name}" for owner, name, _ in self._replaced())]
 
+    def take_as_before(self, place: Place) -> None:
+        """What is at a place now was there from the beginning."""
+        if isinstance(place.owner, (type, ModuleType)) and place.owner in self.owners:
+            self.owners[place.owner][place.key] = place.now()
+
     def restore(self) -> None:
         """Put everything back. A cache that was filled is emptied: what is in it belongs to the run."""
         for owner, name, before in list(self._replaced()):

@@ -37,6 +37,8 @@ from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
 _CLOSED = (torch.Tensor, type, ModuleType, Logger, str, int, float, type(None))
+_PLAIN = frozenset({bool, int, float, str, type(None), torch.Tensor, nn.Parameter, torch.device, torch.dtype})
+_CONTENTS = (*CONTAINERS, np.ndarray)
 _COMPILED = ("fxonnx.compiled", "fxonnx.saved")  # what calls of other threads keep there is not to be put back
 _BOUND = (MethodType, BuiltinFunctionType)
 Owner: TypeAlias = Any  # a container, a function, or an object with slots
@@ -69,6 +71,12 @@ class StateChanges:
         namespaces = ModuleGlobals.of(modules.values(), functions, kept.functions())
         kept.add(namespaces.kept)
         return StateChanges(modules, kept, namespaces, shared_by_all())
+
+    def take_as_before(self, places: Iterable[Place]) -> None:
+        """What is at some places now was there from the beginning."""
+        for place in places:
+            self.kept.take_as_before(place)
+            self.namespaces.take_as_before(place)
 
     def restore(self) -> None:
         """Put everything back."""
@@ -123,12 +131,10 @@ def preserved(model: nn.Module, functions: Iterable[Any] = ()) -> Iterator[State
     caches, flags and counters alike, so that what belongs together stays together. Their classes, the globals of their
     source files and the generators of random numbers too. `functions` are parts of the model that are no
     modules."""
-    functions = list(functions)
     changes = StateChanges.of(model, functions)
     iterators = [*changes.kept.iterators, *changes.namespaces.iterators]
     with kept(iterators):
-        if iterators:
-            changes = StateChanges.of(model, functions)
+        changes.take_as_before(iterators)
         try:
             with torch.random.fork_rng(devices=()):
                 yield changes
@@ -199,6 +205,12 @@ class Snapshot:
                 self._take(None, key, inner, name)
         self._open()
 
+    def take_as_before(self, place: Place) -> None:
+        """What is at a place now was there from the beginning; a function's defaults are not looked at."""
+        found = self._contents.get(id(place.owner))
+        if found is not None and place.key != "":
+            found.before[place.key] = place.now()
+
     def functions(self) -> Iterator[FunctionType]:
         """The functions among what it has looked at."""
         return (each.owner for each in self._contents.values() if isinstance(each.owner, FunctionType))
@@ -209,7 +221,8 @@ class Snapshot:
             if id(owner) in self._contents:
                 continue
             self._contents[id(owner)] = _snapshot(owner, name)
-            for key, inner in _kept(_held(owner)):
+            held = [pair for pair in _held(owner) if type(pair[1]) not in _PLAIN]
+            for key, inner in _kept(held) if held else ():
                 self._take(owner, key, inner, self._name(owner, name, key))
 
     def _take(self, owner: Any, key: Any, inner: Any, name: str) -> None:
@@ -265,7 +278,7 @@ def _kept(values: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     while values:
         key, value = values.pop()
         kind = type(value)  # the object is not asked: one that is loaded when it is used stays as it is
-        if issubclass(kind, (*CONTAINERS, np.ndarray)) or kind in OPAQUE or holds_iterator(value):
+        if issubclass(kind, _CONTENTS) or kind in OPAQUE or holds_iterator(value):
             yield key, value
         elif kind is FunctionType:
             if not is_torchs(value.__module__):
