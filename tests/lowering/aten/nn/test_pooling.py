@@ -191,3 +191,11 @@ def test_fractional_pools(shape):
 
 def test_sums_of_integers_over_a_negative_divisor():
     check(lambda x: F.avg_pool2d(x, 2, divisor_override=-2), torch.arange(16).reshape(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("pool", [F.max_pool1d, F.max_pool2d, F.max_pool3d])
+def test_windows_that_step_over_all_there_is(pool):
+    x, again = (torch.randn(2, 2, *(size,) * int(pool.__name__[-2])) for size in (2, 5))
+    check(lambda x: pool(x, 2, 1, 1, 3, return_indices=True), x)
+    dynamic = {"x": {axis: f"d{axis}" for axis in range(2, x.dim())}}
+    check(lambda x: pool(x, 2, 1, 1, 3, return_indices=True), x, dynamic=dynamic, again=(again,))

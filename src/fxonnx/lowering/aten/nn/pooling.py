@@ -175,8 +175,19 @@ def _with_specials(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int
         return [value]
     spatial = tuple(x.shape[2:])
     places = expand(op, reshape(op, positions(op, product(spatial)), spatial), tuple(x.shape))
-    of_blank = op.Where(blank, -last(-places), position[0])
+    of_blank = op.Where(blank, _starts(op, axes, spatial, value.shape[2:]), position[0])
     return [value, op.Where(spoiled, last(op.Where(is_nan, places, -1)), of_blank)]
+
+
+def _starts(op: Builder, axes: Sequence[Windows], sizes: Sequence[Dim], counts: Sequence[Dim]) -> Tensor:
+    """[*counts]: where each window begins, by the first of its steps that is not before the edge. Of a window that
+    steps over all there is, that is behind the other edge, as in torch."""
+    total = constant(op, np.int64(0))
+    for axis, (window, count) in enumerate(zip(axes, counts, strict=True)):
+        begin = positions(op, count) * window.stride - window.before
+        begin = op.Where(begin < 0, begin % window.dilation, begin) * op.size(product(sizes[axis + 1 :]))
+        total = total + op.Unsqueeze(begin, list(range(1, len(sizes) - axis)))
+    return total
 
 
 def _as_list(results: Any) -> list[Tensor]:
