@@ -78,7 +78,7 @@ class Place:
         return before
 
     def _cell(self) -> CellType:
-        return self.owner.__closure__[self.owner.__code__.co_freevars.index(self.key)]  # type: ignore[no-any-return]
+        return self.owner.__closure__[self.owner.__code__.co_freevars.index(self.key)]
 
 
 @contextmanager
