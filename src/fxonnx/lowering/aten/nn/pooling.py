@@ -182,7 +182,7 @@ def _with_specials(op: Builder, x: Tensor, axes: Sequence[Windows], outputs: int
 def _starts(op: Builder, axes: Sequence[Windows], sizes: Sequence[Dim], counts: Sequence[Dim]) -> Tensor:
     """[*counts]: where each window begins, by the first of its steps that is not before the edge. Of a window that
     steps over all there is, that is behind the other edge, as in torch."""
-    total = constant(op, np.int64(0))
+    total = op.size(0)
     for axis, (window, count) in enumerate(zip(axes, counts, strict=True)):
         begin = positions(op, count) * window.stride - window.before
         begin = op.Where(begin < 0, begin % window.dilation, begin) * op.size(product(sizes[axis + 1 :]))
