@@ -93,7 +93,7 @@ _JOIN = ("tensors",)
 
 BEHIND: dict[str, Shift] = {
     **_each("clone contiguous detach alias lift_fresh lift_fresh_copy lift positive neg resolve_neg", Shift()),
-    **_each("index _unsafe_index view_as reshape_as uniform", Shift()),
+    **_each("index _unsafe_index uniform", Shift()),
     **_each("slice select narrow split split_with_sizes chunk tensor_split unbind index_select", Shift({"dim": _axis})),
     **_each("slice_copy select_copy split_copy unbind_copy unsafe_split unsafe_chunk", Shift({"dim": _axis})),
     **_each("cumsum diff unflatten", Shift({"dim": _axis})),

@@ -196,6 +196,9 @@ CORNERS = {
     "a diagonal written": lambda x: x.diagonal_scatter(x[0, :2]),
     "by strides": lambda x: x.as_strided((2, 2), (3, 1)),
     "a real tensor as large as a complex one": lambda x: (x.real[:, :1].expand_as(x), x[:, :1].expand_as(x.real)),
+    "under the shape of a complex or a real one": lambda x: (
+        x.T.reshape_as(x.real), x.view_as(x.imag.double()), x.real.reshape_as(x.T), x.imag.view_as(x),
+    ),
     "one shape": lambda x: torch.broadcast_tensors(x, x[0], x.real, x.real[0, 0], x.imag.double()),
     "not zero": lambda x: (x.nonzero(), torch.nonzero_static(x - x[0], size=9), *(x - x[0]).nonzero(as_tuple=True)),
     "made": lambda x: (

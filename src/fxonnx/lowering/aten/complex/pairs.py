@@ -24,7 +24,7 @@ from fxonnx.lowering.aten.tensor import indexing
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
 from fxonnx.lowering.registry import COMPLEX, lower
-from fxonnx.lowering.vocabulary import axes_of, cast, expand, full
+from fxonnx.lowering.vocabulary import axes_of, cast, expand, full, reshape
 
 _SELF = SAME.of("self")
 Axes: TypeAlias = "int | Sequence[int] | None"
@@ -282,6 +282,14 @@ def expand_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     if is_real(self):
         return expand(op, part(op, self, 0), other.shape[:-1])
     return expand(op, self, (*other.shape[:-1], 2))
+
+
+@lower("aten.view_as", "aten.reshape_as", promote=SAME, when=COMPLEX)
+def view_as(op: Builder, self: Tensor, other: Tensor) -> Tensor:
+    """The elements under the shape of another tensor, complex or not, whichever is the complex one."""
+    if is_real(self):
+        return reshape(op, part(op, self, 0), other.shape[:-1])
+    return reshape(op, self, (*other.shape[:-1], 2))
 
 
 @lower("aten.t", "aten.t_copy", "aten.mT", when=COMPLEX)
