@@ -11,6 +11,7 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, product
+from fxonnx.lowering.aten.nn.activation import log_softmax
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, constant, dtype_of, expand, full, number, positions, reshape
 
@@ -175,7 +176,7 @@ def _cross_entropies(
         raise Unsupported("a linear cross entropy of probabilities: torch's chunked form has classes only")
     logits = input @ op.Transpose(cast(op, linear_weight, dtype_of(input)), perm=[1, 0])
     logits = logits if linear_bias is None else logits + cast(op, linear_bias, dtype_of(input))
-    logarithms, nothing = op.LogSoftmax(logits, axis=-1), number(op, 0, input)
+    logarithms, nothing = log_softmax(op, logits, -1), number(op, 0, input)
     is_counted = op.Not(op.Equal(target, number(op, ignore_index, target)))
     classes = op.Where(is_counted, target, number(op, 0, target))
     count, dtype = linear_weight.shape[0], dtype_of(input)

@@ -62,3 +62,10 @@ def test_products_where_onnx_has_an_operator_for_them():
 @pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"])
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_areas_with_infinities(dtype):
+    x = torch.tensor([[1.0, torch.inf, -2.0], [3.0, 4.0, -torch.inf], [1.0, 2.0, 4.0]], dtype=dtype)
+    for points in (x, x[:, :2], x[:, 1:], x[:, :1], x[:, :0], x[:0]):
+        check(lambda x: (torch.trapezoid(x, dx=2.0), torch.cumulative_trapezoid(x, dx=2.0)), points)

@@ -155,3 +155,12 @@ def test_weights_and_bounds_that_are_no_numbers(number, opset):
     check(lambda x: (torch.clamp(x, number, 1), torch.clamp(x, -1, number)), x, opset=opset)
     check(lambda x: (F.prelu(x, weight), F.prelu(x, several)), x, opset=opset)
     check(lambda x, w, b: (F.prelu(x, w), torch.clamp(x, b, b), torch.clamp(x, -1, b)), x, weight, limit, opset=opset)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_softmax_of_rows_with_special_values(dtype, dim):
+    inf, nan = torch.inf, torch.nan
+    rows = [[1.0, inf, -2.0], [3.0, 4.0, -inf], [1.0, nan, 2.0], [inf, inf, 1.0], [-inf, -inf, -inf]]
+    for x in (torch.tensor(rows, dtype=dtype), torch.zeros(3, 0, dtype=dtype), torch.zeros(0, 3, dtype=dtype)):
+        check(lambda x: (x.log_softmax(dim), x.softmax(dim)), x)

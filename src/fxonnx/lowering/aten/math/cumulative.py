@@ -29,8 +29,12 @@ def cumulated(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, *
 
 @lower("aten.trapezoid.dx", promote=FLOAT.of("y"), opmath=True)
 def trapezoid(op: Builder, y: Tensor, dx: float = 1, dim: int = -1) -> Tensor:
-    """The area under points at equal distances along `dim`."""
-    return op.ReduceSum(_trapezoids(op, y, dim) * number(op, dx / 2, y), [axis_of(dim, len(y.shape))], keepdims=0)
+    """The area under points at equal distances along `dim`: their sum without half of the first and the last, as torch
+    computes it, to which ∞ is NaN."""
+    axis = axis_of(dim, len(y.shape))
+    first, last = cut(op, y, axis, 0, 1), cut(op, y, axis, -1, LAST)
+    whole, halves = (op.ReduceSum(each, [axis], keepdims=0) for each in (y, op.Concat(first, last, axis=axis)))
+    return (whole - halves * number(op, 0.5, y)) * number(op, dx, y)
 
 
 @lower("aten.cumulative_trapezoid.dx", promote=FLOAT.of("y"), opmath=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fxonnx.dtypes import FLOAT32, DType
+from fxonnx.dtypes import FLOAT32, FLOAT64, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.graph import content
 from fxonnx.lowering.aten.math.arithmetic import clamp
@@ -199,4 +199,15 @@ def softmax(
     """exp(x) / Σ exp(x) along `dim`, or its logarithm, in `dtype` when it is given. A scalar counts as one element."""
     dtype = FLOAT32 if half_to_float else dtype
     x = self if dtype is None else cast(op, self, dtype)
-    return like_self(op, getattr(op, operator)(as_vector(op, x), axis=axis_of(dim, len(x.shape))), x)
+    vector, axis = as_vector(op, x), axis_of(dim, len(x.shape))
+    found = op.Softmax(vector, axis=axis) if operator == "Softmax" else log_softmax(op, vector, axis)
+    return like_self(op, found, x)
+
+
+def log_softmax(op: Builder, x: Tensor, axis: int) -> Tensor:
+    """log(exp(x) / Σ exp(x)) along an axis. In float64 by its parts: ONNX Runtime's kernel has numbers where a row has
+    NaN or ∞."""
+    if dtype_of(x) is not FLOAT64:
+        return op.LogSoftmax(x, axis=axis)
+    below = x - op.ReduceMax(x, [axis])
+    return below - op.Log(op.ReduceSum(op.Exp(below), [axis]))
