@@ -50,24 +50,22 @@ def _stand_ins(namespace: dict[str, Any], builtins: Mapping[str, Any]) -> Mappin
     """What a file's names mean: Python's own where it has none of that name, and from math import sqrt."""
     own = namespace.keys()
     found = builtins if own.isdisjoint(builtins) else {name: builtins[name] for name in builtins.keys() - own}
-    imported = {name: _ORIGINALS[id(namespace[name])] for name in own & _NAMES if id(namespace[name]) in _ORIGINALS}
-    return {**found, **imported} if imported else found
+    imported = [name for name in own & _NAMES if id(namespace[name]) in _ORIGINALS]
+    return found if not imported else {**found, **{name: _ORIGINALS[id(namespace[name])] for name in imported}}
 
 
 def _namespaces(functions: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    seen = set[int]()
     modules = sys.modules.copy()  # at once: other threads import
     new = modules.keys() - _NO_MODEL_FILES
     _NO_MODEL_FILES.update(name for name in new if not is_model_file(name))
     for name in new - _NO_MODEL_FILES:
         if (module := modules[name]) is not None:
-            seen.add(id(vars(module)))
-            yield vars(module)
-    for function in functions:
-        namespace = getattr(function, "__globals__", None)
-        if namespace is not None and id(namespace) not in seen and is_model_file(namespace.get("__name__", "")):
-            seen.add(id(namespace))
-            yield namespace
+            yield module.__dict__
+    others = {id(space): space for each in functions if (space := getattr(each, "__globals__", None)) is not None}
+    for space in others.values():
+        name = space.get("__name__", "")
+        if is_model_file(name) and getattr(modules.get(name), "__dict__", None) is not space:
+            yield space
 
 
 def is_model_file(module: str) -> bool:
