@@ -227,3 +227,11 @@ def test_a_product_of_weights_keeps_what_is_no_number_where_it_is():
 
     check(resized, image, rtol=1e-5, atol=1e-5)
     check(resized, image.nan_to_num(0, 0, 0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("options", [{"scale_factor": 2.0}, {"size": 7}, {"size": 3}], ids=str)
+def test_what_is_no_number_beside_an_edge_in_float64(value, options):
+    image = torch.randn(1, 1, 4, 4).double()
+    image[0, 0, 1, 1] = value
+    check(lambda x: F.interpolate(x, mode="bilinear", **options), image)

@@ -78,6 +78,8 @@ def _axis(
     place = _COORDINATES[attributes["coordinate_transformation_mode"]](op, x.shape[axis], after, scale)
     if mode == "nearest":
         return op.Gather(x, _within(op, _ROUNDED[attributes["nearest_mode"]](op, place), x.shape[axis]), axis=axis)
+    if mode == "linear":
+        place = op.Max(place, 0.0)  # which reads the second element too, times 0, as kernels do: it may be NaN
     left = op.Floor(place)
     column = [-1, *[1] * (x.rank - 1 - axis)]
     total: Tensor | None = None
