@@ -37,3 +37,33 @@ def test_a_few_ways(name: str) -> None:
     for shape in ((5, 4), (8, 4), (3, 5), (2, 3), (1, 4), (4, 1), (0, 4), (4, 0)):
         x = torch.randn(shape)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+ROOTS: dict[str, Callable[[Tensor], Any]] = {
+    "a row of a root": lambda x: x[:, : int(x.shape[1] ** 0.5)][:, 0],
+    "a row of the lesser": lambda x: x.topk(min(int(x.shape[1] ** 0.5), x.shape[0]), 0)[0][0],
+    "a square": lambda x: x[:, : int(x.shape[1] ** 0.5) ** 2].reshape(x.shape[0], int(x.shape[1] ** 0.5), -1)[:, -1],
+    "a share": lambda x: x[:, : round(x.shape[1] * 0.3)][:, 0],
+}
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_an_index_into_a_size_that_no_dim_says(name: str) -> None:
+    model = ROOTS[name]
+    compiled = fxonnx.compile(model, torch.randn(3, 5), dynamic_shapes={"x": {1: "n"}})
+    for n in (5, 2, 9, 17, 4):
+        x = torch.randn(3, n)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def _with_enough(x: Tensor) -> Tensor:
+    torch._check(x.shape[1] ** 0.5 > 1.9, lambda: "too few")
+    return x * 2
+
+
+def test_a_check_of_a_float_of_a_size_is_one_of_each_call() -> None:
+    compiled = fxonnx.compile(_with_enough, torch.randn(3, 5), dynamic_shapes={"x": {1: "n"}})
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(compiled(x), x * 2)
+    with pytest.raises(fxonnx.errors.CheckFailed, match="too few"):
+        compiled(torch.randn(3, 3))

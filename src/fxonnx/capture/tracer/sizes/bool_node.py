@@ -117,9 +117,10 @@ class BoolNode(Node):
                 yield part
 
     def expect_true(self, file: str = "", line: int = 0) -> bool:
-        """`torch._check(n > 4)`: of what comes from data, what a call is checked for."""
-        known = self.statically_known()
-        return self.guard_log.check(self) if known is None and self.comes_from_data else self.guard_bool()
+        """`torch._check(n > 4)`, and that there is a row to index: of what comes from data, or is a number that no dim
+        says, what a call is checked for."""
+        is_checked = self.comes_from_data or self.hint
+        return self.guard_log.check(self) if is_checked and self.is_checked_when_called() else self.guard_bool()
 
     def guard_size_oblivious(self, file: str = "", line: int = 0) -> bool:
         """Of a size that comes from data, what it is for most."""
