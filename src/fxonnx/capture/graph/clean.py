@@ -3,6 +3,8 @@ data, where nobody can be told of them."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import fx
 
@@ -25,6 +27,7 @@ ALIASES = frozenset(
     }
 )
 _READS_DATA = frozenset({"aten.item.default", "aten._local_scalar_dense.default"})
+_ROUNDS = frozenset({math.floor, math.ceil, math.trunc, round})
 
 
 def clean(graph: fx.Graph, *, keep_checks: bool = False) -> None:
@@ -58,9 +61,9 @@ def _is_mark(node: fx.Node) -> bool:
 
 
 def _is_effortless(node: fx.Node) -> bool:
-    """Whether a node only fetches the body of a region or computes on sizes; reading an unused value from data is as
-    idle, though torch may have bound a symbol to it, so it stays."""
+    """Whether a node only fetches the body of a region or computes on sizes. What nobody reads of data, or rounds, is
+    as idle; it stays, as the bodies of loops may have the size that it tells."""
     if node.op == "get_attr":
         return True
     number = isinstance(node.meta.get("val"), (bool, int, float, torch.SymInt, torch.SymBool, torch.SymFloat))
-    return node.op == "call_function" and number and str(node.target) not in _READS_DATA
+    return node.op == "call_function" and number and str(node.target) not in _READS_DATA and node.target not in _ROUNDS

@@ -29,7 +29,7 @@ class Loops:
             Reader(each.outside, dim_of, parted, each.measures()).steps(each.run.tape.graph, each.results())
             for each in runs
         ]
-        self._tapes = [Tape(some, each.sizes) for some, each in zip(steps, runs, strict=True)]
+        self._tapes = [Tape(some, each.all_sizes()) for some, each in zip(steps, runs, strict=True)]
         numbers: dict[Any, int] = {}
         self._segments = segments([[numbers.setdefault(each.token, len(numbers)) for each in some] for some in steps])
         if around:
@@ -38,7 +38,7 @@ class Loops:
             raise NotPeriodic
         plain = set[Dim].intersection(*({each.dim for each in run.run.guard_log.plain} for run in runs))
         dims = sorted((dim for dim in plain if symbols_of([dim]) == {over}), key=str)
-        self._fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})), tuple(dims))
+        self.fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})), tuple(dims))
 
     def _rows(self, segment: Straight | Period) -> list[Straight | Period]:
         """A loop in a loop that makes no call for a row of its own is one long period, in which numbers start over at
@@ -84,7 +84,7 @@ class Loops:
 
     def recipe(self) -> Recipe:
         """What to play. Raises NotRolled; and Irregular where an iteration is to be peeled."""
-        return recipe(self._tapes, self._segments, self._fit)
+        return recipe(self._tapes, self._segments, self.fit)
 
     def peel(self, irregular: Irregular) -> None:
         """Take an iteration out of its loop. Raises NotPeriodic where too few are left to tell."""

@@ -52,6 +52,10 @@ class Plain:
         names = (each for each in self.run.guard_log.data.hints if not each.startswith(ITERATION))
         return Measures(frozenset(each for each in names if not each.endswith(BELOW)))
 
+    def all_sizes(self) -> dict[str, int]:
+        """The sizes of its dims, and what floats of sizes were rounded to."""
+        return {**self.sizes, **{name: each.value for name, each in self.run.guard_log.rounded.items()}}
+
     def results(self) -> list[Any]:
         """What the graph computes: what it returns, and what it writes."""
         return [*self.outputs, *self.mutations.values()]

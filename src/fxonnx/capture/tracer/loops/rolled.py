@@ -22,6 +22,7 @@ from fxonnx.capture.tracer.loops.counters import compares_counters, counts_unrea
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
 from fxonnx.capture.tracer.loops.flow import Recipe
+from fxonnx.capture.tracer.loops.measures.rounded import know_rounded
 from fxonnx.capture.tracer.loops.periods import Irregular, NoLoop, NotPeriodic, NotRolled
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Player
@@ -171,7 +172,9 @@ class RolledRun(Run):
     def _roll(self, runs: Sequence[Plain], loops: Loops) -> None:
         while True:
             try:
-                self._play(runs[0], loops.recipe())
+                recipe = loops.recipe()
+                know_rounded(self.tape, [each.run.guard_log for each in runs], loops.fit)
+                self._play(runs[0], recipe)
                 break
             except Irregular as irregular:
                 loops.peel(irregular)

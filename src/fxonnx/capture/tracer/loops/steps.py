@@ -216,7 +216,7 @@ class Reader:
             leaves.append(self.measures.leaf(self._dim(number)))
             return Hole("size")
         if isinstance(number, torch.SymFloat):
-            return _real(number.node, self.measures.leaf, leaves)
+            return real(number.node, self.measures.leaf, leaves)
         if isinstance(number, Expr):
             leaves.append(self.measures.leaf(substitute(number, self.iterations)))
             return Hole("size")
@@ -279,7 +279,7 @@ class Reader:
         return Ref(numbers[node])
 
 
-def _real(number: FloatNode | IntNode, leaf: Callable[[Dim], Leaf], leaves: list[Leaf]) -> Any:
+def real(number: FloatNode | IntNode, leaf: Callable[[Dim], Leaf], leaves: list[Leaf]) -> Any:
     """How a float is computed of sizes, with holes for those and for plain numbers."""
     if isinstance(number, IntNode):
         leaves.append(leaf(number.dim))
@@ -288,7 +288,7 @@ def _real(number: FloatNode | IntNode, leaf: Callable[[Dim], Leaf], leaves: list
     if name in (CONSTANT, PLAIN):
         leaves.append(float(number.hint))
         return Hole("float")
-    return REAL, name, *(_real(each, leaf, leaves) for each in parts)
+    return REAL, name, *(real(each, leaf, leaves) for each in parts)
 
 
 def _place(node: fx.Node) -> Any:

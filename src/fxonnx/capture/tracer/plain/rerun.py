@@ -21,7 +21,7 @@ from fxonnx.capture.tracer.size_functions import stacked
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, sym_int
 from fxonnx.capture.tracer.sizes.twins import taking_sizes
 from fxonnx.capture.tracer.torch_private import enable_python_dispatcher
-from fxonnx.ir.dims import evaluate
+from fxonnx.ir.dims import evaluate, symbol
 
 _WAYS: tuple[tuple[Callable[[float], float], Callable[[Any], Any]], ...] = (
     (lambda value: value, torch.sym_float),
@@ -50,10 +50,8 @@ class Rerun:
     def _take_rounded(self) -> None:
         """What the first run knows of floats that it rounded."""
         known = self._runs[0].guard_log
-        self._log.opaque.update(known.opaque)
-        self._log.origins.update(known.origins)
-        self._log.rounded.update(known.rounded)
-        self._log.lows.update(dict.fromkeys(known.rounded, 0))
+        for name, rounded in known.rounded.items():
+            self._log.know_rounded(name, rounded, known.origins[symbol(name)])
 
     def __call__(self, calls: Sequence[Call], outputs: Sequence[Any]) -> Run:
         """The run that this leaves. Raises Unlike where a number is no expression, and what ops raise."""

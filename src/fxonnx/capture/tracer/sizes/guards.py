@@ -327,16 +327,18 @@ class GuardLog:
         if number not in self.opaque:
             parts = {self._fresh(): 1} if unrounded.is_non_negative() else {self._fresh(): 1, self._fresh(): -1}
             dim = sum((sign * symbol(name) for name, sign in parts.items()), start=0)
-            self.opaque[number] = dim
             for name, sign in parts.items():
-                self.origins[symbol(name)] = origin
-                self.rounded[name] = Rounded(dim, number[0], unrounded, sign if len(parts) > 1 else 0)
+                self.know_rounded(name, Rounded(dim, number[0], unrounded, sign if len(parts) > 1 else 0), origin)
         return self.opaque[number]
 
-    def _fresh(self) -> str:
-        name = f"size{next(self._numbers)}"
+    def know_rounded(self, name: str, rounded: Rounded, origin: Dim) -> None:
+        """Let a symbol stand for a rounded float, or for a part of it."""
+        self.opaque[rounded.rounding, str(rounded.number)] = rounded.dim
+        self.origins[symbol(name)], self.rounded[name] = origin, rounded
         self.lows[name] = self._lows_from_one[name] = 0
-        return name
+
+    def _fresh(self) -> str:
+        return next(name for number in self._numbers if (name := f"size{number}") not in self.rounded)
 
     def learn_positive(self, shape: Iterable[Any]) -> None:
         """Let sizes that no dim says be 1 or more: those of images that an op resizes, which refuses 0."""
