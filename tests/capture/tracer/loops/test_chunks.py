@@ -1,6 +1,7 @@
 """Loops over the chunks of a dynamic size: as many of as many elements as torch makes, at every size."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -128,7 +129,7 @@ def backwards_by_range(x: Tensor) -> Tensor:
 
 
 def by_every_fortieth_row(x: Tensor) -> Tensor:
-    found = x.sum()
+    found = x.mean(0)
     for _ in x[::LONG]:
         found = found * 2
     return found
@@ -141,3 +142,35 @@ def test_chunks_that_are_longer_than_the_example(model: Any) -> None:
     for n in (5, 1, LONG, LONG + 1, 3 * LONG):
         x = torch.randn(n, 3)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+def by_many_rays(x: Tensor) -> Tensor:
+    return torch.cat([x[at : at + 1024].softmax(0) for at in range(0, x.shape[0], 1024)])
+
+
+def by_parts_of_twice_as_many(x: Tensor) -> Tensor:
+    twice = x.repeat(2, 1)
+    return torch.cat([twice[at : at + 700].softmax(0) for at in range(0, twice.shape[0], 700)])
+
+
+@pytest.mark.parametrize("model", [by_many_rays, by_parts_of_twice_as_many])
+def test_one_file_has_as_many_long_chunks_as_there_are(model: Any, tmp_path: Path) -> None:
+    compiled = fxonnx.compile(model, torch.rand(100, 3), dynamic_shapes={"x": {0: "n"}})
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for n in (100, 350, 351, 1024, 1025, 5000):
+        x = torch.rand(n, 3)
+        torch.testing.assert_close(compiled(x), model(x))
+        (actual,) = session.run(None, {"x": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(actual), model(x))
+
+
+def in_one_part(x: Tensor) -> Tensor:
+    return torch.cat([part.softmax(0) for part in x.split(1024)])
+
+
+def test_how_many_parts_a_long_split_makes_is_a_decision() -> None:
+    compiled = fxonnx.compile(in_one_part, torch.rand(100, 3), dynamic_shapes={"x": {0: "n"}})
+    for n in (100, 1, 1024, 1025, 3000):
+        x = torch.rand(n, 3)
+        torch.testing.assert_close(compiled(x), in_one_part(x))

@@ -8,7 +8,7 @@ from torch import nn
 
 import fxonnx
 from fxonnx import errors
-from fxonnx.capture.tracer.loops.counters import turns
+from fxonnx.capture.tracer.loops.lengths.counters import turns
 
 EXPRESSIONS = {
     "t // 7 > 3": {2, 29},

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import fxonnx
 from fxonnx import errors
-from fxonnx.capture.tracer.loops.counters import compares_counters
+from fxonnx.capture.tracer.loops.lengths.counters import compares_counters
 
 SIZES = [(4, 6), (2, 3), (3, 2), (9, 4), (15, 16)]
 ONES = [(1, 1), (1, 5), (5, 1)]  # of which a file holds for none

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
-from fxonnx.capture.tracer.loops.rolled import Lengths
+from fxonnx.capture.tracer.loops.lengths.series import Lengths
 from fxonnx.capture.tracer.run import Run
 from fxonnx.errors import Error
 from fxonnx.ir.dims import Expr

@@ -11,7 +11,7 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Rolled
 from fxonnx.capture.tracer.attempts.failures import pinned, ties_of
-from fxonnx.capture.tracer.loops.rolled import CHUNKS, STEPS, Lengths
+from fxonnx.capture.tracer.loops.lengths.series import CHUNKS, STEPS, Lengths
 from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
 

@@ -87,13 +87,18 @@ def _narrow(tape: Recording, x: Any, axis: int, start: Any, length: Any) -> Any:
 
 
 def _split(tape: Recording, x: Any, size: Any, dim: int = 0) -> Any:
-    """Parts of a size that varies: how many they are is a decision."""
-    if not isinstance(size, torch.SymInt):
+    """Parts of a size that varies, or as many as one that does makes: how many they are is a decision. Where runs go on
+    with plain numbers, loops over them are found by the call as it is."""
+    total = x.shape[dim] if x.dim() else 1
+    varying = [each for each in (size, total) if isinstance(each, torch.SymInt)]
+    if not varying:
         return NotImplemented
-    total, log = x.shape[dim], size.node.guard_log
+    log = varying[0].node.guard_log
+    if not isinstance(size, torch.SymInt) and (size < 1 or log.takes_plain):
+        return NotImplemented
     before, log.op = log.op, "aten.split.Tensor"
     try:
-        count = int((total + size - 1) // size)
+        count = max(int((total + size - 1) // size), 1)
     finally:
         log.op = before
     sizes = [*[size] * (count - 1), total - size * (count - 1)]

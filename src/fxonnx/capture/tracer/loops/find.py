@@ -36,7 +36,8 @@ class Loops:
             self._segments = [part for each in self._segments for part in self._rows(each)]
         if not around and not any(isinstance(each, Period) for each in self._segments):
             raise NotPeriodic
-        plain = set[Dim].intersection(*({each.dim for each in run.run.guard_log.plain} for run in runs))
+        logs = [each.run.guard_log for each in runs]
+        plain = set[Dim].intersection(*({*(each.dim for each in log.plain), *log.ranges} for log in logs))
         dims = sorted((dim for dim in plain if symbols_of([dim]) == {over}), key=str)
         self.fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})), tuple(dims))
 

@@ -8,7 +8,8 @@ from functools import cache
 
 from fxonnx.ir.dims import FUNCTIONS, Atom, Call, Dim, evaluate, of_atom, product, symbol
 
-LONGEST = 600  # of runs
+LONGEST = 600  # of runs, where loops do not go by more
+_NEAR = (-2, -1, 1, 2)
 _FAR = (1_000, 4_097, 10_007, 65_537, 1_000_003, 2**31 - 1)
 
 
@@ -64,15 +65,21 @@ class Fit:
             yield slope * length + (values[0] - slope * self.lengths[0])
         for divisor in self.divisors:
             for offset in (divisor - 1, *range(divisor - 1)):
-                quotient = (length + offset) // divisor
-                for factor in dict.fromkeys((1, -1, divisor, -divisor)):
-                    first = factor * ((self.lengths[0] + offset) // divisor)
-                    yield quotient * factor + (values[0] - first)
+                quotients = [(each + offset) // divisor for each in self.lengths]
+                factor, rest = divmod(values[-1] - values[0], (quotients[-1] - quotients[0]) or 1)
+                if not rest and factor in (1, -1, divisor, -divisor) and _grow_alike(values, quotients, factor):
+                    yield (length + offset) // divisor * factor + (values[0] - factor * quotients[0])
 
     def parting(self, one: Dim, other: Dim) -> int | None:
         """The least length, beyond the shortest run, at which two dims are not the same."""
-        lengths = (*range(self.lengths[0], LONGEST + 1), *_FAR)
+        near = (each + rest for each in self.lengths if each > LONGEST for rest in _NEAR)
+        lengths = (*range(self.lengths[0], LONGEST + 1), *near, *_FAR)
         return next((each for each in lengths if self._at(one, each) != self._at(other, each)), None)
+
+    @property
+    def longest(self) -> int:
+        """How long a run may be that tells two dims apart."""
+        return max(LONGEST, self.lengths[-1] + _NEAR[-1])
 
     def _at(self, dim: Dim, length: int) -> int:
         return evaluate(dim, {self.name: length})
@@ -129,10 +136,16 @@ def _found(fit: Fit, values: tuple[int, ...]) -> Dim | None:
         return None
     first, *rest = found
     partings = {dim: at for dim in rest if (at := fit.parting(first, dim)) is not None}
-    near = sorted(at for at in partings.values() if at <= LONGEST)
+    near = sorted(at for at in partings.values() if at <= fit.longest)
     if near:
         raise Undecided(near[len(near) // 2])
     return first if partings.keys().isdisjoint(known) else None
+
+
+def _grow_alike(values: Sequence[int], quotients: Sequence[int], factor: int) -> bool:
+    """Whether numbers differ by a factor times what quotients do."""
+    pairs = zip(values, quotients, strict=True)
+    return all(value - values[0] == factor * (each - quotients[0]) for value, each in pairs)
 
 
 def _kind(atom: Atom) -> str:

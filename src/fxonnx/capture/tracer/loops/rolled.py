@@ -18,16 +18,17 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.equivalence.zero_one import LoopLimit
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
-from fxonnx.capture.tracer.loops.counters import compares_counters, counts_unread, turns
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
 from fxonnx.capture.tracer.loops.flow import Recipe
-from fxonnx.capture.tracer.loops.measures.rounded import know_rounded
+from fxonnx.capture.tracer.loops.lengths.counters import compares_counters, counts_unread, turns
+from fxonnx.capture.tracer.loops.lengths.series import INSIDE, STEPS, Lengths, of_chunks
+from fxonnx.capture.tracer.loops.lengths.thresholds import functions_around, thresholds
 from fxonnx.capture.tracer.loops.periods import Irregular, NoLoop, NotPeriodic, NotRolled
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Player
+from fxonnx.capture.tracer.loops.rounded import know_rounded
 from fxonnx.capture.tracer.loops.steps import Outside
-from fxonnx.capture.tracer.loops.thresholds import functions_around, thresholds
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.sizes.primes import prime_near
@@ -36,21 +37,6 @@ from fxonnx.errors import Error
 from fxonnx.ir.dims import symbol, symbols_of
 from fxonnx.location import Location
 
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """The lengths of runs, some at a time: what is found at some is proved at the others; and the one to play at."""
-
-    series: tuple[tuple[int, ...], ...]
-    played: int
-
-
-STEPS = Lengths(((7, 8, 11, 13),), 13)
-# Each usual size of a chunk divides one of them, and leaves 1 of another; of the one to play at it leaves more.
-CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599)
-# Of a loop inside of those over another dim: the first three that are no length of that, as sizes are equal by accident
-# then; and the one to play at.
-_INSIDE = {STEPS: ((6, 9, 10, 12, 14), 17), CHUNKS: ((42, 45, 51, 53, 58), 607)}
 _MOST_CALLS = 120_000  # of all runs with loops inside of others: they have as many as the product of the lengths
 _MOST_UNROLLED = 128  # iterations, of calls beyond what was rolled up: each such length is captured by itself
 _MOST_MORE = 12  # runs at lengths that tell one dim from another
@@ -130,15 +116,30 @@ class RolledRun(Run):
         """Take the dim that was asked for first for that of loops inside of those over the other one: it may only have
         been asked for early, to make a row."""
         self.over, self.inner = self.inner, self.over
-        sizes = {name: size for name, size in self.symbols.hints.items() if name != self.over}
-        sizes[self.over] = prime_near(self.lengths.played, sizes.values())
-        self.symbols = replace(self.symbols, hints={name: sizes[name] for name in self.symbols.hints})
         self.limits.clear()
+        self._play_at(self.lengths.played)
+
+    def _takes_chunks(self, first: Plain) -> bool:
+        """Take lengths at which the ranges that the model goes through have some steps, where those so far are too
+        short for them."""
+        found = of_chunks(first.run.guard_log.ranges, self.over)
+        if found is None or found == self.lengths:
+            return False
+        self.lengths = found
+        self._play_at(found.played)
+        return True
+
+    def _play_at(self, length: int) -> None:
+        """Let the dim have about this size on the tape."""
+        sizes = {name: size for name, size in self.symbols.hints.items() if name != self.over}
+        sizes[self.over] = prime_near(length, sizes.values())
+        self.symbols = replace(self.symbols, hints={name: sizes[name] for name in self.symbols.hints})
         self._start_anew()
 
     def _find_loops(self) -> None:
         """At greater lengths where there are too few iterations, as of a loop over chunks."""
-        for lengths in map(self._with_the_example, self.lengths.series):
+        series = list(map(self._with_the_example, self.lengths.series))
+        for lengths in series:
             runs = [self._plain(length) for length in lengths]
             functions, modules = functions_around(_calls(runs[0].run.tape.graph)), list(self.example.flat.modules())
             if self.around and compares_counters(functions):
@@ -149,7 +150,9 @@ class RolledRun(Run):
             try:
                 return self._hold_up_to(*self._decided(runs, lengths), counted)
             except NotPeriodic:
-                if _is_by_steps(runs, lengths):
+                if self._takes_chunks(runs[0]):
+                    series += self.lengths.series
+                elif _is_by_steps(runs, lengths):
                     break
         if runs[-1].calls == runs[0].calls:
             raise NoLoop("no calls repeat themselves")
@@ -221,15 +224,15 @@ class RolledRun(Run):
         self.inner = next((name for name in asked if name not in (self.over, *self.around)), "")
         if not self.inner:
             return Plain.of(run, sizes)
-        if self.lengths not in _INSIDE or self.inner not in sizes:
+        if self.lengths not in INSIDE or self.inner not in sizes:
             raise NotRolled("more dims than two are plain numbers")
         calls = len(run.tape.graph.nodes) / (length * sizes[self.inner])
-        self.budget.begin(calls, sum(self.lengths.series[0]) * sum(_INSIDE[self.lengths][0][:3]))
+        self.budget.begin(calls, sum(self.lengths.series[0]) * sum(INSIDE[self.lengths][0][:3]))
         return self._plain(length)
 
     def _inside(self, sizes: Mapping[str, int]) -> RolledRun:
         """A run at these sizes whose loops over one more dim are rolled up."""
-        usual, played = _INSIDE[self.lengths]
+        usual, played = INSIDE[self.lengths]
         lengths = Lengths((tuple(each for each in usual if each != sizes[self.over])[:3],), played)
         run = RolledRun.prepare_over(self.inner, lengths, self.example, replace(self.symbols, hints=dict(sizes)))
         assert isinstance(run, RolledRun)

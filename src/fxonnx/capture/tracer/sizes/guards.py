@@ -114,6 +114,7 @@ class GuardLog:
     zero_one: dict[tuple[str, Dim], Guard | None] = field(default_factory=dict)
     specializations: list[Specialization] = field(default_factory=list)
     plain: list[Specialization] = field(default_factory=list)  # what was given
+    ranges: list[Dim] = field(default_factory=list)  # how often Python goes through each
     keys: set[Key] = field(default_factory=set)  # what sizes may have been looked up among, or their text
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
@@ -305,6 +306,7 @@ class GuardLog:
         """Keep how often Python goes through a range in a run that goes on with plain numbers. Runs at other sizes that
         go as often leave the same calls, and say nothing of sizes at which it goes more often."""
         if self.takes_plain and not self.data.are_in(dim):
+            self.ranges.append(dim)
             self.keep(Guard(dim, "==" if count else "<=", count, self.locate()))
 
     def is_agreed_non_negative(self, dim: Dim, hint: float) -> bool:
