@@ -12,6 +12,7 @@ from functools import cache
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
+import torch
 from torch import fx, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
@@ -24,6 +25,7 @@ from fxonnx.location import Location
 _END = Flat.forward.__code__
 _NODE = NodeByNode.run_node.__code__
 _NOWHERE = {"": ("", "")}
+_SIZES = torch.__file__  # where torch defines SymInt, and what its numbers are compared with
 _NO_FILE = "<string>"  # as what torch compiles of the guards of an ExportedProgram: it has no lines to show
 Line: TypeAlias = "tuple[CodeType, int]"
 
@@ -83,10 +85,11 @@ class Locations:
 
 
 def asking_frames() -> Iterator[FrameType]:
-    """The frames of the model's call, from the innermost outwards, without those of capturing."""
+    """The frames of the model's call, from the innermost outwards, without those of capturing, and of torch's classes
+    of sizes: `n < m` is a call of theirs, another one each time."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not _END:
-        if not frame.f_code.co_filename.startswith(_OURS):
+        if not frame.f_code.co_filename.startswith((_OURS, _SIZES)):
             yield frame
         frame = frame.f_back
 
