@@ -141,3 +141,24 @@ def test_of_a_rounded_size_as_many_are_selected() -> None:
     for size in (9, 4, 1, 30):
         x = torch.randn(size, 3)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_the_cure_for_a_range_of_a_number_from_data_works() -> None:
+    def model(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        for row in range(int(mask.sum())):
+            x = torch.tanh(x + row)
+        return x
+
+    def cured(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        for row in range(mask.shape[0]):
+            x = torch.where(row < mask.sum(), torch.tanh(x + row), x)
+        return x
+
+    arguments = torch.rand(3), torch.tensor([1, 1, 0, 0])
+    with pytest.raises(errors.DataDependentControlFlow) as raised:
+        fxonnx.compile(model, arguments)
+    assert "torch.where(i < n, after, before)" in raised.value.cure
+    compiled = fxonnx.compile(cured, arguments)
+    for count in range(5):
+        x, mask = torch.rand(3), (torch.arange(4) < count).long()
+        torch.testing.assert_close(compiled(x, mask), model(x, mask))

@@ -30,6 +30,14 @@ _IN_PARTS = frozenset({
     "aten.split.Tensor", "aten.chunk.default", "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default",
 })  # fmt: skip
 """Ops of which a size says how many results there are: 3 chunks of n are 3 for nearly all n."""
+_BOTH_WAYS = (
+    "choose with torch.where(condition, a, b), or branch with torch.cond(condition, f, g, operands); what always holds "
+    "say with torch._check(condition)"
+)
+_WITHOUT_THE_NUMBER = (
+    "in place of range(n), loop over all that there may be and keep what comes of the first n with "
+    "torch.where(i < n, after, before), or loop with torch's while_loop; in place of items[n], take rows of a tensor"
+)
 _FEW = 4  # numbers that a size may be, each of which is a way: range(n % 2)
 _LEAST = 2  # sizes of 0 and 1 broadcast and end: they are held for the same as the rest, as torch.export does
 
@@ -235,7 +243,7 @@ class GuardLog:
     def specialize(self, dim: Dim, *, as_text: bool = False) -> Exception:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
         if self.data.are_in(dim):
-            return self.refusal_of_data(f"what {dim} is")
+            return self.refusal_of_data(f"what {dim} is", _WITHOUT_THE_NUMBER)
         specialization = Specialization(self._origin(dim), self.locate(), self.op, as_text)
         self.specializations.append(specialization)
         return Specialized(specialization)
@@ -441,13 +449,12 @@ class GuardLog:
         self._bound()
         self._agreed.update({left - right, right - left} if relation == "==" else ())
 
-    def refusal_of_data(self, question: str) -> Error:
+    def refusal_of_data(self, question: str, cure: str = _BOTH_WAYS) -> Error:
         """The error for a question that data answers; kept too."""
         error: Error = DataDependentControlFlow(
             "the model decides in Python by a size or a number that comes from data",
             cause=f"it asks {question}, which is known only when the model runs, and one graph cannot hold both ways",
-            cure="choose with torch.where(condition, a, b), or branch with torch.cond(condition, f, g, operands); what "
-            "always holds say with torch._check(condition)",
+            cure=cure,
             location=self.locate(),
         )
         if self.op:
