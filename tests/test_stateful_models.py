@@ -3,8 +3,9 @@
 import copy
 import io
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,6 +17,14 @@ from fxonnx.verification import verify
 
 CALLS = 8
 SHARED = torch.zeros(3)
+ONES, TWOS = torch.zeros(1), torch.zeros(1)
+
+
+@dataclass(slots=True)
+class Kept:
+    """An object that is no module."""
+
+    mean: Tensor
 
 
 class Keeps(nn.Module):
@@ -27,6 +36,9 @@ class Keeps(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self.mean, self.size, self.table, self.body = torch.ones(3), -1, None, body
         self.norm = nn.BatchNorm1d(3)
+        self.hidden, self.entries = (torch.zeros(3), torch.ones(3)), {"h": torch.zeros(3), "calls": 0}
+        self.layers, self.last = [torch.zeros(3), torch.ones(3)], deque([torch.zeros(3), torch.ones(3)], 2)
+        self.kept = Kept(torch.zeros(3))
 
     def forward(self, x: Tensor) -> Any:
         return self.body(self, x)
@@ -89,8 +101,42 @@ def normalizes(self: Any, x: Tensor) -> Tensor:
     return self.norm(x)
 
 
+def replaces_a_tuple(self: Any, x: Tensor) -> Tensor:
+    h, c = self.hidden
+    self.hidden = (torch.tanh(h + x.mean(0)), c * 0.5 + h)
+    return x + self.hidden[0] * self.hidden[1]
+
+
+def replaces_an_entry(self: Any, x: Tensor) -> Tensor:
+    self.entries["h"] = self.entries["h"] * 0.5 + x.mean(0)
+    return x + self.entries["h"]
+
+
+def replaces_in_a_list(self: Any, x: Tensor) -> Tensor:
+    for at, state in enumerate(self.layers):
+        self.layers[at] = state * 0.5 + x.mean(0)
+        x = x + self.layers[at]
+    return x
+
+
+def replaces_a_list(self: Any, x: Tensor) -> Tensor:
+    self.layers = [x.sum(0), *self.layers[:-1]]
+    return x + self.layers[0] - 2 * self.layers[1]
+
+
+def moves_a_queue(self: Any, x: Tensor) -> Tensor:
+    self.last.append(x.mean(0))
+    return x + self.last[0] - 2 * self.last[1]
+
+
+def replaces_in_an_object(self: Any, x: Tensor) -> Tensor:
+    self.kept.mean = self.kept.mean * 0.5 + x.mean(0)
+    return x - self.kept.mean
+
+
 BODIES = [
     writes_a_buffer, replaces_a_buffer, counts_in_a_buffer, writes_a_part, replaces_an_attribute, exchanges_two,
+    replaces_a_tuple, replaces_an_entry, replaces_in_a_list, replaces_a_list, moves_a_queue, replaces_in_an_object,
     casts_to_itself, caches_a_table, writes_a_literal, writes_what_others_share, normalizes,
 ]  # fmt: skip
 
@@ -161,6 +207,84 @@ def test_called_again_and_again(name: str) -> None:
         want = results(theirs, x, 1)
         assert Counter(map(str, got)) == Counter(map(str, want))
         assert threads > 1 or got == want
+
+
+@pytest.mark.parametrize("name", ["moves_a_queue", "replaces_a_tuple", "replaces_an_entry", "replaces_in_an_object"])
+def test_called_at_other_sizes(name: str) -> None:
+    mine, theirs = pair(name)
+    compiled = fxonnx.compile(mine, (torch.rand(2, 3),), dynamic_shapes={"x": {0: "n"}})
+    for rows in (2, 5, 1, 2):
+        x = torch.rand(rows, 3)
+        torch.testing.assert_close(compiled(x), theirs.eval()(x))
+
+
+class PicksOne(nn.Module):
+    """Two states that are alike before the first call, one of which is read: which, sizes say, or data."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.states, self.kind = [torch.zeros(1), torch.zeros(1)], kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.states
+        is_first = x.shape[0] == 1 if self.kind == "sizes" else x.sum() > 0
+        result = x * (first if is_first else second)
+        if self.kind == "written":
+            first.add_(1)
+            second.add_(2)
+        else:
+            self.states = [first + 1, second + 2]
+        return result
+
+
+@pytest.mark.parametrize("kind", ["sizes", "data", "written"])
+def test_states_that_are_alike_before_the_first_call_are_two(kind: str) -> None:
+    mine, theirs = PicksOne(kind), PicksOne(kind)
+    compiled = fxonnx.compile(mine, (torch.ones(3),), dynamic_shapes={"x": {0: "n"}})
+    for x in (torch.ones(1), torch.ones(1), -torch.ones(3), torch.ones(2)):
+        torch.testing.assert_close(compiled(x), theirs(x))
+
+
+def test_globals_that_are_alike_before_the_first_call_are_two() -> None:
+    def model(x: Tensor) -> Tensor:
+        result = x * (ONES if x.shape[0] == 1 else TWOS)
+        ONES.add_(1)
+        TWOS.add_(2)
+        return result
+
+    compiled = fxonnx.compile(model, (torch.ones(3),), dynamic_shapes={"x": {0: "n"}})
+    assert [compiled(torch.ones(rows)).tolist() for rows in (1, 1, 3)] == [[0.0], [1.0], [4.0, 4.0, 4.0]]
+
+
+class TwoInOne(nn.Module):
+    """What is one tensor before the first call is two from then on."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        zeros = torch.zeros(3)
+        self.first, self.second = {
+            "one tensor": (zeros, zeros),
+            "one memory": (torch.zeros(5)[:3], zeros),
+            "repeated": (torch.zeros(1).expand(3), zeros),
+        }[kind]
+        self.first_parts = self.first if kind == "one tensor" else self.first.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.first = self.first + x
+        self.second = self.second * 0.5 + x
+        return self.first + 10 * self.second + self.first_parts
+
+
+@pytest.mark.parametrize("kind", ["one tensor", "one memory", "repeated"])
+def test_what_shares_memory_is_replaced_only_with_memory_of_its_own(kind: str) -> None:
+    mine, x = TwoInOne(kind), torch.rand(3)
+    with pytest.raises(fxonnx.errors.CaptureRefused, match=r"(?s)replaces .* shares memory .*\.clone\(\)"):
+        fxonnx.compile(mine, (x,))
+    mine.first, mine.second = mine.first.clone(), mine.second.clone()
+    theirs = copy.deepcopy(mine)
+    compiled = fxonnx.compile(mine, (x,))
+    for _ in range(3):
+        torch.testing.assert_close(compiled(x), theirs(x))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,7 @@ The tracer sees two calls of the same sizes on one tape (`tracer/replay`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,10 +20,11 @@ from fxonnx.ir.dims import Dim, Expr, evaluate, symbols_of
 
 
 def check_calls_of_other_sizes(
-    example: Example, axes: Mapping[Axis, Dim], lows: Mapping[str, int], highs: Mapping[str, int], left: Sequence[str]
-) -> None:
+    example: Example, axes: Mapping[Axis, Dim], lows: Mapping[str, int], highs: Mapping[str, int], left: Sequence[str],
+    states: Collection[str],
+) -> None:  # fmt: skip
     """Raise CaptureRefused where what a call at larger sizes leaves, under the names `left`, changes what the model
-    does with the example, or at its smallest sizes.
+    does with the example, or at its smallest sizes. What has the names `states` is told to each call.
 
     The model is called for real, on the example's elements again and again; it is left as it was.
     """
@@ -34,7 +35,7 @@ def check_calls_of_other_sizes(
     calls = [_at_sizes(example, axes, sizes) for sizes in (larger, named, {each: lows.get(each, 2) for each in named})]
     for number, leaves in enumerate(calls[1:], start=1):
         try:
-            alone, after = _after([], example.flat, leaves), _after(calls[:number], example.flat, leaves)
+            alone, after = (_after(before, example.flat, leaves, states) for before in ([], calls[:number]))
         except Error:  # it does not take all of those sizes
             continue
         if not _is_equal(alone, after):
@@ -57,8 +58,11 @@ def _is_there(example: Example) -> bool:
     return not any(each.is_meta or type(each) not in (torch.Tensor, torch.nn.Parameter) for each in tensors)
 
 
-def _after(calls: Sequence[Sequence[torch.Tensor]], flat: Flat, leaves: Sequence[torch.Tensor]) -> list[Any]:
-    """What a call does after others, which leave what they leave, but for buffers: those are as they were."""
+def _after(
+    calls: Sequence[Sequence[torch.Tensor]], flat: Flat, leaves: Sequence[torch.Tensor], states: Collection[str]
+) -> list[Any]:
+    """What a call does after others, which leave what they leave, but for buffers and states: those are as they
+    were."""
     owned = [*flat.buffers()]
     with torch.no_grad(), Translating(), preserved(flat, flat.functions) as changes:
         content, drawn = [each.clone() for each in owned], torch.get_rng_state()
@@ -66,7 +70,8 @@ def _after(calls: Sequence[Sequence[torch.Tensor]], flat: Flat, leaves: Sequence
             for earlier in calls:
                 _call(flat, earlier, owned)
                 changes.look()
-                changes.put_back({id(after) for _, _, after, is_buffer in changes.tensors if is_buffer})
+                told = {id(after) for key, _, after, is_buffer in changes.tensors if is_buffer or key in states}
+                changes.put_back(told)
                 _write(owned, content)
                 torch.set_rng_state(drawn)
             return _call(flat, leaves, owned)

@@ -90,13 +90,20 @@ class Weight:
     """A tensor that the model owns, by reference: a parameter, a buffer, or a constant of its code.
 
     `key` is its state_dict key where it has one, `extent` where a file has its bytes. A `replaceable` one is an input
-    of the file as well.
+    of the file as well. One that `is_held` by a tuple, a
+    dict or an object of the model has no such key, and is there from call to call.
     """
 
     key: str
     tensor: torch.Tensor
     extent: Extent | None = None
     replaceable: bool = False
+    is_held: bool = False
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether it is made anew by each call, so that what is in it tells it from others."""
+        return LIFTED in self.key and not self.is_held
 
 
 @dataclass(frozen=True, slots=True)

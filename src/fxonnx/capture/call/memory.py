@@ -20,7 +20,7 @@ def check_memory(names: Sequence[str], leaves: Sequence[torch.Tensor], written: 
     file reads its inputs as they were, each by itself."""
     for index in written:
         for other, leaf in enumerate(leaves):
-            if other != index and _overlap(leaf, leaves[index]):
+            if other != index and overlap(leaf, leaves[index]):
                 raise CallMismatch(
                     f"{names[other]} shares memory with {names[index]}, into which the model writes",
                     cause="a file reads its inputs as they were: what is written to one does not show in another",
@@ -41,7 +41,7 @@ def check_layout(name: str, leaf: torch.Tensor, strides: Sequence[int]) -> None:
         )
 
 
-def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+def overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether the memory from the first to the last element of one has any of the other's."""
     (begin, end), (start, stop) = map(_extent, (one, other))
     return begin < stop and start < end

@@ -24,7 +24,7 @@ from fxonnx.capture.graph.checks import is_check
 from fxonnx.capture.graph.clean import ALIASES
 from fxonnx.capture.graph.functional_form import DETACH_IN_PLACE, memories_written, written_places
 from fxonnx.capture.graph.views import geometry, storage
-from fxonnx.capture.program import LIFTED, Weight
+from fxonnx.capture.program import Weight
 from fxonnx.ir.dims import Dim, at_sizes, substitute, symbol, symbols_of
 
 _SLICE, _CONTIGUOUS = torch.ops.aten.slice.Tensor, torch.ops.aten.contiguous.default
@@ -79,7 +79,7 @@ class ValueNumbers:
         """A weight's number. Those of the model are known by identity; constants of its code are made anew by each
         capture and each call, and are known by what is in them."""
         tensor = weight.tensor
-        is_constant = LIFTED in weight.key
+        is_constant = weight.is_literal
         if is_constant and (constant := self.constant(tensor)) is not None:
             return constant
         alike = self._weights.setdefault((tensor.dtype, tensor.shape) if is_constant else id(tensor), [])

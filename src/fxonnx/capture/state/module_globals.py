@@ -97,6 +97,13 @@ class ModuleGlobals:
         elif type(value) in _KEPT or _is_of_the_house(owner, value):
             self.kept.append((path, value))
 
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Those that had a name of their own."""
+        for owner, names in self.owners.items():
+            for name, value in names.items():
+                if issubclass(type(value), torch.Tensor) and self._is_looked_at(owner, name):
+                    yield value
+
     def changed(self) -> list[str]:
         """The names of what is another now; a cache that was filled with what can be written to, which only the next
         call tells."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from logging import Logger
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
@@ -27,6 +28,7 @@ from fxonnx.capture.state.snapshot import (
     CONTAINERS,
     ClosureSnapshot,
     ContainerSnapshot,
+    Replaced,
     SlotSnapshot,
     closed_over,
     in_slots,
@@ -88,9 +90,9 @@ class StateChanges:
     def look(self) -> None:
         """Take note of what has changed by now."""
         self.tensors, states = [], set()
-        for path, name, each, before, after, is_buffer in self._replaced():
-            self.tensors.append((f"{path}.{name}" if path else name, before, after, is_buffer))
-            states.add((id(each.owner), name))
+        for name, each, key, pairs, is_buffer in self._replaced():
+            self.tensors += [(f"{name}{path}", before, after, is_buffer) for path, before, after in pairs]
+            states.add((id(each.owner), key))
         changed = [each[2:] for each in self.kept.changed() if (id(each[0]), each[1]) not in states]
         self.others = [name for name, _ in changed]
         self.others += self.namespaces.changed()
@@ -103,20 +105,34 @@ class StateChanges:
     def put_back(self, states: Collection[int]) -> None:
         """Exchange the tensors with these ids for those before: where they are states, the next call is told of their
         values."""
-        for _, name, each, _, after, _ in list(self._replaced()):
-            if id(after) in states:
-                each.put_back(name)
+        for _, each, key, pairs, _ in list(self._replaced()):
+            if any(id(after) in states for _, _, after in pairs):
+                each.put_back(key)
 
-    def _replaced(self) -> Iterator[tuple[str, str, ContainerSnapshot, torch.Tensor, torch.Tensor, bool]]:
-        """The tensors that are others now: the module's path, the name, who has it, both, and whether it is a
-        buffer."""
+    def held(self) -> Iterator[torch.Tensor]:
+        """The tensors that the model, as it was found, held anywhere."""
+        yield from self.kept.tensors()
+        yield from self.namespaces.tensors()
+
+    def _replaced(self) -> Iterator[tuple[str, ContainerSnapshot, Any, list[Replaced], bool]]:
+        """The tensors that are others now: a name, who has them, at which key, them, and whether they are a buffer. In
+        what a module holds (a tuple, a dict, an object), those of other sizes are caches."""
         for path, module in self.modules.items():
             for each in self.kept.of(module):
                 of_buffers = each.owner is vars(module).get("_buffers")
                 named = dict(module.named_buffers(recurse=False)) if isinstance(each, ScriptSnapshot) else {}
-                for name, before, after in each.replaced_tensors():
-                    is_buffer = (of_buffers or name in named) and not _has_other_sizes(before, after)
-                    yield path, name, each, before, after, is_buffer
+                for key, pairs in each.replaced_tensors():
+                    is_buffer = (of_buffers or key in named) and _are_of_equal_sizes(pairs)
+                    if isinstance(each.before[key], torch.Tensor) or _are_of_equal_sizes(pairs):
+                        yield f"{path}.{key}" if path else key, each, key, pairs, is_buffer
+        for each in self.kept.held:
+            for key, pairs in each.replaced_tensors():
+                if _are_of_equal_sizes(pairs):
+                    yield each.name if key is None else f"{each.name}.{key}", each, key, pairs, False
+
+
+def _are_of_equal_sizes(pairs: Iterable[Replaced]) -> bool:
+    return not any(_has_other_sizes(before, after) for _, before, after in pairs)
 
 
 def _has_other_sizes(before: torch.Tensor, after: Any) -> bool:
@@ -193,10 +209,25 @@ class Snapshot:
         self._roots = {id(vars(module)) for module in modules.values()} | {id(module) for module in modules.values()}
         self._waiting: list[tuple[Owner, str]] = [(vars(module), path) for path, module in modules.items()]
         self._open()
+        self.held = self._held_by(modules.values())
         self.add(others)
         for path, module in modules.items():
             if script_attributes(module):
                 self._contents[id(module)] = ScriptSnapshot.of(module, path)
+
+    def _held_by(self, modules: Iterable[nn.Module]) -> list[ContainerSnapshot]:
+        """What modules hold that has a state: no function, and not where they have tensors of their own."""
+        own = {id(vars(module).get(name)) for module in modules for name in ("_buffers", "_parameters")}
+        own |= self._roots
+        return [
+            each
+            for owner, each in self._contents.items()
+            if owner not in own and not isinstance(each.owner, FunctionType)
+        ]
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Those that there are in all of it."""
+        return chain.from_iterable(each.tensors() for each in self._contents.values())
 
     def add(self, others: Iterable[tuple[str, Any]]) -> None:
         """Look at more values, and at what they hold."""

@@ -15,6 +15,7 @@ import torch
 
 Container: TypeAlias = "dict[Any, Any] | list[Any] | set[Any] | deque[Any]"
 CONTAINERS = (dict, list, set, deque)
+Replaced: TypeAlias = tuple[str, torch.Tensor, torch.Tensor]  # names that lead to it, before, after
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,33 @@ class ContainerSnapshot:
             if not _is_same(now.get(key, self), self.before.get(key, self)):
                 yield key
 
-    def replaced_tensors(self) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-        """What was a tensor and is another one, by its key."""
+    def replaced_tensors(self) -> Iterator[tuple[Any, list[Replaced]]]:
+        """The tensors of an entry that are others, by its key, where nothing else of it is: `self.hidden = (h, c)`.
+        What is no dict is one entry."""
         now = self.now()
-        for key in sorted(self.changed_keys(), key=str) if isinstance(now, dict) and self.has_changed() else ():
-            before, after = self.before.get(key), now.get(key)
-            if isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor):
-                yield key, before, after
+        if isinstance(now, set) or not self.has_changed():
+            return
+        for key in sorted(self.changed_keys(), key=str):
+            before, after = (each.get(key) if isinstance(each, dict) else [*each] for each in (self.before, now))
+            if found := replaced(before, after):
+                yield key, found
 
-    def put_back(self, key: str) -> None:
-        """One entry of a dict, as it was."""
-        self.owner[key] = self.before[key]
+    def put_back(self, key: Any) -> None:
+        """One entry of a dict, as it was; what is no dict as a whole."""
+        if isinstance(self.before, dict):
+            self.owner[key] = self.before[key]
+        else:
+            self.restore()
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Those that were in it, in tuples too."""
+        waiting = [*self.before.values()] if isinstance(self.before, dict) else [*self.before]
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, torch.Tensor):
+                yield each
+            elif isinstance(each, tuple):
+                waiting.extend(each)
 
     def restore(self) -> None:
         """Put it back; what is as it was is not touched."""
@@ -101,6 +118,32 @@ def _is_same(one: Any, other: Any) -> bool:
     """Whether it is the same object, or a list of the same ones: `self.anchors = [each.to(x) for each in …]`."""
     is_list = type(one) is type(other) and type(one) in (list, tuple) and len(one) == len(other)
     return one is other or (is_list and all(map(is_, one, other)))
+
+
+def replaced(before: Any, after: Any) -> list[Replaced] | None:
+    """The tensors of a value that are others in the one that took its place, each with the names that lead to it; None
+    where more than tensors has changed."""
+    if before is after:
+        return []
+    if isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor):
+        return [("", before, after)]
+    one, other = _entries(before), _entries(after)
+    if type(before) is not type(after) or one is None or other is None or one.keys() != other.keys():
+        return None
+    found: list[Replaced] = []
+    for key in one:
+        inner = replaced(one[key], other[key])
+        if inner is None:
+            return None
+        found += [(f".{key}{path}", *tensors) for path, *tensors in inner]
+    return found
+
+
+def _entries(value: Any) -> dict[Any, Any] | None:
+    """What a dict, a list or a tuple holds, by its key or place; None of others."""
+    if isinstance(value, dict):
+        return dict(dict.items(value))
+    return dict(enumerate(value)) if isinstance(value, (list, tuple)) else None
 
 
 def closed_over(function: FunctionType) -> dict[str, Any]:
@@ -191,11 +234,13 @@ __all__ = [
     "Container",
     "ContainerSnapshot",
     "NamedSnapshot",
+    "Replaced",
     "SlotSnapshot",
     "attributes_of",
     "closed_over",
     "in_slots",
     "is_written_in_python",
     "namespace_of",
+    "replaced",
     "slots_of",
 ]

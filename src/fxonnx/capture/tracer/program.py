@@ -13,8 +13,8 @@ from fxonnx.capture.graph.functional import make_functional
 from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.graph.reshapes import reshapes
 from fxonnx.capture.graph.squeezes import keep_squeezes
-from fxonnx.capture.locate import Locator
-from fxonnx.capture.program import Input, Program, State, Weight, Writeback
+from fxonnx.capture.locate import Locator, strip
+from fxonnx.capture.program import LIFTED, Input, Program, State, Weight, Writeback
 from fxonnx.capture.state.arrays import lies_in, refuse_borrowed
 from fxonnx.capture.tracer.retrace import Retrace
 from fxonnx.capture.tracer.run import Run
@@ -32,7 +32,8 @@ def program_of(run: Run, signature: Signature) -> Program:
         inputs=tuple(Input(node, name) for node, name in zip(run.inputs, signature.names, strict=True)),
         weights={node: weight for node, weight in weights.items() if node not in mutations},
         states=tuple(
-            State(each.key, each.tensor, node, mutations[node]) for node, each in weights.items() if node in mutations
+            State(_state_name(run, each), each.tensor, node, mutations[node])
+            for node, each in weights.items() if node in mutations
         ),
         writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
         by_layout=tuple(sorted(run.by_layout)),
@@ -55,6 +56,13 @@ def program_of(run: Run, signature: Signature) -> Program:
         plain=tuple(dict.fromkeys(each.location for each in run.guard_log.plain)),
         multiples=run.constraints.multiples,
     )
+
+
+def _state_name(run: Run, weight: Weight) -> str:
+    """That of the weight; of a tensor in a tuple, a dict or an object of the model, which has none of its own, the one
+    that leads to it."""
+    names = {id(before): strip(key) for key, before, _ in run.states}
+    return names.get(id(weight.tensor), weight.key) if LIFTED in weight.key else weight.key
 
 
 def functional(run: Run) -> Mutations:

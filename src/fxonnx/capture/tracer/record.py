@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -94,7 +94,7 @@ class Tape:
     """The graph as it grows, and what its nodes stand for.
 
     `fake` makes a weight's stand-in, `keys` knows weights by name, `place` gives a call's meta, `refuse` takes note of
-    what cannot be recorded.
+    what cannot be recorded. `held` are the ids of tensors that the model has before a call, without a name perhaps.
     """
 
     cache: FakeCache
@@ -110,6 +110,7 @@ class Tape:
     values: KnownValues = field(init=False)
     elements: SizeElements = field(init=False)
     quantized: StandIns = field(default_factory=StandIns)
+    held: Set[int] = frozenset()
     depth: int = 0  # of bodies of higher-order ops that are being recorded
     _nodes: dict[int, fx.Node | tuple[fx.Node, int]] = field(default_factory=dict)  # id of a fake tensor -> its node
     _returning: dict[int, list[fx.Node]] = field(default_factory=dict)  # id of a fake tensor -> nodes that return it
@@ -245,7 +246,7 @@ class Tape:
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
         node = self.placeholder(key, fake)
-        weight = self.weights[node] = Weight(key, tensor)
+        weight = self.weights[node] = Weight(key, tensor, is_held=id(tensor) in self.held)
         self.values.add_weight(node, weight)
         return fake
 

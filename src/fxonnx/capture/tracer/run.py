@@ -15,6 +15,7 @@ from torch import fx, nn
 from fxonnx.capture.assumption import OPPOSITE
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.inputs import Flat, Returned
+from fxonnx.capture.call.memory import overlap
 from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
@@ -24,7 +25,7 @@ from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.graph.reshapes import Reshape
-from fxonnx.capture.graph.views import geometry, storage
+from fxonnx.capture.graph.views import geometry, overlaps_itself, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.scripted import script_attributes
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
@@ -256,6 +257,7 @@ class Run:
         """The model is left as it was found."""
         flat = self.example.flat
         with ONE_AT_A_TIME, keys_of_sizes(), unwritten(flat), preserved(flat, flat.functions) as self.changes:
+            self.tape.held = {id(tensor) for tensor in self.changes.held()}
             yield
 
     @contextmanager
@@ -308,6 +310,7 @@ class Run:
         for key, before, after, _ in self.changes.tensors:
             if id(after) in states and not self._is_itself(before, after):
                 self._check_state(key, self.tape.read(before), after)
+                self._check_memory(key, before)
                 self.tape.values.lose(storage(self.tape.read(before)))
                 self.states.append((key, before, after))
 
@@ -328,6 +331,16 @@ class Run:
                 f"forward replaces {strip(key)} by a tensor of another kind",
                 cause=f"{before.dtype} of {list(before.shape)} becomes {after.dtype} of {list(after.shape)}",
                 cure="write into it instead, with copy_()",
+            )
+
+    def _check_memory(self, key: str, before: torch.Tensor) -> None:
+        """The new value is written where the one before lies, and would be seen by whatever else lies there."""
+        held = [each for each in self.changes.held() if _is_plain(each) and overlap(each, before)]
+        if overlaps_itself(before) or len(held) > 1:
+            raise CaptureRefused(
+                f"forward replaces {strip(key)}, which shares memory with itself or another tensor of the model",
+                cause="from the first call on they are two values, and a file has one input for both",
+                cure=f"give it memory of its own before the first call: {strip(key)}.clone()",
             )
 
     def captured_graph(self) -> CapturedGraph:
@@ -399,6 +412,11 @@ def _in_a_thread(refuse: Refusals) -> CaptureRefused:
         cause="what a thread of its own calls is not recorded",
         cure="compute in the thread that calls the model",
     )
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether it has an address, and elements by strides."""
+    return type(tensor) in (torch.Tensor, nn.Parameter) and tensor.layout is torch.strided and not tensor.is_nested
 
 
 def _keys(flat: Flat) -> dict[int, str]:

@@ -82,7 +82,8 @@ def _check_calls_of_other_sizes(done: Run, original: Example, others: SymbolTabl
             return
     if others is not None:  # what a variant is captured on has sizes and no elements
         original = replace(original, leaves=[_with_elements(leaf) for leaf in original.leaves])
-    check_calls_of_other_sizes(original, symbols.axes, symbols.lows, symbols.highs, done.caches())
+    states = {key for key, _, _ in done.states}
+    check_calls_of_other_sizes(original, symbols.axes, symbols.lows, symbols.highs, done.caches(), states)
 
 
 def _with_elements(leaf: torch.Tensor) -> torch.Tensor:

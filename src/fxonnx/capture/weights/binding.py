@@ -60,7 +60,9 @@ class Binding:
 
     def _weight(self, weight: Weight) -> Weight:
         tensor = self.tensors.get(weight.key, weight.tensor)
-        return Weight(weight.key, tensor, self.extents.get(weight.key), weight.key in self.adapters)
+        return Weight(
+            weight.key, tensor, self.extents.get(weight.key), weight.key in self.adapters, weight.is_held
+        )  # fmt: skip
 
     def _holds(self, known: KnownWeight) -> bool:
         tensor = self.tensors.get(known.weight.key)

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from fxonnx.capture.equivalence.constants import key_of
-from fxonnx.capture.program import LIFTED, Weight
+from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.loops.measures.measured import BELOW, Measures
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.steps import Outside
@@ -63,5 +63,5 @@ class Plain:
 
 def _name(weight: Weight) -> Outside:
     """A weight by identity; a constant of the code, which is made anew in each iteration, by what is in it."""
-    content = key_of(weight.tensor) if LIFTED in weight.key else None
+    content = key_of(weight.tensor) if weight.is_literal else None
     return Outside("weight", id(weight.tensor)) if content is None else Outside("constant", content)

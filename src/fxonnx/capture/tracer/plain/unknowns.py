@@ -12,7 +12,6 @@ from torch import fx
 
 from fxonnx.capture.equivalence.value_numbers import same_tensor
 from fxonnx.capture.graph.checks import is_check, said_by_all
-from fxonnx.capture.program import LIFTED
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.ir.dims import evaluate, symbols_of
@@ -196,7 +195,7 @@ def _weight(weights: Sequence[Any]) -> Any:
     if all(each.tensor is first.tensor for each in weights):
         return Known(first.tensor)
     tensors = [each.tensor for each in weights]
-    if not all(LIFTED in each.key and each.tensor.dtype == first.tensor.dtype for each in weights):
+    if not all(each.is_literal and each.tensor.dtype == first.tensor.dtype for each in weights):
         raise Unlike("other weights")
     if all(same_tensor(first.tensor, each) for each in tensors):
         return Known(first.tensor)
