@@ -43,6 +43,7 @@ ROOTS: dict[str, Callable[[Tensor], Any]] = {
     "a row of a root": lambda x: x[:, : int(x.shape[1] ** 0.5)][:, 0],
     "a row of the lesser": lambda x: x.topk(min(int(x.shape[1] ** 0.5), x.shape[0]), 0)[0][0],
     "a square": lambda x: x[:, : int(x.shape[1] ** 0.5) ** 2].reshape(x.shape[0], int(x.shape[1] ** 0.5), -1)[:, -1],
+    "a row of one less": lambda x: x[:, : int(x.shape[1] ** 0.5) - 1 + (x.shape[1] + 3) // 5][:, 0],
     "a share": lambda x: x[:, : round(x.shape[1] * 0.3)][:, 0],
 }
 
@@ -67,3 +68,18 @@ def test_a_check_of_a_float_of_a_size_is_one_of_each_call() -> None:
     torch.testing.assert_close(compiled(x), x * 2)
     with pytest.raises(fxonnx.errors.CheckFailed, match="too few"):
         compiled(torch.randn(3, 3))
+
+
+def _other_sizes_in_each_way(x: Tensor, t: Tensor) -> Tensor:
+    if t.sum() > 0:
+        return torch.zeros(x.shape[0] - 3).sum() + x.sum()
+    return x.sum() if x.shape[0] - 3 < 0 else x.sum() * 2
+
+
+def test_sizes_of_one_way_say_nothing_in_another() -> None:
+    compiled = fxonnx.compile(
+        _other_sizes_in_each_way, (torch.randn(5), torch.ones(2)), dynamic_shapes={"x": {0: "n"}}
+    )
+    for n in (5, 2, 3, 4):
+        x = torch.randn(n)
+        torch.testing.assert_close(compiled(x, -torch.ones(2)), _other_sizes_in_each_way(x, -torch.ones(2)))

@@ -28,6 +28,7 @@ from fxonnx.capture.tracer.results.meta import (
     Uncacheable,
     base_of,
     owns_memory,
+    sizes_of,
 )
 from fxonnx.capture.tracer.results.probe import MetaProbe
 from fxonnx.capture.tracer.results.required import require_sizes
@@ -44,7 +45,7 @@ Key: TypeAlias = tuple[Any, ...]
 @dataclass(slots=True, eq=False)
 class FakeCache:
     """The results of one trace's calls; those `before_data`, when nothing had a size from data yet, are the same in all
-    ways of a model."""
+    ways of a model, but for what was found by answers of one way."""
 
     mode: FakeTensorMode
     guard_log: GuardLog
@@ -74,6 +75,7 @@ class FakeCache:
 
     def _lookup(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors: list[Any] = []
+        answers = self.guard_log.answers_of_way
         try:
             keys = self._key(args, tensors), *kwargs, self._key(tuple(kwargs.values()), tensors)
             key = (*_context(func), *keys, _in_one_memory(tensors))
@@ -83,20 +85,24 @@ class FakeCache:
             if is_mutable(func):
                 self.metas.clear()  # it may have changed a tensor's own metadata
             return result
-        cached = self._known(key) or self._elsewhere(key) or sample(func, args, kwargs, self.guard_log, self.metas)
+        cached = self._known(key) or self._elsewhere(key)
+        if cached is not None:
+            self.guard_log.sizes.update(sizes_of(cached))
+        cached = cached or sample(func, args, kwargs, self.guard_log, self.metas)
         result = _by_kernel(func, args, kwargs) if cached is None else None
         if cached is None and result is None:
             cached = self.probe(func, args, kwargs)
         if cached is None:
             result = self._by_torch(func, args, kwargs) if result is None else result
             with suppress(Uncacheable):
-                self._keep(key, self._cached(result, tensors))
+                self._keep(key, self._cached(result, tensors), answers)
             return result
-        self._keep(key, cached)
+        self._keep(key, cached, answers)
         return cached.instantiate(self.mode, tensors, self.metas)
 
-    def _keep(self, key: Key, cached: Cached) -> None:
-        entries = self.entries if self.guard_log.data else self.before_data
+    def _keep(self, key: Key, cached: Cached, answers: int) -> None:
+        is_of_way = self.guard_log.data or self.guard_log.answers_of_way > answers
+        entries = self.entries if is_of_way else self.before_data
         entries[key] = cached
         if owns_memory(cached):
             entries.setdefault(_anywhere(key), cached)

@@ -3,7 +3,7 @@ their own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,7 +18,7 @@ from fxonnx.capture.tracer.torch_private import (
     no_python_dispatcher,
     plain_of,
 )
-from fxonnx.ir.dims import Dim, Shape
+from fxonnx.ir.dims import Dim, Expr, Shape
 
 _ROOM = 2**48  # elements; on the meta device they take no memory
 Layout: TypeAlias = tuple[Sequence[Any], Sequence[Any], Any]
@@ -107,6 +107,15 @@ def owns_memory(cached: Cached) -> bool:
     if isinstance(cached, CachedTuple):
         return all(map(owns_memory, cached.parts))
     return isinstance(cached, CachedTensor) and cached.base is None
+
+
+def sizes_of(cached: Cached) -> Iterator[Expr]:
+    """The sizes of a new result and its parts that vary."""
+    if isinstance(cached, CachedTuple):
+        for each in cached.parts:
+            yield from sizes_of(each)
+    elif isinstance(cached, CachedTensor):
+        yield from (dim for dim in cached.meta.shape if not isinstance(dim, int))
 
 
 def base_of(result: torch.Tensor, tensors: Sequence[torch.Tensor]) -> int | None:

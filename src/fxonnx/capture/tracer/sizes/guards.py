@@ -129,6 +129,7 @@ class GuardLog:
     origins: dict[Dim, Dim] = field(default_factory=dict)
     rounded: dict[str, Rounded] = field(default_factory=dict)  # the name of such a symbol -> what it is
     sizes: set[Dim] = field(default_factory=set)  # what tensors have: never negative
+    answers_of_way: int = 0  # how many answers another way of the model may give otherwise
     data: DataSymbols = field(init=False)
     # held weakly: sizes of fake tensors know this log, through memory that Python's collector does not see
     decide: WeakMethod[Callable[[Any], bool]] | None = None  # answers what the model's Python asks of what is data
@@ -140,6 +141,7 @@ class GuardLog:
     _numbers: Iterator[int] = field(default_factory=count)
     _known: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
     _learned: dict[tuple[str, Dim], bool | None] = field(default_factory=dict)
+    _told: set[tuple[str, Dim]] = field(default_factory=set)  # comparisons that the sizes of tensors answer
     _stepped: set[Dim] = field(default_factory=set)  # numbers that grow slowly with a size
     _agreed: set[Dim] = field(default_factory=set)  # differences that a check says are none
     _bounds: Bounds = field(init=False)
@@ -167,6 +169,7 @@ class GuardLog:
         if isinstance(difference, int):
             return RELATIONS[relation](difference, 0)
         key = relation, difference
+        self.answers_of_way += difference in self._agreed or key in self._learned or key in self._told
         if difference in self._agreed:
             return RELATIONS[relation](0, 0)
         if key not in self._known:
@@ -181,9 +184,13 @@ class GuardLog:
 
     def _for_all(self, relation: str, difference: Dim) -> bool | None:
         low, high = self._interval(difference)
+        known = certain(relation, low, high)
         low = max(low, 0) if difference in self.sizes else low
         high = min(high, 0) if -difference in self.sizes else high
-        return certain(relation, low, high)
+        if known is None and (known := certain(relation, low, high)) is not None:
+            self._told.add((relation, difference))
+            self.answers_of_way += 1
+        return known
 
     def _interval(self, difference: Any) -> tuple[float, float]:
         low, high = self._bounds.interval(difference)
@@ -371,11 +378,13 @@ class GuardLog:
     # ── what comes from data ──
 
     def begin_way(self, data: DataSymbols) -> None:
-        """Forget what the run before has learned of data: another way of the model begins, with no symbols yet."""
-        self.sizes = {dim for dim in self.sizes if not self.data.are_in(dim)}
+        """Forget what the run before has learned: another way of the model begins, with no symbols yet, whose tensors
+        need not have the sizes that were those of the way before."""
         self.data = data
-        for known in (self._agreed, self._learned, self._known):
+        for known in (self.sizes, self._agreed, self._learned, self._known, self._told):
             known.clear()
+        self.lows.update(dict.fromkeys(self.rounded, 0))
+        self._lows_from_one.update(dict.fromkeys(self.rounded, 0))
         self._bound()
 
     def by_data(self, condition: Any) -> bool:
@@ -383,6 +392,7 @@ class GuardLog:
 
         Raises DataDependentControlFlow where nobody decides, and CaptureRefused where an op asks outside of `asking`.
         """
+        self.answers_of_way += 1
         if not self.op and (checked := asked_to_check()) is not None:
             wanted, text = checked
             self.check(condition if wanted else condition.sym_not(), text)
@@ -409,6 +419,7 @@ class GuardLog:
     def by_float(self, condition: Any, difference: Dim) -> bool:
         """The answer to a question about a number that no dim says: a check of the model's is one of every call, and
         else both ways are taken."""
+        self.answers_of_way += 1
         checked, truth = asked_to_check(), bool(condition.hint)
         if checked is not None and checked[0] is truth and self.must_hold is not None:
             self._hold(condition if truth else condition.sym_not(), checked[1])
