@@ -11,7 +11,8 @@ from fxonnx.capture.tracer.loops.calls import filled
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.steps import Leaf, real
 from fxonnx.capture.tracer.record import Tape
-from fxonnx.capture.tracer.sizes.guards import GuardLog, Rounded
+from fxonnx.capture.tracer.sizes.data import Rounded
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import sym_size
 from fxonnx.ir.dims import Dim
 

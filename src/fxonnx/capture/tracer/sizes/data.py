@@ -2,12 +2,13 @@
 
 A size is between 0 and a limit, which may be a dim: of n elements at most n are selected. A number that is read may be
 negative: dims take a bare symbol for a size, so that it is the difference of its parts above and below 0, until a check
-says that it is not.
+says that it is not. A float of sizes that is rounded has a symbol with a value as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -15,9 +16,29 @@ from typing import Any
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.ir.dims import Call, Dim, Expr, bound, evaluate, substitute, symbol, symbols_of
 
+ROUNDINGS: dict[str, Callable[[float], int]] = {
+    "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
+}  # fmt: skip
 _SMALL = 3
 ITERATION = "iteration"
 """How sizes are called that number the iterations of loops, with a number behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """A float (a node), rounded to a whole number in a way that has a name, and the `dim` that stands for it; of two
+    symbols in that one is the part above 0, of `sign` 1, the other the part below, of `sign` -1."""
+
+    dim: Dim
+    rounding: str
+    number: Any
+    sign: int
+
+    @property
+    def value(self) -> int:
+        """What the symbol is in the run."""
+        whole = ROUNDINGS[self.rounding](self.number.hint)
+        return max(self.sign * whole, 0) if self.sign else whole
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +58,7 @@ class DataSymbols:
     renamed: dict[str, Dim] = field(default_factory=dict)  # names of other ways of the model -> what they are here
     names: list[str] = field(default_factory=list)  # in the order in which they were made
     planned: Iterator[str] = field(default_factory=lambda: iter(()))  # names that come first
-    rounded: Mapping[str, Any] = field(default_factory=dict)  # name -> what has a value in the run
+    rounded: Mapping[str, Rounded] = field(default_factory=dict)
     taken: Set[str] = frozenset()  # names that stand for something else in another way of the model
 
     def __bool__(self) -> bool:
@@ -173,4 +194,4 @@ def _linear(dim: Expr) -> Iterator[tuple[str, int]]:
     return ((name, factor) for name, factor in lone.items() if name not in others)
 
 
-__all__ = ["DataSymbols"]
+__all__ = ["ROUNDINGS", "DataSymbols", "Rounded"]

@@ -27,7 +27,8 @@ from typing import Any
 import torch
 
 from fxonnx.capture.assumption import RELATIONS
-from fxonnx.capture.tracer.sizes.guards import ROUNDINGS, GuardLog
+from fxonnx.capture.tracer.sizes.data import ROUNDINGS
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA, PLAIN, Node
 from fxonnx.capture.tracer.sizes.steps import passes, steps
 from fxonnx.ir.dims import Dim, ceil_divide, floor_divide, maximum, minimum, modulo

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxonnx.capture.tracer.sizes.guards import ROUNDINGS, GuardLog
+from fxonnx.capture.tracer.sizes.data import ROUNDINGS
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
 from fxonnx.errors import CaptureRefused

@@ -3,7 +3,6 @@ traced ones only is noted with the line that asked."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from weakref import WeakMethod
 from fxonnx.capture.assertions import asked_to_check
 from fxonnx.capture.assumption import OPPOSITE, RELATIONS, Guard
 from fxonnx.capture.constraints import describe
-from fxonnx.capture.tracer.sizes.data import DataSymbols
+from fxonnx.capture.tracer.sizes.data import DataSymbols, Rounded
 from fxonnx.capture.tracer.sizes.lookups import tells_by_what_it_finds
 from fxonnx.capture.tracer.sizes.text import Key
 from fxonnx.errors import CaptureRefused, DataDependentControlFlow, Error, FrozenDimension
@@ -22,9 +21,6 @@ from fxonnx.ir.dims import Bounds, Dim, Expr, certain, evaluate, symbol, symbols
 from fxonnx.location import Location
 
 Plain = TypeVar("Plain", bool, int, float)
-ROUNDINGS: dict[str, Callable[[float], int]] = {
-    "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
-}  # fmt: skip
 _TRIED = (4, 5, 6, 7, 8, 9, 10, 12, 101, 120, 1000, 10007)
 _IN_PARTS = frozenset({
     "aten.split.Tensor", "aten.chunk.default", "aten.unsafe_split.Tensor", "aten.unsafe_chunk.default",
@@ -77,23 +73,6 @@ class Specialization:
             "or leave the dim static",
             location=self.location,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Rounded:
-    """A float (a node), rounded to a whole number in a way that has a name, and the `dim` that stands for it; of two
-    symbols in that one is the part above 0, of `sign` 1, the other the part below, of `sign` -1."""
-
-    dim: Dim
-    rounding: str
-    number: Any
-    sign: int
-
-    @property
-    def value(self) -> int:
-        """What the symbol is in the run."""
-        whole = ROUNDINGS[self.rounding](self.number.hint)
-        return max(self.sign * whole, 0) if self.sign else whole
 
 
 class Specialized(Exception):
