@@ -116,7 +116,9 @@ class Player:
     def _checked(self, target: Any, args: Any) -> None:
         """A check of the model's, once more."""
         condition, *text = args
-        operand = self.tape.operand(self.tape.read(condition))
+        condition = self.tape.read(condition)
+        is_truth = isinstance(condition, torch.SymBool)  # what a call is checked for: nothing is decided by it
+        operand = self.tape.truth(condition.node) if is_truth else self.tape.operand(condition)
         node = self.tape.graph.call_function(target, (operand, *text))
         node.meta = {**self.tape.place(), "val": None}
 

@@ -118,8 +118,8 @@ class BoolNode(Node):
 
     def expect_true(self, file: str = "", line: int = 0) -> bool:
         """`torch._check(n > 4)`, and that there is a row to index: of what comes from data, or is a number that no dim
-        says, what a call is checked for."""
-        is_checked = self.comes_from_data or self.hint
+        says, what a call is checked for. What an op asks of the latter is noted."""
+        is_checked = self.comes_from_data or (self.hint and not self.guard_log.op)
         return self.guard_log.check(self) if is_checked and self.is_checked_when_called() else self.guard_bool()
 
     def guard_size_oblivious(self, file: str = "", line: int = 0) -> bool:
