@@ -87,4 +87,3 @@ class Outcome:
     is_final: bool = False
     small: Mapping[str, int] = field(default_factory=dict)  # sizes of 0 and 1 of the example, for which it holds
     assumed: Sequence[Assumption] = ()  # what those ask of the others
-    raised_in_loops: bool = False  # by the model, at sizes at which its loops were to be rolled up

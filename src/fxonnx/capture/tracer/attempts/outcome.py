@@ -31,8 +31,7 @@ def run(attempt: Attempt) -> Outcome:
     done = _prepared(attempt, example, _allocate(attempt, at_example=attempt.at_example, scale=attempt.scale))
     failures = failures_of(done)
     if failures and attempt.rolled is not None and isinstance(done, RolledRun):
-        otherwise = _not_rolled(done, attempt.rolled, failures[0].error.__cause__)
-        return replace(otherwise, raised_in_loops=isinstance(failures[0].error, ModelRaised))
+        return _not_rolled(done, attempt.rolled, failures[0].error.__cause__)
     if _may_read_a_cache(done, failures):
         alone = after_a_call_at_other_sizes(done, attempt.original.leaves)
         if alone is not None and not pinned(alone):

@@ -70,12 +70,9 @@ def _over(attempt: Attempt, outcome: Outcome, lengths: Lengths) -> Attempt | Non
 
 
 def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """At the example's own sizes; its loops are to be rolled up at those where the model takes no primes there: its
-    windows are of 8 elements."""
     if not outcome.failures or outcome.is_final or attempt.at_example or not attempt.example.requests:
         return None
-    rolled = None if outcome.raised_in_loops else attempt.rolled
-    return replace(attempt, at_example=True, at_primes=outcome.failures, rolled=rolled)
+    return replace(attempt, at_example=True, at_primes=outcome.failures)
 
 
 def _at_twice_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
