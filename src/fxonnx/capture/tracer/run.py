@@ -23,10 +23,12 @@ from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.graph.aliasing import Layouts, read_by_layout
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
+from fxonnx.capture.graph.functional_form import memories_written
 from fxonnx.capture.graph.functionalize import Mutations
 from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.graph.views import geometry, overlaps_itself, storage
 from fxonnx.capture.locate import Locator, strip
+from fxonnx.capture.program import Weight
 from fxonnx.capture.scripted import script_attributes
 from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
 from fxonnx.capture.surroundings import (
@@ -351,9 +353,21 @@ class Run:
         outputs = (*graph.output_node().args[0], *(each.node for each in checks_of(graph, Locator())), *written)
         returned, symbols = self.returned, frozenset(self.symbols.hints)
         return CapturedGraph(
-            graph, tuple(self.inputs), self.tape.weights, outputs, returned.tree, returned.effects, Locator(), dim_of,
-            symbols,
+            graph, tuple(self.inputs), self._compared_weights(), outputs, returned.tree, returned.effects, Locator(),
+            dim_of, symbols,
         )  # fmt: skip
+
+    def _compared_weights(self) -> dict[fx.Node, Weight]:
+        """The weights; what the model holds and never changes, a table of a call before, is as good as a literal."""
+        written = memories_written(self.tape.graph.nodes)
+        replaced = {id(before) for _, before, _ in self.states}
+        states = {
+            node for node, each in self.tape.weights.items()
+            if id(each.tensor) in replaced or node in (self.mutations or ()) or storage(node.meta["val"]) in written
+        }  # fmt: skip
+        return {
+            node: each if node in states else replace(each, is_held=False) for node, each in self.tape.weights.items()
+        }
 
     def recording(self, fixed: Mapping[str, int]) -> Recording:
         """What the run has left, with some dims at fixed sizes, and what it decided by the sizes of the others."""
