@@ -44,6 +44,7 @@ ROOTS: dict[str, Callable[[Tensor], Any]] = {
     "a row of the lesser": lambda x: x.topk(min(int(x.shape[1] ** 0.5), x.shape[0]), 0)[0][0],
     "a square": lambda x: x[:, : int(x.shape[1] ** 0.5) ** 2].reshape(x.shape[0], int(x.shape[1] ** 0.5), -1)[:, -1],
     "a row of one less": lambda x: x[:, : int(x.shape[1] ** 0.5) - 1 + (x.shape[1] + 3) // 5][:, 0],
+    "a narrow part": lambda x: x.narrow(1, int(x.shape[1] ** 0.5) - 1, 1),
     "a share": lambda x: x[:, : round(x.shape[1] * 0.3)][:, 0],
 }
 

@@ -14,7 +14,8 @@ padding, and differences of differences, they ask plain sizes for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -113,8 +114,8 @@ def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
     if not _has_axis(input, dim) or isinstance(start, torch.Tensor):
         return None
     size = input.shape[dim]
-    begin = start + size if _assume(start < 0) else start
-    if begin < 0 or begin + length > size:
+    begin = start + size if _said_or_checked(start < 0, _assume) else start
+    if _said_or_checked(begin < 0) or _said_or_checked(begin + length > size):
         return None
     sizes = list(input.shape)
     sizes[dim] = length
@@ -230,14 +231,30 @@ def _place(index: Any, size: Any) -> Any:
     return torch.sym_min(index, size)
 
 
+def _said_or_checked(comparison: Any, ask: Callable[[Any], bool] = bool) -> bool:
+    """What is asked of dims; of a number that no dim says, what it is in the run, which each call is checked for."""
+    node = comparison.node if isinstance(comparison, torch.SymBool) else None
+    if node is None or node.comes_from_data or not node.is_checked_when_called():
+        return ask(comparison)
+    with _as_the_models(node.guard_log):
+        (node if node.hint else node.sym_not()).expect_true()
+    return bool(node.hint)
+
+
 def _assume(comparison: Any) -> bool:
     """What a comparison is in this run, logged as a guard of the model's own: the result depends on it."""
     if not isinstance(comparison, torch.SymBool):
         return bool(comparison)
-    guard_log = comparison.node.guard_log
+    with _as_the_models(comparison.node.guard_log):
+        return bool(comparison)
+
+
+@contextmanager
+def _as_the_models(guard_log: Any) -> Iterator[None]:
+    """What is asked here is asked by a line of the model's, not inside of an op."""
     op, guard_log.op = guard_log.op, ""
     try:
-        return bool(comparison)
+        yield
     finally:
         guard_log.op = op
 
