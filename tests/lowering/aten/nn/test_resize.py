@@ -127,7 +127,8 @@ def test_sizes_are_products_in_double(factor):
     compiled = fxonnx.compile(function, torch.rand(1, 1, 20), dynamic_shapes={"x": {2: "n"}})
     for size in (45, 50, 90, 100, 110, 170, 180):
         row = torch.rand(1, 1, size)
-        torch.testing.assert_close(compiled(row), function(row), rtol=1e-4, atol=1e-5)
+        # a place near 180 is rounded to 2**-16, and a share between neighbours is as far off
+        torch.testing.assert_close(compiled(row), function(row), rtol=0, atol=2 * 2**-16)
 
 
 @pytest.mark.parametrize("options", [{"scale_factor": 2}, {"scale_factor": 0.7}, {"size": 7}], ids=str)
