@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx
@@ -27,12 +28,13 @@ def program_of(run: Run, signature: Signature) -> Program:
     outputs = tuple(graph.output_node().args[0])
     count = len(outputs) - len(signature.effects.names)
     weights = _used_weights(run, mutations)
+    paths = {id(before): strip(key) for key, before, _ in run.states}
     return Program(
         graph=graph,
         inputs=tuple(Input(node, name) for node, name in zip(run.inputs, signature.names, strict=True)),
         weights={node: weight for node, weight in weights.items() if node not in mutations},
         states=tuple(
-            State(_state_name(run, each), each.tensor, node, mutations[node])
+            State(_state_name(each, paths), each.tensor, node, mutations[node])
             for node, each in weights.items() if node in mutations
         ),
         writebacks=tuple(Writeback(at, mutations[node]) for at, node in enumerate(run.inputs) if node in mutations),
@@ -58,11 +60,10 @@ def program_of(run: Run, signature: Signature) -> Program:
     )
 
 
-def _state_name(run: Run, weight: Weight) -> str:
+def _state_name(weight: Weight, paths: Mapping[int, str]) -> str:
     """That of the weight; of a tensor in a tuple, a dict or an object of the model, which has none of its own, the one
-    that leads to it."""
-    names = {id(before): strip(key) for key, before, _ in run.states}
-    return names.get(id(weight.tensor), weight.key) if LIFTED in weight.key else weight.key
+    that leads to it: `paths`, by the tensor's id."""
+    return paths.get(id(weight.tensor), weight.key) if LIFTED in weight.key else weight.key
 
 
 def functional(run: Run) -> Mutations:

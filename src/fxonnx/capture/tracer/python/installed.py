@@ -50,8 +50,8 @@ def _stand_ins(namespace: dict[str, Any], builtins: Mapping[str, Any]) -> Mappin
     """What a file's names mean: Python's own where it has none of that name, and from math import sqrt."""
     own = namespace.keys()
     found = builtins if own.isdisjoint(builtins) else {name: builtins[name] for name in builtins.keys() - own}
-    imported = [name for name in own & _NAMES if id(namespace[name]) in _ORIGINALS]
-    return found if not imported else {**found, **{name: _ORIGINALS[id(namespace[name])] for name in imported}}
+    imported = {name: _ORIGINALS[key] for name in own & _NAMES if (key := id(namespace[name])) in _ORIGINALS}
+    return {**found, **imported} if imported else found
 
 
 def _namespaces(functions: Iterable[Any]) -> Iterator[dict[str, Any]]:
