@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import fxonnx
-from fxonnx.errors import CaptureRefused
+from fxonnx.errors import CaptureRefused, Error
 
 FREE: dict[str, tuple[Callable[..., Any], Any, list[tuple[tuple[int, ...], ...]]]] = {
     "image": (lambda x: x.flatten(1) + x.shape[2], {"x": {1: Dim.AUTO, 2: Dim.AUTO}}, [((1, 4, 4),), ((1, 5, 3),)]),
@@ -228,3 +228,28 @@ def test_what_is_resized_in_place_has_plain_sizes() -> None:
         fxonnx.compile(model, (x,), dynamic_shapes={"x": {0: "n"}})
     assert refused.value.locations[0].file == __file__
     assert "reshape" in refused.value.cure
+
+
+def _windows(x: Tensor) -> Tensor:
+    """Four windows, whose rows and columns are mixed up where the image is not square: torch allows it."""
+    height, width = x.shape[1] // 8, x.shape[2] // 8
+    tokens = F.max_pool2d(x, 8).view(x.shape[0], 2, width // 2, 2, height // 2)
+    return tokens.transpose(2, 3).flatten(1, 2)
+
+
+HW = {"x": {1: "h", 2: "w"}}
+
+
+def test_sizes_that_are_equal_in_the_example_alone_are_free() -> None:
+    """No prime has two windows; of 32 and 32 the view seems to ask that they agree, of 32 and 96 it does not."""
+    compiled = fxonnx.compile(_windows, (torch.rand(3, 32, 32),), dynamic_shapes=HW)
+    assert compiled.program.attempts[-1] == "at multiples of the example's sizes that differ"
+    agrees(_windows, compiled, [((3, 32, 32),), ((3, 16, 48),), ((3, 64, 16),)])
+
+
+def test_sizes_that_must_agree_are_told_as_before() -> None:
+    def square(x: Tensor) -> Tensor:
+        return _windows(x + x.mT)
+
+    with pytest.raises(Error, match=r"dim '[hw]' \(x, axis [12]\) is always [hw]"):
+        fxonnx.compile(square, (torch.rand(3, 32, 32),), dynamic_shapes=HW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -55,13 +55,14 @@ class Example:
     def doubled(self) -> Example:
         """The same at twice the sizes in all dims that may vary: those that are sums of others still are."""
         sizes = {name: max(2 * size, 2) for name, size in _named_sizes(self).items()}
-        shapes = [list(leaf.shape) for leaf in self.leaves]
-        for (leaf, axis), request in self.requests.items():
-            if request.dim is not None and symbols_of([request.dim]) <= sizes.keys():
-                shapes[leaf][axis] = evaluate(request.dim, sizes)
-            else:
-                shapes[leaf][axis] = max(2 * shapes[leaf][axis], 2)
-        return self._shaped(shapes)
+        return self._shaped(_shapes(self, sizes, lambda size: max(2 * size, 2)))
+
+    def apart(self) -> Example:
+        """The same with multiples for named dims that are equal: 64 and 64 are 64 and 192."""
+        sizes: dict[str, int] = {}
+        for name, size in _named_sizes(self).items():
+            sizes[name] = next(size * odd for odd in count(1, 2) if size * odd not in sizes.values())
+        return self._shaped(_shapes(self, sizes, lambda size: size))
 
     def resized(self) -> Example:
         """The same at sizes of 2 or more in all dims that may vary: torch takes 0 and 1 for constants, asked or not.
@@ -89,6 +90,17 @@ def empty_like(leaf: torch.Tensor, shape: Sequence[int], device: torch.device) -
     """A tensor of another shape in its place, laid out alike (channels last); its values are never read, so they are
     never written."""
     return torch.empty_permuted(shape, memory_order(leaf), dtype=leaf.dtype, device=device)
+
+
+def _shapes(example: Example, sizes: Mapping[str, int], otherwise: Callable[[int], int]) -> list[list[int]]:
+    """The shapes of the example at other sizes of its names, and what a size that has none becomes."""
+    shapes = [list(leaf.shape) for leaf in example.leaves]
+    for (leaf, axis), request in example.requests.items():
+        if request.dim is not None and symbols_of([request.dim]) <= sizes.keys():
+            shapes[leaf][axis] = evaluate(request.dim, sizes)
+        else:
+            shapes[leaf][axis] = otherwise(shapes[leaf][axis])
+    return shapes
 
 
 def _resized_shapes(example: Example) -> list[list[int]]:

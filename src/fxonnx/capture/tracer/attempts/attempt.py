@@ -56,11 +56,11 @@ class Attempt:
     at_example: bool = False
     at_once: bool = False
     scale: int = 1  # of the sizes of the run to those of the example
-    pinned: tuple[Failure, ...] = ()  # what was wrong with the run at the sizes that these are larger than
+    pinned: tuple[Failure, ...] = ()  # what was wrong with the run at the sizes that these take the place of
     frozen: tuple[str, ...] = ()
     given_up: int = 0  # kinds of small dims
     at_primes: tuple[Failure, ...] = ()
-    is_doubled: bool = False
+    is_enlarged: bool = False  # at multiples of the example's sizes
     states: frozenset[int] = frozenset()  # ids of weights that forward writes to and asks for
     with_states_known: tuple[Failure, ...] = ()  # what was wrong with the run that found them
     stopped: Outcome | None = None  # by plain numbers of sizes, which runs at several sizes are to explain

@@ -78,10 +78,22 @@ def _at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 def _at_twice_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """At sizes that are sums of each other where the example's are: of 1, 3 and 4 those of 2, 3 and 4 are not."""
     original = attempt.original
-    if not _raised(outcome) or attempt.is_doubled or all(original.size(axis) > 1 for axis in original.requests):
+    if not _raised(outcome) or attempt.is_enlarged or all(original.size(axis) > 1 for axis in original.requests):
         return None
     doubled = original.asking(attempt.example.requests).doubled()
-    return replace(attempt, example=doubled, at_example=True, is_doubled=True)
+    return replace(attempt, example=doubled, at_example=True, is_enlarged=True)
+
+
+def _at_multiples_of_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """At multiples of the example's sizes that differ, where only sizes that are equal there are tied: a model that
+    divides its images into windows divides those of no prime, and what it may ask of 64 and 64 it need not ask of 64
+    and 192."""
+    ties = [failure.equality for failure in outcome.failures if failure.equality and failure.is_tie]
+    if not attempt.at_example or attempt.is_enlarged or not ties or len(ties) < len(outcome.failures):
+        return None
+    apart = attempt.example.apart()
+    differ = any(one.shape != other.shape for one, other in zip(apart.leaves, attempt.example.leaves, strict=True))
+    return replace(attempt, example=apart, is_enlarged=True, pinned=outcome.failures) if differ else None
 
 
 def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -180,6 +192,7 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
         Remedy("with the loops over a size rolled up", _rolled_up),
         Remedy("at the example's sizes", _at_the_example),
         Remedy("at twice the example's sizes", _at_twice_the_example),
+        Remedy("at multiples of the example's sizes that differ", _at_multiples_of_the_example),
         Remedy("with one name for dims that always agree", _with_tied),
         Remedy("with plain numbers of sizes that runs at several sizes explain", _comparing_runs),
         Remedy("with the loops over chunks of a size rolled up", _rolled_up_by_chunks),
