@@ -65,9 +65,13 @@ class Layouts:
                 yield guard
 
     def is_alike(self, func: Any, source: torch.Tensor, sizes: Mapping[str, int]) -> bool:
-        """Whether an op that returns a view of this argument or a copy returns at these sizes what it does here."""
+        """Whether an op that returns a view of this argument or a copy returns at these sizes what it does here; not
+        where they are sizes of no such tensor."""
         comparisons = self._comparisons(source) if func.overloadpacket in _VIEW_OR_COPY else ()
-        return all(RELATIONS[each](evaluate(left - right, sizes), 0) for each, left, right in comparisons)
+        try:
+            return all(RELATIONS[each](evaluate(left - right, sizes), 0) for each, left, right in comparisons)
+        except ZeroDivisionError:
+            return False
 
     def _comparisons(self, source: torch.Tensor) -> Iterator[tuple[str, Dim, Dim]]:
         """What tells how a tensor lies in memory, as it is in this run where other sizes may have it otherwise: whether

@@ -100,6 +100,18 @@ def test_the_probe_is_conclusive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not set(inconclusive) - {"aten.ones.default"}
 
 
+def test_sizes_that_divide_by_0_where_the_probe_looks() -> None:
+    """Which is at sizes with many divisors: the remainder is 0 there, in the example and at most sizes it is not."""
+
+    def model(x: Tensor) -> Tensor:
+        rest = x.shape[0] // (x.shape[0] % 4)
+        return x.new_ones(x.shape[0], rest, 3).mT.reshape(x.shape[0], -1)
+
+    program = capture(model, (torch.randn(6),), dynamic_shapes={"x": {0: "n"}})
+    (size,) = (node.meta["val"].shape[1] for node in program.outputs)
+    assert [evaluate(dim_of(size), {"n": n}) for n in (1, 3, 6, 9, 10)] == [3, 3, 9, 27, 15]
+
+
 MISFITS: dict[str, Callable[[Tensor], Any]] = {
     "sizes that differ": lambda x: x + torch.ones(6, 4),
     "a table of positions": lambda x: x + torch.ones(1, 6, 4),
