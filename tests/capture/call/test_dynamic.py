@@ -96,6 +96,8 @@ def test_derived_dims() -> None:
         ({"z": {0: "n"}}, "no input"),
         ({"x": {2: "n"}}, "no axis 2"),
         ({"x": {0: "not a name"}}, "no name for a dim"),
+        ({"x": {0: "past + time"}}, "names 'past', which no size of an input tells"),
+        ({"x": {0: "rows", 1: "rows*columns"}}, "names 'columns', which no size of an input tells"),
         ({"x": {0: 1.5}}, "1.5"),
         ({"x": "n"}, "rank"),
         (({0: "n"},), "1 entries for 2"),

@@ -16,7 +16,7 @@ from torch.export import Dim as TorchDim
 
 from fxonnx.capture.call.tree import Branch, Slot, Tree
 from fxonnx.errors import InvalidDynamicShapes
-from fxonnx.ir.dims import Dim, parse_dim
+from fxonnx.ir.dims import Dim, linear, parse_dim, symbols_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,21 @@ def requests(
         _by_position(shapes, arguments, spread)
     else:
         raise InvalidDynamicShapes(f"dynamic_shapes is a {type(shapes).__name__}", cause=_FORMS, cure=_FORM)
+    _refuse_untold(spread.table, names)
     return spread.table
+
+
+def _refuse_untold(table: Requests, names: Sequence[str]) -> None:
+    """Raise InvalidDynamicShapes for a name that is nowhere alone: of "past + time" no call tells `past`."""
+    dims = [request.dim for request in table.values() if request.dim is not None]
+    told = {found[0] for dim in dims if (found := linear(dim)) is not None}
+    for (leaf, axis), request in table.items():
+        for name in sorted(symbols_of([request.dim]) - told) if request.dim is not None else ():
+            raise InvalidDynamicShapes(
+                f"dynamic_shapes names {name!r}, which no size of an input tells",
+                cause=f"{names[leaf]}, axis {axis} is {request.dim!s}, and no axis is {name} or a multiple of it",
+                cure='give that axis a name of its own, "total": what it has to do with others is found by running',
+            )
 
 
 def _everything(shapes: str, leaves: Sequence[torch.Tensor]) -> Requests:

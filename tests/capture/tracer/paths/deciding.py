@@ -116,6 +116,22 @@ def numbers(x: Tensor) -> Any:
     return x, (1.5 if x.sum() > 0 else 2.5), {"n": 1 if x.sum() > 0 else 3}, bool((x > 0).all())
 
 
+def numbers_of_many_ways(x: Tensor) -> Any:
+    steps, is_large = 0, False
+    for _ in range(4):
+        x, steps = x * 0.5, steps + 1
+        if x.abs().max() < 1:
+            break
+        is_large = is_large or bool(x[0, 0] > 1)
+    return x, steps, is_large, steps / 4
+
+
+def numbers_known_or_found(x: Tensor) -> Any:
+    if x.sum() > 0:
+        return x, 7, 0.5, x.shape[0], 1
+    return x, x[x < 0].shape[0], x[0, 0].item(), x.shape[1], int(x[0, -1])
+
+
 def truths(x: Tensor) -> Tensor:
     flag = (x > 0).all()
     return x * 2 if flag.item() or (torch.is_nonzero(x[0, 0]) and x.sum()) else x

@@ -36,6 +36,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.asked_again, deciding.selected_in_turn, deciding.left_early,
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
     deciding.converted, deciding.checked_in_the_other_way, deciding.folded_twice, deciding.hashed,
+    deciding.numbers_of_many_ways, deciding.numbers_known_or_found,
     deciding.mended_in_turn, deciding.kept_beside, deciding.beside_what_is_written,
 ]  # fmt: skip
 MODULES = [
@@ -193,6 +194,10 @@ def other_dtypes(x: Tensor) -> Any:
     return x.long()
 
 
+def other_numbers(x: Tensor) -> Any:
+    return x, (2 if x.sum() > 0 else 2.5)
+
+
 def other_keys(x: Tensor) -> Any:
     return {"x": x} if x.sum() > 0 else {"y": x}
 
@@ -205,6 +210,7 @@ def too_many(x: Tensor) -> Tensor:
 REFUSED: dict[Callable[[Tensor], Any], tuple[str, str]] = {
     other_structures: ("return other structures", "a tuple of 2 and a tensor"),
     other_dtypes: ("give other kinds of values", "torch.float32 of [3, 4] and torch.int64 of [3, 4]"),
+    other_numbers: ("return other structures at 1", "2 and 2.5"),
     other_keys: ("return other structures", "a dict of 1 and a dict of 1"),
     too_many: ("more than 64 ways", "decisions follow each other"),
 }

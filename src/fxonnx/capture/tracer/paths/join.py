@@ -31,7 +31,7 @@ from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.decisions.script import is_mark
 from fxonnx.capture.tracer.paths.copying import Copy, drop_idle, inputs_of, needed_for
 from fxonnx.capture.tracer.paths.pairs import Pair, Pairs, Side
-from fxonnx.capture.tracer.paths.results import ResultPairs, refuse_unlike
+from fxonnx.capture.tracer.paths.results import ResultPairs, number_type, refuse_unlike
 from fxonnx.capture.tracer.paths.sizes import DataSizes
 from fxonnx.capture.tracer.paths.way import Place, Way
 from fxonnx.location import Location
@@ -196,11 +196,14 @@ class _Join:
             return self.sizes.with_new(one, self.pairs.unlike_sizes(one, other))
         if self.pairs.is_joinable(*pair):
             return one
-        if not _is_number(pair):
+        if one is True and isinstance(pair[1], fx.Node):
+            return other
+        if other is True and isinstance(pair[0], fx.Node):
+            return one
+        kind = number_type(one)
+        if kind is None or kind is not number_type(other):
             refuse_unlike(*pair, self.location)
-        if isinstance(pair[0], fx.Node) or isinstance(pair[1], fx.Node):
-            return other if one is True else one
-        return np.asarray(one)[()]  # a number that is known at the call, of NumPy's types: a plain one is a constant
+        return np.asarray(kind())[()]  # a number that is known at the call, of NumPy's types: a plain one is a constant
 
     def _result(self, call: fx.Node, at: int) -> fx.Node:
         """One result of the two branches; a size as the number that the tensor holds."""
@@ -277,11 +280,3 @@ def _truth(check: fx.Node) -> fx.Node:
     if condition.meta["val"].dim() > 0:
         condition = emit(aten.reshape.default, (condition, []), {}, aten.reshape.default(condition.meta["val"], []))
     return condition
-
-
-def _is_number(pair: Pair) -> bool:
-    """Whether two values are plain numbers of one type, or one is a truth and the other a tensor of one."""
-    one, other = pair
-    if isinstance(one, fx.Node) or isinstance(other, fx.Node):
-        return one is True or other is True
-    return type(one) is type(other) and isinstance(one, (bool, int, float))

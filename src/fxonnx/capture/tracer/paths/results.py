@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -15,6 +16,12 @@ from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.paths.way import Way
 from fxonnx.errors import DataDependentControlFlow
 from fxonnx.location import Location
+
+_NUMBERS: dict[type, type] = {
+    bool: bool, torch.SymBool: bool, np.bool_: bool,
+    int: int, torch.SymInt: int, np.int64: int,
+    float: float, torch.SymFloat: float, np.float64: float,
+}  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
@@ -57,25 +64,33 @@ class _Walk:
             return Branch(one.type, one.keys, parts, one.about, one.rebuild)
         if isinstance(one, Slot) or isinstance(other, Slot):
             return self._leaf(one, other, path)
-        if one != other and _are_numbers(one, other):
-            return self._pair(one.value, other.value, path)  # type: ignore[union-attr]
-        if one != other:
-            self._refuse(one, other, path)
-        return one
+        return one if one == other else self._leaf(one, other, path)
 
     def _leaf(self, one: Tree, other: Tree, path: Path) -> Tree:
-        if not isinstance(one, Slot) or not isinstance(other, Slot):
+        """Two values, or two numbers: each is known to its way, or found at the call."""
+        pair = self._value(one, self.ones), self._value(other, self.others)
+        kind, are_given = number_type(pair[0]), isinstance(one, Slot) and isinstance(other, Slot)
+        if not are_given and (kind is None or kind is not number_type(pair[1])):
             self._refuse(one, other, path)
-        return self._pair(next(self.ones), next(self.others), path)
-
-    def _pair(self, one: Any, other: Any, path: Path) -> Tree:
-        self.pairs.append((one, other))
+        self.pairs.append(pair)
         self.paths.append(path)
         return SLOT
+
+    def _value(self, leaf: Tree, values: Iterator[Any]) -> Any:
+        """The node or the plain number at a leaf of one way; None for what is neither."""
+        if isinstance(leaf, Slot):
+            return next(values)
+        return leaf.value if isinstance(leaf, Constant) else None
 
     def _refuse(self, one: Tree, other: Tree, path: Path) -> NoReturn:
         where = f" at {'.'.join(path)}" if path else ""
         raise _refused(f"return other structures{where}", f"{_said(one)} and {_said(other)}", self.location)
+
+
+def number_type(value: Any) -> type | None:
+    """Python's type of a number: one that is known, one of sizes or of data, or one that two ways have given already.
+    None for anything else."""
+    return _NUMBERS.get(type(value.meta.get("val") if isinstance(value, fx.Node) else value))
 
 
 def refuse_unlike(one: Any, other: Any, location: Location) -> NoReturn:
@@ -91,12 +106,6 @@ def _refused(what: str, cause: str, *places: Location) -> DataDependentControlFl
         cure="return tensors of one dtype and shape from both ways, in containers of one structure",
         location=list(dict.fromkeys(place for place in places if place)),
     )
-
-
-def _are_numbers(one: Tree, other: Tree) -> bool:
-    if not isinstance(one, Constant) or not isinstance(other, Constant):
-        return False
-    return type(one.value) is type(other.value) and type(one.value) in (bool, int, float)
 
 
 def _said(tree: Tree) -> str:
