@@ -26,6 +26,7 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "kaiser": lambda x: x * torch.kaiser_window(x.shape[1]) + torch.kaiser_window(x.shape[1], False, 5.0),
     "frequencies": lambda x: x + torch.fft.fftfreq(x.shape[1]) + torch.fft.fftfreq(x.shape[1], d=1 / x.shape[1]),
     "frequencies of half a spectrum": lambda x: torch.fft.rfftfreq(2 * x.shape[1], x.shape[0], dtype=torch.float64),
+    "starts of rows": lambda x: torch._convert_indices_from_coo_to_csr((x[:, 0] * 3).long().sort()[0], x.shape[1] + 3),
     "one_hot": lambda x: F.one_hot((x * 3).long(), x.shape[1] + 3),
     "max pool of an axis": lambda x: F.max_pool1d(x[:, None], x.shape[1])[:, 0],
     "max pool of an image": lambda x: F.max_pool2d(image(x), kernel_size=image(x).size()[2:]),

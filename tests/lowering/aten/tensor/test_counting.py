@@ -16,6 +16,14 @@ def test_counting():
     check(lambda x: (x.histc(4, -1, 2), x.histc(5), x[:1].histc(3)), torch.tensor([-1.5, -1.0, 0.3, 2.0, 0.29, 7.0]))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32], ids=str)
+def test_rows_of_a_sparse_matrix(dtype):
+    rows = torch.tensor([0, 0, 2, 2, 5], dtype=dtype)
+    starts = torch._convert_indices_from_coo_to_csr
+    check(lambda x: (starts(x, 7), starts(x, 6, out_int32=True)), rows, dynamic={"x": {0: "n"}}, again=(rows[:0],))
+    check(lambda x: starts(x, 0), rows[:0])
+
+
 def test_samples_of_torch():
     check_samples("histc", torch.float32)
 

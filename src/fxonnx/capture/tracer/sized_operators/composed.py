@@ -25,6 +25,13 @@ def _unfold(self: torch.Tensor, dimension: int, size: Size, step: Size) -> torch
     return self.index_select(axis, places.flatten()).unflatten(axis, (count, size)).movedim(axis + 1, -1)
 
 
+def _row_starts(input: torch.Tensor, size: Size, *, out_int32: bool = False) -> torch.Tensor:
+    """Of sorted numbers of rows."""
+    return torch.searchsorted(
+        input, torch.arange(size + 1, dtype=input.dtype, device=input.device), out_int32=out_int32
+    )
+
+
 def _triangle(keep: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     def indices(row: Size, col: Size, offset: Size = 0, **options: Any) -> torch.Tensor:
         return keep(torch.ones(row, col, device=options.get("device")), offset).nonzero().t()
@@ -144,6 +151,7 @@ def _quantile(func: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
 COMPOSED: dict[Any, Callable[..., Any]] = {
     torch._C._nn.one_hot: _one_hot,
     torch.Tensor.unfold: _unfold,
+    torch._convert_indices_from_coo_to_csr: _row_starts,
     torch.triu_indices: _triangle(torch.triu),
     torch.tril_indices: _triangle(torch.tril),
     torch.logspace: _logspace,

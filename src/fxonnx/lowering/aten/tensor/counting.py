@@ -32,6 +32,15 @@ def bincount(op: Builder, self: Tensor, weights: Tensor | None = None, minlength
     return written(op, zeros, values, updates, 0, "add")
 
 
+@lower("aten._convert_indices_from_coo_to_csr")
+def row_starts(op: Builder, self: Tensor, size: int, *, out_int32: bool = False) -> Tensor:
+    """Where each of `size` rows starts among sorted numbers of rows, and where the last one ends."""
+    ones = full(op, self.shape, 1, dtypes.INT64)
+    counts = written(op, full(op, [size], 0, dtypes.INT64), int64(op, self), ones, 0, "add")
+    starts = op.Concat([0], op.CumSum(counts, 0), axis=0)
+    return cast(op, starts, dtypes.INT32 if out_int32 else dtypes.INT64)
+
+
 @lower("aten.histc")
 def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals from `min` to `max`, both included; those outside are not
