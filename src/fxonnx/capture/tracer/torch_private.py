@@ -202,7 +202,7 @@ def as_exporting(told: bool = True) -> Iterator[None]:
         for function, asked in _IN_THIS_THREAD.items():
             function.__code__ = asked.__code__
         torch.compiler._is_compiling_flag = ThreadFlag(told, before[0])
-        torch.compiler._is_exporting_flag = ThreadFlag(told, before[1])
+        torch.compiler._is_exporting_flag = _Exporting(told, before[1])
         torch.ScriptMethod.__call__ = _call_untold
         yield
     finally:
@@ -210,6 +210,15 @@ def as_exporting(told: bool = True) -> Iterator[None]:
         for function, code in codes:
             function.__code__ = code
         torch.ScriptMethod.__call__ = _CALL
+
+
+class _Exporting(ThreadFlag):
+    """What is_exporting() says; no to torch.export's own wrappers of calls, which would write into its tracer, behind
+    the recorder's back. The indexing of flex_attention has one, which masks of transformers are made with."""
+
+    def __bool__(self) -> bool:
+        asking = sys._getframe(2)  # this function is called in is_exporting()
+        return super().__bool__() and asking.f_globals.get("__name__") != "torch._export.wrappers"
 
 
 # The functions that models ask, and what each does for a ThreadFlag: the answer is to be a bool. Models import these

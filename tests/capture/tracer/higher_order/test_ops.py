@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
 from torch._higher_order_ops.associative_scan import associative_scan
 from torch._higher_order_ops.map import map as map_over
 from torch._higher_order_ops.scan import scan
@@ -87,7 +88,39 @@ def forces(self: Model, x: Tensor) -> Any:
     return found
 
 
+class Cube(torch.autograd.Function):
+    """x³, with a gradient that is its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return 3 * grad * ctx.saved_tensors[0] ** 2
+
+
+def masked(self: Model, x: Tensor) -> Tensor:
+    """As transformers makes its masks: a function of the places of a query and a key, which indexes under vmap."""
+    valid, rows, steps = x.sum(-1) > 0, torch.arange(x.shape[0]), torch.arange(x.shape[1])
+    mask = torch.vmap(lambda row, query, key: valid[row, key] & (key <= query), in_dims=(None, None, 0))
+    for dims in ((None, 0, None), (0, None, None)):
+        mask = torch.vmap(mask, in_dims=dims)
+    with TransformGetItemToIndex():
+        return torch.where(mask(rows, steps, steps), x @ x.mT, -1.0).softmax(-1) @ x
+
+
 MODELS: dict[str, Callable[[Model, Tensor], Any]] = {
+    "vmap of a mask": masked,
+    "vmap of a function with a gradient of its own": lambda self, x: torch.vmap(Cube.apply)(x),
+    "grad of one": lambda self, x: torch.func.grad(lambda y: Cube.apply(self.linear(y)).sum())(x),
+    "vmap of grad of one": lambda self, x: torch.vmap(torch.func.grad(lambda y: Cube.apply(y).sum()))(x),
     "cond": lambda self, x: torch.cond(x.sum() > 0, lambda x: self.linear(x) * 2, lambda x: x - 1, (x,)),
     "cond on sizes": lambda self, x: torch.cond(x.shape[0] > 2, lambda x: x * 2, lambda x: x - 1, (x,)),
     "cond reads the outer scope": reads_the_outer_scope,

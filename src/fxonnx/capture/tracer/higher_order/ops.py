@@ -224,6 +224,7 @@ def _with_grad(enabled: bool, function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
+    "custom_function_call": lambda function, *args: function.apply(*args),
     "flex_attention": math_attention,
     "hints_wrapper": lambda function, args, kwargs, hints: function(*args, **kwargs),
     "invoke_subgraph": lambda function, identifier, *args: function(*args),
