@@ -189,6 +189,14 @@ def test_fractional_pools(shape):
     check(lambda x, r: F.fractional_max_pool3d(x, **of_volume, _random_samples=r), volume, torch.rand(batch, 3, 3))
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 7, 6, 5), (3, 7, 6, 5)], ids=str)
+def test_fractional_pools_with_samples_left_over(shape):
+    def pool(x, r):
+        return F.fractional_max_pool3d(x, 2, 3, return_indices=True, _random_samples=r)
+
+    check(pool, torch.randn(shape), torch.rand(4, 3, 3))
+
+
 def test_sums_of_integers_over_a_negative_divisor():
     check(lambda x: F.avg_pool2d(x, 2, divisor_override=-2), torch.arange(16).reshape(1, 1, 4, 4))
 

@@ -383,6 +383,8 @@ def _fractional(
     op: Builder, x: Tensor, kernel: Sequence[int], wanted: Sequence[int], samples: Tensor
 ) -> tuple[Tensor, Tensor]:
     count, leading, sizes = len(kernel), tuple(x.shape[:2]), tuple(x.shape[2:])
+    if samples.shape[0] != leading[0]:  # torch reads those of as many images as there are, in front
+        samples = op.Slice(samples, [0], op.sizes(leading[:1]), [0])
     total: Any = None
     for axis, (size, length, windows) in enumerate(zip(sizes, kernel, wanted, strict=True)):
         sample = op.Gather(samples, axis if count == 3 else 1 - axis, axis=2)  # of images torch takes the width first
