@@ -45,6 +45,11 @@ TIED: dict[str, tuple[Callable[..., Any], tuple[str, ...], list[tuple[tuple[int,
         ("b, axis 0: always d1", "c, axis 0: always d3", "c, axis 1: always d1"),
         [((4, 4), (4, 4), (4, 4)), ((2, 5), (5, 3), (3, 5))],
     ),
+    "heads": (
+        lambda a, b: (b @ b.new_ones(3, 4)).reshape(2 * a.shape[0], -1) @ a.new_ones(2, 3),
+        ("b, axis 0: always d0", "b, axis 1: always 3"),
+        [((2, 3), (2, 3)), ((5, 7), (5, 3))],
+    ),
     "a way of its own": (
         lambda x: x * 2 if x.shape[0] == x.shape[1] else x * 3,
         ("x, axis 1: always d0",),

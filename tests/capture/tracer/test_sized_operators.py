@@ -58,6 +58,11 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "vander upwards": lambda x: torch.vander((x[:, 0] * 9).int(), x.shape[0] + 1, increasing=True),
     "product of several": lambda x: torch.linalg.multi_dot([x, x.T, x, torch.ones(x.shape[1], 3)]),
     "product of several and a vector": lambda x: torch.linalg.multi_dot([x[0], x.T, x, x[0]]),
+    "product of a chain": lambda x: torch.chain_matmul(x, x.T, x, torch.ones(x.shape[1], 3)),
+    "elements along a dim": lambda x: (
+        torch.take_along_dim(x, (x[:1, ::2] * 2).long(), 1), x.take_along_dim((x[:2] > 1).long(), -2),
+        torch.take_along_dim(x, (x[0] * 6).long()),
+    ),
     "power with a modulus": lambda x: x * pow(x.shape[1], 2, 5),
     "slopes": lambda x: F.elu(x - 1, 1 / x.shape[1]) + F.celu(x - 1, 2 / x.shape[1]),
     "a leak": lambda x: F.leaky_relu(x - 1, 1 / x.shape[1]),

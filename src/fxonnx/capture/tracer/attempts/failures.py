@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations, permutations
 
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.constraints import pinned_error
@@ -46,14 +47,25 @@ def pinned(done: Run) -> tuple[Failure, ...]:
 def ties_of(failures: Iterable[Failure], names: Sequence[str]) -> dict[str, Dim]:
     """The dims that unnamed ones always are, by the names that those have in the run; of two the first stays."""
     ties: dict[str, Dim] = {}
-    for equality in (failure.equality for failure in failures if failure.equality and failure.is_tie):
-        one, other = substitute(equality.left, ties), substitute(equality.right, ties)
-        pairs = ((a.name, b) for a, b in ((one, other), (other, one)) if isinstance(a, Expr) and a.name in names)
+    for failure in failures:
+        if failure.equality is None:
+            continue
+        one, other = (substitute(side, ties) for side in (failure.equality.left, failure.equality.right))
+        sides = (one, other) if failure.is_tie else _alike(one, other, names)
+        pairs = ((a.name, b) for a, b in permutations(sides, 2) if isinstance(a, Expr) and a.name in names)
         free = [(name, dim) for name, dim in pairs if name and name not in symbols_of([dim])]
         if free:
             name, dim = max(free, key=lambda pair: names.index(pair[0]))
             ties = {each: substitute(known, {name: dim}) for each, known in ties.items()} | {name: dim}
     return ties
+
+
+def _alike(computed: Dim, number: Dim, names: Sequence[str]) -> tuple[Dim, ...]:
+    """Two unnamed dims of a computed size that is always that number where they are one, or none: (4*m) // n is 4."""
+    for one, other in combinations(sorted(symbols_of([computed]).intersection(names)), 2):
+        if substitute(computed, {one: symbol(other)}) == number:
+            return symbol(one), symbol(other)
+    return ()
 
 
 def _asking(name: str, assumptions: Iterable[Assumption]) -> Location:

@@ -92,6 +92,24 @@ def _multi_dot(tensors: OfSizes) -> torch.Tensor:
     return reduce(torch.matmul, rest, first)
 
 
+def _chain_matmul(*matrices: OfSizes) -> torch.Tensor:
+    return _multi_dot(matrices)
+
+
+def _take_along_dim(input: OfSizes, indices: OfSizes, dim: int | None = None) -> Any:
+    """The elements at the indices along an axis; the other axes are broadcast."""
+    if dim is None:
+        return input.reshape(-1).gather(0, indices.reshape(-1))
+    if input.dim() != indices.dim():
+        return NotImplemented  # which is refused
+    axis = dim % input.dim()
+    others = torch.broadcast_shapes(*((*each.shape[:axis], *each.shape[axis + 1 :]) for each in (input, indices)))
+    taken, places = (
+        each.expand(*others[:axis], each.shape[axis], *others[axis:]) for each in (input, indices)
+    )
+    return taken.gather(axis, places)
+
+
 def _vander(x: OfSizes, N: Size = None, increasing: bool = False) -> torch.Tensor:
     """The powers from the last one down to 0, or up."""
     count = x.shape[-1] if N is None else N
@@ -164,6 +182,9 @@ COMPOSED: dict[Any, Callable[..., Any]] = {
     torch.kron: _kron,
     torch.Tensor.kron: _kron,
     torch.linalg.multi_dot: _multi_dot,
+    torch.chain_matmul: _chain_matmul,
+    torch.take_along_dim: _take_along_dim,
+    torch.Tensor.take_along_dim: _take_along_dim,
     torch.vander: _vander,
     torch.linalg.cond: _condition,
     torch.diagonal: _diagonal,
