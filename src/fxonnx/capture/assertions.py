@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from fxonnx.capture.locate import _OURS, is_users
+from fxonnx.capture.locate import _OURS, is_layers, is_users
 from fxonnx.capture.syntax import around, around_instruction
 
 Record = Callable[[torch.Tensor, str], None]
@@ -31,7 +31,6 @@ _COMPARES = "COMPARE_OP"  # which asks for the truth of what two lists hold
 _ORDERED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _BETWEEN = (_OURS, *(str(module.__file__) for module in (torch, torch._ops, torch._library.utils)))
 """where a SymBool is asked for its truth"""
-_LAYERS = str(torch.nn.__file__).removesuffix("__init__.py")  # which check their arguments as users do
 _CHECK_ALL: Any = torch._check_tensor_all_with
 
 
@@ -86,7 +85,7 @@ def asked_to_check() -> tuple[bool, str] | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame = frame.f_back
-    if frame is None or not (is_users(frame.f_code.co_filename) or frame.f_code.co_filename.startswith(_LAYERS)):
+    if frame is None or not (is_users(frame.f_code.co_filename) or is_layers(frame.f_code.co_filename)):
         return None
     at, instruction = _asked(frame)
     statement, path = _statement(around_instruction(frame.f_code, at))

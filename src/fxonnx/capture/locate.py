@@ -107,6 +107,11 @@ def is_users(file: str) -> bool:
     return not file.startswith(_STANDARD_LIBRARY) or "-packages" in file
 
 
+def is_layers(file: str) -> bool:
+    """Whether a source file is of torch.nn, whose layers check what they are given, and raise, as users do."""
+    return file.startswith(_TORCH_MODULES)
+
+
 def _operator(node: fx.Node) -> str:
     """What the node calls: "aten.linear.default", "getitem"."""
     target = node.target

@@ -156,6 +156,15 @@ def test_a_way_in_which_torch_or_python_raises_is_a_check(model: Callable[[Tenso
         compiled(-ONES)
 
 
+def test_a_way_in_which_a_layer_of_torch_raises_is_a_check() -> None:
+    loss, x = nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10]), torch.randn(6, 8)
+    compiled = fxonnx.compile(loss, (x, torch.arange(6) * 3))
+    for target in (torch.arange(6) * 3, torch.zeros(6, dtype=torch.int64), torch.tensor([4, 19, 19, 19, 19, 0])):
+        torch.testing.assert_close(compiled(x, target), loss(x, target), rtol=1e-4, atol=1e-5)
+    with pytest.raises(errors.CheckFailed, match="Target values should be in"):
+        compiled(x, torch.full((6,), 20))
+
+
 def test_what_only_the_traced_sizes_refuse_is_no_check() -> None:
     def halved(x: Tensor) -> Tensor:
         return x.view(2, -1) if x.sum() > 0 else x.view(1, -1).repeat(2, 1)

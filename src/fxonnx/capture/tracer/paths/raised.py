@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.failures import ModelStopped, innermost, translate
 from fxonnx.capture.graph.other_sizes import REFUSALS, at_sizes
-from fxonnx.capture.locate import is_users
+from fxonnx.capture.locate import is_layers, is_users
 from fxonnx.capture.tracer.paths.way import Raised
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.run import Run
@@ -48,9 +48,11 @@ def _is_the_models(error: BaseException, run: Run) -> bool:
     if not isinstance(translate(error, in_model=True), ModelRaised):
         return False
     frame, instruction = _last(error)
-    if is_users(frame.f_code.co_filename) and dis.opname[frame.f_code.co_code[instruction]] == "RAISE_VARARGS":
+    file, is_raised = frame.f_code.co_filename, dis.opname[frame.f_code.co_code[instruction]] == "RAISE_VARARGS"
+    if is_raised and is_users(file):
         return True
-    return _is_refused_by_eager(error, run) and all(_raises_alike(error, run, each) for each in _sized(run))
+    is_refused = (is_raised and is_layers(file)) or _is_refused_by_eager(error, run)
+    return is_refused and all(_raises_alike(error, run, each) for each in _sized(run))
 
 
 def _is_refused_by_eager(error: BaseException, run: Run) -> bool:
