@@ -1,5 +1,7 @@
 """Normalizations, evaluated and in training."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +108,16 @@ def test_training_mode_normalizes_by_the_batch():
     layer, x = nn.BatchNorm2d(4).train(), torch.randn(SHAPE)
     compiled = fxonnx.compile(layer, x, mode="train")
     torch.testing.assert_close(compiled(x), layer(x).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dynamic_shapes", [None, "auto"])
+def test_a_cumulative_average_of_the_batches(dynamic_shapes):
+    layer = nn.BatchNorm1d(4, momentum=None)
+    reference = copy.deepcopy(layer)
+    compiled = fxonnx.compile(layer, torch.randn(6, 4), mode="train", dynamic_shapes=dynamic_shapes)
+    for x in torch.randn(4, 6, 4) * 3:
+        torch.testing.assert_close(compiled(x), reference(x).detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer.state_dict(), reference.state_dict())
 
 
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm", "group_norm", "instance_norm", "local_response_norm"])

@@ -22,8 +22,9 @@ _OTHERS = frozenset({
     "packaging", "pandas", "pluggy", "pytest", "regex", "requests", "safetensors", "scipy", "sympy", "tokenizers",
     "torch", "tqdm", "typing_extensions", "urllib3", "yaml",
 })  # fmt: skip
-# Of torch's own: how many sequences are packed is int(batch_sizes[0]), and layers that forward makes of sizes.
-_LAYERS = frozenset({"torch.nn.modules.rnn", "torch.nn.modules.flatten", "torch.nn.modules.upsampling"})
+# Of torch's own: how many sequences are packed is int(batch_sizes[0]), how far an average moves that runs along is
+# 1 / float(num_batches_tracked), and layers that forward makes of sizes.
+_LAYERS = frozenset({f"torch.nn.modules.{name}" for name in ("batchnorm", "rnn", "flatten", "upsampling")})
 _KNOWN = ((math, MATH), (np, NUMPY), (np.fft, FFT), (torch, TORCH | TYPES))
 _ORIGINALS = {id(getattr(module, name)): stand_in for module, known in _KNOWN for name, stand_in in known.items()}
 _NO_MODEL_FILES = set[str]()  # names of modules, of which there are thousands

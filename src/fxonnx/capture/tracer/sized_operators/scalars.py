@@ -80,6 +80,20 @@ def _attention(
     )
 
 
+def _batch_norm(
+    input: Tensor, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False,
+    momentum: Size = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """What runs along moves by the momentum; with a cumulative average that is 1 over the number of calls."""
+    if not training:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
+    if running_mean is not None:
+        var, mean = torch.var_mean(input, [0, *range(2, input.dim())])
+        for running, batch in ((running_mean, mean), (running_var, var)):
+            running.mul_(1 - momentum).add_(batch * momentum)
+    return F.batch_norm(input, None, None, weight, bias, True, eps=eps)
+
+
 # ── losses and shares ──
 
 
@@ -116,6 +130,7 @@ SCALARS: dict[Any, Callable[..., Any]] = {
     F.softshrink: _softshrink,
     F.dropout: _dropout,
     F.scaled_dot_product_attention: _attention,
+    F.batch_norm: _batch_norm,
     F.huber_loss: _huber_loss,
     F.smooth_l1_loss: _smooth_l1_loss,
     **{getattr(place, name): _added(product) for name, product in _SUMS.items() for place in (torch, torch.Tensor)},
