@@ -19,12 +19,23 @@ from fxonnx.capture.tracer.sizes.twins import twin
 
 def _read(func: Any, args: Any, kwargs: Any) -> Any:
     x, index = args[0], _numbers(args[1])
-    parts = index if isinstance(index, tuple) else (index,)
-    if not _has_size(parts) or not all(isinstance(each, torch.Tensor) or _is_basic(each) for each in parts):
-        return func(x, index)
+    return func(*_cut(x, index))
+
+
+def _cut(x: torch.Tensor, index: Any) -> tuple[torch.Tensor, Any]:
+    """The view that the sizes in an index take, and what the rest of it takes of that."""
+    given = index if isinstance(index, tuple) else (index,)
+    parts = tuple(map(_picked, given)) if _has_size(given) else ()
+    if not parts or not all(isinstance(each, torch.Tensor) or _is_basic(each) for each in parts):
+        return x, index
     part = _part(x, tuple(axis for each in parts for axis in _axes(each)))
     picked = any(isinstance(each, torch.Tensor) for each in parts)
-    return func(part, tuple(map(_kept, filter(_is_kept, parts))) if picked else ...)
+    return part, tuple(map(_kept, filter(_is_kept, parts))) if picked else ...
+
+
+def _picked(part: Any) -> Any:
+    """A list beside other parts of an index, which picks as a tensor does."""
+    return _made(torch.tensor, (part,), {}) if isinstance(part, list) and part else part
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> None:
@@ -33,7 +44,7 @@ def _written(func: Any, args: Any, kwargs: Any) -> None:
     x, index, value = args[0], _numbers(args[1]), args[2]
     part = _part(x, index) if _is_basic(index) else None
     if part is None:
-        func(x, index, torch.full((), value, dtype=x.dtype, device=x.device) if _has_size(value) else value)
+        func(*_cut(x, index), torch.full((), value, dtype=x.dtype, device=x.device) if _has_size(value) else value)
     elif _has_size(value):
         part.fill_(value)
     elif isinstance(value, torch.Tensor) and _has_size(part.shape):

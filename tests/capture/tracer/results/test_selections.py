@@ -294,3 +294,25 @@ def test_complex_numbers_stay_tensors() -> None:
         fxonnx.compile(lambda x: torch.ones(3) * x.item(), (x,))
     compiled = fxonnx.compile(lambda x: torch.ones(3) * x.reshape(()), (x,))
     torch.testing.assert_close(compiled(x), torch.ones(3) * x.item())
+
+
+# ── a number that a tensor holds, beside what picks ──
+
+
+def written_beside_tensors(x: Tensor, number: Tensor, picked: Tensor) -> Tensor:
+    x = x.clone()
+    x[number, :, picked] = 7.0
+    x[:, number, picked] += 1
+    x[number, [0, 2], 1:3] = x[number, picked, :2] * 2
+    x[number, x[0, :, 0] > 0] = 0
+    return x
+
+
+def read_beside_lists(x: Tensor, number: Tensor, picked: Tensor) -> tuple[Tensor, ...]:
+    return x[number, [0, 2]], x[:, number, [1, 0]], x[[1, 0], number], x[number, None, picked], x[..., [0], number]
+
+
+@pytest.mark.parametrize("model", [written_beside_tensors, read_beside_lists])
+def test_a_number_beside_tensors_in_an_index(model: Callable[..., Any], tmp_path: Path) -> None:
+    calls = [(torch.randn(4, 5, 6), torch.tensor(n), torch.tensor(picked)) for n, picked in ((1, [0, 2]), (-1, [4, 1]))]
+    same(model, calls, tmp_path, {"x": {0: "n"}, "picked": {0: "k"}} if model is read_beside_lists else None)
