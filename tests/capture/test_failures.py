@@ -136,3 +136,13 @@ def test_the_cure_for_what_wants_a_plain_number_works() -> None:
         capture(model, (x,), dynamic_shapes={"x": {0: "n"}})
     assert "static" in caught.value.cure
     torch.testing.assert_close(run(capture(model, (x,)), (x,))[0], model(x))
+
+
+@pytest.mark.parametrize("layer", [nn.LazyLinear(4), nn.LazyBatchNorm1d()])
+def test_the_cure_for_a_lazy_layer_works(layer: nn.Module) -> None:
+    model = nn.Sequential(layer).eval()
+    with pytest.raises(errors.CaptureRefused, match="without sizes") as raised:
+        capture(model, (X,))
+    assert "call model(*example_inputs) once" in raised.value.cure
+    expected = model(X)
+    torch.testing.assert_close(run(capture(model, (X,)), (X,))[0], expected)

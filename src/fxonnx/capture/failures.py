@@ -63,6 +63,13 @@ def translate(error: BaseException, *, in_model: bool, place: Callable[[], Locat
         return _misnamed(node)
     if name in _DATA_DEPENDENT or (name == "UserError" and "data-dependent" in str(error).lower()):
         return _data_dependent(error, location, below)
+    if "uninitialized parameter" in str(error):
+        return errors.CaptureRefused(
+            "the model has parameters without sizes",
+            cause="a lazy layer makes its parameters at its first call, of the sizes that it is given there",
+            cure="call model(*example_inputs) once before the model is compiled",
+            location=location,
+        )
     if not in_model or name in _TORCHS_OWN or any(fragment in str(error) for fragment in _TRACING_WORDS):
         return errors.CaptureRefused(
             "torch cannot capture this model", cause=_gist(error), cure=_cure(error), location=location
