@@ -1,6 +1,7 @@
 """Scaled dot-product attention of every form torch admits."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
+from torch import Tensor, nn
 
 import fxonnx
 from fxonnx.lowering.aten.nn.attention import safe_softmax
@@ -197,3 +199,51 @@ def test_where_nothing_vanishes_attention_is_one_node():
 
     compiled = fxonnx.compile(model, torch.randn(2, 3, 4, 8), dynamic_shapes={"x": {0: "b", 1: "h", 2: "n"}})
     assert [node.op for node in compiled.graph.nodes if node.op in ("Attention", "Softmax")] == ["Attention"]
+
+
+class Scripted(nn.Module):
+    """A part in TorchScript, whose code takes torch's fast paths where nothing is to be trained."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = torch.jit.script(part.eval().requires_grad_(False))
+
+    def forward(self, *arguments: Tensor | None) -> Any:
+        return self.part(*arguments)
+
+
+LATER = torch.ones(5, 5).triu(1) > 0
+PADDING = torch.arange(5) >= torch.tensor([[3], [5]])
+MASKS = {"none": (), "later": (LATER,), "padding": (None, PADDING), "both": (LATER, PADDING)}
+
+
+@pytest.mark.parametrize("masks", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("options", [{}, {"norm_first": True, "activation": "gelu"}])
+def test_a_scripted_encoder_layer(options: dict[str, Any], masks: tuple[Tensor | None, ...]) -> None:
+    torch.manual_seed(0)
+    model, x = Scripted(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, **options)), torch.randn(2, 5, 8)
+    compiled = fxonnx.compile(model, (x, *masks))
+    assert "aten._transformer_encoder_layer_fwd" in str(compiled.program.graph)
+    torch.testing.assert_close(compiled(x, *masks), model(x, *masks), rtol=1e-4, atol=1e-5)
+
+
+def test_a_scripted_encoder_layer_of_any_size() -> None:
+    model = Scripted(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True))
+    dims = {"arguments": [{0: "batch", 1: "length"}]}
+    compiled = fxonnx.compile(model, (torch.randn(2, 5, 8),), dynamic_shapes=dims)
+    for sizes in ((2, 5), (1, 1), (3, 9)):
+        x = torch.randn(*sizes, 8)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("masks", [(), (PADDING,)])
+def test_a_scripted_attention_with_its_weights(masks: tuple[Tensor, ...]) -> None:
+    model, x = Scripted(nn.MultiheadAttention(8, 2, batch_first=True)), torch.randn(2, 5, 8)
+    compiled = fxonnx.compile(model, (x, x, x, *masks))
+    torch.testing.assert_close(compiled(x, x, x, *masks), model(x, x, x, *masks), rtol=1e-4, atol=1e-5)
+
+
+def test_a_masked_softmax_of_nothing() -> None:
+    x, mask = torch.randn(1, 2, 3, 3), torch.tensor([[0, 1, 1], [1, 0, 0], [1, 1, 1]]) > 0
+    check(lambda x: torch._masked_softmax(x, mask, 3, 0), x)
+    check(lambda x: torch._masked_softmax(x[0, 0], mask, 0), x)

@@ -10,6 +10,7 @@ Sources: Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries); ONNX operat
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -19,8 +20,10 @@ from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, Shape, product
 from fxonnx.ir.infer import broadcast
+from fxonnx.lowering.aten.math.matmul import linear
 from fxonnx.lowering.aten.math.reduction import any_
 from fxonnx.lowering.aten.nn.dropout import dropout
+from fxonnx.lowering.aten.nn.normalization import layer_norm
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, number, reshape, swapped
 
@@ -88,6 +91,76 @@ def attention_of_a_device(
     largest = op.ReduceMax(logits, [-1])
     sums = op.Log(op.ReduceSum(op.Exp(logits - largest), [-1])) + largest
     return (result, op.Squeeze(sums, [-1]), *[None] * 7)
+
+
+# ── what TorchScript of nn.MultiheadAttention and nn.TransformerEncoderLayer calls where nothing is to be trained ─────
+
+
+@lower("aten._masked_softmax")
+def masked_softmax(
+    op: Builder, self: Tensor, mask: Tensor, dim: int | None = None, mask_type: int | None = None
+) -> Tensor:
+    """Softmax of what the mask does not hide, NaN where it hides all. A mask of type 0 is [queries, keys], of type 1
+    [batch, keys], any other one as large as the scores."""
+    by_key = op.Unsqueeze(mask, [1, 2]) if mask_type == 1 else mask
+    return op.Softmax(op.Where(by_key, number(op, -math.inf, self), self), axis=-1 if dim is None else dim)
+
+
+@lower("aten._native_multi_head_attention")
+def native_multi_head_attention(
+    op: Builder, query: Tensor, key: Tensor, value: Tensor, embed_dim: int, num_head: int, qkv_weight: Tensor,
+    qkv_bias: Tensor, proj_weight: Tensor, proj_bias: Tensor, mask: Tensor | None = None, need_weights: bool = True,
+    average_attn_weights: bool = True, mask_type: int | None = None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Attention of [batch, length, embed_dim] by heads, between projections; and its weights, those of all heads or
+    their mean. Of a mask that is no bool each number but 0 hides a key."""
+    weights, biases = (op.Split(each, axis=0, num_outputs=3) for each in (qkv_weight, qkv_bias))
+    projected = map(partial(linear, op), (query, key, value), weights, biases)
+    q, k, v = (_by_heads(op, each, num_head, embed_dim // num_head) for each in projected)
+    logits = scores(op, q, k, None, False, factor_of(op, q, None))
+    if mask is None:
+        shares = op.Softmax(logits, axis=-1)
+    else:
+        shares = masked_softmax(op, logits, cast(op, mask, dtypes.BOOL), -1, mask_type)
+    joined = reshape(op, op.Transpose(shares @ v, perm=[0, 2, 1, 3]), (*query.shape[:2], embed_dim))
+    result = linear(op, joined, proj_weight, proj_bias)
+    if not need_weights:
+        return result, None
+    return result, op.ReduceMean(shares, [1], keepdims=0) if average_attn_weights else shares
+
+
+@lower("aten._transformer_encoder_layer_fwd")
+def transformer_encoder_layer(
+    op: Builder, src: Tensor, embed_dim: int, num_heads: int, qkv_weight: Tensor, qkv_bias: Tensor,
+    proj_weight: Tensor, proj_bias: Tensor, use_gelu: bool, norm_first: bool, eps: float, norm_weight_1: Tensor,
+    norm_bias_1: Tensor, norm_weight_2: Tensor, norm_bias_2: Tensor, ffn_weight_1: Tensor, ffn_bias_1: Tensor,
+    ffn_weight_2: Tensor, ffn_bias_2: Tensor, mask: Tensor | None = None, mask_type: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Attention and two linear layers, each added to what it reads, and normalized before or after it."""
+
+    def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return layer_norm(op, x, [embed_dim], weight, bias, eps)
+
+    x = norm(src, norm_weight_1, norm_bias_1) if norm_first else src
+    projections = (qkv_weight, qkv_bias, proj_weight, proj_bias)
+    attended, _ = native_multi_head_attention(
+        op, x, x, x, embed_dim, num_heads, *projections, mask, need_weights=False, mask_type=mask_type
+    )
+    first = src + attended
+    first = first if norm_first else norm(first, norm_weight_1, norm_bias_1)
+    x = norm(first, norm_weight_2, norm_bias_2) if norm_first else first
+    hidden = linear(op, x, ffn_weight_1, ffn_bias_1)
+    hidden = op.Gelu(hidden) if use_gelu else op.Relu(hidden)
+    second = first + linear(op, hidden, ffn_weight_2, ffn_bias_2)
+    return second if norm_first else norm(second, norm_weight_2, norm_bias_2)
+
+
+def _by_heads(op: Builder, x: Tensor, heads: int, size: int) -> Tensor:
+    """[batch, length, heads · size] as [batch, heads, length, size]."""
+    return op.Transpose(reshape(op, x, (*x.shape[:2], heads, size)), perm=[0, 2, 1, 3])
+
+
+# ── parts of attention ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def factor_of(op: Builder, query: Tensor, scale: Any) -> Any:
