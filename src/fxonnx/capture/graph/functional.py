@@ -11,9 +11,11 @@ from fxonnx.capture.locate import Locator
 from fxonnx.errors import CaptureRefused
 
 
-def make_functional(graph: fx.Graph, locator: Locator, *, keep_checks: bool = False) -> Mutations:
-    """Clean a graph and the bodies of its higher-order ops, and make them functional; with `keep_checks`, its
-    assertions on data stay.
+def make_functional(
+    graph: fx.Graph, locator: Locator, *, keep_checks: bool = False, always: bool = False
+) -> Mutations:
+    """Clean a graph and the bodies of its higher-order ops, and make them functional, if `always` even where nothing is
+    written; with `keep_checks`, its assertions on data stay.
 
     Returns what the graph writes to its placeholders.
     """
@@ -28,6 +30,6 @@ def make_functional(graph: fx.Graph, locator: Locator, *, keep_checks: bool = Fa
                 location=locator(user),
             )
     read_whole_memory(graph)
-    mutations = functionalize(graph, locator)
+    mutations = functionalize(graph, locator, always=always)
     pass_aliases(graph, mutations)
     return mutations

@@ -50,12 +50,13 @@ _COPIES = frozenset({torch.ops.aten.lift_fresh_copy.default})
 _RESHAPES_ITSELF = torch.Tag.inplace_view
 
 
-def functionalize(graph: fx.Graph, locate: Callable[[fx.Node], Location]) -> Mutations:
-    """Rewrite the graph so that no op writes in place.
+def functionalize(graph: fx.Graph, locate: Callable[[fx.Node], Location], *, always: bool = False) -> Mutations:
+    """Rewrite the graph so that no op writes in place, and with it what looks at a memory through the same view. Where
+    none writes it is left as it is, but `always`.
 
     Raises CaptureRefused, with the place, for a write that cannot be said as a value.
     """
-    if not any(
+    if not always and not any(
         node.op == "call_function" and (is_mutable(node.target) or updated_statistics(node)) for node in graph.nodes
     ):
         return {}

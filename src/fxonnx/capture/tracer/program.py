@@ -78,7 +78,8 @@ def functional(run: Run) -> Mutations:
             insert_casts(part, dtype, nodes)
         lent = {node: (run.tape.weights[node].tensor, locator(call)) for node, call in run.tape.borrowed.items()}
         run.reshapes = reshapes(graph, run.inputs, locator)
-        run.mutations = make_functional(graph, locator, keep_checks=True)
+        # of its ways one may write and another not; they are joined where they compute the same values
+        run.mutations = make_functional(graph, locator, keep_checks=True, always=bool(run.decisions.made))
         written, arrays = run.mutations, run.changes.arrays
         refuse_borrowed(place for node, (tensor, place) in lent.items() if node in written or lies_in(tensor, arrays))
         if run.guard_log.data:

@@ -402,3 +402,13 @@ def last_if_any(x: Tensor) -> Tensor:
         if part.sum() > 0:
             last = part * 2
     return last
+
+
+def written_in_one_way(x: Tensor) -> Tensor:
+    """The way that ends writes to a tensor of its own; both look at one through a view that is the whole."""
+    whole = x.flatten(1).permute(0, 1)
+    if whole.sum() < 0 and x.dim() == 1:
+        return x
+    if whole.sum() < 0:
+        return torch.zeros_like(x).add_(1.0)
+    return whole / whole.sum().sqrt()

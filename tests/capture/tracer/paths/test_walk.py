@@ -37,7 +37,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.all_or_selected, deciding.shorter, deciding.number, deciding.written_where_found, deciding.checked_size,
     deciding.converted, deciding.checked_in_the_other_way, deciding.folded_twice, deciding.hashed,
     deciding.numbers_of_many_ways, deciding.numbers_known_or_found,
-    deciding.mended_in_turn, deciding.kept_beside, deciding.beside_what_is_written,
+    deciding.mended_in_turn, deciding.kept_beside, deciding.beside_what_is_written, deciding.written_in_one_way,
 ]  # fmt: skip
 MODULES = [
     deciding_modules.States, deciding_modules.Experts, deciding_modules.Pairs, deciding_modules.LazyCache,
