@@ -17,10 +17,13 @@ from fxonnx.capture.tracer.python.functions import FFT, MATH, NUMPY, PYTHON, SCA
 
 # Packages that compute no sizes of models, those of the standard library apart.
 _OTHERS = frozenset({
-    "IPython", "PIL", "_pytest", "certifi", "filelock", "fsspec", "fxonnx", "google", "hypothesis", "jinja2",
-    "matplotlib", "ml_dtypes", "mpmath", "networkx", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript",
-    "packaging", "pandas", "pluggy", "pytest", "regex", "requests", "safetensors", "scipy", "sympy", "tokenizers",
-    "torch", "tqdm", "typing_extensions", "urllib3", "yaml",
+    "IPython", "PIL", "_pytest", "attr", "attrs", "certifi", "charset_normalizer", "dateutil", "debugpy", "execnet",
+    "fastjsonschema", "filelock", "fsspec", "fxonnx", "google", "hypothesis", "idna", "ipykernel", "jedi", "jinja2",
+    "jsonschema", "jupyter_client", "jupyter_core", "matplotlib", "ml_dtypes", "mpmath", "nbclient", "nbformat",
+    "networkx", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "packaging", "pandas", "parso", "pip",
+    "platformdirs", "pluggy", "prompt_toolkit", "psutil", "pygments", "pytest", "referencing", "regex", "requests",
+    "rich", "safetensors", "scipy", "setuptools", "sortedcontainers", "sympy", "tokenizers", "torch", "torchgen",
+    "tornado", "tqdm", "traitlets", "typing_extensions", "urllib3", "xdist", "yaml", "zmq",
 })  # fmt: skip
 # Of torch's own: how many sequences are packed is int(batch_sizes[0]), how far an average moves that runs along is
 # 1 / float(num_batches_tracked), and layers that forward makes of sizes.
