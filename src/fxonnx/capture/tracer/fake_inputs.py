@@ -23,8 +23,9 @@ class SymbolTable:
     """The symbols of one trace: the dim of each axis that varies, each symbol's size in this run, and its bounds; and
     whether comparisons are decided `at_once`, where they are made, a run `takes_plain` numbers of sizes, by Python's
     `own_python` functions alone, and `counts` iterations with numbers that floats are computed of. The ids of the
-    weights that the model writes to are `states`: their values are data. A model is told that it is exported, unless it
-    runs `as_eager`."""
+    weights that the model writes to are `states`: their values are data. `numbers` from data have these values, by
+    name, and are plain ones where Python asks; others are decided in a run that goes `is_by_numbers`. A model is told
+    that it is exported, unless it runs `as_eager`."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
@@ -36,6 +37,8 @@ class SymbolTable:
     counts: bool = False
     as_eager: bool = False
     states: frozenset[int] = frozenset()
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    is_by_numbers: bool = False
 
     def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Where each dim is first found among the inputs: "x, axis 0"."""

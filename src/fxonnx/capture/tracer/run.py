@@ -112,6 +112,7 @@ class Run:
             symbols.counts,
         )  # fmt: skip
         guard_log.refused = refuse.met
+        guard_log.data.given, guard_log.is_by_numbers = symbols.numbers, symbols.is_by_numbers
         mode = OneThread(lambda: _in_a_thread(refuse))
         return _prepared(example, symbols, FakeCache(mode, guard_log), refuse, locations, script)
 
@@ -155,6 +156,8 @@ class Run:
                 self._call_earlier(self.earlier)
             with self._recorded():
                 self._results = self.example.flat(*self.fakes)
+                if beyond := self.guard_log.beyond:
+                    raise self.guard_log.specialize(beyond[0])
             self.returned = replace(self.example.flat.returned)
             self.left = self._left()
             is_changed = self.left is None or self.left != self._left_before

@@ -11,7 +11,7 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.tracer.loops.lengths.series import Lengths
 from fxonnx.capture.tracer.run import Run
 from fxonnx.errors import Error
-from fxonnx.ir.dims import Expr
+from fxonnx.ir.dims import Dim, Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rolled:
-    """That loops `over` a dim are rolled up, which runs at these `lengths` show, for an example at its own sizes or at
-    primes; and what is wrong otherwise."""
+    """That loops `over` a dim, or a number from data, are rolled up, which runs at these `lengths` show, for an example
+    at its own sizes or at primes; and what is wrong otherwise."""
 
     over: str
     lengths: Lengths
     example: Example
     at_example: bool
     otherwise: tuple[Failure, ...]
+    number: Dim | None = None  # that comes from data, in place of a dim
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,7 @@ class Attempt:
     with_states_known: tuple[Failure, ...] = ()  # what was wrong with the run that found them
     stopped: Outcome | None = None  # by plain numbers of sizes, which runs at several sizes are to explain
     rolled: Rolled | None = None
+    undecided: tuple[Failure, ...] = ()  # what was wrong before plain numbers from data were decided
 
     @property
     def unnamed_axes(self) -> list[Axis]:

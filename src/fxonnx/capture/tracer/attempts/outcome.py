@@ -15,6 +15,7 @@ from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Ro
 from fxonnx.capture.tracer.attempts.failures import failures_of, pinned, ties_of
 from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
+from fxonnx.capture.tracer.loops.by_data import RunByData
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.rolled import RolledRun, with_reason
 from fxonnx.capture.tracer.plain.explain import explained
@@ -32,6 +33,8 @@ def run(attempt: Attempt) -> Outcome:
     failures = failures_of(done)
     if failures and attempt.rolled is not None and isinstance(done, RolledRun):
         return _not_rolled(done, attempt.rolled, failures[0].error.__cause__)
+    if failures and attempt.undecided:
+        return Outcome(done, attempt.undecided)
     if _may_read_a_cache(done, failures):
         alone = after_a_call_at_other_sizes(done, attempt.original.leaves)
         if alone is not None and not pinned(alone):
@@ -65,9 +68,12 @@ def _explained(attempt: Attempt, stopped: Outcome) -> Outcome:
 def _prepared(attempt: Attempt, example: Example, symbols: SymbolTable) -> Run:
     """A run of the model, or, where the last remedy said so, of the tapes of several lengths of a loop."""
     rolled = attempt.rolled
-    if rolled is None or (rolled.example, rolled.at_example) != (attempt.example, attempt.at_example):
+    is_other = rolled is None or (rolled.example, rolled.at_example) != (attempt.example, attempt.at_example)
+    if rolled is None or is_other or attempt.undecided:
         return Run.prepare(example, symbols)
-    return RolledRun.prepare_over(rolled.over, rolled.lengths, example, symbols)
+    if rolled.number is None:
+        return RolledRun.prepare_over(rolled.over, rolled.lengths, example, symbols)
+    return RunByData.prepare_by(rolled.number, rolled.lengths, example, symbols)
 
 
 def _may_read_a_cache(done: Run, failures: Sequence[Failure]) -> bool:
@@ -165,4 +171,5 @@ def _allocate(attempt: Attempt, *, at_example: bool, scale: int = 1) -> SymbolTa
     example = attempt.example
     at_example = at_example or not example.requests
     flags = {"at_once": attempt.at_once, "states": attempt.states, "as_eager": attempt.as_eager}
+    flags["is_by_numbers"] = bool(attempt.undecided)
     return allocate(example, at_example=at_example, scale=scale, **flags)

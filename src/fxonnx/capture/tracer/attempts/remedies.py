@@ -11,7 +11,8 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Rolled
 from fxonnx.capture.tracer.attempts.failures import pinned, ties_of
-from fxonnx.capture.tracer.loops.lengths.series import CHUNKS, STEPS, Lengths
+from fxonnx.capture.tracer.loops.lengths.series import CHUNKS, FEW, STEPS, Lengths
+from fxonnx.capture.tracer.sizes.data import numbers_in
 from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
 
@@ -59,6 +60,35 @@ def _rolled_up_by_chunks(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """With loops rolled up that take many elements in each iteration."""
     is_tried = attempt.rolled is None or attempt.rolled.lengths is CHUNKS
     return None if is_tried else _over(replace(attempt, stopped=None), outcome, CHUNKS)
+
+
+def _rolled_up_by_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With the loops that go by a number from data rolled up."""
+    names = numbers_in(outcome.run.guard_log.wanted)
+    if attempt.rolled is not None or not outcome.failures or len(names) != 1:
+        return None
+    return _by_data(attempt, outcome, STEPS)
+
+
+def _rolled_up_by_few(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """The same at lengths of short axes, whose elements the number may count."""
+    is_tried = attempt.rolled is None or attempt.rolled.number is None or attempt.rolled.lengths is FEW
+    return None if is_tried or not outcome.failures else _by_data(attempt, outcome, FEW)
+
+
+def _by_data(attempt: Attempt, outcome: Outcome, lengths: Lengths) -> Attempt:
+    before = attempt.rolled or Rolled(
+        "", lengths, attempt.example, attempt.at_example, outcome.failures, outcome.run.guard_log.wanted[0]
+    )
+    return replace(attempt, rolled=replace(before, lengths=lengths))
+
+
+def _by_numbers(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With a way for each plain number that data may say: the number of a layer in a list."""
+    by_data = attempt.rolled is not None and attempt.rolled.number is not None
+    wanted = by_data or outcome.run.guard_log.wanted
+    is_tried = attempt.undecided or not outcome.failures
+    return replace(attempt, undecided=outcome.failures) if wanted and not is_tried else None
 
 
 def _over(attempt: Attempt, outcome: Outcome, lengths: Lengths) -> Attempt | None:
@@ -190,6 +220,9 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
         Remedy("with comparisons of sizes decided where they are made", _at_once),
         Remedy("at larger sizes", _at_larger_sizes),
         Remedy("with the loops over a size rolled up", _rolled_up),
+        Remedy("with the loops by a number from data rolled up", _rolled_up_by_data),
+        Remedy("with the loops by a small number from data rolled up", _rolled_up_by_few),
+        Remedy("with a way for each number that data may say", _by_numbers),
         Remedy("at the example's sizes", _at_the_example),
         Remedy("at twice the example's sizes", _at_twice_the_example),
         Remedy("at multiples of the example's sizes that differ", _at_multiples_of_the_example),

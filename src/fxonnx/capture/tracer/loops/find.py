@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from fxonnx.capture.tracer.loops.fit import Fit
-from fxonnx.capture.tracer.loops.flow import Recipe, Tape, recipe
+from fxonnx.capture.tracer.loops.flow import Flow, Recipe, Source, Tape, recipe
 from fxonnx.capture.tracer.loops.periods import Irregular, NotPeriodic, Period, Straight, segments
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.steps import Reader, counts_of_parts
+from fxonnx.capture.tracer.sizes.data import BELOW
 from fxonnx.capture.tracer.sizes.nodes import dim_of
-from fxonnx.ir.dims import Dim, symbols_of
+from fxonnx.ir.dims import Dim, substitute, symbols_of
 
 _LEAST_TRIPS = 4  # the first and the last, which may be others, and what numbers grow by between two
 
@@ -25,9 +26,10 @@ class Loops:
         self, runs: Sequence[Plain], over: str, lengths: tuple[int, ...], around: Set[str] = frozenset()
     ) -> None:
         parted = frozenset.intersection(*(counts_of_parts(each.run.tape.graph, dim_of, around) for each in runs))
+        self._measures = [each.measures(over) for each in runs]
         steps = [
-            Reader(each.outside, dim_of, parted, each.measures()).steps(each.run.tape.graph, each.results())
-            for each in runs
+            Reader(each.outside, dim_of, parted, measures).steps(each.run.tape.graph, each.results())
+            for each, measures in zip(runs, self._measures, strict=True)
         ]
         self._tapes = [Tape(some, each.all_sizes()) for some, each in zip(steps, runs, strict=True)]
         numbers: dict[Any, int] = {}
@@ -38,7 +40,8 @@ class Loops:
             raise NotPeriodic
         logs = [each.run.guard_log for each in runs]
         plain = set[Dim].intersection(*({*(each.dim for each in log.plain), *log.ranges} for log in logs))
-        dims = sorted((dim for dim in plain if symbols_of([dim]) == {over}), key=str)
+        above = (substitute(dim, {f"{over}{BELOW}": 0}) for dim in plain)
+        dims = sorted({dim for dim in above if symbols_of([dim]) == {over}}, key=str)
         self.fit = Fit(over, lengths, tuple(sorted(set(self._strides()) - {0, 1})), tuple(dims))
 
     def _rows(self, segment: Straight | Period) -> list[Straight | Period]:
@@ -86,6 +89,11 @@ class Loops:
     def recipe(self) -> Recipe:
         """What to play. Raises NotRolled; and Irregular where an iteration is to be peeled."""
         return recipe(self._tapes, self._segments, self.fit)
+
+    def told(self, number: Dim) -> Source:
+        """What tells a number from data outside of loops. Raises NotRolled."""
+        leaves = [measures.leaf(number) for measures in self._measures]
+        return Flow(self._tapes, self._segments, self.fit).outer(leaves)
 
     def peel(self, irregular: Irregular) -> None:
         """Take an iteration out of its loop. Raises NotPeriodic where too few are left to tell."""

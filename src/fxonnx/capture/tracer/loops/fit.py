@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from fxonnx.ir.dims import FUNCTIONS, Atom, Call, Dim, evaluate, of_atom, product, symbol
+from fxonnx.ir.dims import (
+    FUNCTIONS,
+    Atom,
+    Call,
+    Dim,
+    Substitution,
+    evaluate,
+    fold,
+    of_atom,
+    product,
+    symbol,
+    symbols_of,
+)
 
 LONGEST = 600  # of runs, where loops do not go by more
 _NEAR = (-2, -1, 1, 2)
@@ -140,6 +152,26 @@ def _found(fit: Fit, values: tuple[int, ...]) -> Dim | None:
     if near:
         raise Undecided(near[len(near) // 2])
     return first if partings.keys().isdisjoint(known) else None
+
+
+class _Settled(Substitution):
+    """Minima and maxima as the one that they are at some sizes."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__({})
+        self._sizes = sizes
+
+    def call(self, atom: Call, left: Dim, right: Dim) -> Dim:
+        """See `Algebra`."""
+        if atom.function not in ("min", "max"):
+            return super().call(atom, left, right)
+        is_less = evaluate(left, self._sizes) <= evaluate(right, self._sizes)
+        return left if is_less is (atom.function == "min") else right
+
+
+def settled_at(dim: Dim, sizes: Mapping[str, int]) -> Dim:
+    """A dim without minima and maxima, as it is at some sizes."""
+    return fold(dim, _Settled(sizes)) if symbols_of([dim]) <= sizes.keys() else dim
 
 
 def _grow_alike(values: Sequence[int], quotients: Sequence[int], factor: int) -> bool:

@@ -5,16 +5,16 @@ and at every length.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from fxonnx.capture.graph.checks import Said, said_by_all
-from fxonnx.capture.tracer.loops.fit import Fit
+from fxonnx.capture.tracer.loops.fit import Fit, settled_at
 from fxonnx.capture.tracer.loops.measures import told
 from fxonnx.capture.tracer.loops.measures.measured import Measured, Ref, Running, Sized, Total
 from fxonnx.capture.tracer.loops.periods import Irregular, NotRolled, Period, Straight
 from fxonnx.capture.tracer.loops.steps import Leaf, Many, Outside, Step
-from fxonnx.ir.dims import Dim, evaluate, substitute, symbols_of
+from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbols_of
 
 ITERATION = "_iteration"  # in a dim
 
@@ -129,6 +129,24 @@ class Loop:
 
 
 Recipe: TypeAlias = "list[Call | Loop]"
+
+
+def with_dims(part: Any, known: Mapping[str, Dim]) -> Any:
+    """A part of a recipe, in whose dims these are put for symbols."""
+    if not known:
+        return part
+    match part:
+        case Expr():
+            return substitute(part, known)
+        case Call():
+            sources, sizes = with_dims((part.sources, part.sizes), known)
+            return replace(part, sources=sources, sizes=sizes)
+        case Loop():
+            return Loop(with_dims(part.body, known), substitute(part.trips, known))
+        case tuple():
+            parts = (with_dims(each, known) for each in part)
+            return part._make(parts) if hasattr(part, "_make") else tuple(parts)
+    return part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -296,14 +314,17 @@ class Flow:
 
     def _dim(self, dims: Sequence[Sequence[Any]]) -> Counted | None:
         """One size. Where the iterations say the same of it, as of the chunks of ceil(n / k), that is it; else it is as
-        said at these lengths: min(8, n) is 8 where all have 8 and more."""
+        said at these lengths: min(8, n) is 8 where all have 8 and more, which is held where that matters."""
         if any(isinstance(each, Measured) for row in dims for each in row):
             return None
         alike = self.fit([row[1] for row in dims]) if all(row[1] == row[2] for row in dims) else None
         if alike is not None:
             return Counted(alike, 0)
         lengths = [{self.fit.name: length} for length in self.fit.lengths]
-        said = [[substitute(dim, length) for dim in row] for row, length in zip(dims, lengths, strict=True)]
+        said = [
+            [settled_at(substitute(dim, length), tape.sizes) for dim in row]
+            for row, length, tape in zip(dims, lengths, self.tapes, strict=True)
+        ]
         step = self.number([row[2] - row[1] for row in said])
         return Counted(self.number([row[1] for row in said]) - step, step)
 

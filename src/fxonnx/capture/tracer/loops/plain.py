@@ -11,12 +11,12 @@ from torch import fx
 
 from fxonnx.capture.equivalence.constants import key_of
 from fxonnx.capture.program import Weight
-from fxonnx.capture.tracer.loops.measures.measured import BELOW, Measures
+from fxonnx.capture.tracer.loops.measures.measured import Measures
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.program import functional
 from fxonnx.capture.tracer.run import Run
-from fxonnx.capture.tracer.sizes.data import ITERATION
+from fxonnx.capture.tracer.sizes.data import BELOW, ITERATION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,10 +47,10 @@ class Plain:
         """How many it has recorded."""
         return len(self.run.tape.graph.nodes)
 
-    def measures(self) -> Measures:
-        """Its symbols from data, of which nothing is known yet."""
+    def measures(self, by: str) -> Measures:
+        """Its symbols from data, of which nothing is known yet; and what loops go by, which may be one."""
         names = (each for each in self.run.guard_log.data.hints if not each.startswith(ITERATION))
-        return Measures(frozenset(each for each in names if not each.endswith(BELOW)))
+        return Measures(frozenset(each for each in names if not each.endswith(BELOW)), by)
 
     def all_sizes(self) -> dict[str, int]:
         """The sizes of its dims, and what floats of sizes were rounded to."""

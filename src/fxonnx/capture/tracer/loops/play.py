@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.graph.checks import Said, is_check
 from fxonnx.capture.tracer.loops.body import LoopPlayer, Played, Wanted, leaves_of
 from fxonnx.capture.tracer.loops.calls import filled, result_of, settled
@@ -24,6 +25,7 @@ from fxonnx.capture.tracer.loops.flow import (
     Recipe,
     Row,
     Value,
+    with_dims,
 )
 from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Rows
 from fxonnx.capture.tracer.loops.measures.measured import Axis, Sized, Total
@@ -33,10 +35,19 @@ from fxonnx.capture.tracer.loops.recording import Recording
 from fxonnx.capture.tracer.loops.replay import replayed
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.record import Tape
+from fxonnx.capture.tracer.sizes.int_node import NEGATIVE
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
 from fxonnx.ir.dims import Dim, substitute
 
 aten = torch.ops.aten
+
+
+class Number(NamedTuple):
+    """A number from data that loops go by: what it is called in a recipe, what tells it, and after which step."""
+
+    name: str
+    told: Any
+    step: int
 
 
 @dataclass(slots=True, eq=False)
@@ -53,19 +64,31 @@ class Player:
     totals: dict[Total, Any] = field(default_factory=dict)  # of numbers of all iterations
     bodies: list[Recording] = field(default_factory=list)  # that are being recorded, the innermost last
     keeps_answers: bool = False  # whether what is played is rolled up once more
+    by: Number | None = None  # that loops go by
+    known: dict[str, Dim] = field(default_factory=dict)  # its name in the recipe -> what it is here
 
     def play(self, recipe: Recipe) -> list[Any]:
         """Everything; what the last step takes."""
         wanted = _wanted(recipe)
         *steps, end = recipe
-        for each in steps:
+        for step in steps:
+            each = with_dims(step, self.known)
             if isinstance(each, Loop):
                 self.loops.append(LoopPlayer(self, each, len(self.loops), wanted[len(self.loops)]).play())
             else:
                 self.values.append(self._call(each))
-        assert isinstance(end, Call)
-        args, _ = self.arguments(end)
+                self._learn()
+        args, _ = self.arguments(with_dims(end, self.known))
         return list(args)
+
+    def _learn(self) -> None:
+        """Know the number that loops go by, once it is told. Calls are checked for it to be no negative one: Python
+        goes through nothing then, and what else it makes of it is not known."""
+        if self.by is None or self.known or self.by.step != len(self.values) - 1:
+            return
+        found = dim_of(self.read(self.by.told))
+        self.check(">=", found, NEGATIVE)
+        self.known[self.by.name] = self.tape.cache.guard_log.data.simplified(found)
 
     def _call(self, call: Call) -> Any:
         self.at(call.step.node)
@@ -164,6 +187,13 @@ class Player:
         log = self.tape.cache.guard_log
         if log.statically_known(">=", trips, least) is None:
             log.add(">=", trips, least, True)
+
+    def check(self, relation: str, dim: Dim, text: str = "") -> None:
+        """Have calls checked for how a dim, with numbers from data, compares with 0."""
+        log = self.tape.cache.guard_log
+        if log.statically_known(relation, dim, 0) is not True:
+            compared: Any = RELATIONS[relation](self.number(dim), 0)
+            log.check(compared.node, text)
 
     def _made(self, made: Made) -> Any:
         loop = self.loops[made.loop]

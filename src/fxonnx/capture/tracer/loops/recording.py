@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from weakref import WeakMethod
 import torch
 from torch import fx, nn
 
+from fxonnx.capture.assumption import RELATIONS
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.locations import said
@@ -25,6 +27,26 @@ if TYPE_CHECKING:
     from fxonnx.capture.tracer.loops.play import Player
 
 aten = torch.ops.aten
+_ORDERED = ("<", "<=", ">", ">=")
+BEYOND = "a loop that goes by a number from data goes beyond what it was seen to do, as past the end of a tensor"
+
+
+def _slice(x: Any, axis: int = 0, start: Any = None, end: Any = None, step: int = 1) -> tuple[int, Dim, Dim]:
+    size = dim_of(x.shape[axis])
+    if step != 1:
+        raise NotRolled("a slice takes some elements only")
+    is_open = end is None or dim_of(end) == sys.maxsize
+    return axis, 0 if start is None else dim_of(start), size if is_open else dim_of(end)
+
+
+def _narrow(x: Any, axis: int, start: Any, length: Any) -> tuple[int, Dim, Dim]:
+    return axis, dim_of(start), dim_of(start) + dim_of(length)
+
+
+_PARTS: dict[Any, Callable[..., tuple[int, Dim, Dim]]] = {
+    aten.slice.Tensor: _slice, aten.narrow.default: _narrow,
+    aten.slice_scatter.default: lambda x, _, *rest: _slice(x, *rest),
+}  # fmt: skip
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -123,9 +145,56 @@ class Recording:
 
     def place(self, target: Any, args: Any, kwargs: Any, shape: Sequence[Dim]) -> Any:
         """A part taken, or put in, where the number of the iteration says."""
+        self._hold_within(target, args, shape)
         result = self.player.like(args[0], shape)
         self.tape.record(target, args, kwargs, result)
         return result
+
+    def _hold_within(self, target: Any, args: Any, shape: Sequence[Dim]) -> None:
+        """Keep that a part has this many elements in each iteration: one that reaches beyond the end has fewer. What a
+        single element is taken from, or put into, asks for itself when it runs."""
+        if target not in _PARTS:
+            return
+        axis, start, end = _PARTS[target](*args)
+        size = dim_of(args[0].shape[axis])
+        elements = dim_of(args[1].shape[axis]) if target is aten.slice_scatter.default else shape[axis]
+        if elements == end - start:
+            self.hold("<=", end - size)
+        elif elements == size - start:
+            self.hold(">=", end - size)
+        else:
+            raise NotRolled("a part of a tensor has another number of elements than its ends say")
+
+    def hold(self, relation: str, dim: Dim) -> None:
+        """Keep how a dim compares with 0 in each iteration of this loop and of those around: for sizes that a call has,
+        or where numbers from data are in it, as a check of the call."""
+        log, player = self.on.cache.guard_log, self.player
+        for body in reversed(player.bodies):
+            worst = body.worst(relation, dim)
+            if worst is None:
+                raise NotRolled("what it takes of a tensor may be outside of it in some iteration")
+            dim = worst
+        known = log.statically_known(relation, dim, 0)
+        if known is None and symbols_of([dim]) <= log.hints.keys():
+            known = RELATIONS[relation](log.value(dim), 0)
+            log.add(relation, dim, 0, known)
+        if known is False:
+            raise NotRolled("what it takes of a tensor is outside of it in some iteration")
+        if known is None:
+            with player.bodies[0].outside():
+                player.check(relation, dim, BEYOND)
+
+    def worst(self, relation: str, dim: Dim) -> Dim | None:
+        """A dim in the iteration in which a comparison with 0 is the least so; None where that may be any."""
+        name = str(self.index)
+        step = substitute(dim, {name: self.index + 1}) - dim
+        if step == 0:
+            return dim
+        known = self.on.cache.guard_log.statically_known
+        grows = known(">=", step, 0)
+        if relation not in _ORDERED or name in symbols_of([step]) or (not grows and not known("<=", step, 0)):
+            return None
+        return substitute(dim, {name: self.trips - 1 if grows is relation.startswith("<") else 0})
 
     def end(self, initial: Sequence[Any], after: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
         """The call: of these initial carried values; its body returns those that come `after`, and a row of each stack.
@@ -143,8 +212,9 @@ class Recording:
         name = f"loop_{len(owner._modules)}"
         owner.add_module(name, fx.GraphModule(_owner(self.tape.graph), self.tape.graph))
         attribute = self.on.graph.create_node("get_attr", name)
+        operands = list(map(self.on.operand, (trips, list(initial), self.outer)))
         node = self.on.graph.call_function(FOR_LOOP)
-        node.args = (attribute, *map(self.on.operand, (trips, list(initial), self.outer)))
+        node.args = (attribute, *operands)  # later, because fx warns of sizes that are no nodes
         if cache.guard_log.statically_known(">=", self.trips, 1) is None:
             node.kwargs = {"may_be_empty": True}
         node.meta = {**self.on.place(), "val": tuple(results)}

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fxonnx.capture.assumption import OPPOSITE
 from fxonnx.capture.graph.checks import answered
 from fxonnx.capture.graph.for_loop import FOR_LOOP
-from fxonnx.capture.tracer.loops.calls import LoopBody, called, filled, with_values
-from fxonnx.capture.tracer.loops.recording import Recording
+from fxonnx.capture.tracer.loops.calls import LoopBody, answer_alike, called, filled, with_values
+from fxonnx.capture.tracer.loops.recording import BEYOND, Recording
 from fxonnx.capture.tracer.loops.steps import PLACED, Inner
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 
 if TYPE_CHECKING:
     from fxonnx.capture.tracer.loops.play import Player
-
 
 def replayed(player: Player, tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
     """A call, recorded on a tape; on sizes it is computed."""
@@ -25,7 +26,22 @@ def replayed(player: Player, tape: Tape, target: Any, args: Any, kwargs: Any) ->
     if target is answered and player.keeps_answers:
         relation, difference, answer = args
         return tape.keep_answer(relation, dim_of(difference), answer)
+    if target is answered and player.by is not None:
+        return _by_data(player, *args)
     return called(tape, target, args, kwargs)
+
+
+def _by_data(player: Player, relation: str, difference: Any, answer: bool) -> None:
+    """Hold an answer for that of all iterations of a loop that goes by a number from data. A call is checked for it
+    where that number alone says so: `t < n` is so in all of m iterations where m - 1 < n, `if outs` where 0 < m."""
+    log, said = player.tape.cache.guard_log, relation if answer else OPPOSITE[relation]
+    body = player.bodies[-1] if player.bodies else None
+    dim = dim_of(difference) if body is None else body.worst(said, dim_of(difference))
+    if dim is None or not log.data.are_in(dim):
+        answer_alike(log, relation, difference, answer)
+    elif log.statically_known(said, dim, 0) is not True:
+        with nullcontext() if body is None else body.outside():
+            player.check(said, dim, BEYOND)
 
 
 def _loop(player: Player, tape: Tape, body: LoopBody, trips: Any, carried: Any, outer: Any) -> list[Any]:

@@ -31,10 +31,11 @@ from fxonnx.capture.tracer.loops.rounded import know_rounded
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Prepare, Run
+from fxonnx.capture.tracer.sizes.data import numbers_in
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.capture.tracer.torch_private import enable_python_dispatcher
-from fxonnx.errors import Error
-from fxonnx.ir.dims import symbol, symbols_of
+from fxonnx.errors import Error, FrozenDimension
+from fxonnx.ir.dims import symbol
 from fxonnx.location import Location
 
 _MOST_CALLS = 120_000  # of all runs with loops inside of others: they have as many as the product of the lengths
@@ -77,6 +78,7 @@ class RolledRun(Run):
     budget: Budget = field(default_factory=Budget)
     inner: str = ""  # a dim that loops inside of these are over, as far as is known
     limits: dict[str, LoopLimit] = field(default_factory=dict, init=False)
+    player: Player = field(init=False)
     _now: list[fx.Node] = field(default_factory=list, init=False)  # the one whose place the next call has
 
     def preparation(self) -> Prepare:
@@ -177,7 +179,7 @@ class RolledRun(Run):
             try:
                 recipe = loops.recipe()
                 know_rounded(self.tape, [each.run.guard_log for each in runs], loops.fit)
-                self._play(runs[0], recipe)
+                self._play(runs[0], recipe, loops)
                 break
             except Irregular as irregular:
                 loops.peel(irregular)
@@ -186,7 +188,7 @@ class RolledRun(Run):
             self.guard_log.plain += runs[0].run.guard_log.plain
             self.guard_log.entries.clear()  # what ops ask is asked once more, with no counter of theirs a plain number
         self._forget_guards([each.sizes for each in runs])
-        self._keep_guards([each.run for each in runs])
+        self._keep_guards([each.run for each in runs], loops)
         for name, limit in self.limits.items():
             self.guard_log.add("<=", symbol(name), limit.most, True)
 
@@ -209,18 +211,23 @@ class RolledRun(Run):
             self.guard_log.add("<=", symbol(self.over), most, True)
             self.limits[self.over] = LoopLimit(most, _MOST_UNROLLED * max(each_trip, 1))
 
+    def _symbols_at(self, length: int) -> SymbolTable:
+        """For a run at one length."""
+        return replace(self.symbols, hints={**self.symbols.hints, self.over: length})
+
     def _plain(self, length: int) -> Plain:
         """A run at one length; where Python asks plain numbers of other dims as well, its loops over one of those are
         rolled up in it."""
-        sizes = {**self.symbols.hints, self.over: length}
+        symbols = self._symbols_at(length)
+        sizes = {**symbols.hints, self.over: length}
         if self.inner:
-            return Plain.of(self._inside(sizes), sizes)
+            return Plain.of(self._inside(symbols, length), sizes)
         self.budget.take(math.prod(sizes[name] for name in (self.over, *self.around)))
-        run = Run.prepare(self.example, replace(self.symbols, hints=sizes, takes_plain=True, counts=True))
+        run = Run.prepare(self.example, replace(symbols, takes_plain=True, counts=True))
         carry_out(run)
         if run.guard_log.truths:
             raise NotRolled("it decides by what is made of the number of the iteration, as other lengths may not")
-        asked = (name for each in run.guard_log.plain for name in sorted(symbols_of([each.dim])))
+        asked = (name for each in run.guard_log.plain for name in sorted(numbers_in([each.dim])))
         self.inner = next((name for name in asked if name not in (self.over, *self.around)), "")
         if not self.inner:
             return Plain.of(run, sizes)
@@ -230,11 +237,11 @@ class RolledRun(Run):
         self.budget.begin(calls, sum(self.lengths.series[0]) * sum(INSIDE[self.lengths][0][:3]))
         return self._plain(length)
 
-    def _inside(self, sizes: Mapping[str, int]) -> RolledRun:
-        """A run at these sizes whose loops over one more dim are rolled up."""
+    def _inside(self, symbols: SymbolTable, length: int) -> RolledRun:
+        """A run at these sizes, of which one is this length, whose loops over one more dim are rolled up."""
         usual, played = INSIDE[self.lengths]
-        lengths = Lengths((tuple(each for each in usual if each != sizes[self.over])[:3],), played)
-        run = RolledRun.prepare_over(self.inner, lengths, self.example, replace(self.symbols, hints=dict(sizes)))
+        lengths = Lengths((tuple(each for each in usual if each != length)[:3],), played)
+        run = RolledRun.prepare_over(self.inner, lengths, self.example, symbols)
         assert isinstance(run, RolledRun)
         run.around, run.budget = self.around | {self.over}, self.budget
         carry_out(run)
@@ -248,18 +255,24 @@ class RolledRun(Run):
         self.guard_log, self.tape, self.fakes, self.inputs = fresh.guard_log, fresh.tape, fresh.fakes, fresh.inputs
         self.data = fresh.data
 
-    def _play(self, first: Plain, recipe: Recipe) -> None:
-        self.changes, self.returned, self.ways = first.run.changes, first.run.returned, first.run.ways
-        self.tape.values.reads.update(first.run.tape.values.reads)
+    def _player(self, first: Plain, loops: Loops) -> Player:
+        """What plays on the tape, where inputs and weights have these names in the first run."""
 
         def outside(each: Outside) -> Any:
             return self.fakes[each.key] if each.kind == "input" else first.weights[each]
 
+        return Player(self.tape, outside, self._at, keeps_answers=bool(self.around))
+
+    def _play(self, first: Plain, recipe: Recipe, loops: Loops) -> None:
+        self.changes, self.returned, self.ways = first.run.changes, first.run.returned, first.run.ways
+        self.tape.values.reads.update(first.run.tape.values.reads)
+
+        player = self.player = self._player(first, loops)
         with self._playing():
-            results = Player(self.tape, outside, self._at, keeps_answers=bool(self.around)).play(recipe)
+            results = player.play(recipe)
             self._results, written = results[: len(first.outputs)], results[len(first.outputs) :]
             for node, value in zip(first.mutations, written, strict=True):
-                self.tape.call(_COPY, (outside(first.outside[node]), value), {})
+                self.tape.call(_COPY, (player.outside(first.outside[node]), value), {})
 
     @contextmanager
     def _playing(self) -> Iterator[None]:
@@ -285,7 +298,7 @@ class RolledRun(Run):
             if not alike and guard.relation != "==":
                 del entries[key]
 
-    def _keep_guards(self, runs: Sequence[Run]) -> None:
+    def _keep_guards(self, runs: Sequence[Run], loops: Loops) -> None:
         """What the model decides by sizes alike at all lengths, the loops' own conditions apart: those are asked more
         often at greater lengths."""
         own = [{key: each for key, each in run.guard_log.entries.items() if not each.inside} for run in runs]
@@ -324,10 +337,11 @@ def with_reason(error: Error, reason: BaseException | None) -> Error:
     said = copy(error)
     said.__cause__ = reason
     said.cause = f"{error.cause.partition(_UNROLLED)[0]}{_UNROLLED}{reason}"
-    said.cure = (
-        "let each iteration make the same calls, on slices of one size that begin further on by the same number "
-        "(a mask in place of a slice that grows); or leave the dim static"
-    )
+    if isinstance(error, FrozenDimension):
+        said.cure = (
+            "let each iteration make the same calls, on slices of one size that begin further on by the same number "
+            "(a mask in place of a slice that grows); or leave the dim static"
+        )
     return said
 
 

@@ -121,7 +121,8 @@ class Reader:
 
     def steps(self, graph: fx.Graph, results: Sequence[Any]) -> list[Step]:
         """The calls that the results and the model's checks need, in order; the last step takes all of the results."""
-        needed = _needed(graph, [*results, *filter(is_check, graph.nodes), *filter(is_answer, graph.nodes)])
+        told = self.measures.tellers(graph) if self.measures.data else ()
+        needed = _needed(graph, [*results, *told, *filter(is_check, graph.nodes), *filter(is_answer, graph.nodes)])
         steps: list[Step] = []
         numbers: dict[fx.Node, int] = {}
         for node in graph.nodes:

@@ -19,12 +19,14 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.failures import ModelStopped, innermost, translate
 from fxonnx.capture.graph.other_sizes import REFUSALS, at_sizes
 from fxonnx.capture.locate import is_layers, is_users
+from fxonnx.capture.tracer import functions, size_functions
 from fxonnx.capture.tracer.paths.way import Raised
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.errors import Error, ModelRaised
 
+_TRACED = {functions.__file__, size_functions.__file__}
 _OF_PYTHON = (LookupError, UnboundLocalError, ValueError, ZeroDivisionError)
 """what a line raises for what is not there, or has nothing in it: outs[0], max([]), a variable without a value"""
 
@@ -60,7 +62,7 @@ def _is_refused_by_eager(error: BaseException, run: Run) -> bool:
     kernel did."""
     arguments = _call(error)
     if arguments is None:
-        return isinstance(error, _OF_PYTHON) and is_users(_last(error)[0].f_code.co_filename)
+        return isinstance(error, _OF_PYTHON) and _is_of_line(_last(error)[0].f_code.co_filename)
     func, *given = arguments
     values = {**run.symbols.hints, **run.data.hints}
     with suppress(KeyError, ZeroDivisionError):
@@ -70,6 +72,12 @@ def _is_refused_by_eager(error: BaseException, run: Run) -> bool:
         except REFUSALS:
             return True
     return False
+
+
+def _is_of_line(file: str) -> bool:
+    """Whether what raises in a source file does so for a line of the user's: that itself, a layer of torch's (a list of
+    layers, by a number that it has not), or what stands before torch's functions here."""
+    return is_users(file) or is_layers(file) or file in _TRACED
 
 
 def _zeros(tensor: torch.Tensor) -> torch.Tensor:

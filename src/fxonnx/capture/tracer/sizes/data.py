@@ -8,7 +8,7 @@ says that it is not. A float of sizes that is rounded has a symbol with a value 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -20,6 +20,7 @@ ROUNDINGS: dict[str, Callable[[float], int]] = {
     "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc, "round": round,
 }  # fmt: skip
 _SMALL = 3
+BELOW = "_below"  # behind the name of a number, for its part below 0
 ITERATION = "iteration"
 """How sizes are called that number the iterations of loops, with a number behind."""
 
@@ -60,6 +61,7 @@ class DataSymbols:
     planned: Iterator[str] = field(default_factory=lambda: iter(()))  # names that come first
     rounded: Mapping[str, Rounded] = field(default_factory=dict)
     taken: Set[str] = frozenset()  # names that stand for something else in another way of the model
+    given: Mapping[str, int] = field(default_factory=dict)  # values of this run -> plain numbers where Python asks
 
     def __bool__(self) -> bool:
         return bool(self.hints)
@@ -69,7 +71,7 @@ class DataSymbols:
         name = self._new_name("u")
         most = None if limit is None else self.value(limit)
         prime = prime_near(most or 0, (*self.sizes.values(), *self.hints.values()))
-        self._add(name, prime if most is None else min(prime, most))
+        self._add(name, self.given.get(name, prime if most is None else min(prime, most)))
         if isinstance(limit, int):
             self.highs[name] = limit
         elif limit is not None:
@@ -79,8 +81,8 @@ class DataSymbols:
     def new_number(self) -> Dim:
         """A whole number of either sign; a small one in this run, that fits into most sizes."""
         above = self.new_size()
-        self.hints[str(above)] = _SMALL
-        below = symbol(f"{above}_below")
+        self.hints[str(above)] = self.given.get(str(above), _SMALL)
+        below = symbol(f"{above}{BELOW}")
         self._add(str(below), 0)
         return above - below
 
@@ -96,7 +98,9 @@ class DataSymbols:
             for name in self.hints:
                 lows.pop(name, None)
         planned = iter(self.names[:count])
-        return DataSymbols(self.sizes, self.lows, self.highs, planned=planned, rounded=self.rounded, taken=taken)
+        return DataSymbols(
+            self.sizes, self.lows, self.highs, planned=planned, rounded=self.rounded, taken=taken, given=self.given
+        )
 
     def join(self, other: DataSymbols) -> None:
         """Let those of another way be known too. What a check of one way says is known there only."""
@@ -132,6 +136,10 @@ class DataSymbols:
         """Whether one of these dims comes from data."""
         return bool(self.hints) and not symbols_of(dims).isdisjoint(self.hints)
 
+    def are_given(self, *dims: Dim) -> bool:
+        """Whether all that comes from data in these dims has the value that was given for this run."""
+        return numbers_in(dims) & numbers_in(map(symbol, self.hints)) <= self.given.keys()
+
     @property
     def values(self) -> Mapping[str, int]:
         """The values of all symbols in the run, by name."""
@@ -157,7 +165,7 @@ class DataSymbols:
 
     def learn(self, relation: str, difference: Dim) -> None:
         """Let what a check says of `difference relation 0` be known: a bound of a size or of a number."""
-        numbers = {f"{name}_below": 0 for name in symbols_of([difference])}
+        numbers = {f"{name}{BELOW}": 0 for name in symbols_of([difference])}
         found = bound(relation, substitute(difference, numbers))
         if found is not None and found[0] in self.hints:
             name, low, high = found
@@ -167,7 +175,7 @@ class DataSymbols:
                 self.highs[name] = min(high, self.highs.get(name, high))
 
     def _raise(self, name: str, low: int) -> None:
-        below = f"{name}_below"
+        below = f"{name}{BELOW}"
         if below in self.hints:
             self.highs[below] = self.nothing[below] = 0
         for lows in self.lows:
@@ -184,6 +192,11 @@ class DataSymbols:
         return least, most
 
 
+def numbers_in(dims: Iterable[Dim]) -> frozenset[str]:
+    """The symbols in dims; the parts of a number of either sign by its own name."""
+    return frozenset(name.removesuffix(BELOW) for name in symbols_of(dims))
+
+
 def _linear(dim: Expr) -> Iterator[tuple[str, int]]:
     """The symbols of which a dim has a multiple, and that stand nowhere else in it; with their factors."""
     lone = {each[0].text: factor for each, factor in dim.terms if len(each) == 1 and not isinstance(each[0], Call)}
@@ -194,4 +207,4 @@ def _linear(dim: Expr) -> Iterator[tuple[str, int]]:
     return ((name, factor) for name, factor in lone.items() if name not in others)
 
 
-__all__ = ["ROUNDINGS", "DataSymbols", "Rounded"]
+__all__ = ["BELOW", "ROUNDINGS", "DataSymbols", "Rounded", "numbers_in"]

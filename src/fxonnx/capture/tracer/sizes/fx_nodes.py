@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxonnx.capture.tracer.sizes.data import ROUNDINGS
+from fxonnx.capture.tracer.sizes.data import BELOW, ROUNDINGS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
 from fxonnx.capture.tracer.sizes.nodes import FloatNode, IntNode, dim_of, sym_int
@@ -124,7 +124,7 @@ class SizeNodes(Algebra[Any]):
             return self._record(torch.ops.aten.sym_size.int, node, axis)
         if dim_of(node.meta["val"]) == symbol(name):
             return node
-        part = self._record(operator.neg, node) if name.endswith("_below") else node
+        part = self._record(operator.neg, node) if name.endswith(BELOW) else node
         part = self._record(torch.sym_max, part, 0)
         hint = self._guard_log.data.hints[name]
         part.meta["val"] = sym_int(symbol(name), hint, self._guard_log)

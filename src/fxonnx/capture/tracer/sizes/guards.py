@@ -101,6 +101,9 @@ class GuardLog:
     zero_one: dict[tuple[str, Dim], Guard | None] = field(default_factory=dict)
     specializations: list[Specialization] = field(default_factory=list)
     plain: list[Specialization] = field(default_factory=list)  # what was given
+    is_by_numbers: bool = False  # whether plain numbers from data are decided
+    beyond: list[Dim] = field(default_factory=list)  # such numbers that are none of those decided
+    wanted: list[Dim] = field(default_factory=list)  # what comes from data and was refused as a plain number
     ranges: list[Dim] = field(default_factory=list)  # how often Python goes through each
     keys: set[Key] = field(default_factory=set)  # what sizes may have been looked up among, or their text
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
@@ -226,9 +229,14 @@ class GuardLog:
                     return Guard(left, relation if holds else OPPOSITE[relation], right, self.locate())
         return None
 
+    def decides_numbers(self, dim: Dim) -> bool:
+        """Whether a plain number that is wanted of a dim is one of a few, on a way of its own each."""
+        return self.is_by_numbers and not self.op and self.data.are_in(dim)
+
     def specialize(self, dim: Dim, *, as_text: bool = False) -> Exception:
         """The exception for a dim that becomes a plain number; kept too, for code that swallows exceptions."""
         if self.data.are_in(dim):
+            self.wanted.append(dim)
             return self.refusal_of_data(f"what {dim} is", _WITHOUT_THE_NUMBER)
         specialization = Specialization(self._origin(dim), self.locate(), self.op, as_text)
         self.specializations.append(specialization)
@@ -236,7 +244,7 @@ class GuardLog:
 
     def as_plain(self, dim: Dim, value: Plain, *, as_text: bool = False) -> Plain:
         """A plain number that comes from a dim: noted, where this run takes such. Raises Specialized where not."""
-        if not self.takes_plain or self.data.are_in(dim):
+        if not self.takes_plain or not self.data.are_given(dim):
             raise self.specialize(dim, as_text=as_text)
         self.look_up(dim)
         self.plain.append(Specialization(self._origin(dim), self.locate(), self.op, as_text, value))
@@ -360,6 +368,7 @@ class GuardLog:
         """Forget what the run before has learned: another way of the model begins, with no symbols yet, whose tensors
         need not have the sizes that were those of the way before."""
         self.data = data
+        self.beyond.clear()
         for known in (self.sizes, self._agreed, self._learned, self._known, self._told):
             known.clear()
         self.lows.update(dict.fromkeys(self.rounded, 0))

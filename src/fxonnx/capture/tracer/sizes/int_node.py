@@ -57,6 +57,11 @@ def _arithmetic(function: Callable[[Any, Any], Any]) -> Any:
     return lambda self, other: IntNode(function(self.dim, other.dim), function(self.hint, other.hint), self.guard_log)
 
 
+MOST_NUMBERS = 16
+"""How many numbers from data are told apart in Python: as many as a list of layers has."""
+NEGATIVE = "a number from data that is negative, with which Python would count from the end"
+
+
 class IntNode(Node):
     """A whole number: a dim, and its value in this run."""
 
@@ -84,7 +89,20 @@ class IntNode(Node):
 
     def guard_int(self, file: str, line: int) -> int:
         """A plain number is wanted: fine for a constant. See `GuardLog.as_plain` for a dim that varies."""
-        return self.guard_log.guard_int(self.dim, self.hint)
+        log = self.guard_log
+        return self._decided() if log.decides_numbers(self.dim) else log.guard_int(self.dim, self.hint)
+
+    def _decided(self) -> int:
+        """A number from data, each that it may be on a way of its own; it is not negative, and on the last way beyond
+        those, where the model is to raise."""
+        zero = self._compare(">=", self.wrap_int(0))
+        if zero.statically_known() is None:
+            self.guard_log.check(zero, NEGATIVE)
+        are = (self._compare("==", self.wrap_int(number)).guard_bool() for number in range(MOST_NUMBERS))
+        found = next((number for number, is_it in enumerate(are) if is_it), MOST_NUMBERS)
+        if found == MOST_NUMBERS:
+            self.guard_log.beyond.append(self.dim)
+        return found
 
     def int_(self) -> int:
         """`int(n)`, `range(n)`, `items[n]`."""

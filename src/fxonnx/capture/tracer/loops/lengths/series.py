@@ -20,6 +20,7 @@ class Lengths:
 STEPS = Lengths(((7, 8, 11, 13),), 13)
 # Each usual size of a chunk divides one of them, and leaves 1 of another; of the one to play at it leaves more.
 CHUNKS = Lengths(((36, 40, 48, 49, 55, 61), (500, 501, 512, 513, 640, 641)), 599)
+FEW = Lengths(((4, 5, 6, 7),), 7)  # of what counts the elements of a short axis
 # Of a loop inside of those over another dim: the first three that are no length of that, as sizes are equal by accident
 # then; and the one to play at.
 INSIDE = {STEPS: ((6, 9, 10, 12, 14), 17), CHUNKS: ((42, 45, 51, 53, 58), 607)}
@@ -50,4 +51,4 @@ def _starts(count: Dim, over: str) -> tuple[int, ...]:
     return found if found[-1] < _GREATEST else ()
 
 
-__all__ = ["CHUNKS", "INSIDE", "STEPS", "Lengths", "of_chunks"]
+__all__ = ["CHUNKS", "FEW", "INSIDE", "STEPS", "Lengths", "of_chunks"]

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx
 
+from fxonnx.capture.tracer.sizes.data import BELOW, numbers_in
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.ir.dims import Dim, Expr, maximum, substitute, symbol, symbols_of
 
-BELOW = "_below"
 _STANDS = "_measure"  # before a number, for what is measured
 
 
@@ -86,25 +87,36 @@ def renamed(names: Iterable[str]) -> dict[str, Dim]:
 
 @dataclass(slots=True, eq=False)
 class Measures:
-    """What tells the symbols from data of one run, as its steps are read. `data` are their names."""
+    """What tells the symbols from data of one run, as its steps are read. `data` are their names; `by` is the one that
+    loops go by, which only plain numbers may be left of."""
 
     data: frozenset[str]
+    by: str
     told: dict[str, Ref] = field(default_factory=dict)
 
     def tell(self, node: fx.Node, step: int) -> None:
         """Let a step tell what it is the first to return."""
+        for name, axis in self._told_by(node):
+            self.told.setdefault(name, Ref(step, axis))
+
+    def _told_by(self, node: fx.Node) -> Iterator[tuple[str, Axis]]:
         value = node.meta.get("val")
         many = list(enumerate(value)) if isinstance(value, (list, tuple)) else [(None, value)]
         for result, each in many:
             for axis, size in _sizes(each):
-                names = {name.removesuffix(BELOW) for name in symbols_of([dim_of(size)])}
+                names = numbers_in([dim_of(size)])
                 is_alone = axis is None or getattr(dim_of(size), "name", None) is not None
                 for name in names & self.data if is_alone else ():
-                    self.told.setdefault(name, Ref(step, Axis(result, axis)))
+                    yield name, Axis(result, axis)
+
+    def tellers(self, graph: fx.Graph) -> Iterator[fx.Node]:
+        """The call that tells the number that loops go by, if there is one."""
+        told = (node for node in graph.nodes if any(name == self.by for name, _ in self._told_by(node)))
+        return islice(told, 1)
 
     def leaf(self, dim: Dim) -> Dim | Measured:
         """A dim, with what tells its symbols from data, in the order in which that was told."""
-        names = _bare(dim) & self.data if self.data else None
+        names = numbers_in([dim]) & self.data if self.data else None
         if not names:
             return dim
         order = {name: at for at, name in enumerate(self.told)}
@@ -123,7 +135,7 @@ def less(one: Any, other: Any) -> Any:
     """The difference of two leaves."""
     known = {**dict(_measures(other)), **dict(_measures(one))}
     dim = _dim(one) - _dim(other)
-    names = _bare(dim)
+    names = numbers_in([dim])
     left = tuple((name, ref) for name, ref in known.items() if name in names)
     return Measured(dim, left) if left else dim
 
@@ -147,8 +159,8 @@ def with_total(leaf: Measured, names: Sequence[str], total: Total) -> Measured |
     for each in (whole - _sum(names, BELOW), whole) if total.function == "sum" else (whole,):
         for factor in dict.fromkeys((_factor(leaf.dim, names), 1, -1)):
             dim = leaf.dim + factor * (found - each)
-            if isinstance(dim, Expr) and len(_bare(dim).intersection(names)) < len(names) - 1:
-                left = [(name, ref) for name, ref in leaf.measures if name in _bare(dim)]
+            if isinstance(dim, Expr) and len(numbers_in([dim]).intersection(names)) < len(names) - 1:
+                left = [(name, ref) for name, ref in leaf.measures if name in numbers_in([dim])]
                 return Measured(dim, ((found.name or "", total), *left))
     return None
 
@@ -162,10 +174,6 @@ def _factor(dim: Dim, names: Sequence[str]) -> int:
 
 def _sum(names: Sequence[str], suffix: str = "") -> Dim:
     return sum((symbol(f"{name}{suffix}") for name in names), start=0)
-
-
-def _bare(dim: Dim) -> set[str]:
-    return {name.removesuffix(BELOW) for name in symbols_of([dim])}
 
 
 def _dim(leaf: Any) -> Dim:
