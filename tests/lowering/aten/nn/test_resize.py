@@ -119,6 +119,24 @@ def test_an_axis_that_stays_or_doubles_by_a_factor_that_is_more(mode, factor, ot
             torch.testing.assert_close(found, function(row), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("factor", [1.01, 1.3, 1.45, 1.7])
+@pytest.mark.parametrize("mode", ["linear", "bilinear", "trilinear", "bicubic"])
+def test_an_axis_that_keeps_its_size_by_a_factor(mode, factor, dtype):
+    """3 · 1.3 is 3: torch copies the axis where it interpolates linearly, and never where cubically."""
+
+    def function(x):
+        return F.interpolate(x, scale_factor=factor, mode=mode)
+
+    count = {"linear": 1, "trilinear": 3}.get(mode, 2)
+    dims = {"x": {axis + 2: f"n{axis}" for axis in range(count)}}
+    compiled = fxonnx.compile(function, torch.rand(1, 1, *[7] * count, dtype=dtype), dynamic_shapes=dims)
+    for sizes in ((3, 3, 3), (3, 9, 2), (9, 3, 3)):
+        image = torch.randn(1, 1, *sizes[:count], dtype=dtype)
+        for found in (compiled(image), fxonnx.compile(function, image)(image)):
+            torch.testing.assert_close(found, function(image))
+
+
 @pytest.mark.parametrize("factor", [0.7, 1.4, 2.3])
 def test_sizes_are_products_in_double(factor):
     def function(x):

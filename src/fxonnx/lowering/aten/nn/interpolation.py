@@ -49,10 +49,13 @@ class Interpolation:
         return (self._antialiased if self.antialias else self._between)(op, before, after, step)
 
     def _step(self, op: Builder, before: Tensor, after: Tensor, factor: float | None) -> Tensor:
-        """How far the centres lie apart, in elements of the input; 0 where aligned corners leave only one."""
+        """How far the centres lie apart, in elements of the input; 0 where aligned corners leave only one. What keeps
+        its size is copied where it is interpolated linearly, whatever the factor."""
         old, new = (op.Cast(size, to=FLOAT64) for size in (before, after))
         if not self.align_corners:
-            return op.constant(1 / factor, FLOAT64) if factor else old / new
+            step = op.constant(1 / factor, FLOAT64) if factor else old / new
+            is_copied = factor and not self.is_cubic and not self.antialias
+            return op.Where(op.Equal(old, new), 1.0, step) if is_copied else step
         return op.Where(new > 1.0, (old - 1.0) / op.Max(new - 1.0, 1.0), 0.0)
 
     def _between(self, op: Builder, before: Tensor, after: Tensor, step: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class Resizing:
 
 
 _LARGEST_RATIO = 65
+_MORE_OF_TWO = 1.5  # the least factor that makes more of two elements
 _SIZES = np.arange(1, 2**13)  # for which a scale is tried that any size may meet
 _POSITIONS = np.arange(2**16)
 
@@ -140,6 +141,10 @@ def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any
     """Resize of the spatial axes: by constant scales where the factors were given, by sizes otherwise."""
     by_size = all(axis.by_size for axis in axes)
     if all(axis.scale for axis in axes) and not (by_size and dtype_of(x) is FLOAT64):
+        is_linear = attributes["mode"] == "linear" and attributes["coordinate_transformation_mode"] == "half_pixel"
+        if is_linear and any(map(_may_keep_its_size, axes)):
+            scales = [_scale_of_a_change(op, axis) for axis in axes]
+            return op.Resize(x, None, op.Concat(op.constant([1.0, 1.0], FLOAT32), *scales, axis=0), **attributes)
         return op.Resize(x, None, [1.0, 1.0, *(axis.scale for axis in axes)], **attributes)
     if by_size:
         return op.Resize(x, None, None, (*x.shape[:2], *(axis.after for axis in axes)), **attributes)
@@ -150,6 +155,12 @@ def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any
         _, after = _sizes(op, axis)
         result = op.Slice(result, [0], op.Reshape(after, [1]), [number])
     return result
+
+
+def _scale_of_a_change(op: Builder, axis: Resizing) -> Tensor:
+    """The scale of an axis that changes its size, 1 of one that keeps it: [1]."""
+    scale = op.constant([axis.scale], FLOAT32)
+    return op.Where(op.Equal(*_sizes(op, axis)), 1.0, scale) if _may_keep_its_size(axis) else scale
 
 
 # ── nearest ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -382,14 +393,41 @@ def interpolate(
         return _by_weights(op, self, axes, interpolation)
     if align_corners:
         axes = [Resizing(axis.before, axis.after, None if axis.after is not None else axis.factor) for axis in axes]
+    if not interpolation.is_cubic:
+        axes = [replace(axis, factor=axis.factor and 1.0) if axis.before == axis.after else axis for axis in axes]
     if dtype is FLOAT64 and not all(axis.by_size or axis.factor == axis.scale for axis in axes):
         return _by_weights(op, self, axes, interpolation)
     attributes = {"coordinate_transformation_mode": "align_corners" if align_corners else "half_pixel", **attributes}
+    if not interpolation.is_cubic or not all(map(_may_keep_its_size, axes)):
+        return _resized_between(op, self, axes, attributes)
+    return record_if(
+        op,
+        _keeps_all_sizes(op, axes),
+        lambda inner: [_by_weights(inner, inner.use(self.value), axes, interpolation)],
+        lambda inner: [_resized_between(inner, inner.use(self.value), axes, attributes)],
+    )[0]
+
+
+def _resized_between(op: Builder, x: Tensor, axes: Sequence[Resizing], attributes: Mapping[str, Any]) -> Tensor:
+    """Resize. ONNX Runtime interpolates tensors of three axes along all of them: a NaN reaches the next channel, times
+    0."""
     if len(axes) > 1:
-        return _resized(op, self, axes, **attributes)
-    # ONNX Runtime interpolates tensors of three axes along all of them: a NaN reaches the next channel, times 0
-    row = _resized(op, op.Unsqueeze(self, [2]), [Resizing(1, 1, 1.0), *axes], **attributes)
+        return _resized(op, x, axes, **attributes)
+    row = _resized(op, op.Unsqueeze(x, [2]), [Resizing(1, 1, 1.0), *axes], **attributes)
     return op.Squeeze(row, [2])
+
+
+def _may_keep_its_size(axis: Resizing) -> bool:
+    """Whether an axis of two elements or more may keep its size and be stepped by a factor all the same: 3 · 1.3. Torch
+    copies it where it interpolates linearly, ONNX Runtime where all axes do."""
+    if axis.factor is None or not 1.0 < axis.factor < _MORE_OF_TWO:
+        return False
+    return not axis.is_static or axis.before == axis.after
+
+
+def _keeps_all_sizes(op: Builder, axes: Sequence[Resizing]) -> Tensor:
+    """Whether all axes do, of sizes that may be known only when the model runs."""
+    return reduce(op.And, (op.Equal(*_sizes(op, axis)) for axis in axes))
 
 
 @lower("aten._upsample_bilinear2d_aa_backward", given={"is_cubic": False})
