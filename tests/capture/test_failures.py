@@ -20,8 +20,8 @@ X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
 
 def loops(x: Tensor) -> Tensor:
-    for _ in range(int(x.max())):
-        x = x + 1
+    for turn in range(int(x.max())):
+        x = x + 1 if turn % 2 else x / 2
     return x
 
 
@@ -40,7 +40,7 @@ def unguarded(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("model", "kind", "code"),
     [
-        (loops, errors.DataDependentControlFlow, "for _ in range(int(x.max())):"),
+        (loops, errors.DataDependentControlFlow, "for turn in range(int(x.max())):"),
         (numpy_inside, errors.CaptureRefused, "return torch.from_numpy(np.interp(x.numpy(), [0.0, 1.0], [0.0, 2.0]))"),
         (wrong_shapes, errors.ModelRaised, "return x @ x"),
     ],

@@ -128,7 +128,7 @@ class DataDependentControlFlow(Error):
     """Python takes a decision that depends on the values in a tensor, and one graph cannot hold all its ways.
 
     Example: `return (x, y) if x.sum() > 0 else x`, where the two ways return other structures; more ways than can be
-    followed; `int(lengths.max())` used as a loop bound.
+    followed; a number from data in a loop whose turns do different things, as a key, or in text.
 
     What to do: return the same structure and shapes both ways; or say it in tensors, `torch.where(x.sum() > 0, a, b)`,
     or as `torch.cond` or `while_loop`. If the decision is the same for every input you will serve, take it before

@@ -76,7 +76,13 @@ CASES: dict[str, tuple[Any, list[Any], list[tuple[Tensor, Tensor]]]] = {
         Classes, [{0: "n"}, {0: "n"}],
         [(torch.randn(rows, 4), torch.arange(rows) % count) for rows, count in ((20, 4), (9, 9), (31, 6), (2, 1))],
     ),
-    "kept": (Kept, [{0: "n"}, {0: "n"}], [(torch.randn(n, 4), torch.randn(n)) for n in (20, 3, 60, 1)]),
+    "kept": (
+        Kept, [{0: "n"}, {0: "n"}],
+        [
+            (torch.randn(rows, 4), (torch.arange(rows) < count).float() - 0.5)
+            for rows, count in ((20, 6), (9, 0), (30, 30), (1, 1))
+        ],
+    ),
 }  # fmt: skip
 
 
@@ -140,3 +146,32 @@ def test_windows_along_another_dim_are_as_long_as_in_eager(stride):
     for rows, others in ((9, 40), (9, 9 * stride + 1), (5, 5 * stride + 1)):
         call = torch.randn(rows, 4), torch.randn(others, 4)
         torch.testing.assert_close(compiled(*call), model(*call))
+
+
+class Sum(nn.Module):
+    """Of rows, where there are any."""
+
+    def forward(self, x: Tensor, count: Tensor) -> Tensor:
+        rows = [x[at] * (at + 1) for at in range(int(count))]
+        return torch.stack(rows).sum(0) if rows else x[0]
+
+
+class FirstThree(nn.Module):
+    """The first turns are others than the rest."""
+
+    def forward(self, x: Tensor, count: Tensor) -> Tensor:
+        total = torch.zeros(4)
+        for at in range(int(count)):
+            total = total + x[min(at, 2)]
+        return total
+
+
+@pytest.mark.parametrize(("kind", "least"), [(Sum, 1), (FirstThree, 3)])
+def test_numbers_for_which_the_model_does_something_else_are_refused_when_called(kind, least):
+    model = kind()
+    compiled = fxonnx.compile(model, (torch.randn(9, 4), torch.tensor(5)), dynamic_shapes=[{0: "n"}, None])
+    for count in (*range(least, 6), 9):
+        call = torch.randn(9, 4), torch.tensor(count)
+        torch.testing.assert_close(compiled(*call), model(*call))
+    with pytest.raises(CheckFailed, match="less often"):
+        compiled(torch.randn(9, 4), torch.tensor(least - 1))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fxonnx.capture.call.example import Example
+from fxonnx.capture.equivalence.zero_one import LoopLimit
+from fxonnx.capture.failures import ModelStopped
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.flow import Value
@@ -16,14 +18,16 @@ from fxonnx.capture.tracer.loops.measures.measured import Sized
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Number, Player
-from fxonnx.capture.tracer.loops.recording import BEYOND
+from fxonnx.capture.tracer.loops.recording import BEYOND, FEWER
 from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.sizes.data import BELOW, numbers_in
 from fxonnx.capture.tracer.sizes.primes import prime_near
+from fxonnx.errors import Error
 from fxonnx.ir.dims import Dim, substitute, symbol, symbols_of
 
 _MOST: dict[str, Callable[[int, int], int]] = {"<": max, "<=": max, ">": min, ">=": min}
+_SHORTEST = 4  # up to here runs are too short to tell a loop
 _ROOM = 4  # sizes of inputs, which the number often counts elements of, to the longest run
 
 
@@ -69,11 +73,14 @@ class RunByData(RolledRun):
         player.by = Number(self.over, told, told.measures[0].step)
         return player
 
+    def _limit(self, limit: LoopLimit) -> None:
+        self.player.check("<=", self.player.known[self.over] - limit.most, BEYOND)
 
     def _keep_guards(self, runs: Sequence[Run], loops: Loops) -> None:
         """What holds of sizes in the runs because the number is as small as it was, calls are checked for: that m rows
         are within n. At sizes of dims alone the program would go on with what it has not."""
         super()._keep_guards(runs, loops)
+        self.player.check(">=", self.player.known[self.over] - self._least(loops), FEWER)
         logs = [set(run.guard_log.entries) for run in runs]
         varying = {key for log in logs for key in log if not all(key in other for other in logs)}
         strongest = list(map(_strongest, logs))
@@ -83,6 +90,19 @@ class RunByData(RolledRun):
             if rest is None:
                 raise NotRolled("it decides by sizes and the number that it goes by")
             self.player.check(relation, dim + substitute(rest, self.player.known), BEYOND)
+
+
+    def _least(self, loops: Loops) -> int:
+        """The least number for which the loops are right, as short runs show: with no turns a list is empty, which the
+        model's own Python may ask."""
+        for length in reversed(range(_SHORTEST)):
+            try:
+                alike = loops.say(self._plain(length), length)
+            except (ModelStopped, Error, NotRolled):
+                alike = False  # what raises for a number has no program for it
+            if not alike:
+                return length + 1
+        return 0
 
 
 def _strongest(compared: Iterable[tuple[str, Dim]]) -> dict[tuple[str, Dim], int]:

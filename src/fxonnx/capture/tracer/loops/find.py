@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
+from fxonnx.capture.graph.checks import is_answer
 from fxonnx.capture.tracer.loops.fit import Fit
 from fxonnx.capture.tracer.loops.flow import Flow, Recipe, Source, Tape, recipe
 from fxonnx.capture.tracer.loops.periods import Irregular, NotPeriodic, Period, Straight, segments
 from fxonnx.capture.tracer.loops.plain import Plain
-from fxonnx.capture.tracer.loops.steps import Reader, counts_of_parts
+from fxonnx.capture.tracer.loops.steps import Hole, Reader, Step, counts_of_parts
 from fxonnx.capture.tracer.sizes.data import BELOW
 from fxonnx.capture.tracer.sizes.nodes import dim_of
-from fxonnx.ir.dims import Dim, substitute, symbols_of
+from fxonnx.ir.dims import Dim, evaluate, substitute, symbols_of
 
 _LEAST_TRIPS = 4  # the first and the last, which may be others, and what numbers grow by between two
 
@@ -26,6 +27,7 @@ class Loops:
         self, runs: Sequence[Plain], over: str, lengths: tuple[int, ...], around: Set[str] = frozenset()
     ) -> None:
         parted = frozenset.intersection(*(counts_of_parts(each.run.tape.graph, dim_of, around) for each in runs))
+        self._parted = parted
         self._measures = [each.measures(over) for each in runs]
         steps = [
             Reader(each.outside, dim_of, parted, measures).steps(each.run.tape.graph, each.results())
@@ -95,11 +97,49 @@ class Loops:
         leaves = [measures.leaf(number) for measures in self._measures]
         return Flow(self._tapes, self._segments, self.fit).outer(leaves)
 
+    def say(self, run: Plain, length: int) -> bool:
+        """Whether a run at a length that is too short to tell a loop makes the calls that the loops say, whatever it is
+        answered of numbers on the way: none of those that it needs is another, and all of theirs are among what it
+        makes, though it may not need all."""
+        said = list(_calls(self._steps(length)))
+        needed, made = (
+            Reader(run.outside, dim_of, self._parted, run.measures(self.fit.name)).steps(
+                run.run.tape.graph, run.results(), are_all=are_all
+            )
+            for are_all in (False, True)
+        )
+        return _are_among(_calls(needed), said) and _are_among(said, _calls(made))
+
+    def _steps(self, length: int) -> Iterator[Step]:
+        steps = self._tapes[0].steps
+        for each in self._segments:
+            trips = self.fit(each.trips) if isinstance(each, Period) else 1
+            body = steps[each.starts[0] : each.starts[0] + each.length]
+            for _ in range(evaluate(trips, {self.fit.name: length}) if trips is not None else 0):
+                yield from body
+
     def peel(self, irregular: Irregular) -> None:
         """Take an iteration out of its loop. Raises NotPeriodic where too few are left to tell."""
         self._segments = list(_peeled(self._segments, irregular))
         if any(min(each.trips) < _LEAST_TRIPS for each in self._segments if isinstance(each, Period)):
             raise NotPeriodic
+
+
+def _calls(steps: Iterable[Step]) -> Iterator[Any]:
+    return (_of_any_list(each.token) for each in steps if not is_answer(each.node))
+
+
+def _are_among(some: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Whether these stand among others, in this order."""
+    rest = iter(others)
+    return all(each in rest for each in some)
+
+
+def _of_any_list(token: Any) -> Any:
+    """A token in which a list of one tensor is one of many."""
+    if token == ("list", Hole("tensor")):
+        return Hole("many")
+    return tuple(map(_of_any_list, token)) if type(token) is tuple else token
 
 
 def _peeled(segments: Sequence[Straight | Period], irregular: Irregular) -> Iterator[Straight | Period]:

@@ -31,7 +31,7 @@ from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Rows
 from fxonnx.capture.tracer.loops.measures.measured import Axis, Sized, Total
 from fxonnx.capture.tracer.loops.measures.numbers import natural, sized
 from fxonnx.capture.tracer.loops.periods import NotRolled
-from fxonnx.capture.tracer.loops.recording import Recording
+from fxonnx.capture.tracer.loops.recording import FEWER, Recording
 from fxonnx.capture.tracer.loops.replay import replayed
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.record import Tape
@@ -185,7 +185,9 @@ class Player:
     def require(self, trips: Dim, least: int) -> None:
         """Have calls checked for sizes at which a loop has enough iterations."""
         log = self.tape.cache.guard_log
-        if log.statically_known(">=", trips, least) is None:
+        if log.data.are_in(trips):
+            self.check(">=", trips - least, FEWER)
+        elif log.statically_known(">=", trips, least) is None:
             log.add(">=", trips, least, True)
 
     def check(self, relation: str, dim: Dim, text: str = "") -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 _ORDERED = ("<", "<=", ">", ">=")
+FEWER = "a loop that goes by a number from data goes less often than its turns were seen to be alike"
 BEYOND = "a loop that goes by a number from data goes beyond what it was seen to do, as past the end of a tensor"
 
 

@@ -208,8 +208,12 @@ class RolledRun(Run):
         if unseen is not None:
             each_trip = (lengths[-1] - lengths[0]) // max(trips[-1] - trips[0], 1)
             most = lengths[-1] + (unseen - 1 - trips[-1]) * max(each_trip, 1)
-            self.guard_log.add("<=", symbol(self.over), most, True)
-            self.limits[self.over] = LoopLimit(most, _MOST_UNROLLED * max(each_trip, 1))
+            self._limit(LoopLimit(most, _MOST_UNROLLED * max(each_trip, 1)))
+
+    def _limit(self, limit: LoopLimit) -> None:
+        """Keep that the dim is no longer than what was rolled up for."""
+        self.guard_log.add("<=", symbol(self.over), limit.most, True)
+        self.limits[self.over] = limit
 
     def _symbols_at(self, length: int) -> SymbolTable:
         """For a run at one length."""

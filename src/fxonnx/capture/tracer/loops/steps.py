@@ -119,10 +119,12 @@ class Reader:
     measures: Measures
     iterations: Mapping[str, Dim] = field(default_factory=dict)  # of the bodies around: its name -> what stands for it
 
-    def steps(self, graph: fx.Graph, results: Sequence[Any]) -> list[Step]:
-        """The calls that the results and the model's checks need, in order; the last step takes all of the results."""
+    def steps(self, graph: fx.Graph, results: Sequence[Any], *, are_all: bool = False) -> list[Step]:
+        """The calls that the results and the model's checks need, or all, in order; the last step takes all of the
+        results."""
         told = self.measures.tellers(graph) if self.measures.data else ()
-        needed = _needed(graph, [*results, *told, *filter(is_check, graph.nodes), *filter(is_answer, graph.nodes)])
+        roots = [*results, *told, *filter(is_check, graph.nodes), *filter(is_answer, graph.nodes)]
+        needed = set(graph.nodes) if are_all else _needed(graph, roots)
         steps: list[Step] = []
         numbers: dict[fx.Node, int] = {}
         for node in graph.nodes:
