@@ -93,13 +93,13 @@ class IntNode(Node):
         return self._decided() if log.decides_numbers(self.dim) else log.guard_int(self.dim, self.hint)
 
     def _decided(self) -> int:
-        """A number from data, each that it may be on a way of its own; it is not negative, and on the last way beyond
-        those, where the model is to raise."""
+        """A number from data, each that it may be on a way of its own; it is not negative, and on the first way beyond
+        those, where the model is to raise: what takes any number is refused after one run."""
         zero = self._compare(">=", self.wrap_int(0))
         if zero.statically_known() is None:
             self.guard_log.check(zero, NEGATIVE)
-        are = (self._compare("==", self.wrap_int(number)).guard_bool() for number in range(MOST_NUMBERS))
-        found = next((number for number, is_it in enumerate(are) if is_it), MOST_NUMBERS)
+        are = (self._compare("!=", self.wrap_int(number)).guard_bool() for number in range(MOST_NUMBERS))
+        found = next((number for number, is_other in enumerate(are) if not is_other), MOST_NUMBERS)
         if found == MOST_NUMBERS:
             self.guard_log.beyond.append(self.dim)
         return found
