@@ -163,6 +163,7 @@ class Recording:
             self.hold("<=", end - size)
         elif elements == size - start:
             self.hold(">=", end - size)
+            self.hold("<=", start - size)
         else:
             raise NotRolled("a part of a tensor has another number of elements than its ends say")
 
