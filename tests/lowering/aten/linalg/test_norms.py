@@ -24,6 +24,13 @@ def test_sums():
     check(norms, torch.randn(3, 4))
 
 
+@pytest.mark.parametrize("order", [1, -1, math.inf, -math.inf])
+@pytest.mark.parametrize("dim", [(0, 1), (1, 0)])
+def test_sums_with_nan_are_nan(order, dim):
+    x = torch.tensor([[1, math.nan, 2], [3, 4, -math.inf], [5, 6, 7]])
+    check(lambda x: torch.linalg.matrix_norm(x, order, dim), x)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("order", ["nuc", 2, -2])
 def test_singular_values(dtype, order):

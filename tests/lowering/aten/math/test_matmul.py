@@ -172,6 +172,11 @@ def test_cdist(p):
     check(lambda x, y: torch.cdist(x, y, p), *normal((2, 5, 4), (2, 6, 4)))
 
 
+def test_the_greatest_distance_passes_over_nan():
+    x = torch.tensor([[1.0, float("nan")], [float("nan")] * 2, [3.0, -4.0]])
+    check(lambda x: torch.cdist(x, x, float("inf")), x)
+
+
 def test_cdist_of_many_rows_is_a_product():
     compiled = check(torch.cdist, *normal((2, 35, 4), (2, 6, 4)), rtol=1e-4, atol=1e-4)
     assert "MatMul" in operators(compiled)

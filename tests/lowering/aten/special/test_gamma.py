@@ -17,6 +17,11 @@ def test_polygamma(order: int) -> None:
     check(lambda x: torch.polygamma(order, x), INSIDE if order == 1 else POINTS, rtol=rtol, atol=1e-5)
 
 
+@pytest.mark.parametrize("order", range(1, 4))
+def test_polygamma_of_infinities(order: int) -> None:
+    check(lambda x: torch.polygamma(order, x), torch.tensor([float("inf"), -float("inf"), float("nan")]))
+
+
 def test_zeta() -> None:
     powers = torch.tensor([-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 7.5, 20.0, float("nan"), float("inf")])
     check(torch.special.zeta, powers[:, None], POINTS, rtol=4e-6, atol=1e-6)

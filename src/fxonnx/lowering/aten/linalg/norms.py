@@ -13,6 +13,7 @@ from fxonnx.ir.dims import Expr
 from fxonnx.lowering.aten.linalg.eigh import decompose as eigh
 from fxonnx.lowering.aten.linalg.matrix import Matrix, as_matrix, lower_matrices
 from fxonnx.lowering.aten.linalg.svd import singular_values, tolerance
+from fxonnx.lowering.aten.math.reduction import extremum
 from fxonnx.lowering.aten.math.vectors import norm_along
 from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import axes_of, axis_of, cast, dtype_of, full, transpose
@@ -47,10 +48,15 @@ def matrix_norm(
         raise Unsupported(f"the matrix norm of order {ord!r}, which torch has not, either")
     summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = op.ReduceL1(x, [summed], keepdims=1)
-    result = (op.ReduceMax if ord > 0 else op.ReduceMin)(sums, [kept], keepdims=1)
+    result = extremum(op, sums, [kept], True, operator=_extreme_of(ord))
     if ord > 0 and (x.shape[kept] == 0 or isinstance(x.shape[kept], Expr)):
         result = op.Relu(result)  # of no sums ReduceMax is -∞, and the norm 0
     return result if keepdim else op.Squeeze(result, [rows, columns])
+
+
+def _extreme_of(ord: float | str) -> str:
+    """Which of its sums or singular values the norm is."""
+    return "ReduceMin" if str(ord).startswith("-") else "ReduceMax"
 
 
 def _spectral_norm(op: Builder, x: Tensor, ord: float | str, rows: int, columns: int, keepdim: bool) -> Tensor:
@@ -61,7 +67,7 @@ def _spectral_norm(op: Builder, x: Tensor, ord: float | str, rows: int, columns:
     elif values.shape[-1] == 0:
         result = full(op, values.shape[:-2], 0, dtypes.FLOAT64)
     else:
-        result = (op.ReduceMax if ord == 2 else op.ReduceMin)(values, [-2, -1], keepdims=0)
+        result = extremum(op, values, [-2, -1], operator=_extreme_of(ord))
     result = cast(op, result, dtype_of(x))
     return op.Unsqueeze(result, sorted((rows, columns))) if keepdim else result
 

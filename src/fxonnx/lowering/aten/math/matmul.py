@@ -191,7 +191,8 @@ def cdist(op: Builder, x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int
         return _euclidean_by_product(op, x1, x2)
     difference = op.Unsqueeze(x1, [-2]) - op.Unsqueeze(x2, [-3])
     if p == math.inf:
-        return op.ReduceMax(op.Abs(difference), [-1], keepdims=0)  # not norm_along's, which puts NaN back
+        greatest = op.ReduceMax(op.Abs(difference), [-1], keepdims=0)  # not norm_along's, which puts NaN back
+        return op.Where(op.IsNaN(greatest), number(op, 0, greatest), greatest)  # torch takes no difference for it
     return norm_along(op, difference, p, [-1], keepdim=False)
 
 

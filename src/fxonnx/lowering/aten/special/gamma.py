@@ -47,7 +47,8 @@ def polygamma(op: Builder, n: int, self: Tensor) -> Tensor:
     factor = math.factorial(n) * (1.0 if n % 2 else -1.0)
     result = zeta(op, number(op, n + 1, wide), wide) * factor
     if n == 1:
-        result = op.Where(op.Equal(wide, math.inf), 0.0, result)  # of the others torch says NaN there
+        at_infinity = op.Where(wide > 0.0, op.constant(0.0, dtypes.FLOAT64), op.constant(math.nan, dtypes.FLOAT64))
+        result = op.Where(op.IsInf(wide), at_infinity, result)  # of the others torch says NaN at both
     return cast(op, result, dtype_of(x))
 
 
