@@ -176,3 +176,9 @@ def test_a_transposed_convolution_may_leave_nothing(size: int) -> None:
     x, weight = torch.randn(2, 3, size, 5), torch.ones(3, 2, 3, 3)
     compiled = fxonnx.compile(lambda x: F.conv_transpose2d(x, weight, padding=2), x)
     torch.testing.assert_close(compiled(x), F.conv_transpose2d(x, weight, padding=2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int64], ids=str)
+def test_a_bias_of_another_dtype_beside_named_padding(dtype: torch.dtype) -> None:
+    x, weight, bias = torch.randn(1, 2, 5, 5), torch.randn(3, 2, 3, 2), torch.tensor([1.5, -2.0, 3.0]).to(dtype)
+    check(lambda x, b: F.conv2d(x, weight, b, padding="same"), x, bias, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, floor_divide, product
 from fxonnx.lowering.aten.tensor.joining import cut
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import dtype_of, full, in_batch, number, reshape
+from fxonnx.lowering.vocabulary import cast, dtype_of, full, in_batch, number, reshape
 
 
 def per_axis(values: int | Sequence[int], count: int) -> list[int]:
@@ -31,10 +31,14 @@ def conv(
     dilation: Sequence[int] = (1,),
     groups: Dim = 1,
 ) -> Tensor:
-    """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind."""
+    """Cross-correlation with padding by size or by name: "valid" is none, "same" keeps sizes, an odd element behind.
+
+    With a name, torch takes a bias of any dtype.
+    """
     if weight.shape[1] == 0:
         return _of_no_channels(op, input, weight, lambda x, one: conv(op, x, one, None, stride, padding, dilation))
     count = len(weight.shape) - 2
+    bias = None if bias is None else cast(op, bias, input.dtype)
     dilation = per_axis(dilation, count)
     pads = _named_pads(padding, weight, dilation) if isinstance(padding, str) else per_axis(padding, count) * 2
     if any(isinstance(pad, Expr) for pad in pads):  # an attribute of Conv, and an input of Pad
