@@ -316,3 +316,26 @@ def read_beside_lists(x: Tensor, number: Tensor, picked: Tensor) -> tuple[Tensor
 def test_a_number_beside_tensors_in_an_index(model: Callable[..., Any], tmp_path: Path) -> None:
     calls = [(torch.randn(4, 5, 6), torch.tensor(n), torch.tensor(picked)) for n, picked in ((1, [0, 2]), (-1, [4, 1]))]
     same(model, calls, tmp_path, {"x": {0: "n"}, "picked": {0: "k"}} if model is read_beside_lists else None)
+
+
+# ── several masks ──
+
+
+def mask(size: int, places: list[int]) -> Tensor:
+    """True at the places."""
+    return torch.zeros(size, dtype=torch.bool).index_fill(0, torch.tensor(places), True)
+
+
+def of_several_masks(x: Tensor, mask: Tensor, other: Tensor) -> tuple[Tensor, ...]:
+    written = x.clone()
+    written[mask, other].fill_(3.0)
+    picked = x[mask, other]
+    picked.fill_(2.0)
+    return x[mask, other] * 2, picked, written, x[:, None][mask, :, other], x[mask, torch.tensor([2, 0, 1])]
+
+
+@pytest.mark.parametrize("dynamic", [None, "auto"])
+def test_several_masks_in_an_index(dynamic: Any, tmp_path: Path) -> None:
+    places = (([0, 2, 3], [0, 2, 3]), ([1, 2, 3], [0, 1, 4]))
+    calls = [(torch.randn(4, 5), mask(4, rows), mask(5, columns)) for rows, columns in places]
+    same(of_several_masks, calls, tmp_path, dynamic)

@@ -31,24 +31,32 @@ class Recording(Protocol):
 
 
 def _index(tape: Recording, x: Any, indices: Any) -> Any:
-    """Masks as the positions where they are true: those that are known, and those beside places, of which there have to
-    be as many."""
+    """Masks as the positions where they are true: those that are known, and those beside places or another mask, of
+    which there have to be as many."""
     found: list[Any] = []
+    masks = [each for each in indices if each is not None and _is_mask(each)]
     places_beside = [each for each in indices if each is not None and not _is_mask(each) and each.dim() == 1]
-    counts = [each.shape[0] for each in places_beside if not (type(each.shape[0]) is int and each.shape[0] == 1)]
+    counts = [each.shape[0] for each in places_beside if not _is_one(each.shape[0])]
     for each in indices:
-        is_taken = each is not None and _is_mask(each) and _fits(each.shape, x.shape[len(found) :])
-        if not is_taken or (tape.known(each) is None and not counts):
+        is_taken = each is not None and _is_mask(each) and (counts or len(masks) > 1 or tape.known(each) is not None)
+        if not is_taken or not _agree(each.shape, x.shape[len(found) :]):
             found.append(each)
             continue
         places = tape.call(aten.nonzero.default, (each,), {})
         if counts:
             torch._check(places.shape[0] == counts[0])
             places = tape.call(aten.narrow.default, (places, 0, 0, counts[0]), {})
+        elif not _is_one(places.shape[0]):
+            counts = [places.shape[0]]
         found.extend(tape.call(aten.select.int, (places, 1, axis), {}) for axis in range(each.dim()))
     if len(found) == len(indices) and all(a is b for a, b in zip(found, indices, strict=True)):
         return NotImplemented
     return tape.call(aten.index.Tensor, (x, found), {})
+
+
+def _is_one(size: Any) -> bool:
+    """Whether it is known to be 1, which broadcasts."""
+    return type(size) is int and size == 1
 
 
 def _is_mask(index: Any) -> bool:
@@ -185,6 +193,16 @@ def _fits(sizes: Any, given: Any) -> bool:
         isinstance(each, int) and isinstance(other, int) and each == other
         for each, other in zip(sizes, given, strict=False)
     )
+
+
+def _agree(sizes: Any, given: Any) -> bool:
+    """Whether sizes may be those of the first axes, which is a condition of those that vary."""
+    pairs = list(zip(sizes, given, strict=False))
+    if len(sizes) > len(given) or any(type(one) is type(other) is int and one != other for one, other in pairs):
+        return False
+    for one, other in pairs:
+        torch._check(one == other)
+    return True
 
 
 _PER_TENSOR = aten.fake_quantize_per_tensor_affine.tensor_qparams
