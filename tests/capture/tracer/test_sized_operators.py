@@ -122,3 +122,14 @@ def test_sizes_for_plain_numbers(name: str) -> None:
     for shape in ((2, 8), (3, 13), (1, 6)):
         x = torch.rand(shape)
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("p", [None, 2, -2, "fro"])
+def test_condition_of_a_matrix_of_nothing(p: Any) -> None:
+    def condition(x: Tensor) -> Tensor:
+        return torch.linalg.cond(x, p)
+
+    compiled = fxonnx.compile(condition, (torch.rand(4, 4),), dynamic_shapes="auto")
+    for size in (4, 2, 1, 0):
+        x = torch.rand(size, size) + torch.eye(size)
+        torch.testing.assert_close(compiled(x), condition(x), rtol=1e-4, atol=1e-5)

@@ -138,9 +138,11 @@ def _istft(
 
 def _condition(A: OfSizes, p: Any = None) -> Any:
     """A norm of each matrix times that of its inverse, an infinity where that is no number: torch looks whether there
-    are elements (ATen/native/LinearAlgebra.cpp, `linalg_cond`)."""
+    are elements (ATen/native/LinearAlgebra.cpp, `linalg_cond`). Without elements it is 0, the sum of none."""
     if p in (None, 2, -2):
-        return NotImplemented
+        values = torch.linalg.svdvals(A)
+        largest, smallest = values[..., :1], values[..., -1:]
+        return (smallest / largest if p == -2 else largest / smallest).sum(-1)
     if p == "nuc":
         values = torch.linalg.svdvals(A)
         return values.sum(-1) * values.reciprocal().sum(-1)
