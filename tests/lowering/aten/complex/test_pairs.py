@@ -47,6 +47,13 @@ FUNCTIONS = {
         x.new_ones(2),
         x.new_zeros(3),
     ),
+    "spaced": lambda x, y: (
+        torch.linspace(x[0, 0], y[0, 0], 6),
+        torch.linspace(x[0, 0], 2, 1),
+        torch.linspace(1j, y[0, 0], 0),
+        torch.linspace(x[0, 0].real, y[0, 0].imag, 5, dtype=torch.complex64),
+    ),
+    "spaced powers": lambda x, y: (torch.logspace(x[0, 0], 2, 4, base=-2), torch.logspace(x[0, 0], y[0, 0], 5)),
     "written": lambda x, y: (x.index_fill(0, torch.tensor([1]), 0), x.clone().index_put_((torch.tensor([0]),), y[1])),
     "triangles": lambda x, y: (x.tril(), y.triu(1), x.diagonal(), torch.nn.functional.pad(x, (1, 2))),
 }

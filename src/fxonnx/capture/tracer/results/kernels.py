@@ -311,6 +311,14 @@ def _spaced(start: Any, end: Any, steps: Any, dtype: Any = None, device: Any = N
     return torch.empty((steps,), dtype=dtype, device=device) if isinstance(steps, torch.SymInt) else None
 
 
+def _between_tensors(start: Any, end: Any, steps: Any, base: float = 10.0, **options: Any) -> Any:
+    """torch.linspace or logspace between complex tensors, which torch's kernel takes for real ones."""
+    complex_ones = [each for each in (start, end) if isinstance(each, torch.Tensor) and each.is_complex()]
+    if not complex_ones or options.get("dtype") is not None:
+        return None
+    return complex_ones[0].new_empty((steps,), dtype=torch.get_default_dtype().to_complex())
+
+
 def _group_norm(
     x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enabled: bool = True
 ) -> Any:  # fmt: skip
@@ -436,6 +444,11 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: _attention,
     aten.pixel_unshuffle.default: _pixel_unshuffle,
     aten.linspace.default: _spaced,
+    **{
+        overload: _between_tensors
+        for packet in (aten.linspace, aten.logspace)
+        for overload in (packet.Tensor_Tensor, packet.Tensor_Scalar, packet.Scalar_Tensor)
+    },
     aten.group_norm.default: _group_norm,
     aten.linalg_matrix_norm.default: _matrix_norm,
     aten.linalg_matrix_norm.str_ord: _matrix_norm,

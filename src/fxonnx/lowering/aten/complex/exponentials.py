@@ -8,8 +8,20 @@ from __future__ import annotations
 import math
 
 from fxonnx import dtypes
+from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.lowering.aten.complex.pairs import direction, inverse, is_zero, length, pair, parts, phase, product
+from fxonnx.ir.dims import Dim
+from fxonnx.lowering.aten.complex.pairs import (
+    direction,
+    inverse,
+    is_zero,
+    length,
+    linspace,
+    pair,
+    parts,
+    phase,
+    product,
+)
 from fxonnx.lowering.aten.math.arithmetic import is_negative
 from fxonnx.lowering.aten.math.special import expm1 as real_expm1
 from fxonnx.lowering.aten.math.special import log1p as real_log1p
@@ -55,6 +67,15 @@ def _power(op: Builder, base: Tensor, exponent: int) -> Tensor:
     half = _power(op, base, exponent // 2)
     squared = product(op, half, half)
     return product(op, squared, base) if exponent % 2 else squared
+
+
+@lower("aten.logspace", promote=SAME.of("start", "end"), runtime={"start", "end"}, when=COMPLEX)
+def logspace(
+    op: Builder, start: Tensor, end: Tensor, steps: Dim, base: float = 10.0, dtype: DType | None = None
+) -> Tensor:
+    """`base` to the powers of linspace."""
+    exponents = linspace(op, start, end, steps)
+    return pow_(op, as_pair(op, base, exponents.dtype), exponents)
 
 
 @lower("aten.exp", when=COMPLEX)

@@ -20,7 +20,7 @@ from fxonnx.ir.dims import Dim
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import mean
 from fxonnx.lowering.aten.math.special import atan2
-from fxonnx.lowering.aten.tensor import indexing
+from fxonnx.lowering.aten.tensor import creation, indexing
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
 from fxonnx.lowering.registry import COMPLEX, lower
@@ -341,6 +341,14 @@ def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = 
 def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value, in another tensor's dtype unless one is given."""
     return _filled(op, size, fill_value, dtype or _COMPLEX_OF[self.dtype])
+
+
+@lower("aten.linspace", promote=SAME.of("start", "end"), runtime={"start", "end"}, when=COMPLEX)
+def linspace(op: Builder, start: Tensor, end: Tensor, steps: Dim, dtype: DType | None = None) -> Tensor:
+    """`steps` numbers from start to end, both included: each part is evenly spaced."""
+    first, last = whole(op, start), whole(op, end)
+    spaced = (creation.evenly(op, part(op, first, at), part(op, last, at), steps, start.dtype) for at in (0, 1))
+    return cast(op, pair(op, *(op.Unsqueeze(each, [-1]) for each in spaced)), start.dtype)
 
 
 # ── comparison ──

@@ -108,18 +108,18 @@ def _steps(op: Builder, count: Tensor, start: Tensor, step: Tensor) -> Tensor:
 def linspace(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType | None = None) -> Tensor:
     """`steps` numbers from start to end, both included; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32
-    return cast(op, _evenly(op, start, end, steps, dtype), dtype)
+    return cast(op, evenly(op, start, end, steps, dtype), dtype)
 
 
 @lower("aten.logspace", runtime={"start", "end"})
 def logspace(op: Builder, start: Any, end: Any, steps: Dim, base: float = 10.0, dtype: DType | None = None) -> Tensor:
     """`base` to the powers of linspace; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32
-    exponents = _evenly(op, start, end, steps, dtype)
+    exponents = evenly(op, start, end, steps, dtype)
     return cast(op, op.constant(float(base), dtypes.FLOAT64) ** exponents, dtype)
 
 
-def _evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tensor:
+def evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tensor:
     """linspace in double, from bounds in `dtype`.
 
     Each number from the nearer bound, as in torch, so that both are exact.
