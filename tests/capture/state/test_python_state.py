@@ -206,3 +206,34 @@ def test_what_is_compiled_is_no_state_of_a_model() -> None:
 
     fxonnx.compile(model, (torch.ones(2),))
     assert beside.called
+
+
+class Pair(tuple[Any, ...]):
+    """Has no length, as e3nn's irreps have none."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class Unmeasured(list[Any]):
+    """A list of this kind."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def test_containers_without_a_length_are_read_by_the_methods_of_their_base() -> None:
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.of = [Pair((2, torch.ones(3)))]
+            self.seen = Unmeasured([torch.zeros(3)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen[0] = x + 1
+            return x * self.of[0][1]
+
+    model, x = Holds(), torch.randn(2, 3)
+    before = model.seen[0]
+    torch.testing.assert_close(fxonnx.compile(model, x)(x), x)
+    assert model.seen[0] is before

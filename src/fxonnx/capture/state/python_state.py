@@ -31,6 +31,7 @@ from fxonnx.capture.state.snapshot import (
     Replaced,
     SlotSnapshot,
     closed_over,
+    contents,
     in_slots,
     namespace_of,
     slots_of,
@@ -280,9 +281,12 @@ class Snapshot:
     def changed(self) -> Iterator[tuple[Any, Any, str, Any]]:
         """What is another now: the container, the key if it is a dict, a name, and what it is."""
         for each in self._contents.values():
-            for key in each.changed_keys() if each.has_changed() else ():
-                now = each.now()
-                yield each.owner, key, self._name(each.owner, each.name, key), now if key is None else now.get(key)
+            if not each.has_changed():
+                continue
+            now = each.now()
+            for key in each.changed_keys():
+                value = each.owner if key is None else now.get(key)
+                yield each.owner, key, self._name(each.owner, each.name, key), value
 
     def restore(self) -> None:
         """Put everything back."""
@@ -315,7 +319,7 @@ def _kept(values: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
             if not is_torchs(value.__module__):
                 yield key, value
         elif issubclass(kind, tuple):
-            values.extend((key, each) for each in value)
+            values.extend((key, each) for each in contents(value))
         elif kind in _BOUND:
             values.extend((key, each) for each in (value.__self__, getattr(value, "__func__", None)))
         elif kind is partial:
@@ -336,6 +340,7 @@ def _held(owner: Owner) -> list[tuple[Any, Any]]:
         return [*closed_over(owner).items(), *(("", each) for each in own)]
     if not isinstance(owner, CONTAINERS):
         return list(in_slots(owner).items())
-    if len(owner) > _LARGE:
+    held = contents(owner)
+    if len(held) > _LARGE:
         return []
-    return list(dict.items(owner) if isinstance(owner, dict) else enumerate(owner))
+    return list(held.items() if isinstance(held, dict) else enumerate(held))

@@ -29,11 +29,11 @@ class ContainerSnapshot:
     @classmethod
     def of(cls, owner: Any, name: str) -> Self:
         """What it holds now."""
-        return cls(owner, dict(dict.items(owner)) if isinstance(owner, dict) else list(owner), name)
+        return cls(owner, contents(owner), name)
 
     def now(self) -> Any:
-        """What it holds now, a dict or a sequence."""
-        return self.owner
+        """What it holds now, a dict or a list."""
+        return contents(self.owner)
 
     def has_changed(self) -> bool:
         """Whether it holds other objects, or in another order."""
@@ -56,10 +56,10 @@ class ContainerSnapshot:
         """The tensors of an entry that are others, by its key, where nothing else of it is: `self.hidden = (h, c)`.
         What is no dict is one entry."""
         now = self.now()
-        if isinstance(now, set) or not self.has_changed():
+        if isinstance(self.owner, set) or not self.has_changed():
             return
         for key in sorted(self.changed_keys(), key=str):
-            before, after = (each.get(key) if isinstance(each, dict) else [*each] for each in (self.before, now))
+            before, after = (each.get(key) if isinstance(each, dict) else each for each in (self.before, now))
             if found := replaced(before, after):
                 yield key, found
 
@@ -78,7 +78,7 @@ class ContainerSnapshot:
             if isinstance(each, torch.Tensor):
                 yield each
             elif isinstance(each, tuple):
-                waiting.extend(each)
+                waiting.extend(contents(each))
 
     def restore(self) -> None:
         """Put it back; what is as it was is not touched."""
@@ -114,6 +114,14 @@ class NamedSnapshot(ContainerSnapshot):
             self.put_back(key)
 
 
+def contents(value: Any) -> Any:
+    """What a container holds, as a dict or a list, by the methods of the base: those of a subclass may do anything."""
+    if isinstance(value, dict):
+        return dict(dict.items(value))
+    base = next(each for each in (list, tuple, set, deque) if isinstance(value, each))
+    return [*base.__iter__(value)]
+
+
 def _is_same(one: Any, other: Any) -> bool:
     """Whether it is the same object, or a list of the same ones: `self.anchors = [each.to(x) for each in …]`."""
     is_list = type(one) is type(other) and type(one) in (list, tuple) and len(one) == len(other)
@@ -142,8 +150,8 @@ def replaced(before: Any, after: Any) -> list[Replaced] | None:
 def _entries(value: Any) -> dict[Any, Any] | None:
     """What a dict, a list or a tuple holds, by its key or place; None of others."""
     if isinstance(value, dict):
-        return dict(dict.items(value))
-    return dict(enumerate(value)) if isinstance(value, (list, tuple)) else None
+        return contents(value)
+    return dict(enumerate(contents(value))) if isinstance(value, (list, tuple)) else None
 
 
 def closed_over(function: FunctionType) -> dict[str, Any]:
