@@ -37,8 +37,9 @@ def node_and_value(steps: list[Any], hints: dict[str, int], sizes: dict[str, int
     def operand(item: Any) -> tuple[Any, float]:
         if isinstance(item, str):
             return IntNode(symbol(item), hints[item], guard_log).sym_float(), float(sizes[item])
-        number = IntNode(2, 2, guard_log).wrap_float(float(item))
-        return number, float(item)
+        if isinstance(item, int):
+            return IntNode(item, item, guard_log).sym_float(), float(item)
+        return IntNode(2, 2, guard_log).wrap_float(item), item
 
     node, value = operand("n")
     for name, item, turned in steps:
@@ -78,6 +79,7 @@ def test_a_rounded_quotient_is_on_the_side_of_whole_numbers_where_the_exact_one_
         ([("add", 2, False), ("truediv", 3, False), ("add", 1, False)], "((n + 2) // 3) + 1"),
         ([("sub", 100, False), ("truediv", 3, False)], "((n + 2) // 3) - 34"),
         ([("mul", 0.5, False), ("add", 0.5, False)], "(n + 1) // 2"),
+        ([("truediv", 2, False), ("truediv", "m", False), ("mul", 4, False)], "(2*n) // m"),
         ([("truediv", 100, False), ("mul", 100, False)], None),
         ([("mul", 0.1, False)], None),
         ([("truediv", 3, False), ("sub", 0.1, False)], None),
@@ -124,3 +126,15 @@ def test_a_size_that_is_divided_by_is_not_0() -> None:
         torch.testing.assert_close(compiled(x), relative(x))
     with pytest.raises(errors.CallMismatch):  # eager divides by 0
         compiled(torch.randn(7))
+
+
+def test_halves_of_a_size_meet_in_the_size() -> None:
+    def centred(x: torch.Tensor) -> torch.Tensor:
+        n = x.shape[0]
+        places = torch.arange(-n / 2, n / 2) if n % 2 == 0 else torch.arange(-(n - 1) / 2, n / 2)
+        return torch.roll(places, -(n // 2), 0) * x
+
+    compiled = fxonnx.compile(centred, torch.randn(8), dynamic_shapes=({0: "n"},))
+    for size in (8, 9, 1, 2, 101):
+        x = torch.randn(size)
+        torch.testing.assert_close(compiled(x), centred(x))

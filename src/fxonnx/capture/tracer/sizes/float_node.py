@@ -196,8 +196,10 @@ class FloatNode(Node):
         return FloatNode((operator, self, other), hint, self.guard_log, quotient, roundings)
 
     def _scales(self) -> bool:
-        """Whether this is a constant by which floats are multiplied and divided without rounding."""
-        return self.is_constant() and math.frexp(abs(self.hint))[0] == 0.5  # a power of 2
+        """Whether this is a plain number, of ints or of floats, by which floats are multiplied and divided without
+        rounding."""
+        is_plain = self.quotient is not None and all(isinstance(each, int) for each in self.quotient)
+        return is_plain and math.frexp(abs(self.hint))[0] == 0.5  # a power of 2
 
     def add(self, other: FloatNode) -> FloatNode:
         """f + g"""
