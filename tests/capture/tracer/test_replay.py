@@ -378,3 +378,41 @@ def test_a_model_that_its_first_call_prepares_is_captured_after_that_call() -> N
     program = capture(model, (x,))
     assert not program.states
     torch.testing.assert_close(run(program, (x,))[0], expected)
+
+
+class Prepared(nn.Module):
+    """Makes a kernel for each channel of its kernel, at the first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel, self.first = torch.eye(3), True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first:
+            self.kernel, self.first = self.kernel.repeat(x.shape[1], 1, 1).view(-1, 3).unsqueeze(1), False
+        return nn.functional.conv1d(x, self.kernel, groups=x.shape[1], padding=1)
+
+
+class Cast(nn.Module):
+    """Keeps a table in the dtype of what it is given, and adds `step` to it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.table, self.step = torch.arange(4), step
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.table = self.table.to(x.dtype) + self.step if self.step else self.table.to(x.dtype)
+        return x * self.table
+
+
+@pytest.mark.parametrize(("model", "shape"), [(Prepared(), (2, 5, 7)), (Cast(0), (3, 4))], ids=["sizes", "dtype"])
+def test_an_attribute_that_becomes_one_of_another_kind_is_a_cache(model: nn.Module, shape: Any) -> None:
+    program, x = capture(model, (torch.randn(shape),), dynamic_shapes=({0: "n"},)), torch.randn(4, *shape[1:])
+    assert not program.states
+    torch.testing.assert_close(run(program, (x,))[0], model(x))
+    torch.testing.assert_close(run(program, (x,))[0], model(x))
+
+
+def test_what_grows_of_an_attribute_of_another_kind_is_refused() -> None:
+    with pytest.raises(errors.CaptureRefused, match="does something else at its next call"):
+        capture(Cast(1), (torch.randn(3, 4),))

@@ -136,6 +136,11 @@ def _are_of_equal_sizes(pairs: Iterable[Replaced]) -> bool:
     return not any(_has_other_sizes(before, after) for _, before, after in pairs)
 
 
+def is_of_one_kind(before: torch.Tensor, after: Any) -> bool:
+    """Whether a tensor is replaced by one of its dtype and sizes."""
+    return getattr(after, "dtype", None) is before.dtype and not _has_other_sizes(before, after)
+
+
 def _has_other_sizes(before: torch.Tensor, after: Any) -> bool:
     """Whether a tensor is replaced by one of other sizes: symbolic ones are, and are not asked."""
     sizes = [each if isinstance(each, int) else None for each in getattr(after, "shape", ())]

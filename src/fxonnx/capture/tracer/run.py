@@ -30,7 +30,7 @@ from fxonnx.capture.graph.views import geometry, overlaps_itself, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Weight
 from fxonnx.capture.scripted import script_attributes
-from fxonnx.capture.state.python_state import StateChanges, preserved, unwritten
+from fxonnx.capture.state.python_state import StateChanges, is_of_one_kind, preserved, unwritten
 from fxonnx.capture.surroundings import (
     ONE_AT_A_TIME,
     EagerDtypes,
@@ -320,9 +320,13 @@ class Run:
                 self.states.append((key, before, after))
 
     def _states(self, reads: Set[int] | None = None) -> set[int]:
-        """The ids of the tensors that forward put in the place of buffers, or of attributes that it reads."""
+        """The ids of the tensors that forward put in the place of buffers, or of attributes of their kind that it
+        reads: one of another kind is a cache, which a first call prepares."""
         read = self.reads() if reads is None else reads
-        return {id(after) for _, before, after, is_buffer in self.changes.tensors if is_buffer or id(before) in read}
+        return {
+            id(after) for _, before, after, is_buffer in self.changes.tensors
+            if is_buffer or (id(before) in read and is_of_one_kind(before, after))
+        }  # fmt: skip
 
     def _is_itself(self, before: torch.Tensor, after: torch.Tensor) -> bool:
         """Whether a tensor was replaced by what torch returned for it as it was, as `self.mean.type_as(x)` does."""
