@@ -11,6 +11,7 @@ from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 from tests.lowering.values import normal
 
+import fxonnx
 from fxonnx import dtypes
 from fxonnx.lowering.aten.tensor import creation
 
@@ -92,6 +93,20 @@ def test_of_a_dynamic_size(name: str) -> None:
         dynamic={"x": {0: "n"}},
         again=(normal(torch.float32, 6, 4),),
     )
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float16, torch.bfloat16), ids=str)
+def test_numbers_between_bounds_are_those_of_torch_to_the_last_bit(dtype: torch.dtype) -> None:
+    """A comparison with them decides: torch.bucketize(x, torch.linspace(0, 1, 31))."""
+
+    def spaced(x: torch.Tensor) -> list[torch.Tensor]:
+        ends = (0.0, 1.0), (-1.0, 1.0), (0.3, 7.7)
+        return [torch.linspace(*each, x.shape[0], dtype=dtype) for each in ends]
+
+    compiled = fxonnx.compile(spaced, torch.zeros(31), dynamic_shapes=({0: "n"},))
+    for size in (31, 1, 2, 100, 257):
+        x = torch.zeros(size)
+        assert all(map(torch.equal, compiled(x), spaced(x)))
 
 
 @pytest.mark.parametrize("name", FROM_DATABASE)

@@ -115,20 +115,24 @@ def linspace(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType | None 
 def logspace(op: Builder, start: Any, end: Any, steps: Dim, base: float = 10.0, dtype: DType | None = None) -> Tensor:
     """`base` to the powers of linspace; integers are cut towards 0."""
     dtype = dtype or dtypes.FLOAT32
-    exponents = evenly(op, start, end, steps, dtype)
+    exponents = cast(op, evenly(op, start, end, steps, dtype), dtypes.FLOAT64)
     return cast(op, op.constant(float(base), dtypes.FLOAT64) ** exponents, dtype)
 
 
 def evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tensor:
-    """linspace in double, from bounds in `dtype`.
+    """linspace, from bounds in `dtype`, rounded where torch's kernel rounds.
 
-    Each number from the nearer bound, as in torch, so that both are exact.
+    Each number from the nearer bound, so that both are exact, by a step in `dtype`. Product and sum are rounded as one,
+    a fused multiply-add, but those of 16 bits one by one.
     """
-    first, last = (as_tensor(op, as_tensor(op, bound, dtype), dtypes.FLOAT64) for bound in (start, end))
+    bounds = [as_tensor(op, bound, dtype) for bound in (start, end)]
+    wide = dtype if dtype in (dtypes.FLOAT16, dtypes.BFLOAT16) else dtypes.FLOAT64
+    first, last = (cast(op, bound, wide) for bound in bounds)
     index = op.Cast(op.Range(0, steps, 1), to=dtypes.FLOAT64)
     gaps = as_tensor(op, steps - 1, dtypes.FLOAT64)
-    step = (last - first) / op.Max(gaps, 1.0)
-    from_first, from_last = index * step + first, last - (gaps - index) * step
+    low, high = bounds if dtype.is_float else (first, last)
+    step = cast(op, (high - low) / cast(op, op.Max(gaps, 1.0), low.dtype), wide)
+    from_first, from_last = cast(op, index, wide) * step + first, last - cast(op, gaps - index, wide) * step
     in_first_half = index < as_tensor(op, steps // 2, dtypes.FLOAT64)
     return op.Where(op.Or(in_first_half, op.Equal(index, 0.0)), from_first, from_last)
 
