@@ -89,6 +89,29 @@ def test_what_eager_refuses_is_refused_at_compile(name: str) -> None:
     assert str(eager.value).partition("\n")[0][:40] in str(ours.value)
 
 
+WEIGHTED: dict[str, tuple[Callable[..., Any], torch.Tensor]] = {
+    "whole numbers as frequencies": (lambda x, weights: torch.cov(x, fweights=weights), FLOATS),
+    "floats as weights": (lambda x, weights: torch.cov(x, aweights=weights), INTS),
+    "one for each": (lambda x, weights: torch.cov(x, fweights=weights), INTS[:1]),
+}
+
+
+@pytest.mark.parametrize("dynamic", [None, "auto"])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_that_eager_refuses(name: str, dynamic: Any) -> None:
+    function, weights = WEIGHTED[name]
+    with pytest.raises(RuntimeError, match="expected"):
+        function(torch.rand(2, 3), weights)
+    with pytest.raises(errors.ModelRaised, match="expected"):
+        fxonnx.compile(function, (torch.rand(2, 3), weights), dynamic_shapes=dynamic)
+
+
+def test_dtypes_are_refused_where_sizes_are_not_known_to_go_together() -> None:
+    for dynamic in ("auto", None):  # the first says nothing of the second
+        with pytest.raises(errors.ModelRaised, match="scalar type Double"):
+            fxonnx.compile(torch.complex, (FLOATS, DOUBLES), dynamic_shapes=dynamic)
+
+
 TAKEN: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "one embedding": (F.embedding, (torch.zeros(3, dtype=torch.int64), torch.rand(1, 2))),
     "index of one row": (lambda x, index: x[index], (torch.rand(1, 2), torch.zeros(2, dtype=torch.int64))),

@@ -75,11 +75,14 @@ def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_l
     given = _Given(args, kwargs, guard_log.data.value)
     if given.elements() > _MOST:
         return
+    counts_all = beside is not None and not _selects(tensors, beside)
     with no_dispatch(), no_python_dispatcher():
-        if beside is not None and not _selects(tensors, beside):
+        try:
             given.call(func)
-        elif (refusal := given.refusal_of_dtypes(func)) is not None:
-            raise refusal
+        except REFUSALS as error:
+            if counts_all or given.is_for_dtypes(func, error):
+                raise
+            return  # for sizes: those of another run may go together
     _taken.add((func, dtypes))
 
 
@@ -109,17 +112,12 @@ class _Given:
         args, kwargs = pytree.tree_map(lambda leaf: self._concrete(leaf, dtypes, fill), (self.args, self.kwargs))
         func(*args, **kwargs)
 
-    def refusal_of_dtypes(self, func: Any) -> Exception | None:
-        """What the kernel raises for the dtypes: of usual ones it raises nothing; and of ones, which divide, it does
-        too."""
-        try:
-            self.call(func)
-        except NotImplementedError as error:  # "not implemented for 'Bool'"
-            return error
-        except REFUSALS as error:
-            is_taken = any(self._is_taken(func, dtypes) for dtypes in _USUAL)
-            return error if is_taken and not self._is_taken(func, {}, fill=1) else None
-        return None
+    def is_for_dtypes(self, func: Any, error: Exception) -> bool:
+        """Whether the kernel has raised it for the dtypes: of usual ones it raises nothing; and of ones, which divide,
+        it does too."""
+        if isinstance(error, NotImplementedError):  # "not implemented for 'Bool'"
+            return True
+        return any(self._is_taken(func, dtypes) for dtypes in _USUAL) and not self._is_taken(func, {}, fill=1)
 
     def _is_taken(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype], fill: int = 0) -> bool:
         try:

@@ -286,10 +286,25 @@ def _adaptive_max_pool(x: Any, output_size: Any) -> Any:
 def _covariance(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """A square of as many rows as there are variables, one of them being a scalar: torch checks the weights' values."""
     variables = x.shape[0] if x.dim() > 1 else 1
+    observations = x.shape[-1] if x.dim() else 1
+    _check_weights("fweights", fweights, observations, ints=True)
+    _check_weights("aweights", aweights, observations, ints=False)
     of_rows = torch.empty((1, 1), dtype=x.dtype, device="meta")
     dtype = x.dtype if aweights is None else torch.result_type(of_rows, aweights)
     dtype = dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
     return x.new_empty(() if variables == 1 else (variables, variables), dtype=dtype)
+
+
+def _check_weights(name: str, weights: Any, observations: Any, *, ints: bool) -> None:
+    """One for each observation, in an integral or a floating dtype."""
+    if weights is None:
+        return
+    is_integral = not (weights.is_floating_point() or weights.is_complex() or weights.dtype is torch.bool)
+    if weights.dim() > 1 or not (is_integral if ints else weights.is_floating_point()):
+        kind = "integral" if ints else "floating point"
+        raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions, of {kind} dtype")
+    if not _assume(observations == (weights.shape[0] if weights.dim() else 1)):
+        raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations in the input")
 
 
 def _bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
