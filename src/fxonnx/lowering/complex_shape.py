@@ -127,6 +127,9 @@ BEHIND: dict[str, Shift] = {
 
 IN_FRONT: dict[str, Shift] = {
     **_each("tril triu reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d", Shift()),
+    **_each(
+        "replication_pad1d_backward replication_pad2d_backward replication_pad3d_backward", Shift({}, ("grad_output",))
+    ),
     "diagonal": Shift({"dim1": _from_back, "dim2": _from_back}),
     "diagonal_scatter": Shift({"dim1": _from_back, "dim2": _from_back}, ("src",)),
     "unfold": Shift({"dimension": _from_back}),
@@ -137,6 +140,7 @@ PART_BY_PART: dict[str, tuple[str, ...]] = {
     "constant_pad_nd": ("value",),
     "masked_select": (),
     "masked_scatter": ("source",),
+    "masked_scatter_backward": ("grad_output",),
     "put": ("source",),
     "as_strided": (),
     "as_strided_copy": (),
@@ -243,7 +247,7 @@ def _in_front(real: Body, shift: Shift) -> Body:
             bound[name] = change(op, bound.get(name, parameters[name].default), rank)
         for name in shift.pairs:
             bound[name] = _parts_first(op, whole(op, bound[name]))
-        result = real(op, _parts_first(op, self), **bound)
+        result = real(op, self=_parts_first(op, self), **bound)
         return op.Transpose(result, perm=[*range(1, len(result.shape)), 0])
 
     return body

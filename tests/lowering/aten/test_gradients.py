@@ -27,6 +27,9 @@ CASES = {
         lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1, groups=2),
         IMAGES, torch.randn(4, 3, 3, 3),
     ),
+    "transposed, with more behind than a step": (
+        lambda x, w: F.conv_transpose1d(x, w, stride=2, output_padding=3, dilation=4), SIGNALS, torch.randn(4, 2, 3),
+    ),
     "averages": (lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True), IMAGES),
     "averages without padding": (lambda x: F.avg_pool2d(x, (3, 2), 2, 1, count_include_pad=False), IMAGES),
     "averages by a divisor": (lambda x: F.avg_pool3d(x, 2, divisor_override=3), IMAGES),
@@ -92,3 +95,32 @@ def test_gradients_over_products_of_sizes():
 
 def test_second_derivatives():
     check(hessian(lambda x: (x.sin() ** 2).prod()), POINTS[0])
+
+
+def test_output_padding_beyond_a_step_at_other_sizes():
+    def gradients(x, w):
+        return squared(lambda x, w: F.conv_transpose1d(x, w, stride=2, output_padding=3, dilation=4))(x, w)
+
+    sizes, again = {"x": {2: "n"}}, (torch.randn(2, 4, 7), torch.randn(4, 2, 3))
+    check(gradients, SIGNALS, torch.randn(4, 2, 3), dynamic=sizes, again=again, rtol=1e-3, atol=1e-3)
+
+
+COMPLEX = {
+    "repeated ends": lambda x: F.pad(x, (2, 1), mode="replicate"),
+    "repeated edges": lambda x: F.pad(x, (2, 1, 0, 3), mode="replicate"),
+    "masked": lambda x: (x * 2).masked_scatter(x.real > 0.5, x + 1),
+    "logarithm of a determinant": lambda x: torch.linalg.slogdet(x[..., :3, :3])[1],
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_gradients_of_complex_tensors(name):
+    function, x = COMPLEX[name], torch.randn(2, 3, 4, dtype=torch.complex64)
+    check(grad(lambda x: function(x).abs().square().sum()), x, rtol=1e-3, atol=1e-3)
+
+
+def test_the_gradient_of_what_is_filled_in():
+    def gradient(x, index, value):
+        return grad(lambda value: (x.index_fill(1, index, value) ** 2).sum())(value)
+
+    check(gradient, POINTS, torch.tensor([2, 0, 2]), torch.tensor(3.0))

@@ -37,6 +37,8 @@ def convolution_backward(
     kernel = weight.shape[2:]
     if transposed:
         of_input = conv(op, grad_output, weight, None, stride, padding, dilation, groups)
+        if of_input.shape[2:] != x.shape[2:]:  # windows that begin behind all that was there, in its output padding
+            of_input = op.Slice(of_input, [0] * count, list(x.shape[2:]), list(range(2, 2 + count)))
         of_weight = _of_kernel(op, x, grad_output, kernel, stride, padding, dilation, groups)
     else:
         of_input = _given_back(op, grad_output, weight, x.shape[2:], stride, padding, dilation, groups)

@@ -50,3 +50,9 @@ def test_points_in_boxes():
     check(lambda x, weight: histogram_of_points(x, [3, 2], weight=weight, density=True), x, weight)
     check(lambda x, *edges: histogram_of_points(x, edges), x, torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.0, 1.0]))
     check(lambda x: histogram_of_points(x, [2, 2]), x[:0], opset=13)
+
+
+@pytest.mark.parametrize("density", [False, True])
+def test_a_histogram_of_nothing_is_between_0_and_1(density):
+    sizes, again = {"x": {0: "n"}}, (torch.rand(0),)
+    check(lambda x: torch.histogram(x, 4, density=density), torch.rand(5), dynamic=sizes, again=again)

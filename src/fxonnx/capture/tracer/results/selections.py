@@ -244,6 +244,10 @@ class Selections:
         """torch.unique(x): its elements, the place of each among them, and how often it is there."""
         return self._distinct(x, product(_shape(x)), None, return_inverse, return_counts)
 
+    def unique_without_counts(self, x: Any, sorted: bool = True, return_inverse: bool = False) -> Any:
+        """The same but for the counts, as gradients of what is filled in ask for it."""
+        return self.unique(x, sorted, return_inverse)[:2]
+
     def unique_dim(
         self, x: Any, dim: int, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
     ) -> Any:  # fmt: skip
@@ -403,6 +407,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.nonzero_numpy.default": Selections.nonzero_numpy,
     "aten.masked_select.default": Selections.masked_select,
     "aten.index.Tensor": Selections.index,
+    "aten._unique.default": Selections.unique_without_counts,
     "aten._unique2.default": Selections.unique,
     "aten.unique_dim.default": Selections.unique_dim,
     "aten.unique_consecutive.default": Selections.unique_consecutive,

@@ -248,9 +248,9 @@ def det_for_gradients(op: Builder, A: Matrix) -> tuple[Matrix, None, None]:
 
 
 @lower_matrices("aten._linalg_slogdet", of=["A"])
-def slogdet_for_gradients(op: Builder, A: Matrix) -> tuple[Matrix, Tensor, None, None]:
-    """As `slogdet`, likewise."""
-    return *slogdet(op, A), None, None
+def slogdet_for_gradients(op: Builder, A: Matrix) -> tuple[Matrix, Tensor, Matrix | None, Tensor | None]:
+    """As `slogdet`, likewise; with the factors and pivots of complex matrices, by which torch solves."""
+    return *slogdet(op, A), *(lu_factor_ex(op, A)[:2] if A.is_complex else (None, None))
 
 
 @lower_matrices("aten.slogdet", "aten.linalg_slogdet", rename={"self": "A"}, of=["A"])

@@ -13,7 +13,7 @@ from fxonnx.ir.dims import product
 from fxonnx.lowering.aten.tensor.indexing import int64
 from fxonnx.lowering.aten.tensor.scatter import written
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import cast, constant, dtype_of, flat, full, number, reshape
+from fxonnx.lowering.vocabulary import cast, constant, dtype_of, flat, full, may_be_zero, number, reshape
 
 
 @lower("aten.bincount")
@@ -56,8 +56,11 @@ def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float
 
 
 def _own_range(op: Any, x: Any, apart: float) -> tuple[Any, Any]:
-    """The least and the greatest element, moved apart where they are one."""
+    """The least and the greatest element, moved apart where they are one; 0 and 1 of none."""
     low, high = op.ReduceMin(x, keepdims=0), op.ReduceMax(x, keepdims=0)
+    if may_be_zero(op, x.shape[0]):
+        is_none = low > high
+        low, high = op.Where(is_none, number(op, 0, x), low), op.Where(is_none, number(op, 1, x), high)
     widening = cast(op, op.Equal(low, high), dtype_of(x)) * number(op, apart, x)
     return low - widening, high + widening
 
