@@ -121,5 +121,5 @@ def test_a_decision_by_a_plain_size_is_refused_in_words_about_torchscript() -> N
 
     module = loaded(torch.jit.script(Short()))
     torch.testing.assert_close(fxonnx.compile(module, (X,))(X), X - 1)
-    with pytest.raises(errors.FrozenDimension, match="TorchScript takes the size for a plain number"):
+    with pytest.raises(errors.FrozenDimension, match="of TorchScript or of a transform"):
         fxonnx.compile(module, (X,), dynamic_shapes={"x": {0: "batch"}})

@@ -61,8 +61,10 @@ class Specialization:
         if self.op.startswith("aten.size."):
             return FrozenDimension(
                 f"{describe(self.dim, labels)} freezes",
-                cause="TorchScript takes the size for a plain number, and other sizes do not tell what it makes of it",
-                cure="compile the module in Python, not what torch.jit made of it; or leave the dim static",
+                cause="code of torch's own in C++, of TorchScript or of a transform such as torch.vmap, takes the size "
+                "for a plain number, and other sizes do not tell what it makes of it",
+                cure="compile the module in Python, not what torch.jit made of it; compute on the whole axis, not in "
+                "torch.vmap; or leave the dim static",
                 location=self.location,
             )
         asks = f"{self.op} needs" if self.op else "this line makes"
