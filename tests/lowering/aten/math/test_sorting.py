@@ -102,6 +102,17 @@ def test_unique(function, dtype):
     check(lambda x: function(x), x, dynamic={"x": {0: "n"}}, again=(x.repeat(2, 1),))
 
 
+@pytest.mark.parametrize("dim", [0, 1])
+def test_each_slice_with_nan_is_unique(dim):
+    x = torch.tensor([[2.0, 3.0], [1.0, float("nan")], [2.0, 3.0], [1.0, float("nan")], [-1.0, float("inf")]])
+    x = x if dim == 0 else x.T.contiguous()
+    compiled = fxonnx.compile(lambda x: x.unique(dim=dim, return_inverse=True, return_counts=True), (x,))
+    values, which, often = compiled(x)
+    torch.testing.assert_close(values.index_select(dim, which), x, equal_nan=True)
+    assert which.unique().numel() == 4
+    assert sorted(often.tolist()) == [1, 1, 1, 2]
+
+
 def test_each_nan_is_unique():
     x = torch.tensor([[1, torch.nan, 2], [torch.nan, 1, 0]])
     unique = UNIQUE["inverse and counts"]

@@ -76,7 +76,15 @@ def _histogram(x: Any, bins: Any, **options: Any) -> Any:
     return x.new_empty((ends - 1,)), x.new_empty((ends,))
 
 
+def _bucketize(x: Any, boundaries: Any, **_: Any) -> Any:
+    """torch's own, but that of the boundaries it does not look at the rank."""
+    if boundaries.dim() != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})")
+
+
 def _counted_in_boxes(x: Any, bins: Any, **options: Any) -> Any:
+    if not _assume(x.shape[-1] == len(bins)):
+        raise RuntimeError("histogramdd: The size of bins must be equal to the innermost dimension of the input.")
     return x.new_empty([each.shape[0] - 1 if isinstance(each, torch.Tensor) else each for each in bins])
 
 
@@ -434,6 +442,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.rnn_relu.data: _recurrent_over_packed(1),
     aten.ctc_loss.IntList: _ctc_loss,
     aten.ctc_loss.Tensor: _ctc_loss,
+    aten.bucketize.Tensor: _bucketize,
     aten.histogram.bin_ct: _histogram,
     aten.histogram.bins_tensor: _histogram,
     aten._histogramdd_bin_edges.default: _edges_of_boxes,

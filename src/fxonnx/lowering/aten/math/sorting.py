@@ -11,7 +11,7 @@ from typing import Any
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, floor_divide, maximum
+from fxonnx.ir.dims import Dim, floor_divide, maximum, product
 from fxonnx.lowering.aten.math.arithmetic import lerp
 from fxonnx.lowering.aten.math.reduction import any_, count_nonzero
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
@@ -239,9 +239,24 @@ def unique(
 
 @lower("aten.unique_dim", ignore={"sorted", "return_inverse", "return_counts"})
 def unique_dim(op: Builder, self: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The distinct slices along `dim`, in order. torch returns the inverse and the counts whether asked or not."""
+    """The distinct slices along `dim`, in order, each with a NaN one of its own. torch returns the inverse and the
+    counts whether asked or not."""
     axis = axis_of(dim, len(self.shape))
-    return _unique(op, self, axis, (self.shape[axis],), True, True)
+    count = self.shape[axis]
+    if not dtype_of(self).is_float:
+        return _unique(op, self, axis, (count,), True, True)
+    length = product((*self.shape[:axis], *self.shape[axis + 1 :]))
+    rows = reshape(op, movedim(op, self, axis, 0), (count, length))
+    _, first, which, often = op.Unique(_told_apart(op, rows), axis=0, sorted=1, _outputs=4)
+    return op.Gather(self, first, axis=axis), which, often
+
+
+def _told_apart(op: Builder, rows: Tensor) -> Tensor:
+    """Rows without NaN, which ONNX's operator takes for equal to all: infinities, and which row it is."""
+    is_nan = op.IsNaN(rows)
+    own = op.Unsqueeze(cast(op, positions(op, rows.shape[0]), dtype_of(rows)), [1])
+    own = op.Where(any_(op, is_nan, 1, keepdim=True), own, number(op, -1, rows))
+    return op.Concat(op.Where(is_nan, number(op, math.inf, rows), rows), own, axis=1)
 
 
 @lower("aten.unique_consecutive", "aten.unique_dim_consecutive")
