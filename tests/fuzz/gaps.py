@@ -104,6 +104,11 @@ def a_median_is_of_an_expanded_tensor(op: Any, args: Any, kwargs: Any, result: A
     return op in (aten.median, aten.nanmedian) and 0 in args[0].stride()
 
 
+def a_convolution_is_of_no_images_of_nothing(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
+    """Whether a transposed one is."""
+    return op is aten.convolution and args[6] and args[0].shape[0] == 0 and 0 in args[0].shape[2:]
+
+
 def a_causal_attention_is_of_infinite_numbers(function: Any, args: Any, kwargs: Any, result: Any) -> bool:
     """Whether one is asked of numbers that are not finite."""
     is_causal = function is torch.nn.functional.scaled_dot_product_attention and kwargs.get("is_causal")
@@ -130,6 +135,11 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         _shown_by(_Ops, a_median_is_of_an_expanded_tensor),
         "the median of an expanded tensor: torch 2.13 reads memory that is not the tensor's",
+    ),
+    Gap(
+        Verdict.STOPPED,
+        _shown_by(_Ops, a_convolution_is_of_no_images_of_nothing),
+        "a transposed convolution of no images that have no elements: the runtime's kernel looks at the images first",
     ),
     Gap(
         Verdict.WRONG,

@@ -11,6 +11,7 @@ from torch import Tensor
 import fxonnx
 from fxonnx import errors
 from fxonnx.capture.tracer.loops.lengths.counters import compares_counters
+from fxonnx.capture.tracer.loops.rolled import RolledRun
 
 SIZES = [(4, 6), (2, 3), (3, 2), (9, 4), (15, 16)]
 ONES = [(1, 1), (1, 5), (5, 1)]  # of which a file holds for none
@@ -106,6 +107,32 @@ def test_a_loop_in_a_loop_is_a_loop_in_its_body(tmp_path):
     for x in map(torch.rand, SIZES):
         (found,) = session.run(None, {"x": x.numpy()})
         torch.testing.assert_close(torch.from_numpy(found), a_state_in_each_row(x))
+
+
+def tiles(x: Tensor) -> Tensor:
+    """Along both axes the last one may be smaller."""
+    n, m = (range(0, size, 6) for size in x.shape)
+    return torch.cat([torch.cat([x[i : i + 6, j : j + 6].sin() for j in m], 1) for i in n])
+
+
+def tiles_written(x: Tensor) -> Tensor:
+    out = torch.zeros_like(x)
+    for i in range(0, x.shape[0], 6):
+        for j in range(0, x.shape[1], 6):
+            out[i : i + 6, j : j + 6] = x[i : i + 6, j : j + 6].cumsum(1)
+    return out
+
+
+@pytest.mark.parametrize("model", [tiles, tiles_written])
+def test_tiles_are_rolled_up_at_a_few_of_them(model, monkeypatch):
+    runs = []
+    plain = RolledRun._plain
+    monkeypatch.setattr(RolledRun, "_plain", lambda self, length: runs.append(length) or plain(self, length))
+    compiled = fxonnx.compile(model, torch.rand(14, 20), dynamic_shapes=BOTH)
+    assert max(runs) < 80  # ten of them
+    for sizes in ((14, 20), (6, 6), (5, 31), (33, 12), (60, 61)):
+        x = torch.rand(sizes)
+        torch.testing.assert_close(compiled(x), model(x))
 
 
 def decided_in_a_cell(x: Tensor) -> Tensor:

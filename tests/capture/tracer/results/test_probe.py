@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "convolved by halves, channels last": lambda x: F.conv2d(
         x.repeat(1, 1, 2)[None].transpose(1, 3), torch.ones(16, 8, 2, 2), stride=2
     ),
+    "convolved where it is cut": lambda x: F.conv2d(x[:, None, :6], torch.ones(6, 1, 3, 3), stride=2, padding=1),
     "enlarged": lambda x: F.conv_transpose1d(x.transpose(1, 2), torch.ones(4, 3, 3), stride=2, output_padding=1),
     "pooled": lambda x: F.max_pool2d(x, (2, 1), padding=(1, 0)),
     "pooled in a row": lambda x: F.max_pool1d(x.flatten(1), 3, stride=2, padding=1),
@@ -93,7 +94,8 @@ def test_the_probe_is_conclusive(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(MetaProbe, "__call__", noted)
     for name in (
-        "promoted", "a mean", "attention", "convolved", "reshaped", "repeated", "padded", "frequencies", "resized",
+        "promoted", "a mean", "attention", "convolved",
+        "convolved where it is cut", "reshaped", "repeated", "padded", "frequencies", "resized",
         "resized to twice",
     ):  # fmt: skip
         capture(CALLS[name], (torch.randn(4, 6, 4),), dynamic_shapes={"x": {0: "n", 1: "m"}})

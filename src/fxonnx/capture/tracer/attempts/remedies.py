@@ -12,6 +12,7 @@ from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Rolled
 from fxonnx.capture.tracer.attempts.failures import pinned, ties_of
 from fxonnx.capture.tracer.loops.lengths.series import CHUNKS, FEW, STEPS, Lengths
+from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.sizes.data import numbers_in
 from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
@@ -57,9 +58,10 @@ def _rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 
 def _rolled_up_by_chunks(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """With loops rolled up that take many elements in each iteration."""
+    """With loops rolled up that take many elements in each iteration, unless ranges have said how many of a grid."""
     is_tried = attempt.rolled is None or attempt.rolled.lengths is CHUNKS
-    return None if is_tried else _over(replace(attempt, stopped=None), outcome, CHUNKS)
+    is_said = isinstance(outcome.run, RolledRun) and outcome.run.inside is not None
+    return None if is_tried or is_said else _over(replace(attempt, stopped=None), outcome, CHUNKS)
 
 
 def _rolled_up_by_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:

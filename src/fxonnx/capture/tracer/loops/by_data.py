@@ -91,7 +91,6 @@ class RunByData(RolledRun):
                 raise NotRolled("it decides by sizes and the number that it goes by")
             self.player.check(relation, dim + substitute(rest, self.player.known), BEYOND)
 
-
     def _least(self, loops: Loops) -> int:
         """The least number for which the loops are right, as short runs show: with no turns a list is empty, which the
         model's own Python may ask."""

@@ -155,6 +155,15 @@ class Tape:
 
     steps: Sequence[Step]
     sizes: Mapping[str, int]
+    _values: dict[Dim, int] = field(default_factory=dict)
+
+    def sizes_of(self, step: Step) -> list[int]:
+        """The sizes of what a step returned, one after the other; -1 for those that come from data."""
+        return [-1 if isinstance(dim, Measured) else self._value(dim) for each in step.sizes for dim in each]
+
+    def _value(self, dim: Dim) -> int:
+        found = self._values.get(dim)
+        return self._values.setdefault(dim, evaluate(dim, self.sizes)) if found is None else found
 
 
 def recipe(tapes: Sequence[Tape], segments: Sequence[Straight | Period], fit: Fit) -> Recipe:
@@ -332,7 +341,7 @@ class Flow:
         """Raise Irregular where the sizes that the first or the last iteration returns are not those of the rest, or do
         not grow as they do; NotRolled where more do not."""
         for tape, steps in zip(self.tapes, rounds, strict=True):
-            sizes = [_evaluated(each, tape.sizes) for each in steps]
+            sizes = list(map(tape.sizes_of, steps))
             growth = _growth(sizes)
             wanted = [[a + at * b for a, b in zip(sizes[1], growth, strict=True)] for at in range(-1, len(sizes) - 1)]
             regular = [a == b for a, b in zip(sizes, wanted, strict=True)]
@@ -452,12 +461,6 @@ def _is_made(named: Any) -> bool:
 
 def _reads(source: Any, loop: int) -> bool:
     return isinstance(source, Made) and source.loop == loop
-
-
-def _evaluated(step: Step, sizes: Mapping[str, int]) -> list[int]:
-    """The sizes of what a step returned, one after the other; -1 for those that come from data."""
-    dims = [dim for each in step.sizes for dim in each]
-    return [-1 if isinstance(dim, Measured) else evaluate(dim, sizes) for dim in dims]
 
 
 def _growth(sizes: Sequence[Sequence[int]]) -> list[int]:

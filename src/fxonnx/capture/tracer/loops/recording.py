@@ -21,7 +21,7 @@ from fxonnx.capture.tracer.loops.measures.numbers import truth_of
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.nodes import dim_of
-from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
+from fxonnx.ir.dims import Dim, Expr, minimum, substitute, symbols_of
 
 if TYPE_CHECKING:
     from fxonnx.capture.tracer.loops.play import Player
@@ -164,7 +164,7 @@ class Recording:
         elif elements == size - start:
             self.hold(">=", end - size)
             self.hold("<=", start - size)
-        else:
+        elif elements != minimum(end, size) - minimum(start, size):  # as Python cuts it, in every iteration
             raise NotRolled("a part of a tensor has another number of elements than its ends say")
 
     def hold(self, relation: str, dim: Dim) -> None:

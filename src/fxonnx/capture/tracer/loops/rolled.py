@@ -53,10 +53,9 @@ class Budget:
     left: float = _MOST_CALLS
     each: float = 0
 
-    def begin(self, each: float, pairs: int) -> None:
+    def begin(self, pairs: int) -> None:
         """Runs of so many pairs in all. Raises NotRolled where there are too many."""
-        self.each = each
-        if each * pairs > self.left:
+        if self.each * pairs > self.left:
             self.left = 0
             self.take(pairs)
 
@@ -77,6 +76,7 @@ class RolledRun(Run):
     around: frozenset[str] = frozenset()  # the dims that loops around these are over: at one length of each
     budget: Budget = field(default_factory=Budget)
     inner: str = ""  # a dim that loops inside of these are over, as far as is known
+    inside: Lengths | None = None  # those of runs of these, where chunks ask for others than the usual ones
     limits: dict[str, LoopLimit] = field(default_factory=dict, init=False)
     player: Player = field(init=False)
     _now: list[fx.Node] = field(default_factory=list, init=False)  # the one whose place the next call has
@@ -117,24 +117,27 @@ class RolledRun(Run):
     def _turn_inside_out(self) -> None:
         """Take the dim that was asked for first for that of loops inside of those over the other one: it may only have
         been asked for early, to make a row."""
-        self.over, self.inner = self.inner, self.over
+        self.over, self.inner, self.inside = self.inner, self.over, None
         self.limits.clear()
         self._play_at(self.lengths.played)
 
     def _takes_chunks(self, first: Plain) -> bool:
         """Take lengths at which the ranges that the model goes through have some steps, where those so far are too
         short for them."""
-        found = of_chunks(first.run.guard_log.ranges, self.over)
-        if found is None or found == self.lengths:
+        taken = {self.symbols.hints[name] for name in self.around} | ({self.inside.played} if self.inside else set())
+        found = of_chunks(first.run.guard_log.ranges, self.over, taken)
+        if found is None or found.played == self.lengths.played:
             return False
         self.lengths = found
         self._play_at(found.played)
         return True
 
     def _play_at(self, length: int) -> None:
-        """Let the dim have about this size on the tape."""
-        sizes = {name: size for name, size in self.symbols.hints.items() if name != self.over}
-        sizes[self.over] = prime_near(length, sizes.values())
+        """Let the dim have about this size on the tape, and that of loops inside the one that their chunks ask for."""
+        wanted = {self.over: length, **({self.inner: self.inside.played} if self.inside else {})}
+        sizes = {name: size for name, size in self.symbols.hints.items() if name not in wanted}
+        for name, size in wanted.items():
+            sizes[name] = prime_near(size, sizes.values())
         self.symbols = replace(self.symbols, hints={name: sizes[name] for name in self.symbols.hints})
         self._start_anew()
 
@@ -142,7 +145,11 @@ class RolledRun(Run):
         """At greater lengths where there are too few iterations, as of a loop over chunks."""
         series = list(map(self._with_the_example, self.lengths.series))
         for lengths in series:
-            runs = [self._plain(length) for length in lengths]
+            first = self._plain(lengths[0])
+            if (self.around or self.inner) and self._takes_chunks(first):  # a row of one chunk would seem to be no loop
+                series += map(self._with_the_example, self.lengths.series)
+                continue
+            runs = [first, *map(self._plain, lengths[1:])]
             functions, modules = functions_around(_calls(runs[0].run.tape.graph)), list(self.example.flat.modules())
             if self.around and compares_counters(functions):
                 raise NotRolled("it compares or divides what it counts up in one loop with what it does in another")
@@ -186,6 +193,7 @@ class RolledRun(Run):
                 self._start_anew()
         if self.around:
             self.guard_log.plain += runs[0].run.guard_log.plain
+            self.guard_log.ranges += runs[0].run.guard_log.ranges
             self.guard_log.entries.clear()  # what ops ask is asked once more, with no counter of theirs a plain number
         self._forget_guards([each.sizes for each in runs])
         self._keep_guards([each.run for each in runs], loops)
@@ -229,27 +237,37 @@ class RolledRun(Run):
         self.budget.take(math.prod(sizes[name] for name in (self.over, *self.around)))
         run = Run.prepare(self.example, replace(symbols, takes_plain=True, counts=True))
         carry_out(run)
+        calls = len(run.tape.graph.nodes)
         if run.guard_log.truths:
             raise NotRolled("it decides by what is made of the number of the iteration, as other lengths may not")
         asked = (name for each in run.guard_log.plain for name in sorted(numbers_in([each.dim])))
         self.inner = next((name for name in asked if name not in (self.over, *self.around)), "")
         if not self.inner:
+            if self.around:
+                self.budget.each = calls / math.prod(sizes[name] for name in (self.over, *self.around))
             return Plain.of(run, sizes)
-        if self.lengths not in INSIDE or self.inner not in sizes:
+        if self.around or self.inner not in sizes:
             raise NotRolled("more dims than two are plain numbers")
-        calls = len(run.tape.graph.nodes) / (length * sizes[self.inner])
-        self.budget.begin(calls, sum(self.lengths.series[0]) * sum(INSIDE[self.lengths][0][:3]))
+        self.budget.each = calls / (length * sizes[self.inner])
+        self.budget.begin(sum(self.lengths.series[0]) * sum(self._lengths_inside(length).series[0]))
         return self._plain(length)
+
+    def _lengths_inside(self, length: int) -> Lengths:
+        """For the runs of one at this length, which are at others, as sizes would be equal by accident: three usual
+        ones, or those that its chunks ask for."""
+        usual = self.inside or INSIDE.get(self.lengths, INSIDE[STEPS])
+        others = tuple(each for each in usual.series[0] if each != length)
+        return replace(usual, series=(others if self.inside else others[:3],))
 
     def _inside(self, symbols: SymbolTable, length: int) -> RolledRun:
         """A run at these sizes, of which one is this length, whose loops over one more dim are rolled up."""
-        usual, played = INSIDE[self.lengths]
-        lengths = Lengths((tuple(each for each in usual if each != length)[:3],), played)
+        lengths = self._lengths_inside(length)
         run = RolledRun.prepare_over(self.inner, lengths, self.example, symbols)
         assert isinstance(run, RolledRun)
         run.around, run.budget = self.around | {self.over}, self.budget
         carry_out(run)
         self.limits |= run.limits
+        self.inside = self.inside if run.lengths is lengths else run.lengths
         return run
 
     # ── playing ──

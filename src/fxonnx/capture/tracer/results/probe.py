@@ -9,7 +9,7 @@ agree do so only where they are one and the same. Where that does not tell, torc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -38,7 +38,7 @@ from fxonnx.capture.tracer.torch_private import (
     in_kernel_invocation_manager,
     no_python_dispatcher,
 )
-from fxonnx.ir.dims import Dim, Shape, evaluate
+from fxonnx.ir.dims import FUNCTIONS, Algebra, Call, Dim, Shape, fold
 
 _STEP = 60  # concrete sizes divide well: what is right for odd sizes only does not pass
 _KEEP_SIZES = frozenset({
@@ -58,6 +58,32 @@ class _Inconclusive(Exception):
     """Concrete sizes do not tell what the symbolic ones are."""
 
 
+class _ConcreteSizes(Algebra[int]):
+    """Dims as concrete sizes: each symbol is one of `free`. So is each min(16, n), which would be 16 at any large n, as
+    other sizes are."""
+
+    def __init__(self, free: Iterator[int], names: Iterable[str]) -> None:
+        super().__init__()
+        self._free = free
+        self.symbols = {name: next(free) for name in names}
+
+    def constant(self, value: int) -> int:
+        """Itself."""
+        return value
+
+    def symbol(self, name: str) -> int:
+        """The next one, where it has none."""
+        return self.symbols[name] if name in self.symbols else self.symbols.setdefault(name, next(self._free))
+
+    def call(self, atom: Call, left: int, right: int) -> int:
+        """A quotient, or the next one."""
+        if atom.function in ("min", "max"):
+            return next(self._free)
+        size = FUNCTIONS[atom.function](left, right)
+        assert isinstance(size, int)
+        return size
+
+
 @dataclass(slots=True, eq=False)
 class MetaProbe:
     """The concrete sizes and tensors of one trace. `metas` are the metadata of fake tensors, by id; sizes are multiples
@@ -67,15 +93,13 @@ class MetaProbe:
     guard_log: GuardLog
     metas: Mapping[int, TensorMeta]
     step: int = _STEP
-    _primes: Iterator[int] = field(init=False)
     _odd: MetaProbe | None = None
-    _symbols: dict[str, int] = field(default_factory=dict)
-    _sizes: dict[Dim, int] = field(default_factory=dict)
+    _sizes: _ConcreteSizes = field(init=False)
     _tensors: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._primes = filter(is_prime, count(101 if self.step > 1 else 10007))
-        self._symbols.update({name: self.step * next(self._primes) for name in self.guard_log.hints})
+        primes = filter(is_prime, count(101 if self.step > 1 else 10007))
+        self._sizes = _ConcreteSizes((self.step * prime for prime in primes), self.guard_log.hints)
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cached | None:
         """The result of the call, or None where the probe is inconclusive."""
@@ -84,7 +108,7 @@ class MetaProbe:
         if func.overloadpacket.__name__ == "squeeze" and any(map(self._may_be_one, self.metas[id(args[0])].shape)):
             return None
         layouts = Layouts(dim_of, self.guard_log.hints, self.guard_log.statically_known)
-        if args and isinstance(args[0], torch.Tensor) and not layouts.is_alike(func, args[0], self._symbols):
+        if args and isinstance(args[0], torch.Tensor) and not layouts.is_alike(func, args[0], self._sizes.symbols):
             return self._of_primes(func, args, kwargs)
         call = _ConcreteCall(self)
         try:
@@ -112,14 +136,10 @@ class MetaProbe:
         """A dim's concrete size. Raises _Inconclusive for one of 0 or 1."""
         if isinstance(dim, int):
             return dim
-        known = self._sizes.get(dim)
-        if known is None:
-            for name in sorted(dim.symbols - self._symbols.keys()):
-                self._symbols[name] = self.step * next(self._primes)
-            known = self._sizes[dim] = evaluate(dim, self._symbols)
-        if known < 2:
+        size = fold(dim, self._sizes)
+        if size < 2:
             raise _Inconclusive
-        return known
+        return size
 
     def tensor(self, meta: TensorMeta, occurrence: int) -> torch.Tensor:
         """A concrete tensor; tensors of the same metadata in one call are distinct."""
