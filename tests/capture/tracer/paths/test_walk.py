@@ -277,6 +277,18 @@ class Layers(nn.Module):
         return x
 
 
+def test_what_reads_memory_after_a_decision_reads_it_as_it_lies() -> None:
+    """In the order of the strides of the value of the way that was taken."""
+
+    def model(x: Tensor) -> Tensor:
+        either = x * 2 if x.any() else x - 1
+        return either.select(0, -1).as_strided((2,), (1,), 0)
+
+    compiled = fxonnx.compile(model, torch.randn(3, 3).T)
+    for x in (torch.randn(3, 3).T, torch.zeros(3, 3).T):
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_what_is_left_the_same_on_all_ways_is_tried_after_each_alone() -> None:
     compiled = fxonnx.compile(Layers(), (torch.rand(3),))
     for factor in (-1, 1, 4, 9):

@@ -22,12 +22,12 @@ from fxonnx.capture.tracer.decisions.script import is_mark
 from fxonnx.capture.tracer.paths.copying import inputs_of, is_drawn
 from fxonnx.capture.tracer.paths.sizes import Agreement, DataSizes
 from fxonnx.capture.tracer.paths.way import Way
-from fxonnx.capture.tracer.sizes.nodes import dim_of
 
 Pair: TypeAlias = tuple[Any, Any]
 """a value of one way, and that in its place of the other: nodes or plain numbers"""
 
 _READS_STRIDES = frozenset({torch.ops.aten.as_strided.default})
+"""ops that ask how a value lies in memory, which what stands for two does not keep"""
 
 
 @dataclass(eq=False, slots=True)
@@ -121,9 +121,8 @@ class Pairs:
             return False  # it is there already, and what comes in a known state is told of it alone
         if one.target is not other.target or is_mark(one) or is_check(one) or self._is_drawn(one):
             return False
-        if _place(one) != _place(other) or _leaves(one)[1] != _leaves(other)[1]:
-            return False
-        return one.target not in _READS_STRIDES or _strides(one) == _strides(other)
+        is_like = _place(one) == _place(other) and _leaves(one)[1] == _leaves(other)[1]
+        return is_like and one.target not in _READS_STRIDES
 
     def _agree_on_sizes(self) -> None:
         """Let symbols of data be one that common values have, and what is selected at one place, from the end on."""
@@ -172,11 +171,6 @@ def _leaves(node: fx.Node) -> tuple[list[Any], Any]:
 def _place(node: fx.Node) -> tuple[Any, ...]:
     modules: Iterable[Any] = (node.meta.get("nn_module_stack") or {}).values()
     return node.meta.get("stack_trace"), tuple(modules)[-1:]
-
-
-def _strides(node: fx.Node) -> list[Any]:
-    first: Any = node.args[0]
-    return [dim_of(stride) for stride in first.meta["val"].stride()]
 
 
 def _same_constant(one: Any, other: Any) -> bool:
