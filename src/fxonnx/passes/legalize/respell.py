@@ -131,11 +131,14 @@ def cut_to_nothing(op: Builder, x: Tensor, shape: Tensor) -> Tensor:
 
 
 def _is_of_large_integers(node: Node, producers: Producers) -> bool:
-    """Whether it sums int64 that were no smaller dtype before: of those every sum is exact in double."""
+    """Whether it sums int64 that were no smaller integers before: of those every sum is exact in double. Floats may be
+    as large, and NaN is the least int64."""
     x = node.inputs[0]
     cast = producers.get(x)
     was = cast.inputs[0] if cast is not None and cast.op == "Cast" else x
-    return x is not None and x.dtype is INT64 and was is not None and was.dtype is INT64 and _has_known_axes(node)
+    if x is None or was is None or x.dtype is not INT64 or not _has_known_axes(node):
+        return False
+    return was.dtype.is_float or (was.dtype.is_integer and was.dtype.bits == 64)
 
 
 def _is_of_integers(node: Node, producers: Producers) -> bool:

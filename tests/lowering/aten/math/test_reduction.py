@@ -171,6 +171,12 @@ def test_an_assertion_about_values_is_left_to_the_model():
     check(model, torch.randn(3))
 
 
+@pytest.mark.parametrize("x", [[3.0, 2.0**60, 2.0**60], [math.nan, 3.0, math.nan], [-math.inf, 7.5]])
+def test_floats_that_are_summed_as_integers_are_summed_exactly(x):
+    """The runtime's sum of int64 goes through double; NaN is the least int64."""
+    check(lambda x: x.sum(dtype=torch.int64), torch.tensor(x), dynamic={"x": {0: "n"}})
+
+
 def test_sums_of_int32_go_round():
     x = torch.tensor([[2**31 - 1, 5, 7], [-(2**31), -1, -2]], dtype=torch.int32)
     check(lambda x: x.sum(1, dtype=torch.int32), x)
