@@ -54,6 +54,8 @@ ON_IMAGES: dict[str, Callable[[Tensor], Any]] = {
     "reduced": lambda x: (x.sum(1), x.amax(-1, keepdim=True), x.cumsum(1), x.max(2)[0]),
     "indexed": lambda x: (x[:, [0, 0]], x.index_select(1, FIRST), x.index_fill(0, FIRST, 1.0)),
     "one_hot": lambda x: F.one_hot((x > 0).long(), 3),
+    "floor_divide": lambda x: (x // 2, x // torch.ones(5), torch.ones(5) // x, x // x.contiguous()),
+    "isin": lambda x: (torch.isin(x, FIRST), torch.isin(x, 0)),
     "products": lambda x: (x @ x.mT, F.linear(x, torch.ones(3, x.shape[-1])), torch.einsum("bchw,bcwv->bhvc", x, x.mT)),
 }  # fmt: skip
 LAYERS = {

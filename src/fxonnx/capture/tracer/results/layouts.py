@@ -66,6 +66,11 @@ def _as_clone(result: Any, input: Any, *arguments: Any, **options: Any) -> Seque
     return sorted(range(len(strides)), key=lambda axis: (-strides[axis], axis))
 
 
+def _as_a_sum(result: Any, input: Any, other: Any) -> Sequence[int]:
+    """As any elementwise kernel of the two does."""
+    return _as_clone(result, input + other)
+
+
 def _is_channels_last(x: Any) -> bool:
     """Whether the strides of an image or a volume are in that order."""
     sizes, strides = ([hint_of(each) for each in numbers] for numbers in (x.shape, x.stride()))
@@ -81,8 +86,9 @@ LAYOUTS: dict[str, Callable[..., Sequence[int]]] = {
         "replication_pad2d", "replication_pad3d"),
         _as_input,
     ),
-    **dict.fromkeys(("one_hot", "max_pool1d"), _contiguous),
+    **dict.fromkeys(("one_hot", "max_pool1d", "isin"), _contiguous),
     "pad": _padded,
     "roll": _rolled,
     "index_fill": _as_clone,
+    "floor_divide": _as_a_sum,
 }  # fmt: skip
