@@ -19,6 +19,7 @@ IMAGES: dict[str, Callable[[], Tensor]] = {
     "permuted": lambda: torch.randn(2, 6, 5, 4).permute(0, 3, 1, 2),
     "transposed": lambda: torch.randn(2, 4, 5, 6).transpose(2, 3),
     "expanded": lambda: torch.randn(2, 1, 6, 5).expand(2, 4, 6, 5),
+    "reversed": lambda: torch.randn(5, 6, 4, 2).permute(3, 2, 1, 0),
     "sliced": lambda: torch.randn(2, 4, 6, 10)[..., ::2],
     "some channels": lambda: torch.randn(2, 8, 6, 5).contiguous(memory_format=torch.channels_last)[:, :4],
 }
@@ -26,6 +27,7 @@ SEQUENCES: dict[str, Callable[[], Tensor]] = {
     "contiguous": lambda: torch.randn(3, 5, 4),
     "batch second": lambda: torch.randn(5, 3, 4).transpose(0, 1),
     "features first": lambda: torch.randn(3, 4, 5).transpose(1, 2),
+    "reversed": lambda: torch.randn(4, 5, 3).permute(2, 1, 0),
     "expanded": lambda: torch.randn(1, 5, 4).expand(3, 5, 4),
 }
 FIRST = torch.tensor([0])
@@ -70,6 +72,12 @@ ON_SEQUENCES: dict[str, Callable[[Tensor], Any]] = {
     "pools": lambda x: (F.max_pool1d(x, 2), F.avg_pool1d(x, 2)),
     "padding": lambda x: (F.pad(x, (1, 1)), F.pad(x, (1, 1), mode="reflect")),
     "roll": lambda x: x.roll(1, 1),
+    "batch_norm": lambda x: F.batch_norm(x, torch.zeros(5), torch.ones(5)),
+    "resize": lambda x: tuple(F.interpolate(x, scale_factor=2, mode=mode) for mode in ("nearest", "nearest-exact")),
+    "losses": lambda x: (
+        F.binary_cross_entropy(x.sigmoid(), torch.ones(3, 5, 4), reduction="none"),
+        F.binary_cross_entropy(x.sigmoid(), torch.ones(3, 5, 4)),
+    ),
 }
 
 

@@ -66,6 +66,11 @@ def _as_clone(result: Any, input: Any, *arguments: Any, **options: Any) -> Seque
     return sorted(range(len(strides)), key=lambda axis: (-strides[axis], axis))
 
 
+def _as_terms(result: Any, input: Any, *arguments: Any, **options: Any) -> Sequence[int]:
+    """A loss of each element as the input lies; one of all has no axes."""
+    return _as_clone(result, input) if result.dim() else ()
+
+
 def _as_a_sum(result: Any, input: Any, other: Any) -> Sequence[int]:
     """As any elementwise kernel of the two does."""
     return _as_clone(result, input + other)
@@ -82,11 +87,14 @@ LAYOUTS: dict[str, Callable[..., Sequence[int]]] = {
         ("conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d", "convolution", "_convolution"), _convolved
     ),
     **dict.fromkeys(
-        ("group_norm", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "reflection_pad2d", "reflection_pad3d",
-        "replication_pad2d", "replication_pad3d"),
+        ("batch_norm", "group_norm", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "reflection_pad2d",
+        "reflection_pad3d", "replication_pad2d", "replication_pad3d"),
         _as_input,
     ),
-    **dict.fromkeys(("one_hot", "max_pool1d", "isin"), _contiguous),
+    **dict.fromkeys(
+        ("one_hot", "max_pool1d", "isin", "upsample_nearest1d", "_upsample_nearest_exact1d"), _contiguous
+    ),
+    "binary_cross_entropy": _as_terms,
     "pad": _padded,
     "roll": _rolled,
     "index_fill": _as_clone,
