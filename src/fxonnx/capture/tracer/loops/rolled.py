@@ -234,21 +234,23 @@ class RolledRun(Run):
         sizes = {**symbols.hints, self.over: length}
         if self.inner:
             return Plain.of(self._inside(symbols, length), sizes)
-        self.budget.take(math.prod(sizes[name] for name in (self.over, *self.around)))
+        pairs = math.prod(sizes[name] for name in (self.over, *self.around))
+        self.budget.take(pairs)
         run = Run.prepare(self.example, replace(symbols, takes_plain=True, counts=True))
         carry_out(run)
         calls = len(run.tape.graph.nodes)
         if run.guard_log.truths:
             raise NotRolled("it decides by what is made of the number of the iteration, as other lengths may not")
         asked = (name for each in run.guard_log.plain for name in sorted(numbers_in([each.dim])))
-        self.inner = next((name for name in asked if name not in (self.over, *self.around)), "")
-        if not self.inner:
+        inner = next((name for name in asked if name not in (self.over, *self.around)), "")
+        if not inner:
             if self.around:
-                self.budget.each = calls / math.prod(sizes[name] for name in (self.over, *self.around))
+                self.budget.each = calls / pairs
             return Plain.of(run, sizes)
-        if self.around or self.inner not in sizes:
-            raise NotRolled("more dims than two are plain numbers")
-        self.budget.each = calls / (length * sizes[self.inner])
+        if self.around or not {self.over, inner} <= symbols.hints.keys():
+            raise NotRolled("more dims than two are plain numbers, or one beside a number from data")
+        self.inner = inner
+        self.budget.each = calls / (pairs * sizes[inner])
         self.budget.begin(sum(self.lengths.series[0]) * sum(self._lengths_inside(length).series[0]))
         return self._plain(length)
 
