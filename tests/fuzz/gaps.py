@@ -99,6 +99,11 @@ def a_vector_is_crossed_with_itself(op: Any, args: Any, kwargs: Any, result: Any
     return op is aten.linalg_cross and args[0].shape == args[1].shape and torch.equal(args[0], args[1])
 
 
+def a_distance_comes_from_products_of_float16(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
+    """Whether one does."""
+    return op is aten._euclidean_dist and args[0].dtype is torch.float16
+
+
 def a_median_is_of_an_expanded_tensor(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
     """Whether one is."""
     return op in (aten.median, aten.nanmedian) and 0 in args[0].stride()
@@ -130,6 +135,12 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         _shown_by(_Ops, a_vector_is_crossed_with_itself),
         "a vector crossed with itself: torch leaves the rounding of one of two equal products, which only it computes",
+    ),
+    Gap(
+        Verdict.WRONG,
+        _shown_by(_Ops, a_distance_comes_from_products_of_float16),
+        "distances of more than 25 rows of float16: torch takes them from products that it rounds, so that a row is "
+        "not at 0 from itself",
     ),
     Gap(
         Verdict.WRONG,

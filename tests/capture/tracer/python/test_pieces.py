@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import fxonnx
+from fxonnx import errors
 
 
 def _written(x: Tensor) -> Tensor:
@@ -75,3 +76,41 @@ def test_a_result_of_pieces_is_a_tuple() -> None:
 def test_beyond_the_pieces() -> None:
     with pytest.raises(fxonnx.errors.ModelRaised, match="tuple index out of range"):
         fxonnx.compile(lambda x: x.split(1)[x.dim() + 10**4], torch.randn(5, 3), dynamic_shapes={"x": {0: "n"}})
+
+
+BY_DATA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "the first": lambda x, k: x.split(int(k.max()), 1)[0],
+    "the last": lambda x, k: x.split(int(k.max()), 1)[-1],
+    "the first, of a rest": lambda x, k: x[:, :2].split(int(k.max()) % 5, 1)[0],
+    "of one more than a count": lambda x, k: x[:, :2].split(int((k > 3).sum()) + 1, 1)[0],
+    "all": lambda x, k: torch.cat([2 * each.sum(1) for each in x.split(int(k.max()), 1)]),
+    "how many": lambda x, k: torch.tensor(len(x.split(int(k.max()), 1))),
+}
+
+
+@pytest.mark.parametrize("dynamic_shapes", [None, {"x": {0: "n"}}])
+@pytest.mark.parametrize("name", BY_DATA)
+def test_pieces_of_a_size_from_data_are_of_it(name: str, dynamic_shapes: Any) -> None:
+    """Pieces of 1 too, of which there are more than of any larger size."""
+
+    class Cut(torch.nn.Module):
+        def forward(self, x: Tensor, k: Tensor) -> Tensor:
+            return BY_DATA[name](x, k)
+
+    x, model = torch.randn(3, 4), Cut()
+    compiled = fxonnx.compile(model, (x, torch.tensor([1, 3])), dynamic_shapes=dynamic_shapes)
+    for numbers in ([1, 3], [2, 2], [1, 1], [4, 3], [6, 7]):
+        k = torch.tensor(numbers)
+        torch.testing.assert_close(compiled(x, k), model(x, k))
+
+
+def test_pieces_of_no_size_are_refused_as_torch_refuses_them() -> None:
+    """The number is one that the call brings."""
+
+    class Cut(torch.nn.Module):
+        def forward(self, x: Tensor, k: Tensor) -> Tensor:
+            return x.split(int(k), 1)[0]
+
+    compiled = fxonnx.compile(Cut(), (torch.randn(3, 4), torch.tensor(2)))
+    with pytest.raises(errors.CheckFailed, match="split_size can only be 0"):
+        compiled(torch.randn(3, 4), torch.tensor(0))

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import torch
 
+from fxonnx.capture.tracer.python.pieces import check_size, is_from_data
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.torch_private import eager
 
 aten = torch.ops.aten
@@ -104,13 +106,22 @@ def _split(tape: Recording, x: Any, size: Any, dim: int = 0) -> Any:
     log = varying[0].node.guard_log
     if not isinstance(size, torch.SymInt) and (size < 1 or log.takes_plain):
         return NotImplemented
-    before, log.op = log.op, "aten.split.Tensor"
-    try:
-        count = max(int((total + size - 1) // size), 1)
-    finally:
-        log.op = before
+    count = _count_of_parts(log, total, size)
     sizes = [*[size] * (count - 1), total - size * (count - 1)]
     return tape.call(aten.split_with_sizes.default, (x, sizes, dim), {})
+
+
+def _count_of_parts(log: GuardLog, total: Any, size: Any) -> int:
+    """How many parts of a size there are: a decision of the op's. Of a size from data each number is a way of the
+    model."""
+    check_size(size)
+    if is_from_data(size) and type(total) is int:
+        return next((count for count in range(1, total) if count * size >= total), max(total, 1))
+    before, log.op = log.op, "aten.split.Tensor"
+    try:
+        return max(int((total + size - 1) // size), 1)
+    finally:
+        log.op = before
 
 
 def _binary_cross_entropy(tape: Recording, x: Any, target: Any, weight: Any = None, reduction: int = 1) -> Any:

@@ -103,14 +103,27 @@ pytree.register_pytree_node(Pieces, lambda each: (list(each.all), None), lambda 
 JOINS = frozenset({torch.stack, torch.cat, torch.concat, torch.concatenate})
 
 
+def is_from_data(size: Any) -> bool:
+    """Whether a size hangs on what a tensor holds."""
+    return isinstance(size, torch.SymInt) and size.node.guard_log.data.are_in(size.node.dim)
+
+
+def check_size(size: Any) -> None:
+    """Let each call check that pieces of a size from data have one: torch makes others of nothing only."""
+    if is_from_data(size):
+        size.node.guard_log.check((size >= 1).node, "split_size can only be 0 if dimension size is 0")
+
+
 def pieces(tensor: torch.Tensor, axis: int, size: Any) -> Pieces | None:
-    """The pieces, where their number is not fixed, or the axis is so short that it stands for one that is not."""
+    """The pieces, where their number is not fixed, or the axis is so short that it stands for one whose is not."""
     if not isinstance(tensor, torch.Tensor) or not tensor.dim() or not -tensor.dim() <= axis < tensor.dim():
         return None
-    if size is not None and (not isinstance(size, (int, torch.SymInt)) or size < 1):
+    check_size(size)
+    if size is not None and not is_from_data(size) and (not isinstance(size, (int, torch.SymInt)) or size < 1):
         return None
     length = tensor.shape[axis]
-    return Pieces(tensor, axis, size) if isinstance(length, torch.SymInt) or length < 2 else None
+    is_fixed = not isinstance(length, torch.SymInt) and length > 1 and not isinstance(size, torch.SymInt)
+    return None if is_fixed else Pieces(tensor, axis, size)
 
 
 def opened(arguments: Any) -> Any:

@@ -286,7 +286,8 @@ class GuardLog:
 
     def guard_int(self, dim: Dim, hint: int) -> int:
         """The plain number that is wanted of a dim: its value, where that is the same for all sizes tried, which is
-        noted, or says how many parts there are, and is so for other sizes too: a decision. Else see `as_plain`."""
+        noted, or says how many parts there are, and is so for other sizes too: a decision. Else see `as_plain`, as
+        for what comes from data, which no call is held to."""
         if isinstance(dim, int):
             return dim
         low, high = self._bounds.interval(dim)
@@ -294,7 +295,7 @@ class GuardLog:
             self.add_zero_one("==", dim, hint)
             return hint
         names = sorted(dim.symbols)
-        if self.op and all(
+        if self.op and not self.data.are_in(dim) and all(
             evaluate(dim, {name: size + at for at, name in enumerate(names)}) == hint for size in _TRIED
         ):
             self.add("==", dim, hint, True)
