@@ -25,10 +25,10 @@ TOLERANCE = 1e-2  # of the largest number: what differs by more is another answe
 
 Call = Callable[[], Any]
 
-# Whose file an arm runs, and in what.
+# Whose file an arm runs, and in what: our own without what a call of a compiled model looks after.
 FILES = {
     "torch-dynamo": "dynamo", "torch-ts": "torchscript", "onnxslim": "onnxslim", "ort-transformers": "ort-transformers",
-    "openvino": "dynamo",
+    "openvino": "dynamo", "fxonnx-file": "fxonnx",
 }  # fmt: skip
 ARMS = ("fxonnx", "eager", "inductor", *FILES)
 # What passes, or what this process computes: with one thread the same, and steadier on a machine that others use too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 
@@ -61,7 +62,7 @@ class Scope:
         """Make a value known by its name; tensors of a tuple by their index."""
         if isinstance(value, Tensor):
             self.tensors[name] = value
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             self.sizes[name] = int(value)
         elif isinstance(value, tuple | list):
             for index, each in enumerate(value[:3]):

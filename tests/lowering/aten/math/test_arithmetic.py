@@ -206,6 +206,12 @@ def test_nothing_is_divided_by_a_size_that_is_zero(dtype: torch.dtype, shape: tu
     check(model, example, dynamic={"x": {0: "n", 1: "m"}}, again=(other[: shape[0], : shape[1]],))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1), ()], ids=str)
+def test_a_divisor_of_more_axes(shape: tuple[int, ...]) -> None:
+    x, divisor = torch.arange(-3, 3), torch.full(shape, 2)
+    check(lambda x: (x // divisor, x[:, None] % divisor), x, dynamic={"x": {0: "n"}}, again=(x[:0],))
+
+
 def test_quotients_of_halves_are_rounded_once() -> None:
     x, y = torch.tensor([2047.0, 1023.5, -1023.5]).half(), torch.tensor([1.0005, 0.5, 0.5]).half()
     check(lambda x, y: [torch.div(x, y, rounding_mode=mode) for mode in ("trunc", "floor")], x, y)

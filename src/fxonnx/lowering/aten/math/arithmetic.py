@@ -151,7 +151,9 @@ def _divisor(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     literal = other.value.data
     if isinstance(literal, ArrayData) and literal.array().all():
         return other
-    return expand(op, other, self.shape) if any(may_be_zero(op, dim) for dim in self.shape) else other
+    if not any(may_be_zero(op, dim) for dim in self.shape):
+        return other
+    return expand(op, other, (*other.shape[: -len(self.shape)], *self.shape))
 
 
 def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
