@@ -255,8 +255,9 @@ def _argument(text: str, word: str, given: str) -> str | int:
     return int(given)
 
 
+@cache
 def _installed(package: str) -> str | None:
-    """The version of a package, read without importing it."""
+    """The version of a package, read without importing it, from a file of its own."""
     try:
         return installed_version(package)
     except PackageNotFoundError:
