@@ -90,4 +90,10 @@ def test_the_fewest_factors_are_left():
     [((B, T, 8), (B, T, 2, 4), [0, 0, 2, 4]), ((B, T), (B * T,), [-1]), ((B, T), (T, B), None), ((2, 0), (0, 2), None)],
 )
 def test_a_reshape_says_sizes_with_0_and_minus_1(source, dims, target):
-    assert reshape_target(source, dims) == target
+    assert reshape_target(source, dims, lambda dim: False) == target
+
+
+def test_a_reshape_that_copies_nothing_says_all_sizes():
+    assert reshape_target((B, T, 8), (B, T * 8), lambda dim: dim == T) == [0, -1]
+    assert reshape_target((B, T, 8), (B, T * 8), lambda dim: dim == B) is None
+    assert reshape_target((B, 8), (B, 2, 4), lambda dim: True) == [0, 2, 4]

@@ -7,7 +7,7 @@ element is where follows from the factors alone, whatever the movements were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
@@ -181,9 +181,9 @@ def _runs(axis: Axis, follows: Mapping[Factor, Factor]) -> Iterator[list[Factor]
         yield run
 
 
-def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
+def reshape_target(source: Shape, dims: Shape, may_vanish: Callable[[Dim], bool]) -> list[int] | None:
     """`dims` as a constant for Reshape: ints, 0 for a dim copied from the same axis, at most one -1; None where that
-    cannot say it."""
+    cannot say it: beside a dim that is 0 when the model runs, -1 may be any number."""
     if 0 in dims or 0 in source:
         return None
     copied = [
@@ -191,6 +191,7 @@ def reshape_target(source: Shape, dims: Shape) -> list[int] | None:
         for axis, dim in enumerate(dims)
     ]
     unknown = [axis for axis, dim in enumerate(copied) if isinstance(dim, Expr)]
-    if len(unknown) > 1:
+    kept = [dim for dim, place in zip(dims, copied, strict=True) if isinstance(dim, Expr) and place == 0]
+    if len(unknown) > 1 or (unknown and any(map(may_vanish, kept))):
         return None
     return [-1 if isinstance(dim, Expr) else dim for dim in copied]

@@ -77,7 +77,7 @@ def reshape(op: Any, x: Any, dims: Sequence[Dim]) -> Any:
     dims = tuple(dims)
     if dims == tuple(x.shape):
         return x
-    wanted = reshape_target(tuple(x.shape), dims)
+    wanted = reshape_target(tuple(x.shape), dims, lambda dim: bool(op.may_vanish(dim)))
     if wanted is not None:
         return op.Reshape(x, wanted)
     return op.Reshape(x, dims, allowzero=1 if any(may_be_zero(op, dim) for dim in dims) else None)

@@ -269,7 +269,7 @@ def _part(number: int, layout: Layout, rest: Axis) -> tuple[int, int, int] | Non
 def _reshaped(op: Builder, x: Tensor, shape: Shape) -> Tensor:
     if tuple(x.shape) == shape:
         return x
-    wanted = reshape_target(tuple(x.shape), shape)
+    wanted = reshape_target(tuple(x.shape), shape, op.may_vanish)
     may_copy = wanted is not None or not any(map(op.may_be_zero, shape))
     result: Tensor = op.Reshape(x, shape if wanted is None else wanted, allowzero=None if may_copy else 1)
     return result

@@ -18,6 +18,13 @@ def test_the_expression_is_found_again(text):
     assert all(evaluate(found, {**sizes, "n": n}) == evaluate(dim, {**sizes, "n": n}) for n in range(2, 40))
 
 
+@pytest.mark.parametrize("text", ["n // 2", "(n + 1) // 2", "n - n // 2", "3*n // 4", "n // 6", "3*(n // 3) - 1"])
+def test_parts_of_a_length_are_found_by_themselves(text):
+    lengths, dim = (36, 40, 41, 47, 48, 49, 55, 59, 60, 61), parse_dim(text)
+    found = Fit("n", lengths)([evaluate(dim, {"n": length}) for length in lengths])
+    assert all(evaluate(found, {"n": n}) == evaluate(dim, {"n": n}) for n in range(1, 200))
+
+
 @pytest.mark.parametrize("values", [(1, 2, 4, 8), (7, 8, 11, 14), (0, 1, 0, 1)])
 def test_other_numbers_are_none(values):
     assert Fit("n", LENGTHS, (2, 3, 4))(values) is None

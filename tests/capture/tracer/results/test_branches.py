@@ -16,7 +16,6 @@ from fxonnx import errors
 from fxonnx.capture import capture
 
 CHOOSING: dict[str, Callable[[Tensor], Any]] = {
-    "three pieces": lambda x: x.tensor_split(3, dim=1),
     "points": lambda x: torch.fft.fft2(x, s=(10, 10)).abs(),
     "points of one axis": lambda x: torch.fft.ifft(x, n=10, dim=1).abs(),
     "a tall matrix": lambda x: torch.linalg.qr(x)[1].abs(),

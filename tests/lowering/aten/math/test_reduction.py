@@ -101,6 +101,8 @@ def test_nothing_to_reduce():
         torch.zeros(2, 0),
     )
     check(lambda x: x.all(1), torch.zeros(2, 0, dtype=torch.uint8))
+    some, nothing = torch.ones(2, 3, dtype=torch.uint8), torch.zeros(2, 0, dtype=torch.uint8)
+    check(lambda x: (x.all(1), x.all(), x.any(1)), some, dynamic={"x": {1: "n"}}, again=(nothing,))
 
 
 def test_a_sum_is_one_operator():

@@ -7,6 +7,7 @@ from tests.lowering.database import check_samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.lowering.aten.tensor.shape import flatten, repeat, unflatten, view
 
@@ -76,6 +77,20 @@ def test_a_shape_that_is_computed_may_have_zeros(opset):
     again = torch.randn(3, 0, 3) if opset != 13 else torch.randn(3, 2, 3)  # before 14, a 0 copied a dim
     sizes = {"x": {0: "n", 1: "m", 2: "n"}}
     check(lambda x: x.reshape(-1, x.shape[-1]), torch.randn(4, 5, 4), dynamic=sizes, again=(again,), opset=opset)
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_shape_of_a_slice_that_is_empty_at_the_example(optimize):
+    """x[-2:2] has two rows of two and of three, and none of four."""
+
+    def model(x):
+        part = x[-2:2]
+        return part.flatten(1), part.flatten(), part.reshape(-1, 3), part.unflatten(2, (3, 1)), x[:, -2:2].flatten(0, 1)
+
+    compiled = fxonnx.compile(model, torch.randn(4, 4, 3), dynamic_shapes={"x": {0: "n", 1: "m"}}, optimize=optimize)
+    for n, m in [(4, 4), (3, 5), (2, 4), (8, 2), (1, 3)]:
+        x = torch.randn(n, m, 3)
+        torch.testing.assert_close(compiled(x), model(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float16, torch.int32, torch.float64, torch.int64])

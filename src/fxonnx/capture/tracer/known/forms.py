@@ -91,6 +91,16 @@ def _tensor_split(tape: Recording, x: Any, places: Any, dim: int = 0) -> Any:
     return tape.call(form, (x, known, dim), {})
 
 
+def _sections(tape: Recording, x: Any, count: Any, dim: int = 0) -> Any:
+    """As many parts, the first ones larger by one where they do not divide the axis: torch asks inside whether they
+    do."""
+    size = x.shape[dim] if x.dim() else None
+    if not isinstance(size, torch.SymInt) or not isinstance(count, int) or count < 1:
+        return NotImplemented
+    sizes = [(size + after) // count for after in reversed(range(count))]
+    return tape.call(aten.split_with_sizes.default, (x, sizes, dim), {})
+
+
 def _narrow(tape: Recording, x: Any, axis: int, start: Any, length: Any) -> Any:
     """From a number on that a tensor holds, which torch reads as a plain one."""
     return tape.call(aten.narrow.default, (x, axis, tape.call(aten.item.default, (start,), {}), length), {})
@@ -229,6 +239,7 @@ KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
     aten.normal.Tensor_Tensor: _normal,
     aten.repeat_interleave.self_Tensor: _repeat_interleave,
     aten.split.Tensor: _split,
+    aten.tensor_split.sections: _sections,
     aten.tensor_split.tensor_indices_or_sections: _tensor_split,
     aten.fused_moving_avg_obs_fake_quant.default: _observed,
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from fxonnx.ir.dims import (
@@ -21,6 +22,8 @@ from fxonnx.ir.dims import (
 )
 
 LONGEST = 600  # of runs, where loops do not go by more
+_PARTS = (2, 3, 4, 5, 6, 8, 10, 16)  # of a length, which Python divides before anything sees it: a half, three quarters
+_TIMES = {3: (1, 2), 4: (1, 3)}
 _NEAR = (-2, -1, 1, 2)
 _FAR = (1_000, 4_097, 10_007, 65_537, 1_000_003, 2**31 - 1)
 
@@ -53,7 +56,8 @@ class Fit:
         return self._of_terms([(((), value),) if isinstance(value, int) else value.terms for value in values])
 
     def _of_numbers(self, values: Sequence[int]) -> Dim | None:
-        return _found(self, tuple(values))
+        found = _found(self, tuple(values))
+        return _found(replace(self, divisors=_PARTS), tuple(values)) if found is None else found
 
     def of_plain(self, values: Sequence[int]) -> list[Dim]:
         """The dims with these values that are a multiple of one that was made plain, and a constant."""
@@ -76,11 +80,11 @@ class Fit:
         if not rest:
             yield slope * length + (values[0] - slope * self.lengths[0])
         for divisor in self.divisors:
-            for offset in (divisor - 1, *range(divisor - 1)):
-                quotients = [(each + offset) // divisor for each in self.lengths]
+            for times, offset in itertools.product(_TIMES.get(divisor, (1,)), (divisor - 1, *range(divisor - 1))):
+                quotients = [(each * times + offset) // divisor for each in self.lengths]
                 factor, rest = divmod(values[-1] - values[0], (quotients[-1] - quotients[0]) or 1)
                 if not rest and factor in (1, -1, divisor, -divisor) and _grow_alike(values, quotients, factor):
-                    yield (length + offset) // divisor * factor + (values[0] - factor * quotients[0])
+                    yield (length * times + offset) // divisor * factor + (values[0] - factor * quotients[0])
 
     def parting(self, one: Dim, other: Dim) -> int | None:
         """The least length, beyond the shortest run, at which two dims are not the same."""

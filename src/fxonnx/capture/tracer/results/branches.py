@@ -1,8 +1,7 @@
 """Branch probes: whether what torch compares inside an op, besides checking its arguments, chooses its result.
 
 Most of it chooses how memory is laid out, some of it what the result is: a transform of 10 points pads the axis or cuts
-it, tensor_split(3) makes pieces of two sizes. Which of the two it is shows at sizes that take the other branch: torch's
-meta kernel computes the op there.
+it. Which of the two it is shows at sizes that take the other branch: torch's meta kernel computes the op there.
 """
 
 from __future__ import annotations

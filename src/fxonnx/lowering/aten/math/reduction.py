@@ -116,7 +116,7 @@ def any_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, ope
     found = reduced(op, operator, cast(op, cast(op, self, dtypes.BOOL), dtypes.UINT8), dim, keepdim)
     if dtype_of(self) is not dtypes.UINT8:
         return cast(op, found, dtypes.BOOL)
-    is_bounded = operator == "ReduceMax" or count(self, dim) != 0  # the least of nothing is uint8's greatest
+    is_bounded = operator == "ReduceMax" or not may_be_zero(op, count(self, dim))  # the least of nothing is 255
     return found if is_bounded else op.Min(found, number(op, 1, self))
 
 
