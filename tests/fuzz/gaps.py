@@ -104,6 +104,11 @@ def a_distance_comes_from_products_of_float16(op: Any, args: Any, kwargs: Any, r
     return op is aten._euclidean_dist and args[0].dtype is torch.float16
 
 
+def a_mean_beside_a_variance_is_of_infinite_numbers(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
+    """Whether one is."""
+    return op in (aten.var_mean, aten.std_mean) and bool(args[0].isinf().any())
+
+
 def a_median_is_of_an_expanded_tensor(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
     """Whether one is."""
     return op in (aten.median, aten.nanmedian) and 0 in args[0].stride()
@@ -141,6 +146,11 @@ GAPS: tuple[Gap, ...] = (
         _shown_by(_Ops, a_distance_comes_from_products_of_float16),
         "distances of more than 25 rows of float16: torch takes them from products that it rounds, so that a row is "
         "not at 0 from itself",
+    ),
+    Gap(
+        Verdict.WRONG,
+        _shown_by(_Ops, a_mean_beside_a_variance_is_of_infinite_numbers),
+        "the mean that comes with a variance, of ±∞: NaN by Welford's steps, unless it comes last (decision 11)",
     ),
     Gap(
         Verdict.WRONG,
