@@ -20,7 +20,7 @@ CAPTURE = [
     {"__init__"},
 ]
 TRACER = [
-    {"torch_private", "locations", "sizes"},
+    {"torch_private", "lists", "locations", "sizes"},
     {"python", "fake_inputs"},
     {"decisions"},
     {"size_functions"},

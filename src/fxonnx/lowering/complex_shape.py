@@ -139,6 +139,7 @@ IN_FRONT: dict[str, Shift] = {
 PART_BY_PART: dict[str, tuple[str, ...]] = {
     "constant_pad_nd": ("value",),
     "masked_select": (),
+    "take": (),
     "masked_scatter": ("source",),
     "masked_scatter_backward": ("grad_output",),
     "put": ("source",),

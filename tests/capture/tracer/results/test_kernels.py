@@ -52,6 +52,9 @@ COMPOSED = {
         lambda x, y, z: torch.linalg.multi_dot([x, y, z]), [(3, 2), (2, 4), (4, 5)], [(4, 5), (5, 2), (2, 7)],
     ),
     "a product of vectors": (lambda *xs: torch.linalg.multi_dot(xs), [(3,), (3, 4), (4,)], [(5,), (5, 2), (2,)]),
+    "differences of what is added at both ends": (
+        lambda x, y, z: torch.diff(x, 4, 0, y, z), [(5, 3), (1, 3), (2, 3)], [(4, 2), (2, 2), (7, 2)],
+    ),
     "trapezoids": (lambda y, x: torch.trapezoid(y, x, dim=1), [(2, 3), (2, 3)], [(4, 5), (4, 5)]),
 }  # fmt: skip
 

@@ -198,6 +198,7 @@ CORNERS = {
     "an axis of a scalar": lambda x: (x.sum().flip(0), x.sum().cumsum(0), x.sum().index_select(0, ROW[0, 1:2])),
     "vectors of nothing": lambda x: torch.cat([x, x.new_zeros(0)]),
     "a sum along an axis of a scalar": lambda x: x.sum().sum(0),
+    "by places in all": lambda x: (x.take(torch.tensor(3)), x.take(torch.tensor([[0, -1]]))),
     "by a mask": lambda x: (x.masked_select(PLACES), x.masked_scatter(PLACES, x.flip(0))),
     "a number scattered": lambda x: (x.scatter(1, ROW, 2.5), x.scatter(1, ROW, 2.5, reduce="add")),
     "a diagonal written": lambda x: x.diagonal_scatter(x[0, :2]),

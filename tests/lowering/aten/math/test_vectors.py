@@ -27,6 +27,15 @@ def test_vector_norm(order, shape):
     check(norms, torch.randn(shape))
 
 
+@pytest.mark.parametrize("order", [0, 1, 2, 3.5, -1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.complex64], ids=str)
+def test_sums_of_powers(order, dtype):
+    power_sum = torch.ops.aten.linalg__powsum
+    x = torch.randn(3, 4).to(dtype)
+    check(lambda x: (power_sum(x, order), power_sum(x, order, [-1], True)), x)
+    check(lambda x: power_sum(x, order, dtype=torch.float64), x.real)
+
+
 DISTANCES = {
     "cosine": (lambda x, y: F.cosine_similarity(x, y, dim=1), (2, 3, 4), (2, 3, 4)),
     "cosine broadcast": (lambda x, y: F.cosine_similarity(x, y, dim=-1), (2, 3, 4), (4,)),

@@ -254,3 +254,17 @@ def test_what_is_no_number_beside_an_edge_in_float64(value, options):
     image = torch.randn(1, 1, 4, 4).double()
     image[0, 0, 1, 1] = value
     check(lambda x: F.interpolate(x, mode="bilinear", **options), image)
+
+
+@pytest.mark.parametrize("dynamic", [None, {"x": {2: "h", 3: "w"}}], ids=["static", "dynamic"])
+@pytest.mark.parametrize("size", [(3, 5), (14, 11), (20, 24), (30, 24)], ids=str)
+@pytest.mark.parametrize("mode", ["nearest2d", "bilinear2d", "bicubic2d", "bilinear2d_aa", "bicubic2d_aa"])
+def test_a_factor_that_makes_another_size_than_is_asked_for(mode, size, dynamic):
+    """Torch steps by the factor and fills the size: by fewer elements than there are, or by the last one."""
+    if mode.endswith("aa") and size > (14, 11):
+        pytest.skip("torch's kernel reads beyond its tensor, times 0")
+    resize = getattr(torch.ops.aten, ("_" if mode.endswith("aa") else "") + f"upsample_{mode}")
+    aligned = () if mode == "nearest2d" else (False,)
+    image, smaller = torch.randn(1, 2, 10, 12), torch.randn(1, 2, 7, 9)
+    again = (smaller,) if dynamic else None
+    check(lambda x: resize(x, size, *aligned, 2.0, 1.3), image, dynamic=dynamic, again=again)

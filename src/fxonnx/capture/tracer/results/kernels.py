@@ -400,8 +400,11 @@ def _padded_bags(
 
 def _diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """Of several differences those of a whole tensor; torch takes one after the other, and cannot order the sizes."""
-    if n < 3 or prepend is not None or append is not None or not x.is_contiguous():
+    is_lengthened = prepend is not None or append is not None
+    if n < 3 or not (is_lengthened or x.is_contiguous()):
         return None
+    if is_lengthened:
+        x, n = torch.diff(x, 1, dim, prepend, append), n - 1
     axis = dim % x.dim()
     size = x.shape[axis] - n if x.shape[axis] > n else 0
     return x.new_empty((*x.shape[:axis], size, *x.shape[axis + 1 :]))

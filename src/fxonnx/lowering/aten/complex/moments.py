@@ -13,6 +13,7 @@ from fxonnx.ir.dims import product as count
 from fxonnx.lowering.aten.complex.exponentials import exp, log1p
 from fxonnx.lowering.aten.complex.pairs import (
     Axes,
+    abs_,
     conjugate,
     div,
     matmul,
@@ -25,6 +26,7 @@ from fxonnx.lowering.aten.complex.pairs import (
 from fxonnx.lowering.aten.math.cumulative import scanned
 from fxonnx.lowering.aten.math.reduction import moments as real_moments
 from fxonnx.lowering.aten.math.reduction import observations
+from fxonnx.lowering.aten.math.vectors import power_sum as real_power_sum
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME
 from fxonnx.lowering.registry import COMPLEX, lower
@@ -49,6 +51,15 @@ def moments(
     if not with_mean:
         return spread
     return spread, cast(op, pair(op, op.Unsqueeze(center, [-1]), op.Unsqueeze(other, [-1])), self.dtype)
+
+
+@lower("aten.linalg__powsum", when=COMPLEX)
+def power_sum(
+    op: Builder, self: Tensor, ord: Any = 2, dim: Axes = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """Σ |x|ᵖ along `dim`."""
+    wanted = None if dtype is None else dtypes.to_real(dtype)
+    return real_power_sum(op, abs_(op, self), ord, dim, keepdim, dtype=wanted)
 
 
 @lower("aten.cov", when=COMPLEX)

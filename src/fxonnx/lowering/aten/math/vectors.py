@@ -45,6 +45,17 @@ def _power_norm(op: Builder, x: Tensor, p: float, axes: list[int], keepdim: bool
     return powers ** number(op, 1.0 / p, x)
 
 
+@lower("aten.linalg__powsum", opmath=True)
+def power_sum(
+    op: Builder, self: Tensor, ord: Any = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False,
+    *, dtype: DType | None = None,
+) -> Tensor:  # fmt: skip
+    """Σ |x|ᵖ along `dim`, computed in `dtype`: what a p-norm takes the root of."""
+    x, axes = self if dtype is None else cast(op, self, dtype), axes_of(dim, len(self.shape))
+    powers = op.Abs(x) ** number(op, ord, x)
+    return op.ReduceSum(powers, axes, keepdims=keepdim) if axes and x.shape else powers
+
+
 def _count_nonzero(op: Builder, x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
     ones = cast(op, op.Not(op.Equal(x, number(op, 0, x))), dtype_of(x))
     return op.ReduceSum(ones, axes, keepdims=keepdim) if axes else ones

@@ -63,13 +63,17 @@ class Interpolation:
         all."""
         place, element = (_positions(op, size) for size in (after, before))
         center = place * step if self.align_corners else (place + 0.5) * step - 0.5
+        center = op.Min(center, op.Cast(before, to=FLOAT64))  # a factor may step beyond the last element
         asked = _positions(op, before + 2 * _REACH) - float(_REACH)
         kernel = self._kernel(op, op.Abs(asked - op.Unsqueeze(center, [1])))
         given = op.Min(op.Max(asked, 0.0), op.Cast(before - 1, to=FLOAT64))
         return kernel @ op.Cast(op.Equal(op.Unsqueeze(given, [1]), element), to=FLOAT64)
 
     def _antialiased(self, op: Builder, before: Tensor, after: Tensor, step: Tensor) -> Tensor:
-        """[after, before]: the part of each element in each new one, 0 beyond the kernel; the sum is 1 at edges too."""
+        """[after, before]: the part of each element in each new one, 0 beyond the kernel; the sum is 1 at edges too.
+
+        Of what a factor steps beyond them torch reads memory of other tensors, times 0; here it is 0.
+        """
         place, element = (_positions(op, size) for size in (after, before))
         wide = op.Max(step, 1.0)
         center = op.Unsqueeze((place + 0.5) * step, [1])
@@ -78,7 +82,8 @@ class Interpolation:
         beyond = op.Min(truncated(op, center + support + 0.5), op.Cast(before, to=FLOAT64))
         kernel = self._kernel(op, op.Abs(element - center + 0.5) / wide)
         kernel = op.Where(op.And(element >= first, element < beyond), kernel, 0.0)
-        return kernel / op.ReduceSum(kernel, [1], keepdims=1)
+        total = op.ReduceSum(kernel, [1], keepdims=1)
+        return kernel / op.Where(op.Equal(total, 0.0), 1.0, total)
 
     def _kernel(self, op: Builder, d: Tensor) -> Tensor:
         """The weight at a distance: a triangle, or the cubic of Keys 1981."""

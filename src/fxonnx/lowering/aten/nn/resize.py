@@ -50,9 +50,18 @@ class Resizing:
         if self.factor is None:
             return None
         if not self.is_static:
-            return scale_for(self.factor)
+            return scale_for(self.factor) if self.is_covered else None
         scale = np.float32(self.factor)
         return float(scale) if int(np.float32(self.before) * scale) == self.after else None
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the factor makes as many elements as the size after says: an op may be given both, of which the
+        factor is only what it steps by."""
+        if self.factor is None or self.after is None:
+            return True
+        made = _scaled(self.before, self.factor)
+        return made >= self.after if self.is_static else made == self.after
 
     @property
     def by_size(self) -> bool:
@@ -395,7 +404,8 @@ def interpolate(
         axes = [Resizing(axis.before, axis.after, None if axis.after is not None else axis.factor) for axis in axes]
     if not interpolation.is_cubic:
         axes = [replace(axis, factor=axis.factor and 1.0) if axis.before == axis.after else axis for axis in axes]
-    if dtype is FLOAT64 and not all(axis.by_size or axis.factor == axis.scale for axis in axes):
+    is_stepped = dtype is FLOAT64 and not all(axis.by_size or axis.factor == axis.scale for axis in axes)
+    if is_stepped or not all(axis.is_covered for axis in axes):
         return _by_weights(op, self, axes, interpolation)
     attributes = {"coordinate_transformation_mode": "align_corners" if align_corners else "half_pixel", **attributes}
     if not interpolation.is_cubic or not all(map(_may_keep_its_size, axes)):
