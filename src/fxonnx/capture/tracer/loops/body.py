@@ -22,9 +22,8 @@ from fxonnx.capture.tracer.loops.flow import (
     Here,
     Loop,
     Parts,
-    Row,
 )
-from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Rows
+from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Row, Rows
 from fxonnx.capture.tracer.loops.measures.measured import Axis, Running, Sized
 from fxonnx.capture.tracer.loops.measures.numbers import Numbers, sized, tensor_of
 from fxonnx.capture.tracer.loops.periods import Irregular, NotRolled
@@ -133,9 +132,11 @@ class LoopPlayer:
         sizes = self.loop.body[source.step].sizes[source.result or 0]
         given = [dim_of(size) for size in initial.shape]
         shape = [
-            self.recording.size_of_its_own() if each is None else each.first + each.step * (self.index - distance)
-            for each in sizes
-        ]
+            each.first + each.step * (self.index - distance) if each is not None
+            else given[axis] if axis in source.steady
+            else self.recording.size_of_its_own()
+            for axis, each in enumerate(sizes)
+        ]  # fmt: skip
         first = [substitute(dim, {self.index.name: 0}) for dim in shape]
         if any(each is not None and one != other for each, one, other in zip(sizes, first, given, strict=True)):
             raise Irregular(self.number, first=True)
@@ -263,10 +264,32 @@ class LoopPlayer:
         return self.numbers.of(found, is_natural=is_natural)
 
     def _row(self, source: Element) -> Any:
-        stack = self._from_outside(self.player.loops[source.loop].stacks[source.step, source.result])
+        stack = self.player.loops[source.loop].stacks[source.step, source.result]
         index = self.player.number(source.first + source.stride * self.index)
-        shape = [dim_of(size) for size in stack.shape[1:]]
-        return self._placed(aten.select.int, (stack, 0, index), {}, [Counted(dim, 0) for dim in shape])
+        if isinstance(stack, Joined):
+            return self._of_joined(stack, index, source.sizes)
+        return self._of_stack(stack, index)
+
+    def _of_stack(self, stack: Any, index: Any) -> Any:
+        inner = self._from_outside(stack)
+        shape = [dim_of(size) for size in inner.shape[1:]]
+        return self._placed(aten.select.int, (inner, 0, index), {}, [Counted(dim, 0) for dim in shape])
+
+    def _of_joined(self, joined: Joined, index: Any, sizes: Sequence[Sized | None]) -> Any:
+        """One of tensors of sizes of their own: it begins where those before it end."""
+        size = sizes[joined.axis]
+        if size is None:
+            raise NotRolled("what the loop returns has other sizes in each iteration")
+        length = self._read(size)
+        with self.recording.outside():
+            starts = self.player.starts(joined)
+        start = self.numbers.of(self._of_stack(starts, index), is_natural=True)
+        whole = self._from_outside(joined.whole)
+        shape = list(map(dim_of, whole.shape))
+        shape[joined.axis] = dim_of(length)
+        part = self.player.like(whole, shape)
+        self.tape.record(aten.narrow.default, (whole, joined.axis, start, length), {}, part)
+        return part
 
     def _from_outside(self, value: Any) -> Any:
         """A value of outside, as an argument of the body where it is a tensor."""
@@ -294,14 +317,17 @@ class LoopPlayer:
         self._note_natural()
         finals = self._finals()
         rows = {key: self._result(key) for key in self.wanted.stacks if not self._joins(key)}
-        rows |= dict(self.checks)
+        rows |= {("length", key): self._length(key) for key in self.joined} | dict(self.checks)
         slots = self.carried
         initial, after = [each.initial for each in slots], [each.after for each in slots]
         results = self.recording.end(initial, after, list(rows.values()))
         stacks = dict(zip(rows, results[len(slots) :], strict=True))
         for check, _ in self.checks:
             self.player.hold(check, stacks[check])
-        stacks |= {key: Joined(results[slots.index(slot)], axis) for key, (slot, axis) in self.joined.items()}
+        stacks |= {
+            key: Joined(results[slots.index(slot)], axis, stacks["length", key])
+            for key, (slot, axis) in self.joined.items()
+        }
         return Played(
             self.loop.trips,
             {key: results[slots.index(slot)] for key, slot in finals.items()},
@@ -325,11 +351,11 @@ class LoopPlayer:
     def _joins(self, key: Any) -> bool:
         """Whether what a step returns has sizes of its own in each iteration, and is joined along that axis: so it is
         in each iteration, to what there is so far."""
-        axis = self.wanted.joins.get(key)
         value = result_of(self.values[key[0]], key[1])
-        if axis is None or not isinstance(value, torch.Tensor) or not self.recording.has_own(value.shape):
+        if not isinstance(value, torch.Tensor) or not self.recording.has_own(value.shape):
             return False
-        axis %= value.dim()
+        own = next(axis for axis, size in enumerate(value.shape) if self.recording.has_own([size]))
+        axis = self.wanted.joins.get(key, own) % value.dim()
         sizes = list(value.shape)
         sizes[axis] = 0
         if self.recording.has_own(sizes):
@@ -341,6 +367,11 @@ class LoopPlayer:
         slot.after = self.tape.call(aten.cat.default, ([slot.inner, value], axis), {})
         self.joined[key] = slot, axis
         return True
+
+    def _length(self, key: Any) -> Any:
+        """How long what is joined is in this iteration."""
+        _, axis = self.joined[key]
+        return tensor_of(self.tape, result_of(self.values[key[0]], key[1]).shape[axis])
 
     def _finals(self) -> dict[Any, _Slot]:
         """The slots that bring out the last of what a step returned."""
@@ -390,4 +421,6 @@ def _within(source: Any) -> Sequence[Any]:
             return source.measures
         case Running():
             return source.initial, source.growth
+        case Element():
+            return [each for each in source.sizes if each is not None]
     return ()

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from fxonnx.capture.graph.checks import Said, said_by_all
 from fxonnx.capture.tracer.loops.fit import Fit, settled_at
+from fxonnx.capture.tracer.loops.lists import Row, is_made, rows_of
 from fxonnx.capture.tracer.loops.measures import told
-from fxonnx.capture.tracer.loops.measures.measured import Measured, Ref, Running, Sized, Total
+from fxonnx.capture.tracer.loops.measures.measured import Axis, Measured, Ref, Running, Sized, Total
 from fxonnx.capture.tracer.loops.periods import Irregular, NotRolled, Period, Straight
 from fxonnx.capture.tracer.loops.steps import Leaf, Many, Outside, Step
 from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbols_of
@@ -37,17 +38,6 @@ class Made(NamedTuple):
     iteration: int
 
 
-class Row(NamedTuple):
-    """What a step of a loop's body returned in so many iterations (`length`): from `first` on, every `stride`-th."""
-
-    loop: int
-    step: int
-    result: int | None
-    first: Dim
-    stride: int
-    length: Dim
-
-
 class Here(NamedTuple):
     """In a body: what an earlier step of the same iteration returned."""
 
@@ -57,22 +47,25 @@ class Here(NamedTuple):
 
 class Carried(NamedTuple):
     """In a body: what a step returned `distance` iterations ago; before there was one, the initial values, the first
-    of which is for the first iteration."""
+    of which is for the first iteration. `steady` are the axes along which data says one size of all of them."""
 
     step: int
     result: int | None
     distance: int
     initial: tuple[Any, ...]
+    steady: tuple[int, ...] = ()
 
 
 class Element(NamedTuple):
-    """In a body: what a step of an earlier loop returned in iteration `first + stride * iteration`."""
+    """In a body: what a step of an earlier loop returned in iteration `first + stride * iteration`; `sizes` are those
+    that data said there, None for others."""
 
     loop: int
     step: int
     result: int | None
     first: Dim
     stride: int
+    sizes: tuple[Sized | None, ...] = ()
 
 
 class Counted(NamedTuple):
@@ -256,7 +249,7 @@ class Flow:
         first = named[0]
         if all(each == first for each in named):
             return first if isinstance(first, Outside) else Made(*first) if len(first) == 4 else Value(*first)
-        if not all(_is_made(each) and each[:3] == first[:3] for each in named):
+        if not all(is_made(each) and each[:3] == first[:3] for each in named):
             raise NotRolled("an argument is something else at another length")
         loop, step, result, _ = first
         back = {each[3] - self.trips(loop, tape) for tape, each in enumerate(named)}
@@ -279,7 +272,7 @@ class Flow:
     # ── lists ──
 
     def _parts(self, lists: Sequence[list[Any]]) -> Iterator[Source]:
-        rows = [list(_rows([self.named(tape, each) for each in items])) for tape, items in enumerate(lists)]
+        rows = [list(rows_of([self.named(tape, each) for each in items])) for tape, items in enumerate(lists)]
         if len({len(each) for each in rows}) > 1:
             raise NotRolled("a list of tensors has other parts at another length")
         for column in zip(*rows, strict=True):
@@ -380,7 +373,7 @@ class Flow:
         """A list to which each iteration adds what a step of it returns, behind what was there before the loop."""
         lists = [[[self.named(tape, part) for part in each.parts] for each in row] for tape, row in enumerate(leaves)]
         steady = lists[0][-2]
-        added = [each for each in steady if _is_made(each) and each[0] == loop]
+        added = [each for each in steady if is_made(each) and each[0] == loop]
         distance = len(lists[0]) - 1 - len(added)
         if not added or distance not in (0, 1):
             raise NotRolled("a list of tensors grows in another way than by one in each iteration")
@@ -421,20 +414,29 @@ class Flow:
         """Where a tensor, or a result, comes from in every iteration."""
         named = [[self.named(tape, each) for each in row] for tape, row in enumerate(leaves)]
         steady = named[0][-2]  # neither the first iteration nor the last
-        if not _is_made(steady):
+        if not is_made(steady):
             for row in named:
                 _edges(loop, [each == row[-2] for each in row], "an argument is another one in each iteration")
             return self.outer([row[-2] for row in leaves])
         if steady[0] == loop:
             return self._of_this_loop(loop, named, leaves)
-        stride = steady[3] - named[0][-3][3] if _is_made(named[0][-3]) else 0
+        stride = steady[3] - named[0][-3][3] if is_made(named[0][-3]) else 0
         for row in named:
             wanted = [(*steady[:3], row[-2][3] + stride * (at - len(row) + 2)) for at in range(len(row))]
             _edges(loop, [a == b for a, b in zip(row, wanted, strict=True)], "an argument is another one each time")
         if stride == 0:
             return self.outer([row[-2] for row in leaves])
-        loop, step, result, _ = steady
-        return Element(loop, step, result, self.number([row[0][3] for row in named]), stride)
+        other, step, result, _ = steady
+        first = self.number([row[0][3] for row in named])
+        return Element(other, step, result, first, stride, self._from_data(loop, leaves))
+
+    def _from_data(self, loop: int, leaves: Sequence[Sequence[Any]]) -> tuple[Sized | None, ...]:
+        """Of the sizes of a tensor that another one is in each iteration, what data says."""
+        rows = [[self._sizes_of(tape, each) for each in row] for tape, row in enumerate(leaves)]
+        sizes = ([[each[axis] for each in row] for row in rows] for axis in range(len(rows[0][0])))
+        return tuple(
+            told.inside(self, loop, each) if isinstance(each[0][1], Measured) else None for each in sizes
+        )
 
     def _of_this_loop(self, loop: int, named: Sequence[Sequence[Any]], leaves: Sequence[Sequence[Any]]) -> Source:
         steady = named[0][-2]
@@ -452,11 +454,20 @@ class Flow:
         if any(_reads(each, loop) for each in initial):
             raise Irregular(loop, first=True)
         _, step, result, _ = steady
-        return Carried(step, result, distance, initial)
+        return Carried(step, result, distance, initial, self._steady(leaves))
 
+    def _steady(self, leaves: Sequence[Sequence[Any]]) -> tuple[int, ...]:
+        """The axes along which data says a size, and the same in all iterations."""
+        rows = [[self._sizes_of(tape, each) for each in row] for tape, row in enumerate(leaves)]
+        axes = (at for at, size in enumerate(rows[0][-1]) if isinstance(size, Measured))
+        parts = ((at, slice(at, at + 1)) for at in axes)  # of no sizes nothing
+        return tuple(at for at, part in parts if all(each[part] == row[-1][part] for row in rows for each in row))
 
-def _is_made(named: Any) -> bool:
-    return not isinstance(named, Outside) and len(named) == 4
+    def _sizes_of(self, tape: int, leaf: Any) -> tuple[Any, ...]:
+        """The sizes of a tensor that a step returned; none of what is outside, or of a number."""
+        if isinstance(leaf, Outside) or isinstance(leaf.result, Axis):
+            return ()
+        return self.tapes[tape].steps[leaf.step].sizes[leaf.result or 0]
 
 
 def _reads(source: Any, loop: int) -> bool:
@@ -476,25 +487,3 @@ def _edges(loop: int, regular: Sequence[bool], otherwise: str) -> None:
     if all(regular[:-1]):
         raise Irregular(loop, first=False)
     raise NotRolled(otherwise)
-
-
-def _rows(named: Sequence[Any]) -> Iterator[Any]:
-    """A list's parts; two and more of one step, a constant number of iterations apart, are a Row."""
-    at = 0
-    while at < len(named):
-        end = at + 1
-        first = named[at]
-        if _is_made(first):
-            while end < len(named) and _is_made(named[end]) and _continues(named, at, end):
-                end += 1
-        if end - at > 1:
-            loop, step, result, iteration = first
-            yield Row(loop, step, result, iteration, named[at + 1][3] - iteration, end - at)
-        else:
-            yield first
-        at = end
-
-
-def _continues(named: Sequence[Any], at: int, end: int) -> bool:
-    stride = named[at + 1][3] - named[at][3]
-    return named[end][:3] == named[at][:3] and named[end][3] - named[end - 1][3] == stride != 0

@@ -23,11 +23,10 @@ from fxonnx.capture.tracer.loops.flow import (
     Made,
     Parts,
     Recipe,
-    Row,
     Value,
     with_dims,
 )
-from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Rows
+from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Row, Rows
 from fxonnx.capture.tracer.loops.measures.measured import Axis, Sized, Total
 from fxonnx.capture.tracer.loops.measures.numbers import natural, sized
 from fxonnx.capture.tracer.loops.periods import NotRolled
@@ -62,6 +61,7 @@ class Player:
     loops: list[Played] = field(default_factory=list)
     iterations: dict[str, Dim] = field(default_factory=dict)  # of bodies made before: name in them -> dim
     totals: dict[Total, Any] = field(default_factory=dict)  # of numbers of all iterations
+    begun: dict[Joined, Any] = field(default_factory=dict)  # where each of the tensors begins
     bodies: list[Recording] = field(default_factory=list)  # that are being recorded, the innermost last
     keeps_answers: bool = False  # whether what is played is rolled up once more
     by: Number | None = None  # that loops go by
@@ -209,8 +209,17 @@ class Player:
     def _of_iteration(self, made: Made, loop: Played, key: Any) -> Any:
         if made.iteration == -1:
             return loop.last[key]
+        if isinstance(loop.stacks[key], Joined):
+            raise NotRolled("what the loop returns has other sizes in each iteration")
         index = made.iteration if made.iteration >= 0 else self.number(loop.trips + made.iteration)
         return self.tape.call(aten.select.int, (loop.stacks[made.step, made.result], 0, index), {})
+
+    def starts(self, joined: Joined) -> Any:
+        """Where each of joined tensors begins, computed once, outside of all bodies."""
+        if joined not in self.begun:
+            ends = self.tape.call(aten.cumsum.default, (joined.lengths, 0), {})
+            self.begun[joined] = self.tape.call(aten.sub.Tensor, (ends, joined.lengths), {})
+        return self.begun[joined]
 
     def _total(self, total: Total) -> Any:
         """The sum or the maximum of a number of each iteration, computed once."""

@@ -142,7 +142,6 @@ class Reader:
                 steps.append(self._part(part, numbers))
             numbers[node] = len(steps)
             steps.append(self._step(node, _given(node), numbers))
-            self.measures.tell(node, numbers[node])
         end = graph.output_node()
         for part in dict.fromkeys(each for each in pytree.tree_leaves(results) if self._is_part(each)):
             numbers[part] = len(steps)
@@ -186,6 +185,8 @@ class Reader:
     def _step(self, node: fx.Node, given: Any, numbers: Mapping[fx.Node, int], target: Any = None) -> Step:
         leaves: list[Leaf] = []
         form = self._form(given, leaves, numbers)
+        if node in numbers and target is None:
+            self.measures.tell(node, numbers[node])
         values = [each for each in pytree.tree_leaves(node.meta.get("val")) if isinstance(each, torch.Tensor)]
         kinds = tuple((each.dtype, each.dim()) for each in values)
         sizes = tuple(tuple(self.measures.leaf(self.dim(size)) for size in each.shape) for each in values)

@@ -36,11 +36,12 @@ def _extremum(original: Callable[..., Any], choose: Callable[[Any, Any], Any]) -
     """max(n, m) is a size: which of the two it is decides nothing."""
 
     def extremum(*args: Any, **kwargs: Any) -> Any:
-        values = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
-        if kwargs or not any(isinstance(each, torch.SymInt) for each in values):
-            return original(*args, **kwargs)
-        whole = all(isinstance(each, (torch.SymInt, int)) for each in values)
-        return functools.reduce(choose, values) if whole else original(*args)
+        alone = len(args) == 1 and not isinstance(args[0], torch.Tensor)
+        values = tuple(args[0]) if alone else args  # at once: a generator can be gone through only once
+        has_size = not kwargs.keys() - {"default"} and any(isinstance(each, torch.SymInt) for each in values)
+        if has_size and all(isinstance(each, (torch.SymInt, int)) for each in values):
+            return functools.reduce(choose, values)
+        return original(values, **kwargs) if alone else original(*args, **kwargs)
 
     return extremum
 
