@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fxonnx import dtypes
-from fxonnx.dtypes import DType
+from fxonnx.dtypes import INT64, DType
 from fxonnx.ir import schema
 from fxonnx.ir.calls import (
     InvalidCall,
@@ -177,6 +177,14 @@ class Builder:
                 self.sources.setdefault(dim.name, (value, axis))
             elif (found := linear(dim)) is not None:
                 self.multiples.setdefault(found[0], (value, axis, *found[1:]))
+
+    def note_number(self, value: Value) -> None:
+        """Remember `value` as the place to read the size from that it holds: a number from data, which no shape may
+        tell."""
+        if value.known is not None and len(value.known) == 1 and value.dtype is INT64:
+            (dim,) = value.known
+            if isinstance(dim, Expr) and dim.name is not None:
+                self.sources.setdefault(dim.name, (value, None))
 
     def may_be_zero(self, dim: Dim) -> bool:
         """Whether a size is 0, or can be when the model runs."""

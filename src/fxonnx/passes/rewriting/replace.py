@@ -42,8 +42,9 @@ class Rebuilder(Builder):
         self.note((*(each for each in node.inputs if each is not None), *node.outputs))
 
     def note(self, values: Iterable[Value]) -> None:
-        """Remember where to read the sizes in the shapes of values. Most have been seen before."""
+        """Remember where to read the sizes in the shapes of values, or that they hold. Most have been seen before."""
         for value in values:
+            self.note_number(value)
             for dim in value.type.shape:
                 if type(dim) is not int and dim not in self.noted:
                     self.noted.add(dim)

@@ -30,6 +30,19 @@ def test_a_pad_that_is_a_size():
     )
 
 
+@pytest.mark.parametrize("opset", [None, 17, 13])
+def test_pads_that_come_from_data(opset):
+    def model(x, k):
+        pad = int(k)
+        weight = torch.ones(2, 3, 2)
+        return F.pad(x, (0, 0, pad, 1)), F.conv1d(x, weight, padding=pad), F.conv1d(x, weight, padding=1 + pad // 2)
+
+    x, k = torch.randn(2, 3, 5), torch.tensor(3)
+    compiled = check(model, x, k, dynamic={"x": {0: "n", 2: "w"}}, again=(torch.randn(4, 3, 7), k), opset=opset)
+    for pad in (0, 1, 4):
+        torch.testing.assert_close(compiled(x, torch.tensor(pad)), model(x, torch.tensor(pad)))
+
+
 @pytest.mark.parametrize("dtype", (torch.bool, torch.int16, torch.int64, torch.float16, torch.float64))
 def test_any_dtype(dtype):
     check(lambda x: F.pad(x, (1, 2), value=1), torch.tensor([[0, 1], [2, 3]]).to(dtype))

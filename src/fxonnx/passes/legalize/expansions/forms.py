@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -70,13 +71,26 @@ def has_axes(node: Node) -> bool:
 def pad(op: Builder, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor, *, mode: str) -> Tensor:
     """Pads for every axis, zero where none was named."""
     named = constant_ints(axes.value)
+    if named is None:
+        raise NoExpansion("a Pad of axes that come from data")
     given = pads.value.known or constant_ints(pads.value)
-    assert named is not None and given is not None, "the axes of a Pad are constant"
+    if given is None:
+        return op.Pad(x, _pads_of_all(op, pads, named, x.rank), value, mode=mode)
     before: list[Dim] = [0] * x.rank
     after: list[Dim] = [0] * x.rank
     for index, axis in enumerate(named):
         before[axis], after[axis] = given[index], given[index + len(named)]
     return op.Pad(x, before + after, value, mode=mode)
+
+
+def _pads_of_all(op: Builder, pads: Tensor, named: Sequence[int], rank: int) -> Tensor:
+    """Pads that come from data, taken to their axes; those of the others are the 0 behind them."""
+    places = {axis % rank: index for index, axis in enumerate(named)}
+    none = 2 * len(named)
+    begins = [places.get(axis, none) for axis in range(rank)]
+    ends = [none if begin == none else begin + len(named) for begin in begins]
+    every: Tensor = op.Gather(op.Concat(pads, [0], axis=0), op.constant(np.array(begins + ends)), axis=0)
+    return every
 
 
 @form("Resize", since=18, applies=lambda node: "axes" in node.attributes)
