@@ -3,10 +3,13 @@ however the run ends."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 Owner: TypeAlias = "dict[str, Any] | type"
+_IMMUTABLE = 1 << 8  # of the flags of a class: C defines it, setattr refuses it
 _NOTHING: Mapping[str, Any] = {}
 _put: list[tuple[Owner, Mapping[str, Any], Mapping[str, Any]]] = []  # owner, names, what those it had meant before
 
@@ -35,18 +38,35 @@ def take_back(*_: Any) -> None:
 
 
 def _let(owner: Owner, names: Mapping[str, Any]) -> None:
-    if isinstance(owner, type):
+    if isinstance(owner, dict):
+        owner.update(names)
+    elif owner.__flags__ & _IMMUTABLE:
+        _names_in_c(owner).update(names)
+        _forget_found(owner)
+    else:
         for name, value in names.items():
             setattr(owner, name, value)
-    else:
-        owner.update(names)
 
 
 def _remove(owner: Owner, names: Iterable[str]) -> None:
-    if isinstance(owner, type):
+    if isinstance(owner, dict):
+        for name in names:
+            owner.pop(name, None)
+    elif owner.__flags__ & _IMMUTABLE:
+        _remove(_names_in_c(owner), names)
+        _forget_found(owner)
+    else:
         for name in names:
             if name in vars(owner):
                 delattr(owner, name)
-    else:
-        for name in names:
-            owner.pop(name, None)
+
+
+def _names_in_c(owner: type) -> dict[str, Any]:
+    """What the class reads its names from, behind the view of it that `vars` gives."""
+    (names,) = gc.get_referents(vars(owner))
+    return names
+
+
+def _forget_found(owner: type) -> None:
+    """Let the interpreter look up anew what it has found in a class so far."""
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))

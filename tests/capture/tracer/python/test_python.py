@@ -41,6 +41,7 @@ SIZES: dict[str, Callable[[Tensor], Any]] = {
     "np.ceil": lambda x: torch.nn.functional.pad(x, (0, int(np.ceil(x.shape[1] / 8)) * 8 - x.shape[1])),
     "np.sqrt": lambda x: x / np.sqrt(x.shape[1]) + np.log2(x.shape[1]),
     "np.prod": lambda x: x.reshape(int(np.prod(x.shape))),
+    "numel": lambda x: x.reshape(x.shape.numel()) * x.size()[1:].numel() + (x.shape.numel() == 0),
     "abs": lambda x: x * abs(x.shape[1] / 3 - 2.5) + max(x.shape[1] / 3, 2.0),
     "isinstance": lambda x: x * 2 if isinstance(x.shape[1], int) else x,
     "isinstance of several": lambda x: x * 2 if isinstance(x.shape[1], (str, float, numbers.Integral)) else x,

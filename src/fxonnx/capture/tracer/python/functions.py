@@ -137,6 +137,15 @@ def of_size(self: Any, function: Any, method: str, *args: Any, **options: Any) -
     return scalar(*args) if scalar is not None and is_scalar else of_ufunc(function, method, *args, **options)
 
 
+def _count(shape: torch.Size) -> Any:
+    """`x.shape.numel()`, which asks plain numbers of its sizes in C."""
+    has_size = any(isinstance(each, torch.SymInt) for each in shape)
+    return functools.reduce(operator.mul, shape) if has_size else _COUNT(shape)
+
+
+_COUNT = torch.Size.numel
+SHAPE: dict[str, Callable[..., Any]] = {"numel": _count}
+"""name of a method of shapes -> what they have for it"""
 SCALAR: dict[str, Callable[..., Any]] = {
     "__array_ufunc__": of_size,
     "astype": _as_scalar_of,
