@@ -249,3 +249,13 @@ def test_elements_reduced_at_places_that_may_be_none(reduce: str, opset: int) ->
     compiled = fxonnx.compile(function, (x,), opset=opset)
     for given in (x, -x.abs()):
         torch.testing.assert_close(compiled(given), function(given), equal_nan=True)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 19])
+def test_a_fill_of_bfloat16_at_free_sizes(opset):
+    def fills(x):
+        return torch.zeros_like(x), torch.full_like(x, 2.5), x.new_ones(x.shape[1], dtype=torch.bfloat16)
+
+    compiled = fxonnx.compile(fills, (torch.rand(2, 3).bfloat16(),), dynamic_shapes="auto", opset=opset)
+    x = torch.rand(4, 1).bfloat16()
+    torch.testing.assert_close(compiled(x), fills(x))

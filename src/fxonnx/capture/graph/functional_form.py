@@ -201,11 +201,26 @@ def cast(emit: Emit, value: fx.Node, place: fx.Node) -> fx.Node:
 def operands(node: fx.Node, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The writing call's arguments as the functional form takes them."""
     if not form.dropped:
-        return node.args, dict(node.kwargs)
+        return node.args, _defaults(node, form) | node.kwargs
     positions = {position for position, _ in form.written}
     names = {name for _, name in form.written}
     args = tuple(each for position, each in enumerate(node.args) if position not in positions)
     return args, {name: value for name, value in node.kwargs.items() if name not in names}
+
+
+def _defaults(node: fx.Node, form: Form) -> dict[str, Any]:
+    """What the writing op takes by default and its functional form does not: the 0.5 of x.bernoulli_()."""
+    own, taken = (target._schema.arguments[len(node.args) :] for target in (node.target, form.target))
+    return {
+        other.name: each.default_value
+        for each, other in zip(own, taken, strict=True)
+        if each.name not in node.kwargs and each.has_default_value() and not other.has_default_value()
+    }
+
+
+def fills_at_random(form: Form) -> bool:
+    """Whether an op fills one tensor with random numbers: the result is as that tensor is."""
+    return torch.Tag.nondeterministic_seeded in form.target.tags and len(form.written) == 1 and not form.dropped
 
 
 def kinds_of(target: Any, args: Any, kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from fxonnx.capture.failures import Translating
 from fxonnx.capture.graph.functional_form import (
     SPECIAL,
     cast,
+    fills_at_random,
     fit,
     functional_form,
     in_dtype,
@@ -291,6 +292,8 @@ class _Functionalizer:
             cause = f"{node.target} writes in place, and torch has no form of it that returns the value"
             raise self._refused(node, cause, "use an op that returns its result")
         args, kwargs = operands(node, form)
+        if fills_at_random(form):
+            return [emit(form.target, args, kwargs, places[0].meta["val"])]
         key = kinds_of(form.target, args, kwargs)
         if torch.Tag.pointwise in form.target.tags and not form.dropped and key not in self.dtypes:
             self.dtypes[key] = result_dtype(form.target, args, kwargs)

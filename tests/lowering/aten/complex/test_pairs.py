@@ -199,6 +199,10 @@ CORNERS = {
     "vectors of nothing": lambda x: torch.cat([x, x.new_zeros(0)]),
     "a sum along an axis of a scalar": lambda x: x.sum().sum(0),
     "by places in all": lambda x: (x.take(torch.tensor(3)), x.take(torch.tensor([[0, -1]]))),
+    "of the same bits": lambda x: (
+        x.view(x.real.dtype), x.real.repeat(1, 2).view(x.dtype), x.view(x.real.dtype).view(x.dtype) * 2j,
+        x.view(x.dtype),
+    ),
     "by a mask": lambda x: (x.masked_select(PLACES), x.masked_scatter(PLACES, x.flip(0))),
     "a number scattered": lambda x: (x.scatter(1, ROW, 2.5), x.scatter(1, ROW, 2.5, reduce="add")),
     "a diagonal written": lambda x: x.diagonal_scatter(x[0, :2]),
@@ -257,3 +261,14 @@ def test_what_is_written_in_place_is_written_to_the_callers():
         x = z(3, 2)
         y = x.clone()
         torch.testing.assert_close((compiled(x), x, mine.phase), (theirs(y), y, theirs.phase))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=str)
+def test_the_same_bits_are_written_through_a_view_at_free_sizes(dtype):
+    def turned(x):
+        y = x.clone()
+        y.view(dtype).mul_(1j)
+        return y, y.view(dtype).view(x.dtype)
+
+    x = torch.randn(3, 4, dtype=dtype.to_real())
+    check(turned, x, dynamic={"x": {0: "n", 1: "m"}}, again=(torch.randn(2, 6, dtype=x.dtype),))

@@ -31,6 +31,7 @@ DRAWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "randperm": lambda x: torch.randperm(4000),
     "bernoulli": torch.bernoulli,
     "bernoulli-p": lambda x: torch.bernoulli(x, 0.2),
+    "bernoulli_ by default": lambda x: x.clone().bernoulli_(),
     "bernoulli_": lambda x: torch.zeros_like(x).bernoulli_(x),
     "exponential": lambda x: x.clone().exponential_(2.0),
     "geometric": lambda x: x.clone().geometric_(0.5),
@@ -60,6 +61,15 @@ def test_complex_draws(name: str) -> None:
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_have_torch_s_distribution(name: str) -> None:
     check_draws(DRAWS[name], LIKE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("fill", ["normal_", "uniform_", "exponential_", "bernoulli_", "cauchy_", "random_"])
+def test_fills_of_half_precision_at_free_sizes(fill: str, dtype: torch.dtype) -> None:
+    run = compiled_for_draws(lambda x: getattr(x.clone(), fill)(), torch.zeros(3, 4).to(dtype), dynamic_shapes="auto")
+    drawn = run(torch.zeros(50, 2).to(dtype))
+    assert (drawn.dtype, drawn.shape) == (dtype, (50, 2))
+    assert drawn.float().std() > 0
 
 
 @pytest.mark.parametrize("name", ["rand", "randint", "randperm"])

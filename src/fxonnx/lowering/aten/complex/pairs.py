@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim
+from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.ir.infer import broadcast
 from fxonnx.lowering.aten.math.reduction import mean
 from fxonnx.lowering.aten.math.special import atan2
-from fxonnx.lowering.aten.tensor import creation, indexing
+from fxonnx.lowering.aten.tensor import creation, indexing, shape
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME, as_pair
 from fxonnx.lowering.registry import COMPLEX, lower
@@ -144,6 +144,20 @@ def angle(op: Builder, self: Tensor) -> Tensor:
 def conjugate(op: Builder, self: Tensor) -> Tensor:
     """The mirror image at the real axis: (a, b) becomes (a, -b)."""
     return self * [1, -1]
+
+
+@lower("aten.view.dtype", "aten.view_copy.dtype", layout=True, when=COMPLEX)
+def view_dtype(op: Builder, self: Tensor, dtype: DType, layout: Any = None) -> Tensor:
+    """The same bits read as another dtype, or another's as complex numbers: parts lie beside each other in memory."""
+    strides, _ = layout
+    is_complex = len(self.shape) > len(strides)
+    if is_complex and dtypes.to_real(dtype) is self.dtype and dtype.is_complex:
+        return self
+    parts = reshape(op, self, (*self.shape[:-2], self.shape[-2] * 2)) if is_complex else self
+    parts = shape.view_dtype(op, parts, dtypes.to_real(dtype))
+    if not dtype.is_complex:
+        return parts
+    return reshape(op, parts, (*parts.shape[:-1], floor_divide(parts.shape[-1], 2), 2))
 
 
 @lower("aten._neg_view", "aten._neg_view_copy", when=COMPLEX)

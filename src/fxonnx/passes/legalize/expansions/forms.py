@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fxonnx.dtypes import FLOAT32, FLOAT64
+from fxonnx.dtypes import BFLOAT16, FLOAT32, FLOAT64
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, floor_divide
@@ -24,6 +24,16 @@ def shape(op: Builder, x: Tensor, *, start: int, end: int | None) -> Tensor:
     first, last, _ = slice(start, end).indices(x.rank)
     whole = op.Shape(x)
     return op.Slice(whole, [first], [last], [0])
+
+
+def _is_of_bfloat16(node: Node) -> bool:
+    return node.outputs[0].dtype is BFLOAT16
+
+
+@form("ConstantOfShape", since=20, applies=_is_of_bfloat16)
+def constant_of_shape(op: Builder, shape: Tensor, *, value: Any) -> Tensor:
+    """Of float32, which holds the same number."""
+    return op.Cast(op.ConstantOfShape(shape, value=np.asarray(value, np.float32)), to=BFLOAT16)
 
 
 def _allows_zero(node: Node) -> bool:
