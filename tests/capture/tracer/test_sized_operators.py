@@ -133,3 +133,41 @@ def test_condition_of_a_matrix_of_nothing(p: Any) -> None:
     for size in (4, 2, 1, 0):
         x = torch.rand(size, size) + torch.eye(size)
         torch.testing.assert_close(compiled(x), condition(x), rtol=1e-4, atol=1e-5)
+
+
+ROWS = torch.tensor([[0, 1]])
+NUMBERS: dict[str, Callable[[Tensor, Any], Tensor]] = {
+    "pad": lambda x, number: F.pad(x, (1, 2), value=number),
+    "pad of integers": lambda x, number: F.pad(x.long(), (1, 2), "constant", number),
+    "nan_to_num": lambda x, number: torch.nan_to_num(x / x.round(), nan=number, posinf=2 * number),
+    "lerp": lambda x, number: torch.lerp(x, x + 1, number),
+    "index_fill": lambda x, number: x.index_fill(0, ROWS[0], number),
+    "scatter": lambda x, number: x.scatter(0, ROWS, number),
+    "scatter and add": lambda x, number: x.scatter(0, ROWS, number, reduce="add"),
+    "index_add": lambda x, number: x.index_add(0, ROWS[0], x[:2], alpha=number),
+    "where": lambda x, number: torch.where(x > 0, x, number),
+    "threshold": lambda x, number: F.threshold(x, 0.1, number),
+    "histc": lambda x, number: torch.histc(x, 4, -number, number),
+    "attention": lambda x, number: F.scaled_dot_product_attention(x[None], x[None], x[None], scale=number),
+}
+SOURCES: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "a size": lambda x, k: x.shape[0],
+    "of a size": lambda x, k: x.shape[0] ** -0.5,
+    "a whole number of data": lambda x, k: int(k),
+    "a number of data": lambda x, k: (k * 1.5).item(),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_of_sizes_and_of_data(name: str, source: str) -> None:
+    """Schemas call plain numbers what is known only when the model runs."""
+
+    def model(x: Tensor, k: Tensor) -> Tensor:
+        return NUMBERS[name](x, SOURCES[source](x, k))
+
+    dynamic = {"x": {0: "n"}} if "size" in source else None
+    compiled = fxonnx.compile(model, (torch.randn(5, 4), torch.tensor(3)), dynamic_shapes=dynamic)
+    for rows, number in [(5, 3), (4, 2), (7, 1)]:
+        x, k = torch.randn(rows if dynamic else 5, 4), torch.tensor(number)
+        torch.testing.assert_close(compiled(x, k), model(x, k), equal_nan=True)

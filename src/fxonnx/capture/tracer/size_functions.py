@@ -218,6 +218,31 @@ def _gridded(func: Any, args: Any, kwargs: Any) -> Any:
     return torch.affine_grid_generator(theta, size, bool(given.get("align_corners")))
 
 
+def _filled_up(func: Any, args: Any, kwargs: Any) -> Any:
+    """F.pad with a number made of sizes or of data, where C++ takes a plain one: it stands where nothing of the tensor
+    does."""
+    given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
+    x, pads, value = given.get("input"), given.get("pad"), given.get("value")
+    if not _has_size(value) or given.get("mode", "constant") != "constant" or not isinstance(x, torch.Tensor):
+        return func(*args, **kwargs)
+    inside = func(torch.ones_like(x, dtype=torch.bool), pads)
+    return torch.where(inside, func(x, pads), value).to(x.dtype)
+
+
+def _without_nan(func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.nan_to_num with such a number in the place of NaN or of an infinity."""
+    names = ("input", "nan", "posinf", "neginf")
+    given = dict(zip(names, args, strict=False)) | kwargs
+    sized = {name: given[name] for name in names[1:] if _has_size(given.get(name))}
+    x = given.pop("input", None)
+    if not sized or not isinstance(x, torch.Tensor) or "out" in given:
+        return func(*args, **kwargs)
+    result = func(x, **given | dict.fromkeys(sized, 0.0))
+    for name, number in sized.items():
+        result = torch.where(_UNUSUAL[name](x), number, result)
+    return result.to(x.dtype)
+
+
 def _packed_sequence(func: Any, args: Any, kwargs: Any) -> Any:
     """torch._VF._pack_padded_sequence, which looks at the lengths in C++: what it refuses is a check of the model's."""
     x, lengths, batch_first = args
@@ -252,6 +277,9 @@ _LENGTHS = (
     "the lengths of packed sequences are those of the padded tensor at most, at least 1, and in decreasing order where "
     "enforce_sorted is True"
 )
+_UNUSUAL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "nan": torch.isnan, "posinf": torch.isposinf, "neginf": torch.isneginf,
+}  # fmt: skip
 SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     **dict.fromkeys((torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor), _made),
     torch.Tensor.new: _of_its_type,
@@ -262,6 +290,8 @@ SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.linspace: _spaced,
     torch.nn.functional.affine_grid: _gridded,
     **dict.fromkeys((torch.tensor_split, torch.Tensor.tensor_split), _split),
+    torch.nn.functional.pad: _filled_up,
+    **dict.fromkeys((torch.nan_to_num, torch.Tensor.nan_to_num), _without_nan),
     torch._C._nn.pad_sequence: _padded,
     torch._VF._pack_padded_sequence: _packed_sequence,
     torch._VF._pad_packed_sequence: _unpacked_sequence,

@@ -108,6 +108,7 @@ def lerp(op: Builder, self: Tensor, end: Tensor, weight: Any) -> Tensor:
     if isinstance(weight, (int, float)):
         near_start = -0.5 < weight < 0.5
         return self + way * weight if near_start else end - way * (1 - weight)
+    weight = as_tensor(op, weight, dtype_of(self))
     from_start, from_end = self + way * weight, end - way * (number(op, 1, self) - weight)
     return op.Where(op.Abs(weight) < 0.5, from_start, from_end)
 

@@ -12,6 +12,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import product
 from fxonnx.lowering.aten.tensor.indexing import int64
 from fxonnx.lowering.aten.tensor.scatter import written
+from fxonnx.lowering.promote import as_tensor
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import cast, constant, dtype_of, flat, full, may_be_zero, number, reshape
 
@@ -41,18 +42,27 @@ def row_starts(op: Builder, self: Tensor, size: int, *, out_int32: bool = False)
     return cast(op, starts, dtypes.INT32 if out_int32 else dtypes.INT64)
 
 
-@lower("aten.histc")
-def histc(op: Builder, self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+@lower("aten.histc", runtime={"min", "max"})
+def histc(op: Builder, self: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements lie in each of `bins` equal intervals from `min` to `max`, both included; those outside are not
     counted.
     """
     x = flat(op, self)
-    low, high = _own_range(op, x, 1.0) if min == max else (number(op, min, x), number(op, max, x))
+    low, high = _given_range(op, x, min, max)
     inside = op.And(x >= low, x <= high)
     offset = (x - low) / (high - low)
     bin_of = cast(op, op.Where(inside, offset * number(op, bins, x), number(op, 0, x)), dtypes.INT64)
     place = op.Min(bin_of, bins - 1)
     return written(op, full(op, [bins], 0, dtype_of(x)), place, cast(op, inside, dtype_of(x)), 0, "add")
+
+
+def _given_range(op: Builder, x: Tensor, min: Any, max: Any) -> tuple[Any, Any]:
+    """Two numbers, which may be known only when the model runs; of two that are one, the elements' own."""
+    low, high = (as_tensor(op, each, dtype_of(x)) for each in (min, max))
+    if isinstance(min, (int, float)) and isinstance(max, (int, float)):
+        return _own_range(op, x, 1.0) if min == max else (low, high)
+    is_one, (least, most) = op.Equal(low, high), _own_range(op, x, 1.0)
+    return op.Where(is_one, least, low), op.Where(is_one, most, high)
 
 
 def _own_range(op: Any, x: Any, apart: float) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ _ZEROS, _ONES = {"fill_value": 0.0}, {"fill_value": 1.0}
 @lower("aten.ones", given=_ONES, computes="Ones.")
 def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """A tensor of one value, in the value's own dtype unless another is given."""
-    return _filled(op, size, fill_value, dtype or _number_dtype(fill_value))
+    return filled(op, size, fill_value, dtype or _number_dtype(fill_value))
 
 
 @lower("aten.full_like", runtime={"fill_value"})
@@ -35,7 +35,7 @@ def full_of(op: Builder, size: Sequence[Dim], fill_value: Any, dtype: DType | No
 @lower("aten.ones_like", given=_ONES, computes="Ones like another tensor.")
 def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value in the shape of another tensor, and in its dtype unless one is given."""
-    return _filled(op, self.shape, fill_value, dtype or dtype_of(self))
+    return filled(op, self.shape, fill_value, dtype or dtype_of(self))
 
 
 @lower("aten.new_full", runtime={"fill_value"})
@@ -43,13 +43,13 @@ def full_like(op: Builder, self: Tensor, fill_value: Any, dtype: DType | None = 
 @lower("aten.new_ones", given=_ONES, computes="Ones of a shape, in another tensor's dtype by default.")
 def new_full(op: Builder, self: Tensor, size: Sequence[Dim], fill_value: Any, dtype: DType | None = None) -> Tensor:
     """One value of a shape, in another tensor's dtype unless one is given."""
-    return _filled(op, size, fill_value, dtype or dtype_of(self))
+    return filled(op, size, fill_value, dtype or dtype_of(self))
 
 
 @lower("aten._new_zeros_with_same_feature_meta", ignore={"self_num_batch_dims"})
 def new_zeros_like(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """Zeros like another tensor: the tangent of what does not move, in forward-mode differentiation."""
-    return _filled(op, other.shape, 0, dtype_of(other))
+    return filled(op, other.shape, 0, dtype_of(other))
 
 
 @lower("aten.scalar_tensor", runtime={"s"})
@@ -63,7 +63,7 @@ def _number_dtype(*numbers: Any) -> DType:
     return common_dtype([1.0 if hasattr(number, "dtype") else number for number in numbers])
 
 
-def _filled(op: Builder, size: Sequence[Dim], value: Any, dtype: DType) -> Tensor:
+def filled(op: Builder, size: Sequence[Dim], value: Any, dtype: DType) -> Tensor:
     """A number is an attribute of ConstantOfShape; a size or a tensor is expanded."""
     if isinstance(value, (bool, int, float)):
         return full(op, size, value, dtype)

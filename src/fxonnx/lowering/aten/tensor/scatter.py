@@ -18,8 +18,10 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, maximum, minimum, product
 from fxonnx.ir.infer.call import broadcast
+from fxonnx.lowering.aten.tensor.creation import filled
 from fxonnx.lowering.aten.tensor.indexing import MASKS, clamped, index_of, int64, without_scalar_masks
 from fxonnx.lowering.aten.tensor.joining import LAST, cut, from_front, joined
+from fxonnx.lowering.promote import as_tensor
 from fxonnx.lowering.registry import lower
 from fxonnx.lowering.vocabulary import (
     as_vector,
@@ -109,12 +111,10 @@ def scatter(op: Builder, self: Tensor, dim: int, index: Tensor, src: Tensor, red
     return _scattered(op, self, dim, index, _updates(op, self, index, src), reduction)
 
 
-@lower("aten.scatter.value", "aten.scatter.value_reduce")
-def scatter_value(
-    op: Builder, self: Tensor, dim: int, index: Tensor, value: float, reduce: str | None = None
-) -> Tensor:
+@lower("aten.scatter.value", "aten.scatter.value_reduce", runtime={"value"})
+def scatter_value(op: Builder, self: Tensor, dim: int, index: Tensor, value: Any, reduce: str | None = None) -> Tensor:
     """As `scatter` with one number as source."""
-    return scatter(op, self, dim, index, full(op, index.shape, value, dtype_of(self)), reduce)
+    return scatter(op, self, dim, index, filled(op, index.shape, value, dtype_of(self)), reduce)
 
 
 @lower("aten.scatter_reduce.two")
@@ -192,10 +192,11 @@ def _slices_written(op: Any, self: Any, dim: int, index: Any, source: Any, reduc
     return like_self(op, result, self)
 
 
-@lower("aten.index_add")
-def index_add(op: Builder, self: Tensor, dim: int, index: Tensor, source: Tensor, alpha: float = 1) -> Tensor:
+@lower("aten.index_add", runtime={"alpha"})
+def index_add(op: Builder, self: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Any = 1) -> Tensor:
     """alpha * source[i] added to the slice index[i] along `dim`."""
-    scaled = source if alpha == 1 else source * number(op, alpha, source)
+    is_one = isinstance(alpha, (int, float)) and alpha == 1
+    scaled = source if is_one else source * as_tensor(op, alpha, dtype_of(source))
     return _slices_written(op, self, dim, index, scaled, "add")
 
 
@@ -214,8 +215,7 @@ def index_fill(op: Builder, self: Tensor, dim: int, index: Tensor, value: Any) -
     hit = written(op, full(op, [size], False, dtypes.BOOL), index, full(op, index.shape, True, dtypes.BOOL), 0)
     after = list(range(1, len(data.shape) - axis))
     condition = op.Unsqueeze(hit, after) if after else hit
-    fill = cast(op, value, dtype_of(self)) if isinstance(value, Tensor) else number(op, value, self)
-    return like_self(op, op.Where(condition, fill, data), self)
+    return like_self(op, op.Where(condition, as_tensor(op, value, dtype_of(self)), data), self)
 
 
 @lower("aten.index_reduce")
