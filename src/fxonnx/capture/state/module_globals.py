@@ -3,8 +3,6 @@ of functions. A model keeps tables of positions there, and counters."""
 
 from __future__ import annotations
 
-import functools
-import gc
 import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict
@@ -18,6 +16,7 @@ import torch
 from torch import nn
 
 from fxonnx.capture.locate import is_users
+from fxonnx.capture.state.caches import CACHED, FunctionCache
 from fxonnx.capture.state.iterators import Place, holds_iterator
 from fxonnx.capture.state.opaque import OPAQUE
 from fxonnx.capture.state.said import Names, names_said
@@ -26,33 +25,6 @@ from fxonnx.capture.state.snapshot import CONTAINERS, is_written_in_python
 _CODE = (ModuleType, type, FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
 _PLAIN = (*CONTAINERS, defaultdict, OrderedDict, Counter)  # not what else is derived, which may do anything
 _KEPT = frozenset((*_PLAIN, *OPAQUE, np.ndarray, threading.local))
-_CACHED = type(functools.cache(len))
-_WRITABLE = frozenset((*_PLAIN, *OPAQUE, np.ndarray, torch.Tensor))
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionCache:
-    """The cache of a function, a name for it, and how often it had nothing."""
-
-    cache: Any
-    name: str
-    misses: int
-
-    def is_filled(self) -> bool:
-        """Whether it has had nothing since."""
-        return bool(self.cache.cache_info().misses != self.misses)
-
-    def results(self) -> list[Any]:
-        """What it has that can be written to. CPython tells of it to the garbage collector alone: a dict of the
-        results, or of links beside them where their number is limited."""
-        held = [each for each in gc.get_referents(self.cache) if each is not vars(self.cache)]
-        if self.cache.cache_parameters()["maxsize"] is None:
-            held = [result for each in held if type(each) is dict for result in each.values()]
-        return [each for each in held if type(each) in _WRITABLE and not _is_of_links(each)]
-
-
-def _is_of_links(value: Any) -> bool:
-    return type(value) is dict and any(type(each).__name__ == "_lru_list_elem" for each in value.values())
 
 
 @dataclass(slots=True)
@@ -87,8 +59,8 @@ class ModuleGlobals:
 
     def _note(self, owner: Any, name: str, value: Any) -> None:
         path = f"{owner.__name__}.{name}"
-        if type(value) is _CACHED:
-            self.caches.append(FunctionCache(value, path, value.cache_info().misses))
+        if type(value) is CACHED:
+            self.caches.append(FunctionCache.of(value, path))
             self.kept += [(path, each) for each in self.caches[-1].results()]
         elif holds_iterator(value):
             self.iterators.append(Place(owner, name, path))
@@ -107,7 +79,7 @@ class ModuleGlobals:
     def changed(self) -> list[str]:
         """The names of what is another now; a cache that was filled with what can be written to, which only the next
         call tells."""
-        filled = [each.name for each in self.caches if each.is_filled() and each.results()]
+        filled = [each.name for each in self.caches if each.has_more()]
         return [*filled, *(f"{owner.__name__}.{name}" for owner, name, _ in self._replaced())]
 
     def take_as_before(self, place: Place) -> None:
@@ -116,12 +88,11 @@ class ModuleGlobals:
             self.owners[place.owner][place.key] = place.now()
 
     def restore(self) -> None:
-        """Put everything back. A cache that was filled is emptied: what is in it belongs to the run."""
+        """Put everything back."""
         for owner, name, before in list(self._replaced()):
             setattr(owner, name, before) if name in self.owners[owner] else delattr(owner, name)
         for each in self.caches:
-            if each.is_filled():
-                each.cache.cache_clear()
+            each.restore()
 
     def _replaced(self) -> Iterator[tuple[Any, str, Any]]:
         """What is another object now: its owner, its name, and what it was."""

@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from fxonnx.capture.locate import strip
 from fxonnx.capture.scripted import script_attributes
 from fxonnx.capture.state.arrays import ArraySnapshot
+from fxonnx.capture.state.caches import CACHED, FunctionCache
 from fxonnx.capture.state.iterators import Place, holds_iterator, kept
 from fxonnx.capture.state.module_globals import ModuleGlobals, is_pythons, is_torchs
 from fxonnx.capture.state.opaque import OPAQUE, OpaqueSnapshot, shared_by_all
@@ -97,6 +98,7 @@ class StateChanges:
         changed = [each[2:] for each in self.kept.changed() if (id(each[0]), each[1]) not in states]
         self.others = [name for name, _ in changed]
         self.others += self.namespaces.changed()
+        self.others += [each.name for each in self.kept.caches if each.has_more()]
         self.others += [each.name for each in (*self.kept.opaque, *self.shared) if each.has_changed()]
         arrays = [each for each in self.kept.arrays if each.has_changed()]
         self.others += [each.name for each in arrays]
@@ -211,6 +213,7 @@ class Snapshot:
         self.arrays: list[ArraySnapshot] = []
         self.opaque: list[OpaqueSnapshot] = []
         self.iterators: list[Place] = []
+        self.caches: list[FunctionCache] = []
         self._contents: dict[int, ContainerSnapshot] = {}
         self._roots = {id(vars(module)) for module in modules.values()} | {id(module) for module in modules.values()}
         self._waiting: list[tuple[Owner, str]] = [(vars(module), path) for path, module in modules.items()]
@@ -268,10 +271,18 @@ class Snapshot:
             self.arrays.append(ArraySnapshot.of(inner, name))
         elif type(inner) in OPAQUE:
             self.opaque.append(OpaqueSnapshot.of(inner, name))
+        elif type(inner) is CACHED:
+            self._take_cache(inner, name)
         elif holds_iterator(inner):
             self.iterators.append(Place(owner, key, name))
         else:
             self._waiting.append((inner, name))
+
+    def _take_cache(self, cache: Any, name: str) -> None:
+        """Note a function's cache, and what can be written to in it; what the function itself holds is looked at."""
+        if all(each.cache is not cache for each in self.caches):
+            self.caches.append(FunctionCache.of(cache, name))
+            self.add([(name, each) for each in (*self.caches[-1].results(), vars(cache))])
 
     def _name(self, owner: Any, name: str, key: Any) -> str:
         """What is called "path.attribute" and holds others gives them its name; a function's variables have theirs."""
@@ -302,6 +313,8 @@ class Snapshot:
             array.restore()
         for opaque in self.opaque:
             opaque.restore()
+        for cache in self.caches:
+            cache.restore()
 
 
 def _snapshot(owner: Owner, name: str) -> ContainerSnapshot:
@@ -318,7 +331,7 @@ def _kept(values: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     while values:
         key, value = values.pop()
         kind = type(value)  # the object is not asked: one that is loaded when it is used stays as it is
-        if issubclass(kind, _CONTENTS) or kind in OPAQUE or holds_iterator(value):
+        if issubclass(kind, _CONTENTS) or kind in OPAQUE or kind is CACHED or holds_iterator(value):
             yield key, value
         elif kind is FunctionType:
             if not is_torchs(value.__module__):
