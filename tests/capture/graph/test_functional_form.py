@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import operator
+from typing import Any
 
+import pytest
 import torch
 from tests.capture.interpret import run, writes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import fxonnx
 from fxonnx.capture import capture
 
 X = torch.arange(24.0).reshape(4, 6)
@@ -52,3 +55,25 @@ def test_a_write_whose_partner_takes_its_arguments_in_another_order() -> None:
 
     x = torch.rand(3, 2) + 1
     torch.testing.assert_close(run(capture(model, (x,)), (x,))[0], model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.float64], ids=str)
+def test_what_is_made_of_numbers_into_a_place(dtype: torch.dtype) -> None:
+    def made(x: Tensor, place: Tensor, row: Tensor) -> Any:
+        found = [torch.ones(2, 3, out=place) * x, torch.full((2, 3), 2.0, out=place) * x]
+        found += [torch.eye(2, 3, out=place) * x, torch.arange(3, out=row) * x]
+        return [*found, torch.linspace(0, 4, 3, out=row), torch.zeros(2, 3, out=place)]
+
+    given = torch.rand(2, 3), torch.zeros(2, 3, dtype=dtype), torch.zeros(3, dtype=dtype)
+    ours, theirs = ([each.clone() for each in given] for _ in range(2))
+    torch.testing.assert_close(fxonnx.compile(made, given)(*ours), made(*theirs))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_what_is_added_up_is_cast_to_its_place_first() -> None:
+    def summed(x: Tensor, total: Tensor, running: Tensor) -> Any:
+        return torch.sum(x, 1, out=total), torch.cumsum(x, 1, out=running)
+
+    x = torch.tensor([[1e8, 1.0, -1e8], [3.0, 1e-9, 4.0]])
+    given = x, torch.zeros(2).double(), torch.zeros(2, 3).double()
+    torch.testing.assert_close(fxonnx.compile(summed, given)(*given), summed(*given), rtol=0, atol=0)

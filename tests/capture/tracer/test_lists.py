@@ -71,6 +71,23 @@ def test_what_is_written_in_place_stays() -> None:
         torch.testing.assert_close(list(compiled(*given)), list(model(*given)))
 
 
+@pytest.mark.parametrize("foreach", [False, True])
+def test_results_written_into_a_list(foreach: bool) -> None:
+    def written(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> Any:
+        if foreach:
+            torch._foreach_sin([x[0], x[1]])
+            torch.ops.aten._foreach_add.Scalar_out([x[0], x[1]], 1, out=[first, second])
+        else:
+            torch.unbind_copy(x, out=[first, second])
+        return first + second
+
+    given = torch.randn(2, 3), torch.zeros(3), torch.zeros(3)
+    compiled = fxonnx.compile(written, given)
+    ours, theirs = ([each.clone() for each in given] for _ in range(2))
+    torch.testing.assert_close(compiled(*ours), written(*theirs))
+    torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize(
     "refused",
     [

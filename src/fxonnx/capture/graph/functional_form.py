@@ -30,6 +30,12 @@ class Form:
     written: tuple[tuple[int, str], ...]
     dropped: bool  # the written arguments are only places for results (out=), not operands
 
+    @property
+    def made(self) -> bool:
+        """Whether the op makes a tensor of numbers alone, in a dtype that it is told."""
+        arguments = self.target._schema.arguments
+        return self.dropped and arguments[-1].name == "pin_memory"
+
 
 @cache
 def is_mutable(target: Any) -> bool:
@@ -101,9 +107,18 @@ def _overload(target: Any, name: str, out: bool) -> Any:
         packet = getattr(getattr(torch.ops, target.namespace), candidate, None)
         for overload in packet.overloads() if packet is not None else ():
             found = getattr(packet, overload)
-            if not found._schema.is_mutable and _types(found, set()) == wanted:
+            if found._schema.is_mutable:
+                continue
+            if _types(found, set()) == wanted or (out and _types(found, _MADE_AS) == wanted):
                 return found
     return None
+
+
+_MADE_AS = {"dtype", "layout", "device", "pin_memory"}  # what ones() takes, and its place out= says
+_IN_THE_DTYPE_OF_THE_PLACE = frozenset({  # what these add up is cast first, not their result
+    aten.sum.dim_IntList, aten.sum.default, aten.nansum.default, aten.mean.dim, aten.mean.default, aten.prod.dim_int,
+    aten.cumsum.default, aten.cumprod.default,
+})  # fmt: skip
 
 
 def _types(target: Any, dropped: set[str]) -> list[tuple[str, bool, str]]:
@@ -205,7 +220,12 @@ def operands(node: fx.Node, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]
     positions = {position for position, _ in form.written}
     names = {name for _, name in form.written}
     args = tuple(each for position, each in enumerate(node.args) if position not in positions)
-    return args, {name: value for name, value in node.kwargs.items() if name not in names}
+    kwargs = {name: value for name, value in node.kwargs.items() if name not in names}
+    if kwargs.get("dtype") is None and (form.made or form.target in _IN_THE_DTYPE_OF_THE_PLACE):
+        dtype = written_places(node)[0].meta["val"].dtype
+        if form.made or dtype.is_complex or not args[0].meta["val"].is_complex():
+            kwargs["dtype"] = dtype
+    return args, kwargs
 
 
 def _defaults(node: fx.Node, form: Form) -> dict[str, Any]:
@@ -220,7 +240,8 @@ def _defaults(node: fx.Node, form: Form) -> dict[str, Any]:
 
 def fills_at_random(form: Form) -> bool:
     """Whether an op fills one tensor with random numbers: the result is as that tensor is."""
-    return torch.Tag.nondeterministic_seeded in form.target.tags and len(form.written) == 1 and not form.dropped
+    is_one = len(form.target._schema.returns) == 1 and [position for position, _ in form.written] == [0]
+    return torch.Tag.nondeterministic_seeded in form.target.tags and is_one and not form.dropped
 
 
 def kinds_of(target: Any, args: Any, kwargs: Any) -> Any:
@@ -251,9 +272,8 @@ def _one_element(value: Any) -> Any:
     return value.node.hint if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)) else value
 
 
-def run_fake(target: Any, args: Any, kwargs: Any) -> Any:
-    """What an op returns for the fake values of these arguments."""
+def run_fake(target: Any, args: Any, kwargs: Any, place: fx.Node) -> Any:
+    """What an op returns for the fake values of these arguments, in the mode of one tensor's, where it has none."""
     values = fx.map_arg((args, kwargs), lambda node: node.meta["val"])
-    mode = next(each.fake_mode for each in torch.utils._pytree.tree_leaves(values) if hasattr(each, "fake_mode"))
-    with mode, torch.no_grad():
+    with place.meta["val"].fake_mode, torch.no_grad():
         return target(*values[0], **values[1])

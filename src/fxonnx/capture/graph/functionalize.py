@@ -300,7 +300,7 @@ class _Functionalizer:
         if key in self.dtypes:  # what is written in place has the shape of its place
             value = emit(form.target, args, kwargs, in_dtype(places[0].meta["val"], self.dtypes[key]))
             return [cast(emit, value, places[0])]
-        result = run_fake(form.target, args, kwargs)
+        result = run_fake(form.target, args, kwargs, places[0])
         call = emit(form.target, args, kwargs, result)
         calls = (
             [call]

@@ -69,7 +69,7 @@ def _instance_norm(emit: Emit, node: fx.Node) -> Update:
 
 def _call(emit: Emit, target: Any, *args: Any, **kwargs: Any) -> list[fx.Node]:
     """A call's results, each as a node."""
-    result = run_fake(target, args, kwargs)
+    result = run_fake(target, args, kwargs, args[0])
     call = emit(target, args, kwargs, result)
     if isinstance(result, torch.Tensor):
         return [call]

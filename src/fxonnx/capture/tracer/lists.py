@@ -2,13 +2,15 @@
 
     torch._foreach_add([a, b], [c, d], alpha=2)   ──▶   [torch.add(a, c, alpha=2), torch.add(b, d, alpha=2)]
     torch._foreach_mul_([a, b], [0.5, 2.0])       ──▶   a.mul_(0.5), b.mul_(2.0)
+    torch.unbind_copy(x, out=[a, b])              ──▶   a.copy_(x[0]), b.copy_(x[1])
 
 So torch's kernels for the CPU do it (ATen/native/ForeachOpsKernels.cpp); on GPUs one kernel does the same for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,9 +27,14 @@ _OF_ONE = {  # what an op does to one tensor, where that is not the op of its na
 _BY_NAME = frozenset({"alpha", "dtype", "memory_format", "value"})  # arguments of the op of one tensor
 
 
-def is_of_lists(func: Any) -> bool:
-    """Whether an op computes the same for each tensor of its lists."""
-    return isinstance(func, torch._ops.OpOverload) and func.__name__.startswith(_PREFIX)
+@cache
+def composed_of_lists(func: Any) -> Callable[..., Any] | None:
+    """How an op on lists is composed of others, a function of it and its arguments; None for all others."""
+    if not isinstance(func, torch._ops.OpOverload):
+        return None
+    if torch.Tag.out in func.tags:
+        return None if func._schema.returns else write_to_places
+    return each_of_lists if func.__name__.startswith(_PREFIX) else None
 
 
 def each_of_lists(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any] | None:
@@ -48,6 +55,16 @@ def each_of_lists(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> lis
         named = {name: ones.pop(name) for name in _BY_NAME & ones.keys()}
         found.append(of_one(*ones.values(), **named))
     return None if func._schema.name.endswith("_") else found
+
+
+def write_to_places(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """Each result, copied into its place. Raises RuntimeError where there are more places, or fewer."""
+    places = kwargs["out"]
+    found = func.overloadpacket(*args, **{name: value for name, value in kwargs.items() if name != "out"})
+    if len(found) != len(places):
+        raise RuntimeError(f"{func.overloadpacket}: expected an out= list of {len(found)} tensors, got {len(places)}")
+    for place, each in zip(places, found, strict=True):
+        place.copy_(each)
 
 
 def _of_one(func: Any) -> Any:

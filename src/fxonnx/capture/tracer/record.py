@@ -28,7 +28,7 @@ from fxonnx.capture.tracer.functions import Refusals
 from fxonnx.capture.tracer.known.forms import KNOWN_FORMS
 from fxonnx.capture.tracer.known.size_elements import SizeElements
 from fxonnx.capture.tracer.known.values import KnownValues, asks_for_values
-from fxonnx.capture.tracer.lists import each_of_lists, is_of_lists
+from fxonnx.capture.tracer.lists import composed_of_lists
 from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.quantized.stand_ins import StandIns
 from fxonnx.capture.tracer.results.cache import FakeCache
@@ -86,9 +86,10 @@ class Recorder(CallMode):
         if func in _HIDING:
             with self:
                 return func.decompose(*args, **kwargs or {})
-        if is_of_lists(func):
+        of_lists = composed_of_lists(func)
+        if of_lists is not None:
             with self:
-                return each_of_lists(func, args, kwargs or {})
+                return of_lists(func, args, kwargs or {})
         found = self._tape.quantized.call(func, args, kwargs or {}, self)
         return self._tape.call(func, args, kwargs or {}) if found is NotImplemented else found
 

@@ -46,6 +46,12 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "index_reduce": (lambda x, index, source: x.index_reduce(0, index, source, "amax"), (FLOATS, INTS, DOUBLES)),
     "lstsq": (lambda x, b: torch.linalg.lstsq(x, b)[0], (torch.rand(3, 2), torch.rand(3, 1).double())),
     "complex": (torch.complex, (FLOATS, DOUBLES)),
+    # the dtype of out=
+    "amax into double": (lambda x: torch.amax(x, 0, out=torch.zeros(()).double()), (FLOATS,)),
+    "isin into ints": (lambda x: torch.isin(x, x, out=torch.zeros(3).int()), (FLOATS,)),
+    "complex into double": (lambda x: torch.complex(x, x, out=torch.zeros(3, dtype=torch.complex128)), (FLOATS,)),
+    "an angle into ints": (lambda x: torch.angle(x, out=torch.zeros(3).int()), (FLOATS,)),
+    "index_select into double": (lambda x, index: torch.index_select(x, 0, index, out=DOUBLES + 0), (FLOATS, INTS)),
     # dtypes that no kernel takes
     "cholesky": (torch.linalg.cholesky, (torch.eye(3).long(),)),
     "lu": (lambda x: torch.linalg.lu(x)[2], (torch.eye(3).long(),)),
@@ -75,7 +81,15 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "where of small ints": (lambda x: torch.where(x > 1, -200, x), (INTS.to(torch.int8),)),
     "scalar_tensor": (lambda x: torch.scalar_tensor(300, dtype=torch.uint8) + x, (BYTES,)),
     "pow": (lambda x: x**-1, (INTS,)),
+    # numbers of draws
+    "uniform_": (lambda x: x.clone().uniform_(3, -1), (FLOATS,)),
+    "random_": (lambda x: x.clone().random_(5, 2), (FLOATS,)),
+    "bernoulli_": (lambda x: x.clone().bernoulli_(1.5), (FLOATS,)),
+    "dropout": (lambda x: torch.dropout(x, 1.5, True), (FLOATS,)),
+    "multinomial of more than there are": (lambda x: torch.multinomial(x, 9), (FLOATS,)),
+    "multinomial of ints": (lambda x: torch.multinomial(x, 1), (INTS,)),
     # sizes
+    "chunks of nothing": (lambda x: torch._chunk_cat([x], 0, 2), (NOTHING,)),
     "min of nothing": (torch.min, (NOTHING,)),
     "max of nothing": (lambda x: x.max(0), (NOTHING,)),
     "an axis that is not there": (lambda x: x.softmax(2), (FLOATS,)),
@@ -134,6 +148,8 @@ TAKEN: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "a product of ints": (torch.addr, (torch.eye(3).long(), INTS, INTS)),
     "ints where a mask is": (lambda x, y: x.index_put((x > 0,), y[x > 0]), (INTS, INTS + 1)),
     "as many ints as a mask has": (lambda x: x.index_put((x > 0,), torch.tensor([7, 8])), (INTS,)),
+    "sines into double": (lambda x: torch.sin(x, out=torch.zeros(3).double()), (FLOATS,)),
+    "the greatest into its place": (lambda x: torch.max(x, 0, out=(torch.zeros(()), INTS[0] + 0)), (FLOATS,)),
     "ints and floats that meet": (lambda x, y: torch.stack((x, y)), (FLOATS, DOUBLES)),
 }
 
@@ -168,3 +184,12 @@ def _(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def test_kernels_of_others_are_not_asked() -> None:
     program = capture(by_eights, (torch.rand(2, 8), torch.rand(3, 8)))
     assert any(node.target is torch.ops.asked.linear.default for node in program.graph.nodes)
+
+
+def test_asking_an_op_that_draws_leaves_the_random_numbers_where_they_were() -> None:
+    generator, model = torch.Generator(), lambda x: x.bernoulli(0.25) + torch.dropout(x, 0.125, True)
+    before = torch.get_rng_state(), generator.get_state()
+    capture(model, (FLOATS,))
+    capture(lambda x: x.clone().uniform_(0.25, 0.5, generator=generator), (FLOATS,))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert torch.equal(before[1], generator.get_state())

@@ -44,7 +44,7 @@ _BESIDE: dict[str, frozenset[torch.dtype]] = {
         "avg_pool2d", "avg_pool3d", "binary_cross_entropy", "conv1d", "conv2d", "conv3d",
         "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fill", "full", "full_like", "group_norm",
         "instance_norm", "kthvalue", "max", "max_pool1d", "max_pool2d", "max_pool3d", "median", "min", "mode",
-        "new_full", "pad", "scalar_tensor", "sort", "topk", "upsample_bicubic2d", "upsample_bilinear2d",
+        "_chunk_cat", "new_full", "pad", "scalar_tensor", "sort", "topk", "upsample_bicubic2d", "upsample_bilinear2d",
         "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     ), _ALONE),
 }  # fmt: skip
@@ -55,11 +55,20 @@ _PLAIN = frozenset((*_WHOLE, *_FLOATS))
 _ONE_FLOAT = dict.fromkeys(_FLOATS, torch.float32)
 _USUAL = (_ONE_FLOAT, dict.fromkeys(_WHOLE, torch.int64) | _ONE_FLOAT, dict.fromkeys(_PLAIN, torch.float32))
 """what dtypes are made in a call to see whether they are what is refused"""
+_LOOKING_WHEN_DRAWING = frozenset({
+    "alpha_dropout", "bernoulli", "dropout", "feature_alpha_dropout", "feature_dropout", "multinomial",
+    "native_dropout", "random", "uniform",
+})  # fmt: skip
+_drawn: set[tuple[Any, tuple[float, ...]]] = set()  # by the kernels, in this process
 _taken: set[tuple[Any, tuple[torch.dtype, ...]]] = set()  # by the kernels, in this process
 
 
 def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog) -> None:
     """Raise what the op's own kernel raises for an unusual call on fake tensors, if it is asked."""
+    if _draws(func):
+        kept = {name: value for name, value in kwargs.items() if name != "generator"}
+        _ask_to_draw(func, _Given(args, kept, guard_log.data.value))
+        return
     if not _has_kernel(func) or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
         return
     leaves = pytree.tree_leaves((args, kwargs))
@@ -84,6 +93,18 @@ def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_l
                 raise
             return  # for sizes: those of another run may go together
     _taken.add((func, dtypes))
+
+
+def _ask_to_draw(func: Any, given: _Given) -> None:
+    """Raise what the kernel of an op that draws raises for its numbers, once for each of them: bounds that are none, a
+    probability beyond 1. The user's random numbers are where they were."""
+    numbers = tuple(each for each in pytree.tree_leaves((given.args, given.kwargs)) if type(each) in (int, float, bool))
+    name = func.overloadpacket.__name__
+    if (name != "multinomial" and (func, numbers) in _drawn) or given.elements() > _MOST:
+        return
+    with torch.random.fork_rng(devices=[]), no_dispatch(), no_python_dispatcher():
+        given.call(func, _ONE_FLOAT, fill=1)
+    _drawn.add((func, numbers))
 
 
 def raise_refusal(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog) -> None:
@@ -117,7 +138,16 @@ class _Given:
         it does too."""
         if isinstance(error, NotImplementedError):  # "not implemented for 'Bool'"
             return True
+        if self._is_for_the_place(func):
+            return True
         return any(self._is_taken(func, dtypes) for dtypes in _USUAL) and not self._is_taken(func, {}, fill=1)
+
+    def _is_for_the_place(self, func: Any) -> bool:
+        """Whether the kernel has raised it for the dtype of out=: into nothing of another one it writes."""
+        if torch.Tag.out not in func.tags or not isinstance(self.kwargs.get("out"), torch.Tensor):
+            return False
+        places = (torch.empty(0, dtype=dtype) for dtype in (torch.bool, torch.int64, *_FLOATS))
+        return any(_Given(self.args, self.kwargs | {"out": each}, self.value)._is_taken(func, {}) for each in places)
 
     def _is_taken(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype], fill: int = 0) -> bool:
         try:
@@ -138,11 +168,18 @@ class _Given:
 
 
 @cache
+def _draws(func: Any) -> bool:
+    """Whether an op draws, and looks at its numbers only when it does."""
+    is_atens = isinstance(func, torch._ops.OpOverload) and func.namespace == "aten"
+    return is_atens and func.overloadpacket.__name__.rstrip("_") in _LOOKING_WHEN_DRAWING
+
+
+@cache
 def _has_kernel(func: Any) -> bool:
-    """Whether an op is one of torch's, that writes into no tensor given for its result, and draws nothing."""
+    """Whether an op is one of torch's, and draws nothing."""
     if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten":
         return False
-    return not {torch.Tag.out, torch.Tag.nondeterministic_seeded} & set(func.tags)
+    return torch.Tag.nondeterministic_seeded not in func.tags
 
 
 def _is_usual_mix(dtypes: Sequence[torch.dtype]) -> bool:
