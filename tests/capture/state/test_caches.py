@@ -1,7 +1,9 @@
 """Caches of functions that a model keeps: in attributes, in closures, in containers; and what is drawn in one."""
 
 import functools
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture.state.caches import SharedCache
 
 
 def table(rows: int) -> Tensor:
@@ -76,3 +79,69 @@ def test_what_is_drawn_once_is_not_drawn_at_each_call(kept: Callable[[int], Any]
     model = Keeps(kept, lambda kept: lambda rows: kept(rows) if kept is noise else kept(rows)[0])
     with pytest.raises(errors.CaptureRefused, match="does something else at its next call"):
         fxonnx.compile(model, (torch.zeros(3, 4),))
+
+
+HELPERS = """
+import functools
+import torch
+
+@functools.lru_cache(maxsize=8)
+def table(rows):
+    return torch.arange(float(rows))[:, None]
+
+@functools.cache
+def drawn(rows):
+    return torch.rand(rows, 1)
+
+def with_table(x):
+    return x + table(x.shape[0])
+
+def with_noise(x):
+    return x + drawn(x.shape[0])
+"""
+
+
+def test_caches_of_files_that_the_model_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the model does not name itself: a function that it calls has it."""
+    (tmp_path / "helpers_with_caches.py").write_text(HELPERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    helpers = importlib.import_module("helpers_with_caches")
+
+    class Calls(nn.Module):
+        def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+            super().__init__()
+            self.function = function
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.function(x)
+
+    model = Calls(helpers.with_table)
+    compiled = fxonnx.compile(model, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+    assert helpers.table.cache_info().currsize == 0
+    for rows in (3, 7):
+        x = torch.randn(rows, 4)
+        torch.testing.assert_close(compiled(x), model(x))
+    with pytest.raises(errors.CaptureRefused, match=r"helpers_with_caches\.drawn"):
+        fxonnx.compile(Calls(helpers.with_noise), (torch.zeros(3, 4),))
+
+
+def test_what_others_keep_meanwhile_stays() -> None:
+    """Of a cache of another file only tensors of the run tell that the model has filled it."""
+
+    @functools.cache
+    def kept(number: int) -> Any:
+        return torch.ones(number) if number % 2 else torch.empty(number, device="meta").as_subclass(Own)
+
+    cache = SharedCache.of(kept, "kept")
+    kept(1)
+    assert not cache.is_filled() and not cache.has_more()
+    cache.restore()
+    assert kept.cache_info().currsize == 1
+    kept(2)
+    assert cache.has_more()
+    cache.restore()
+    assert kept.cache_info().currsize == 0
+
+
+class Own(Tensor):
+    """As fake tensors are: of a class of its own."""

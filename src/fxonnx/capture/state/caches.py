@@ -17,6 +17,7 @@ from fxonnx.capture.state.snapshot import CONTAINERS
 CACHED = type(functools.cache(len))
 """the type of a function that has a cache"""
 _WRITABLE = frozenset((*CONTAINERS, defaultdict, OrderedDict, Counter, *OPAQUE, np.ndarray))
+_REAL = (torch.Tensor, torch.nn.Parameter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,10 @@ class FunctionCache:
     name: str
     misses: int
 
-    @staticmethod
-    def of(cache: Any, name: str) -> FunctionCache:
+    @classmethod
+    def of(cls, cache: Any, name: str) -> FunctionCache:
         """As it is now."""
-        return FunctionCache(cache, name, cache.cache_info().misses)
+        return cls(cache, name, cache.cache_info().misses)
 
     def has_more(self) -> bool:
         """Whether it was filled with what can be written to, which only the next call tells."""
@@ -52,6 +53,18 @@ class FunctionCache:
         if self.cache.cache_parameters()["maxsize"] is None:
             held = [result for each in held if type(each) is dict for result in each.values()]
         return [each for each in held if _is_writable(each) and not _is_of_links(each)]
+
+
+class SharedCache(FunctionCache):
+    """One that others than the model may fill meanwhile: only tensors of a class of their own, as those of a run are,
+    tell that the model did."""
+
+    __slots__ = ()
+
+    def is_filled(self) -> bool:
+        """Whether the run has put something into it."""
+        kinds = map(type, self.results()) if FunctionCache.is_filled(self) else ()
+        return any(issubclass(kind, torch.Tensor) and kind not in _REAL for kind in kinds)
 
 
 def _is_writable(value: Any) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from fxonnx.capture.locate import is_users
-from fxonnx.capture.state.caches import CACHED, FunctionCache
+from fxonnx.capture.state.caches import CACHED, FunctionCache, SharedCache
 from fxonnx.capture.state.iterators import Place, holds_iterator
 from fxonnx.capture.state.opaque import OPAQUE
 from fxonnx.capture.state.said import Names, names_said
@@ -52,6 +52,8 @@ class ModuleGlobals:
             for name, value in names.items():
                 if found._is_looked_at(owner, name):
                     found._note(owner, name, value)
+        noted = {id(each.cache) for each in found.caches}
+        found.caches += (SharedCache.of(each, name) for name, each in _loaded() if id(each) not in noted)
         return found
 
     def _is_looked_at(self, owner: Any, name: str) -> bool:
@@ -101,6 +103,22 @@ class ModuleGlobals:
                 is_replaced = names.get(name, names) is not value and not issubclass(type(value), _CODE)
                 if is_replaced and self._is_looked_at(owner, name):
                     yield owner, name, names.get(name)
+
+
+_LOOKED_THROUGH = set[str]()  # names of modules
+_LOADED: list[tuple[str, Any]] = []
+
+
+def _loaded() -> list[tuple[str, Any]]:
+    """The functions with caches in all loaded files, by name: the model's files call those of others. Each file is
+    looked through once."""
+    modules = sys.modules.copy()  # at once: other threads import
+    for file in modules.keys() - _LOOKED_THROUGH:
+        _LOOKED_THROUGH.add(file)
+        if modules[file] is not None and not is_pythons(file):
+            names = vars(modules[file]).copy()
+            _LOADED.extend((f"{file}.{name}", value) for name, value in names.items() if type(value) is CACHED)
+    return _LOADED
 
 
 def _owners(modules: Iterable[nn.Module], functions: Iterable[Any]) -> Iterator[Any]:
