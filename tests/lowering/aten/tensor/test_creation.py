@@ -95,12 +95,12 @@ def test_of_a_dynamic_size(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float16, torch.bfloat16), ids=str)
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float16, torch.bfloat16, torch.float64), ids=str)
 def test_numbers_between_bounds_are_those_of_torch_to_the_last_bit(dtype: torch.dtype) -> None:
     """A comparison with them decides: torch.bucketize(x, torch.linspace(0, 1, 31))."""
 
     def spaced(x: torch.Tensor) -> list[torch.Tensor]:
-        ends = (0.0, 1.0), (-1.0, 1.0), (0.3, 7.7)
+        ends = (0.0, 1.0), (-1.0, 1.0), (0.3, 7.7), (2e4, 0.1)
         return [torch.linspace(*each, x.shape[0], dtype=dtype) for each in ends]
 
     compiled = fxonnx.compile(spaced, torch.zeros(31), dynamic_shapes=({0: "n"},))

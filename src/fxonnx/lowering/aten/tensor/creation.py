@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,9 +133,26 @@ def evenly(op: Builder, start: Any, end: Any, steps: Dim, dtype: DType) -> Tenso
     gaps = as_tensor(op, steps - 1, dtypes.FLOAT64)
     low, high = bounds if dtype.is_float else (first, last)
     step = cast(op, (high - low) / cast(op, op.Max(gaps, 1.0), low.dtype), wide)
-    from_first, from_last = cast(op, index, wide) * step + first, last - cast(op, gaps - index, wide) * step
+    behind, ahead = cast(op, index, wide), cast(op, gaps - index, wide)
+    if dtype is dtypes.FLOAT64:
+        from_first, from_last = _rounded_once(op, behind, step, first), _rounded_once(op, ahead, -step, last)
+    else:
+        from_first, from_last = behind * step + first, last - ahead * step
     in_first_half = index < as_tensor(op, steps // 2, dtypes.FLOAT64)
     return op.Where(op.Or(in_first_half, op.Equal(index, 0.0)), from_first, from_last)
+
+
+def _rounded_once(op: Builder, count: Tensor, step: Tensor, bound: Tensor) -> Tensor:
+    """count · step + bound in float64 with what both operators round away, for counts below 2²⁶: Dekker's product of
+    halves of 26 bits, and Knuth's sum (Handbook of Floating-Point Arithmetic, 4.3 and 4.4)."""
+    product = count * step
+    shifted = step * (2.0**27 + 1.0)
+    high = shifted - (shifted - step)
+    total = bound + product
+    moved = total - bound
+    lost = (count * high - product) + count * (step - high)
+    lost = (bound - (total - moved)) + (product - moved) + lost
+    return total + op.Where(op.Abs(lost) < math.inf, lost, 0.0)  # of infinite numbers there is none
 
 
 # ── matrices ──
