@@ -84,6 +84,29 @@ def test_rows_of_their_own_lengths(model: Callable[..., Tensor], make: Callable[
             np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
+SHARES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "int": lambda x, shares: torch.stack([x[i, : int(shares[i] * 6.5)].mean(0) for i in range(x.shape[0])]),
+    "rounded": lambda x, shares: torch.stack(
+        [x[i, : int(torch.round(shares[i] * x.shape[1]))].std(0) for i in range(x.shape[0])]
+    ),
+    "of a list": lambda x, shares: torch.stack(
+        [row[: int(share * len(row))].sum(0) for row, share in zip(x, shares.tolist(), strict=True)]
+    ),
+    "factors": lambda x, shares: torch.stack([row * share.item() for row, share in zip(x, shares, strict=True)]),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_rows_of_relative_lengths(name: str) -> None:
+    """Floats from data, which each iteration rounds, or computes with."""
+    model = SHARES[name]
+    dims = {"x": {0: "b", 1: "t"}, "shares": {0: "b"}}
+    compiled = fxonnx.compile(model, (torch.randn(3, 8, 4), torch.tensor([1.0, 0.5, 0.8])), dynamic_shapes=dims)
+    for batch, time in ((3, 8), (1, 8), (5, 13)):
+        inputs = torch.randn(batch, time, 4), torch.linspace(1.0, 0.5, batch)
+        torch.testing.assert_close(compiled(*inputs), model(*inputs))
+
+
 def test_grids_of_any_number() -> None:
     def model(x: Tensor, grid: Tensor) -> Tensor:
         found, at = [], 0

@@ -188,4 +188,6 @@ class SizesAsTheyAre:
         self.reals = {key: told for key, told in self.reals.items() if told[1] not in gone}
 
     def tell(self, value: Any, node: fx.Node) -> None:
-        """Nothing: a body's own sizes from data are told outside of it by nobody."""
+        """Let a float be told by the call that returns it; a body's own sizes from data are told by nobody."""
+        if isinstance(value, torch.SymFloat):
+            self.reals[id(value.node)] = value.node, node
