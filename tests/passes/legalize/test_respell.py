@@ -78,6 +78,11 @@ FORMS: dict[str, tuple[str, Callable[..., Any], list[tuple[int, ...]]]] = {
         lambda op, x: op.Transpose(op.Pad(op.Transpose(x, perm=[1, 0, 2]), [1, 2], None, [1]), perm=[1, 0, 2]),
         [(2, 3, 4)],
     ),
+    "nothing, seen beside a size that is computed": (
+        "ReshapeFusion",
+        lambda op, x: op.Reshape(op.Slice(x, [0], [0], [0]), op.sizes([0, 2, x.shape[1] * 2])),
+        [(3, 4)],
+    ),
     "a layer with a weight in floats between steps": (
         "WeightBiasQuantization",
         lambda op, x: on_steps(op, op.Gemm(on_steps(op, x), WEIGHT, np.ones(6, np.float32))),

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from fxonnx.dtypes import INT32, INT64
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.dims import Expr
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.passes.legalize.expand import call, expand
 from fxonnx.passes.legalize.expansions.forms import has_axes, pad
@@ -130,6 +133,18 @@ def cut_to_nothing(op: Builder, x: Tensor, shape: Tensor) -> Tensor:
     return op.Expand(op.Slice(x, [0] * len(axes), [0] * len(axes), axes), shape)
 
 
+def _is_emptied_by_halves(node: Node, producers: Producers) -> bool:
+    """Whether it has a size of 0 beside one that is not known."""
+    shape = node.output.shape
+    return 0 in shape and any(isinstance(dim, Expr) for dim in shape)
+
+
+def nothing(op: Builder, x: Tensor, shape: Tensor, **attributes: Any) -> Tensor:
+    """As many elements, none: a size that is computed beside 0 becomes -1, with which 0 cannot stand; it does not
+    load."""
+    return op.ConstantOfShape(shape, value=np.zeros(1, x.dtype.numpy))
+
+
 def _is_of_large_integers(node: Node, producers: Producers) -> bool:
     """Whether it sums int64 that were no smaller integers before: of those every sum is exact in double. Floats may be
     as large, and NaN is the least int64."""
@@ -191,6 +206,7 @@ MISREAD = (
     Misread("MatMulScaleFusion", "Mul", _is_by_infinity, product_by_infinity),
     Misread("WeightBiasQuantization", "QuantizeLinear", _is_of_float_layer, least_kept),
     Misread("", "MatMul", _sums_nothing, with_zero),
+    Misread("ReshapeFusion", "Reshape", _is_emptied_by_halves, nothing),
     Misread("", "ReduceSum", _is_of_large_integers, exact_sum),
     Misread("", "ReduceProd", _is_of_integers, exact_product),
 )
