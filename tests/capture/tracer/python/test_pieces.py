@@ -33,6 +33,13 @@ def _kept(x: Tensor) -> Tensor:
     return torch.stack([piece.sum() for piece in pieces]) + first.sum()
 
 
+def _turned_after(x: Tensor) -> Any:
+    x = x.clone()
+    rows, halves = x.unbind(0), x.split(2)
+    x.t_().unsqueeze_(0)
+    return rows[0], halves[0], torch.stack(rows), x
+
+
 MODELS: dict[str, Callable[[Tensor], Any]] = {
     "the first": lambda x: x.split(1)[0] * 2,
     "the first, of two": lambda x: (x.split(2)[0], torch.split(x, 2, dim=0)[0]),
@@ -49,6 +56,7 @@ MODELS: dict[str, Callable[[Tensor], Any]] = {
     "by number": _by_number,
     "written": _written,
     "all and the first": _kept,
+    "of what is turned after": _turned_after,
 }
 
 

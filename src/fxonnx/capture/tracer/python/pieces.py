@@ -26,9 +26,9 @@ class Pieces(tuple[torch.Tensor, ...]):
     _all: tuple[torch.Tensor, ...] | None = None
 
     def __new__(cls, tensor: torch.Tensor, axis: int, size: Any) -> Pieces:
-        """None of them is made yet."""
+        """None of them is made yet; they are of the tensor as it lies now, whatever t_() makes of it later."""
         self = super().__new__(cls)
-        self.tensor, self.axis, self.size = tensor, axis % tensor.dim(), size
+        self.tensor, self.axis, self.size = aten.alias.default(tensor), axis % tensor.dim(), size
         return self
 
     @property
