@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -109,6 +110,11 @@ def a_mean_beside_a_variance_is_of_infinite_numbers(op: Any, args: Any, kwargs: 
     return op in (aten.var_mean, aten.std_mean) and bool(args[0].isinf().any())
 
 
+def a_norm_is_of_one_element(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
+    """Whether each row has one."""
+    return op is aten.native_layer_norm and prod(args[1]) == 1
+
+
 def a_median_is_of_an_expanded_tensor(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
     """Whether one is."""
     return op in (aten.median, aten.nanmedian) and 0 in args[0].stride()
@@ -151,6 +157,11 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         _shown_by(_Ops, a_mean_beside_a_variance_is_of_infinite_numbers),
         "the mean that comes with a variance, of ±∞: NaN by Welford's steps, unless it comes last (decision 11)",
+    ),
+    Gap(
+        Verdict.WRONG,
+        _shown_by(_Ops, a_norm_is_of_one_element),
+        "a norm of one element: torch leaves the rounding of two equal products in place of 0, which only it computes",
     ),
     Gap(
         Verdict.WRONG,

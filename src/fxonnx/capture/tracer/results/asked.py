@@ -44,7 +44,8 @@ _BESIDE: dict[str, frozenset[torch.dtype]] = {
         "avg_pool2d", "avg_pool3d", "binary_cross_entropy", "conv1d", "conv2d", "conv3d",
         "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fill", "full", "full_like", "group_norm",
         "instance_norm", "kthvalue", "max", "max_pool1d", "max_pool2d", "max_pool3d", "median", "min", "mode",
-        "_chunk_cat", "new_full", "pad", "scalar_tensor", "sort", "topk", "upsample_bicubic2d", "upsample_bilinear2d",
+        "_chunk_cat", "diagonal_scatter", "new_full", "pad", "scalar_tensor", "select_scatter", "slice_scatter", "sort",
+        "topk", "upsample_bicubic2d", "upsample_bilinear2d",
         "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     ), _ALONE),
 }  # fmt: skip
