@@ -231,14 +231,16 @@ class Reader:
 
     def _branch(self, graph: fx.Graph, leaves: list[Leaf]) -> Branch:
         """What a higher-order op calls; the numbers in it join `leaves`."""
-        inner = {node: Inner(number) for number, node in enumerate(graph.nodes) if not self._is_size(node)}
+        arguments = graph.find_nodes(op="placeholder")  # sizes among them are operands of the call
+        computed = [each for each in graph.nodes if each.op != "placeholder" and not self._is_size(each)]
+        inner = {node: Inner(number) for number, node in enumerate((*arguments, *computed))}
         calls = [
             (inner[node], node.target, self._form((node.args, node.kwargs), leaves, inner))
             for node in inner
             if node.op == "call_function"
         ]
-        arguments = tuple(inner[each] for each in graph.find_nodes(op="placeholder"))
-        return Branch(arguments, tuple(calls), self._form(graph.output_node().args[0], leaves, inner))
+        results = self._form(graph.output_node().args[0], leaves, inner)
+        return Branch(tuple(inner[each] for each in arguments), tuple(calls), results)
 
     def _body(self, graph: fx.Graph, carried: int, leaves: list[Leaf]) -> Body:
         """The body of a `for_loop` with so many carried values."""
