@@ -115,6 +115,11 @@ def a_norm_is_of_one_element(op: Any, args: Any, kwargs: Any, result: Any) -> bo
     return op is aten.native_layer_norm and prod(args[1]) == 1
 
 
+def a_sign_of_zero_is_asked(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
+    """Whether one is."""
+    return op is aten.signbit and bool((args[0] == 0).any())
+
+
 def a_median_is_of_an_expanded_tensor(op: Any, args: Any, kwargs: Any, result: Any) -> bool:
     """Whether one is."""
     return op in (aten.median, aten.nanmedian) and 0 in args[0].stride()
@@ -162,6 +167,11 @@ GAPS: tuple[Gap, ...] = (
         Verdict.WRONG,
         _shown_by(_Ops, a_norm_is_of_one_element),
         "a norm of one element: torch leaves the rounding of two equal products in place of 0, which only it computes",
+    ),
+    Gap(
+        Verdict.WRONG,
+        _shown_by(_Ops, a_sign_of_zero_is_asked),
+        "the sign of 0: a sum of -0 alone is 0 or -0, as it is summed (decision 11)",
     ),
     Gap(
         Verdict.WRONG,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
 from fxonnx.dtypes import INT32, INT64
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Expr
+from fxonnx.ir.dims import Dim, Expr
 from fxonnx.ir.graph import Graph, Node, Value, constant_ints
 from fxonnx.passes.legalize.expand import call, expand
 from fxonnx.passes.legalize.expansions.forms import has_axes, pad
@@ -212,12 +212,25 @@ MISREAD = (
 )
 
 
+def _is_int(dim: Dim) -> TypeGuard[int]:
+    return isinstance(dim, int)
+
+
+def _makes_nothing(node: Node) -> bool:
+    """Whether all that it returns is a tensor known to have no elements. The runtime's layouts in blocks take no images
+    without channels, and kernels of some windows none at all."""
+    shapes = [output.shape for output in node.outputs]
+    return len(shapes) == 1 and 0 in shapes[0] and all(map(_is_int, shapes[0]))
+
+
 @graph_pass
 def respell(graph: Graph, target: Target) -> Graph:
     """Write what the runtime misreads in forms that it reads right."""
     producers: Producers = {output: node for node in graph.all_nodes() for output in node.outputs}
 
     def replace(op: Builder, node: Node) -> Tensor | None:
+        if _makes_nothing(node):
+            return op.constant(np.zeros([*filter(_is_int, node.output.shape)], node.output.dtype.numpy))
         found = next((each for each in MISREAD if each.op == node.op and each.applies(node, producers)), None)
         return None if found is None else call(found.body, op, node)
 

@@ -222,21 +222,6 @@ def test_a_loop_computes_what_pytorch_does_at_every_length(body, tmp_path):
             np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], first, rtol=1e-4, atol=1e-5)
 
 
-def test_branches_in_a_loop_are_given_sizes():
-    """A size is an operand of theirs."""
-
-    def model(x: Tensor, y: Tensor) -> Tensor:
-        h = x[0]
-        for t in range(x.shape[0]):
-            h = torch.cond(h.sum() > 0, lambda h, y: h * 0.5 + len(y), lambda h, y: h - y.sum() * len(y), (h + x[t], y))
-        return h
-
-    compiled = fxonnx.compile(model, (torch.randn(4, 3), torch.randn(5)), dynamic_shapes={"x": {0: "t"}, "y": {0: "n"}})
-    for length, size in [(4, 5), (7, 3), (2, 2), (1, 4), (9, 1)]:
-        inputs = torch.randn(length, 3), torch.randn(size)
-        torch.testing.assert_close(compiled(*inputs), model(*inputs), rtol=1e-4, atol=1e-4)
-
-
 DECISIONS = {
     "a power": lambda t, n: 0.9**t > 0.1,
     "a quotient": lambda t, n: t / n < 0.97,
