@@ -44,7 +44,8 @@ class Rebuilder(Builder):
     def note(self, values: Iterable[Value]) -> None:
         """Remember where to read the sizes in the shapes of values, or that they hold. Most have been seen before."""
         for value in values:
-            self.note_number(value)
+            if value.known is not None:
+                self.note_number(value)
             for dim in value.type.shape:
                 if type(dim) is not int and dim not in self.noted:
                     self.noted.add(dim)

@@ -110,8 +110,9 @@ def is_from_data(size: Any) -> bool:
 
 def check_size(size: Any) -> None:
     """Let each call check that pieces of a size from data have one: torch makes others of nothing only."""
-    if is_from_data(size):
-        size.node.guard_log.check((size >= 1).node, "split_size can only be 0 if dimension size is 0")
+    positive = (size >= 1).node if is_from_data(size) else None
+    if positive is not None and positive.statically_known() is None:
+        size.node.guard_log.check(positive, "split_size can only be 0 if dimension size is 0")
 
 
 def pieces(tensor: torch.Tensor, axis: int, size: Any) -> Pieces | None:
