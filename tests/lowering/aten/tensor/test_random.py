@@ -72,6 +72,20 @@ def test_fills_of_half_precision_at_free_sizes(fill: str, dtype: torch.dtype) ->
     assert drawn.float().std() > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_never_draws_the_bound(dtype: torch.dtype) -> None:
+    """Rounded to nearest, one in 512 of bfloat16 would be 1, and the noise that is made of it infinite."""
+
+    def noise(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.rand_like(x), x.clone().exponential_()
+
+    x = torch.zeros(200, 200, dtype=dtype)
+    uniform, exponential = compiled_for_draws(noise, x)(x)
+    assert float(uniform.max()) < 1
+    assert bool(exponential.isfinite().all())
+    assert len(uniform.unique()) > 250
+
+
 @pytest.mark.parametrize("name", ["rand", "randint", "randperm"])
 def test_every_run_draws_anew(name: str) -> None:
     run = compiled_for_draws(DRAWS[name], LIKE)

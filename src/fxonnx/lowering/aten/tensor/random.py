@@ -41,13 +41,24 @@ def _normal(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
 def drawn(op: Builder, size: Sequence[Dim], dtype: DType | None = None, *, operator: str) -> Tensor:
     """Uniform in [0, 1), or normal with mean 0 and deviation 1.
 
-    Drawn in float32 or float64, the dtypes that runtimes generate.
+    Drawn in float32 or float64, the dtypes that runtimes generate. As in torch, a uniform number of a narrower dtype is
+    a multiple of its step below 1: rounded to nearest, one in some hundreds would be 1 itself.
     """
     dtype = dtype or dtypes.FLOAT32
-    wide = dtype if dtype is dtypes.FLOAT64 else dtypes.FLOAT32
+    wide = _generated(dtype)
     if size and not any(isinstance(dim, Expr) for dim in size):
-        return cast(op, getattr(op, operator)(shape=list(size), dtype=wide), dtype)
-    return cast(op, getattr(op, f"{operator}Like")(full(op, size, 0, wide)), dtype)
+        wide_drawn = getattr(op, operator)(shape=list(size), dtype=wide)
+    else:
+        wide_drawn = getattr(op, f"{operator}Like")(full(op, size, 0, wide))
+    if dtype is not wide and operator == "RandomUniform":
+        steps = float(1 << dtype.digits)
+        wide_drawn = op.Floor(wide_drawn * steps) / steps
+    return cast(op, wide_drawn, dtype)
+
+
+def _generated(dtype: DType) -> DType:
+    """The dtype in which numbers for another are drawn, and what is made of them is computed."""
+    return dtype if dtype is dtypes.FLOAT64 else dtypes.FLOAT32
 
 
 @lower("aten.rand_like", given={"operator": "RandomUniform"})
@@ -272,8 +283,9 @@ def _gumbel(op: Builder, dims: Sequence[Dim], dtype: DType) -> Tensor:
 @lower("aten.exponential")
 def exponential(op: Builder, self: Tensor, lambd: float = 1.0) -> Tensor:
     """-log(1 - u) / λ of a uniform u, in the shape and dtype of another tensor."""
-    drawn = 1 - uniform_of(op, self.shape, dtype_of(self))
-    return -op.Log(drawn) / float(lambd)
+    dtype = dtype_of(self)
+    drawn = 1 - uniform_of(op, self.shape, _generated(dtype))
+    return cast(op, -op.Log(drawn) / float(lambd), dtype)
 
 
 @lower("aten.geometric")
@@ -293,4 +305,5 @@ def cauchy(op: Builder, self: Tensor, median: float = 0.0, sigma: float = 1.0) -
 @lower("aten.log_normal")
 def log_normal(op: Builder, self: Tensor, mean: float = 1.0, std: float = 2.0) -> Tensor:
     """exp of a normal number."""
-    return op.Exp(moved(op, _normal(op, self.shape, dtype_of(self)), mean, std))
+    dtype = dtype_of(self)
+    return cast(op, op.Exp(moved(op, _normal(op, self.shape, _generated(dtype)), mean, std)), dtype)
