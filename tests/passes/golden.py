@@ -25,10 +25,11 @@ from fxonnx.ir.graph import Graph
 from fxonnx.ir.text import parse_graph, print_graph
 from fxonnx.ir.types import parse_type
 from fxonnx.passes import rules
+from fxonnx.passes.channels import channels_in_vectors
 from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
-from fxonnx.passes.integer_kernels import integer_kernels
+from fxonnx.passes.integer_kernels import integer_kernels, weights_in_floats
 from fxonnx.passes.movements import expands_into_readers, movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass
@@ -38,8 +39,8 @@ from fxonnx.target import Target
 
 DIRECTORY = Path(__file__).parents[1] / "golden"
 RULES = {rule.name: rule for rule in (*rules.ALGEBRA, *rules.SHAPE, *rules.CAST, *rules.FUSION)}
-_PASSES = (fold, cse, dce, past_into_attention, unsigned_activations, integer_kernels,
-           expands_into_readers, movements, slices_into_split, transposes_behind_linear)  # fmt: skip
+_PASSES = (fold, cse, dce, past_into_attention, unsigned_activations, integer_kernels, channels_in_vectors,
+           weights_in_floats, expands_into_readers, movements, slices_into_split, transposes_behind_linear)  # fmt: skip
 PASSES = {each.name: each for each in _PASSES}
 PASSES |= {name: rewrite(rule) for name, rule in RULES.items()}
 TARGET = Target.onnxruntime("1.32", opset=23)

@@ -207,6 +207,23 @@ def unwidened(source: Data) -> Data:
     return source if narrow is source.source else _MOVED[source.how[0]](narrow, *source.how[1:])
 
 
+def padded(source: Data, shape: tuple[int, ...], fill: int | None) -> View:
+    """Another content in a larger shape: further elements at the ends of its axes, all of them one number; or, for
+    None, further rows like the last one."""
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        last = source.shape[0]
+        found = np.full((stop - start, *shape[1:]), fill or 0, source.dtype.numpy)
+        if start < last:
+            kept = source.part(start, min(stop, last))
+            found[tuple(map(slice, kept.shape))] = kept
+        if fill is None and stop > last:
+            found[max(last - start, 0) :] = source.part(last - 1, last)
+        return found
+
+    return View(source, ("padded", shape, fill), source.dtype, shape, rows, ".padded")
+
+
 def first_half(source: Data) -> View:
     """The first half of each row of a table [batch, 1, length, size], as [batch, length, size / 2]."""
     batch, _, length, size = source.shape

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from fxonnx.dtypes import FLOAT32, INT8, INT16, UINT8, UINT16
 from fxonnx.ir.build import Builder, Tensor
@@ -22,14 +23,30 @@ _WIDE = (INT16, UINT16)
 _PER_CALL = frozenset({"Gather", "DequantizeLinear", "If", "Loop", "Scan"})  # readers that take a part, or may not run
 
 
+MANY_ROWS = 16  # from here on a product in floating point is faster than one that unpacks the weight
+
+
 @graph_pass
 @nested
 def integer_kernels(graph: Graph, target: Target) -> Graph:
-    """Products whose result stays in floating point as MatMulInteger; weights of what has no integer kernel cast and
-    scaled, which the runtime does once, when it loads them. For ONNX Runtime."""
+    """Products whose result stays in floating point as MatMulInteger; convolutions and gates with steps where the
+    runtime's kernels for integers want them. For ONNX Runtime."""
     if not target.allows(MICROSOFT) or not any(node.op == "DequantizeLinear" for node in graph.nodes):
         return graph
     return replace_nodes(graph, _Forms(graph, target).replace, rule="integer_kernels")
+
+
+@graph_pass
+@nested
+def weights_in_floats(graph: Graph, target: Target) -> Graph:
+    """q ── DequantizeLinear ── Conv ─▶        becomes        q ── Cast ── × scale ── Conv ─▶
+
+    for weights of what has no kernel for their integers, or a slower one than for floats, and for values on steps of 16
+    bits: ONNX Runtime casts and scales a weight once, when it loads it. The last of these passes, for rules read casts
+    and scales as a DequantizeLinear."""
+    if not target.allows(MICROSOFT) or not any(node.op == "DequantizeLinear" for node in graph.nodes):
+        return graph
+    return replace_nodes(graph, _Forms(graph, target).in_floats, rule="weights_in_floats")
 
 
 class _Forms:
@@ -54,9 +71,15 @@ class _Forms:
             return self.with_bias(op, node)
         if node.op == "HardSigmoid":
             return self.gate(op, node)
-        if node.op == "DequantizeLinear" and (_is_wide(node) or (self.is_weight(node) and not self.has_kernels(node))):
-            return _cast_and_scaled(op, node)
         return None
+
+    def in_floats(self, op: Builder, node: Node) -> Tensor | None:
+        """What a DequantizeLinear gives, cast and scaled, where nobody takes the integers."""
+        if node.op != "DequantizeLinear" or not (
+            _is_wide(node) or (self.is_weight(node) and not self.has_kernels(node))
+        ):
+            return None
+        return _cast_and_scaled(op, node)
 
     def product(self, op: Builder, node: Node, bias: Value | None = None) -> Tensor | None:
         """x · weight of integers, scaled: where both are bytes with one step, or one per column, and no Q follows."""
@@ -146,13 +169,13 @@ class _Forms:
         return node.output in self.graph.outputs or all(self.takes_integers(each, node.output) for each in readers)
 
     def takes_integers(self, reader: Node, weight: Value) -> bool:
-        """Whether a reader's kernel takes the integers of a weight. That of a MatMul rounds to eight bits what it is
-        multiplied with."""
+        """Whether a reader's kernel takes the integers of a weight, and is no slower for it. That of a MatMul rounds to
+        eight bits what it is multiplied with, and unpacks the weight for each row."""
         first = _dequantized(self.producers.get(reader.inputs[0])) if reader.inputs[0] else None
         if reader.op == "Conv":
             return first is not None and (self.is_quantized(reader) or self.needed(reader) is not None)
         if reader.op == "MatMul" and reader.inputs[1] is weight:
-            return first is None or first.q.dtype not in _WIDE
+            return not _has_many_rows(reader) if first is None else first.q.dtype not in _WIDE
         return reader.op in _PER_CALL
 
 
@@ -185,6 +208,11 @@ class _Dequantized:
         return self.zero is None or (zero is not None and not zero.any())
 
 
+def _has_many_rows(product: Node) -> bool:
+    """Whether a product is known to have many rows."""
+    return prod(dim for dim in product.output.shape[:-1] if isinstance(dim, int)) >= MANY_ROWS
+
+
 def _is_wide(node: Node) -> bool:
     """Whether a DequantizeLinear is of 16 bits. No kernel takes them, and beside a dequantized operand the runtime
     makes eight bits of the other one, whatever it is (WeightBiasQuantization, then MatMulNBits)."""
@@ -211,15 +239,21 @@ def _integer_to_float(
 
 
 def _cast_and_scaled(op: Builder, node: Node) -> Tensor | None:
-    """(q − zero point) · scale, in floating point; None where the scales are of blocks."""
+    """(q − zero point) · scale, in floating point; None for blocks along another axis than the first."""
     found = _dequantized(node)
-    if found is None or found.block_size:
+    if found is None or (found.block_size and found.axis):
         return None
-    values = op.Cast(op.use(found.q), to=FLOAT32)
+    q, shape = op.use(found.q), found.q.shape
+    if found.block_size:
+        blocks, rest = found.scale.shape[0], shape[1:]
+        if shape[0] != blocks * found.block_size:
+            return None
+        q = op.Reshape(q, [blocks, found.block_size, *rest])
+    values = op.Cast(q, to=FLOAT32)
     if found.zero is not None and not found.is_centered:
         values = values - op.Cast(_along(op, found, found.zero), to=FLOAT32)
     scaled: Tensor = values * _along(op, found, found.scale)
-    return scaled
+    return op.Reshape(scaled, shape) if found.block_size else scaled
 
 
 def _ends(node: Node | None) -> tuple[float, float] | None:
@@ -250,6 +284,9 @@ def _along(op: Builder, found: _Dequantized, parameter: Value) -> Tensor:
     """A parameter so that it broadcasts against the integers."""
     if not parameter.shape:
         return op.use(parameter)
+    if found.block_size:
+        between: Tensor = op.Unsqueeze(op.use(parameter), [1])
+        return between
     shape = [parameter.shape[0] if axis == found.axis else 1 for axis in range(len(found.q.shape))]
     reshaped: Tensor = op.Reshape(op.use(parameter), shape)
     return reshaped

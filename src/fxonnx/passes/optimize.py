@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from fxonnx.passes.channels import channels_in_vectors
 from fxonnx.passes.cse import cse
 from fxonnx.passes.dce import dce
 from fxonnx.passes.fold import fold
-from fxonnx.passes.integer_kernels import integer_kernels
+from fxonnx.passes.integer_kernels import integer_kernels, weights_in_floats
 from fxonnx.passes.movements import expands_into_readers, movements, slices_into_split, transposes_behind_linear
 from fxonnx.passes.past import past_into_attention
 from fxonnx.passes.pipeline import Pass, Pipeline, pipeline, repeat
@@ -25,14 +26,17 @@ def optimizer(users: tuple[Rule, ...] = (), without: frozenset[str] = frozenset(
     """The optimizing pipeline; a user's rules are tried first. `without` names rules that are left out, to see what
     they do.
 
-    Once through what changes no bit, so that patterns find what they expect; then all rules until none fits.
+    Once through what changes no bit, so that patterns find what they expect; then all rules until none fits, and at
+    last what rules would take back.
     """
     every = users, (*ALGEBRA, *SHAPE, *CAST), FUSION
     users, exact, fusion = (tuple(each for each in rules if each.name not in without) for rules in every)
     simplify = repeat(fold, cse, dce, rewrite(*exact), unsigned_activations, name="simplify", rounds=1)
     patterns = rewrite(*fusion, *exact)
     moves = expands_into_readers, transposes_behind_linear, movements, slices_into_split
-    fuse = repeat(patterns, fold, cse, dce, *moves, past_into_attention, integer_kernels, name="fuse")
+    integers = integer_kernels, channels_in_vectors
+    settle = repeat(patterns, fold, cse, dce, *moves, past_into_attention, *integers, name="fuse")
+    fuse = repeat(settle, weights_in_floats, fold, cse, dce, name="fuse", rounds=1)
     first = [rewrite(*users, name="users")] if users else []
     return pipeline("optimized", *first, dce, half_in_float32, simplify, fuse)
 
@@ -59,4 +63,4 @@ def _asked(precision: Precision | None, observe: Observe) -> tuple[Pass, ...]:
     if precision.dtype.is_float:
         return (halved(precision),)
     quantized = narrow(precision) if precision.calibration is None else static(precision, observe)
-    return half_in_float32, quantized, integer_kernels, dce
+    return half_in_float32, quantized, integer_kernels, channels_in_vectors, weights_in_floats, fold, dce

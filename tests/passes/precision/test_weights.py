@@ -74,6 +74,25 @@ def test_the_runtime_has_kernels_for_them(tmp_path):
         assert used.count(kernel) == 3 and "MatMul" not in used
 
 
+@pytest.mark.parametrize("precision", ["int8-weights", "int4-weights"])
+def test_many_rows_are_multiplied_with_floats(precision, tmp_path):
+    """The runtime makes floats of a weight once, when it loads the file; it would unpack it again for each row."""
+    tokens = torch.randint(0, 100, (3, 8))
+    model = Decoder().eval()
+    few, many = (fxonnx.compile(model, (each,), precision=precision) for each in (tokens[:1], tokens))
+    assert operators(few).count("DequantizeLinear") == 3 and "DequantizeLinear" not in operators(many)
+    large = {value.dtype.name for value in many.graph.constants() if value.type.size > 1000}
+    assert large == {DTYPES[precision], "int8"}
+    assert apart(many(tokens)[:1], few(tokens[:1])) < 0.01
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimized.onnx"), 3
+    many.save(tmp_path / "model.onnx")
+    onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
+    used = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert not {"MatMulNBits", "DequantizeLinear"} & {*used}
+    assert used.count("Mul") == 1, "of the rows of the table: weights are scaled when the file is loaded"
+
+
 @pytest.mark.parametrize("name", ["head", "first"])
 def test_layers_that_are_kept(name):
     compiled = fxonnx.compile(Decoder(), (TOKENS,), precision=fxonnx.int4_weights(block=16, keep=[name]))

@@ -19,7 +19,7 @@ import numpy as np
 from fxonnx.dtypes import FLOAT32, INT8, UINT8
 from fxonnx.ir.data import ArrayData, Data, transposed
 from fxonnx.ir.few_bits import by_columns, by_rows
-from fxonnx.ir.graph import Graph, Node, Substitution, Value, has_content
+from fxonnx.ir.graph import Graph, Node, Substitution, Value, constant_ints, has_content
 from fxonnx.ir.types import TensorType
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.ranges import Range, extremes, steps, without_outliers
@@ -113,9 +113,14 @@ class _Plan:
         elif node.op == "HardSigmoid" and node.reads[0] in self.like:  # which `integer_kernels` leaves on steps
             self.layers.add(node)
             self.like[node.output] = node.output
-        elif node.op in _WITH_KERNELS and all(value in self.like for value in node.reads) and self.is_used(node):
+        elif self.has_kernel(node) and self.is_used(node):
             self.layers.add(node)
             self.give(node)
+
+    def has_kernel(self, node: Node) -> bool:
+        """Whether a node reads values on steps, and has a kernel for their integers."""
+        read = node.reads[:1] if is_global_mean(node) else node.reads if node.op in _WITH_KERNELS else ()
+        return bool(read) and all(value in self.like for value in read)
 
     def give(self, node: Node) -> None:
         """Let a node's result be quantized, behind the activation that alone reads it."""
@@ -128,6 +133,14 @@ class _Plan:
     def is_used(self, node: Node) -> bool:
         """Whether anything reads the result in the graph: what is returned at once need not be on steps."""
         return bool(self.readers.get(node.output))
+
+
+def is_global_mean(node: Node) -> bool:
+    """Whether a node is the mean of each channel, all axes kept: what GlobalAveragePool gives."""
+    axes, rank = constant_ints(node.inputs[1] if len(node.inputs) > 1 else None), len(node.reads[0].shape)
+    if node.op != "ReduceMean" or axes is None or rank < 3 or not node.attributes.get("keepdims", 1):
+        return False
+    return sorted(axis % rank for axis in axes) == list(range(2, rank))
 
 
 def _is_activation(node: Node) -> bool:
@@ -172,7 +185,10 @@ class _Quantized:
         if node.op in LINEAR:
             self.linear(node, inputs)
             return
-        self.nodes.append(Node(node.op, inputs, node.outputs, node.attributes, node.location))
+        if is_global_mean(node):
+            self.nodes.append(Node("GlobalAveragePool", inputs[:1], node.outputs, {}, node.location))
+        else:
+            self.nodes.append(Node(node.op, inputs, node.outputs, node.attributes, node.location))
         if node.op == "HardSigmoid":
             self.on_steps[node.output] = node.output
             return

@@ -11,9 +11,8 @@ from fxonnx.dtypes import FLOAT16, FLOAT32, INT4, INT8
 from fxonnx.ir.data import cast
 from fxonnx.ir.graph import content, has_content
 from fxonnx.ir.schema import has_blocks
+from fxonnx.passes.integer_kernels import MANY_ROWS
 from fxonnx.passes.rewriting.rewrite import rule
-
-MANY_ROWS = 16  # from here on a product in floating point is faster than one that unpacks the weight
 
 
 @rule

@@ -372,6 +372,28 @@ def test_weights_in_few_bits_stay_so(highest, stored, blocks, zero):
             torch.testing.assert_close(compiled(y), model(y), rtol=0.02, atol=0.02 * float(model(y).abs().max()))
 
 
+class ReadInFloats(torch.nn.Module):
+    """Integers with steps for each row or block, added, compared, and on the left of products."""
+
+    def __init__(self, highest, blocks):
+        super().__init__()
+        shape = (32, *blocks, 64 // prod(blocks))
+        weight = torch.randint(-highest, highest + 1, shape, dtype=torch.int8)
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.scales = torch.nn.Parameter(torch.rand(*shape[:-1], 1) * 0.01)
+
+    def forward(self, x):
+        floats = (self.weight.float() * self.scales).reshape(32, 64)
+        return floats @ x, floats + x.mT, (floats > x.mT).float(), floats.softmax(0) @ x
+
+
+@pytest.mark.parametrize("blocks", [(), (4,)], ids=["rows", "blocks"])
+@pytest.mark.parametrize("highest", [7, 127])
+def test_weights_that_no_kernel_takes(highest, blocks):
+    check(ReadInFloats(highest, blocks).eval(), torch.randn(64, 32))
+
+
+
 @pytest.mark.parametrize("opset", [9, 13, 20])
 @pytest.mark.parametrize("blocks", [(), (4,)], ids=["rows", "blocks"])
 def test_weights_in_few_bits_at_older_opsets(blocks, opset):
