@@ -102,12 +102,26 @@ class StandIns:
             return NotImplemented
         with again:
             given = {each: self.opened(value) for each, value in _named(func, args, kwargs).items()}
-        steps = self._result_steps(given)
+            steps = self._scalar_steps(name, given)  # a tensor of one number is read
+        steps = steps or self._result_steps(given)
         with again, self._aside():
             found = body(*given.values())
             found = torch.relu(found) if name not in BODIES else found
         with again:
             return found if steps is None else self.on(found, steps)
+
+    def _scalar_steps(self, name: str, given: dict[str, Any]) -> Steps | None:
+        """The steps of a quantized tensor times a number, or plus one, which is made whole steps; None for other ops.
+        Source: ATen/native/quantized/cpu, qmul.cpp and qadd.cpp."""
+        operation = name.removesuffix("_relu").removesuffix("_scalar")
+        if operation not in ("mul", "add") or "b" not in given:
+            return None
+        steps, number = self.steps(given["qa"]), given["b"]
+        given["b"] = number = number.item() if isinstance(number, torch.Tensor) else number
+        if operation == "mul":
+            return steps.scaled(number)
+        found, given["b"] = steps.shifted(number)
+        return found
 
     def _result_steps(self, given: dict[str, Any]) -> Steps | None:
         """The steps that arguments name, which are taken out of them; else those of the first tensor, if any."""

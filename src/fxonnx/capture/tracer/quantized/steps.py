@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -41,6 +41,25 @@ class Steps:
         """The floats of integers."""
         found: torch.Tensor = self._op("dequantize")(q, *self.numbers)
         return found
+
+    def scaled(self, factor: float) -> Steps:
+        """The steps on which the same integers are so many times as much, or those from the other end are; of 0 those
+        of nothing."""
+        if factor == 0:
+            return Steps(1.0, 0, self.dtype)
+        info = torch.iinfo(self.dtype)
+        zero = self.zero if factor > 0 else info.max + info.min - self.zero
+        return replace(self, scale=abs(factor) * self.scale, zero=zero)
+
+    def shifted(self, added: float) -> tuple[Steps, float]:
+        """The steps for a number more, and that number in whole steps of these: wider ones where 0 would lie beyond
+        the integers."""
+        info, count = torch.iinfo(self.dtype), round(added / self.scale)
+        zero = self.zero - count
+        nearest = min(max(zero, info.min), info.max)
+        farthest = info.max if zero < info.min else info.min
+        wider = 1.0 if zero == nearest else abs(farthest - zero) / (info.max - info.min)
+        return replace(self, scale=wider * self.scale, zero=nearest), count * self.scale
 
     def _op(self, verb: str) -> Any:
         ops = decomposed()
