@@ -6,6 +6,7 @@ import torch
 import torch.ao.nn.quantized as nnq
 import torch.ao.quantization as quantization
 from torch import nn
+from torch.ao.quantization import quantize_fx
 
 import fxonnx
 from fxonnx import machines
@@ -198,3 +199,48 @@ def test_embeddings():
     close(table, rows, step=1e-6)
     bag = nnq.EmbeddingBag(20, 8, mode="sum", include_last_offset=True)
     close(lambda rows, offsets: bag(rows, offsets), rows.flatten(), torch.tensor([0, 1, 4]), step=1e-6)
+
+
+def test_tables_of_four_bits():
+    """Their scales are packed in half precision, from which torch adds up rows."""
+    bag = nnq.EmbeddingBag(20, 8, mode="sum", include_last_offset=True, dtype=torch.quint4x2)
+    scales, zeros = torch.rand(20) * 0.1 + 0.1, torch.rand(20) * 15
+    bag.set_weight(torch.quantize_per_channel(torch.randn(20, 8), scales, zeros, 0, torch.quint4x2))
+    rows = torch.tensor([1, 19, 3, 0])
+    close(lambda rows, offsets: bag(rows, offsets), rows, torch.tensor([0, 1, 4]), step=1e-6)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+@pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
+def test_cells(kind, dtype):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = kind(6, 9)
+
+        def forward(self, x):
+            state = self.cell(x[0])
+            for row in x[1:]:
+                state = self.cell(row, state)
+            return state[1] if isinstance(state, tuple) else state
+
+    model = torch.ao.quantization.quantize_dynamic(Model().eval(), {kind}, dtype=dtype)
+    close(model, torch.randn(3, 2, 6), step=1e-5)
+
+
+def test_numbers_in_graph_mode():
+    """There a scale is a tensor of the model's own."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 6, 3)
+
+        def forward(self, x):
+            return torch.relu(self.conv(x)) * 2 + 1
+
+    prepared = quantize_fx.prepare_fx(Model().eval(), quantization.get_default_qconfig_mapping("fbgemm"), (X,))
+    prepared(X)
+    converted = quantize_fx.convert_fx(prepared)
+    step = 2 * float(converted._scale_0)  # of the product; the sum needs wider ones, to hold a number more
+    close(converted, X, step=step * (255 + 1 / step) / 255)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from fxonnx.capture.tracer.quantized.packed import table, weight_and_bias
+from fxonnx.capture.tracer.quantized.packed import is_half, table, weight_and_bias
 from fxonnx.capture.tracer.quantized.steps import decomposed
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -68,6 +69,32 @@ def _embedding_bag(
     )  # fmt: skip
 
 
+def _cell(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A recurrent step: what `step` makes of the linear layers of the input and of the state, and of the state. Their
+    inputs have steps of seven bits, as torch's have; beside weights of half precision they stay as they are."""
+
+    def run(x: Any, hx: Any, of_input: Any, of_state: Any, *_: Any) -> Any:
+        state = hx[0] if isinstance(hx, (list, tuple)) else hx
+        layer = _linear if is_half(of_input) else partial(_dynamic(_linear), reduce_range=True)
+        return step(layer(x, of_input), layer(state, of_state), hx)
+
+    return run
+
+
+def _lstm_step(x: Any, state: Any, hx: Any) -> tuple[Any, Any]:
+    """Hidden state and cell state. Source: torch's documentation of LSTMCell."""
+    i, f, g, o = (x + state).chunk(4, 1)
+    cell = f.sigmoid() * hx[1] + i.sigmoid() * g.tanh()
+    return o.sigmoid() * cell.tanh(), cell
+
+
+def _gru_step(x: Any, state: Any, hx: Any) -> Any:
+    """Hidden state. Source: torch's documentation of GRUCell."""
+    (reset, update, new), (state_reset, state_update, state_new) = x.chunk(3, 1), state.chunk(3, 1)
+    new = torch.tanh(new + torch.sigmoid(reset + state_reset) * state_new)
+    return new + torch.sigmoid(update + state_update) * (hx - new)
+
+
 def _batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float) -> Any:
     return F.batch_norm(x, mean, variance, weight, bias, eps=eps)
 
@@ -105,6 +132,10 @@ BODIES: dict[str, Callable[..., Any]] = {
     "mul": torch.mul,
     "mul_scalar": torch.mul,
     "prelu": F.prelu,
+    "quantized_gru_cell_dynamic": _cell(_gru_step),
+    "quantized_lstm_cell_dynamic": _cell(_lstm_step),
+    "quantized_rnn_relu_cell_dynamic": _cell(lambda x, state, hx: torch.relu(x + state)),
+    "quantized_rnn_tanh_cell_dynamic": _cell(lambda x, state, hx: torch.tanh(x + state)),
     "relu6": lambda x, inplace: F.relu6(x),
     "sigmoid": torch.sigmoid,
     "softmax": F.softmax,

@@ -24,6 +24,12 @@ def weight_and_bias(packed: Any, rank: int | None = None) -> tuple[torch.Tensor,
     return steps.floats(integers), bias
 
 
+def is_half(packed: Any) -> bool:
+    """Whether a packed weight of a linear layer is in half precision."""
+    with eager():
+        return not _unpacked_linear(packed)[0].is_quantized
+
+
 def _unpacked_linear(packed: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     found: tuple[torch.Tensor, torch.Tensor | None] = torch.ops.quantized.linear_unpack(packed)
     return found
@@ -39,12 +45,15 @@ def taken_apart(weight: torch.Tensor) -> tuple[torch.Tensor, Steps]:
 
 
 def table(packed: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The rows of a packed embedding: bytes, and for each row a scale and what is added; of 4 bits likewise."""
+    """The rows of a packed embedding: bytes, and for each row a scale and what is added; of 4 bits likewise, whose
+    scales are packed in half precision."""
     with eager():
         weight = torch.ops.quantized.embedding_bag_unpack(packed)
         scales = weight.q_per_channel_scales().float()
         shifts = -weight.q_per_channel_zero_points().float() * scales
         steps = (weight.dequantize() - shifts[:, None]) / scales[:, None]
+        if weight.dtype is torch.quint4x2:
+            scales, shifts = scales.half().float(), shifts.half().float()
         return steps.round().to(torch.uint8), scales[:, None], shifts[:, None]
 
 

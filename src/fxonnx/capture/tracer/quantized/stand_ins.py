@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -116,8 +117,8 @@ class StandIns:
         operation = name.removesuffix("_relu").removesuffix("_scalar")
         if operation not in ("mul", "add") or "b" not in given:
             return None
-        steps, number = self.steps(given["qa"]), given["b"]
-        given["b"] = number = number.item() if isinstance(number, torch.Tensor) else number
+        steps, number = self.steps(given["qa"]), _number(given["b"])
+        steps, given["b"] = replace(steps, scale=_number(steps.scale), zero=_number(steps.zero)), number
         if operation == "mul":
             return steps.scaled(number)
         found, given["b"] = steps.shifted(number)
@@ -142,6 +143,11 @@ class StandIns:
             return found
         with again:
             return self.on(found, Steps(*_FIXED[func], torch.uint8) if func in _FIXED else steps)
+
+
+def _number(value: Any) -> Any:
+    """The only element of a tensor; numbers as they are."""
+    return value.item() if isinstance(value, torch.Tensor) else value
 
 
 def _is_float(value: Any) -> bool:
