@@ -119,14 +119,18 @@ class _Channels:
         return found
 
     def few(self, wider: Mapping[Value, int]) -> Mapping[Node, int]:
-        """How many channels convolutions get to read that read few and an odd number, dequantized."""
+        """How many channels convolutions between integers get to read that read few and an odd number."""
         found = {}
+        unquantized = {value for node in self.graph.nodes if node.op != "QuantizeLinear" for value in node.reads}
+        unquantized.update(self.graph.outputs)
         for node in self.graph.nodes:
             if node.op != "Conv" or node.attributes.get("group", 1) != 1 or self.weights(node) is None:
                 continue
             x, kernel = node.reads[0], node.reads[1].shape[2:]
             count, source = x.shape[1], self.producers.get(x)
             if self.of(x) in wider or not isinstance(count, int) or count >= _FEW or prod(kernel) == 1:
+                continue
+            if node.output in unquantized:
                 continue
             more = _rounded(count, _WORD)
             if count < more <= count * _WASTE and source is not None and _is_padded(source):

@@ -20,6 +20,7 @@ from fxonnx.target import MICROSOFT, Target
 
 _BYTES = (INT8, UINT8)
 _WIDE = (INT16, UINT16)
+_ELEMENTWISE = frozenset({"Add", "Mul", "Concat"})  # with kernels for bytes on steps
 _PER_CALL = frozenset({"Gather", "DequantizeLinear", "If", "Loop", "Scan"})  # readers that take a part, or may not run
 
 
@@ -176,6 +177,9 @@ class _Forms:
             return first is not None and (self.is_quantized(reader) or self.needed(reader) is not None)
         if reader.op == "MatMul" and reader.inputs[1] is weight:
             return not _has_many_rows(reader) if first is None else first.q.dtype not in _WIDE
+        if reader.op in _ELEMENTWISE and self.is_quantized(reader):
+            operands = [_dequantized(self.producers.get(value)) for value in reader.reads]
+            return all(each is not None and each.is_whole for each in operands)
         return reader.op in _PER_CALL
 
 

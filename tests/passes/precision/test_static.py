@@ -67,6 +67,7 @@ def test_a_network_of_convolutions_runs_in_integers(tmp_path):
     used = kernels(compiled, tmp_path)
     assert used.count("QLinearConv") == 3 and "Conv" not in used and "HardSigmoid" not in used
     assert {"QLinearAdd", "QLinearMul", "MatMulIntegerToFloat"} <= set(used)
+    assert not {"Add", "Mul", "Relu", "MaxPool"} & set(used), "the number of a gate is on steps as well"
 
 
 def test_other_runtimes_get_standard_pairs():
