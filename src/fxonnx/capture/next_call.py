@@ -21,7 +21,7 @@ from fxonnx.ir.dims import Dim, Expr, evaluate, symbols_of
 
 def check_calls_of_other_sizes(
     example: Example, axes: Mapping[Axis, Dim], lows: Mapping[str, int], highs: Mapping[str, int], left: Sequence[str],
-    states: Collection[str],
+    states: Collection[str], *, with_gradients: bool = False,
 ) -> None:  # fmt: skip
     """Raise CaptureRefused where what a call at larger sizes leaves, under the names `left`, changes what the model
     does with the example, or at its smallest sizes. What has the names `states` is told to each call.
@@ -35,7 +35,8 @@ def check_calls_of_other_sizes(
     calls = [_at_sizes(example, axes, sizes) for sizes in (larger, named, {each: lows.get(each, 2) for each in named})]
     for number, leaves in enumerate(calls[1:], start=1):
         try:
-            alone, after = (_after(before, example.flat, leaves, states) for before in ([], calls[:number]))
+            with torch.set_grad_enabled(with_gradients):
+                alone, after = (_after(before, example.flat, leaves, states) for before in ([], calls[:number]))
         except Error:  # it does not take all of those sizes
             continue
         if not _is_equal(alone, after):
@@ -64,7 +65,7 @@ def _after(
     """What a call does after others, which leave what they leave, but for buffers and states: those are as they
     were."""
     owned = [*flat.buffers()]
-    with torch.no_grad(), Translating(), preserved(flat, flat.functions) as changes:
+    with Translating(), preserved(flat, flat.functions) as changes:
         content, drawn = [each.clone() for each in owned], torch.get_rng_state()
         try:
             for earlier in calls:
@@ -101,6 +102,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _write(tensors: Sequence[torch.Tensor], content: Sequence[torch.Tensor]) -> None:
-    for tensor, before in zip(tensors, content, strict=True):
-        if not torch.equal(tensor, before):
-            tensor.copy_(before)
+    with torch.no_grad():
+        for tensor, before in zip(tensors, content, strict=True):
+            if not torch.equal(tensor, before):
+                tensor.copy_(before)

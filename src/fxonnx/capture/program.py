@@ -170,6 +170,7 @@ class Program:
     elements elsewhere. `reshapes` change the shapes of inputs, in this order, once a call has written what it writes.
     `known` are the weights whose value decided what was captured, `plain` the lines that make plain numbers of sizes,
     which runs at several sizes found to be expressions; `multiples` has {n: 4*n} where n is a multiple of 4.
+    A model that is `with_gradients` asks autograd for some itself: PyTorch runs it outside of torch.no_grad() only.
     """
 
     graph: fx.Graph
@@ -196,6 +197,7 @@ class Program:
     multiples: Mapping[str, Dim] = field(default_factory=dict)
     zero_one: SmallSizes | None = None
     by_layout: tuple[int, ...] = ()
+    with_gradients: bool = False
 
     @property
     def results(self) -> tuple[Any, ...]:

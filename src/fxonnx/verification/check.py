@@ -171,11 +171,11 @@ def _calls(subject: Any, arguments: Arguments, owned: Sequence[torch.Tensor]) ->
     calls: list[_Call] = []
     try:
         for _ in range(_CALLS):
-            args, kwargs = copy.deepcopy(arguments, _detached(arguments))
+            args, kwargs = copy.deepcopy(arguments, _detached(flatten(arguments)[0]))
             results, _, _ = flatten(subject(*args, **kwargs))
             given, _, _ = flatten((args, kwargs))
             # what a later call writes to is what an earlier one has returned, where the model returns its own state
-            calls.append(_Call(copy.deepcopy(results), given))
+            calls.append(_Call(copy.deepcopy(results, _detached(results)), given))
     finally:
         for tensor, content, version in before:
             if version is None or version != _version(tensor):
@@ -183,10 +183,10 @@ def _calls(subject: Any, arguments: Arguments, owned: Sequence[torch.Tensor]) ->
     return calls
 
 
-def _detached(arguments: Arguments) -> dict[int, Any]:
+def _detached(leaves: Sequence[Any]) -> dict[int, Any]:
     """Copies, by their ids, of the tensors that torch copies in its graph of gradients alone."""
-    given, _, _ = flatten(arguments)
-    return {id(each): each.detach().clone() for each in given if each.requires_grad and not each.is_leaf}
+    tensors = (each for each in leaves if isinstance(each, torch.Tensor))
+    return {id(each): each.detach().clone() for each in tensors if each.requires_grad and not each.is_leaf}
 
 
 def _version(tensor: torch.Tensor) -> int | None:
@@ -203,7 +203,8 @@ def _owned(compiled: Subject) -> list[torch.Tensor]:
 
 def _expected(compiled: Subject, arguments: Arguments) -> list[_Call]:
     """Calls of the model, in the mode it was captured in."""
-    with torch.no_grad(), training_mode(compiled.model, compiled.mode), compiled.weights_in_model():
+    gradients = torch.set_grad_enabled(compiled.program.with_gradients)
+    with gradients, training_mode(compiled.model, compiled.mode), compiled.weights_in_model():
         return _calls(callable_model(compiled.model), arguments, _owned(compiled))
 
 

@@ -89,7 +89,7 @@ def _of_layer(
 def _of_outputs(compiled: Narrowed) -> tuple[Loss, ...]:
     """The losses of what a call returns."""
     args, kwargs = compiled.program.signature.arguments_for(compiled.examples)
-    with torch.no_grad(), training_mode(compiled.model, compiled.mode):
+    with torch.set_grad_enabled(compiled.program.with_gradients), training_mode(compiled.model, compiled.mode):
         both: tuple[Any, Any] = (compiled, compiled.model)
         results = [flatten(each(*args, **kwargs))[0] for each in both]
     names = compiled.program.signature.output_names()

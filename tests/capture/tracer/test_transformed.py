@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fxonnx
@@ -117,3 +117,72 @@ def test_determinants_of_any_size() -> None:
     for shape in ((2, 4, 4), (3, 6, 6)):
         x = torch.randn(shape)
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+class Potential(nn.Module):
+    """An energy, and forces as its gradient, which is asked for without torch.enable_grad()."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs = nn.Sequential(nn.Linear(1, 8), nn.SiLU(), nn.Linear(8, 1))
+
+    def energy(self, places: Tensor) -> Tensor:
+        distances = (places[:, None] - places[None]).square().sum(-1).add(0.1).sqrt()
+        return self.pairs(distances[..., None]).sum()
+
+    def forward(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        places = places.detach().requires_grad_()
+        energy = self.energy(places)
+        (slopes,) = torch.autograd.grad(energy, places)
+        return energy.detach(), -slopes
+
+
+class BackwardPotential(Potential):
+    def forward(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        places = places.detach().requires_grad_()
+        energy = self.energy(places)
+        energy.backward()
+        assert places.grad is not None
+        return energy.detach(), -places.grad
+
+
+@pytest.mark.parametrize("kind", [Potential, BackwardPotential])
+def test_gradients_need_no_enable_grad(kind: type[Potential]) -> None:
+    model = kind().eval()
+    compiled = fxonnx.compile(model, (torch.randn(4, 3),), dynamic_shapes={"places": {0: "atoms"}})
+    assert all(each.grad is None for each in model.parameters())  # a run of the model leaves none
+    for atoms in (4, 7, 1):
+        places = torch.randn(atoms, 3)
+        torch.testing.assert_close(compiled(places), model(places), rtol=1e-4, atol=1e-5)
+    assert compiled.verify(torch.randn(3, 3)).ok
+
+
+def test_gradients_of_an_input_that_asks_for_them() -> None:
+    def slope(x: Tensor) -> Tensor:
+        return torch.autograd.grad(x.sin().sum(), x)[0]
+
+    compiled = fxonnx.compile(slope, (torch.randn(3).requires_grad_(),), dynamic_shapes={"x": {0: "n"}})
+    x = torch.randn(5)
+    torch.testing.assert_close(compiled(x), x.cos())
+
+
+def test_gradients_that_weights_keep_are_refused_where_they_are_read() -> None:
+    class Learning(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            super().forward(x).square().sum().backward()
+            assert self.weight.grad is not None
+            return self.weight.grad.clone()
+
+    class Forgetting(Learning):
+        def forward(self, x: Tensor) -> Tensor:
+            slopes = super().forward(x)
+            self.weight.grad = self.bias.grad = None
+            return slopes
+
+    with pytest.raises(errors.CaptureRefused, match="leaves it there"):
+        fxonnx.compile(Learning(3, 2), (torch.randn(4, 3),))
+    model = Forgetting(3, 2)
+    compiled = fxonnx.compile(model, (torch.randn(4, 3),))
+    for _ in range(2):
+        x = torch.randn(4, 3)
+        torch.testing.assert_close(compiled(x), model(x))

@@ -25,7 +25,8 @@ class SymbolTable:
     `own_python` functions alone, and `counts` iterations with numbers that floats are computed of. The ids of the
     weights that the model writes to are `states`: their values are data. `numbers` from data have these values, by
     name, and are plain ones where Python asks; others are decided in a run that goes `is_by_numbers`. A model is told
-    that it is exported, unless it runs `as_eager`."""
+    that it is exported, unless it runs `as_eager`; it runs as in torch.no_grad(), or `with_gradients`: 1 of tensors, 2
+    of weights too."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class SymbolTable:
     own_python: bool = False
     counts: bool = False
     as_eager: bool = False
+    with_gradients: int = 0
     states: frozenset[int] = frozenset()
     numbers: Mapping[str, int] = field(default_factory=dict)
     is_by_numbers: bool = False
@@ -121,7 +123,8 @@ def fake_input(
     """A fake tensor like an example input, with sizes that know their dim."""
     dims = [chosen.axes.get((number, axis), known) for axis, known in enumerate(leaf.shape)]
     sizes = [sym_int(dim, evaluate(dim, chosen.hints), guard_log) for dim in dims]
-    return _fake(mode, leaf, sizes, _strides(leaf, sizes))
+    fake = _fake(mode, leaf, sizes, _strides(leaf, sizes))
+    return fake.requires_grad_() if chosen.with_gradients and leaf.requires_grad else fake
 
 
 def _strides(leaf: torch.Tensor, sizes: Sequence[int | torch.SymInt]) -> list[int | torch.SymInt]:

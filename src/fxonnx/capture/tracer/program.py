@@ -57,6 +57,7 @@ def program_of(run: Run, signature: Signature) -> Program:
         known=run.tape.values.said(),
         plain=tuple(dict.fromkeys(each.location for each in run.guard_log.plain)),
         multiples=run.constraints.multiples,
+        with_gradients=run.symbols.with_gradients > 0,
     )
 
 

@@ -22,6 +22,7 @@ from fxonnx.capture.graph.views import geometry, storage
 from fxonnx.capture.locate import strip
 from fxonnx.capture.program import LIFTED, Weight
 from fxonnx.capture.state.arrays import is_borrowed
+from fxonnx.capture.state.gradients import Gradients
 from fxonnx.capture.tracer.decisions.members import members
 from fxonnx.capture.tracer.decisions.script import decided
 from fxonnx.capture.tracer.functions import Refusals
@@ -77,7 +78,7 @@ class Recorder(CallMode):
 
         What torch transforms (vmap, grad, autograd) arrives as the calls that are made of it.
         """
-        if self.pre_dispatch and is_transformed(args, kwargs):
+        if self.pre_dispatch and is_transformed(args, kwargs, of_weights=self._tape.gradients.of_weights):
             if missing := without_gradient(func, args):
                 what, cause, cure = missing
                 raise self._tape.refuse(what, cause=cause, cure=cure)
@@ -123,6 +124,7 @@ class Tape:
     _kept: list[Any] = field(default_factory=list)  # what has an id above lives as long as the tape
     _last: fx.Node | None = None  # placeholder
     _lifted: Iterator[int] = field(default_factory=count)
+    gradients: Gradients = field(default_factory=Gradients)
     _views: dict[int, list[Any]] = field(default_factory=dict)  # storage -> the fake tensors over it
 
     def __post_init__(self) -> None:
@@ -250,6 +252,7 @@ class Tape:
         self._refuse_not_dense(tensor, f"the weight {key}")
         fake = self._stand_ins[id(tensor)] = self.fake(tensor)
         self._kept.append(tensor)
+        self.gradients.note(tensor)
         node = self.placeholder(key, fake)
         weight = self.weights[node] = Weight(key, tensor, is_held=id(tensor) in self.held)
         self.values.add_weight(node, weight)
@@ -281,6 +284,11 @@ class Tape:
         self._nodes[id(tensor)] = self._nodes[id(known)]
         self._kept.append(tensor)
         return True
+
+    def nodes_of(self, tensors: Iterable[torch.Tensor]) -> set[fx.Node]:
+        """The nodes of tensors that are on the tape."""
+        found = (self._nodes.get(id(each)) for each in tensors)
+        return {each[0] if isinstance(each, tuple) else each for each in found if each is not None}
 
     def rewind(self) -> None:
         """Take inputs and weights for what they were before calls wrote to them, or returned them."""

@@ -100,6 +100,7 @@ class Run:
     mutations: Mutations | None = None  # what the graph writes to its placeholders, once it is functional
     reshapes: tuple[Reshape, ...] = ()  # how inputs change their shapes for good
     _results: list[Any] = field(default_factory=list)
+    _left_gradients: list[torch.Tensor] = field(default_factory=list)  # of weights
     _left_before: Any = None  # the first decision
 
     @staticmethod
@@ -169,6 +170,23 @@ class Run:
         self._keep_states(reads)
         self.tape.output([*self._results, *(value for _, _, value in self.states)])
         self._keep_aliasing()
+        self._refuse_left_gradients()
+
+    def _refuse_left_gradients(self) -> None:
+        """Raise CaptureRefused where the results hang on gradients that the run leaves in weights: the next call of the
+        model adds to them."""
+        left = self.tape.nodes_of(self._left_gradients)
+        waiting, seen = [self.tape.graph.output_node()] if left else [], set[fx.Node]()
+        while waiting:
+            node = waiting.pop()
+            seen.add(node)
+            waiting.extend(each for each in node.all_input_nodes if each not in seen)
+        if left & seen:
+            raise self.tape.refuse(
+                "the model reads the .grad of its weights, and leaves it there",
+                cause="the next call in PyTorch adds its gradients to those of this one",
+                cure="take them by torch.autograd.grad(), or set .grad = None at the end of forward",
+            )
 
     def _keep_aliasing(self) -> None:
         """Note the sizes for which what is a view here is one, and what is a copy is none, where it is written to."""
@@ -263,13 +281,17 @@ class Run:
         flat = self.example.flat
         with ONE_AT_A_TIME, keys_of_sizes(), unwritten(flat), preserved(flat, flat.functions) as self.changes:
             self.tape.held = {id(tensor) for tensor in self.changes.held()}
-            yield
+            try:
+                yield
+            finally:
+                self._left_gradients = self.tape.gradients.put_back()
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:
         """What surrounds a call of the model."""
+        self.tape.gradients.of_weights = self.symbols.with_gradients > 1
         surroundings = (
-            quiet(), no_fast_path(), torch.no_grad(), self.locations.followed(),
+            quiet(), no_fast_path(), torch.set_grad_enabled(self.symbols.with_gradients > 0), self.locations.followed(),
             enable_python_dispatcher(), as_exporting(not self.symbols.as_eager), unasked_masks(), lists_asked(),
             one_suppression(), uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
             recorded_regions(associative_scan), powers_of_sizes(), self._function_modes(), self._functions_of_sizes(),

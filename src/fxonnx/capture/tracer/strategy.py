@@ -39,9 +39,8 @@ def capture(
     `signature` is asked for after the model has run; `others` are the dims of the program that this one is a variant
     of. Raises FrozenDimension for each required dim that is not free, and what else is wrong.
     """
-    first = Attempt(
-        example.resized(), example, is_way=others is not None, as_eager=others is not None and others.as_eager
-    )
+    flags = (False, 0) if others is None else (others.as_eager, others.with_gradients)
+    first = Attempt(example.resized(), example, others is not None, *flags)
     attempt, outcome, tried = PLAN.carry_out(first, run)
     done = outcome.run
     raise_all(
@@ -83,7 +82,10 @@ def _check_calls_of_other_sizes(done: Run, original: Example, others: SymbolTabl
     if others is not None:  # what a variant is captured on has sizes and no elements
         original = replace(original, leaves=[_with_elements(leaf) for leaf in original.leaves])
     states = {key for key, _, _ in done.states}
-    check_calls_of_other_sizes(original, symbols.axes, symbols.lows, symbols.highs, done.caches(), states)
+    check_calls_of_other_sizes(
+        original, symbols.axes, symbols.lows, symbols.highs, done.caches(), states,
+        with_gradients=symbols.with_gradients > 0,
+    )  # fmt: skip
 
 
 def _with_elements(leaf: torch.Tensor) -> torch.Tensor:

@@ -316,13 +316,14 @@ def alive(tensor: torch.Tensor) -> torch.Tensor:
     return torch._C._functorch.unwrap_if_dead(tensor)
 
 
-def is_transformed(args: Any, kwargs: Any) -> bool:
-    """Whether a call is one of a transform of torch.func, or of autograd."""
+def is_transformed(args: Any, kwargs: Any, *, of_weights: bool = False) -> bool:
+    """Whether a call is one of a transform of torch.func, or of autograd, which is asked `of_weights` too or not."""
     if is_in_functorch():
         return True
     if not torch.is_grad_enabled():
         return False
-    return any(isinstance(each, FakeTensor) and each.requires_grad for each in tree_leaves((args, kwargs)))
+    kind = torch.Tensor if of_weights else FakeTensor
+    return any(isinstance(each, kind) and each.requires_grad for each in tree_leaves((args, kwargs)))
 
 
 def lowered_by_functorch(op: Any, args: Any, kwargs: Any) -> Any:

@@ -119,7 +119,8 @@ class _Search:
             return True
         args, kwargs = self.compiled.program.signature.arguments_for([each.clone() for each in self.leaves])
         compiled = self.compiled
-        with torch.no_grad(), training_mode(compiled.model, compiled.mode), compiled.weights_in_model():
+        gradients = torch.set_grad_enabled(compiled.program.with_gradients)
+        with gradients, training_mode(compiled.model, compiled.mode), compiled.weights_in_model():
             results, _, _ = flatten(callable_model(compiled.model)(*args, **kwargs))
         tensors = [torch.as_tensor(each) for each in results]
         real = [*map(as_real, tensors)]

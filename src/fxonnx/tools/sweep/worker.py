@@ -148,7 +148,7 @@ def _timed(compiled: Compiled, seconds: float, result: Result) -> Result:
     model = compiled.model.module() if isinstance(compiled.model, ExportedProgram) else compiled.model
     sides = (compiled, model)
     taken: tuple[list[float], list[float]] = ([], [])
-    with torch.no_grad(), training_mode(model, compiled.mode):
+    with torch.set_grad_enabled(compiled.program.with_gradients), training_mode(model, compiled.mode):
         for side in sides:
             side(*args, **kwargs)
         while len(taken[0]) < _CALLS or sum(map(sum, taken)) < seconds:

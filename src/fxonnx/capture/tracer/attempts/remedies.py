@@ -17,6 +17,7 @@ from fxonnx.capture.tracer.sizes.data import numbers_in
 from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
 
+_OF_WEIGHTS = 2  # gradients, besides those of tensors
 _FACTORS, _LARGEST = (2, 4, 8), 16  # of sizes that are tried beside the example's
 
 
@@ -26,6 +27,15 @@ def _with_states_as_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     if not written:
         return None
     return replace(attempt, states=attempt.states | written, with_states_known=outcome.failures)
+
+
+def _with_gradients(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """As outside of torch.no_grad(), where the model asks autograd for gradients without torch.enable_grad(); of
+    weights only if it has to be: every layer is then recorded as what it is composed of."""
+    causes = (failure.error.__cause__ for failure in outcome.failures)
+    wants_gradients = any(isinstance(each, RuntimeError) and "require grad" in str(each) for each in causes)
+    is_tried = attempt.with_gradients == _OF_WEIGHTS
+    return replace(attempt, with_gradients=attempt.with_gradients + 1) if wants_gradients and not is_tried else None
 
 
 def _at_once(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -192,7 +202,8 @@ def _as_eager(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """As in eager, from the beginning on, where the model raises on the way that it takes when it is exported."""
     if attempt.as_eager or not _raised(outcome):
         return None
-    return Attempt(attempt.original.resized(), attempt.original, is_way=attempt.is_way, as_eager=True)
+    original, flags = attempt.original, (attempt.is_way, True, attempt.with_gradients)
+    return Attempt(original.resized(), original, *flags)
 
 
 def _raised(outcome: Outcome) -> bool:
@@ -218,6 +229,7 @@ def _reason(axis: Axis, outcome: Outcome) -> str:
 PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     "at primes",
     (
+        Remedy("with gradients", _with_gradients),
         Remedy("with the values of states for data", _with_states_as_data),
         Remedy("with comparisons of sizes decided where they are made", _at_once),
         Remedy("at larger sizes", _at_larger_sizes),
