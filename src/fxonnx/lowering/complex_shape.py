@@ -108,7 +108,6 @@ BEHIND: dict[str, Shift] = {
     **_each("unsqueeze unsqueeze_copy", Shift({"dim": _new_axis})),
     **_each("permute permute_copy", Shift({"dims": _order})),
     "stack": Shift({"dim": _new_axis}, _JOIN),
-    "flatten": Shift({"start_dim": _axis, "end_dim": _axis}),
     "flip": Shift({"dims": _axes}),
     "roll": Shift({"dims": _axes}, flattens="dims"),
     "repeat": Shift({"repeats": _times}),
@@ -164,7 +163,7 @@ def as_real(lowering: Lowering, target: str) -> Lowering | None:
     shift = BEHIND.get(name) or IN_FRONT.get(name)
     if shift is None:
         return None
-    body = _in_front(lowering.body, shift) if name in IN_FRONT else _behind(lowering, shift)
+    body = _in_front(lowering.body, shift) if name in IN_FRONT else _or_real(lowering.body, _behind(lowering, shift))
     promote = Promotion(shift.pairs) if shift.pairs else None
     return replace(lowering, body=body, promote=promote, complex=True)
 
@@ -177,7 +176,7 @@ def _behind(lowering: Lowering, shift: Shift) -> Body:
         if "tensors" in bound:
             bound["tensors"] = _without_none(bound["tensors"])
         rank = _rank(bound)
-        bound |= {name: whole(op, bound[name]) for name in shift.pairs if bound.get(name) is not None}
+        bound |= _wholes(op, bound, shift.pairs)
         if shift.flattens in parameters and bound.get(shift.flattens) in (None, [], ()):
             return _of_elements(op, bound)
         if rank == 0 and has_axis and "self" in bound:
@@ -207,6 +206,22 @@ def _behind(lowering: Lowering, shift: Shift) -> Body:
         several = shift.flattens == "dims"
         result = body(op, **bound | {"self": every, shift.flattens: [0] if several else 0})
         return reshape(op, result, shape) if several else result
+
+    return body
+
+
+def _wholes(op: Builder, bound: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The named arguments that there are as complex ones."""
+    return {name: whole(op, bound[name]) for name in names if bound.get(name) is not None}
+
+
+def _or_real(real: Body, behind: Body) -> Body:
+    """The real lowering of real parts, where a real dtype is asked for: the tensor is made real first."""
+
+    def body(op: Builder, **bound: Any) -> Any:
+        if isinstance(dtype := bound.get("dtype"), DType) and "self" in bound and not dtype.is_complex:
+            return real(op, **bound | {"self": _parts(op, bound["self"])[0]})
+        return behind(op, **bound)
 
     return body
 

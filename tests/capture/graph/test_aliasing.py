@@ -95,3 +95,17 @@ def test_an_as_strided_view_counts_the_elements_of_its_own_dtype() -> None:
 
     x = torch.randn(4, 6)
     torch.testing.assert_close(run(capture(pairs, (x,)), (x,))[0], pairs(x))
+
+
+def test_what_is_written_before_is_in_a_view_and_in_a_copy() -> None:
+    """Of another layout than the example's: here a padding mask of one row for all, as attention takes it."""
+
+    def weights(mask: Tensor) -> Tensor:
+        filled = torch.zeros_like(mask, dtype=torch.float32).masked_fill_(mask, -1)
+        return filled.view(2, 1, 1, 3).expand(-1, 2, -1, -1).reshape(4, 1, 3)
+
+    mask = torch.tensor([False, False, True])
+    for example in (mask.expand(2, 3), mask.repeat(2, 1), mask.repeat(2, 1).t().contiguous().t()):
+        program = capture(weights, (example,))
+        assert not program.by_layout
+        torch.testing.assert_close(run(program, (mask.repeat(2, 1),))[0], weights(mask.repeat(2, 1)))

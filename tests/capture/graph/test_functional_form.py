@@ -77,3 +77,26 @@ def test_what_is_added_up_is_cast_to_its_place_first() -> None:
     x = torch.tensor([[1e8, 1.0, -1e8], [3.0, 1e-9, 4.0]])
     given = x, torch.zeros(2).double(), torch.zeros(2, 3).double()
     torch.testing.assert_close(fxonnx.compile(summed, given)(*given), summed(*given), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1)], ids=str)
+def test_a_mask_broadcasts_to_what_is_written_through_it(shape: tuple[int, ...]) -> None:
+    mask = torch.arange(max(shape)).remainder(2).bool().reshape(shape)
+
+    def function(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+        return (x * 1).masked_scatter_(mask, source)
+
+    x, source = torch.zeros(2, 3), torch.arange(9.0)
+    compiled = fxonnx.compile(function, (x, mask, source), dynamic_shapes="auto")
+    torch.testing.assert_close(compiled(x, mask, source), function(x, mask, source))
+
+
+@pytest.mark.parametrize("op", [torch.sum, torch.prod, torch.cumsum, torch.cumprod])
+def test_complex_numbers_become_real_before_they_are_added_up(op: Any) -> None:
+    x = torch.randn(4, 3, dtype=torch.complex64)
+
+    def into_a_place(x: Tensor) -> Tensor:
+        return op(x, 0, out=torch.empty(0))
+
+    for function in (into_a_place, lambda x: op(x, 0, dtype=torch.float64), lambda x: op(x * 3, 0, dtype=torch.int64)):
+        torch.testing.assert_close(fxonnx.compile(function, (x,))(x), function(x))

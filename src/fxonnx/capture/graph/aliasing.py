@@ -135,11 +135,13 @@ def _returns_its_argument(target: Any) -> bool:
 
 
 def _choices(graph: fx.Graph) -> Iterator[fx.Node]:
-    """The nodes that are a view or a copy of memory that is written to."""
-    written = memories_written(graph.nodes)
-    for node in filter(_chooses, graph.nodes) if written else ():
-        if written & {storage(node.meta["val"]), storage(node.args[0].meta["val"])}:
+    """The nodes that are a view or a copy of memory that is written to later: of what was written before, a view and a
+    copy hold the same."""
+    written: set[Any] = set()
+    for node in reversed(graph.nodes) if memories_written(graph.nodes) else ():
+        if _chooses(node) and written & {storage(node.meta["val"]), storage(node.args[0].meta["val"])}:
             yield node
+        written |= memories_written([node])
 
 
 def _chooses(node: fx.Node) -> bool:

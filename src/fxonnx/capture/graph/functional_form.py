@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import fx
+from torch._dispatch.python import enable_python_dispatcher
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.graph.views import Emit, argument, storage
@@ -222,9 +223,7 @@ def operands(node: fx.Node, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]
     args = tuple(each for position, each in enumerate(node.args) if position not in positions)
     kwargs = {name: value for name, value in node.kwargs.items() if name not in names}
     if kwargs.get("dtype") is None and (form.made or form.target in _IN_THE_DTYPE_OF_THE_PLACE):
-        dtype = written_places(node)[0].meta["val"].dtype
-        if form.made or dtype.is_complex or not args[0].meta["val"].is_complex():
-            kwargs["dtype"] = dtype
+        kwargs["dtype"] = written_places(node)[0].meta["val"].dtype
     return args, kwargs
 
 
@@ -275,5 +274,5 @@ def _one_element(value: Any) -> Any:
 def run_fake(target: Any, args: Any, kwargs: Any, place: fx.Node) -> Any:
     """What an op returns for the fake values of these arguments, in the mode of one tensor's, where it has none."""
     values = fx.map_arg((args, kwargs), lambda node: node.meta["val"])
-    with place.meta["val"].fake_mode, torch.no_grad():
+    with place.meta["val"].fake_mode, torch.no_grad(), enable_python_dispatcher():
         return target(*values[0], **values[1])

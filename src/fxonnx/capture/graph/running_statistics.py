@@ -8,13 +8,13 @@ variance unbiased).
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import fx
 
-from fxonnx.capture.graph.functional_form import cast, run_fake
+from fxonnx.capture.graph.functional_form import cast, in_dtype, run_fake
 from fxonnx.capture.graph.views import Emit, argument
 
 aten = torch.ops.aten
@@ -42,7 +42,10 @@ def update(emit: Emit, node: fx.Node) -> Update | None:
 def _batch_norm(emit: Emit, node: fx.Node) -> Update | None:
     """The op that returns output, saved mean, saved inverse deviation, and the new running mean and variance."""
     names = [each.name for each in node.target._schema.arguments][:8]  # all but cudnn_enabled, named alike or not
-    results = _call(emit, aten._native_batch_norm_legit_functional.default, *(argument(node, name) for name in names))
+    arguments = [argument(node, name) for name in names]
+    value, statistics = node.meta["val"], [argument(node, name).meta["val"] for name in ("running_mean", "running_var")]
+    known = [*value[:3], *statistics] if isinstance(value, (list, tuple)) else [value, None, None, *statistics]
+    results = _call(emit, aten._native_batch_norm_legit_functional.default, *arguments, known=known)
     workspace = [user for user in node.users if user.target is operator.getitem and user.args[1] > 2]
     if any(user.users for user in workspace):
         return None
@@ -67,9 +70,12 @@ def _instance_norm(emit: Emit, node: fx.Node) -> Update:
     ]
 
 
-def _call(emit: Emit, target: Any, *args: Any, **kwargs: Any) -> list[fx.Node]:
-    """A call's results, each as a node."""
+def _call(emit: Emit, target: Any, *args: Any, known: Sequence[Any] = (), **kwargs: Any) -> list[fx.Node]:
+    """A call's results, each as a node; in the dtypes of those that are known: torch's meta kernel may have others."""
     result = run_fake(target, args, kwargs, args[0])
+    if known:
+        pairs = zip(result, known, strict=True)
+        result = tuple(each if like is None else in_dtype(each, like.dtype) for each, like in pairs)
     call = emit(target, args, kwargs, result)
     if isinstance(result, torch.Tensor):
         return [call]

@@ -331,3 +331,16 @@ def test_the_dtype_of_torchs_kernels(dtype: torch.dtype) -> None:
 
     x, other = torch.rand(4, 3, dtype=dtype), torch.rand(4, 3, dtype=torch.float64)
     torch.testing.assert_close(fxonnx.compile(model, (x, other))(x, other), model(x, other))
+
+
+def test_a_start_that_counts_from_the_end() -> None:
+    def function(x: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        return torch.narrow(x, 0, start, 2)
+
+    compiled = fxonnx.compile(function, (torch.randn(7, 2), torch.tensor(-3)), dynamic_shapes={"x": {0: "n"}})
+    x = torch.randn(9, 2)
+    for start in (-9, -2, 0, 7):
+        torch.testing.assert_close(compiled(x, torch.tensor(start)), function(x, torch.tensor(start)))
+    for start in (-10, 8):
+        with pytest.raises(errors.Error):
+            compiled(x, torch.tensor(start))

@@ -81,6 +81,16 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "where of small ints": (lambda x: torch.where(x > 1, -200, x), (INTS.to(torch.int8),)),
     "scalar_tensor": (lambda x: torch.scalar_tensor(300, dtype=torch.uint8) + x, (BYTES,)),
     "pow": (lambda x: x**-1, (INTS,)),
+    # numbers of windows and bounds
+    "conv2d without dilation": (lambda x: F.conv2d(x, torch.ones(2, 2, 3, 3), dilation=0), (IMAGES,)),
+    "conv1d without stride": (lambda x: F.conv1d(x[0], torch.ones(2, 4, 3), stride=0), (IMAGES,)),
+    "conv2d of less than there is": (lambda x: F.conv2d(x, torch.ones(2, 2, 3, 3), padding=-1), (IMAGES,)),
+    "conv_transpose1d beyond its stride": (
+        lambda x: F.conv_transpose1d(x[0], torch.ones(4, 2, 3), output_padding=1),
+        (IMAGES,),
+    ),
+    "smooth_l1_loss below 0": (lambda x: F.smooth_l1_loss(x, x, beta=-1.0), (FLOATS,)),
+    "huber_loss below 0": (lambda x: F.huber_loss(x, x, delta=-1.0), (FLOATS,)),
     # numbers of draws
     "uniform_": (lambda x: x.clone().uniform_(3, -1), (FLOATS,)),
     "random_": (lambda x: x.clone().random_(5, 2), (FLOATS,)),
@@ -193,3 +203,20 @@ def test_asking_an_op_that_draws_leaves_the_random_numbers_where_they_were() -> 
     capture(lambda x: x.clone().uniform_(0.25, 0.5, generator=generator), (FLOATS,))
     assert torch.equal(before[0], torch.get_rng_state())
     assert torch.equal(before[1], generator.get_state())
+
+
+STATISTICS: dict[str, Callable[..., Any]] = {
+    "by batch": lambda x, w: torch.native_batch_norm(x, w, w, w + 0, w + 1, True, 0.1, 1e-5)[:3],
+    "by running statistics": lambda x, w: torch.native_batch_norm(x, w, w, w + 0, w + 1, False, 0.1, 1e-5),
+    "by group": lambda x, w: torch.native_group_norm(x, w, w, 2, 4, 9, 2, 1e-5),
+    "by layer": lambda x, w: torch.native_layer_norm(x.flatten(2).mT.contiguous(), (4,), w, w, 1e-5),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", STATISTICS)
+def test_statistics_are_in_the_dtype_that_the_kernel_has_them_in(name: str, dtype: torch.dtype) -> None:
+    """Of half precision beside weights of float32; torch's meta kernels say the dtype of the input."""
+    x, weight = torch.randn(2, 4, 3, 3).to(dtype), torch.rand(4)
+    found = fxonnx.compile(STATISTICS[name], (x, weight))(x, weight)
+    torch.testing.assert_close(found, STATISTICS[name](x, weight), rtol=1e-2, atol=1e-2)

@@ -4,6 +4,8 @@ import pytest
 import torch
 from tests.lowering.support import check
 
+import fxonnx
+
 torch.manual_seed(0)
 
 FUNCTIONS = {
@@ -42,3 +44,10 @@ def test_far_away_does_not_overflow():
     x = torch.tensor([3e30 - 4e30j, 3e-30 + 4e-30j, 90 + 1j, 1 + 90j, -1e38 + 2e38j, 0j])
     check(lambda x: (x.abs(), x.sgn(), x.sqrt(), x.tanh(), x.tan(), x.log()), x, rtol=1e-5, atol=1e-7)
     check(torch.abs, torch.tensor([3e300 - 4e300j, 3e-300 + 4e-300j, 1 + 1j, 0j], dtype=torch.complex128))
+
+
+def test_powers_beyond_float32_on_their_way():
+    x = torch.tensor([1 + 0.5j, -2j, 3 - 1j]).to(torch.complex64) * 1e20
+    for power in (2, 3, -1, -2, -8):
+        found, exact = fxonnx.compile(lambda x, power=power: x**power, (x,))(x), x.to(torch.complex128) ** power
+        torch.testing.assert_close(found, exact.to(torch.complex64))

@@ -268,3 +268,12 @@ def test_a_factor_that_makes_another_size_than_is_asked_for(mode, size, dynamic)
     image, smaller = torch.randn(1, 2, 10, 12), torch.randn(1, 2, 7, 9)
     again = (smaller,) if dynamic else None
     check(lambda x: resize(x, size, *aligned, 2.0, 1.3), image, dynamic=dynamic, again=again)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("factor", [1.7, 0.6])
+def test_float64_by_a_factor_of_any_size(mode, factor):
+    """For which ONNX Runtime has no kernel: rows are gathered, as many as the factor makes of a size."""
+    x, other = torch.randn(1, 2, 4, 5, 3).double(), torch.randn(2, 2, 7, 3, 6).double()
+    sizes = {"x": {0: "n", 2: "d", 3: "h", 4: "w"}}
+    check(lambda x: F.interpolate(x, scale_factor=factor, mode=mode), x, dynamic=sizes, again=(other,))

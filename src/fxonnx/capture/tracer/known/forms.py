@@ -103,7 +103,9 @@ def _sections(tape: Recording, x: Any, count: Any, dim: int = 0) -> Any:
 
 def _narrow(tape: Recording, x: Any, axis: int, start: Any, length: Any) -> Any:
     """From a number on that a tensor holds, which torch reads as a plain one."""
-    return tape.call(aten.narrow.default, (x, axis, tape.call(aten.item.default, (start,), {}), length), {})
+    from_the_end = tape.call(aten.add.Tensor, (start, x.shape[axis]), {})
+    place = tape.call(aten.where.self, (tape.call(aten.lt.Scalar, (start, 0), {}), from_the_end, start), {})
+    return tape.call(aten.narrow.default, (x, axis, tape.call(aten.item.default, (place,), {}), length), {})
 
 
 def _split(tape: Recording, x: Any, size: Any, dim: int = 0) -> Any:

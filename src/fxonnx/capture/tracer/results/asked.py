@@ -13,7 +13,7 @@ computes on a few elements is asked by that. One 16-bit dtype is usual: GPUs hav
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -23,6 +23,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.graph.other_sizes import REFUSALS
+from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.results.sample import is_sampled
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import dim_of
@@ -43,13 +44,18 @@ _BESIDE: dict[str, frozenset[torch.dtype]] = {
         "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
         "avg_pool2d", "avg_pool3d", "binary_cross_entropy", "conv1d", "conv2d", "conv3d",
         "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fill", "full", "full_like", "group_norm",
-        "instance_norm", "kthvalue", "max", "max_pool1d", "max_pool2d", "max_pool3d", "median", "min", "mode",
-        "_chunk_cat", "diagonal_scatter", "new_full", "pad", "scalar_tensor", "select_scatter", "slice_scatter", "sort",
-        "topk", "upsample_bicubic2d", "upsample_bilinear2d",
+        "huber_loss", "instance_norm", "kthvalue", "max", "max_pool1d", "max_pool2d", "max_pool3d", "median", "min",
+        "mode", "_chunk_cat", "diagonal_scatter", "new_full", "pad", "scalar_tensor", "select_scatter", "slice_scatter",
+        "smooth_l1_loss", "sort", "topk", "upsample_bicubic2d", "upsample_bilinear2d",
         "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     ), _ALONE),
 }  # fmt: skip
 """op whose numbers and sizes are asked of -> the dtypes that may stand beside one of floating point"""
+_IN_RANGE: dict[str, Callable[[float], bool]] = {
+    **dict.fromkeys(("stride", "dilation", "groups", "kernel_size", "beta", "delta"), lambda number: number > 0),
+    **dict.fromkeys(("padding", "output_padding"), lambda number: number >= 0),
+}
+"""argument -> what all kernels take for it"""
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 _PLAIN = frozenset((*_WHOLE, *_FLOATS))
@@ -61,39 +67,68 @@ _LOOKING_WHEN_DRAWING = frozenset({
     "native_dropout", "random", "uniform",
 })  # fmt: skip
 _drawn: set[tuple[Any, tuple[float, ...]]] = set()  # by the kernels, in this process
-_taken: set[tuple[Any, tuple[torch.dtype, ...]]] = set()  # by the kernels, in this process
+_taken: dict[tuple[Any, ...], tuple[torch.dtype | None, ...]] = {}  # by the kernels, in this process
 
 
-def ask_kernel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog) -> None:
-    """Raise what the op's own kernel raises for an unusual call on fake tensors, if it is asked."""
+def ask_kernel(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog
+) -> tuple[torch.dtype | None, ...]:
+    """Raise what the op's own kernel raises for an unusual call on fake tensors, if it is asked; else the dtypes of
+    what it returns, as far as it was."""
     if _draws(func):
         kept = {name: value for name, value in kwargs.items() if name != "generator"}
         _ask_to_draw(func, _Given(args, kept, guard_log.data.value))
-        return
+        return ()
     if not _has_kernel(func) or torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
-        return
+        return ()
     leaves = pytree.tree_leaves((args, kwargs))
     tensors = [each for each in leaves if isinstance(each, torch.Tensor)]
     if any(each.device.type != "cpu" or each.dtype not in _PLAIN for each in tensors):
-        return
+        return ()
     beside = _BESIDE.get(func.overloadpacket.__name__.rstrip("_"))
-    dtypes = tuple(each.dtype for each in tensors)
-    if beside is None and (_is_usual_mix(dtypes) or (func, dtypes) in _taken or _samples(func, tensors)):
-        return
-    if beside is not None and _is_usual(tensors, leaves, kwargs, beside):
-        return
+    if beside is None and (_is_usual_mix([each.dtype for each in tensors]) or _samples(func, tensors)):
+        return ()
+    key = (func, torch.get_default_dtype(), *map(_kind, leaves))
+    if beside is None and key in _taken:
+        return _taken[key]
+    if beside is not None and _is_usual(tensors, leaves, kwargs, beside) and _are_in_range(func, args, kwargs):
+        return ()
     given = _Given(args, kwargs, guard_log.data.value)
     if given.elements() > _MOST:
-        return
+        return ()
     counts_all = beside is not None and not _selects(tensors, beside)
     with no_dispatch(), no_python_dispatcher():
         try:
-            given.call(func)
+            returned = given.call(func)
         except REFUSALS as error:
             if counts_all or given.is_for_dtypes(func, error):
                 raise
-            return  # for sizes: those of another run may go together
-    _taken.add((func, dtypes))
+            return ()  # for sizes: those of another run may go together
+    _taken[key] = tuple(each.dtype if isinstance(each, torch.Tensor) else None for each in pytree.tree_leaves(returned))
+    return _taken[key]
+
+
+def _kind(leaf: Any) -> Any:
+    """What the dtype of a result can depend on of an argument."""
+    if isinstance(leaf, torch.Tensor):
+        return leaf.dtype, leaf.dim() == 0
+    return leaf if isinstance(leaf, (torch.dtype, str, bool)) else type(leaf)
+
+
+def as_kernel_has_them(result: Any, args: Any, found: tuple[torch.dtype | None, ...]) -> Any:
+    """A result of torch's meta kernel with the dtypes that the op's own kernel gives: statistics of a norm of half
+    precision are in float32 where its weights are. What a call writes to, and views, are as they are."""
+    leaves, structure = pytree.tree_flatten(result)
+    if [getattr(each, "dtype", None) for each in leaves] == list(found) or len(leaves) != len(found):
+        return result
+    memories = {storage(each) for each in pytree.tree_leaves(args) if isinstance(each, torch.Tensor)}
+    return pytree.tree_unflatten([_retyped(*each, memories) for each in zip(leaves, found, strict=True)], structure)
+
+
+def _retyped(leaf: Any, dtype: torch.dtype | None, memories: Container[int]) -> Any:
+    if dtype is None or not isinstance(leaf, torch.Tensor) or leaf.dtype is dtype or storage(leaf) in memories:
+        return leaf
+    return leaf.new_empty_strided(leaf.shape, leaf.stride(), dtype=dtype)
 
 
 def _ask_to_draw(func: Any, given: _Given) -> None:
@@ -129,10 +164,10 @@ class _Given:
         tensors = [each for each in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(each, torch.Tensor)]
         return sum(math.prod(self._sizes(each)) for each in tensors)
 
-    def call(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({}), fill: int = 0) -> None:
-        """Compute it on tensors of one number, of other dtypes for some. Raises what the kernel raises."""
+    def call(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({}), fill: int = 0) -> Any:
+        """What it returns for tensors of one number, of other dtypes for some. Raises what the kernel raises."""
         args, kwargs = pytree.tree_map(lambda leaf: self._concrete(leaf, dtypes, fill), (self.args, self.kwargs))
-        func(*args, **kwargs)
+        return func(*args, **kwargs)
 
     def is_for_dtypes(self, func: Any, error: Exception) -> bool:
         """Whether the kernel has raised it for the dtypes: of usual ones it raises nothing; and of ones, which divide,
@@ -211,6 +246,16 @@ def _is_usual(
     ):
         return False
     return all(each.is_floating_point and _holds(each, leaves) for each in values)
+
+
+def _are_in_range(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the numbers of windows and bounds are such as all kernels take."""
+    given = {**dict(zip((each.name for each in func._schema.arguments), args, strict=False)), **kwargs}
+    numbers = {
+        name: [each for each in pytree.tree_leaves(given.get(name)) if type(each) in (int, float)] for name in _IN_RANGE
+    }
+    fits = max(numbers["output_padding"], default=0) < min(numbers["stride"] or [1])
+    return fits and all(_IN_RANGE[name](each) for name, found in numbers.items() for each in found)
 
 
 def _selects(tensors: Iterable[torch.Tensor], beside: frozenset[torch.dtype]) -> bool:

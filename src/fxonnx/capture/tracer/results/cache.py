@@ -15,7 +15,7 @@ import torch
 
 from fxonnx.capture.graph.functional_form import is_mutable, reshaped
 from fxonnx.capture.graph.views import storage
-from fxonnx.capture.tracer.results.asked import ask_kernel
+from fxonnx.capture.tracer.results.asked import as_kernel_has_them, ask_kernel
 from fxonnx.capture.tracer.results.branches import branch_matters, data_matters
 from fxonnx.capture.tracer.results.kernels import META_KERNELS
 from fxonnx.capture.tracer.results.layouts import laid_out
@@ -63,9 +63,10 @@ class FakeCache:
         """What `func` returns for fake arguments."""
         before, self.guard_log.op = self.guard_log.op, str(func)
         try:
-            ask_kernel(func, args, kwargs, self.guard_log)
+            dtypes = ask_kernel(func, args, kwargs, self.guard_log)
             result = self.selections(func, args, kwargs)
             result = self._lookup(func, args, kwargs) if result is NotImplemented else result
+            result = as_kernel_has_them(result, (args, kwargs), dtypes) if dtypes else result
             if func.overloadpacket.__name__ in RESIZES:
                 self.guard_log.learn_positive(map(dim_of, result.shape))
             require_sizes(func, args, kwargs, result, self.guard_log)

@@ -174,6 +174,12 @@ def _copy(self: Any, src: Any, non_blocking: bool = False) -> Any:
     return self if all(size in (1, place) for size, place in zip(given, places, strict=True)) else None
 
 
+def _masked_scatter_in_place(self: Any, mask: Any, source: Any) -> Any:
+    """`self`, to which the mask broadcasts: torch's kernel asks that of the sizes only where it returns a copy."""
+    mask.expand(self.shape)
+    return self
+
+
 def _affine_grid(theta: Any, size: Any, align_corners: bool) -> Any:
     """A place for each element of an output of `size`, channels apart."""
     if tuple(theta.shape[1:]) != (len(size) - 2, len(size) - 1):
@@ -436,13 +442,9 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.bilinear.default: _bilinear,
     aten.geqrf.default: _geqrf,
     aten.lstm.input: _recurrent(2),
-    aten.gru.input: _recurrent(1),
-    aten.rnn_tanh.input: _recurrent(1),
-    aten.rnn_relu.input: _recurrent(1),
+    **{packet.input: _recurrent(1) for packet in (aten.gru, aten.rnn_tanh, aten.rnn_relu)},
     aten.lstm.data: _recurrent_over_packed(2),
-    aten.gru.data: _recurrent_over_packed(1),
-    aten.rnn_tanh.data: _recurrent_over_packed(1),
-    aten.rnn_relu.data: _recurrent_over_packed(1),
+    **{packet.data: _recurrent_over_packed(1) for packet in (aten.gru, aten.rnn_tanh, aten.rnn_relu)},
     aten.ctc_loss.IntList: _ctc_loss,
     aten.ctc_loss.Tensor: _ctc_loss,
     aten.bucketize.Tensor: _bucketize,
@@ -462,6 +464,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.unbind.int: _unbind,
     aten.copy_.default: _copy,
     aten.fill_diagonal_.default: _fill_diagonal,
+    aten.masked_scatter_.default: _masked_scatter_in_place,
     aten.fake_quantize_per_tensor_affine.default: _like_the_first,
     aten.fake_quantize_per_tensor_affine.tensor_qparams: _like_the_first,
     aten.fake_quantize_per_channel_affine.default: _like_the_first,

@@ -33,11 +33,12 @@ from fxonnx.lowering.vocabulary import cast
 
 @lower("aten.pow.Tensor_Scalar", promote=SAME.of("self"), when=COMPLEX)
 def pow_number(op: Builder, self: Tensor, exponent: float | complex) -> Tensor:
-    """self to a small whole power by products, to another by exp(exponent · log(self))."""
+    """self to a small whole power by products, in float64, where none of float32 leaves the range on its way; to
+    another by exp(exponent · log(self))."""
     base = whole(op, self)
     number = complex(exponent)
     if number == int(number.real) and abs(number) <= 8:
-        return _power(op, base, int(number.real))
+        return cast(op, _power(op, cast(op, base, dtypes.FLOAT64), int(number.real)), base.dtype)
     return pow_(op, base, as_pair(op, exponent, base.dtype))
 
 

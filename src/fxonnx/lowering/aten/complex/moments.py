@@ -23,9 +23,10 @@ from fxonnx.lowering.aten.complex.pairs import (
     product,
     to,
 )
+from fxonnx.lowering.aten.math.cumulative import cumprod_scanned as real_cumprod
 from fxonnx.lowering.aten.math.cumulative import scanned
 from fxonnx.lowering.aten.math.reduction import moments as real_moments
-from fxonnx.lowering.aten.math.reduction import observations
+from fxonnx.lowering.aten.math.reduction import observations, sum_
 from fxonnx.lowering.aten.math.vectors import power_sum as real_power_sum
 from fxonnx.lowering.complex_shape import whole
 from fxonnx.lowering.promote import SAME
@@ -89,8 +90,10 @@ def corrcoef(op: Builder, self: Tensor) -> Tensor:
 
 @lower("aten.cumprod", promote=SAME.of("self"), when=COMPLEX)
 def cumprod(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """Running products along `dim`."""
+    """Running products along `dim`; of the real parts in a real dtype."""
     x = to(op, whole(op, self), dtype)
+    if _is_real(dtype):
+        return real_cumprod(op, x, dim, dtype)
     if len(x.shape) == 1:
         return x
     one = op.constant([1, 0], x.dtype)
@@ -101,8 +104,10 @@ def cumprod(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> 
 def prod(
     op: Builder, self: Tensor, dim: int | None = None, keepdim: bool = False, dtype: DType | None = None
 ) -> Tensor:
-    """Πx of all elements, or along `dim`; 1 of none."""
+    """Πx of all elements, or along `dim`; 1 of none. In a real dtype of the real parts."""
     x = to(op, whole(op, self), dtype)
+    if _is_real(dtype):
+        return sum_(op, x, dim, keepdim, dtype, operator="ReduceProd")
     if len(x.shape) == 1:
         return x
     if dim is None:
@@ -130,6 +135,10 @@ def _log_add_exp(op: Builder, left: Tensor, right: Tensor) -> Tensor:
     most, least = op.Where(is_left, left, right), op.Where(is_left, right, left)
     is_nothing = op.Unsqueeze(op.Equal(part(op, most, 0), -math.inf), [-1])
     return op.Where(is_nothing, most, most + log1p(op, exp(op, least - most)))
+
+
+def _is_real(dtype: DType | None) -> bool:
+    return dtype is not None and not dtype.is_complex
 
 
 def _with_one(shape: Sequence[Any], axis: int) -> list[Any]:

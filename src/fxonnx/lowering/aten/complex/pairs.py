@@ -18,7 +18,7 @@ from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.ir.infer import broadcast
-from fxonnx.lowering.aten.math.reduction import mean
+from fxonnx.lowering.aten.math.reduction import mean, sum_
 from fxonnx.lowering.aten.math.special import atan2
 from fxonnx.lowering.aten.tensor import creation, indexing, shape
 from fxonnx.lowering.complex_shape import whole
@@ -160,6 +160,16 @@ def view_dtype(op: Builder, self: Tensor, dtype: DType, layout: Any = None) -> T
     return reshape(op, parts, (*parts.shape[:-1], floor_divide(parts.shape[-1], 2), 2))
 
 
+@lower("aten.flatten.using_ints", when=COMPLEX)
+def flatten(op: Builder, self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes from `start_dim` to `end_dim` as one; a scalar becomes a vector of one element."""
+    rank = len(self.shape) - 1
+    if rank == 0:
+        return op.Unsqueeze(self, [0])
+    start, end = axes_of([start_dim, end_dim], rank)
+    return shape.flatten(op, self, start, end)
+
+
 @lower("aten._neg_view", "aten._neg_view_copy", when=COMPLEX)
 def neg_view(op: Builder, self: Tensor) -> Tensor:
     """-x."""
@@ -235,8 +245,10 @@ def sgn(op: Builder, self: Tensor) -> Tensor:
 def reduced(
     op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, dtype: DType | None = None, *, operator: str
 ) -> Tensor:
-    """Σx, or Σx / n."""
-    x = whole(op, self)
+    """Σx, or Σx / n; in a real dtype of the real parts."""
+    x = to(op, whole(op, self), dtype)
+    if dtype is not None and not dtype.is_complex:
+        return mean(op, x, dim, keepdim) if operator == "ReduceMean" else sum_(op, x, dim, keepdim, dtype)
     if len(x.shape) == 1:
         return x
     axes = axes_of(dim, len(x.shape) - 1)

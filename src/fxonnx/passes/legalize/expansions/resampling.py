@@ -6,6 +6,7 @@ Source: ONNX Resize (coordinate transformations, nearest modes), Keys 1981 for c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fxonnx.dtypes import FLOAT32, FLOAT64, INT64, DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Expr
+from fxonnx.ir.dims import Dim, Expr, symbol
 from fxonnx.ir.graph import Node, constant_ints, content
 from fxonnx.passes.legalize.expansions.indexing import counted
 from fxonnx.passes.legalize.registry import NoExpansion, expands, form
@@ -29,17 +30,17 @@ def resampled(
     if antialias or attributes["exclude_outside"]:
         raise NoExpansion("Resize with antialias, or that leaves out what is outside")
     named = list(range(x.rank)) if axes is None else list(axes)
-    for axis, (after, scale) in zip(named, _resizings(op, x, named, scales, sizes), strict=True):
+    wide = FLOAT64 if x.dtype is FLOAT64 and mode != "nearest" else FLOAT32  # rounding says which element is nearest
+    for axis, (after, scale) in zip(named, _resizings(op, x, named, scales, sizes, wide), strict=True):
         if x.shape[axis] != after:
             x = _axis(op, x, axis, after, scale, mode, attributes)
     return x
 
 
 def _resizings(
-    op: Builder, x: Tensor, axes: Sequence[int], scales: Tensor | None, sizes: Tensor | None
+    op: Builder, x: Tensor, axes: Sequence[int], scales: Tensor | None, sizes: Tensor | None, wide: DType
 ) -> list[tuple[Dim, Tensor]]:
-    """The new size of each axis, and the scale that leads there: in float32, in float64 for float64."""
-    wide = FLOAT64 if x.dtype is FLOAT64 else FLOAT32
+    """The new size of each axis, and the scale that leads there."""
     before = [x.shape[axis] for axis in axes]
     if sizes is not None:
         known = sizes.value.known or constant_ints(sizes.value)
@@ -54,17 +55,21 @@ def _resizings(
     if factors is None:
         raise NoExpansion("Resize by scales that come from data")
     each = zip(before, factors.tolist(), strict=True)
-    return [(_scaled(old, factor), op.constant(factor, wide)) for old, factor in each]
+    return [(_scaled(op, old, factor), op.constant(factor, wide)) for old, factor in each]
 
 
-def _scaled(size: Dim, factor: float) -> Dim:
+def _scaled(op: Builder, size: Dim, factor: float) -> Dim:
+    """⌊size · factor⌋ in float32, as ONNX says; a size of its own where no dim says it."""
     if isinstance(size, int):
         return int(np.floor(np.float32(size) * np.float32(factor)))
     if float(factor).is_integer():
         return size * int(factor)
     if (1 / factor).is_integer():
         return size // int(1 / factor)
-    raise NoExpansion(f"Resize of a size that is known when the model runs by {factor:g}")
+    scaled = symbol(re.sub(r"\W+", "_", f"{size}_by_{factor!r}"))
+    assert isinstance(scaled, Expr)
+    op.define_size(str(scaled), op.Cast(op.Floor(_float(op, size, FLOAT32) * float(factor)), to=INT64))
+    return scaled
 
 
 def _float(op: Builder, size: Dim, dtype: DType) -> Tensor:
@@ -126,8 +131,8 @@ _COORDINATES: dict[str, Callable[[Builder, Dim, Dim, Tensor], Tensor]] = {
 _ROUNDED: dict[str, Callable[[Builder, Tensor], Tensor]] = {
     "floor": lambda op, place: op.Floor(place),
     "ceil": lambda op, place: op.Ceil(place),
-    "round_prefer_ceil": lambda op, place: op.Floor(place + 0.5),
-    "round_prefer_floor": lambda op, place: op.Ceil(place - 0.5),
+    "round_prefer_ceil": lambda op, place: op.Floor(op.Cast(place, to=FLOAT64) + 0.5),  # as ONNX Runtime rounds
+    "round_prefer_floor": lambda op, place: op.Ceil(op.Cast(place, to=FLOAT64) - 0.5),
 }
 
 
