@@ -125,7 +125,8 @@ BEHIND: dict[str, Shift] = {
 }
 
 IN_FRONT: dict[str, Shift] = {
-    **_each("tril triu reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d", Shift()),
+    **_each("tril triu pixel_shuffle pixel_unshuffle", Shift()),
+    **_each("reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d", Shift()),
     **_each(
         "replication_pad1d_backward replication_pad2d_backward replication_pad3d_backward", Shift({}, ("grad_output",))
     ),

@@ -272,3 +272,13 @@ def test_the_same_bits_are_written_through_a_view_at_free_sizes(dtype):
 
     x = torch.randn(3, 4, dtype=dtype.to_real())
     check(turned, x, dynamic={"x": {0: "n", 1: "m"}}, again=(torch.randn(2, 6, dtype=x.dtype),))
+
+
+def test_pixels_of_any_size():
+    x, other = torch.randn(1, 9, 2, 2, dtype=torch.complex64), torch.randn(2, 18, 3, 2, dtype=torch.complex64)
+    check(lambda x: torch.pixel_shuffle(x, 3), x, dynamic="auto", again=(other,))
+    check(lambda x: torch.pixel_unshuffle(x, 2), x.mT[:, :, :2], dynamic="auto", again=(other[..., :2, :],))
+
+
+def test_flat_scalars():
+    check(lambda x: (x.flatten(), x.ravel(), x.flatten(0, -1) * 2), torch.tensor(1 + 2j))

@@ -56,3 +56,17 @@ def test_points_in_boxes():
 def test_a_histogram_of_nothing_is_between_0_and_1(density):
     sizes, again = {"x": {0: "n"}}, (torch.rand(0),)
     check(lambda x: torch.histogram(x, 4, density=density), torch.rand(5), dynamic=sizes, again=again)
+
+
+def test_histograms_between_edges_that_are_not_sorted():
+    """Counted as torch's search by halves finds them."""
+    torch.manual_seed(1)
+    x = torch.randn(40, 2) * 4
+    edges = [torch.tensor([-8.5, -1.8, -4.3, 2.4]), torch.tensor([-4.0, 3.3, -3.9, 1.0, 2.8])]
+    check(lambda x: torch.histogramdd(x, edges)[0], x)
+    check(lambda x, ends: torch.histogram(x, ends), x[:, 0], torch.tensor([-5.0, 2.0, 1.0, 4.0]))
+
+
+def test_histograms_between_as_many_edges_as_there_are():
+    x, edges = torch.randn(40), torch.tensor([-2.0, -1.0, 0.0, 0.5, 3.0])
+    check(torch.histogram, x, edges, dynamic=[{0: "n"}, {0: "m"}], again=(x[:9], edges[1:]))

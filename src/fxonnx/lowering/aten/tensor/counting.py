@@ -142,11 +142,25 @@ def _counted(
 
 def _place(op: Builder, x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
     """Between which edges each number lies, the last of them included, and whether it does."""
-    above, count = op.Unsqueeze(x, [1]) >= edges, edges.shape[0] - 1
-    place = op.ReduceSum(cast(op, above, dtypes.INT64), [1], keepdims=0) - 1
-    is_last = op.Equal(x, op.Gather(edges, op.size(count), axis=0))
-    place = op.Where(is_last, op.size(count - 1), place)
-    return place, op.And(op.And(place >= 0, place < op.size(count)), op.Not(op.IsNaN(x)))
+    count = edges.shape[0] - 1
+    place = op.Min(_upper_bound(op, x, edges), op.size(count)) - 1
+    first, last = (op.Gather(edges, op.size(each), axis=0) for each in (0, count))
+    return place, op.And(x >= first, x <= last)
+
+
+def _upper_bound(op: Builder, x: Tensor, edges: Tensor) -> Tensor:
+    """How many edges are not above each number, counted as torch does: by halves, which tells of edges that are not
+    sorted what it tells there (std::upper_bound)."""
+    count = edges.shape[0]
+    if not isinstance(count, int):
+        return op.ReduceSum(cast(op, op.Unsqueeze(x, [1]) >= edges, dtypes.INT64), [1], keepdims=0)
+    first, rest = (full(op, x.shape, each, dtypes.INT64) for each in (0, count))
+    for _ in range(count.bit_length()):
+        half = rest / 2
+        middle = first + half
+        is_above = op.And(rest > 0, op.Not(x < op.Gather(edges, op.Min(middle, count - 1), axis=0)))
+        first, rest = op.Where(is_above, middle + 1, first), op.Where(is_above, rest - half - 1, half)
+    return first
 
 
 def _edges(op: Builder, x: Tensor, bins: int, range: Sequence[float] | None) -> Tensor:
