@@ -67,11 +67,6 @@ def _gap(error: type[errors.Error], reason: str, operators: str, dtype: str | No
 
 GAPS = (
     _gap(
-        errors.UnsupportedOperator,
-        "the exclusive or of the bits of all elements: ONNX reduces by no bitwise operator",
-        "hash_tensor",
-    ),
-    _gap(
         errors.DataDependentControlFlow,
         "returns a bool of Python, which is the same for all tensors of those shapes",
         "equal",

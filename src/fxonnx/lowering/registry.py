@@ -32,7 +32,7 @@ FAMILIES = (
     "complex.pairs", "complex.exponentials", "complex.inverse_trigonometry", "complex.moments",
     "linalg.cholesky", "linalg.eig", "linalg.eigh", "linalg.functions", "linalg.ldl", "linalg.lu", "linalg.norms",
     "linalg.qr", "linalg.svd", "linalg.triangular",
-    "math.arithmetic", "math.compare", "math.cumulative", "math.grouped", "math.matmul",
+    "math.arithmetic", "math.bits", "math.compare", "math.cumulative", "math.grouped", "math.matmul",
     "math.reduction", "math.sorting", "math.special", "math.vectors",
     "nn.activation", "nn.attention", "nn.convolution", "nn.dropout", "nn.embedding", "nn.normalization", "nn.packed",
     "nn.padding", "nn.pooling", "nn.quantized", "nn.recurrent", "nn.resize", "nn.vision",

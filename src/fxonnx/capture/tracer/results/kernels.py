@@ -416,6 +416,11 @@ def _diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = 
     return x.new_empty((*x.shape[:axis], size, *x.shape[axis + 1 :]))
 
 
+def _hashed(x: Any, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Any:
+    """As many as greatest elements: torch's kernel wants plain numbers of sizes."""
+    return x.new_empty(aten.amax.default(x, dim, keepdim).shape, dtype=torch.uint64)
+
+
 def _block_diag(tensors: Any) -> Any:
     """In the dtype that eager gives, where numbers of no dims count less; in torch's kernel they count as others do."""
     if len({each.dtype for each in tensors}) == 1:
@@ -445,18 +450,15 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     **{packet.input: _recurrent(1) for packet in (aten.gru, aten.rnn_tanh, aten.rnn_relu)},
     aten.lstm.data: _recurrent_over_packed(2),
     **{packet.data: _recurrent_over_packed(1) for packet in (aten.gru, aten.rnn_tanh, aten.rnn_relu)},
-    aten.ctc_loss.IntList: _ctc_loss,
-    aten.ctc_loss.Tensor: _ctc_loss,
+    **dict.fromkeys((aten.ctc_loss.IntList, aten.ctc_loss.Tensor), _ctc_loss),
     aten.bucketize.Tensor: _bucketize,
-    aten.histogram.bin_ct: _histogram,
-    aten.histogram.bins_tensor: _histogram,
+    **dict.fromkeys((aten.histogram.bin_ct, aten.histogram.bins_tensor), _histogram),
     aten._histogramdd_bin_edges.default: _edges_of_boxes,
     aten._histogramdd_from_bin_cts.default: _counted_in_boxes,
     aten._histogramdd_from_bin_tensors.default: _counted_in_boxes,
     aten._grouped_mm.default: _grouped_mm,
     aten.adaptive_avg_pool1d.default: _adaptive_avg_pool,
-    aten.adaptive_max_pool1d.default: _adaptive_max_pool,
-    aten.adaptive_max_pool2d.default: _adaptive_max_pool,
+    **dict.fromkeys((aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default), _adaptive_max_pool),
     aten.adaptive_max_pool3d.default: _adaptive_max_pool,
     aten.slice.Tensor: _slice,
     aten.narrow.default: _narrow,
@@ -480,18 +482,16 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
         for overload in (packet.Tensor_Tensor, packet.Tensor_Scalar, packet.Scalar_Tensor)
     },
     aten.group_norm.default: _group_norm,
-    aten.linalg_matrix_norm.default: _matrix_norm,
-    aten.linalg_matrix_norm.str_ord: _matrix_norm,
-    aten.linalg_norm.default: _norm,
-    aten.linalg_norm.ord_str: _norm,
+    **dict.fromkeys((aten.linalg_matrix_norm.default, aten.linalg_matrix_norm.str_ord), _matrix_norm),
+    **dict.fromkeys((aten.linalg_norm.default, aten.linalg_norm.ord_str), _norm),
     aten.linalg_multi_dot.default: _multi_dot,
     aten._chunk_cat.default: _chunk_cat,
     aten.block_diag.default: _block_diag,
     aten.embedding_bag.padding_idx: _padded_bags,
     aten.diff.default: _diff,
+    aten.hash_tensor.default: _hashed,
     aten._new_zeros_with_same_feature_meta.default: _like_the_second,
-    aten.cov.default: _covariance,
-    aten.corrcoef.default: _covariance,
+    **dict.fromkeys((aten.cov.default, aten.corrcoef.default), _covariance),
     aten.rand.generator: _drawn(aten.rand.default),
     aten.randn.generator: _drawn(aten.randn.default),
     aten.randint.generator: _drawn(aten.randint.default),
