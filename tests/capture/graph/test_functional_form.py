@@ -100,3 +100,11 @@ def test_complex_numbers_become_real_before_they_are_added_up(op: Any) -> None:
 
     for function in (into_a_place, lambda x: op(x, 0, dtype=torch.float64), lambda x: op(x * 3, 0, dtype=torch.int64)):
         torch.testing.assert_close(fxonnx.compile(function, (x,))(x), function(x))
+
+
+def test_a_result_that_is_laid_out_lies_in_its_place() -> None:
+    def function(x: Tensor) -> tuple[Tensor, Tensor]:
+        place = torch.zeros(6, 4).t()
+        return torch.floor_divide(x, x + 1, out=place).add_(1), place.reshape(-1)
+
+    torch.testing.assert_close(fxonnx.compile(function, (X,))(X), function(X))

@@ -9,6 +9,7 @@ import torch
 from tests.capture.interpret import run, writes
 from torch import Tensor, nn
 
+import fxonnx
 from fxonnx.capture import capture
 from fxonnx.capture.graph.running_statistics import _NORMALIZATIONS
 from fxonnx.errors import CaptureRefused
@@ -79,3 +80,13 @@ def test_every_normalization_of_torch_is_known() -> None:
     known = {target._schema.name.partition("::")[2] for target in _NORMALIZATIONS}
     reads = {name for name in silent if name.endswith(("_backward", "_functional", "_no_training", "_no_update"))}
     assert silent - reads == known
+
+
+def test_statistics_of_dtypes_of_their_own() -> None:
+    def model(x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return nn.functional.instance_norm(x, mean, variance, momentum=0.3), mean * 1, variance * 1
+
+    x, mean, variance = torch.randn(2, 3, 5), torch.zeros(3).double(), torch.ones(3)
+    compiled = fxonnx.compile(model, (x, mean, variance))
+    found = compiled(x, mean.clone(), variance.clone())
+    torch.testing.assert_close(found, model(x, mean.clone(), variance.clone()))

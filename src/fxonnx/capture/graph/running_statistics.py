@@ -66,7 +66,7 @@ def _instance_norm(emit: Emit, node: fx.Node) -> Update:
     (seen_variance,) = _call(emit, aten.mean.dim, of_each, [0])
     return [output], [
         *_call(emit, aten.lerp.Scalar, mean, seen_mean, momentum),
-        *_call(emit, aten.lerp.Scalar, variance, seen_variance, momentum),
+        *_call(emit, aten.lerp.Scalar, variance, cast(emit, seen_variance, variance), momentum),
     ]
 
 

@@ -50,6 +50,10 @@ REFUSED: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "amax into double": (lambda x: torch.amax(x, 0, out=torch.zeros(()).double()), (FLOATS,)),
     "isin into ints": (lambda x: torch.isin(x, x, out=torch.zeros(3).int()), (FLOATS,)),
     "complex into double": (lambda x: torch.complex(x, x, out=torch.zeros(3, dtype=torch.complex128)), (FLOATS,)),
+    "a solution into complex": (lambda x: torch.linalg.solve(x, x, out=torch.zeros(3, 3) * 1j), (torch.eye(3),)),
+    "places into complex": (lambda x: torch.bucketize(x, x, out=torch.zeros(3) * 1j), (FLOATS,)),
+    "ints into floats": (lambda x: torch.index_copy(x, 0, x, x, out=FLOATS + 0), (INTS,)),
+    "ints by floats": (lambda x: x.index_reduce(0, FLOATS, x, "prod"), (INTS,)),
     "an angle into ints": (lambda x: torch.angle(x, out=torch.zeros(3).int()), (FLOATS,)),
     "index_select into double": (lambda x, index: torch.index_select(x, 0, index, out=DOUBLES + 0), (FLOATS, INTS)),
     # dtypes that no kernel takes

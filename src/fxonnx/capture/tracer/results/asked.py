@@ -59,6 +59,7 @@ _IN_RANGE: dict[str, Callable[[float], bool]] = {
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 _PLAIN = frozenset((*_WHOLE, *_FLOATS))
+_DTYPES_OF_PLACES = (torch.bool, torch.int32, torch.int64, *_FLOATS)
 _ONE_FLOAT = dict.fromkeys(_FLOATS, torch.float32)
 _USUAL = (_ONE_FLOAT, dict.fromkeys(_WHOLE, torch.int64) | _ONE_FLOAT, dict.fromkeys(_PLAIN, torch.float32))
 """what dtypes are made in a call to see whether they are what is refused"""
@@ -174,23 +175,31 @@ class _Given:
         it does too."""
         if isinstance(error, NotImplementedError):  # "not implemented for 'Bool'"
             return True
-        if self._is_for_the_place(func):
+        if self._is_for_the_place(func, error):
             return True
         return any(self._is_taken(func, dtypes) for dtypes in _USUAL) and not self._is_taken(func, {}, fill=1)
 
-    def _is_for_the_place(self, func: Any) -> bool:
-        """Whether the kernel has raised it for the dtype of out=: into nothing of another one it writes."""
+    def _is_for_the_place(self, func: Any, error: Exception) -> bool:
+        """Whether the kernel has raised it for the dtype of out=: into nothing of another one it writes, or raises
+        something else, as it goes on to look at what it is given."""
         if torch.Tag.out not in func.tags or not isinstance(self.kwargs.get("out"), torch.Tensor):
             return False
-        places = (torch.empty(0, dtype=dtype) for dtype in (torch.bool, torch.int64, *_FLOATS))
-        return any(_Given(self.args, self.kwargs | {"out": each}, self.value)._is_taken(func, {}) for each in places)
+        places = (torch.empty(0, dtype=dtype) for dtype in _DTYPES_OF_PLACES)
+        raised = [_Given(self.args, self.kwargs | {"out": each}, self.value)._raised(func) for each in places]
+        own = str(error).partition(" got ")[0]  # before the dtype of the place
+        return any(each is None or str(each).partition(" got ")[0] != own for each in raised)
 
     def _is_taken(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype], fill: int = 0) -> bool:
+        return self._raised(func, dtypes, fill) is None
+
+    def _raised(
+        self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({}), fill: int = 0
+    ) -> Exception | None:
         try:
             self.call(func, dtypes, fill)
-        except REFUSALS:
-            return False
-        return True
+        except REFUSALS as error:
+            return error
+        return None
 
     def _sizes(self, tensor: torch.Tensor) -> list[int]:
         return [self.value(dim_of(size)) for size in tensor.shape]
@@ -241,6 +250,7 @@ def _is_usual(
     values = dtypes - beside
     if (
         len(values) != 1
+        or (tensors and tensors[0].dtype not in values)  # what is written, or read from, is no index
         or (beside and not dtypes & beside)
         or _have_nothing(tensors)
     ):

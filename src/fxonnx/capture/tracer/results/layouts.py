@@ -17,9 +17,9 @@ from fxonnx.capture.tracer.sizes.layout import is_channels_last_strides_2d, is_c
 
 
 def laid_out(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
-    """What a meta kernel returned, as the CPU's kernel lays it out."""
+    """What a meta kernel returned, as the CPU's kernel lays it out; what is written into a place lies as that does."""
     layout = LAYOUTS.get(func.overloadpacket.__name__)
-    if layout is None:
+    if layout is None or func._schema.is_mutable:
         return result
     order = layout(result, *args, **kwargs)
     back = sorted(range(len(order)), key=order.__getitem__)
