@@ -224,3 +224,16 @@ def test_statistics_are_in_the_dtype_that_the_kernel_has_them_in(name: str, dtyp
     x, weight = torch.randn(2, 4, 3, 3).to(dtype), torch.rand(4)
     found = fxonnx.compile(STATISTICS[name], (x, weight))(x, weight)
     torch.testing.assert_close(found, STATISTICS[name](x, weight), rtol=1e-2, atol=1e-2)
+
+
+ASKED_ON_ZEROS: dict[str, Callable[..., Any]] = {
+    "an inverse": lambda x: torch.linalg.inv(x, out=torch.empty(0)),
+    "a rest": lambda x: torch.remainder(x.int(), x.int()[2, 2], out=torch.empty(0, dtype=torch.int8)),
+}
+
+
+@pytest.mark.parametrize("name", ASKED_ON_ZEROS)
+def test_what_zeros_are_refused_for_is_no_refusal_of_the_place(name: str) -> None:
+    """Kernels are asked on zeros, which none inverts or divides by."""
+    x = torch.eye(3) * 2
+    torch.testing.assert_close(fxonnx.compile(ASKED_ON_ZEROS[name], (x,))(x), ASKED_ON_ZEROS[name](x))

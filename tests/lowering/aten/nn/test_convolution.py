@@ -182,3 +182,9 @@ def test_a_transposed_convolution_may_leave_nothing(size: int) -> None:
 def test_a_bias_of_another_dtype_beside_named_padding(dtype: torch.dtype) -> None:
     x, weight, bias = torch.randn(1, 2, 5, 5), torch.randn(3, 2, 3, 2), torch.tensor([1.5, -2.0, 3.0]).to(dtype)
     check(lambda x, b: F.conv2d(x, weight, b, padding="same"), x, bias, rtol=1e-4, atol=1e-5)
+
+
+def test_transposed_with_a_bias_of_another_dtype():
+    """Which eager takes for one image without a batch."""
+    x, weight, bias = torch.randn(4, 5, 5), torch.randn(4, 3, 3, 3), torch.randn(3).bfloat16()
+    check(lambda x, weight, bias: F.conv_transpose2d(x, weight, bias, stride=2), x, weight, bias, rtol=1e-4, atol=1e-4)

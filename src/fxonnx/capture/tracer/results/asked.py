@@ -180,14 +180,15 @@ class _Given:
         return any(self._is_taken(func, dtypes) for dtypes in _USUAL) and not self._is_taken(func, {}, fill=1)
 
     def _is_for_the_place(self, func: Any, error: Exception) -> bool:
-        """Whether the kernel has raised it for the dtype of out=: into nothing of another one it writes, or raises
-        something else, as it goes on to look at what it is given."""
+        """Whether the kernel has raised it for the dtype of out=: into nothing of another one it writes, or, where it
+        names the output, raises something else, as it goes on to look at what it is given."""
         if torch.Tag.out not in func.tags or not isinstance(self.kwargs.get("out"), torch.Tensor):
             return False
         places = (torch.empty(0, dtype=dtype) for dtype in _DTYPES_OF_PLACES)
         raised = [_Given(self.args, self.kwargs | {"out": each}, self.value)._raised(func) for each in places]
         own = str(error).partition(" got ")[0]  # before the dtype of the place
-        return any(each is None or str(each).partition(" got ")[0] != own for each in raised)
+        names_it = any(each in own for each in ("out tensor", "output tensor", "output type"))
+        return any(each is None or (names_it and str(each).partition(" got ")[0] != own) for each in raised)
 
     def _is_taken(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype], fill: int = 0) -> bool:
         return self._raised(func, dtypes, fill) is None

@@ -102,7 +102,8 @@ def conv_transpose(
     groups: Dim = 1,
     dilation: Sequence[int] = (1,),
 ) -> Tensor:
-    """The gradient of a convolution with respect to its input, as a layer."""
+    """The gradient of a convolution with respect to its input, as a layer; with a bias of any dtype."""
+    bias = None if bias is None else cast(op, bias, input.dtype)
     if weight.shape[0] == 0:
         return _of_no_channels(
             op, input, weight,
