@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxonnx.dtypes import FLOAT32, DType
+from fxonnx.dtypes import FLOAT32, INT4, UINT8, DType
 from fxonnx.ir.data import Data, View, only_row
 
 
@@ -55,6 +55,32 @@ def by_rows(source: Data, dtype: DType) -> tuple[View, View]:
 
     scale = View(source, ("each row", dtype, "scales"), FLOAT32, source.shape[:1], scales, ".scale")
     return View(source, ("each row", dtype), dtype, tuple(source.shape), integers, f".{dtype.short}"), scale
+
+
+def packed_rows(source: Data, block: int) -> tuple[View, View]:
+    """A table [rows, size] in unsigned integers of four bits with 8 for 0, two to a byte [rows, size / 2], the first of
+    them in its lower half; and a scale for each block of a row [rows, size / block]. Blocks divide the rows.
+
+    Source: ONNX Runtime, docs/ContribOperators.md, GatherBlockQuantized and MatMulNBits."""
+    rows, size = source.shape
+
+    def blocks(start: int, stop: int) -> np.ndarray:
+        part = source.part(start, stop).astype(np.float32, copy=False)
+        return np.reshape(part, (stop - start, size // block, block))
+
+    def scales(start: int, stop: int) -> np.ndarray:
+        return _steps(blocks(start, stop), 2, INT4)
+
+    def integers(start: int, stop: int) -> np.ndarray:
+        values = blocks(start, stop)
+        steps = np.rint(values / _steps(values, 2, INT4)[..., None])
+        found = (np.clip(steps, INT4.lowest, INT4.highest) + 8).astype(np.uint8).reshape(stop - start, size)
+        packed: np.ndarray = found[:, 0::2] | (found[:, 1::2] << 4)
+        return packed
+
+    how = ("packed rows", block)
+    scale = View(source, (*how, "scales"), FLOAT32, (rows, size // block), scales, ".scale")
+    return View(source, how, UINT8, (rows, size // 2), integers, f".{INT4.short}"), scale
 
 
 def _steps(values: np.ndarray, axis: int, dtype: DType) -> np.ndarray:

@@ -176,7 +176,7 @@ class _Forms:
         if reader.op == "Conv":
             return first is not None and (self.is_quantized(reader) or self.needed(reader) is not None)
         if reader.op == "MatMul" and reader.inputs[1] is weight:
-            return not _has_many_rows(reader) if first is None else first.q.dtype not in _WIDE
+            return not has_many_rows(reader.output) if first is None else first.q.dtype not in _WIDE
         if reader.op in _ELEMENTWISE and self.is_quantized(reader):
             operands = [_dequantized(self.producers.get(value)) for value in reader.reads]
             return all(each is not None and each.is_whole for each in operands)
@@ -212,9 +212,9 @@ class _Dequantized:
         return self.zero is None or (zero is not None and not zero.any())
 
 
-def _has_many_rows(product: Node) -> bool:
+def has_many_rows(product: Value) -> bool:
     """Whether a product is known to have many rows."""
-    return prod(dim for dim in product.output.shape[:-1] if isinstance(dim, int)) >= MANY_ROWS
+    return prod(dim for dim in product.shape[:-1] if isinstance(dim, int)) >= MANY_ROWS
 
 
 def _is_wide(node: Node) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from fxonnx.capture import Program
 from fxonnx.ir.graph import Graph, Node, Value
 
-ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "com.microsoft::MatMulNBits"})
 """Operators that round; ONNX Runtime rounds what is multiplied with dequantized weights as well."""
 
 _QUANTIZING = re.compile(r"quantized_decomposed::|torchao::|aten::_?fake_quantize|aten::_int_mm")  # calls of a model

@@ -47,7 +47,7 @@ def test_layers_and_tables_are_stored_in_few_bits(precision, optimize, tmp_path)
         assert apart(compiled(tokens), model(tokens)) < ERRORS[precision]
     large = {value.dtype.name for value in compiled.graph.constants() if value.type.size > 1000}
     products = "uint8" if precision == "int8-dynamic" and machines.overflows() else DTYPES[precision]
-    assert large == {products, "int8"}
+    assert large == {products, "uint8" if precision == "int4-weights" else "int8"}  # the table, which is the head
     compiled.save(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     torch.testing.assert_close(torch.from_numpy(session.run(None, {"tokens": TOKENS.numpy()})[0]), compiled(TOKENS))
@@ -80,10 +80,10 @@ def test_many_rows_are_multiplied_with_floats(precision, tmp_path):
     tokens = torch.randint(0, 100, (3, 8))
     model = Decoder().eval()
     few, many = (fxonnx.compile(model, (each,), precision=precision) for each in (tokens[:1], tokens))
-    assert operators(few).count("DequantizeLinear") == 3 and "DequantizeLinear" not in operators(many)
+    assert operators(few).count("DequantizeLinear") >= 2 and "DequantizeLinear" not in operators(many)
     large = {value.dtype.name for value in many.graph.constants() if value.type.size > 1000}
     assert large == {DTYPES[precision], "int8"}
-    assert apart(many(tokens)[:1], few(tokens[:1])) < 0.01
+    assert max(apart(many(tokens), model(tokens)), apart(few(tokens[:1]), model(tokens[:1]))) < ERRORS[precision]
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimized.onnx"), 3
     many.save(tmp_path / "model.onnx")
@@ -96,7 +96,53 @@ def test_many_rows_are_multiplied_with_floats(precision, tmp_path):
 @pytest.mark.parametrize("name", ["head", "first"])
 def test_layers_that_are_kept(name):
     compiled = fxonnx.compile(Decoder(), (TOKENS,), precision=fxonnx.int4_weights(block=16, keep=[name]))
-    assert sum(value.dtype.name == "int4" for value in compiled.graph.constants()) == 2
+    assert sum(value.dtype.name == "int4" for value in compiled.graph.constants()) == (2 if name == "head" else 1)
+    assert ("com.microsoft::GatherBlockQuantized" in operators(compiled)) is (name != "head")
+
+
+class Tied(nn.Module):
+    """A table that is read twice, and is a head with a bias."""
+
+    def __init__(self, size=64):
+        super().__init__()
+        self.table, self.inner = nn.Embedding(300, size), nn.Linear(size, size)
+        self.bias = nn.Parameter(torch.randn(300))
+
+    def forward(self, tokens):
+        x = self.table(tokens) + self.table(tokens.flip(1))
+        return nn.functional.linear(x + torch.tanh(self.inner(x)), self.table.weight, self.bias)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("block", [16, 32])
+def test_a_table_that_is_a_head_is_stored_once(dtype, block, tmp_path):
+    model, tokens = Tied().eval().to(dtype), torch.randint(0, 300, (2, 5))
+    sizes, precision = {"tokens": {0: "batch", 1: "length"}}, fxonnx.int4_weights(block=block)
+    compiled = fxonnx.compile(model, (tokens,), dynamic_shapes=sizes, precision=precision)
+    older = fxonnx.Target.onnxruntime("1.20", opset=21)
+    apart_from_head = fxonnx.compile(model, (tokens,), dynamic_shapes=sizes, precision=precision, target=older)
+    assert operators(compiled).count("com.microsoft::GatherBlockQuantized") == 2
+    assert "com.microsoft::GatherBlockQuantized" not in operators(apart_from_head)
+    for each in (tokens, tokens[:1, :1], torch.randint(0, 300, (3, 9))):
+        wanted = model(each)
+        assert apart(compiled(each), wanted) < 0.2
+        assert apart(compiled(each), apart_from_head(each)) < 0.15  # whose table has eight bits
+    for name, each in (("once", compiled), ("twice", apart_from_head)):
+        each.save(tmp_path / name)
+    saved = (tmp_path / "twice").stat().st_size - (tmp_path / "once").stat().st_size
+    assert saved > 0.9 * 300 * 64
+    session = onnxruntime.InferenceSession(tmp_path / "once", providers=["CPUExecutionProvider"])
+    found = torch.from_numpy(session.run(None, {"tokens": tokens.numpy()})[0])
+    torch.testing.assert_close(found, compiled(tokens))
+
+
+def test_tables_that_no_block_divides_and_heads_of_many_rows():
+    tokens = torch.randint(0, 300, (4, 5))
+    for size, many in ((72, False), (64, True)):
+        model, dims = Tied(size).eval(), None if many else {"tokens": {1: "length"}}
+        compiled = fxonnx.compile(model, (tokens,), dynamic_shapes=dims, precision="int4-weights")
+        assert "com.microsoft::GatherBlockQuantized" not in operators(compiled)
+        assert apart(compiled(tokens), model(tokens)) < 0.2
 
 
 def test_weights_of_eight_bits_are_verified():
@@ -116,7 +162,7 @@ def test_layers_of_16_bits(target):
     model = Decoder().eval().half()
     compiled = fxonnx.compile(model, (TOKENS,), precision="int4-weights", target=target)
     assert apart(compiled(TOKENS), model(TOKENS)) < ERRORS["int4-weights"]
-    assert sum(value.dtype.name == "int4" for value in compiled.graph.constants()) == 3
+    assert sum(value.dtype.name == "int4" for value in compiled.graph.constants()) == (3 if target else 2)
 
 
 def test_a_block_that_does_not_divide_leaves_the_layer():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT8, DType
 from fxonnx.ir.build import Builder, Tensor
@@ -11,6 +12,7 @@ from fxonnx.ir.few_bits import by_blocks, by_columns, by_rows
 from fxonnx.ir.graph import Graph, Node, Value, has_content
 from fxonnx.passes.pipeline import Pass
 from fxonnx.passes.precision.request import Precision
+from fxonnx.passes.precision.tied import Tied, tied_tables
 from fxonnx.passes.rewriting.replace import replace_nodes
 from fxonnx.target import Target
 
@@ -26,38 +28,61 @@ def narrow(precision: Precision) -> Pass:
     """
 
     def run(graph: Graph, target: Target) -> Graph:
-        producers = {output: node for node in graph.all_nodes() for output in node.outputs}
+        layers = _layers(graph, precision)
+        heads = [(layer.weight, result) for result, layer in layers.items() if layer.turned]
+        tied = tied_tables(graph, target, precision, heads)
 
         def replace(op: Builder, node: Node) -> Tensor | None:
             if precision.keeps(node.location.module):
                 return None
             if node.op == "Gather" and node.attributes.get("axis", 0) == 0:
-                return _rows(op, node, precision)
-            is_layer = node.op == "MatMul" or (node.op == "Gemm" and is_plain(node))
-            return _layer(op, node, producers, precision) if is_layer else None
+                return _rows(op, node, precision, tied)
+            layer = layers.get(node.output)
+            return None if layer is None else _narrowed(op, node, layer, precision, tied)
 
         return replace_nodes(graph, replace, rule="precision")
 
     return Pass("precision", run)
 
 
-def _layer(op: Builder, node: Node, producers: Mapping[Value, Node], precision: Precision) -> Tensor | None:
-    """x · weight + bias, with the weight in few bits; None where it is no known matrix, or has no blocks of that size.
+class _Layer(NamedTuple):
+    """The weight of a layer, a known matrix, and whether it multiplies with that transposed."""
 
-    A weight that others read as it is, a table, is transposed by a node.
+    weight: Value
+    turned: bool
+
+
+def _layers(graph: Graph, precision: Precision) -> dict[Value, _Layer]:
+    """The layers with a weight that gets few bits, a known matrix with blocks of that size, by their results.
+
+    One that others read as it is, a table, is transposed by a node.
     """
-    x, weight, bias = (*node.inputs, None)[:3]
-    turned = bool(node.attributes.get("transB"))
-    source = producers.get(weight) if weight is not None else None
-    if source is not None and source.op == "Transpose" and len(source.output.shape) == 2:
-        weight, turned = source.inputs[0], not turned
-    if x is None or weight is None or not _is_narrowed(weight, precision):
-        return None
-    assert weight.data is not None
-    data: Data = transposed(weight.data, (1, 0)) if turned else weight.data
-    if precision.block is not None and data.shape[0] % precision.block:
-        return None
-    product = op.MatMul(_activation(op, x, precision), _dequantized(op, data, weight.name, precision))
+    producers = {output: node for node in graph.all_nodes() for output in node.outputs}
+    found: dict[Value, _Layer] = {}
+    for node in graph.all_nodes():
+        if precision.keeps(node.location.module) or not (node.op == "MatMul" or (node.op == "Gemm" and is_plain(node))):
+            continue
+        weight, turned = node.reads[1], bool(node.attributes.get("transB"))
+        source = producers.get(weight)
+        if source is not None and source.op == "Transpose" and len(source.output.shape) == 2:
+            weight, turned = source.reads[0], not turned
+        if _is_narrowed(weight, precision):
+            inputs = weight.shape[int(turned)]
+            if precision.block is None or (isinstance(inputs, int) and inputs % precision.block == 0):
+                found[node.output] = _Layer(weight, turned)
+    return found
+
+
+def _narrowed(op: Builder, node: Node, layer: _Layer, precision: Precision, tied: Mapping[Value, Tied]) -> Tensor:
+    """x · weight + bias, with the weight in few bits."""
+    x, _, bias = (*node.inputs, None)[:3]
+    assert x is not None and layer.weight.data is not None
+    wide = _activation(op, x, precision)
+    if layer.turned and layer.weight in tied:
+        product = tied[layer.weight].product(op, wide, node)
+    else:
+        data: Data = transposed(layer.weight.data, (1, 0)) if layer.turned else layer.weight.data
+        product = op.MatMul(wide, _dequantized(op, data, layer.weight.name, precision))
     product = _cast(op, product, x.dtype)
     return product if bias is None else product + op.use(bias)
 
@@ -85,11 +110,14 @@ def _cast(op: Builder, x: Tensor, dtype: DType) -> Tensor:
     return x if x.dtype is dtype else op.Cast(x, to=dtype)
 
 
-def _rows(op: Builder, node: Node, precision: Precision) -> Tensor | None:
-    """Rows of a table in int8, each scaled; None where it is no known matrix."""
+def _rows(op: Builder, node: Node, precision: Precision, tied: Mapping[Value, Tied]) -> Tensor | None:
+    """Rows of a table in int8, each scaled, or of one that is a head as well, as that is stored; None where it is no
+    known matrix."""
     table, rows = node.inputs
     if table is None or rows is None or not _is_narrowed(table, precision):
         return None
+    if table in tied:
+        return _cast(op, tied[table].rows(op, node), table.dtype)
     assert table.data is not None
     name = table.name
     integers, scales = (op.constant(each, name=name and f"{name}.rows{each.suffix}")
