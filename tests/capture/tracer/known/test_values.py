@@ -344,3 +344,19 @@ def test_a_start_that_counts_from_the_end() -> None:
     for start in (-10, 8):
         with pytest.raises(errors.Error):
             compiled(x, torch.tensor(start))
+
+
+def test_as_many_parts_as_a_number_in_a_tensor_says_are_refused() -> None:
+    with pytest.raises(errors.CaptureRefused, match="as many as a number in a tensor says"):
+        fxonnx.compile(lambda x, count: x.tensor_split(count), (torch.randn(7), torch.tensor(3)))
+
+
+def test_tensors_of_other_shapes_are_not_equal() -> None:
+    def function(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x + 1 if torch.equal(x, y) else x - 1
+
+    x = torch.randn(3)
+    others = (torch.randn(4), torch.randn(3, 1), x.clone(), x.double())
+    for y, sizes in (*((each, None) for each in others), (others[0], "auto")):
+        compiled = fxonnx.compile(function, (x, y), dynamic_shapes=sizes)
+        torch.testing.assert_close(compiled(x, y), function(x, y))

@@ -18,6 +18,7 @@ import torch
 from fxonnx.capture.tracer.python.pieces import check_size, is_from_data
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.torch_private import eager
+from fxonnx.errors import CaptureRefused
 
 aten = torch.ops.aten
 
@@ -85,6 +86,12 @@ def _repeat_interleave(tape: Recording, x: Any, repeats: Any, dim: int | None = 
 
 def _tensor_split(tape: Recording, x: Any, places: Any, dim: int = 0) -> Any:
     known = _numbers(tape, places)
+    if known is None and not places.dim():
+        raise CaptureRefused(
+            "a tensor is split into as many as a number in a tensor says",
+            cause="a graph of ONNX returns a fixed number of tensors",
+            cure="give the number as an int: x.tensor_split(3)",
+        )
     if known is None:
         return NotImplemented
     form = aten.tensor_split.indices if places.dim() else aten.tensor_split.sections
