@@ -1,4 +1,5 @@
-"""`python -m benchmarks compile`, `latency`, `decode`, `rules`, `cold` and `corpus`: run from the repository's root."""
+"""`python -m benchmarks compile`, `latency`, `precision`, `decode`, `rules`, `cold` and `corpus`: run from the
+repository's root."""
 
 import argparse
 import json
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     compiling.add_argument("--depth", type=numbers, help="encoders of these depths instead of --models: 12,48")
     compiling.set_defaults(run=run_compile)
     add_latency(commands, shared)
+    add_precision(commands, [shared, threads])
     add_decode(commands, [shared, threads])
     worth = commands.add_parser("rules", parents=[threads], help="what each rule that fuses is worth")
     worth.add_argument("--only", type=words, default=[], help="names of rules (all)")
@@ -102,6 +104,15 @@ def add_latency(commands: Any, shared: argparse.ArgumentParser) -> None:
     latency.add_argument("--page", type=Path, help="also write a page of HTML")
     latency.add_argument("--plots", type=Path, help="also draw the ratios into this folder, with matplotlib")
     latency.set_defaults(run=run_latency)
+
+
+def add_precision(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:
+    """The command that times files in few bits."""
+    from benchmarks.precision import PRECISIONS
+
+    narrow = commands.add_parser("precision", parents=parents, help="files in few bits beside the float file")
+    narrow.add_argument("--against", type=some_of(PRECISIONS), default=list(PRECISIONS), help="which (all)")
+    narrow.set_defaults(run=run_precision)
 
 
 def add_decode(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:
@@ -244,6 +255,24 @@ def report_latency(
         console.print(str(page.write_plots(options.plots, comparison, arms)), style="dim")
     if options.json:
         results.write(options.json, environment=environment, samples=good, failures=failed, comparisons=[comparison])
+
+
+def run_precision(options: argparse.Namespace, console: Console) -> None:
+    """Measure files in few bits, model by model."""
+    from benchmarks import precision
+
+    samples = []
+    for model in options.models:
+        for each in precision.measure(
+            model, options.against, rounds=options.rounds or 20, threads=options.threads
+        ):
+            if isinstance(each, precision.Sample):
+                samples.append(each)
+                told = f"time × {each.time:.2f}, size × {each.size:.2f}, error {each.error:.2g}"
+                console.print(f"{model}, {each.precision}: {told}", highlight=False, markup=False)
+            else:
+                console.print(f"{model}, {each[0]}: {each[1].error}", style="red", markup=False)
+    save(options, samples=samples)
 
 
 def run_decode(options: argparse.Namespace, console: Console) -> None:

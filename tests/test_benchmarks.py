@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from benchmarks import precision
 from benchmarks.latency import WARM_UP, Arm, _answer, take_turns
 from benchmarks.models import PROMISE, find, select
 from benchmarks.page import write_page
@@ -20,6 +21,14 @@ def test_calls_take_turns():
     found = take_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
     assert order == ["a"] * WARM_UP + ["b"] * WARM_UP + ["a", "b", "b", "a", "a", "b"]
     assert {name: len(rounds) for name, rounds in found.items()} == {"a": 3, "b": 3}
+
+
+def test_files_in_few_bits_beside_the_float_file():
+    found = list(precision.measure("multihead_attention", ["int8-weights", "float16"], rounds=2, threads=1))
+    assert [(each.model, each.precision) for each in found] == [
+        ("multihead_attention", "int8-weights"), ("multihead_attention", "float16"),
+    ]  # fmt: skip
+    assert all(each.time > 0 and 0.2 < each.size < 0.8 and 0 < each.error < 0.05 for each in found)
 
 
 def test_operations_of_products_and_convolutions(tmp_path):
