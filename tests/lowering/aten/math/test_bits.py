@@ -12,7 +12,7 @@ EDGES = [0.0, -0.0, 1.0, -2.5, 1e-40, -3e38, float("inf"), -float("inf"), float(
 def test_hashes(dtype):
     x = (torch.randn(3, 4, 2, dtype=torch.float64) * 50).to(getattr(torch, dtype))
     check(lambda x: (x.hash_tensor(), x.hash_tensor(1), x.hash_tensor((0, -1), keepdim=True)), x)
-    check(lambda x: x.hash_tensor(), x[0, 0, 0])
+    check(lambda x: (x.hash_tensor(), x.hash_tensor(-1), x.hash_tensor(0, keepdim=True)), x[0, 0, 0])
 
 
 @pytest.mark.parametrize("opset", [None, 17, 13])

@@ -17,7 +17,7 @@ from fxonnx.lowering.vocabulary import axes_of, cast, dtype_of, full, reshape, t
 @lower("aten.hash_tensor", ignore={"mode"})
 def hash_tensor(op: Builder, self: Tensor, dim: Sequence[int] = (), keepdim: bool = False) -> Tensor:
     """The exclusive or of all elements, or along `dim`, as 64 bits each: those of float64, or of int64."""
-    axes = axes_of(dim, len(self.shape))
+    axes = axes_of(dim, len(self.shape)) if self.shape else []  # a scalar has an axis to name, and none
     rest = [axis for axis in range(len(self.shape)) if axis not in axes]
     bits = _bits_of_double(op, self) if dtype_of(self).is_float else cast(op, self, dtypes.INT64)
     kept = tuple(self.shape[axis] for axis in rest)
