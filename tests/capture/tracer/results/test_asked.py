@@ -237,3 +237,12 @@ def test_what_zeros_are_refused_for_is_no_refusal_of_the_place(name: str) -> Non
     """Kernels are asked on zeros, which none inverts or divides by."""
     x = torch.eye(3) * 2
     torch.testing.assert_close(fxonnx.compile(ASKED_ON_ZEROS[name], (x,))(x), ASKED_ON_ZEROS[name](x))
+
+
+def test_windows_that_are_too_many_to_unfold_are_not_asked() -> None:
+    """torch's kernel for volumes of ints ends the process there."""
+    image, weight = torch.empty(11, 19, 17, 23, device="meta"), torch.empty(13, 11, 29, 31, 37, device="meta")
+    op, size = torch.ops.aten.conv3d.default, lambda dim: int(str(dim))
+    assert asked._Given((image, weight), {}, size).is_large(op)
+    assert not asked._Given((image, weight), {}, size).is_large(torch.ops.aten.mul.Tensor)
+    assert not asked._Given((image, weight[:, :, :3, :3, :3]), {}, size).is_large(op)

@@ -31,6 +31,7 @@ from fxonnx.capture.tracer.torch_private import no_dispatch, no_python_dispatche
 from fxonnx.ir.dims import Dim
 
 _MOST = 2**24  # elements of all tensors of a call
+_MOST_PAIRS = 2**36  # of elements that are multiplied: a kernel that unfolds its windows may end the process beyond
 _INDEX, _MASK, _ALONE = frozenset({torch.int64}), frozenset({torch.bool}), frozenset[torch.dtype]()
 _BESIDE: dict[str, frozenset[torch.dtype]] = {
     **dict.fromkeys((
@@ -95,7 +96,7 @@ def ask_kernel(
     if beside is not None and _is_usual(tensors, leaves, kwargs, beside) and _are_in_range(func, args, kwargs):
         return ()
     given = _Given(args, kwargs, guard_log.data.value)
-    if given.elements() > _MOST:
+    if given.is_large(func):
         return ()
     counts_all = beside is not None and not _selects(tensors, beside)
     with no_dispatch(), no_python_dispatcher():
@@ -137,7 +138,7 @@ def _ask_to_draw(func: Any, given: _Given) -> None:
     probability beyond 1. The user's random numbers are where they were."""
     numbers = tuple(each for each in pytree.tree_leaves((given.args, given.kwargs)) if type(each) in (int, float, bool))
     name = func.overloadpacket.__name__
-    if (name != "multinomial" and (func, numbers) in _drawn) or given.elements() > _MOST:
+    if (name != "multinomial" and (func, numbers) in _drawn) or given.is_large(func):
         return
     with torch.random.fork_rng(devices=[]), no_dispatch(), no_python_dispatcher():
         given.call(func, _ONE_FLOAT, fill=1)
@@ -147,7 +148,7 @@ def _ask_to_draw(func: Any, given: _Given) -> None:
 def raise_refusal(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], guard_log: GuardLog) -> None:
     """Raise what the op's own kernel raises for the sizes of this run."""
     given = _Given(args, kwargs, guard_log.data.value)
-    if given.elements() <= _MOST:
+    if not given.is_large(func):
         with no_dispatch(), no_python_dispatcher():
             given.call(func)
 
@@ -160,10 +161,12 @@ class _Given:
     kwargs: dict[str, Any]
     value: Callable[[Dim], int]
 
-    def elements(self) -> int:
-        """How many elements its tensors have."""
+    def is_large(self, func: Any) -> bool:
+        """Whether its tensors have too many elements to be computed with; of convolutions each with each."""
         tensors = [each for each in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(each, torch.Tensor)]
-        return sum(math.prod(self._sizes(each)) for each in tensors)
+        counts = sorted(math.prod(self._sizes(each)) for each in tensors)
+        is_of_pairs = "conv" in func.overloadpacket.__name__
+        return sum(counts) > _MOST or (is_of_pairs and math.prod(counts[-2:]) > _MOST_PAIRS)
 
     def call(self, func: Any, dtypes: Mapping[torch.dtype, torch.dtype] = MappingProxyType({}), fill: int = 0) -> Any:
         """What it returns for tensors of one number, of other dtypes for some. Raises what the kernel raises."""
