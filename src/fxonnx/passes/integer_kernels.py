@@ -20,6 +20,7 @@ from fxonnx.target import MICROSOFT, Target
 
 _BYTES = (INT8, UINT8)
 _WIDE = (INT16, UINT16)
+_SMALL = 8  # channels of a group; with fewer, its product of integers takes twice as long as floats, and longer
 _ELEMENTWISE = frozenset({"Add", "Mul", "Concat"})  # with kernels for bytes on steps
 _PER_CALL = frozenset({"Gather", "DequantizeLinear", "If", "Loop", "Scan"})  # readers that take a part, or may not run
 
@@ -133,6 +134,8 @@ class _Forms:
 
     def on_integers(self, node: Node) -> bool:
         """Whether both operands are dequantized: activations on known steps, and a weight that is known."""
+        if _has_small_groups(node):
+            return False
         x, weight = (_dequantized(self.producers.get(each)) for each in node.reads[:2])
         return x is not None and x.is_whole and weight is not None and weight.q.is_constant
 
@@ -174,7 +177,8 @@ class _Forms:
         eight bits what it is multiplied with, and unpacks the weight for each row."""
         first = _dequantized(self.producers.get(reader.inputs[0])) if reader.inputs[0] else None
         if reader.op == "Conv":
-            return first is not None and (self.is_quantized(reader) or self.needed(reader) is not None)
+            behind = self.is_quantized(reader) or self.needed(reader) is not None
+            return first is not None and behind and not _has_small_groups(reader)
         if reader.op == "MatMul" and reader.inputs[1] is weight:
             return not has_many_rows(reader.output) if first is None else first.q.dtype not in _WIDE
         if reader.op in _ELEMENTWISE and self.is_quantized(reader):
@@ -215,6 +219,16 @@ class _Dequantized:
 def has_many_rows(product: Value) -> bool:
     """Whether a product is known to have many rows."""
     return prod(dim for dim in product.shape[:-1] if isinstance(dim, int)) >= MANY_ROWS
+
+
+def _has_small_groups(convolution: Node) -> bool:
+    """Whether a convolution is a product of small matrices for each of its groups: the runtime has a kernel of its own
+    for integers only where a group is one channel to one."""
+    groups, (rows, inputs, *_) = convolution.attributes.get("group", 1), convolution.reads[1].shape
+    if groups == 1 or not isinstance(rows, int) or not isinstance(inputs, int):
+        return False
+    outputs = rows // groups
+    return not inputs == outputs == 1 and min(inputs, outputs) < _SMALL
 
 
 def _is_wide(node: Node) -> bool:

@@ -70,6 +70,20 @@ def test_a_network_of_convolutions_runs_in_integers(tmp_path):
     assert not {"Add", "Mul", "Relu", "MaxPool"} & set(used), "the number of a gate is on steps as well"
 
 
+@pytest.mark.parametrize(("shape", "groups", "integers"), [
+    ((16, 16), 16, True), ((32, 16), 2, True), ((16, 16), 1, True),
+    ((16, 32), 16, False), ((32, 16), 16, False), ((16, 16), 4, False),
+])  # fmt: skip
+def test_small_groups_are_computed_in_floats(shape, groups, integers, tmp_path):
+    ends = nn.Conv2d(4, shape[0], 1), nn.Conv2d(shape[1], 4, 1)
+    model = nn.Sequential(ends[0], nn.ReLU(), nn.Conv2d(*shape, 3, groups=groups), nn.ReLU(), ends[1])
+    x = torch.randn(2, 4, 9, 9)
+    compiled = fxonnx.compile(model.eval(), (x,), precision=fxonnx.int8_static([x]))
+    assert apart(compiled(x), model(x)) < 0.05
+    used = kernels(compiled, tmp_path)
+    assert used.count("QLinearConv") == (3 if integers else 2) and ("Conv" not in used) is integers
+
+
 def test_other_runtimes_get_standard_pairs():
     x = torch.randn(2, 3, 12, 12)
     precision = fxonnx.int8_static([x], keep=["first", "head"])
