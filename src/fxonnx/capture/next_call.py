@@ -30,9 +30,9 @@ def check_calls_of_other_sizes(
     """
     named = {dim.name: example.size(axis) for axis, dim in axes.items() if isinstance(dim, Expr) and dim.name}
     larger = {name: min(2 * max(size, 2), highs.get(name, 2 * size + 4)) for name, size in named.items()}
-    if not named or not symbols_of(axes.values()) <= named.keys() or not _is_there(example):
+    if not named or not symbols_of(axes.values()) <= named.keys() or not is_there(example):
         return
-    calls = [_at_sizes(example, axes, sizes) for sizes in (larger, named, {each: lows.get(each, 2) for each in named})]
+    calls = [at_sizes(example, axes, sizes) for sizes in (larger, named, {each: lows.get(each, 2) for each in named})]
     for number, leaves in enumerate(calls[1:], start=1):
         try:
             with torch.set_grad_enabled(with_gradients):
@@ -43,7 +43,7 @@ def check_calls_of_other_sizes(
             raise next_call_differs(left, definition(example.flat.called))
 
 
-def _at_sizes(example: Example, axes: Mapping[Axis, Dim], sizes: Mapping[str, int]) -> list[torch.Tensor]:
+def at_sizes(example: Example, axes: Mapping[Axis, Dim], sizes: Mapping[str, int]) -> list[torch.Tensor]:
     """The example's tensors at other sizes: their elements again, from the start."""
     leaves = list(example.leaves)
     for (leaf, axis), dim in axes.items():
@@ -53,7 +53,7 @@ def _at_sizes(example: Example, axes: Mapping[Axis, Dim], sizes: Mapping[str, in
     return leaves
 
 
-def _is_there(example: Example) -> bool:
+def is_there(example: Example) -> bool:
     """Whether the example and the weights have values."""
     tensors = (*example.leaves, *example.flat.parameters(), *example.flat.buffers())
     return not any(each.is_meta or type(each) not in (torch.Tensor, torch.nn.Parameter) for each in tensors)
@@ -78,6 +78,11 @@ def _after(
             return _call(flat, leaves, owned)
         finally:
             _write(owned, content)
+
+
+def left_by(flat: Flat, leaves: Sequence[torch.Tensor]) -> list[Any]:
+    """What one call returns and leaves, the generator after it last. Raises Error where it does not run."""
+    return _after([], flat, leaves, ())
 
 
 def _call(flat: Flat, leaves: Sequence[torch.Tensor], owned: Sequence[torch.Tensor]) -> list[Any]:

@@ -30,6 +30,7 @@ def of_the_thread() -> dict[str, Any]:
         "encoder": nn.TransformerEncoder.forward,
         "compiling": torch.compiler.is_compiling(),
         "exporting": torch.compiler.is_exporting(),
+        "fake": torch._subclasses.FakeTensor,
         "what tells of them": (torch.compiler.is_compiling.__code__, torch.compiler.is_exporting.__code__),
         "calls of TorchScript": torch.ScriptMethod.__call__,
         "stance": stance.stance,

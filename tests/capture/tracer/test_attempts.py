@@ -196,7 +196,7 @@ def test_a_computed_size_that_is_1_by_accident_is_free(name: str, length: int) -
 
 
 class Masked(nn.Module):
-    """Attention to half as many steps, which its mask is only made for in eager."""
+    """Attention to half as many steps, which a mask is only made for where it is exported."""
 
     def forward(self, x: Tensor) -> Tensor:
         mask = x.new_zeros(x.shape[1]) if torch.compiler.is_exporting() else None
@@ -206,12 +206,63 @@ class Masked(nn.Module):
         return halved + torch.compiler.is_compiling() + (x.shape[1] if x.shape[1] > 4 else 0)
 
 
-def test_a_model_that_cannot_be_exported_runs_as_in_eager() -> None:
-    compiled = fxonnx.compile(Masked(), (torch.rand(2, 8),), dynamic_shapes={"x": {0: "batch", 1: "time"}})
-    assert compiled.program.attempts[-1] == "without telling the model that it is exported"
-    for shape in ((2, 8), (1, 6), (3, 3), (2, 1)):
-        x = torch.rand(shape)
-        torch.testing.assert_close(compiled(x), Masked()(x))
+class Described(nn.Module):
+    """What no file can say, unless it is exported."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if torch.compiler.is_exporting() else x * len(x.numpy().tobytes())
+
+
+class Refusing(Described):
+    """What raises where it is exported, and is captured at the sizes of the example alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            raise ValueError("not to be exported")
+        return x.unflatten(1, (-1, 4)) + 1
+
+
+class Padded(nn.Module):
+    """A shortcut where nothing is padded, which hangs on data and changes numbers, and one that hangs on sizes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = torch.arange(x.shape[1])
+        if not self.is_traced(x) and bool((x == 0).any()):
+            return x
+        return x + 1 if self.is_traced(positions) or bool((positions < 0).any()) else x * 3
+
+    def is_traced(self, x: Tensor) -> bool:
+        return torch.compiler.is_compiling() or isinstance(x, torch._subclasses.FakeTensor)
+
+
+def in_eager(model: nn.Module, attempts: tuple[str, ...]) -> None:
+    compiled = fxonnx.compile(model, (torch.rand(2, 8),), dynamic_shapes={"x": {0: "batch", 1: "time"}})
+    assert compiled.program.attempts == attempts
+    for shape in ((2, 8), (1, 16), (3, 12), (2, 4)):
+        x = torch.rand(shape) + 1
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_a_model_is_captured_as_it_is_in_eager() -> None:
+    in_eager(Masked(), ("at primes",))
+
+
+def test_a_tensor_is_fake_where_it_holds_data() -> None:
+    """Which has no value; positions have."""
+    in_eager(Padded(), ("at primes",))
+    assert isinstance(torch._subclasses.FakeTensorMode().from_tensor(torch.ones(2)), torch._subclasses.FakeTensor)
+
+
+def test_a_model_that_asks_is_told_that_it_is_exported_where_nothing_else_is_captured() -> None:
+    compiled = fxonnx.compile(Described(), (torch.rand(2, 8),), dynamic_shapes={"x": {0: "batch"}})
+    assert compiled.program.attempts == ("at primes", "telling the model that it is exported")
+    torch.testing.assert_close(compiled(torch.ones(3, 8)), torch.full((3, 8), 2.0))
+
+
+def test_a_model_that_raises_where_it_is_exported_is_not_told_in_the_end() -> None:
+    told, at_example = "telling the model that it is exported", "at the example's sizes"
+    untold = "without telling the model that it is exported"
+    in_eager(Refusing(), ("at primes", told, at_example, untold, at_example))
 
 
 def test_what_a_model_raises_in_eager_too_is_told() -> None:

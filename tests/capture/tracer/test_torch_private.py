@@ -95,9 +95,25 @@ def test_kernels_refuse_by_name() -> None:
 
 def test_models_can_ask_whether_they_are_exported() -> None:
     """If this fails: see what torch.compiler.is_exporting() reads, and set that in `as_exporting`."""
-    with torch_private.as_exporting():
+    asked: list[bool] = []
+    with torch_private.as_exporting(True, lambda: asked.append(True)):
         assert torch.compiler.is_exporting() is True and torch.compiler.is_compiling() is True
+    assert not asked
+    with torch_private.as_exporting(False, lambda: asked.append(True)):
+        assert torch.compiler.is_exporting() is False and torch.compiler.is_compiling() is False
+    assert asked == [True, True]
     assert torch.compiler.is_exporting() is False and torch.compiler.is_compiling() is False
+
+
+def test_models_can_ask_whether_a_tensor_is_fake() -> None:
+    """If this fails: torch._subclasses.FakeTensor is another class, or another name is what torch's own files ask."""
+    fake = torch_private.OneThread(RuntimeError).from_tensor(torch.ones(2))
+    for is_fake in (True, False):
+        with torch_private.passing_for_fake(lambda x, answer=is_fake: answer):
+            assert isinstance(fake, torch._subclasses.FakeTensor) is is_fake
+            assert not isinstance(2, torch._subclasses.FakeTensor)
+            assert torch._prims_common.is_cpu_scalar_tensor(torch.ones(()))
+    assert torch._subclasses.FakeTensor is torch_private.FakeTensor
 
 
 def test_a_transformer_asks_no_mask() -> None:

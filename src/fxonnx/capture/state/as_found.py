@@ -122,6 +122,7 @@ def _settings() -> list[Setting]:
         _attribute(torch.compiler, "_is_exporting_flag"),
         _attribute(torch.compiler.is_compiling, "__code__"),
         _attribute(torch.compiler.is_exporting, "__code__"),
+        _attribute(torch._subclasses, "FakeTensor"),
         _attribute(torch.ScriptMethod, "__call__"),
         _attribute(transformer, "_detect_is_causal_mask"),
         _attribute(FakeTensor, "tolist"),

@@ -25,8 +25,9 @@ class SymbolTable:
     `own_python` functions alone, and `counts` iterations with numbers that floats are computed of. The ids of the
     weights that the model writes to are `states`: their values are data. `numbers` from data have these values, by
     name, and are plain ones where Python asks; others are decided in a run that goes `is_by_numbers`. A model is told
-    that it is exported, unless it runs `as_eager`; it runs as in torch.no_grad(), or `with_gradients`: 1 of tensors, 2
-    of weights too."""
+    that it is exported where it is `exporting`; if it is not, the run notes that it `asked`. It `shortcuts` what it
+    does by data, although tensors have none, where that makes a difference. It runs as in torch.no_grad(), or
+    `with_gradients`: 1 of tensors, 2 of weights too."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
@@ -36,8 +37,10 @@ class SymbolTable:
     takes_plain: bool = False
     own_python: bool = False
     counts: bool = False
-    as_eager: bool = False
+    exporting: bool = False
+    shortcuts: bool = False
     with_gradients: int = 0
+    asked: bool = False
     states: frozenset[int] = frozenset()
     numbers: Mapping[str, int] = field(default_factory=dict)
     is_by_numbers: bool = False

@@ -188,6 +188,10 @@ class Tape:
         with eager():
             return torch.tensor(answer)
 
+    def is_data(self, tensor: torch.Tensor) -> bool:
+        """Whether inputs, states or chance say what a tensor of the model holds."""
+        return self.values.hangs_on_data(self._node(self.read(tensor)))
+
     def selected(self, rows: torch.Tensor) -> Iterator[torch.Tensor] | None:
         """The rows of a selection out of a fixed range, as its decisions tell them; None where it is none."""
         return members(rows, self._node(self.read(rows)))

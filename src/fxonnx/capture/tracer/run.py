@@ -61,6 +61,7 @@ from fxonnx.capture.tracer.torch_private import (
     as_exporting,
     enable_python_dispatcher,
     lists_asked,
+    passing_for_fake,
     powers_of_sizes,
     recorded_regions,
     unasked_masks,
@@ -99,6 +100,7 @@ class Run:
     by_layout: Set[int] = frozenset()  # the inputs, by place, of which it matters how they lie in memory
     mutations: Mutations | None = None  # what the graph writes to its placeholders, once it is functional
     reshapes: tuple[Reshape, ...] = ()  # how inputs change their shapes for good
+    passed_for_fake: list[bool] = field(default_factory=list)  # what was answered, in turn
     _results: list[Any] = field(default_factory=list)
     _left_gradients: list[torch.Tensor] = field(default_factory=list)  # of weights
     _left_before: Any = None  # the first decision
@@ -292,8 +294,8 @@ class Run:
         self.tape.gradients.of_weights = self.symbols.with_gradients > 1
         surroundings = (
             quiet(), no_fast_path(), torch.set_grad_enabled(self.symbols.with_gradients > 0), self.locations.followed(),
-            enable_python_dispatcher(), as_exporting(not self.symbols.as_eager), unasked_masks(), lists_asked(),
-            one_suppression(), uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
+            enable_python_dispatcher(), self._answers_of_exports(), unasked_masks(), lists_asked(), one_suppression(),
+            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
             recorded_regions(associative_scan), powers_of_sizes(), self._function_modes(), self._functions_of_sizes(),
         )  # fmt: skip
         with ExitStack() as stack:
@@ -316,6 +318,20 @@ class Run:
             EagerDtypes(),
         ):
             yield
+
+    @contextmanager
+    def _answers_of_exports(self) -> Iterator[None]:
+        """What the model is told when it asks whether it is exported, or a tensor fake."""
+        asked = partial(setattr, self.symbols, "asked", True)
+        with as_exporting(self.symbols.exporting, asked), passing_for_fake(self._passes_for_fake):
+            yield
+
+    def _passes_for_fake(self, tensor: torch.Tensor) -> bool:
+        """Whether the model is to leave out what it does by the values of a tensor: it holds data, and what is left out
+        makes no difference."""
+        is_fake = not self.symbols.shortcuts and self.tape.is_data(tensor)
+        self.passed_for_fake.append(is_fake)
+        return is_fake
 
     def _functions_of_sizes(self) -> AbstractContextManager[None]:
         """`int`, `len` and the like that know sizes, in the files of the model."""

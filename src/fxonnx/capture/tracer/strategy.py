@@ -39,8 +39,10 @@ def capture(
     `signature` is asked for after the model has run; `others` are the dims of the program that this one is a variant
     of. Raises FrozenDimension for each required dim that is not free, and what else is wrong.
     """
-    flags = (False, 0) if others is None else (others.as_eager, others.with_gradients)
-    first = Attempt(example.resized(), example, others is not None, *flags)
+    first = Attempt(example.resized(), example)
+    if others is not None:
+        flags = {each: getattr(others, each) for each in ("exporting", "shortcuts", "with_gradients")}
+        first = replace(first, is_way=True, **flags)
     attempt, outcome, tried = PLAN.carry_out(first, run)
     done = outcome.run
     raise_all(

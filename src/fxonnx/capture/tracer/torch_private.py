@@ -188,9 +188,9 @@ def eager() -> Iterator[None]:
 
 
 @contextmanager
-def as_exporting(told: bool = True) -> Iterator[None]:
-    """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes, or no
-    where they are not to be `told`.
+def as_exporting(told: bool, asked: Callable[[], None]) -> Iterator[None]:
+    """What models ask to take the way without data-dependent shortcuts: `torch.compiler.is_exporting()` says yes where
+    they are to be `told`; `asked` is called where it says no to another file than torch's.
 
     torch has no public way to say it; torch.export sets the same two flags, of the whole process: models in other
     threads are not told. A method of TorchScript must not be told: it calls the Python that it was made of, with
@@ -199,10 +199,10 @@ def as_exporting(told: bool = True) -> Iterator[None]:
     before = torch.compiler._is_compiling_flag, torch.compiler._is_exporting_flag
     codes = [(function, function.__code__) for function in _IN_THIS_THREAD]
     try:
-        for function, asked in _IN_THIS_THREAD.items():
-            function.__code__ = asked.__code__
-        torch.compiler._is_compiling_flag = ThreadFlag(told, before[0])
-        torch.compiler._is_exporting_flag = _Exporting(told, before[1])
+        for function, answer in _IN_THIS_THREAD.items():
+            function.__code__ = answer.__code__
+        torch.compiler._is_compiling_flag = _Exporting(told, before[0], asked)
+        torch.compiler._is_exporting_flag = _Exporting(told, before[1], asked)
         torch.ScriptMethod.__call__ = _call_untold
         yield
     finally:
@@ -213,12 +213,43 @@ def as_exporting(told: bool = True) -> Iterator[None]:
 
 
 class _Exporting(ThreadFlag):
-    """What is_exporting() says; no to torch.export's own wrappers of calls, which would write into its tracer, behind
+    """What is_exporting() says; no to torch's own functions: its wrappers of calls would write into its tracer, behind
     the recorder's back. The indexing of flex_attention has one, which masks of transformers are made with."""
 
+    def __init__(self, here: bool, elsewhere: Any, asked: Callable[[], None]) -> None:
+        super().__init__(here, elsewhere)
+        self._asked = asked
+
     def __bool__(self) -> bool:
-        asking = sys._getframe(2)  # this function is called in is_exporting()
-        return super().__bool__() and asking.f_globals.get("__name__") != "torch._export.wrappers"
+        asking = sys._getframe(2).f_globals.get("__name__", "")  # this function is called in is_exporting()
+        if not super().__bool__():
+            if threading.get_ident() == self._thread and not asking.startswith("torch."):
+                self._asked()
+            return False
+        return asking != "torch._export.wrappers"
+
+
+@contextmanager
+def passing_for_fake(is_fake: Callable[[torch.Tensor], bool]) -> Iterator[None]:
+    """`isinstance(x, torch._subclasses.FakeTensor)`, which models ask as well, answered by a function. For torch's own
+    files, and in other threads, it is what it was."""
+    thread = threading.get_ident()
+
+    class Kind(type):
+        def __instancecheck__(cls, value: Any) -> bool:
+            is_of_torch = sys._getframe(1).f_globals.get("__name__", "").startswith("torch.")
+            if is_of_torch or threading.get_ident() != thread:
+                return isinstance(value, FakeTensor)
+            return isinstance(value, torch.Tensor) and is_fake(value)
+
+        def __subclasscheck__(cls, kind: type) -> bool:
+            return issubclass(kind, FakeTensor)
+
+    try:
+        torch._subclasses.FakeTensor = Kind(FakeTensor.__name__, (), {})
+        yield
+    finally:
+        torch._subclasses.FakeTensor = FakeTensor
 
 
 # The functions that models ask, and what each does for a ThreadFlag: the answer is to be a bool. Models import these
@@ -418,6 +449,7 @@ __all__ = [
     "math_attention",
     "no_dispatch",
     "no_python_dispatcher",
+    "passing_for_fake",
     "plain_of",
     "powers_of_sizes",
     "recorded_regions",

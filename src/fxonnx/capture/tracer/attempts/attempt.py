@@ -47,14 +47,16 @@ class Rolled:
 class Attempt:
     """What a run is made of: an example, at its own sizes or at primes, and whether comparisons of sizes are decided
     `at_once`. `frozen` says which optional dims of the `original` are static by now, and why; `at_primes` is what was
-    wrong with the run at those. `is_way` is one of a way that some sizes take: it is for those. `as_eager` is one of a
-    model that is not told that it is exported; one `with_gradients`, 1 of tensors, 2 of weights too, of a
-    model that asks autograd for some."""
+    wrong with the run at those. `is_way` is one of a way that some sizes take: it is for those. `exporting` is one of a
+    model that is told that it is exported, or that is not to be told where it is false; one with `shortcuts` of
+    one that is to take those that hang on data; one `with_gradients`, 1 of tensors, 2 of weights too, of a model that
+    asks autograd for some."""
 
     example: Example
     original: Example
     is_way: bool = False
-    as_eager: bool = False
+    exporting: bool | None = None
+    shortcuts: bool = False
     with_gradients: int = 0
     at_example: bool = False
     at_once: bool = False

@@ -170,6 +170,7 @@ def _differs(small: Mapping[str, int], done: Run, attempt: Attempt) -> bool:
 def _allocate(attempt: Attempt, *, at_example: bool, scale: int = 1) -> SymbolTable:
     example = attempt.example
     at_example = at_example or not example.requests
-    flags = {each: getattr(attempt, each) for each in ("at_once", "states", "as_eager", "with_gradients")}
+    flags = {each: getattr(attempt, each) for each in ("at_once", "states", "shortcuts", "with_gradients")}
+    flags["exporting"] = bool(attempt.exporting)
     flags["is_by_numbers"] = bool(attempt.undecided)
     return allocate(example, at_example=at_example, scale=scale, **flags)

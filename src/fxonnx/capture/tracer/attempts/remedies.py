@@ -11,6 +11,7 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.retry import Remedy, RetryPlan
 from fxonnx.capture.tracer.attempts.attempt import Attempt, Failure, Outcome, Rolled
 from fxonnx.capture.tracer.attempts.failures import pinned, ties_of
+from fxonnx.capture.tracer.decisions.shortcuts import change_numbers
 from fxonnx.capture.tracer.loops.lengths.series import CHUNKS, FEW, STEPS, Lengths
 from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.sizes.data import numbers_in
@@ -36,6 +37,12 @@ def _with_gradients(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     wants_gradients = any(isinstance(each, RuntimeError) and "require grad" in str(each) for each in causes)
     is_tried = attempt.with_gradients == _OF_WEIGHTS
     return replace(attempt, with_gradients=attempt.with_gradients + 1) if wants_gradients and not is_tried else None
+
+
+def _exporting(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """Telling the model that it is exported, where it asks and what it does in eager is not captured."""
+    is_open = attempt.exporting is None and outcome.run.symbols.asked
+    return replace(attempt, exporting=True) if is_open and outcome.failures else None
 
 
 def _at_once(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -199,11 +206,19 @@ def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 
 def _as_eager(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """As in eager, from the beginning on, where the model raises on the way that it takes when it is exported."""
-    if attempt.as_eager or not _raised(outcome):
+    """As in eager again, from the beginning on, where the model raises on the way that it takes when it is exported."""
+    if not attempt.exporting or not _raised(outcome):
         return None
-    original, flags = attempt.original, (attempt.is_way, True, attempt.with_gradients)
-    return Attempt(original.resized(), original, *flags)
+    original, flags = attempt.original, {"is_way": attempt.is_way, "with_gradients": attempt.with_gradients}
+    return Attempt(original.resized(), original, exporting=False, **flags)
+
+
+def _with_shortcuts(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With what the model does by data, which it left out where tensors are fake, and which changes its numbers."""
+    answers = outcome.run.passed_for_fake
+    if outcome.failures or attempt.is_way or not any(answers) or not change_numbers(attempt.original, answers):
+        return None
+    return replace(attempt, shortcuts=True)
 
 
 def _raised(outcome: Outcome) -> bool:
@@ -231,6 +246,7 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     (
         Remedy("with gradients", _with_gradients),
         Remedy("with the values of states for data", _with_states_as_data),
+        Remedy("telling the model that it is exported", _exporting),
         Remedy("with comparisons of sizes decided where they are made", _at_once),
         Remedy("at larger sizes", _at_larger_sizes),
         Remedy("with the loops over a size rolled up", _rolled_up),
@@ -246,5 +262,6 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
         Remedy("without optional dims that are not free", _without_frozen),
         Remedy("without optional dims of size 0 or 1", _without_small),
         Remedy("without telling the model that it is exported", _as_eager),
+        Remedy("with shortcuts by data, which change its numbers", _with_shortcuts),
     ),
 )

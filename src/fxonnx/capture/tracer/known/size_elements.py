@@ -21,6 +21,7 @@ import torch
 from torch import fx
 
 from fxonnx.capture.graph.views import storage
+from fxonnx.capture.tracer.known.ramps import Ramps
 from fxonnx.capture.tracer.known.values import KnownValues, name_of
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import eager
@@ -41,9 +42,13 @@ class SizeElements:
 
     known: KnownValues
     _found: dict[fx.Node, Any] = field(default_factory=dict)
+    _ramps: Ramps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ramps = Ramps(self.known)
 
     def item(self, node: fx.Node) -> Any:
-        """The one number of a tensor; None where it is not computed of sizes."""
+        """The one number of a tensor; None where it is not computed of sizes, and is not the same for all of them."""
         try:
             found = self._elements(node)
             if found.size != 1:
@@ -51,7 +56,7 @@ class SizeElements:
             is_float = node.meta["val"].dtype.is_floating_point
             return torch.sym_float(_exact(found.item())) if is_float else found.item()
         except _NoSizes:
-            return None
+            return self._ramps.item(node)
 
     def _elements(self, node: fx.Node) -> np.ndarray:
         """The elements of a tensor as objects, in its shape."""

@@ -28,6 +28,7 @@ from fxonnx.capture.graph.running_statistics import updated_statistics
 from fxonnx.capture.graph.views import argument, storage
 from fxonnx.capture.program import LIFTED, KnownWeight, Weight
 from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import eager
 from fxonnx.errors import CaptureRefused
 
@@ -74,6 +75,7 @@ class KnownValues:
     _accesses: dict[int, list[fx.Node]] = field(default_factory=dict)  # memory -> the calls over it, views too
     _done: dict[int, int] = field(default_factory=dict)  # memory -> how many of those have been made
     _values: dict[fx.Node, Any] = field(default_factory=dict)
+    _of_data: set[fx.Node] = field(default_factory=set)  # as far as was asked
 
     # ── as the tape grows ──
 
@@ -130,6 +132,27 @@ class KnownValues:
     def is_lost(self, memory: int) -> bool:
         """Whether something unknown was written to a memory."""
         return memory in self._unknown
+
+    def hangs_on_data(self, node: fx.Node) -> bool:
+        """Whether inputs, states or chance say what a tensor holds; sizes may, too."""
+        waiting, seen = [_source(node)], set[fx.Node]()
+        while waiting:
+            each = waiting.pop()
+            if each in self._of_data or self._is_data(each):
+                self._of_data.add(_source(node))
+                return True
+            if each not in seen and each not in self._weights and not _is_size(each):
+                seen.add(each)
+                waiting.extend(map(_source, _read_by(each)))
+        return False
+
+    def _is_data(self, node: fx.Node) -> bool:
+        """Whether a node is data by itself, whatever it reads."""
+        if _is_size(node):
+            return bool(node.meta["val"].node.guard_log.data.are_in(dim_of(node.meta["val"])))
+        if node in self._weights:
+            return not self._is_known(node)
+        return not _is_settled(node) or any(map(self.is_lost, _memories(node)))
 
     def said(self) -> tuple[KnownWeight, ...]:
         """The weights that values were computed of, in the model's words; without constants of its code."""
@@ -270,12 +293,21 @@ def _memories(*nodes: fx.Node) -> set[int]:
 
 def _is_determined(node: fx.Node) -> bool:
     """Whether what a call returns hangs on what it reads alone, and has sizes that do not vary."""
+    return _is_settled(node) and all(_is_plain(each) for each in pytree.tree_leaves(node.meta["val"]))
+
+
+def _is_size(node: fx.Node) -> bool:
+    return isinstance(node.meta.get("val"), torch.SymInt)
+
+
+def _is_settled(node: fx.Node) -> bool:
+    """Whether what a call returns hangs on what it reads alone, sizes among that."""
     target = node.target
+    if isinstance(node.meta["val"], (torch.SymFloat, torch.SymBool)):
+        return True
     if not isinstance(target, torch._ops.OpOverload) or name_of(target) in _EXCHANGES:
         return False
-    if torch.Tag.nondeterministic_seeded in target.tags and not _is_idle_dropout(node):
-        return False
-    return all(_is_plain(each) for each in pytree.tree_leaves(node.meta["val"]))
+    return torch.Tag.nondeterministic_seeded not in target.tags or _is_idle_dropout(node)
 
 
 def _is_idle_dropout(node: fx.Node) -> bool:
