@@ -16,7 +16,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from benchmarks.models import MODELS, Case, find
@@ -29,6 +31,8 @@ from fxonnx.capture.call.dynamic import requests
 from fxonnx.capture.call.inputs import example_arguments, leaf_names, parameters_of
 from fxonnx.capture.call.tree import Branch, flatten
 from fxonnx.capture.surroundings import no_fast_path
+from fxonnx.capture.tracer import strategy
+from fxonnx.capture.tracer.attempts.attempt import Attempt
 from fxonnx.capture.tracer.torch_private import FakeTensorMode, unasked_masks
 
 _NOISE = re.compile(r"\s+·.*$|\s+@ .*$")
@@ -58,7 +62,8 @@ def listing(case: Case, *, dynamic: bool, by_export: bool) -> list[str]:
     module, args, kwargs = case.build()
     shapes = case.dynamic if dynamic else None
     model = exported(case, dynamic=dynamic) if by_export else module
-    compiled = fxonnx.compile(model, args, kwargs, dynamic_shapes=shapes)
+    with patch.object(strategy, "Attempt", partial(Attempt, exporting=True)):  # as torch.export tells it
+        compiled = fxonnx.compile(model, args, kwargs, dynamic_shapes=shapes)
     text = compiled.show(-1)
     return [line for line in (_NOISE.sub("", line) for line in text.splitlines()[1:]) if line.strip()]
 

@@ -184,14 +184,14 @@ class Branching(nn.Module):
 
 
 class AroundScript(nn.Module):
-    """A method of a scripted module, called by Python that is told that it is exported."""
+    """A method of a scripted module, called by Python that is told that it is exported, as it is not captured else."""
 
     def __init__(self) -> None:
         super().__init__()
         self.script = torch.jit.script(Branching())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.script.twice(x) + self.script(x) if torch.compiler.is_exporting() else x
+        return self.script.twice(x) + self.script(x) if torch.compiler.is_exporting() else x * x.data_ptr()
 
 
 @pytest.mark.parametrize("form", [torch.jit.script, lambda model: torch.jit.freeze(torch.jit.script(model))])

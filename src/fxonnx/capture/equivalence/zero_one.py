@@ -8,7 +8,7 @@ program of its own is captured for it, in which the other dims are dynamic.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -30,15 +30,23 @@ from fxonnx.ir.dims import Dim, Expr, at_sizes, evaluate
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """A capture with some dims at `fixed` sizes, and what it decides by the sizes of the others."""
+    """A capture with some dims at `fixed` sizes, and what it decides by the sizes of the others; `otherwise` is one of
+    other calls for the same numbers, if there is one."""
 
     graph: CapturedGraph
     fixed: Mapping[str, int]
     assumptions: Sequence[Assumption] = ()
+    otherwise: Callable[[], Recording | None] = lambda: None
 
     def assumed_by(self, general: CapturedGraph) -> Sequence[Assumption]:
         """What the general capture has to ask of the other sizes. Raises Difference where it is another graph."""
-        compare(general, self.graph, self.fixed)
+        try:
+            compare(general, self.graph, self.fixed)
+        except Difference:
+            other = self.otherwise()
+            if other is None:
+                raise
+            return other.assumed_by(general)
         return self.assumptions
 
 

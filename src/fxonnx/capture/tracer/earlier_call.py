@@ -8,6 +8,8 @@ the graph computes for the example.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.failures import Translating
 from fxonnx.capture.graph.functional_form import is_mutable
+from fxonnx.capture.tracer.decisions.shortcuts import are_exported_alike
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Prepare, Run
@@ -46,7 +49,24 @@ def recording_at(
     if run is None:
         run = prepare(example, ours)
         carry_out(run)
-    return run.recording(fixed)
+    if symbols.exporting or not run.symbols.asked:
+        return run.recording(fixed)
+    exported = partial(_exported, fixed, example, replace(symbols, exporting=True), is_after_a_call, prepare)
+    return replace(run.recording(fixed), otherwise=exported)
+
+
+def _exported(
+    fixed: Mapping[str, int], example: Example, symbols: SymbolTable, is_after_a_call: bool, prepare: Prepare
+) -> Recording | None:
+    """The calls of the model where it is told that it is exported, if those compute the same: one token more attends
+    in another form than many do, unless it is."""
+    if not are_exported_alike(example):
+        return None
+    try:
+        with Translating():
+            return recording_at(fixed, example, symbols, is_after_a_call, prepare)
+    except Error:
+        return None
 
 
 def _whatever_was_before(example: Example, symbols: SymbolTable, earlier: SymbolTable) -> Run | None:

@@ -19,18 +19,26 @@ from fxonnx.location import Location
 
 def failures_of(done: Run) -> tuple[Failure, ...]:
     """Run, and what is wrong with it."""
-    log = done.guard_log
+    log, raised = done.guard_log, None
     try:
         with Translating():
             carry_out(done)
     except Error as error:
         if not log.specializations:
             return (_failure(error, done),)
+        raised = error.__cause__ if isinstance(error, CaptureRefused) else None
     labels = done.symbols.labels(done.example.names)
     specializations = {(each.dim, each.location, each.op): each for each in log.specializations}
     if specializations:
-        return tuple(Failure(each.error(labels), symbols_of([each.dim])) for each in specializations.values())
+        return tuple(Failure(_because(each.error(labels), raised), symbols_of([each.dim]))
+                     for each in specializations.values())  # fmt: skip
     return pinned(done)
+
+
+def _because(error: Error, raised: BaseException | None) -> Error:
+    """An error about a plain number, which may be what the run was stopped by as well."""
+    error.__cause__ = raised
+    return error
 
 
 def pinned(done: Run) -> tuple[Failure, ...]:

@@ -209,8 +209,8 @@ def _as_eager(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """As in eager again, from the beginning on, where the model raises on the way that it takes when it is exported."""
     if not attempt.exporting or not _raised(outcome):
         return None
-    original, flags = attempt.original, {"is_way": attempt.is_way, "with_gradients": attempt.with_gradients}
-    return Attempt(original.resized(), original, exporting=False, **flags)
+    again = Attempt(attempt.original.resized(), attempt.original, is_way=attempt.is_way, exporting=False)
+    return replace(again, with_gradients=attempt.with_gradients)
 
 
 def _with_shortcuts(attempt: Attempt, outcome: Outcome) -> Attempt | None:

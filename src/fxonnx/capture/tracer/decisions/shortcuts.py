@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.next_call import at_sizes, is_there, left_by
-from fxonnx.capture.tracer.torch_private import passing_for_fake
+from fxonnx.capture.tracer.torch_private import as_exporting, passing_for_fake
 from fxonnx.errors import Error
 from fxonnx.ir.dims import Expr
 
@@ -35,6 +35,18 @@ def change_numbers(example: Example, answers: Sequence[bool]) -> bool:
     return _differ(plain, _without(example, leaves, answers)) or (
         is_other and _differ(_returned(example, kept), _without(example, kept, answers))
     )
+
+
+def are_exported_alike(example: Example) -> bool:
+    """Whether a call of these sizes, of random floats and of ones, returns the same where the model is told that it is
+    exported."""
+    if not is_there(example):
+        return False
+    leaves = [torch.rand_like(leaf) if leaf.is_floating_point() else torch.ones_like(leaf) for leaf in example.leaves]
+    plain = _returned(example, leaves)
+    with as_exporting(True, lambda: None):
+        exported = _returned(example, leaves)
+    return plain is not None and exported is not None and not _differ(plain, exported)
 
 
 def _small_call(example: Example) -> tuple[Sequence[torch.Tensor], list[Any] | None]:
@@ -90,4 +102,4 @@ def _are_close(one: Any, other: Any) -> bool:
     return torch.allclose(one, other, rtol=0, atol=share * largest, equal_nan=True)
 
 
-__all__ = ["change_numbers"]
+__all__ = ["are_exported_alike", "change_numbers"]

@@ -39,6 +39,7 @@ class Ramp:
 
     @property
     def is_uniform(self) -> bool:
+        """Whether all elements are one and the same."""
         return not any(step for step, size in zip(self.steps, self.shape, strict=True) if not _is_one(size))
 
     def broadcast(self, rank: int) -> tuple[int, ...]:

@@ -355,13 +355,16 @@ def _is_by_steps(runs: Sequence[Plain], lengths: Sequence[int]) -> bool:
 
 
 def with_reason(error: Error, reason: BaseException | None) -> Error:
-    """An error about a size, which says why the loops over it are not rolled up; as it is where there are none."""
-    if not isinstance(reason, NotRolled) or isinstance(reason, NoLoop):
+    """An error about a size, which says why the loops over it are not rolled up, or what was raised when they were to
+    be; as it is where there are none."""
+    if reason is None or isinstance(reason, (NoLoop, Error)):
         return error
     said = copy(error)
     said.__cause__ = reason
-    said.cause = f"{error.cause.partition(_UNROLLED)[0]}{_UNROLLED}{reason}"
-    if isinstance(error, FrozenDimension):
+    is_told = isinstance(reason, NotRolled)
+    why = str(reason) if is_told else f"{type(reason).__name__}: {str(reason).partition(chr(10))[0]}"
+    said.cause = f"{error.cause.partition(_UNROLLED)[0]}{_UNROLLED}{why}"
+    if is_told and isinstance(error, FrozenDimension):
         said.cure = (
             "let each iteration make the same calls, on slices of one size that begin further on by the same number "
             "(a mask in place of a slice that grows); or leave the dim static"
