@@ -22,6 +22,7 @@ from fxonnx.ir.dims.terms import (
     common_atoms,
     divide,
     floors,
+    in_order,
     summed,
     text,
     times,
@@ -37,10 +38,7 @@ class Undecided(TypeError):
 
 class Expr:
     """An integer polynomial over atoms, in normal form: sorted terms, no zero coefficient, and no `%`, for n % 4 is
-    n - 4*(n // 4).
-
-    Never a bare constant, that is an `int`.
-    """
+    n - 4*(n // 4). Never a bare constant, that is an `int`."""
 
     __slots__ = ("_hash", "_spelled", "_symbols", "terms")
 
@@ -344,7 +342,7 @@ def minimum(left: Dim, right: Dim) -> Dim:
 def _extremum(name: str, left: Dim, right: Dim) -> Dim:
     """The largest or smallest of all dims on both sides, those under the same function in them included, each once."""
     kept: list[Dim] = []
-    for dim in sorted({*_operands(name, left), *_operands(name, right)}, key=str):
+    for dim in sorted({*_operands(name, left), *_operands(name, right)}, key=lambda each: in_order(str(each))):
         if not any(_beats(name, other, dim) for other in kept):
             kept = [*(other for other in kept if not _beats(name, dim, other)), dim]
     return reduce(lambda a, b: of_atom(Call(name, a, b)), kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,19 +11,27 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from fxonnx.ir.dims.expression import Dim
 
+_NUMBER = re.compile(r"\d+")
+
 Monomial: TypeAlias = "tuple[Atom, ...]"
 Term: TypeAlias = "tuple[Monomial, int]"
 Terms: TypeAlias = "tuple[Term, ...]"
 
 
-class Atom:
-    """What a polynomial is built of. Its text is its identity: equal text, equal atom."""
+def in_order(text: str) -> str:
+    """What stands in the place of a text where texts are sorted: its numbers after shorter ones."""
+    return _NUMBER.sub(lambda number: f"{len(number[0]):02}{number[0]}", text)
 
-    __slots__ = ("_hash", "text")
+
+class Atom:
+    """What a polynomial is built of. Its text is its identity: equal text, equal atom. Atoms are in the order of their
+    text, and in that of the numbers in it: u9, u10. So symbols that are numbered alike stand in one order."""
+
+    __slots__ = ("_hash", "_place", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._hash = hash(text)
+        self._hash, self._place = hash(text), in_order(text)
 
     def __hash__(self) -> int:
         return self._hash
@@ -31,7 +40,7 @@ class Atom:
         return self is other or (isinstance(other, Atom) and self.text == other.text)
 
     def __lt__(self, other: Atom) -> bool:
-        return self.text < other.text
+        return self._place < other._place
 
     def __repr__(self) -> str:
         return self.text

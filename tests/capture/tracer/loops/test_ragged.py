@@ -65,7 +65,19 @@ def of_two_kinds(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([each["rows"].sum(0) for each in found]), lengths
 
 
-CASES = [in_a_batch, written, backwards, through_three, carried_on, among_each_other, of_two_kinds]
+def after_a_decision(x: Tensor) -> Tensor:
+    """Each step as often as it says, once where all say never; ten symbols and more, and a check in each iteration."""
+    often = x[..., 0].clamp(min=0).round().long()
+    if often.sum() == 0:
+        often[often.sum(1) == 0] = 1
+    found = x.new_zeros(x.shape[0], often.sum(1).max(), 4)
+    for i, (row, count) in enumerate(zip(x, often, strict=True)):
+        steps = torch.repeat_interleave(row, count, dim=0)
+        found[i, : steps.shape[0]] = steps
+    return found
+
+
+CASES = [after_a_decision, in_a_batch, written, backwards, through_three, carried_on, among_each_other, of_two_kinds]
 
 
 def given(batch: int, time: int) -> Tensor:
@@ -95,7 +107,7 @@ def test_rows_through_a_second_loop(model: Callable[[Tensor], Any], tmp_path: Pa
                 np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", [in_a_batch, written, backwards], ids=lambda case: case.__name__)
+@pytest.mark.parametrize("model", [after_a_decision, in_a_batch, written, backwards], ids=lambda case: case.__name__)
 def test_rows_of_nothing(model: Callable[[Tensor], Any]) -> None:
     compiled = fxonnx.compile(model, (given(3, 6),), dynamic_shapes={"x": {0: "b", 1: "t"}})
     x = given(4, 5)

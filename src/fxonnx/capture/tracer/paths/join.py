@@ -17,7 +17,7 @@ import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ from fxonnx.capture.tracer.paths.way import Place, Way
 from fxonnx.location import Location
 
 aten = torch.ops.aten
+
+_Check: TypeAlias = tuple[Any, Any, fx.Node]
+"""the conditions of a check in both ways, and the check in one of them"""
 
 
 def join(number: int, yes: Way, no: Way, sizes: DataSizes, location: Location) -> Way:
@@ -68,23 +71,31 @@ class _Join:
         one, other = (Side.of(way, way.mark(self.number), shared, self.sizes) for way in (self.yes, self.no))
         self.sides = one, other
         self.pairs = Pairs(*self.sides, self.sizes)
-        self._join([*found.pairs, *written.values(), *((one, other) for one, other, _ in checks)])
+        self._join([*found.pairs, *written.values(), *((one, other) for one, other, _ in checks)], checks)
         results = [self._value(pair) for pair in found.pairs]
         writes = {place: self._value(pair) for place, pair in written.items()}
-        for one, other, like in checks:
-            self.copy.call(like, (self._value((one, other)), *like.args[1:]), {})
         drop_idle(self.copy.graph, (*results, *writes.values()))
         inputs = tuple(self.values[self.sides[0].number(node)] for node in self.yes.inputs)
         return Way(self.copy.graph, inputs, self.weights, found.returned, results, writes)
 
-    def _join(self, roots: list[Pair]) -> None:
-        """The joined values of these pairs."""
+    def _join(self, roots: list[Pair], checks: list[_Check]) -> None:
+        """The joined values of these pairs, and the checks, each where the first way makes it, as iterations repeat;
+        those of the second way alone last."""
         mark = self.yes.mark(self.number)
         self._copy_common()
         suffix, differing = self._classify(roots)
         self._branch(mark, differing)
-        for pair in suffix:
+        order = {node: at for at, node in enumerate(self.yes.graph.nodes)}
+        waiting = sorted(checks, key=lambda check: order.get(check[2], len(order)), reverse=True)
+        for pair in sorted(suffix, key=lambda pair: order[pair[0]]):
+            while waiting and order.get(waiting[-1][2], len(order)) < order[pair[0]]:
+                self._check(*waiting.pop())
             self.joined[pair] = self._suffix(*pair)
+        while waiting:
+            self._check(*waiting.pop())
+
+    def _check(self, one: Any, other: Any, like: fx.Node) -> None:
+        self.copy.call(like, (self._value((one, other)), *like.args[1:]), {})
 
     # ── what is asked for ────────────────────────────────────────
 
@@ -93,7 +104,7 @@ class _Join:
         places = dict.fromkeys((*self.yes.written, *self.no.written))
         return {place: (_new_value(self.yes, place, self.no), _new_value(self.no, place, self.yes)) for place in places}
 
-    def _checks(self) -> list[tuple[Any, Any, fx.Node]]:
+    def _checks(self) -> list[_Check]:
         """The conditions that are checked: in both ways, or in one, with a check like it."""
         found: dict[Any, list[Any]] = {}
         for at, way in enumerate((self.yes, self.no)):
@@ -131,7 +142,7 @@ class _Join:
         return common[node] in self.values
 
     def _classify(self, roots: list[Pair]) -> tuple[list[Pair], list[Pair]]:
-        """The pairs of the suffix, in the order of the first way, and those that differ, which the roots need."""
+        """The pairs of the suffix, and those that differ, which the roots need."""
         suffix: dict[Pair, None] = {}
         differing: dict[Pair, None] = {}
         waiting = list(reversed(roots))
@@ -145,8 +156,7 @@ class _Join:
                 waiting.extend(each for each in nodes if each[0].op != "get_attr")
             else:
                 differing[pair] = None
-        order = {node: at for at, node in enumerate(self.yes.graph.nodes)}
-        return sorted(suffix, key=lambda pair: order[pair[0]]), list(differing)
+        return list(suffix), list(differing)
 
     def _suffix(self, one: fx.Node, other: fx.Node) -> fx.Node:
         """A call that both make, of joined arguments."""
@@ -260,7 +270,7 @@ def _add_weight(way: Way, place: Place, other: Way) -> fx.Node:
     return node
 
 
-def _conditions(one: fx.Node | None, other: fx.Node | None) -> tuple[Any, Any, fx.Node]:
+def _conditions(one: fx.Node | None, other: fx.Node | None) -> _Check:
     """The conditions of a check in both ways, and the check; one that only one way makes holds in the other."""
     if one is not None and other is not None:
         return one.args[0], other.args[0], one
