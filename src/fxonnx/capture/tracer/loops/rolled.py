@@ -42,6 +42,7 @@ _MOST_CALLS = 120_000  # of all runs with loops inside of others: they have as m
 _MOST_UNROLLED = 128  # iterations, of calls beyond what was rolled up: each such length is captured by itself
 _MOST_MORE = 12  # runs at lengths that tell one dim from another
 _COPY = torch.ops.aten.copy_.default
+_FAULTS = (AssertionError, AttributeError, LookupError, TypeError)  # which tell of a mistake of ours
 _UNROLLED = ", and the loop over it cannot be rolled up: "
 
 
@@ -355,9 +356,9 @@ def _is_by_steps(runs: Sequence[Plain], lengths: Sequence[int]) -> bool:
 
 
 def with_reason(error: Error, reason: BaseException | None) -> Error:
-    """An error about a size, which says why the loops over it are not rolled up, or what was raised when they were to
-    be; as it is where there are none."""
-    if reason is None or isinstance(reason, (NoLoop, Error)):
+    """An error about a size, which says why the loops over it are not rolled up, or what went wrong in it; as it is
+    where there are none."""
+    if not isinstance(reason, (NotRolled, *_FAULTS)) or isinstance(reason, NoLoop):
         return error
     said = copy(error)
     said.__cause__ = reason
