@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import fxonnx
 
-SIZES = ((2, 9), (3, 5), (1, 1), (4, 1), (1, 6), (7, 23))
+SIZES = ((2, 9), (3, 5), (1, 1), (4, 1), (1, 6), (7, 23), (2, 3))
 
 
 def packed(positions: Tensor) -> bool:
@@ -42,6 +42,8 @@ SETTLED: dict[str, Callable[[Tensor], bool]] = {
 
 OPEN: dict[str, Callable[[Tensor], bool]] = {
     "up to a number": lambda x: bool((count(x) < 8).all()),
+    "any of what may be none": lambda x: bool((count(x)[5:] == count(x)[5:]).any()),
+    "all of what may be none": lambda x: bool((count(x)[5:] != count(x)[5:]).all()),
     "another step": lambda x: bool((count(x) == torch.arange(0, 2 * x.shape[1], 2)).all()),
     "joined out of turn": lambda x: packed(torch.cat([count(x), torch.arange(x.shape[0])])[None]),
     "written": lambda x: packed(count(x).index_fill_(0, torch.tensor(0), x.shape[1])[None]),

@@ -270,12 +270,25 @@ def _negated(rank: int, x: Ramp) -> Made:
     return not x.start, [0] * rank
 
 
-def _same_for_all(rank: int, x: Ramp, *axes: Any) -> Made:
-    """all() and any() of elements that are one and the same: of none at all, which they are not in this run, they
-    differ."""
-    if not x.is_uniform or not isinstance(x.start, (bool, int)):
-        raise _NoRamp
-    return bool(x.start), [0] * rank
+def _agreed(of_none: bool) -> Callable[..., Made]:
+    """What all() or any() says of elements that are one and the same; of none at all they say what they say of none, so
+    that there has to be one."""
+
+    def agree(rank: int, x: Ramp, *axes: Any) -> Made:
+        if not x.is_uniform or not isinstance(x.start, (bool, int)):
+            raise _NoRamp
+        if bool(x.start) is not of_none and not all(map(_is_some, x.shape)):
+            raise _NoRamp
+        return bool(x.start), [0] * rank
+
+    return agree
+
+
+def _is_some(size: Any) -> bool:
+    """Whether a size is not 0, whatever the sizes that it is made of; those of inputs are asked about by themselves."""
+    if isinstance(size, int):
+        return size > 0
+    return size.node.guard_log.statically_known(">=", dim_of(size), 1) is True
 
 
 _KERNELS: dict[str, Callable[..., Made]] = {
@@ -299,7 +312,8 @@ _KERNELS: dict[str, Callable[..., Made]] = {
     "cumsum": _cumulative,
     **{name: _compared(getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "logical_not": _negated,
-    **dict.fromkeys(("all", "any"), _same_for_all),
+    "all": _agreed(True),
+    "any": _agreed(False),
 }
 """op -> the ramp that it makes of ramps"""
 
