@@ -72,3 +72,28 @@ def test_a_shortcut_that_changes_numbers_is_taken(kind: type[Attention], kept: b
 @pytest.mark.parametrize("kind", [Attention, Counting])
 def test_a_shortcut_that_does_not_is_left_out(kind: type[Attention]) -> None:
     agree(kind(), torch.ones(2, 5, dtype=torch.bool if kind is Attention else torch.long), 1)
+
+
+class OneStep(nn.Module):
+    """One step in a form of its own, unless it is exported, for `factor` times the numbers."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1 and not torch.compiler.is_compiling():
+            return x.squeeze(1).cos().unsqueeze(1) * self.factor
+        return x.cos()
+
+
+@pytest.mark.parametrize(("factor", "ways"), [(1.0, 0), (2.0, 1)])
+def test_one_step_is_as_many_are_if_its_numbers_are(factor: float, ways: int) -> None:
+    """Which is asked when it is met: the caller's random numbers are as they were."""
+    model = OneStep(factor)
+    compiled = fxonnx.compile(model, (torch.rand(2, 5, 4),), dynamic_shapes={"x": {0: "b", 1: "n"}})
+    state = torch.get_rng_state()
+    x = torch.linspace(0, 1, 12).view(3, 1, 4)
+    torch.testing.assert_close(compiled(x), model(x))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert compiled.program.zero_one is not None and len(compiled.program.zero_one.others) == ways
