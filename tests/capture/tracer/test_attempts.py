@@ -192,6 +192,31 @@ def test_a_computed_size_that_is_1_by_accident_is_free(name: str, length: int) -
         agrees(model, compiled, [((batch, 4, n),) for batch, n in ((2, length), (3, 48), (1, 16), (1, 64), (5, 32))])
 
 
+class Cells(nn.Module):
+    """A cell at each step, whose state begins as none."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.cell = kind(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, found = None, []
+        for step in range(x.shape[1]):
+            state = self.cell(x[:, step], state)
+            found.append(state[0] if isinstance(state, tuple) else state)
+        return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("dims", ["auto", {"x": {0: Dim.AUTO, 1: Dim.AUTO, 2: Dim.AUTO}}], ids=["auto", "Dim.AUTO"])
+@pytest.mark.parametrize("kind", [nn.GRUCell, nn.LSTMCell])
+def test_a_loop_is_rolled_up_beside_a_dim_that_is_one_number(kind: type[nn.Module], dims: Any) -> None:
+    model = Cells(kind).eval()
+    compiled = fxonnx.compile(model, (torch.rand(2, 6, 4),), dynamic_shapes=dims)
+    assert compiled.program.frozen == ("x, axis 2: always 4",)
+    with torch.no_grad():
+        agrees(model, compiled, [((batch, steps, 4),) for batch, steps in ((2, 6), (1, 3), (3, 9), (2, 1), (1, 1))])
+
+
 # ── what is exported ────────────────────────────────────────
 
 

@@ -32,6 +32,8 @@ def run(attempt: Attempt) -> Outcome:
     done = _prepared(attempt, example, _allocate(attempt, at_example=attempt.at_example, scale=attempt.scale))
     failures = failures_of(done)
     if failures and attempt.rolled is not None and isinstance(done, RolledRun):
+        if _are_numbers(failures, done):
+            return Outcome(done, failures)
         return _not_rolled(done, attempt.rolled, failures[0].error.__cause__)
     if failures and attempt.undecided:
         return Outcome(done, attempt.undecided)
@@ -49,6 +51,14 @@ def run(attempt: Attempt) -> Outcome:
         failures = attempt.at_primes
     raised = any(isinstance(each.error, ModelRaised) for each in failures)
     return Outcome(done, attempt.pinned if attempt.pinned and raised else failures)
+
+
+def _are_numbers(failures: Iterable[Failure], done: Run) -> bool:
+    """Whether all that is wrong is that dims which are to vary if possible are one number."""
+    requests, axes = done.example.requests, done.symbols.axes
+    optional = {axes[axis] for axis, request in requests.items() if not request.required}
+    equalities = [failure.equality for failure in failures]
+    return all(each is not None and isinstance(each.right, int) and each.left in optional for each in equalities)
 
 
 def _not_rolled(done: Run, rolled: Rolled, reason: BaseException | None) -> Outcome:

@@ -70,15 +70,18 @@ def _is_computed(equality: Assumption) -> bool:
 
 
 def _rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """With the loops over a size rolled up."""
-    return _over(attempt, outcome, STEPS) if attempt.rolled is None else None
+    """With the loops over a size rolled up; once more at the example's sizes, where that did not run at primes."""
+    rolled = attempt.rolled
+    is_other = rolled is None or (attempt.at_example and not rolled.at_example and rolled.number is None)
+    return _over(attempt, outcome, STEPS) if is_other else None
 
 
 def _rolled_up_by_chunks(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """With loops rolled up that take many elements in each iteration, unless ranges have said how many of a grid."""
     is_tried = attempt.rolled is None or attempt.rolled.lengths is CHUNKS
     is_said = isinstance(outcome.run, RolledRun) and outcome.run.inside is not None
-    return None if is_tried or is_said else _over(replace(attempt, stopped=None), outcome, CHUNKS)
+    is_pinned = all(failure.equality is not None for failure in outcome.failures)
+    return None if is_tried or is_said or is_pinned else _over(replace(attempt, stopped=None), outcome, CHUNKS)
 
 
 def _rolled_up_by_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -189,7 +192,8 @@ def _without_frozen(attempt: Attempt, outcome: Outcome) -> Attempt | None:
         return None
     reasons = (f"{attempt.example.label(axis)}: {_reason(axis, outcome)}" for axis in gone)
     fewer = attempt.example.without(gone).with_sizes_of(attempt.original, gone)
-    return replace(_at_primes(attempt, fewer), frozen=(*attempt.frozen, *reasons))
+    rolled = None if isinstance(outcome.run, RolledRun) else attempt.rolled  # it rolls up, with fewer dims
+    return replace(_at_primes(attempt, fewer), frozen=(*attempt.frozen, *reasons), rolled=rolled)
 
 
 def _without_small(attempt: Attempt, outcome: Outcome) -> Attempt | None:
