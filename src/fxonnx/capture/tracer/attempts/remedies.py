@@ -70,18 +70,24 @@ def _is_computed(equality: Assumption) -> bool:
 
 
 def _rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """With the loops over a size rolled up; once more at the example's sizes, where that did not run at primes."""
-    rolled = attempt.rolled
-    is_other = rolled is None or (attempt.at_example and not rolled.at_example and rolled.number is None)
-    return _over(attempt, outcome, STEPS) if is_other else None
+    """With the loops over a size rolled up."""
+    return _over(attempt, outcome, STEPS) if attempt.rolled is None else None
+
+
+def _rolled_up_at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """The same at the example's sizes, where dims that are to vary if possible may be numbers: a layer's features."""
+    rolled, requests = attempt.rolled, attempt.example.requests.values()
+    is_tried = rolled is None or rolled.at_example or rolled.number is not None
+    if is_tried or not attempt.at_example or all(each.required for each in requests):
+        return None
+    return _over(replace(attempt, stopped=None), outcome, STEPS)
 
 
 def _rolled_up_by_chunks(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """With loops rolled up that take many elements in each iteration, unless ranges have said how many of a grid."""
     is_tried = attempt.rolled is None or attempt.rolled.lengths is CHUNKS
     is_said = isinstance(outcome.run, RolledRun) and outcome.run.inside is not None
-    is_pinned = all(failure.equality is not None for failure in outcome.failures)
-    return None if is_tried or is_said or is_pinned else _over(replace(attempt, stopped=None), outcome, CHUNKS)
+    return None if is_tried or is_said else _over(replace(attempt, stopped=None), outcome, CHUNKS)
 
 
 def _rolled_up_by_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:
@@ -262,6 +268,7 @@ PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
         Remedy("at multiples of the example's sizes that differ", _at_multiples_of_the_example),
         Remedy("with one name for dims that always agree", _with_tied),
         Remedy("with plain numbers of sizes that runs at several sizes explain", _comparing_runs),
+        Remedy("with the loops over a size rolled up at the example's sizes", _rolled_up_at_the_example),
         Remedy("with the loops over chunks of a size rolled up", _rolled_up_by_chunks),
         Remedy("without optional dims that are not free", _without_frozen),
         Remedy("without optional dims of size 0 or 1", _without_small),
