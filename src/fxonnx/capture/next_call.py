@@ -53,6 +53,13 @@ def at_sizes(example: Example, axes: Mapping[Axis, Dim], sizes: Mapping[str, int
     return leaves
 
 
+def with_elements(leaves: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors like these, random, and of ones where they are no floats. A call may ask for them, whose own
+    random numbers come after it."""
+    with torch.random.fork_rng(devices=()):
+        return [torch.rand_like(leaf) if leaf.is_floating_point() else torch.ones_like(leaf) for leaf in leaves]
+
+
 def is_there(example: Example) -> bool:
     """Whether the example and the weights have values."""
     tensors = (*example.leaves, *example.flat.parameters(), *example.flat.buffers())

@@ -13,7 +13,7 @@ from fxonnx.capture.call.inputs import Signature, definition
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.failures import Translating
-from fxonnx.capture.next_call import check_calls_of_other_sizes
+from fxonnx.capture.next_call import check_calls_of_other_sizes, with_elements
 from fxonnx.capture.program import Program
 from fxonnx.capture.state.python_state import next_call_differs, next_call_untold
 from fxonnx.capture.tracer.attempts.attempt import Attempt
@@ -82,17 +82,12 @@ def _check_calls_of_other_sizes(done: Run, original: Example, others: SymbolTabl
         if after is not None and is_same(after.captured_graph(), done.captured_graph()):
             return
     if others is not None:  # what a variant is captured on has sizes and no elements
-        original = replace(original, leaves=[_with_elements(leaf) for leaf in original.leaves])
+        original = replace(original, leaves=with_elements(original.leaves))
     states = {key for key, _, _ in done.states}
     check_calls_of_other_sizes(
         original, symbols.axes, symbols.lows, symbols.highs, done.caches(), states,
         with_gradients=symbols.with_gradients > 0,
     )  # fmt: skip
-
-
-def _with_elements(leaf: torch.Tensor) -> torch.Tensor:
-    """A tensor like it, of ones where it is no float."""
-    return torch.rand_like(leaf) if leaf.is_floating_point() else torch.ones_like(leaf)
 
 
 def _parting(done: Run, example: Example, before: tuple[bool, ...], after: tuple[bool, ...]) -> Location | None:
