@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.next_call import at_sizes, is_there, left_by, with_elements
 from fxonnx.capture.tracer.torch_private import as_exporting, passing_for_fake
 from fxonnx.errors import Error
-from fxonnx.ir.dims import Expr
+from fxonnx.ir.dims import Dim, Expr
 
 _FEW = 4  # elements along what may vary
 _EXACT, _ROUNDED = 1e-3, 0.1  # of the largest number; kernels differ by less, a mask that is not kept by more
@@ -50,15 +51,27 @@ def are_exported_alike(example: Example) -> bool:
 
 
 def _small_call(example: Example) -> tuple[Sequence[torch.Tensor], list[Any] | None]:
-    """The example with few elements along named dims, or as it is where it does not take those, and what the model
-    makes of it."""
+    """The example with few elements along named dims, or along those that tokens and masks have where none is named,
+    or as it is where it does not take those; and what the model makes of it."""
     axes = {axis: request.dim for axis, request in example.requests.items() if isinstance(request.dim, Expr)}
     sizes = {dim.name: min(example.size(axis), _FEW) for axis, dim in axes.items() if dim.name is not None}
     if all(dim.symbols <= sizes.keys() for dim in axes.values()):
-        small = at_sizes(example, axes, sizes)
+        small = at_sizes(example, axes or _axes_of_tokens(example.leaves), sizes)
         if (returned := _returned(example, small)) is not None:
             return small, returned
     return example.leaves, _returned(example, example.leaves)
+
+
+def _axes_of_tokens(leaves: Sequence[torch.Tensor]) -> dict[Axis, Dim]:
+    """Few elements for each axis whose size is one of whole numbers' (ids, masks), but for floats' last, which are
+    features."""
+    sizes = {size for leaf in leaves if not leaf.dtype.is_floating_point for size in leaf.shape if size > _FEW}
+    return {
+        (number, axis): _FEW
+        for number, leaf in enumerate(leaves)
+        for axis, size in enumerate(leaf.shape)
+        if size in sizes and (axis < leaf.ndim - 1 or not leaf.dtype.is_floating_point)
+    }
 
 
 def _without(example: Example, leaves: Sequence[torch.Tensor], answers: Sequence[bool]) -> list[Any] | None:
