@@ -23,9 +23,9 @@ from tests.fuzz.rounding import explained
 import fxonnx
 from fxonnx import errors
 from fxonnx.passes.optimize import optimizer
-from fxonnx.runtime.compare import difference
 from fxonnx.saved.interface import Interface
 from fxonnx.saved.model import INTERFACE
+from fxonnx.verification.compare import difference
 
 
 class Verdict(IntEnum):

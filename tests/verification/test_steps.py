@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import fxonnx
-from fxonnx.runtime.compare import difference
 from fxonnx.tools.bisect import bisect
 from fxonnx.tools.bisect.verdict import LOWERING
+from fxonnx.verification.compare import difference
 from fxonnx.verification.steps import rounds_to_steps, steps_of
 
 X = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))

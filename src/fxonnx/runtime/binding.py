@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 
 from fxonnx.runtime.shapes import Slot, StaticShape, output_sizes, usable
+from fxonnx.runtime.subnormals import flushed
 
 Template: TypeAlias = tuple[str, int, torch.Tensor | None]
 
@@ -92,11 +93,12 @@ class Binding:
 
     __slots__ = ("binding", "border", "bound", "device", "execute", "has_unknown", "how", "kept", "templates")
 
-    def __init__(self, session: Any, border: Border) -> None:
+    def __init__(self, session: Any, border: Border, *, flush: bool = False) -> None:
+        """`flush`: subnormal numbers are 0 meanwhile."""
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
         self.border = border
-        self.execute = session.run_with_iobinding
+        self.execute = flushed(session.run_with_iobinding) if flush else session.run_with_iobinding
         self.how = state.RunOptions()  # made anew at each call where none is given, in half a microsecond
         self.device = state.OrtDevice(state.OrtDevice.cpu(), state.OrtDevice.default_memory(), 0)
         self.binding = state.SessionIOBinding(session)

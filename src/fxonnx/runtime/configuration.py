@@ -12,9 +12,11 @@ import torch
 
 from fxonnx import errors
 from fxonnx.runtime.shapes import Slot
+from fxonnx.runtime.subnormals import make_no_difference
 from fxonnx.target import PROVIDERS
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
 Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
@@ -23,6 +25,7 @@ Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
 CPU_ALONE: tuple[Provider, ...] = ("CPUExecutionProvider",)
 NO_OPTIONS: Mapping[str, Any] = {}
 
+_FLUSH = "session.set_denormal_as_zero"
 _FATAL = 4  # log level: what fails is raised, with its place, so it need not be printed as well
 
 
@@ -54,7 +57,16 @@ class Configuration:
     device: torch.device | None = None
     in_place: Mapping[int, int] = field(default_factory=dict)
 
-    def options(self, inputs: Sequence[Slot], profile: Path | None) -> onnxruntime.SessionOptions:
+    def flushes(self, model: onnx.ModelProto) -> bool:
+        """Whether subnormal numbers are 0 while the model runs: where that makes no difference, or as is asked for."""
+        asked = self.session_options.get(_FLUSH)
+        if asked is not None:
+            return str(asked) == "1"
+        return self._providers == [*CPU_ALONE] and make_no_difference(model)
+
+    def options(
+        self, inputs: Sequence[Slot], profile: Path | None, *, flush: bool = False
+    ) -> onnxruntime.SessionOptions:
         """The runtime's own options for a model with these inputs; it writes how long its kernels take to `profile`.
 
         The runtime keeps a plan of its memory for every combination of sizes it meets, and never drops one: of a model
@@ -73,6 +85,8 @@ class Configuration:
             options.add_session_config_entry("session.disable_prepacking", "1")
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
+        if flush:
+            options.add_session_config_entry(_FLUSH, "1")  # in its own threads
         for name, value in self.session_options.items():
             _set(options, name, value)
         for library in self.custom_ops:

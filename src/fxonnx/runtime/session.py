@@ -18,6 +18,7 @@ from fxonnx.runtime.binding import Binding, Border, DeviceBinding
 from fxonnx.runtime.configuration import CPU_ALONE, DEFAULT, Configuration
 from fxonnx.runtime.failures import Failure, Locate, runtime_errors
 from fxonnx.runtime.shapes import check_number, slots
+from fxonnx.runtime.subnormals import mode_kept
 from fxonnx.runtime.weights import Weight, attach
 
 
@@ -61,6 +62,7 @@ class Session:
         self._raised = runtime_errors()
         self._configuration = configuration
         self._profile = Path(mkdtemp(prefix="fxonnx-")) / "kernels" if configuration.profile else None
+        self._flush = configuration.flushes(model)
         self._session, self._kept = self._create(model, weights)
         self._border = Border(self.inputs, self.outputs, configuration.in_place)
         # two, in turns: while the caller still holds the results of one call, the next has memory of its own
@@ -94,14 +96,15 @@ class Session:
         given = [each for each in self.adapters if each.name in adapters]
         border = Border((*self.inputs, *given), self.outputs, self._configuration.in_place)
         try:
-            return Binding(self._session, border).run([*inputs, *(adapters[each.name] for each in given)])
+            binding = Binding(self._session, border, flush=self._flush)
+            return binding.run([*inputs, *(adapters[each.name] for each in given)])
         except self._raised as error:
             raise self._failure.running(error) from error
 
     def _new_binding(self) -> Binding | DeviceBinding:
         device = self._configuration.device
         if device is None:
-            return Binding(self._session, self._border)
+            return Binding(self._session, self._border, flush=self._flush)
         return DeviceBinding(self._session, self.inputs, self.outputs, device)
 
     def seconds(self) -> dict[str, float]:
@@ -134,14 +137,15 @@ class Session:
         import onnxruntime
 
         asked = self._configuration
-        options = asked.options(self.inputs, self._profile)
+        options = asked.options(self.inputs, self._profile, flush=self._flush)
         attached = attach(_freshly_seeded(model), weights, options, share=share)
-        session = onnxruntime.InferenceSession(
-            attached.model,
-            options,
-            providers=list(asked.providers or CPU_ALONE),
-            disabled_optimizers=[*asked.without, *_unsafe_optimizers(model)],
-        )
+        with mode_kept():
+            session = onnxruntime.InferenceSession(
+                attached.model,
+                options,
+                providers=list(asked.providers or CPU_ALONE),
+                disabled_optimizers=[*asked.without, *_unsafe_optimizers(model)],
+            )
         # The public wrappers of binding and run cost as much as a small model's kernels (6.5 µs a call against 4.1).
         return session._sess, attached.kept
 

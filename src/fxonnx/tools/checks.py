@@ -17,7 +17,6 @@ from fxonnx.capture.surroundings import training_mode
 from fxonnx.compiler import compile
 from fxonnx.errors import InvalidOption, VerificationFailed
 from fxonnx.ir.dims import Expr
-from fxonnx.runtime.compare import compare
 from fxonnx.saved import Loaded, load
 from fxonnx.target import Target
 from fxonnx.tools import load as models
@@ -25,6 +24,7 @@ from fxonnx.tools.outcome import Result, Usage
 from fxonnx.tools.stages import watched
 from fxonnx.verification import Report
 from fxonnx.verification.check import callable_model
+from fxonnx.verification.compare import compare
 from fxonnx.verification.locate import Statistics
 from fxonnx.verification.steps import ROUNDING
 

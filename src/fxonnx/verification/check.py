@@ -19,14 +19,14 @@ from fxonnx.capture.surroundings import training_mode
 from fxonnx.errors import ModelRaised
 from fxonnx.ir.dims import Shape, evaluate
 from fxonnx.ir.graph import Graph
-from fxonnx.runtime.compare import Comparison, Difference, compare, fresh_like
 from fxonnx.runtime.limits import Limits
+from fxonnx.verification.compare import Comparison, Difference, compare, fresh_like
 from fxonnx.verification.steps import rounds_to_steps, steps_of
 
 Arguments: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
 Tolerances: TypeAlias = "Mapping[str, Any]"
-"""rtol and atol, as far as they are asked for; see `runtime.compare`"""
+"""rtol and atol, as far as they are asked for; see `verification.compare`"""
 
 NO_TOLERANCES: Tolerances = {}
 

@@ -23,12 +23,12 @@ from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.types import TensorType
 from fxonnx.location import Location
 from fxonnx.lowering.importer import tensor_type
-from fxonnx.runtime.compare import Difference, difference
 from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.others import open_session
 from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
 from fxonnx.verification.check import NO_TOLERANCES, Tolerances, computed_in
+from fxonnx.verification.compare import Difference, difference
 from fxonnx.verification.eager import eager_values
 from fxonnx.verification.regions import eager_inside, exposed
 from fxonnx.verification.steps import rounds_to_steps, steps_of

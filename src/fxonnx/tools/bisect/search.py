@@ -21,7 +21,6 @@ from fxonnx.ir.evaluate import CannotEvaluate, evaluate_node
 from fxonnx.ir.graph import Graph
 from fxonnx.location import Location
 from fxonnx.passes.optimize import CLEAN, optimizer
-from fxonnx.runtime.compare import compare
 from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
@@ -41,6 +40,7 @@ from fxonnx.tools.bisect.verdict import (
 )
 from fxonnx.verification import Found, locate
 from fxonnx.verification.check import callable_model
+from fxonnx.verification.compare import compare
 from fxonnx.verification.steps import rounds_to_steps
 
 RUNTIME_LEVELS = {"off": 0, "basic": 1, "extended": 2}

@@ -14,11 +14,11 @@ from fxonnx.emit.onnx import Emitted, emit
 from fxonnx.errors import Error
 from fxonnx.ir.graph import Graph
 from fxonnx.passes.legalize import LEGALIZE
-from fxonnx.runtime.compare import Comparison, compare
 from fxonnx.runtime.configuration import Configuration
 from fxonnx.runtime.others import open_session
 from fxonnx.runtime.shapes import as_real
 from fxonnx.target import Target
+from fxonnx.verification.compare import Comparison, compare
 from fxonnx.verification.eager import eager_values
 from fxonnx.verification.steps import rounds_to_steps
 

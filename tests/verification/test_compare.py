@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fxonnx import errors
-from fxonnx.runtime.compare import compare, difference, fresh_like, tolerance
+from fxonnx.verification.compare import compare, difference, fresh_like, tolerance
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
 INTEGERS = [torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64]
