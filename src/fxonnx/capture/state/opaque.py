@@ -1,5 +1,5 @@
-"""Objects that keep something which is no attribute of theirs: generators of random numbers outside of torch, buffers
-of bytes, context variables, the environment. What a model takes from them is a constant in a file."""
+"""Objects that keep something which is no attribute of theirs: generators of random numbers, buffers of bytes,
+context variables, the environment. What a model takes from them is a constant in a file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 
 class _Kind(NamedTuple):
-    """How the state of an object is read, as what can be compared, and how it is set."""
+    """How the state of an object is read, as what can be compared, and how it is set. `mark` sets one that nobody else
+    does, so that what sets the state which it has already is told from what does not."""
 
     read: Callable[[Any], Any]
     write: Callable[[Any, Any], Any]
+    mark: Callable[[Any], Any] | None = None
 
 
 def _write_elements(owner: Any, content: bytes) -> None:
@@ -39,6 +42,21 @@ def _write_bits(generator: np.random.Generator, state: bytes) -> None:
     generator.bit_generator.state = pickle.loads(state)
 
 
+def _read_seed(generator: torch.Generator) -> bytes:
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():  # no tensor of the model's
+        return generator.get_state().numpy().tobytes()
+
+
+def _write_seed(generator: torch.Generator, state: bytes) -> None:
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+
+
+def _mark_seed(generator: torch.Generator) -> None:
+    generator.manual_seed(_NOBODYS_SEED)
+
+
+_NOBODYS_SEED = 0x5C1F_72D3_90AB_E641
 _UNSET = (0, None)
 
 
@@ -73,6 +91,7 @@ _KINDS: dict[type, _Kind] = {
     np.random.RandomState: _Kind(
         lambda each: pickle.dumps(each.get_state()), lambda each, state: each.set_state(pickle.loads(state))
     ),
+    torch.Generator: _Kind(_read_seed, _write_seed, _mark_seed),
     bytearray: _Kind(bytes, _write_elements),
     array.array: _Kind(array.array.tobytes, _write_elements),
     io.BytesIO: _Kind(lambda each: (each.getvalue(), each.tell()), _write_stream),
@@ -87,25 +106,32 @@ OPAQUE = tuple(_KINDS)
 
 @dataclass(frozen=True, slots=True)
 class OpaqueSnapshot:
-    """One of them, a name for it, and the state that it was in."""
+    """One of them, a name for it, the state that it was in, and the one that it was left in since."""
 
     owner: Any
     before: Any
     name: str
+    left: Any
 
     @staticmethod
     def of(owner: Any, name: str) -> OpaqueSnapshot:
-        """As it is now."""
-        return OpaqueSnapshot(owner, _KINDS[type(owner)].read(owner), name)
+        """As it is now; one that can be marked is, until it is restored."""
+        kind = _KINDS[type(owner)]
+        before = kind.read(owner)
+        if kind.mark is None:
+            return OpaqueSnapshot(owner, before, name, before)
+        kind.mark(owner)
+        return OpaqueSnapshot(owner, before, name, kind.read(owner))
 
     def has_changed(self) -> bool:
         """Whether something was drawn, read or written."""
-        return bool(_KINDS[type(self.owner)].read(self.owner) != self.before)
+        return bool(_KINDS[type(self.owner)].read(self.owner) != self.left)
 
     def restore(self) -> None:
         """Put it back; what is as it was is not touched."""
-        if self.has_changed():
-            _KINDS[type(self.owner)].write(self.owner, self.before)
+        kind = _KINDS[type(self.owner)]
+        if kind.read(self.owner) != self.before:
+            kind.write(self.owner, self.before)
 
 
 def shared_by_all() -> list[OpaqueSnapshot]:

@@ -89,6 +89,10 @@ class StateChanges:
         for each in self.shared:
             each.restore()
 
+    def is_seeded(self, generator: torch.Generator) -> bool:
+        """Whether forward has set the state of a generator that it found."""
+        return any(each.owner is generator and each.has_changed() for each in self.kept.opaque)
+
     def look(self) -> None:
         """Take note of what has changed by now."""
         self.tensors, states = [], set()

@@ -8,9 +8,7 @@ the model's only way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import get_ident
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +19,7 @@ from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.arrays import Array, listed
 from fxonnx.capture.tracer.python.constructors import plain_kind
+from fxonnx.capture.tracer.python.generators import drawn, seeded
 from fxonnx.capture.tracer.python.pieces import JOINS, Pieces, opened, pieces
 from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sized_operators import SIZED_OPERATORS
@@ -66,42 +65,23 @@ class Refusals:
             raise self.met[0]
 
 
-@contextmanager
-def unseeded(refuse: Refusals) -> Iterator[None]:
-    """torch.manual_seed() refused where this thread calls it: a file draws other numbers at each call."""
-    thread, seed = get_ident(), torch.manual_seed
-
-    def seed_elsewhere(value: Any) -> torch.Generator:
-        if get_ident() != thread:
-            return seed(value)
-        raise refuse(
-            "forward seeds torch's random numbers",
-            cause="eager draws the same numbers at each call then, and ONNX's operators draw others",
-            cure="draw them once, in __init__, and keep them in a buffer; or seed before the call, not in forward",
-        )
-
-    torch.manual_seed = torch.random.manual_seed = seed_elsewhere
-    try:
-        yield
-    finally:
-        torch.manual_seed = torch.random.manual_seed = seed
-
-
 class FunctionMode(TorchFunctionMode):
     """Stands before every torch function while a model runs. `check` records what the model checks of its data, `known`
     is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise; `selected`
     gives the rows of what data selects, where decisions tell which there are. `is_quantized` says which tensors stand
-    for quantized ones. `higher_order` records the ops that call functions."""
+    for quantized ones, `is_seeded` which generators forward has seeded. `higher_order` records the ops that call
+    functions."""
 
     def __init__(
         self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known,
         decide: Callable[[torch.Tensor], bool], selected: Callable[[torch.Tensor], Iterator[torch.Tensor] | None],
-        is_quantized: Callable[[torch.Tensor], bool], higher_order: Callable[[Any, Any, Any], Any],
+        is_quantized: Callable[[torch.Tensor], bool], is_seeded: Callable[[torch.Generator], bool],
+        higher_order: Callable[[Any, Any, Any], Any],
     ) -> None:  # fmt: skip
         super().__init__()
         self._refuse, self._guard_log, self._check = refuse, guard_log, check
         self._known, self._decide, self._selected, self._higher_order = known, decide, selected, higher_order
-        self._is_quantized = is_quantized
+        self._is_quantized, self._is_seeded = is_quantized, is_seeded
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
@@ -111,6 +91,8 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **(kwargs or {})) if result is NotImplemented else result
         if any(type(each) is Pieces for each in args):
             return _of_pieces(func, args, kwargs or {})
+        if kwargs and (generator := kwargs.get("generator")) is not None and self._is_seeded(generator):
+            return drawn(func, args, kwargs, self._known, lambda: seeded(self._refuse))
         if func in _OF_SIZES:
             return _OF_SIZES[func](func, args, kwargs or {})
         if func in _METHODS:

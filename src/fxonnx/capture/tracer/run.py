@@ -42,11 +42,12 @@ from fxonnx.capture.surroundings import (
 from fxonnx.capture.tracer.decisions.frames import Unknown, contents_of, state_of
 from fxonnx.capture.tracer.decisions.script import MOST_TIMES, Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
-from fxonnx.capture.tracer.functions import FunctionMode, Refusals, unseeded
+from fxonnx.capture.tracer.functions import FunctionMode, Refusals
 from fxonnx.capture.tracer.higher_order.associative import associative_scan
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.locations import Locations, asking_frames
 from fxonnx.capture.tracer.python.functions import PYTHON
+from fxonnx.capture.tracer.python.generators import generators_seen, is_new, unseeded
 from fxonnx.capture.tracer.python.installed import numbers_of_sizes
 from fxonnx.capture.tracer.python.iterations import counting
 from fxonnx.capture.tracer.python.keys import keys_of_sizes
@@ -295,7 +296,7 @@ class Run:
         surroundings = (
             quiet(), no_fast_path(), torch.set_grad_enabled(self.symbols.with_gradients > 0), self.locations.followed(),
             enable_python_dispatcher(), self._answers_of_exports(), unasked_masks(), lists_asked(), one_suppression(),
-            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
+            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), generators_seen(), Recorder(self.tape),
             recorded_regions(associative_scan), powers_of_sizes(), self._function_modes(), self._functions_of_sizes(),
         )  # fmt: skip
         with ExitStack() as stack:
@@ -313,11 +314,15 @@ class Run:
         with (
             FunctionMode(
                 tape.refuse, self.guard_log, tape.check, tape.known, self.decide, tape.selected,
-                tape.quantized.stands_for, higher_order,
+                tape.quantized.stands_for, self._is_seeded, higher_order,
             ),  # fmt: skip
             EagerDtypes(),
         ):
             yield
+
+    def _is_seeded(self, generator: torch.Generator) -> bool:
+        """Whether a generator gives the same numbers at each call, because forward makes or seeds it."""
+        return is_new(generator) or self.changes.is_seeded(generator)
 
     @contextmanager
     def _answers_of_exports(self) -> Iterator[None]:
