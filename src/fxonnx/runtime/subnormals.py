@@ -35,8 +35,8 @@ _STEADY = frozenset({
     "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Resize", "RotaryEmbedding",
     "Round", "ScatterElements", "ScatterND", "Selu", "Shape", "Sigmoid", "SimplifiedLayerNormalization", "Sin",
     "Size", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "Slice", "Softmax", "Softplus",
-    "Softsign", "SpaceToDepth", "Split", "Squeeze", "Sub", "Sum", "Swish", "Tanh", "TensorScatter", "Tile",
-    "Transpose", "Trilu", "Unsqueeze", "Where",
+    "Softsign", "SpaceToDepth", "Split", "Squeeze", "Sub", "Sum", "Swish", "Tanh", "TensorScatter", "ThresholdedRelu",
+    "Tile", "Transpose", "Trilu", "Unsqueeze", "Where",
 })  # fmt: skip
 
 _ATTENTIONS = frozenset({"Attention", "MultiHeadAttention", "GroupQueryAttention"})
@@ -44,7 +44,7 @@ _PRODUCTS = frozenset({"MatMul", "FusedMatMul", "Gemm", "Einsum"})
 _UNDERFLOWING = frozenset({"Softmax", "Sigmoid", "Exp", "Softplus"})  # whose logarithm somebody may take
 _MOVEMENTS = frozenset({
     "Cast", "Concat", "Expand", "Gather", "GatherElements", "GatherND", "Identity", "Pad", "Reshape", "Slice", "Split",
-    "Squeeze", "Transpose", "Unsqueeze", "Where",
+    "Squeeze", "ThresholdedRelu", "Transpose", "Unsqueeze", "Where",
 })  # fmt: skip
 _NORMALIZATIONS = frozenset({
     "BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization",

@@ -12,14 +12,15 @@ from fxonnx.passes.legalize.guard import guard
 from fxonnx.passes.legalize.inputs_to_attributes import inputs_to_attributes
 from fxonnx.passes.legalize.respell import respell
 from fxonnx.passes.legalize.seeds import seeds
+from fxonnx.passes.legalize.subnormals import no_subnormal_products
 from fxonnx.passes.legalize.widen import widen
 from fxonnx.passes.pipeline import pipeline
 from fxonnx.passes.precision.stored import stored_in_16_bits
 from fxonnx.passes.unsigned import unsigned_weights
 
 LEGALIZE = pipeline(
-    "legalized", forms, stored_in_16_bits, expand, fold, cse, unsigned_weights, respell, expand, inputs_to_attributes,
-    widen, dce, seeds, guard,
+    "legalized", forms, stored_in_16_bits, no_subnormal_products, expand, fold, cse, unsigned_weights, respell, expand,
+    inputs_to_attributes, widen, dce, seeds, guard,
 )  # fmt: skip
 
 __all__ = ["LEGALIZE", "newest_that_runs"]
