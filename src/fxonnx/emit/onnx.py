@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from fxonnx.emit.names import Names, name_graph
+from fxonnx.errors import TooLarge
 from fxonnx.ir.data import Data, byte_size
 from fxonnx.ir.graph import Graph, Node, Value, is_adapter
 from fxonnx.ir.schema import split_name
@@ -49,9 +50,10 @@ def emit(
 ) -> Emitted:
     """The graph as a ModelProto in the lowest IR version that its opset allows; with a description for whoever reads
     it, and the text of the lines that its nodes come from, if asked for; `versions` are those of other domains than
-    ONNX's, by default 1. Raises NameClash."""
+    ONNX's, by default 1. Raises NameClash, TooLarge."""
     import onnx_ir as ir
 
+    _check_depth(graph)
     names = name_graph(graph)
     large = _large(graph)
     writer = _Writer(ir, names, {}, source_lines, frozenset(large))
@@ -98,6 +100,23 @@ def _large(graph: Graph) -> dict[Value, Data]:
     read = {node.inputs[1] for node in graph.all_nodes() if node.op == "Split" and node.inputs[1:]}
     constants = [(value, value.data) for value in graph.constants() if value.data is not None and value not in read]
     return {value: data for value, data in constants if byte_size(data) > INLINE_BYTES}
+
+
+_DEEPEST = 31  # bodies in bodies: of 100 messages in messages, which parsers of protobuf read, each takes three
+
+
+def _check_depth(graph: Graph) -> None:
+    """Raise TooLarge where bodies stand in bodies so often that no runtime reads the file."""
+    level, depth = [graph], 0
+    while inner := [(node, body) for each in level for node in each.nodes for body in node.subgraphs]:
+        level, depth = [body for _, body in inner], depth + 1
+        if depth > _DEEPEST:
+            raise TooLarge(
+                f"more than {_DEEPEST} branches or loops stand one in another",
+                cause="a body in a body is a message in a message, of which parsers of protobuf read 100",
+                cure="choose with torch.where(condition, a, b) where both can be computed, or decide in fewer steps",
+                location=inner[0][0].location,
+            )
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import fxonnx
 from fxonnx import errors
 from fxonnx.capture.graph.other_sizes import REFUSALS
+from fxonnx.capture.tracer.decisions import script
 from fxonnx.capture.tracer.paths import walk
 from fxonnx.capture.tracer.run import Run
 from fxonnx.ir.graph import Graph
@@ -186,6 +187,25 @@ def test_a_loop_that_goes_on_and_on_fails_at_the_call() -> None:
     torch.testing.assert_close(compiled(ONES * 5), until_large(ONES * 5))
     with pytest.raises(errors.CheckFailed, match="asks more than 24 times"):
         compiled(-ONES * 100)
+
+
+def test_a_loop_that_asks_twice_in_each_turn_has_half_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "MOST_TIMES", 8)
+
+    def greatest(x: Tensor) -> Tensor:  # those that are no neighbours, as suppression keeps boxes
+        kept = []
+        while x.numel() > 0:
+            kept.append(x.max())
+            if x.numel() == 1:
+                break
+            x = x[x < x.max() - 0.2]
+        return torch.stack(kept)
+
+    compiled = fxonnx.compile(greatest, (torch.rand(6),), dynamic_shapes={"x": {0: "n"}})
+    for x in (torch.rand(6), torch.rand(1), torch.rand(9), torch.arange(4.0)):
+        torch.testing.assert_close(compiled(x), greatest(x))
+    with pytest.raises(errors.CheckFailed, match="asks more than"):
+        compiled(torch.arange(6.0))
 
 
 # ── what no graph can hold ────────────────────────────────────────

@@ -20,6 +20,7 @@ from fxonnx.location import Location
 
 MOST_TIMES = 24
 """how often a loop may ask before it is taken to end"""
+_FEW_TURNS = 4  # of a line that need not be in a loop
 
 
 def decided(condition: Any, number: int, live: Sequence[Any] = ()) -> None:
@@ -91,9 +92,15 @@ class Decisions:
         return tuple(counts)
 
     def end_of_loop(self) -> bool | None:
-        """The answer that leaves a loop which has asked the same often enough, always answered alike; else None."""
-        answers = self._asked.get(_asking(), [])
-        return None if len(answers) < MOST_TIMES or len(set(answers)) > 1 else not answers[0]
+        """The answer that leaves a loop which has asked often enough, this always answered alike; else None. What its
+        other lines have asked as often counts as well: each question is a branch in the branches of those before."""
+        frame, _ = asking = _asking()
+        answers = self._asked.get(asking, [])
+        if len(answers) < _FEW_TURNS or len(set(answers)) > 1:
+            return None
+        others = (each for (other, _), each in self._asked.items() if other is frame)
+        total = sum(len(each) for each in others if len(each) >= len(answers))
+        return not answers[0] if total >= MOST_TIMES else None
 
 
 def _asking() -> tuple[FrameType, int]:
