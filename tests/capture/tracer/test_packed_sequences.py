@@ -88,6 +88,11 @@ def test_initial_states(is_static: bool) -> None:
     check(model, inputs[:1] if is_static else inputs, None if is_static else sizes)
 
 
+def test_lengths_in_32_bits() -> None:
+    """What they come in is what the runtime's layers take: there and back is no way into the body of a branch."""
+    check(Layer(nn.GRU).eval(), [(x, lengths.to(torch.int32)) for x, lengths in calls()])
+
+
 class OnData(nn.Module):
     """What PackedSequence.data is good for: layers of single steps, and sums of two sequences."""
 

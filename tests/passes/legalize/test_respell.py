@@ -145,6 +145,35 @@ def test_every_misread_form_is_shown() -> None:
     assert {each.optimizer for each in MISREAD} - of_kernels == {optimizer for optimizer, _, _ in FORMS.values()}
 
 
+def read_in_a_body(op: Builder, x: Any) -> Any:
+    """What both bodies of an If compute of a value outside of them."""
+    up, down = op.nested(), op.nested()
+    bodies = {
+        "then_branch": up.finish([up.Abs(x)], ["then"]),
+        "else_branch": down.finish([down.Neg(x)], ["else"]),
+    }
+    (result,) = op.call("If", [op.Equal(op.size(x.shape[0]), np.array(2))], bodies, 1, [x.type])
+    return result
+
+
+@pytest.mark.parametrize(("dtype", "wide"), [(dtypes.FLOAT32, dtypes.FLOAT64), (dtypes.INT32, dtypes.INT64)])
+@pytest.mark.parametrize("is_read_too", [False, True])
+def test_what_is_cast_there_and_back_and_read_in_a_body(
+    dtype: dtypes.DType, wide: dtypes.DType, is_read_too: bool
+) -> None:
+    """RemoveDuplicateCastTransformer, which no level of optimization switches off: `casts_there_and_back`. As it stands
+    the body reads memory that is nobody's, which is not tried out here."""
+    op = Builder()
+    x = op.input(TensorType(dtype, (symbol("n"), 3)), "x0")
+    there = op.Cast(x, to=wide)
+    outputs = [read_in_a_body(op, op.Cast(there, to=dtype)), *[there] * is_read_too]
+    graph = op.finish(outputs, ["y", "wide"][: len(outputs)])
+    values = np.arange(6).reshape(2, 3).astype(dtype.numpy)
+    legal = LEGALIZE(graph, TARGET)
+    assert sum(node.op == "Cast" for node in legal.all_nodes()) == is_read_too
+    np.testing.assert_array_equal(run(legal, [values]), np.abs(values))
+
+
 def test_a_dtype_that_an_opset_refuses_becomes_a_signed_one_where_no_kernels_are_known() -> None:
     """No runtime has the unsigned ones of ReduceMax-1."""
     op = Builder()

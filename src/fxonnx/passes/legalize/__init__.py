@@ -10,7 +10,7 @@ from fxonnx.passes.legalize.expand import expand
 from fxonnx.passes.legalize.forms import forms
 from fxonnx.passes.legalize.guard import guard
 from fxonnx.passes.legalize.inputs_to_attributes import inputs_to_attributes
-from fxonnx.passes.legalize.respell import respell
+from fxonnx.passes.legalize.respell import casts_there_and_back, respell
 from fxonnx.passes.legalize.seeds import seeds
 from fxonnx.passes.legalize.subnormals import no_subnormal_products
 from fxonnx.passes.legalize.widen import widen
@@ -20,7 +20,7 @@ from fxonnx.passes.unsigned import unsigned_weights
 
 LEGALIZE = pipeline(
     "legalized", forms, stored_in_16_bits, no_subnormal_products, expand, fold, cse, unsigned_weights, respell, expand,
-    inputs_to_attributes, widen, dce, seeds, guard,
+    inputs_to_attributes, widen, casts_there_and_back, dce, seeds, guard,
 )  # fmt: skip
 
 __all__ = ["LEGALIZE", "newest_that_runs"]

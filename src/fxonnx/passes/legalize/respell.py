@@ -23,6 +23,8 @@ from fxonnx.passes.legalize.integer_reductions import exact_product, exact_sum
 from fxonnx.passes.pipeline import graph_pass
 from fxonnx.passes.rewriting.match import constant_number
 from fxonnx.passes.rewriting.replace import replace_nodes
+from fxonnx.passes.rewriting.rewrite import rewrite
+from fxonnx.passes.rules import CAST
 from fxonnx.target import Target
 
 Producers: TypeAlias = Mapping[Value | None, Node]
@@ -236,3 +238,10 @@ def respell(graph: Graph, target: Target) -> Graph:
 
     respelled = replace_nodes(graph, replace, rule="respell")
     return graph if respelled is graph else expand(respelled, target)  # what it is respelled in is the newest ONNX
+
+
+@graph_pass
+def casts_there_and_back(graph: Graph, target: Target) -> Graph:
+    """Read what was cast in place of a Cast to a wider dtype and back: the runtime leaves such a pair out even where a
+    body of a loop or a branch reads its end, which reads nothing then. After `widen`, which casts too."""
+    return rewrite(*CAST)(graph, target)

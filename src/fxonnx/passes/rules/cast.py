@@ -17,6 +17,6 @@ class cast_to_itself:
 @rule
 class cast_over_a_wider_dtype:
     """x: S ── Cast W ── Cast T ─▶        becomes        x ── Cast T ─▶        where W holds every value of S"""
-    def before(op, x, *, wide, to, **rest): return op.Cast(op.Cast(x, to=wide), to=to, **rest)
+    def before(op, x, *, wide, to, **rest): return op.Cast(op.keep(op.Cast(x, to=wide)), to=to, **rest)
     def after(op, x, to, **rest): return x if x.dtype.code == to else op.Cast(x, to=to, **rest)
     def where(x, wide): return dtypes.contains(dtypes.dtype(wide), x.dtype)
