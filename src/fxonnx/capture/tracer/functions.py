@@ -21,7 +21,8 @@ from fxonnx.capture.tracer.python.arrays import Array, listed
 from fxonnx.capture.tracer.python.constructors import plain_kind
 from fxonnx.capture.tracer.python.generators import drawn, seeded
 from fxonnx.capture.tracer.python.pieces import JOINS, Pieces, opened, pieces
-from fxonnx.capture.tracer.size_functions import SIZE_FUNCTIONS
+from fxonnx.capture.tracer.python.repeated import Repeated, joined_lists, opened_lists
+from fxonnx.capture.tracer.size_functions import READING_REPEATED, SIZE_FUNCTIONS
 from fxonnx.capture.tracer.sized_operators import SIZED_OPERATORS
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.text import is_said
@@ -91,6 +92,10 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **(kwargs or {})) if result is NotImplemented else result
         if any(type(each) is Pieces for each in args):
             return _of_pieces(func, args, kwargs or {})
+        if any(type(each) is Repeated for each in (*args, *(kwargs or {}).values())) and func not in READING_REPEATED:
+            if (joined := joined_lists(func, args, kwargs or {})) is not None:
+                return joined
+            args, kwargs = opened_lists(args, kwargs or {})
         if kwargs and (generator := kwargs.get("generator")) is not None and self._is_seeded(generator):
             return drawn(func, args, kwargs, self._known, lambda: seeded(self._refuse))
         if func in _OF_SIZES:

@@ -47,7 +47,7 @@ from fxonnx.capture.tracer.higher_order.associative import associative_scan
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.locations import Locations, asking_frames
 from fxonnx.capture.tracer.python.functions import PYTHON
-from fxonnx.capture.tracer.python.generators import generators_seen, is_new, unseeded
+from fxonnx.capture.tracer.python.generators import is_new, unseeded
 from fxonnx.capture.tracer.python.installed import numbers_of_sizes
 from fxonnx.capture.tracer.python.iterations import counting
 from fxonnx.capture.tracer.python.keys import keys_of_sizes
@@ -296,7 +296,7 @@ class Run:
         surroundings = (
             quiet(), no_fast_path(), torch.set_grad_enabled(self.symbols.with_gradients > 0), self.locations.followed(),
             enable_python_dispatcher(), self._answers_of_exports(), unasked_masks(), lists_asked(), one_suppression(),
-            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), generators_seen(), Recorder(self.tape),
+            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
             recorded_regions(associative_scan), powers_of_sizes(), self._function_modes(), self._functions_of_sizes(),
         )  # fmt: skip
         with ExitStack() as stack:

@@ -12,6 +12,7 @@ import torch
 
 from fxonnx.capture.tracer.python.arrays import Array
 from fxonnx.capture.tracer.python.constructors import is_followed
+from fxonnx.capture.tracer.python.repeated import Repeated
 from fxonnx.capture.tracer.python.types import Numbers
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.twins import twin
@@ -177,6 +178,8 @@ def _of_its_type(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _has_size(value: Any) -> bool:
+    if isinstance(value, Repeated):
+        return True
     if isinstance(value, (list, tuple)):
         return any(map(_has_size, value))
     return isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool))
@@ -184,6 +187,8 @@ def _has_size(value: Any) -> bool:
 
 def stacked(value: Any, options: dict[str, Any]) -> torch.Tensor:
     """A tensor of numbers, sizes and tensors in nested lists, made of one each."""
+    if isinstance(value, Repeated):
+        return value.tensor(lambda elements: stacked(elements, options))
     if isinstance(value, (list, tuple)):
         return torch.stack([stacked(each, options) for each in value])
     if isinstance(value, torch.Tensor):
@@ -199,6 +204,8 @@ def _has_tensor(value: Any) -> bool:
 
 def _dtype_of(value: Any) -> torch.dtype:
     """The dtype that all numbers have room in; a tensor among them has its own."""
+    if isinstance(value, Repeated):
+        value = value.elements()
     if isinstance(value, (list, tuple)):
         return reduce(torch.promote_types, map(_dtype_of, value), torch.bool) if value else torch.get_default_dtype()
     if isinstance(value, torch.Tensor):
@@ -280,8 +287,9 @@ _LENGTHS = (
 _UNUSUAL: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "nan": torch.isnan, "posinf": torch.isposinf, "neginf": torch.isneginf,
 }  # fmt: skip
+_MAKERS = (torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor)
 SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
-    **dict.fromkeys((torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor), _made),
+    **dict.fromkeys(_MAKERS, _made),
     torch.Tensor.new: _of_its_type,
     torch.Tensor.__getitem__: _read,
     torch.Tensor.__setitem__: _written,
@@ -297,3 +305,5 @@ SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch._VF._pad_packed_sequence: _unpacked_sequence,
 }
 """function -> (function, args, kwargs) -> its result"""
+READING_REPEATED = frozenset({*_MAKERS, torch.Tensor.new})
+"""those that make a tensor of `[0] * n` without going through it"""

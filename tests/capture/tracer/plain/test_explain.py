@@ -37,7 +37,7 @@ class Halves(nn.Module):
 EXPLAINED: dict[str, Callable[[Tensor], Tensor]] = {
     "size": lambda x: x.reshape(plain(x.shape[0]) * plain(x.shape[1])),
     "half": lambda x: x[:, : plain(x.shape[1]) // 2],
-    "list": lambda x: x + len([1] * x.shape[1]),
+    "text": lambda x: x + len("." * x.shape[1]),
     "float": lambda x: x / plain(x.shape[1]) ** 0.5 + math.sqrt(plain(x.shape[0])) + plain(x.shape[1]) ** -0.5,
     "whole windows only": lambda x: x.view(plain(x.shape[0]), plain(x.shape[1]) // 2, 2)[:, :, 1],
     "padding": lambda x: F.pad(x, (0, -plain(x.shape[1]) % 5)),

@@ -17,6 +17,7 @@ import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from torch.utils import _pytree as pytree
 
+from fxonnx.capture.tracer.python.repeated import Repeated
 from fxonnx.capture.tracer.python.types import Numbers
 
 Refuse = Callable[[], Exception]
@@ -136,7 +137,7 @@ def _method(method: Any, refuse: Refuse, *args: Any, **options: Any) -> Any:
 
 def _all_inner(values: Any) -> Any:
     # ranges are trees of their own: a model may return one
-    return pytree.tree_map(_inner, values, is_leaf=lambda each: isinstance(each, (Array, Numbers)))
+    return pytree.tree_map(_inner, values, is_leaf=lambda each: isinstance(each, (Array, Numbers, Repeated)))
 
 
 def _inner(value: Any) -> Any:
@@ -145,6 +146,8 @@ def _inner(value: Any) -> Any:
         import torch._numpy as torch_numpy
 
         return torch_numpy.ndarray(value.tensor)
+    if isinstance(value, Repeated):
+        return _inner(Array(value.tensor(lambda elements: torch.from_numpy(np.array(elements)))))
     is_dtype = isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic))
     return np.dtype(value).name if is_dtype else value
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fxonnx.capture.tracer.python.arrays import Array
+from fxonnx.capture.tracer.python.repeated import Repeated
 from fxonnx.capture.tracer.python.types import Numbers
 
 
@@ -18,6 +19,8 @@ def is_followed(args: tuple[Any, ...]) -> bool:
 
 
 def _has_one(value: Any) -> bool:
+    if isinstance(value, Repeated):
+        return True
     if isinstance(value, (list, tuple)):
         return any(map(_has_one, value))
     return isinstance(value, (Array, Numbers, torch.Tensor, torch.SymInt, torch.SymFloat))

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from fxonnx.capture.tracer.python.arrays import from_numpy, of_ufunc
+from fxonnx.capture.tracer.python.generators import NewGenerator
+from fxonnx.capture.tracer.python.repeated import Repeated
 from fxonnx.capture.tracer.python.sized_arrays import ARRAYS, FREQUENCIES
 from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, is_instance, plain_type
 
@@ -25,7 +27,7 @@ _SEQUENCES = (list, tuple, dict, str)
 def _length(value: Any, /) -> Any:
     """len(x): of a tensor its first size, and whatever a class of the model's says."""
     if isinstance(value, _SEQUENCES):
-        return len(value)
+        return value.length if isinstance(value, Repeated) else len(value)
     if isinstance(value, torch.Tensor) and value.dim():
         return value.shape[0]
     asked = getattr(type(value), "__len__", None)
@@ -107,7 +109,7 @@ PYTHON: dict[str, Any] = {
 MATH = {name: _where_sizes(getattr(math, name), function) for name, function in _OF_MATH.items()}
 NUMPY = {"round": _where_sizes(np.round, _OF_NUMPY["round"]), **ARRAYS}
 FFT = FREQUENCIES
-TORCH = {"from_numpy": from_numpy}
+TORCH = {"from_numpy": from_numpy, "Generator": NewGenerator}
 """name of a function of the module -> what stands for it"""
 
 

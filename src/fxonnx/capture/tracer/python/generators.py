@@ -29,8 +29,8 @@ class _Kind(type(_GENERATOR)):  # type: ignore[misc]
         return type.__instancecheck__(_GENERATOR, instance)
 
 
-class _New(_GENERATOR, metaclass=_Kind):
-    """A generator that is made while a model runs. A new one has a fixed seed; `seed()` takes another at each call."""
+class NewGenerator(_GENERATOR, metaclass=_Kind):
+    """What torch.Generator() makes while a model runs. It has a fixed seed; `seed()` takes another at each call."""
 
     by_chance = False
 
@@ -39,26 +39,16 @@ class _New(_GENERATOR, metaclass=_Kind):
         self.by_chance = True
         return super().seed()
 
-    def manual_seed(self, seed: int) -> _New:
+    def manual_seed(self, seed: int) -> NewGenerator:
         """A fixed seed."""
         self.by_chance = False
         super().manual_seed(seed)
         return self
 
 
-@contextmanager
-def generators_seen() -> Iterator[None]:
-    """torch.Generator() makes generators of which it is known that they are new."""
-    torch.Generator = _New
-    try:
-        yield
-    finally:
-        torch.Generator = _GENERATOR
-
-
 def is_new(generator: torch.Generator) -> bool:
     """Whether a generator was made while the model runs, with a seed that is the same at each call."""
-    return type(generator) is _New and not generator.by_chance
+    return type(generator) is NewGenerator and not generator.by_chance
 
 
 def drawn(

@@ -14,6 +14,7 @@ import torch
 from fxonnx.capture.state import injected
 from fxonnx.capture.tracer.python.constructors import TYPES
 from fxonnx.capture.tracer.python.functions import FFT, MATH, NUMPY, PYTHON, SCALAR, SHAPE, TORCH
+from fxonnx.capture.tracer.python.repeated import PRODUCTS
 
 # Packages that compute no sizes of models, those of the standard library apart.
 _OTHERS = frozenset({
@@ -45,6 +46,7 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
             injected.put(vars(module), known)
         for kind in (torch.SymInt, torch.SymFloat):
             injected.put(kind, SCALAR)
+        injected.put(torch.SymInt, PRODUCTS)
         injected.put(torch.Size, SHAPE)
         yield
     finally:

@@ -52,7 +52,7 @@ def counting(guard_log: GuardLog, known: dict[str, Any]) -> dict[str, Any]:
 
     def length(value: Any, /) -> Any:
         found = known["len"](value)
-        is_recorded = isinstance(value, (list, tuple)) and any(map(_has_tensor, value[:1]))
+        is_recorded = isinstance(found, int) and isinstance(value, (list, tuple)) and any(map(_has_tensor, value[:1]))
         return Iteration.of(found, guard_log) if is_recorded else found
 
     return {"range": _range(numbers), "enumerate": numbered, "len": length}

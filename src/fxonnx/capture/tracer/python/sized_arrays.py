@@ -13,12 +13,15 @@ import numpy as np
 import torch
 
 from fxonnx.capture.tracer.python.arrays import Array, called, counterpart
+from fxonnx.capture.tracer.python.repeated import Repeated
 from fxonnx.capture.tracer.python.types import Numbers
 
 _NUMBER = (torch.SymInt, torch.SymFloat)
 
 
 def _has_size(value: Any) -> bool:
+    if isinstance(value, Repeated):
+        return True
     if isinstance(value, (list, tuple)):
         return any(map(_has_size, value))
     return isinstance(value, (*_NUMBER, Numbers))
