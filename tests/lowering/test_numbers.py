@@ -132,3 +132,18 @@ def test_what_a_number_decides_is_a_tensor() -> None:
         return x + 1
 
     check(model, torch.tensor(3.0, dtype=torch.float64), again=(torch.tensor(0.5, dtype=torch.float64),))
+
+
+def test_the_default_dtype_is_that_of_the_capture() -> None:
+    """Whole numbers become floats of it, and Python's floats are of it beside them."""
+
+    def model(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return x / (x + 1), x * 2.5, torch.sin(x), x.float() * 2.5, torch.where(x > 1, 1.0, 2.0), x.half() / x
+
+    x = torch.arange(1, 7).reshape(2, 3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        wanted, got = model(x), fxonnx.compile(model, (x,), dynamic_shapes="auto")(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(got, wanted)

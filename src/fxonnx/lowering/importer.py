@@ -242,7 +242,7 @@ class Importer:
         if lowering.promote is not None and lowering.complex:
             self._pair_up(node, lowering.promote.arguments, given, bound)
         elif lowering.promote is not None:
-            lowering.promote.apply(self.builder, bound)
+            lowering.promote.apply(self.builder, bound, _dtypes_of(node.meta.get("val")))
         if lowering.opmath is True or lowering.opmath in bound:
             return self._in_opmath(node, lowering, bound)
         return lowering.body(self.builder, **bound, **lowering.given)

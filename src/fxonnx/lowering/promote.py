@@ -32,15 +32,18 @@ class Promotion:
         """The same promotion of other arguments."""
         return replace(self, arguments=arguments)
 
-    def apply(self, op: Builder, bound: dict[str, Any]) -> None:
-        """Replace the named arguments of a bound call in place: tensors are cast, numbers and sizes become tensors."""
+    def apply(self, op: Builder, bound: dict[str, Any], made: Any = None) -> None:
+        """Replace the named arguments of a bound call in place: tensors are cast, numbers and sizes become tensors.
+        `made` is the dtype of the result: of whole tensors and floats it is torch's default dtype, which a graph does
+        not know."""
+        default = made if isinstance(made, DType) and made.is_float else FLOAT32
         present = [name for name in self.arguments if bound.get(name) is not None]
         operands = [bound[name] for name in present]
         if self.lifted:
             operands = [item.dtype if isinstance(item, Tensor) else item for item in _flat(operands)]
-        common = common_dtype(operands)
+        common = common_dtype(operands, default)
         if self.to_float:
-            common = dtypes.to_float(common)
+            common = dtypes.to_float(common, default)
         for name in present:
             bound[name] = as_tensor(op, bound[name], common)
 
@@ -71,9 +74,9 @@ def _is_narrow(dtype: DType) -> bool:
     return dtype in (dtypes.FLOAT16, dtypes.BFLOAT16)
 
 
-def common_dtype(operands: Sequence[Any]) -> DType:
+def common_dtype(operands: Sequence[Any], default: DType = FLOAT32) -> DType:
     """torch.result_type over tensors (0-dim ones count less), sizes and Python numbers."""
-    return dtypes.result_type(*map(_operand, _flat(operands)))
+    return dtypes.result_type(*map(_operand, _flat(operands)), default=default)
 
 
 def _operand(item: Any) -> Any:

@@ -171,3 +171,24 @@ def test_numbers_of_sizes_and_of_data(name: str, source: str) -> None:
     for rows, number in [(5, 3), (4, 2), (7, 1)]:
         x, k = torch.randn(rows if dynamic else 5, 4), torch.tensor(number)
         torch.testing.assert_close(compiled(x, k), model(x, k), equal_nan=True)
+
+
+READ: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "one_hot": lambda x, n: F.one_hot((x * 3).long(), n + 3),
+    "hann": lambda x, n: torch.hann_window(n) * x.sum(),
+    "softplus": lambda x, n: F.softplus(x, beta=n / 2),
+    "leaky_relu": lambda x, n: F.leaky_relu(x - 0.5, negative_slope=n / 10),
+    "baddbmm": lambda x, n: torch.baddbmm(x[:, None], x[..., None], x[:, None], beta=n / 2, alpha=n),
+    "diagonal": lambda x, n: torch.diagonal(x, n - 4),
+    "interpolate": lambda x, n: F.interpolate(x[None, None], size=[n, n + 1], mode="bilinear"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_tensors_in_the_place_of_numbers(name: str) -> None:
+    """torch reads them."""
+    x = torch.rand(3, 5)
+    compiled = fxonnx.compile(READ[name], (x, torch.tensor(4)))
+    for number in (4, 6, 5):
+        wanted = READ[name](x, torch.tensor(number))
+        torch.testing.assert_close(compiled(x, torch.tensor(number)), wanted)

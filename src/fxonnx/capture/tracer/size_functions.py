@@ -139,8 +139,10 @@ _SPACED = twin(torch.ops.aten.linspace.default)
 
 
 def _spaced(func: Any, args: Any, kwargs: Any) -> Any:
-    steps = [*args[2:3], kwargs.get("steps")]
-    return _linspace(*args, **kwargs) if _has_size(steps) else func(*args, **kwargs)
+    given = dict(zip(("start", "end", "steps"), args, strict=False)) | kwargs
+    if isinstance(steps := given.get("steps"), torch.Tensor):
+        given["steps"] = steps.item()  # as torch reads it
+    return _linspace(**given) if _has_size([given.get("steps")]) and len(args) <= 3 else func(*args, **kwargs)
 
 
 def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torch.Tensor:

@@ -135,6 +135,34 @@ def test_counts_and_numbers(name: str, tmp_path: Path) -> None:
     same(COUNTED[name], [(x,) for x in COUNTS.values()], tmp_path)
 
 
+BOUNDS = {"few": (1.5, 8.5, 0.5), "others": (-2.0, 3.7, 1.25), "none": (2.0, 2.0, 0.5)}
+BETWEEN: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
+    "up to": lambda low, high, step: torch.arange(high.abs()),
+    "from a number on": lambda low, high, step: torch.arange(-3, high, 1.5).reshape(-1, 1) + torch.zeros(2),
+    "from a size on": lambda low, high, step: torch.arange(step.dim() - 3, high),
+    "between": lambda low, high, step: torch.arange(low, high).sum() + torch.arange(low, high, 0.75),
+    "by steps": lambda low, high, step: torch.arange(low, high, step) * 2,
+    "downwards": lambda low, high, step: torch.arange(high, low, -step),
+    "whole numbers": lambda low, high, step: torch.arange(low, high, 2, dtype=torch.int32),
+    "whole numbers of whole ones": lambda low, high, step: torch.arange(low, high, 2, dtype=torch.int64),
+    "of numbers computed": lambda low, high, step: torch.arange(low.item() - 1, high.item() * 2, 0.5),
+    "by whole steps": lambda low, high, step: torch.arange(low.long(), high.long(), (step * 2).long()),
+    "evenly": lambda low, high, step: torch.linspace(low, high, (high - low).long() + 2),
+    "evenly between numbers": lambda low, high, step: torch.linspace(-1.0, 1.0, (high - low).long() + 2),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_numbers_between_bounds(name: str, tmp_path: Path) -> None:
+    same(BETWEEN[name], [tuple(map(torch.tensor, each)) for each in BOUNDS.values()], tmp_path)
+
+
+def test_bounds_that_lie_the_other_way() -> None:
+    compiled = fxonnx.compile(lambda low, high: torch.arange(low, high, 0.5), tuple(map(torch.tensor, (1.0, 3.0))))
+    with pytest.raises(errors.CheckFailed):
+        compiled(*map(torch.tensor, (3.0, 1.0)))
+
+
 OF_LENGTHS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "split": lambda x, lengths: torch.split(x, lengths.tolist()),
     "sums": lambda x, lengths: torch.stack([each.sum() for each in x.split(lengths.tolist())]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial, reduce
 from typing import Any
 
@@ -19,7 +20,7 @@ from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.results.kernels import view
 from fxonnx.capture.tracer.results.meta import CachedTensor, TensorMeta
 from fxonnx.capture.tracer.sizes.guards import GuardLog
-from fxonnx.capture.tracer.sizes.node import DATA
+from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import FakeTensorMode
 from fxonnx.errors import CaptureRefused
@@ -111,16 +112,31 @@ class Selections:
         return self._sym_sizes([log.data.simplified(dim)])[0]
 
     def arange(self, start: Any, end: Any, step: Any = 1, *, dtype: Any = None, device: Any = None, **rest: Any) -> Any:
-        """From one number up to another, of which one comes from data."""
+        """From one number up to another, of which one comes from data. Of floats, or by steps that do, there are as
+        many as the data say."""
         numbers = [start, end, step]
-        if not any(map(_is_of_data, numbers)) or not all(isinstance(each, (int, torch.SymInt)) for each in numbers):
+        if not any(map(_is_of_data, numbers)) or not all(isinstance(each, _NUMBERS) for each in numbers):
             return _OTHER
-        if not isinstance(step, int) or step == 0:
+        if isinstance(step, (int, float)) and step == 0:
             return _OTHER
+        is_real = any(isinstance(each, (float, torch.SymFloat)) for each in numbers)
+        dtype = dtype or (torch.get_default_dtype() if is_real else torch.int64)
+        length = self._new() if is_real or not isinstance(step, int) else self._counted(start, end, step)
+        if is_real:  # an op compares floats by the values of this run
+            distance, zero = (torch.sym_float((end - start) * step).node, self._zero())
+            BoolNode((">=", distance, zero), True, self.guard_log).expect_true()
+        elif not isinstance(step, int):
+            _check((end - start) * step >= 0)
+        return self._tensor((length,), dtype, _On(device or torch.get_default_device()))
+
+    def _zero(self) -> FloatNode:
+        return FloatNode((CONSTANT, 0.0), 0.0, self.guard_log, Fraction(0))
+
+    def _counted(self, start: Any, end: Any, step: int) -> Dim:
+        """How many whole numbers there are from one to another."""
         _check(end >= start if step > 0 else end <= start)
         first, last = (self.guard_log.data.simplified(dim_of(each)) for each in (start, end))
-        length = ceil_divide(last - first, step) if step > 0 else ceil_divide(first - last, -step)
-        return self._tensor((length,), dtype or torch.int64, _On(device or torch.get_default_device()))
+        return ceil_divide(last - first, step) if step > 0 else ceil_divide(first - last, -step)
 
     # ── least squares ──
 
@@ -366,7 +382,7 @@ def _shape(x: Any) -> Shape:
 
 
 def _is_of_data(size: Any) -> bool:
-    return isinstance(size, torch.SymInt) and bool(size.node.comes_from_data)
+    return isinstance(size, (torch.SymInt, torch.SymFloat)) and bool(size.node.comes_from_data)
 
 
 def _check(condition: Any) -> None:
@@ -385,6 +401,7 @@ def _refused_residuals(driver: str) -> CaptureRefused:
     )
 
 
+_NUMBERS = (int, float, torch.SymInt, torch.SymFloat)
 _RESIDUALS = ("gels", "gelsd", "gelss")  # drivers of least squares that tell them
 
 

@@ -20,21 +20,30 @@ def is_size(value: Any) -> bool:
 
 
 def where_sizes(body: Callable[..., Any]) -> Callable[[Any, Any, Any], Any]:
-    """The body, which has the function's own parameters, where a size is among the arguments that it says it takes;
-    it returns NotImplemented for what it does not say."""
+    """The body, which has the function's own parameters, where a size is among the arguments that it says it takes, or
+    a tensor in the place of a number, which torch reads; it returns NotImplemented for what it does not say."""
     signature = inspect.signature(body)
     sized = [name for name, each in signature.parameters.items() if "Size" in str(each.annotation)]
+    numbers = [name for name in sized if signature.parameters[name].annotation in ("Size", "Sizes")]
 
     def either(func: Any, args: Any, kwargs: Any) -> Any:
         try:
             given = signature.bind(*args, **kwargs)
         except TypeError:
             return func(*args, **kwargs)
+        given.arguments.update({name: read(given.arguments[name]) for name in numbers if name in given.arguments})
         has_size = any(is_size(given.arguments.get(name)) for name in sized)
         result = body(*given.args, **given.kwargs) if has_size else NotImplemented
         return func(*args, **kwargs) if result is NotImplemented else result
 
     return either
+
+
+def read(value: Any) -> Any:
+    """A number, or several, where tensors without axes stand for them: what torch reads of these."""
+    if isinstance(value, (list, tuple)):
+        return [read(each) for each in value] if any(isinstance(each, torch.Tensor) for each in value) else value
+    return value.item() if isinstance(value, torch.Tensor) and not value.dim() else value
 
 
 Size = Any  # an int, a torch.SymInt, or a torch.SymFloat that is computed of sizes
