@@ -38,6 +38,7 @@ class Loops:
         self._segments = segments([[numbers.setdefault(each.token, len(numbers)) for each in some] for some in steps])
         if around:
             self._segments = [part for each in self._segments for part in self._rows(each)]
+        self._found = self._segments
         if not around and not any(isinstance(each, Period) for each in self._segments):
             raise NotPeriodic
         logs = [each.run.guard_log for each in runs]
@@ -118,6 +119,13 @@ class Loops:
             for _ in range(evaluate(trips, {self.fit.name: length}) if trips is not None else 0):
                 yield from body
 
+    def begin_later(self) -> bool:
+        """Let the bodies begin where as many steps as stand before their first iteration are done: those belong to
+        iterations that began with what comes next. False where none stand there."""
+        slack = [each.slack for each in self._found if isinstance(each, Period)]
+        self._segments = self._found = list(_begun_later(self._found))
+        return any(slack)
+
     def peel(self, irregular: Irregular) -> None:
         """Take an iteration out of its loop. Raises NotPeriodic where too few are left to tell."""
         self._segments = list(_peeled(self._segments, irregular))
@@ -140,6 +148,22 @@ def _of_any_list(token: Any) -> Any:
     if token == ("list", Hole("tensor")):
         return Hole("many")
     return tuple(map(_of_any_list, token)) if type(token) is tuple else token
+
+
+def _begun_later(segments: Sequence[Straight | Period]) -> Iterator[Straight | Period]:
+    """The segments, whose loops begin and end later by their slack."""
+    taken = 0  # of the straight steps after a loop
+    for each in segments:
+        starts = tuple(start + taken for start in each.starts)
+        if isinstance(each, Straight):
+            if each.length > taken:
+                yield Straight(starts, each.length - taken)
+            taken = 0
+            continue
+        if each.slack:
+            yield Straight(starts, each.slack)
+        yield replace(each, starts=tuple(start + each.slack for start in starts), slack=0)
+        taken += each.slack
 
 
 def _peeled(segments: Sequence[Straight | Period], irregular: Irregular) -> Iterator[Straight | Period]:

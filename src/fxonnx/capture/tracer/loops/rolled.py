@@ -183,15 +183,32 @@ class RolledRun(Run):
         raise NotRolled(f"runs at {len(known)} lengths do not tell what a size is")
 
     def _roll(self, runs: Sequence[Plain], loops: Loops) -> None:
+        try:
+            self._peel(runs, loops)
+        except (NotRolled, NotPeriodic) as error:
+            if isinstance(error, NoLoop) or not loops.begin_later():
+                raise
+            self._start_anew()
+            try:
+                self._peel(runs, loops)
+            except (NotRolled, NotPeriodic):
+                raise error from None
+        self._keep(runs, loops)
+
+    def _peel(self, runs: Sequence[Plain], loops: Loops) -> None:
+        """Play the loops, with the iterations beside them that are others than the rest."""
         while True:
             try:
                 recipe = loops.recipe()
                 know_rounded(self.tape, [each.run.guard_log for each in runs], loops.fit)
                 self._play(runs[0], recipe, loops)
-                break
+                return
             except Irregular as irregular:
                 loops.peel(irregular)
                 self._start_anew()
+
+    def _keep(self, runs: Sequence[Plain], loops: Loops) -> None:
+        """Keep what holds for the sizes that loops were made for."""
         if self.around:
             self.guard_log.plain += runs[0].run.guard_log.plain
             self.guard_log.ranges += runs[0].run.guard_log.ranges
