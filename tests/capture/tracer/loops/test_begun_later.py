@@ -66,3 +66,18 @@ def test_rows_of_sizes_of_their_own(function, dims):
     for batch_size, length, masked in SIZES:
         given = example(batch_size, length, masked) if lengths else example(batch_size, *SIZES[0][1:])
         torch.testing.assert_close(compiled(*given), model(*given))
+
+
+class Scaled(nn.Module):
+    """Computes a root of sizes that are not the loop's, which says nothing of an iteration."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = (64 / (x.shape[1] * x.shape[2])) ** 0.5
+        return torch.stack([row[row[:, 0] > 0].sum(0) * scale for row in x])
+
+
+def test_roots_of_other_sizes():
+    compiled = fxonnx.compile(Scaled(), (torch.randn(3, 5, 6),), dynamic_shapes={"x": {0: "b", 1: "n", 2: "m"}})
+    for size in [(3, 5, 6), (1, 4, 3), (2, 1, 1), (7, 3, 9)]:
+        x = torch.randn(size)
+        torch.testing.assert_close(compiled(x), Scaled()(x))

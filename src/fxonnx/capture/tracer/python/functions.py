@@ -154,3 +154,19 @@ SCALAR: dict[str, Callable[..., Any]] = {
     "item": lambda number: number,
 }
 """name of a method of NumPy's numbers -> what sizes have for it"""
+
+
+def _power(base: torch.SymFloat, exponent: Any) -> Any:
+    """f ** g. torch checks that f is not negative, which where iterations are counted is an answer by one of them;
+    where the sizes in f say so it is none."""
+    quotient = getattr(base.node, "quotient", None)
+    if quotient is None or all(isinstance(each, int) for each in quotient) or not isinstance(exponent, (int, float)):
+        return _POWER(base, exponent)
+    log, (above, below) = base.node.guard_log, quotient
+    is_natural = all(log.statically_known(">=", each, 0) for each in (above, below))
+    return base.__float_pow__(exponent) if log.counts and is_natural else _POWER(base, exponent)
+
+
+_POWER = torch.SymFloat.__pow__
+POWERS = {"__pow__": _power}
+"""name of a method of floats -> what they have for it"""

@@ -13,7 +13,7 @@ import torch
 
 from fxonnx.capture.state import injected
 from fxonnx.capture.tracer.python.constructors import TYPES
-from fxonnx.capture.tracer.python.functions import FFT, MATH, NUMPY, PYTHON, SCALAR, SHAPE, TORCH
+from fxonnx.capture.tracer.python.functions import FFT, MATH, NUMPY, POWERS, PYTHON, SCALAR, SHAPE, TORCH
 from fxonnx.capture.tracer.python.repeated import PRODUCTS
 
 # Packages that compute no sizes of models, those of the standard library apart.
@@ -47,6 +47,7 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
         for kind in (torch.SymInt, torch.SymFloat):
             injected.put(kind, SCALAR)
         injected.put(torch.SymInt, PRODUCTS)
+        injected.put(torch.SymFloat, POWERS)
         injected.put(torch.Size, SHAPE)
         yield
     finally:
