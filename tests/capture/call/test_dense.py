@@ -26,7 +26,7 @@ OTHERS: dict[str, Callable[[], Tensor]] = {
     "sparse_csc": EYE.to_sparse_csc,
     "sparse_bsr": lambda: EYE.to_sparse_bsr((1, 1)),
     "opaque": EYE.to_mkldnn,
-    "quantized": lambda: torch.quantize_per_tensor(EYE, 0.1, 0, torch.qint8),
+    "quantized": lambda: torch.quantize_per_channel(EYE, torch.ones(len(EYE)), torch.zeros(len(EYE)), 0, torch.qint8),
     "nested": lambda: torch.nested.nested_tensor([torch.ones(3), torch.ones(2)]),
 }
 SUBCLASSES: dict[str, Callable[[], Tensor]] = {

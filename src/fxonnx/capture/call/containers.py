@@ -50,6 +50,8 @@ CLOSED = (
 def parts(value: Any) -> Parts | None:
     """A container's parts; None for a leaf."""
     kind = type(value)
+    if is_on_steps(value):
+        return _floats(value)
     if isinstance(value, _LEAVES):
         return None
     if kind in (tuple, list, torch.Size):  # pytrees make a tuple of a Size
@@ -61,6 +63,28 @@ def parts(value: Any) -> Parts | None:
         if found is not None:
             return found
     return None
+
+
+def is_on_steps(value: Any) -> bool:
+    """Whether it is a quantized tensor with one scale, which is opened as the floats that it stands for; what stands
+    for one while a model is captured has those alone."""
+    return type(value) is torch.Tensor and value.is_quantized and value.qscheme() in _ONE_SCALE
+
+
+IS_ARGUMENT = "_is_argument"  # of a quantized tensor that the caller holds
+_ONE_SCALE = (torch.per_tensor_affine, torch.per_tensor_symmetric)
+
+
+def _floats(value: torch.Tensor) -> Parts:
+    """Those floats; the steps that they are on belong to the structure of a call."""
+    scale, zero, dtype = steps = value.q_scale(), value.q_zero_point(), value.dtype
+
+    def rebuild(children: list[Any]) -> Any:
+        made = torch.quantize_per_tensor(children[0], scale, zero, dtype)
+        setattr(made, IS_ARGUMENT, True)
+        return made
+
+    return Parts(torch.Tensor, ("floats",), [value.dequantize()], rebuild, steps)
 
 
 def _nameable(value: Mapping[Any, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from fxonnx.capture.call.containers import VIEWS, Rebuild, holds_tensor, parts
+from fxonnx.capture.call.containers import VIEWS, Rebuild, holds_tensor, is_on_steps, parts
 
 Path: TypeAlias = "tuple[str, ...]"
 SYMBOLIC = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -174,7 +174,7 @@ class _Opening:
     met: dict[int, tuple[Any, int]] = field(default_factory=dict)  # id -> the container, its number
 
     def __call__(self, value: Any, path: Path, parents: frozenset[int]) -> Tree:
-        if isinstance(value, SYMBOLIC):
+        if isinstance(value, SYMBOLIC) and not is_on_steps(value):
             self.leaves.append(value)
             self.paths.append(path)
             return SLOT

@@ -9,7 +9,7 @@ from torch import nn
 from torch.ao.quantization import quantize_fx
 
 import fxonnx
-from fxonnx import machines
+from fxonnx import errors, machines
 
 torch.manual_seed(0)
 ops = torch.ops.quantized
@@ -244,3 +244,49 @@ def test_numbers_in_graph_mode():
     converted = quantize_fx.convert_fx(prepared)
     step = 2 * float(converted._scale_0)  # of the product; the sum needs wider ones, to hold a number more
     close(converted, X, step=step * (255 + 1 / step) / 255)
+
+
+ARGUMENTS = {
+    "relu": nn.ReLU(),
+    "layer": nnq.Hardswish(0.05, 100),
+    "moved": lambda x: x.transpose(1, 2).flatten(1),
+    "sum": lambda x: ops.add(x, x, 0.07, 90),
+    "dequantized": lambda x: x.dequantize() * 2 + x.q_scale(),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_quantized_arguments(name, tmp_path):
+    """The file takes the floats that they stand for, of any size."""
+    model = ARGUMENTS[name]
+    compiled = fxonnx.compile(model, (quint8(X),), dynamic_shapes="auto")
+    compiled.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for x in (quint8(X), quint8(torch.randn(3, 4, 7, 8))):
+        wanted = model(x)
+        wanted, step = (wanted.dequantize(), wanted.q_scale()) if wanted.is_quantized else (wanted, 1e-6)
+        (only,) = session.get_inputs()
+        for found in (compiled(x), torch.from_numpy(session.run(None, {only.name: x.dequantize().numpy()})[0])):
+            assert found.shape == wanted.shape
+            assert (found - wanted).abs().max() <= step * 1.001
+
+
+def test_quantized_arguments_in_a_structure_and_on_other_steps():
+    def model(pair):
+        return pair["x"].dequantize() + pair["others"][0].dequantize()
+
+    def pair(scale):
+        return {"x": quint8(X), "others": [quint8(X, scale)]}
+
+    compiled = fxonnx.compile(model, (pair(0.1),))
+    torch.testing.assert_close(compiled(pair(0.1)), model(pair(0.1)))
+    for other in (pair(0.2), {"x": X, "others": [quint8(X, 0.1)]}):
+        with pytest.raises(errors.CallMismatch):
+            compiled(other)
+
+
+def test_a_quantized_argument_that_is_written_to():
+    with pytest.raises(errors.CaptureRefused, match="writes into a quantized argument"):
+        fxonnx.compile(lambda x: x.relu_().dequantize(), (quint8(X),))
+    compiled = fxonnx.compile(lambda x: x.clone().relu_().dequantize() + x.dequantize(), (quint8(X),))
+    torch.testing.assert_close(compiled(quint8(X)), quint8(X).clone().relu_().dequantize() + quint8(X).dequantize())

@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
+from fxonnx.capture.call.containers import IS_ARGUMENT
+from fxonnx.capture.graph.functional_form import is_mutable
 from fxonnx.capture.tracer.quantized.bodies import BODIES
 from fxonnx.capture.tracer.quantized.packed import cell_weights, taken_apart
 from fxonnx.capture.tracer.quantized.steps import Steps
 from fxonnx.capture.tracer.torch_private import eager
+from fxonnx.errors import CaptureRefused
 
 aten = torch.ops.aten
 _STEPS_OF_RESULT = (("output_scale", "output_zero_point"), ("Y_scale_i", "Y_zero_point_i"), ("scale", "zero_point"))
@@ -134,7 +137,14 @@ class StandIns:
         return first
 
     def _on_same_steps(self, func: Any, args: Any, kwargs: Any, steps: Steps, again: Any) -> Any:
-        """A call of aten: its result on the input's steps, or those that are fixed for it."""
+        """A call of aten: its result on the input's steps, or those that are fixed for it. Raises CaptureRefused where
+        it writes into an argument of the model, of which the file has a copy in floats."""
+        if hasattr(args[0], IS_ARGUMENT) and is_mutable(func):
+            raise CaptureRefused(
+                "the model writes into a quantized argument",
+                cause="the file takes the floats that it stands for, and the caller's tensor is another",
+                cure="write into a clone: x = x.clone()",
+            )
         with again, self._aside():
             found = func(*args, **kwargs)
         if isinstance(found, (list, tuple)):
