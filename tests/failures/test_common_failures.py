@@ -142,7 +142,7 @@ FAILURES: dict[str, Callable[[], object]] = {
     "an argument too many": compile(plus, (X, X)),
     "an input of the wrong size": compile(Net(), torch.ones(2, 5)),
     "a call on another device": lambda: compiled()(X.to("meta")),
-    "a quantized input": compile(plus, torch.quantize_per_tensor(X, 0.1, 0, torch.qint8)),
+    "a quantized input": compile(plus, torch.quantize_per_channel(X, torch.ones(2), torch.zeros(2), 0, torch.qint8)),
     "a sparse input": compile(plus, X.to_sparse()),
     "dynamic_shapes of a name that is no input": compile(plus, X, dynamic_shapes={"input": {0: "batch"}}),
     "dynamic_shapes of an axis that there is not": compile(plus, X, dynamic_shapes={"x": {2: "batch"}}),
