@@ -196,3 +196,20 @@ def test_bodies_run_eagerly():
 )
 def test_samples_of_torch(name):
     check_samples(name, torch.float32)
+
+
+def test_masks_of_which_one_selects_one_and_another_none() -> None:
+    """Then nothing is written."""
+
+    def written(m: torch.Tensor, n: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        y = y.clone()
+        y[m, n] = 0.0
+        return y
+
+    y = torch.ones(2, 2)
+    compiled = fxonnx.compile(written, (torch.tensor([True, False]), torch.tensor([True, True]), y))
+    for each in ((True, False), (False, False), (True, True)):
+        for other in ((True, False), (False, False), (True, True)):
+            if 1 in (sum(each), sum(other)) or sum(each) == sum(other):
+                masks = torch.tensor(each), torch.tensor(other)
+                assert torch.equal(compiled(*masks, y), written(*masks, y))

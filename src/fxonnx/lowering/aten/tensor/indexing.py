@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from fxonnx import dtypes
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.dims import Dim, Shape, product
+from fxonnx.ir.dims import Dim, Expr, Shape, minimum, product
 from fxonnx.ir.infer.call import broadcast
 from fxonnx.lowering.aten.tensor.joining import cut, parts
 from fxonnx.lowering.aten.tensor.shape import without
@@ -88,7 +89,15 @@ def index_of(op: Any, indices: Sequence[Any]) -> Index:
         axes += range(axis, axis + len(found))
         tensors += found
         axis += len(found)
-    return Index(tuple(axes), tuple(tensors), broadcast(*(tuple(tensor.shape) for tensor in tensors)))
+    return Index(tuple(axes), tuple(tensors), _together([tuple(tensor.shape) for tensor in tensors]))
+
+
+def _together(shapes: Sequence[Shape]) -> Shape:
+    """The shape of several indices together. Of counts that masks give one may be 0 where another is 1: then nothing is
+    indexed, and not as much as the greatest says."""
+    shape = broadcast(*shapes)
+    counts: dict[Dim, None] = dict.fromkeys(each[0] for each in shapes if len(each) == 1 and isinstance(each[0], Expr))
+    return (shape[0] * minimum(1, reduce(minimum, counts)),) if len(shape) == 1 and len(counts) > 1 else shape
 
 
 def _mask_positions(op: Any, mask: Any) -> list[Any]:
