@@ -191,3 +191,29 @@ def test_a_digest_knows_each_element(tensor: Tensor) -> None:
         tensor[tuple(index)] = 0
         assert capture_versions._digest(tensor) != digest
         tensor[tuple(index)] = 1
+
+
+def test_other_memory_with_the_same_elements_is_the_same_model(tmp_path: Path) -> None:
+    model = network()
+    compiled = fxonnx.compile(model, (X,))
+    wanted = compiled(X)
+    for _ in range(2):
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+        assert torch.equal(compiled(X), wanted)
+    compiled.save(tmp_path / "m.onnx")
+    model[2][1].bias.data.add_(1)  # in the memory that it has now
+    with pytest.raises(errors.ModelChanged, match=r"2\.1\.bias"):
+        compiled(X)
+
+
+@pytest.mark.parametrize("place", [0, 1000, -1])
+def test_other_memory_with_another_element_is_another_model(place: int) -> None:
+    model = network()
+    compiled = fxonnx.compile(model, (X,))
+    weight = model[2][1].weight
+    other = weight.data.clone()
+    other.view(-1)[place] += 1e-3
+    weight.data = other
+    with pytest.raises(errors.ModelChanged):
+        compiled(X)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.capture.interpret import run
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import fxonnx
 from fxonnx import errors
@@ -277,6 +278,33 @@ def test_a_weight_that_is_converted_to_what_it_is_is_itself() -> None:
     compiled = fxonnx.compile(model, (torch.rand(2, 3),), dynamic_shapes={"x": {0: "n"}})
     for rows in (2, 1, 5):
         x = torch.rand(rows, 3)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+class Merged(nn.Module):
+    """Makes the weight of one convolution of those of two others, as SPAN does (Wan et al. 2024)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.three = nn.Parameter(torch.randn(4, 3, 1, 1)), nn.Parameter(torch.randn(5, 4, 3, 3))
+        self.merged = nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        turned = F.conv2d(self.one.flip(2, 3).permute(1, 0, 2, 3), self.three, padding=2)
+        self.merged.weight.data = turned.flip(2, 3).permute(1, 0, 2, 3)[:, :, 1:-1, 1:-1]
+        return self.merged(x)
+
+
+def test_a_weight_that_is_given_what_it_has_stays_a_weight() -> None:
+    model, x = Merged().eval(), torch.randn(2, 3, 6, 6)
+    with pytest.raises(errors.CaptureRefused, match="call the model before it is compiled"):
+        fxonnx.compile(model, (x,))
+    with torch.no_grad():
+        model(x)
+    compiled = fxonnx.compile(model, (x,), dynamic_shapes={"x": {0: "n"}})
+    assert len(compiled.program.inputs) == 1
+    for batch in (2, 1, 5):
+        x = torch.randn(batch, 3, 6, 6)
         torch.testing.assert_close(compiled(x), model(x))
 
 

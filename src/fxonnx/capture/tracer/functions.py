@@ -128,16 +128,20 @@ class FunctionMode(TorchFunctionMode):
         return self._decide(condition) if value is None else bool(value)
 
     def _data(self, args: Any) -> Any:
-        """x.data, an alias; x.data = y, which is refused where y is another tensor."""
+        """x.data, an alias; x.data = y, which is refused where y has other elements than x has: weights that forward
+        makes of others have them from the first call on."""
         if len(args) == 1:
             return args[0].detach()
         if args[0] is args[1]:
             return None
+        before, after = map(self._known, args)
+        if before is not None and after is not None and _is_equal(before, after):
+            return None
         raise self._refuse(
             "x.data = … cannot be recorded",
             cause="it exchanges a tensor's memory",
-            cure="write x.copy_(…) instead",
-            )
+            cure="write x.copy_(…) instead; where y is made of weights alone, call the model before it is compiled",
+        )
 
     def _read(self, func: Any, tensor: torch.Tensor) -> Any:
         """What a read of memory gives: a list or a vector of numbers, which are asked for one by one."""
@@ -218,6 +222,11 @@ def _of_pieces(func: Any, args: Any, kwargs: Any) -> Any:
 def _is_by_rows(tensor: torch.Tensor, dim: int = 0) -> bool:
     """Whether a tensor of a number of rows that varies is taken apart into those."""
     return dim == 0 and tensor.dim() > 0 and isinstance(tensor.shape[0], torch.SymInt)
+
+
+def _is_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    is_alike = (one.dtype, one.shape) == (other.dtype, other.shape)
+    return is_alike and bool(torch.equal(one, other))
 
 
 def _is_itself(func: Any, args: Any, kwargs: Any) -> bool:
