@@ -61,6 +61,7 @@ class OpFacts:
     outputs: tuple[Parameter, ...]
     attributes: Mapping[str, AttributeFacts]
     types: Mapping[str, tuple[DType, ...]]
+    minimum_inputs: int
     minimum_outputs: int
     deterministic: bool
     deprecated: bool
@@ -150,6 +151,7 @@ def _read(schema: OpSchema) -> OpFacts:
         outputs=outputs,
         attributes={name: _read_attribute(a) for name, a in schema.attributes.items()},
         types=variables,
+        minimum_inputs=schema.min_input,
         minimum_outputs=schema.min_output,
         deterministic=schema.name not in _RANDOM,
         deprecated=schema.deprecated,

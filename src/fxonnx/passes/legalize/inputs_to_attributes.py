@@ -53,7 +53,21 @@ def _older_node(node: Node, opset: int) -> Node:
     _rename_values(node.op, attributes, opset)
     if opset < COUNTED_FROM_THE_BACK:
         _count_from_the_front(attributes, node)
-    return Node(older.name, inputs, node.outputs, attributes, node.location)
+    older_node = Node(older.name, inputs, node.outputs, attributes, node.location)
+    is_idle = node.op == "Loop" and len(inputs) < older.minimum_inputs
+    return _with_idle_value(older_node) if is_idle else older_node
+
+
+def _with_idle_value(loop: Node) -> Node:
+    """A loop that has to carry something and does not: a truth goes round, which nobody reads."""
+    (body,) = loop.subgraphs
+    start = next(value for value in reversed(loop.inputs) if value is not None)
+    before, after, end = (Value(start.type, "idle") for _ in range(3))
+    nodes = (*body.nodes, Node("Identity", (before,), (after,), location=loop.location))
+    going, *stacked = body.outputs
+    body = replace(body, inputs=(*body.inputs, before), nodes=nodes, outputs=(going, after, *stacked), output_names=())
+    attributes = {**loop.attributes, "body": body}
+    return Node(loop.op, (*loop.inputs, start), (end, *loop.outputs), attributes, loop.location)
 
 
 def _older_inputs(
