@@ -15,6 +15,7 @@ import numpy as np
 from fxonnx.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from fxonnx.ir import schema
 from fxonnx.ir.build import Builder, Tensor
+from fxonnx.ir.calls import UnknownSize
 from fxonnx.ir.graph import Graph, Node, Value
 from fxonnx.ir.inline import inline
 from fxonnx.passes.legalize.registry import EXPANSIONS, FORMS, IN_OPMATH, ROUNDING_INSIDE, NoExpansion, load
@@ -39,7 +40,7 @@ def expand(graph: Graph, target: Target) -> Graph:
     def replace(op: Builder, node: Node) -> Recorded:
         try:
             return older(op, node)
-        except NoExpansion:
+        except (NoExpansion, UnknownSize):  # what data says is no size of a value
             return None
 
     def older(op: Builder, node: Node) -> Recorded:

@@ -8,9 +8,12 @@ add an attribute with a neutral default are answered here without naming an oper
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
+from fxonnx.dtypes import INT64
 from fxonnx.ir import schema
+from fxonnx.ir.build import Builder
 from fxonnx.ir.graph import Attribute, Graph, Node, Value, constant_ints, content
 from fxonnx.ir.schema import AttributeFacts, OpFacts
 from fxonnx.passes.pipeline import graph_pass, inside
@@ -22,6 +25,8 @@ FORMER_NAMES = {("Pad", "constant_value"): "value", ("TopK", "K"): "k"}
 FORMER_VALUES = {("GridSample", "mode"): (20, {"linear": "bilinear", "cubic": "bicubic"})}
 # Axes counted from the back are in the text of operators since then. Source: ONNX changelog, opset 11.
 COUNTED_FROM_THE_BACK = 11
+# Before, the branches of If had the same sizes.
+_SIZES_OF_BRANCHES = 11
 # What an operator did before it had an attribute, where that is not what the attribute's default says today.
 FORMER_MEANINGS = {
     ("RoiAlign", "coordinate_transformation_mode"): "output_half_pixel",
@@ -54,8 +59,36 @@ def _older_node(node: Node, opset: int) -> Node:
     if opset < COUNTED_FROM_THE_BACK:
         _count_from_the_front(attributes, node)
     older_node = Node(older.name, inputs, node.outputs, attributes, node.location)
+    if node.op == "If" and older.since < _SIZES_OF_BRANCHES:
+        return _with_unsaid_sizes(older_node)
     is_idle = node.op == "Loop" and len(inputs) < older.minimum_inputs
     return _with_idle_value(older_node) if is_idle else older_node
+
+
+def _with_unsaid_sizes(choice: Node) -> Node:
+    """An If whose branches give the same sizes as far as a runtime can tell, which has to refuse others: where they do
+    not, each is reshaped to its own shape, plus a 0 that is computed of the condition."""
+    pairs = list(zip(*(graph.outputs for graph in choice.subgraphs), strict=True))
+    places = {at for at, (one, other) in enumerate(pairs) if one.shape != other.shape}
+    if not places:
+        return choice
+    (condition,) = choice.inputs
+    branches = {
+        name: _with_unsaid(branch, places, condition) if isinstance(branch, Graph) else branch
+        for name, branch in choice.attributes.items()
+    }
+    return Node(choice.op, choice.inputs, choice.outputs, branches, choice.location)
+
+
+def _with_unsaid(branch: Graph, places: Collection[int], condition: Value | None) -> Graph:
+    op = Builder(opset=branch.opset)
+    outputs = list(branch.outputs)
+    assert condition is not None
+    none = op.Cast(op.use(condition), to=INT64) * 0
+    for at in places:
+        value = op.use(outputs[at])
+        outputs[at] = op.Reshape(value, op.Shape(value) + none).value
+    return replace(branch, nodes=(*branch.nodes, *op.nodes), outputs=tuple(outputs))
 
 
 def _with_idle_value(loop: Node) -> Node:
