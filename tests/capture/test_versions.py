@@ -217,3 +217,17 @@ def test_other_memory_with_another_element_is_another_model(place: int) -> None:
     weight.data = other
     with pytest.raises(errors.ModelChanged):
         compiled(X)
+
+
+@pytest.mark.parametrize("change", [
+    lambda weight: weight.view(4, 6), lambda weight: weight.t().contiguous(), lambda weight: weight.t(),
+    lambda weight: weight.view(1, 6, 4),
+])  # fmt: skip
+def test_other_memory_with_other_sizes_is_another_model(change: Callable[[Tensor], Tensor]) -> None:
+    model = nn.Linear(4, 6)
+    nn.init.ones_(model.weight)
+    x = torch.randn(2, 4)
+    compiled = fxonnx.compile(model, (x,))
+    model.weight.data = change(model.weight.data.clone())
+    with pytest.raises(errors.ModelChanged):
+        compiled(x)

@@ -29,6 +29,8 @@ _NAMED = 5  # weights in a message
 _version = attrgetter("_version")
 _address = torch.Tensor.data_ptr
 
+_layout = attrgetter("dtype", "shape")
+
 _NOTHING = torch.empty(0)  # in place of a tensor whose writes torch does not count, or that has no memory
 
 
@@ -56,6 +58,7 @@ class Versions:
         self._located = [_NOTHING if each.extent or not has_memory(each.tensor) else each.tensor for each in weights]
         self._files = _files(self._weights)
         self._samples = Samples(self._located)
+        self._layouts = list(map(_layout, self._located))
         self._slots = list(_slots(model, set(map(id, tensors))))
         self._holders, self._names = [slot.holder for slot in self._slots], [slot.name for slot in self._slots]
         self._before = self._now()
@@ -83,11 +86,12 @@ class Versions:
     def _has_only_moved(self) -> bool:
         """Whether weights have other memory with the same elements, as after `weight.data = weight.clone()`: that is
         where they are looked at from now on."""
+        if list(map(_version, self._counters)) != self._before[0] or not self._holds_the_same():
+            return False
+        if list(map(_layout, self._located)) != self._layouts:
+            return False
         samples = Samples(self._located)
-        counts, _, bits = self._before
-        moved = (each for each in zip(self._located, self._digests, strict=True) if each[0] is not _NOTHING)
-        is_same = list(map(_version, self._counters)) == counts and samples.now() == bits and self._holds_the_same()
-        if not is_same or any(_digest(tensor) != digest for tensor, digest in moved):
+        if samples.now() != self._before[2] or list(map(_digest, self._located)) != self._digests:
             return False
         self._samples = samples
         self._before = self._now()

@@ -14,6 +14,8 @@ import onnx
 import onnx.numpy_helper
 import torch
 
+from fxonnx.runtime.weights import graphs
+
 Run: TypeAlias = Callable[[Any, Any], None]  # a session's, of a binding with options
 
 _FLOATS = frozenset({
@@ -70,9 +72,12 @@ def flushed(run: Run) -> Run:
     """`run` in a thread for which subnormal numbers are 0 meanwhile."""
 
     def run_flushed(binding: Any, options: Any) -> None:
-        with mode_kept():
-            torch.set_flush_denormal(True)
+        before = are_flushed()
+        torch.set_flush_denormal(True)
+        try:
             run(binding, options)
+        finally:
+            torch.set_flush_denormal(before)
 
     return run_flushed
 
@@ -101,7 +106,7 @@ class _Graph:
     """The nodes of a model, those of bodies too, and who makes and reads its values."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self.nodes = [node for each in _graphs(graph) for node in each.node]
+        self.nodes = [node for each in graphs(graph) for node in each.node]
         self.outputs = {value.name for value in graph.output}
         self.makers = {name: node for node in self.nodes for name in node.output if name}
         self.constants = {each.name: each for each in graph.initializer}
@@ -169,7 +174,7 @@ def _of_whole_numbers(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> fr
     kinds = {value.name: value.type.tensor_type.elem_type for value in _values(graph)}
     found = {name for name, kind in kinds.items() if kind not in _FLOATS}
     computed = {name for node in nodes for name in node.output} | {
-        value.name for each in _graphs(graph) for value in each.input
+        value.name for each in graphs(graph) for value in each.input
     }
     found |= {name for node in nodes for name in node.input} - computed  # weights need not be in the model
     for node in nodes:
@@ -179,18 +184,9 @@ def _of_whole_numbers(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> fr
     return frozenset(found)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph after the bodies in it."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
-    yield graph
-
-
 def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
     """The values whose types are known."""
-    for each in _graphs(graph):
+    for each in graphs(graph):
         yield from (*each.input, *each.output, *each.value_info)
 
 

@@ -308,6 +308,28 @@ def test_a_weight_that_is_given_what_it_has_stays_a_weight() -> None:
         torch.testing.assert_close(compiled(x), model(x))
 
 
+class Written(Merged):
+    """Writes to what it has given the weight, or to the weight, in place."""
+
+    def __init__(self, weight_first: bool) -> None:
+        super().__init__()
+        self.weight_first = weight_first
+        self.merged.weight.data = torch.ones(5, 3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = torch.ones(5, 3, 3, 3)
+        self.merged.weight.data = given
+        written = self.merged.weight.data if self.weight_first else given
+        written.mul_(x.mean())
+        return self.merged(x) + given.sum()
+
+
+@pytest.mark.parametrize("weight_first", [True, False])
+def test_a_weight_that_shares_what_is_written_to_later_is_refused(weight_first: bool) -> None:
+    with pytest.raises(errors.CaptureRefused, match="cannot be recorded"):
+        fxonnx.compile(Written(weight_first).eval(), (torch.randn(2, 3, 6, 6),))
+
+
 class LaidOut(nn.Module):
     """Asks for weights in a layout, some of them in the one that they have."""
 

@@ -83,6 +83,7 @@ class FunctionMode(TorchFunctionMode):
         self._refuse, self._guard_log, self._check = refuse, guard_log, check
         self._known, self._decide, self._selected, self._higher_order = known, decide, selected, higher_order
         self._is_quantized, self._is_seeded = is_quantized, is_seeded
+        self._exchanged: list[tuple[torch.Tensor, torch.Tensor]] = []  # of `x.data = y`
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One function: `x.data` as the alias that it is, sizes as tensors; what reads memory is refused, unless it is
@@ -134,14 +135,28 @@ class FunctionMode(TorchFunctionMode):
             return args[0].detach()
         if args[0] is args[1]:
             return None
-        before, after = map(self._known, args)
-        if before is not None and after is not None and _is_equal(before, after):
-            return None
-        raise self._refuse(
+        if not self._hold_the_same(*args):
+            raise self._not_exchanged()
+        self._exchanged.append(args)
+        return None
+
+    def _hold_the_same(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether two tensors have the same elements, as far as is known."""
+        before, after = self._known(one), self._known(other)
+        return before is not None and after is not None and _is_equal(before, after)
+
+    def _not_exchanged(self) -> Exception:
+        return self._refuse(
             "x.data = … cannot be recorded",
             cause="it exchanges a tensor's memory",
             cure="write x.copy_(…) instead; where y is made of weights alone, call the model before it is compiled",
         )
+
+    def __exit__(self, *raised: Any) -> None:
+        """Raise CaptureRefused where x or y of `x.data = y` was written to later: in eager they share their memory."""
+        super().__exit__(*raised)
+        if raised[0] is None and not all(self._hold_the_same(*pair) for pair in self._exchanged):
+            raise self._not_exchanged()
 
     def _read(self, func: Any, tensor: torch.Tensor) -> Any:
         """What a read of memory gives: a list or a vector of numbers, which are asked for one by one."""
