@@ -7,6 +7,7 @@ import torch.ao.nn.quantized as nnq
 import torch.ao.quantization as quantization
 from torch import nn
 from torch.ao.quantization import quantize_fx
+from torch.nn import functional
 
 import fxonnx
 from fxonnx import errors, machines
@@ -19,6 +20,10 @@ WEIGHTS = torch.rand(9)
 
 def quint8(x, scale=0.03, zero=100):
     return torch.quantize_per_tensor(x, scale, zero, torch.quint8)
+
+
+def int8(x, scale=0.1):
+    return torch.quantize_per_tensor(x, scale, 0, torch.qint8)
 
 
 def close(model, *args, step, path=None):
@@ -243,7 +248,7 @@ def test_numbers_in_graph_mode():
     prepared(X)
     converted = quantize_fx.convert_fx(prepared)
     step = 2 * float(converted._scale_0)  # of the product; the sum needs wider ones, to hold a number more
-    close(converted, X, step=step * (255 + 1 / step) / 255)
+    close(converted, X, step=step * (255 + round(1 / step)) / 255)
 
 
 ARGUMENTS = {
@@ -290,3 +295,51 @@ def test_a_quantized_argument_that_is_written_to():
         fxonnx.compile(lambda x: x.relu_().dequantize(), (quint8(X),))
     compiled = fxonnx.compile(lambda x: x.clone().relu_().dequantize() + x.dequantize(), (quint8(X),))
     torch.testing.assert_close(compiled(quint8(X)), quint8(X).clone().relu_().dequantize() + quint8(X).dequantize())
+
+
+WRITES = {
+    "row copied": lambda a, x: a[0].copy_(int8(x[1])),
+    "floats copied": lambda a, x: a.copy_(x + 1),
+    "filled": lambda a, x: a.view(-1)[1:3].fill_(0.37),
+    "activation": lambda a, x: a[1:].relu_(),
+    "slope": lambda a, x: functional.leaky_relu_(a, 0.3),
+    "masked": lambda a, x: a.masked_fill_(x > 0, 0.23),
+    "floats set": lambda a, x: a.__setitem__(0, x[1] * 2),
+    "transposed": lambda a, x: a.t()[1].relu_(),
+    "chunk": lambda a, x: a.chunk(2)[1].fill_(0.5),
+    "read through": lambda a, x: a.contiguous().fill_(1.0),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_writes_through_views(name):
+    """What is written is on the steps, and the tensor and its views show it."""
+
+    def model(x):
+        a = int8(x)
+        b = a[:, 1:]
+        WRITES[name](a, x)
+        return a.dequantize(), b.dequantize(), a.int_repr()
+
+    compiled = fxonnx.compile(model, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "b"}})
+    for x in (torch.randn(3, 4), 100 * torch.randn(5, 4)):
+        for found, wanted in zip(compiled(x), model(x), strict=True):
+            assert torch.equal(found, wanted)
+
+
+def test_copies_between_other_steps():
+    with pytest.raises(errors.CaptureRefused, match="of other steps"):
+        fxonnx.compile(lambda x: int8(x).copy_(int8(x, 0.3)).dequantize(), (torch.randn(3, 4),))
+
+
+@pytest.mark.parametrize("dtype", [torch.quint8, torch.qint8])
+def test_results_on_steps_of_their_own(dtype):
+    def model(x):
+        a = torch.quantize_per_tensor(x, 0.1, 1, dtype)
+        found = [torch.sigmoid(a), torch.tanh(a), functional.hardsigmoid(a), functional.hardsigmoid(a.clone(), True)]
+        return [each.int_repr() for each in found], [each.dequantize() for each in found], found[3].q_scale()
+
+    compiled, x = fxonnx.compile(model, (torch.randn(3, 4),)), torch.randn(3, 4)
+    torch.testing.assert_close(compiled(x), model(x), rtol=0, atol=0)
+    with pytest.raises(errors.CaptureRefused, match="shares memory"):
+        fxonnx.compile(lambda x: functional.hardsigmoid(int8(x)[1:], True).dequantize(), (x,))

@@ -23,11 +23,10 @@ from fxonnx.errors import CaptureRefused
 
 aten = torch.ops.aten
 _STEPS_OF_RESULT = (("output_scale", "output_zero_point"), ("Y_scale_i", "Y_zero_point_i"), ("scale", "zero_point"))
-_FIXED = {  # op -> the scale of its results, whatever that of the input, and the zero point of a quint8
-    aten.sigmoid.default: (1 / 256, 0),
-    aten.hardsigmoid.default: (1 / 256, 0),
-    aten.tanh.default: (2 / 256, 128),
-}
+_RANGES = {torch.uint8: (2**8, 0, 128), torch.int8: (2**8, -128, 0), torch.int32: (2**32, 0, 0)}
+"""stored dtype -> its integers, and the zero points of results from 0 to 1, and from -1 to 1"""
+_LOGISTIC = (aten.sigmoid.default, aten.hardsigmoid.default, aten.hardsigmoid_.default)
+_KEEPS_STEPS = (aten.relu_.default, aten.transpose_.default, aten.unsqueeze_.default, aten.squeeze_.default)
 
 
 class StandIns:
@@ -138,21 +137,64 @@ class StandIns:
 
     def _on_same_steps(self, func: Any, args: Any, kwargs: Any, steps: Steps, again: Any) -> Any:
         """A call of aten: its result on the input's steps, or those that are fixed for it. Raises CaptureRefused where
-        it writes into an argument of the model, of which the file has a copy in floats."""
-        if hasattr(args[0], IS_ARGUMENT) and is_mutable(func):
-            raise CaptureRefused(
-                "the model writes into a quantized argument",
-                cause="the file takes the floats that it stands for, and the caller's tensor is another",
-                cure="write into a clone: x = x.clone()",
-            )
+        it writes what the file cannot hold."""
+        if is_mutable(func):
+            return self._written(func, args, kwargs, steps, again)
         with again, self._aside():
             found = func(*args, **kwargs)
         if isinstance(found, (list, tuple)):
             return type(found)(self.tag(each, steps) if _is_float(each) else each for each in found)
         if not _is_float(found) or found is args[0]:
             return found
+        if _is_view(func):
+            return self.tag(found, steps)  # which are on the steps as they are, in the same memory
         with again:
-            return self.on(found, Steps(*_FIXED[func], torch.uint8) if func in _FIXED else steps)
+            return self.on(found, _fixed(func, steps))
+
+    def _written(self, func: Any, args: Any, kwargs: Any, steps: Steps, again: Any) -> Any:
+        """A call that writes into its first tensor, whose floats are brought to its steps again."""
+        x, source = args[0], next(map(self._steps_of, args[1:]), None)
+        if hasattr(x, IS_ARGUMENT):
+            raise CaptureRefused(
+                "the model writes into a quantized argument",
+                cause="the file takes the floats that it stands for, and the caller's tensor is another",
+                cure="write into a clone: x = x.clone()",
+            )
+        if source is not None and not source.same_as(steps):
+            raise CaptureRefused(
+                "the model copies a quantized tensor into one of other steps",
+                cause="torch copies its integers, which stand for other numbers there",
+                cure="quantize it to the scale, zero point and dtype of the other first",
+            )
+        after = _fixed(func, steps)
+        if after is not steps and self._shares_memory(x):
+            raise CaptureRefused(
+                f"{func._schema.name}(x) changes the steps of a quantized tensor that another shares memory with",
+                cause="the other keeps its own, on which the integers stand for other numbers",
+                cure="make a tensor of it: without inplace=True",
+            )
+        with again, self._aside():
+            found = func(*args, **kwargs)
+            if func not in _KEEPS_STEPS and source is None:
+                aten.copy_.default(x, after.floats(after.integers(x)))
+        self.tag(x, after)
+        return found
+
+    def _shares_memory(self, x: torch.Tensor) -> bool:
+        """Whether another quantized tensor is in the memory of this one."""
+        memory = x.untyped_storage()._cdata
+        return any(each is not x and each.untyped_storage()._cdata == memory for each, _ in self._steps.values())
+
+
+def _fixed(func: Any, steps: Steps) -> Steps:
+    """The steps of an op's results: those of its input, but where the op has its own.
+
+    Source: ATen/native/quantized/cpu, qsigmoid.cpp, qhardsigmoid.cpp and qtanh.cpp.
+    """
+    count, low, middle = _RANGES[steps.dtype]
+    if func in _LOGISTIC:
+        return Steps(1 / count, low, steps.dtype)
+    return Steps(2 / count, middle, steps.dtype) if func is aten.tanh.default else steps
 
 
 def _number(value: Any) -> Any:
@@ -162,6 +204,11 @@ def _number(value: Any) -> Any:
 
 def _is_float(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def _is_view(func: Any) -> bool:
+    """Whether an op's results share the memory of its input."""
+    return any(each.alias_info is not None for each in func._schema.returns)
 
 
 def _named(func: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class Steps:
         """The arguments of quantized_decomposed after the tensor."""
         info = torch.iinfo(self.dtype)
         axis = () if self.axis is None else (self.axis,)
-        return (self.scale, self.zero, *axis, info.min, info.max, self.dtype)
+        most = min(info.max, 2**31 - 2**7)  # the last of float32 that int32 holds
+        return (self.scale, self.zero, *axis, info.min, most, self.dtype)
 
     def integers(self, x: torch.Tensor) -> torch.Tensor:
         """The integers of floats."""
@@ -41,6 +42,10 @@ class Steps:
         """The floats of integers."""
         found: torch.Tensor = self._op("dequantize")(q, *self.numbers)
         return found
+
+    def same_as(self, other: Steps) -> bool:
+        """Whether these are surely the steps of `other`: equal numbers, or the same tensors."""
+        return len(self.numbers) == len(other.numbers) and all(map(_same, self.numbers, other.numbers))
 
     def scaled(self, factor: float) -> Steps:
         """The steps on which the same integers are so many times as much, or those from the other end are; of 0 those
@@ -67,6 +72,10 @@ class Steps:
             return getattr(ops, f"{verb}_per_channel").default
         packet = getattr(ops, f"{verb}_per_tensor")
         return packet.tensor if isinstance(self.scale, torch.Tensor) else packet.default
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (not isinstance(a, torch.Tensor) and not isinstance(b, torch.Tensor) and bool(a == b))
 
 
 @cache
