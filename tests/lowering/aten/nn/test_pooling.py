@@ -121,6 +121,18 @@ def test_adaptive_pools_of_unknown_sizes(sizes):
         check(lambda x: F.adaptive_max_pool2d(x, sizes, return_indices=True), x, dynamic=DYNAMIC, again=(other,))
 
 
+def test_one_average_of_an_empty_axis_is_nan():
+    def model(x, y):
+        return F.adaptive_avg_pool1d(x[..., 3:], y.shape[0])
+
+    compiled = fxonnx.compile(
+        model, (torch.randn(2, 3, 8), torch.randn(3)), dynamic_shapes={"x": {2: "n"}, "y": {0: "k"}}
+    )
+    for n, k in ((3, 1), (2, 1), (5, 1), (9, 4)):
+        x, y = torch.randn(2, 3, n), torch.randn(k)
+        torch.testing.assert_close(compiled(x, y), model(x, y), equal_nan=True)
+
+
 def test_adaptive_averages_keep_infinities_in_their_windows():
     x = torch.rand(2, 3, 10, 7)
     x[0, 0, 0, 0], x[1, 1, 5, 5] = float("inf"), float("nan")

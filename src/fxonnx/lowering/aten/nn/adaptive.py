@@ -34,6 +34,9 @@ def _averaged_axis(op: Builder, x: Tensor, axis: int, count: Dim) -> Tensor:
     (A product with a matrix would be as short, and would spread a NaN or an infinity over all windows.)
     """
     size, dtype = x.shape[axis], dtype_of(x)
+    may_be_one = count == 1 or not isinstance(count, int)  # then eager takes the mean, of an empty axis as well
+    if may_be_one and may_be_zero(op, size):  # Gather needs an element to read, which no window counts
+        x = op.Pad(x, [0, 1], None, [axis])
     begins, ends = bounds(op, size, count)
     lengths = ends - begins
     trailing = [1] * (len(x.shape) - axis - 1)
