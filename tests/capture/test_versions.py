@@ -231,3 +231,15 @@ def test_other_memory_with_other_sizes_is_another_model(change: Callable[[Tensor
     model.weight.data = change(model.weight.data.clone())
     with pytest.raises(errors.ModelChanged):
         compiled(x)
+
+
+@pytest.mark.parametrize("change", [Tensor.t, lambda weight: weight.view(2, 8), lambda weight: weight[:2]])
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_same_elements_in_another_layout_are_another_model(
+    tmp_path: Path, change: Callable[[Tensor], Tensor], moved: bool
+) -> None:
+    model = nn.Linear(4, 4)
+    compiled = fxonnx.compile(model, (torch.randn(2, 4),))
+    model.weight.data = change(model.weight.data.clone() if moved else model.weight.data)
+    with pytest.raises(errors.ModelChanged, match="weight"):
+        compiled.save(tmp_path / "m.onnx")

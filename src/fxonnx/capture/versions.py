@@ -29,8 +29,6 @@ _NAMED = 5  # weights in a message
 _version = attrgetter("_version")
 _address = torch.Tensor.data_ptr
 
-_layout = attrgetter("dtype", "shape")
-
 _NOTHING = torch.empty(0)  # in place of a tensor whose writes torch does not count, or that has no memory
 
 
@@ -74,8 +72,8 @@ class Versions:
         `every_element`, at the speed of memory."""
         if (self._now() != self._before or not self._holds_the_same()) and not self._has_only_moved():
             raise self._changed([])
-        if every_element and (written := list(self._rewritten())):
-            raise self._changed(written)
+        if every_element and (changed := [*self._laid_out_anew(), *self._rewritten()]):
+            raise self._changed(changed)
 
     def check_modules(self) -> None:
         """Raises ModelChanged where a module with weights was exchanged for another, which may compute differently."""
@@ -88,7 +86,7 @@ class Versions:
         where they are looked at from now on."""
         if list(map(_version, self._counters)) != self._before[0] or not self._holds_the_same():
             return False
-        if list(map(_layout, self._located)) != self._layouts:
+        if any(self._laid_out_anew()):
             return False
         samples = Samples(self._located)
         if samples.now() != self._before[2] or list(map(_digest, self._located)) != self._digests:
@@ -96,6 +94,12 @@ class Versions:
         self._samples = samples
         self._before = self._now()
         return True
+
+    def _laid_out_anew(self) -> Iterator[str]:
+        """The names of weights whose memory is read in another way, as after `weight.data = weight.data.t()`."""
+        for weight, tensor, layout in zip(self._weights, self._located, self._layouts, strict=True):
+            if _layout(tensor) != layout:
+                yield weight.key
 
     def _rewritten(self) -> Iterator[str]:
         """The names of weights that hold other elements."""
@@ -130,7 +134,7 @@ class Versions:
         contents = zip(self._slots, self._contents(), self._held, strict=True)
         exchanged = [slot.path for slot, now, then in contents if now is not then]
         names = list(dict.fromkeys((*written, *exchanged)))
-        kinds = {"written to or given other memory": written, "exchanged for others": exchanged}
+        kinds = {"written to, or given other memory or another layout": written, "exchanged for others": exchanged}
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return ModelChanged(
             f"the model has changed since it was compiled: {', '.join(names[:_NAMED])}{more}",
@@ -139,6 +143,10 @@ class Versions:
             cure="compiled.rebind(), which takes the weights of now; or compile again: fxonnx.compile(model, args)",
             location=[Location(module=path) for path in dict.fromkeys(name.rpartition(".")[0] for name in names)],
         )
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.dtype, tensor.shape, tensor.stride()
 
 
 def _held(holder: Any, name: str) -> Any:
