@@ -33,7 +33,6 @@ from fxonnx.capture.state.snapshot import (
     SlotSnapshot,
     closed_over,
     contents,
-    in_slots,
     namespace_of,
     slots_of,
 )
@@ -264,8 +263,8 @@ class Snapshot:
             owner, name = self._waiting.pop()
             if id(owner) in self._contents:
                 continue
-            self._contents[id(owner)] = _snapshot(owner, name)
-            held = [pair for pair in _held(owner) if type(pair[1]) not in _PLAIN]
+            snapshot = self._contents[id(owner)] = _snapshot(owner, name)
+            held = [pair for pair in _held(snapshot) if type(pair[1]) not in _PLAIN]
             for key, inner in _kept(held) if held else ():
                 self._take(owner, key, inner, self._name(owner, name, key))
 
@@ -355,14 +354,12 @@ def _kept(values: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
                 yield key, value
 
 
-def _held(owner: Owner) -> list[tuple[Any, Any]]:
+def _held(snapshot: ContainerSnapshot) -> Iterable[tuple[Any, Any]]:
     """What a container holds; of a function the variables that it closes over, its defaults and its attributes."""
+    owner, held = snapshot.owner, snapshot.before
     if isinstance(owner, FunctionType):
         own = (*(owner.__defaults__ or ()), owner.__kwdefaults__, vars(owner))
         return [*closed_over(owner).items(), *(("", each) for each in own)]
-    if not isinstance(owner, CONTAINERS):
-        return list(in_slots(owner).items())
-    held = contents(owner)
-    if len(held) > _LARGE:
+    if isinstance(owner, CONTAINERS) and len(held) > _LARGE:
         return []
-    return list(held.items() if isinstance(held, dict) else enumerate(held))
+    return held.items() if isinstance(held, dict) else enumerate(held)

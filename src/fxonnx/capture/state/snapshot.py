@@ -117,7 +117,7 @@ class NamedSnapshot(ContainerSnapshot):
 def contents(value: Any) -> Any:
     """What a container holds, as a dict or a list, by the methods of the base: those of a subclass may do anything."""
     if isinstance(value, dict):
-        return dict(dict.items(value))
+        return dict(dict.items(value)) if dict.__len__(value) else {}  # most are empty: hooks
     base = next(each for each in (list, tuple, set, deque) if isinstance(value, each))
     return [*base.__iter__(value)]
 
