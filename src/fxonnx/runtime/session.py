@@ -173,7 +173,10 @@ def _freshly_seeded(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for seed in _seeds(copy.graph):
-        seed.f = float(secrets.randbits(24))
+        if seed.type == onnx.AttributeProto.INT:  # Dropout's
+            seed.i = secrets.randbits(24)
+        else:
+            seed.f = float(secrets.randbits(24))
     return copy
 
 

@@ -28,7 +28,26 @@ def beside_each_other(x: torch.Tensor) -> Any:
     return torch.rand_like(x), torch.rand_like(x)
 
 
-@pytest.mark.parametrize("function", [in_two_loops, in_two_branches, beside_each_other])
+def in_two_dropouts(x: torch.Tensor) -> Any:
+    return torch.dropout(x, 0.5, True), torch.dropout(x, 0.5, True)
+
+
+def in_two_masks(x: torch.Tensor) -> Any:
+    return tuple(torch.native_dropout(x, 0.5, True)[1] for _ in range(2))
+
+
+def in_two_trials(x: torch.Tensor) -> Any:
+    return torch.bernoulli(x / 10), torch.bernoulli(x / 10)
+
+
+def in_two_choices(x: torch.Tensor) -> Any:
+    return tuple(torch.multinomial(x[:2].expand(2000, 2), 1).float().squeeze(1) for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [in_two_loops, in_two_branches, beside_each_other, in_two_dropouts, in_two_masks, in_two_trials, in_two_choices],
+)
 def test_two_draws_are_not_correlated(function: Callable[..., Any]) -> None:
     drawn = torch.stack(compiled_for_draws(function, X)(X)).double()
     assert abs(torch.corrcoef(drawn)[0, 1]) < 0.1  # a standard error is 0.022

@@ -17,7 +17,7 @@ from fxonnx.ir.graph import Graph, Node
 from fxonnx.passes.pipeline import graph_pass, inside
 from fxonnx.target import Target
 
-_BITS = 24  # of an integer that a float32 holds, which an attribute is
+_BITS = 24  # of an integer that a float32 holds, which most seeds are
 
 
 @graph_pass
@@ -40,5 +40,8 @@ def _draws(node: Node) -> bool:
 
 
 def _with_seed(node: Node, number: int) -> Node:
+    facts = schema.facts(node.op)
+    assert facts is not None
     seed = zlib.crc32(number.to_bytes(4, "little")) >> (32 - _BITS)
-    return Node(node.op, node.inputs, node.outputs, {**node.attributes, "seed": float(seed)}, node.location)
+    given = seed if facts.attributes["seed"].kind == "INT" else float(seed)  # Dropout's is an integer
+    return Node(node.op, node.inputs, node.outputs, {**node.attributes, "seed": given}, node.location)
