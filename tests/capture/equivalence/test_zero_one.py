@@ -150,6 +150,48 @@ def test_a_model_that_decides_by_them_has_another_program(model: Callable[..., o
         torch.testing.assert_close(run(variant, (x,))[0], model(x))
 
 
+SCALE = torch.rand(4) + 0.5
+
+
+def of_ones(x: Tensor) -> Tensor:
+    """What torch.distributions checks of its arguments, where they are made of the sizes alone."""
+    scale = torch.ones_like(x) * SCALE
+    if not (scale > 0).all():
+        raise ValueError("no scale")
+    return x / scale
+
+
+def of_zeros_and_sizes(x: Tensor) -> Tensor:
+    """Decided the other way, by tensors made with sizes that are arguments."""
+    scale = torch.zeros(x.shape[0], 4) + SCALE * x.shape[0]
+    if (scale <= 0).any():
+        raise ValueError("no scale")
+    return x / scale
+
+
+@pytest.mark.parametrize("model", [of_ones, of_zeros_and_sizes])
+def test_a_check_that_is_known_at_a_size_of_1_makes_no_difference(model: Callable[[Tensor], Tensor]) -> None:
+    """At that size its condition is a constant, at others a value: with an example of 1 the program is one."""
+    compiled = fxonnx.compile(model, (torch.randn(1, 4),), dynamic_shapes={"x": {0: "n"}})
+    for n in (1, 3):
+        x = torch.randn(n, 4)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_a_check_of_data_beside_a_known_one_stays_at_a_size_of_1() -> None:
+    def model(x: Tensor) -> Tensor:
+        if not (torch.ones_like(x) * SCALE > 0).all():
+            raise ValueError("no scale")
+        if not (x > 0).all():
+            raise ValueError("not positive")
+        return x.log()
+
+    compiled = fxonnx.compile(model, (torch.rand(1, 4) + 0.1,), dynamic_shapes={"x": {0: "n"}})
+    for n in (1, 3):
+        with pytest.raises(errors.CheckFailed, match="not positive"):
+            compiled(-torch.ones(n, 4))
+
+
 def test_a_size_that_the_model_refuses_is_refused() -> None:
     program = captured(raises, (4, 5))
     with pytest.raises(errors.CallMismatch, match="one row is too few") as caught:

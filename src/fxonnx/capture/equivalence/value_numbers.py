@@ -172,6 +172,33 @@ class NumberedGraph:
         """The sizes of what a call returns, to be read: "[n, 4]"."""
         return ", ".join(f"[{', '.join(map(str, sizes))}]" for _, sizes in self._kinds(node))
 
+    def is_known(self, node: fx.Node) -> bool:
+        """Whether a value hangs on weights and fixed sizes alone: on no input, nothing drawn, nothing that is written,
+        and no size that varies."""
+        asked, seen = [node], {node}
+        while asked:
+            each = asked.pop()
+            if _is_plain(self.numbers.get(each)):
+                continue
+            if not self._is_fixed(each):
+                return False
+            leaves = () if each in self.weights else pytree.tree_leaves(self._arguments(each))
+            read = {leaf for leaf in leaves if isinstance(leaf, fx.Node)} - seen
+            asked += read
+            seen |= read
+        return True
+
+    def _is_fixed(self, node: fx.Node) -> bool:
+        """Whether a weight, or what a call makes of its arguments, is the same each time and of plain sizes."""
+        tensors = [leaf for leaf in pytree.tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+        is_made = node.op == "call_function" and torch.Tag.nondeterministic_seeded not in getattr(
+            node.target, "tags", ()
+        )
+        return (is_made or node in self.weights) and all(
+            storage(each) not in self.written and all(isinstance(size, int) for size in self._known(each.shape))
+            for each in tensors
+        )
+
     def writes(self) -> list[Any]:
         """What was written last to the placeholders that something writes to."""
         found = ((self.numbers[node], self._version(node)) for node in self._placeholders())
