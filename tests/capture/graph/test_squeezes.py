@@ -9,12 +9,21 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 import fxonnx
 from fxonnx import errors
 
 WEIGHT = torch.rand(4, 3)
 HITS = ([0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1])
+
+
+
+def chunks(x: Tensor) -> Tensor:
+    """[batch, chunks, 3], the last one filled up."""
+    count = -(-x.shape[1] // 3)
+    return functional.pad(x, (0, 3 * count - x.shape[1])).reshape(x.shape[0], count, 3)
+
 
 OF_EITHER_RANK: dict[str, Callable[[Tensor], object]] = {
     "all axes": lambda m: torch.nonzero(m).squeeze(),
@@ -25,6 +34,9 @@ OF_EITHER_RANK: dict[str, Callable[[Tensor], object]] = {
     "picked rows": lambda m: WEIGHT[torch.nonzero(m).squeeze()] + 1,
     "picked elements": lambda m: m[torch.nonzero(m).squeeze()],
     "a named axis that is no data": lambda m: torch.nonzero(m).squeeze(1),
+    "another axis of 1 that stays": lambda m: torch.nonzero(m).squeeze(0),
+    "chunks": lambda m: chunks(m[m > 0][None]).squeeze(1),
+    "one of two axes": lambda m: torch.nonzero(m)[None, :, None].squeeze((1, 2)),
 }
 
 
@@ -42,7 +54,6 @@ def test_the_rank_is_that_of_the_data(model: Callable[[Tensor], Tensor], tmp_pat
 OF_ONE_RANK: dict[str, Callable[[Tensor], Tensor]] = {
     "a new axis": lambda m: torch.nonzero(m).squeeze()[None],
     "an axis that is named": lambda m: torch.nonzero(m).squeeze().cumsum(0),
-    "another axis of 1 that stays": lambda m: torch.nonzero(m).squeeze(0),
 }
 
 
@@ -54,3 +65,41 @@ def test_one_element_is_refused_where_what_follows_has_one_rank(model: Callable[
     with pytest.raises(errors.CallMismatch, match="one element is left") as caught:
         compiled(torch.tensor(HITS[1]))
     assert caught.value.locations[0].file == __file__
+
+
+SIZES: dict[str, Callable[[Tensor], Tensor]] = {
+    "from data": lambda x: chunks(x[:, x[0] > 0]),
+    "rounded": lambda x: chunks(x[:, : int(x.shape[1] ** 0.5)]),
+    "rounded, and 1 in most calls": lambda x: chunks(x[:, : int(x.shape[1] ** 0.25)]),
+    "both": lambda x: chunks(x[:, x[0] > 0][:, : int(x.shape[1] ** 0.7)]),
+}
+
+
+@pytest.mark.parametrize("opset", [None, 13, 9])
+@pytest.mark.parametrize("name", SIZES)
+def test_axes_of_computed_sizes_go_where_they_are_one(name: str, opset: int | None) -> None:
+    """The batch stays, also where it is 1."""
+
+    def model(x: Tensor) -> Tensor:
+        return SIZES[name](x).squeeze(1) * 2
+
+    compiled = fxonnx.compile(model, (torch.randn(2, 40),), dynamic_shapes={"x": {0: "b", 1: "n"}}, opset=opset)
+    for b, n in ((2, 40), (1, 40), (1, 4), (3, 4), (2, 120), (1, 9)):
+        x = torch.randn(b, n)
+        x[0, 0] = 1
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_a_computed_size_that_is_one_in_the_run_is_no_layout() -> None:
+    """torch asks in some places whether the size is 1, in others whether that is certain."""
+
+    def model(x: Tensor) -> Tensor:
+        part = functional.pad(x[:, : int(x.shape[1] ** 0.9)], (0, 60))
+        rows = functional.conv1d(part[:, None], kernel, stride=20000)
+        return rows.transpose(1, 2).reshape(x.shape[0], -1)
+
+    kernel = torch.randn(4, 1, 50)
+    compiled = fxonnx.compile(model, (torch.randn(2, 30),), dynamic_shapes={"x": {0: "b", 1: "n"}})
+    for shape in ((2, 30), (1, 30), (3, 60)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(compiled(x), model(x))

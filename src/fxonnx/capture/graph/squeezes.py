@@ -1,9 +1,11 @@
-"""Squeezes of axes whose size comes from data: with one element left, torch drops the axis.
+"""Squeezes of axes whose size comes from data, or is a number that no dim says: with one element left, torch drops
+the axis.
 
     nonzero(m).squeeze()      2 hits: [2]      1 hit: []      no hit: [0]
 
 A graph has one rank for each value. Where nothing but pointwise calls, picked rows and the result come after it,
-the runtime squeezes whatever is of size 1 and the rank is what it is; elsewhere an assertion refuses the one element.
+the runtime squeezes what turns out to be of size 1, and the rank is what it is; elsewhere an assertion refuses the one
+element.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _CONVERSIONS = frozenset({aten.to, aten._to_copy, aten.clone, aten.detach, aten.
 
 
 def keep_squeezes(graph: fx.Graph) -> None:
-    """Let squeezes of sizes from data be as torch has them, or be refused where they drop such an axis. Linear time."""
+    """Let squeezes of such sizes be as torch has them, or be refused where they drop an axis. Linear time."""
     for node in list(graph.nodes):
         if node.op == "call_function" and getattr(node.target, "overloadpacket", None) is aten.squeeze:
             _keep(graph, node)
@@ -34,9 +36,9 @@ def _keep(graph: fx.Graph, node: fx.Node) -> None:
     open_axes = [axis for axis in axes if _may_be_one(shape[axis])]
     if not open_axes:
         return
-    others = [size for axis, size in enumerate(shape) if axis not in axes]
-    if not any(_may_be_one(size) or _is_one(size) for size in others) and _takes_either_rank(node):
-        node.target, node.args = aten.squeeze.default, (source,)
+    gone = [axis for axis in axes if _is_one(shape[axis])]
+    if _takes_either_rank(node):
+        node.target, node.args, node.kwargs = aten.squeeze.dims, (source, sorted([*gone, *open_axes])), {}
         return
     with graph.inserting_before(node):
         for axis in open_axes:
@@ -44,7 +46,7 @@ def _keep(graph: fx.Graph, node: fx.Node) -> None:
             differs = _call(graph, operator.ne, (size, 1), shape[axis] != 1)
             check = graph.call_function(aten._assert_scalar.default, (differs, ONE_LEFT))
             check.meta = {name: value for name, value in node.meta.items() if name != "val"}
-    node.target, node.args = aten.squeeze.dims, (source, [axis for axis in axes if _is_one(shape[axis])])
+    node.target, node.args, node.kwargs = aten.squeeze.dims, (source, gone), {}
 
 
 def _axes(node: fx.Node, rank: int) -> list[int]:
@@ -60,8 +62,8 @@ def _is_one(size: Any) -> bool:
 
 
 def _may_be_one(size: Any) -> bool:
-    """Whether a size comes from data and may be 1."""
-    if not isinstance(size, torch.SymInt) or size.node.has_hint():
+    """Whether a size that no input has may be 1."""
+    if not isinstance(size, torch.SymInt) or not size.node.is_opaque():
         return False
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # which loads sympy
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.calls import UnknownSize
 from fxonnx.ir.dims import Shape
-from fxonnx.ir.graph import Graph, Node, Value, constant_ints
+from fxonnx.ir.graph import Graph, Node, Value, constant_ints, known_dims
 from fxonnx.ir.layout import Axis, Factor, Layout, reshape_target, size_of
 from fxonnx.passes.dce import pruned
 from fxonnx.passes.movements.parts import sliced_part
@@ -134,6 +134,13 @@ def _view(node: Node, layout: Layout) -> list[Layout | None]:
     return [layout.reshaped(node.output.shape)]
 
 
+def _found_out(node: Node, layout: Layout) -> list[Layout | None] | None:
+    """The same, but where the runtime finds out how many axes there are: the result has no shape that could be told."""
+    to = node.inputs[1] if len(node.inputs) > 1 else None
+    is_told = all(isinstance(dim, int) for dim in node.output.shape) if to is None else known_dims(to) is not None
+    return _view(node, layout) if is_told else None
+
+
 def _gathered(node: Node, layout: Layout) -> list[Layout | None] | None:
     """One index of an axis, which goes."""
     indices, axis = node.inputs[1], node.attributes.get("axis", 0) % len(layout.axes)
@@ -165,7 +172,7 @@ def _sliced(node: Node, layout: Layout) -> list[Layout | None] | None:
 
 
 _MOVEMENTS = {
-    "Transpose": _transposed, "Reshape": _view, "Squeeze": _view, "Unsqueeze": _view, "Flatten": _view,
+    "Transpose": _transposed, "Reshape": _found_out, "Squeeze": _found_out, "Unsqueeze": _view, "Flatten": _view,
     "Gather": _gathered, "Split": _split, "Slice": _sliced,
 }  # fmt: skip
 _COPYING = ("Transpose", "Gather", "Split", "Slice")

@@ -31,7 +31,7 @@ class view_of_nothing:
     def before(op, x, to, **rest):
         return op.any_of(op.Reshape(x, to, **rest), op.Squeeze(x, to), op.Unsqueeze(x, to), op.Flatten(x, **rest))
     def after(x): return x
-    def where(x, result): return x.type == result.type
+    def where(x, result, to): return x.type == result.type and _is_told(to)
 
 
 @rule
@@ -44,7 +44,13 @@ class view_and_back:
         inner = op.any_of(*views(x, first, zeros), op.Flatten(x, **rest))
         return op.any_of(*views(inner, second, allowzero))
     def after(x): return x
-    def where(x, result): return x.type == result.type
+    def where(x, first, second, result): return x.type == result.type and _is_told(first) and _is_told(second)
+
+
+def _is_told(to):
+    """Whether it is known what a view is to be: where the runtime finds out how many axes there are, the type of the
+    result is one of several (`squeeze` of what data says)."""
+    return to is None or known_dims(to.value) is not None
 
 
 @rule

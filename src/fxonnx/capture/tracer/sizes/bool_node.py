@@ -143,11 +143,18 @@ class BoolNode(Node):
         broadcasts."""
         match self.tree:
             case ("==" | "!=", size, 1) | ("==" | "!=", 1, size):
-                return not self.guard_log.is_opaque(size) and self.statically_known() is None
+                is_decided = self._is_one_in_the_run() if self.guard_log.is_opaque(size) else True
+                return is_decided and self.statically_known() is None
             case ("and" | "or", left, right):
                 parts = [each for each in (left, right) if each.statically_known() is None]
                 return bool(parts) and all(each.asks_for_one() for each in parts)
         return False
+
+    def _is_one_in_the_run(self) -> bool:
+        """Whether a size that no dim says is 1 in this run: so is told where torch asks for a plain truth, and the two
+        answers go together. What comes from data is not asked, and squeezes find out in the file."""
+        is_asked = not self.comes_from_data and not self.guard_log.op.startswith("aten.squeeze")
+        return is_asked and bool(self.hint) is (self.tree[0] == "==")
 
     def guard_int(self, file: str, line: int) -> int:
         """`int(n > 4)`"""

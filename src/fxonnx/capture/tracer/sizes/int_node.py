@@ -146,6 +146,10 @@ class IntNode(Node):
         """The dim."""
         return self.dim
 
+    def is_opaque(self) -> bool:
+        """Whether no size of an input says it: it comes from data, or is a number that no dim says."""
+        return self.guard_log.is_opaque(self.dim)
+
     @property
     def comes_from_data(self) -> bool:
         """Whether a size or a number that comes from data is in it."""

@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from fxonnx import dtypes
-from fxonnx.dtypes import DType
+from fxonnx.dtypes import INT64, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Dim, Expr, floor_divide, product, symbols_of
 from fxonnx.ir.infer.call import broadcast
+from fxonnx.ir.types import TensorType
 from fxonnx.lowering.aten.tensor.creation import meshgrid
 from fxonnx.lowering.registry import Unsupported, lower
-from fxonnx.lowering.vocabulary import axes_of, axis_of, dtype_of, expand, reshape, transpose
+from fxonnx.lowering.vocabulary import axes_of, axis_of, constant, dtype_of, expand, reshape, transpose
 
 # ── the same elements under another shape ────────────────────────────────────────────────────────────────────────────
 
@@ -170,13 +173,27 @@ def without(op: Any, x: Any, axes: Sequence[int]) -> Any:
 def squeeze(op: Builder, self: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without the axes of size 1, all of them or those in `dim`. A symbolic size is not 1: torch's guard said so.
 
-    One that comes from data may be: where capture has left that to the runtime, all axes are asked for.
+    One that no input has may be: the runtime finds out, where capture has left those to it.
     """
     rank = len(self.shape)
-    if dim is None and any(_comes_from_data(op, size) for size in self.shape):
-        return op.Squeeze(self)
     axes = list(range(rank)) if dim is None else axes_of(dim, rank) if dim != [] else []
-    return without(op, self, [axis for axis in axes if axis < rank and self.shape[axis] == 1])
+    axes = [axis for axis in axes if axis < rank]
+    found_out = [axis for axis in axes if _comes_from_data(op, self.shape[axis])]
+    gone = [axis for axis in axes if self.shape[axis] == 1]
+    return _without_those_of_one(op, self, gone, found_out) if found_out else without(op, self, gone)
+
+
+def _without_those_of_one(op: Builder, x: Tensor, gone: Sequence[int], found_out: Sequence[int]) -> Tensor:
+    """Without some axes, and without those among others that turn out to be of size 1. The rank is called that of a
+    result which keeps the latter."""
+    stays = [axis for axis in range(x.rank) if axis not in gone and axis not in found_out]
+    if all(isinstance(size := x.shape[axis], int) and size != 1 for axis in stays):
+        return op.Squeeze(x)
+    sizes = op.Shape(x)
+    kept = op.Or(op.Not(op.Equal(sizes, 1)), constant(op, np.isin(np.arange(x.rank), stays)))
+    shape = op.Compress(sizes, kept)
+    length = x.rank - len(gone)
+    return op.Reshape(x, op.refine(shape, TensorType(INT64, (length,))), allowzero=1)
 
 
 def _comes_from_data(op: Builder, size: Dim) -> bool:
