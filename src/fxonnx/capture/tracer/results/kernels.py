@@ -1,12 +1,10 @@
-"""Meta kernels of our own, for the ops that torch's do not fit: through a recurrent layer's sequence they would walk
-step by step; grouped products they know in bfloat16 alone; of a slice they invent a size where they cannot order two;
-of an alignment they count the states; of histograms there are none; to pick a row they load sympy; of a copy they
-decide whether it is empty; a grid's axes they compare; the windows of adaptive pools they want to count; nothing
-unshuffled is no other shape for the kernel that computes; keys and values they do not count; of factors that LAPACK
-makes, and of a product of three, they know nothing or too much; an axis they take apart in three calls a place; what
-torch composes of plain numbers of sizes: norms of matrices, products of many, group norms with weights; what is drawn
-from a generator they draw for plain sizes; numbers of no dims they let count as much as others; a row of
-padding, and differences of differences, they ask plain sizes for.
+"""Meta kernels of our own, for the ops that torch's do not fit. Through a recurrent layer's sequence and the frames of
+spectra they would walk step by step, and take an axis apart in three calls a place; grouped products they know in
+bfloat16 alone; of a slice they invent a size where they cannot order two; of an alignment they count the states; of
+histograms there are none; to pick a row they load sympy; of a copy they decide whether it is empty; a grid's axes they
+compare; windows of adaptive pools, keys and values they count; nothing unshuffled is no other shape for the kernel that
+computes; of LAPACK's factors and products of three they know nothing or too much; plain sizes they want for norms,
+products of many, what is drawn from a generator, a row of padding, differences; numbers of no dims count as others.
 
     META_KERNELS[target](*arguments) -> the result, or None where torch's own is fine
 """
@@ -22,6 +20,7 @@ from typing import Any
 import torch
 
 from fxonnx import dtypes
+from fxonnx.capture.tracer.results.spectra import signal_of
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, plain_of
 from fxonnx.errors import CaptureRefused
@@ -490,6 +489,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.embedding_bag.padding_idx: _padded_bags,
     aten.diff.default: _diff,
     aten.hash_tensor.default: _hashed,
+    aten.istft.default: signal_of,
     aten._new_zeros_with_same_feature_meta.default: _like_the_second,
     **dict.fromkeys((aten.cov.default, aten.corrcoef.default), _covariance),
     aten.rand.generator: _drawn(aten.rand.default),
