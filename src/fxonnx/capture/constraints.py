@@ -20,6 +20,7 @@ from fxonnx.ir.dims import (
     lone_atom,
     modulo,
     of_atom,
+    solved,
     substitute,
     symbol,
     without_common_factor,
@@ -240,10 +241,12 @@ def pinned_error(each: Assumption, labels: Mapping[str, str]) -> Error:
     one, other = each.left, each.right
     if isinstance(one, int) or (_has_name(other) and (not _has_name(one) or str(one) < str(other))):
         one, other = other, one
+    if _has_name(one) and not isinstance(other, int):
+        return tied(describe(one, labels), other, each.location)
+    if (found := solved(one - other)) is not None and found[0] in labels:
+        return related(each, *found)
     if isinstance(other, int):
         return frozen_at(describe(one, labels), other, each.location)
-    if _has_name(one):
-        return tied(describe(one, labels), other, each.location)
     return FrozenDimension(
         f"{one} and {other} are always equal",
         cause="the model only works where the two agree",
@@ -275,6 +278,16 @@ def tied(dim: str, other: Dim, location: Location) -> Error:
         cause="the model only works where the two agree",
         cure=f"{name} in dynamic_shapes, or make the model work for sizes that differ",
         location=location,
+    )
+
+
+def related(each: Assumption, name: str, others: Dim) -> Error:
+    """The error for an equality of several dims, of which the named one is told by the others."""
+    return FrozenDimension(
+        f"{each.left} and {each.right} are always equal",
+        cause="this line, or an op it calls, works only where they agree",
+        cure=f'write {name} as "{others}" in dynamic_shapes, or make the model work for sizes that differ',
+        location=each.location,
     )
 
 

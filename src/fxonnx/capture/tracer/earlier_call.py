@@ -84,6 +84,8 @@ def _after(factor: int, example: Example, symbols: SymbolTable, earlier: SymbolT
     """A run after a call at sizes larger by a factor; None where one of them fails, where the call leaves nothing, or
     where the run reads tensors of it."""
     sizes = {name: factor * size for name, size in earlier.hints.items()}
+    if not earlier.has_room(sizes):
+        return None
     shapes = [
         [evaluate(earlier.axes.get((leaf, axis), size), sizes) for axis, size in enumerate(each.shape)]
         for leaf, each in enumerate(example.leaves)

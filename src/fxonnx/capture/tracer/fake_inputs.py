@@ -13,9 +13,9 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.call.memory import memory_order
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import sym_int
-from fxonnx.capture.tracer.sizes.primes import prime_near
+from fxonnx.capture.tracer.sizes.primes import prime_below, prime_near
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
-from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
+from fxonnx.ir.dims import Dim, Expr, at_sizes, evaluate, linear, substitute, symbol, symbols_of
 
 
 @dataclass(slots=True)
@@ -58,6 +58,10 @@ class SymbolTable:
         """For a run at the sizes of these inputs."""
         return replace(self, hints={**self.hints, **self.in_example(leaves)})
 
+    def has_room(self, sizes: Mapping[str, int]) -> bool:
+        """Whether tensors have sizes where symbols have these: 32 - n has none at 40."""
+        return all(evaluate(dim, {**self.hints, **sizes}) >= 0 for dim in self.axes.values())
+
     def fixed_at(self, sizes: Mapping[str, int]) -> SymbolTable:
         """Without the symbols that have these sizes."""
 
@@ -90,7 +94,9 @@ def allocate(example: Example, *, at_example: bool, scale: int = 1, **flags: Any
         size = _example_size(name, chosen.axes, example.leaves)
         wanted = (size or 0) * scale
         exact = at_example and size is not None
-        chosen.hints[name] = _within(wanted if exact else prime_near(wanted, chosen.hints.values()), name, chosen)
+        hint = _within(wanted if exact else prime_near(wanted, chosen.hints.values()), name, chosen)
+        most = _room(name, 0 if exact else 2, chosen)
+        chosen.hints[name] = hint if most is None or hint <= most else prime_below(most, chosen.hints.values())
     return chosen
 
 
@@ -113,6 +119,14 @@ def _example_size(name: str, axes: Mapping[tuple[int, int], Dim], leaves: Sequen
         if isinstance(dim, Expr) and dim.name == name:
             return leaves[leaf].shape[axis]
     return None
+
+
+def _room(name: str, least: int, chosen: SymbolTable) -> int | None:
+    """The greatest size of a symbol that leaves dims which it takes from, 32 - n - m, no less than the least, where
+    others have the sizes that were chosen already, or small ones. None where it takes from none."""
+    others = {each: chosen.hints.get(each, 2) for each in symbols_of(chosen.axes.values()) - {name}}
+    found = (linear(at_sizes(dim, others)) for dim in chosen.axes.values() if isinstance(dim, Expr))
+    return min(((offset - least) // -slope for _, slope, offset in filter(None, found) if slope < 0), default=None)
 
 
 def _within(prime: int, name: str, chosen: SymbolTable) -> int:

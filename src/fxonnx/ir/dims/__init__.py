@@ -34,7 +34,7 @@ from fxonnx.ir.dims.expression import (
     symbols_of,
 )
 from fxonnx.ir.dims.parse import parse_dim, parse_shape
-from fxonnx.ir.dims.solve import bound, linear, without_common_factor
+from fxonnx.ir.dims.solve import bound, linear, solved, without_common_factor
 from fxonnx.ir.dims.substitute import Substitution, at_sizes, evaluate, substitute
 from fxonnx.ir.dims.terms import Atom, Call
 
@@ -67,6 +67,7 @@ __all__ = [
     "parse_dim",
     "parse_shape",
     "product",
+    "solved",
     "substitute",
     "symbol",
     "symbols_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fxonnx.ir.dims.expression import Dim, floor_divide, of_atom, product, terms_of
+from fxonnx.ir.dims.expression import Dim, Expr, floor_divide, of_atom, product, terms_of
 from fxonnx.ir.dims.terms import Atom, Call, Symbol, common_atoms
 
 
@@ -15,6 +15,20 @@ def linear(dim: Dim) -> tuple[str, int, int] | None:
             return name, slope, 0
         case (((Symbol(text=name),), slope), ((), offset)):
             return name, slope, offset
+    return None
+
+
+def solved(difference: Dim) -> tuple[str, Dim] | None:
+    """(n, rest) where `difference == 0` says that one size n is the rest, of other sizes: y == 32 - x of x + y - 32.
+
+    Of several such sizes the last one by name; None where there is none, or no other size.
+    """
+    for monomial, factor in sorted(terms_of(difference), key=lambda term: str(term[0]), reverse=True):
+        match monomial:
+            case (Symbol() as atom,) if abs(factor) == 1:
+                others = of_atom(atom) - factor * difference
+                if isinstance(others, Expr) and atom.text not in others.symbols:
+                    return atom.text, others
     return None
 
 

@@ -16,7 +16,7 @@ from fxonnx.capture.tracer.loops.lengths.series import CHUNKS, FEW, STEPS, Lengt
 from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.sizes.data import numbers_in
 from fxonnx.errors import ModelRaised
-from fxonnx.ir.dims import Dim, Expr, substitute, symbols_of
+from fxonnx.ir.dims import Dim, Expr, solved, substitute, symbols_of
 
 _OF_WEIGHTS = 2  # gradients, besides those of tensors
 _FACTORS, _LARGEST = (2, 4, 8), 16  # of sizes that are tried beside the example's
@@ -173,13 +173,16 @@ def _with_tied(attempt: Attempt, outcome: Outcome) -> Attempt | None:
 
 def _computed(failures: Iterable[Failure]) -> dict[str, Dim]:
     """The first dim that an op wants to be an expression of others, which are free: a mask as long as past and new
-    tokens."""
-    for equality in (failure.equality for failure in failures if failure.equality and failure.is_tie):
-        for one, other in ((equality.left, equality.right), (equality.right, equality.left)):
-            if not isinstance(one, Expr) or not isinstance(other, Expr) or one.name is None or other.name is not None:
-                continue
-            if one.name not in symbols_of([other]) and getattr(equality, "inside", False):
-                return {one.name: other}
+    tokens, or a cache of what they leave of 32."""
+    for equality in (failure.equality for failure in failures if failure.equality):
+        one, other = equality.left, equality.right
+        if not getattr(equality, "inside", False) or all(getattr(side, "name", None) for side in (one, other)):
+            continue
+        for side, rest in ((one, other), (other, one)):
+            if isinstance(side, Expr) and side.name and isinstance(rest, Expr) and side.name not in rest.symbols:
+                return {side.name: rest}
+        if (found := solved(one - other)) is not None:
+            return dict([found])
     return {}
 
 

@@ -92,7 +92,8 @@ class RolledRun(Run):
         if over not in symbols.hints:
             return Run.prepare(example, symbols)
         longest = prime_near(lengths.played, (size for name, size in symbols.hints.items() if name != over))
-        run = Run.prepare(example, replace(symbols, hints={**symbols.hints, over: longest}))
+        played = {over: longest} if symbols.has_room({over: longest}) else {}
+        run = Run.prepare(example, replace(symbols, hints={**symbols.hints, **played}))
         return RolledRun(
             run.example, run.symbols, run.guard_log, run.locations, run.tape, run.fakes, run.inputs, run.decisions,
             run.data, over=over, lengths=lengths,
@@ -104,6 +105,8 @@ class RolledRun(Run):
             raise NotRolled(
                 "it counts, and its source cannot be read, which says what it makes of that; define it in a file"
             )
+        if not self._has_room(self.lengths):
+            raise NotRolled("another input has what this dim leaves of a number, and longer runs leave it none")
         try:
             self._find_loops()
         except NotRolled as reason:
@@ -114,6 +117,11 @@ class RolledRun(Run):
                 self._find_loops()
             except NotRolled:
                 raise reason from None
+
+    def _has_room(self, lengths: Lengths) -> bool:
+        """Whether inputs have sizes at all of these lengths."""
+        longest = max(lengths.played, *(max(each) for each in lengths.series))
+        return self.symbols.has_room({self.over: longest})
 
     def _turn_inside_out(self) -> None:
         """Take the dim that was asked for first for that of loops inside of those over the other one: it may only have
@@ -127,7 +135,7 @@ class RolledRun(Run):
         short for them."""
         taken = {self.symbols.hints[name] for name in self.around} | ({self.inside.played} if self.inside else set())
         found = of_chunks(first.run.guard_log.ranges, self.over, taken)
-        if found is None or found.played == self.lengths.played:
+        if found is None or found.played == self.lengths.played or not self._has_room(found):
             return False
         self.lengths = found
         self._play_at(found.played)

@@ -77,7 +77,8 @@ def _primes(symbols: SymbolTable, given: Sizes, factors: Sequence[float], turn: 
 
 
 def _fit(symbols: SymbolTable, sizes: Sizes) -> bool:
-    return all(symbols.lows.get(name, 0) <= size <= symbols.highs.get(name, size) for name, size in sizes.items())
+    within = all(symbols.lows.get(name, 0) <= size <= symbols.highs.get(name, size) for name, size in sizes.items())
+    return within and symbols.has_room(sizes)
 
 
 def _runs(series: Sequence[Sizes], example: Example, symbols: SymbolTable) -> list[Run]:

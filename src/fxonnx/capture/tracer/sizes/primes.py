@@ -19,3 +19,9 @@ def prime_near(size: int, taken: Iterable[int]) -> int:
     used = set(taken)
     numbers = chain(range(size, _LEAST - 1, -1), count(max(size, _LEAST)))
     return next(number for number in numbers if number not in used and is_prime(number))
+
+
+def prime_below(most: int, taken: Iterable[int]) -> int:
+    """The greatest prime up to `most` that is not taken, `most` itself where there is none."""
+    used = set(taken)
+    return next((each for each in range(most, 1, -1) if is_prime(each) and each not in used), most)
