@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 import fxonnx
 from fxonnx.errors import CaptureRefused, ModelRaised
@@ -102,3 +104,16 @@ def test_what_is_drawn_from_a_generator_has_free_sizes(name: str, generator: tor
     for rows in (4, 1, 7):
         drawn, wanted = compiled(torch.randn(rows, 3)), model(torch.randn(rows, 3))
         assert (drawn.shape, drawn.dtype) == (wanted.shape, wanted.dtype)
+
+
+@pytest.mark.parametrize("dynamic", [None, ({0: "b", 1: "n"},)])
+def test_differences_of_what_is_selected(dynamic: Any) -> None:
+    def model(x: Tensor) -> Any:
+        rows = x[x[:, 0] > 0]
+        return rows.diff(dim=0), (rows > 0)[:, 1].diff(), rows.diff(n=2, dim=0)
+
+    compiled = fxonnx.compile(model, (torch.randn(6, 5),), dynamic_shapes=dynamic)
+    for rows in (6, 1, 0):
+        x = torch.randn(6, 5)
+        x[:, 0] = torch.where(torch.arange(6) < rows, 1.0, -1.0)
+        torch.testing.assert_close(compiled(x), model(x))

@@ -3,8 +3,9 @@ body as its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import torch
@@ -36,7 +37,7 @@ from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.int_node import NEGATIVE
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
-from fxonnx.ir.dims import Dim, substitute
+from fxonnx.ir.dims import Dim, Expr, substitute
 
 aten = torch.ops.aten
 
@@ -146,8 +147,17 @@ class Player:
         node.meta = {**self.tape.place(), "val": None}
 
     def call(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """One call: of aten it is recorded, on sizes it is computed."""
-        return replayed(self, self.tape, target, args, kwargs)
+        """One call: of aten it is recorded, on sizes it is computed. One row beside several that data selects went
+        both ways in the runs, alone or broadcast: not to be checked."""
+        last = next(iter(reversed(self.tape.graph.nodes)), None)
+        result = replayed(self, self.tape, target, args, kwargs)
+        if isinstance(target, torch._ops.OpOverload) and any(map(_is_of_one_row, self._since(last))):
+            raise NotRolled(f"{target} broadcasts one row where data selects several")
+        return result
+
+    def _since(self, last: fx.Node | None) -> Iterator[fx.Node]:
+        """The nodes after this one, the last first."""
+        return takewhile(lambda node: node is not last, reversed(self.tape.graph.nodes))
 
     def arguments(self, call: Call) -> tuple[Any, Any]:
         """What a call is given."""
@@ -250,6 +260,16 @@ class Player:
         if (first, end, stride) != (0, trips, 1):
             stack = self.tape.call(aten.slice.Tensor, (stack, 0, self.number(first), self.number(end), stride), {})
         return Rows(stack)
+
+
+def _is_of_one_row(node: fx.Node) -> bool:
+    """Whether a node is a check that a size is another one, which is never more than 1."""
+    condition = node.args[0] if is_check(node) else None
+    value = condition.meta.get("val") if isinstance(condition, fx.Node) else None
+    if not isinstance(value, torch.SymBool) or value.node.tree[0] != "==":
+        return False
+    log, sides = value.node.guard_log, value.node.tree[1:]
+    return any(isinstance(side, Expr) and log.statically_known("<=", side, 1) is True for side in sides)
 
 
 def _wanted(recipe: Recipe) -> list[Wanted]:

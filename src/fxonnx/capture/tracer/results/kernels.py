@@ -12,14 +12,14 @@ products of many, what is drawn from a generator, a row of padding, differences;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import torch
 
 from fxonnx import dtypes
+from fxonnx.capture.tracer.results.questions import assume, is_open, is_told_by_data, said_or_checked
 from fxonnx.capture.tracer.results.spectra import signal_of
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import FakeTensor, in_kernel_invocation_manager, plain_of
@@ -82,7 +82,7 @@ def _bucketize(x: Any, boundaries: Any, **_: Any) -> Any:
 
 
 def _counted_in_boxes(x: Any, bins: Any, **options: Any) -> Any:
-    if not _assume(x.shape[-1] == len(bins)):
+    if not assume(x.shape[-1] == len(bins)):
         raise RuntimeError("histogramdd: The size of bins must be equal to the innermost dimension of the input.")
     return x.new_empty([each.shape[0] - 1 if isinstance(each, torch.Tensor) else each for each in bins])
 
@@ -121,8 +121,8 @@ def _narrow(input: Any, dim: int, start: Any, length: Any) -> Any:
     if not _has_axis(input, dim) or isinstance(start, torch.Tensor):
         return None
     size = input.shape[dim]
-    begin = start + size if _said_or_checked(start < 0, _assume) else start
-    if _said_or_checked(begin < 0) or _said_or_checked(begin + length > size):
+    begin = start + size if said_or_checked(start < 0, assume) else start
+    if said_or_checked(begin < 0) or said_or_checked(begin + length > size):
         return None
     sizes = list(input.shape)
     sizes[dim] = length
@@ -152,7 +152,7 @@ def _unbind(input: Any, dim: int = 0) -> Any:
 
 
 def _all_equal(sizes: Any, others: Any) -> bool:
-    return len(sizes) == len(others) and all(_assume(one == other) for one, other in zip(sizes, others, strict=True))
+    return len(sizes) == len(others) and all(assume(one == other) for one, other in zip(sizes, others, strict=True))
 
 
 def _is_within(index: Any, size: Any) -> bool:
@@ -160,7 +160,7 @@ def _is_within(index: Any, size: Any) -> bool:
     sizes = [each for each in (index, size) if isinstance(each, torch.SymInt)]
     if sizes and sizes[0].node.guard_log.is_opaque(*map(dim_of, sizes)):
         return True
-    return _assume(index < size) and _assume(index >= -size)
+    return assume(index < size) and assume(index >= -size)
 
 
 def _copy(self: Any, src: Any, non_blocking: bool = False) -> Any:
@@ -188,7 +188,7 @@ def _affine_grid(theta: Any, size: Any, align_corners: bool) -> Any:
 
 def _pixel_unshuffle(self: Any, downscale_factor: int) -> Any:
     """Of nothing a copy, whatever its shape, as on the CPU."""
-    return self.new_empty(self.shape) if any(_assume(size == 0) for size in self.shape) else None
+    return self.new_empty(self.shape) if any(assume(size == 0) for size in self.shape) else None
 
 
 def _fill_diagonal(self: Any, fill_value: Any, wrap: bool = False) -> Any:
@@ -233,43 +233,16 @@ def _length(start: Any, begin: Any, stop: Any, size: Any) -> Any:
 def _place(index: Any, size: Any) -> Any:
     """A slice's bound within the axis: the axis caps what is beyond it, whatever its size.
 
-    Of an axis that is not empty, which is a guard where it need not be so, the first or last is one: it broadcasts.
+    Of an axis that is not empty, which is a guard where it need not be so, the first or last is one: it broadcasts. So
+    do ways of a decision by data; on a tape that is played those are one call, which is for either.
     """
     if isinstance(index, int) and index > _NO_END:
         return size
-    if isinstance(index, int) and abs(index) == 1 and _assume(size >= 1):
+    if isinstance(index, int) and abs(index) == 1 and is_open(comparison := size >= 1) and assume(comparison):
         return index if index > 0 else size - 1
-    if _assume(index < 0):
+    if assume(index < 0):
         return torch.sym_max(index + size, 0)
     return torch.sym_min(index, size)
-
-
-def _said_or_checked(comparison: Any, ask: Callable[[Any], bool] = bool) -> bool:
-    """What is asked of dims; of a number that no dim says, what it is in the run, which each call is checked for."""
-    node = comparison.node if isinstance(comparison, torch.SymBool) else None
-    if node is None or node.comes_from_data or not node.is_checked_when_called():
-        return ask(comparison)
-    with _as_the_models(node.guard_log):
-        (node if node.hint else node.sym_not()).expect_true()
-    return bool(node.hint)
-
-
-def _assume(comparison: Any) -> bool:
-    """What a comparison is in this run, logged as a guard of the model's own: the result depends on it."""
-    if not isinstance(comparison, torch.SymBool):
-        return bool(comparison)
-    with _as_the_models(comparison.node.guard_log):
-        return bool(comparison)
-
-
-@contextmanager
-def _as_the_models(guard_log: Any) -> Iterator[None]:
-    """What is asked here is asked by a line of the model's, not inside of an op."""
-    op, guard_log.op = guard_log.op, ""
-    try:
-        yield
-    finally:
-        guard_log.op = op
 
 
 def _like_the_first(x: Any, *others: Any) -> Any:
@@ -316,7 +289,7 @@ def _check_weights(name: str, weights: Any, observations: Any, *, ints: bool) ->
     if weights.dim() > 1 or not (is_integral if ints else weights.is_floating_point()):
         kind = "integral" if ints else "floating point"
         raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions, of {kind} dtype")
-    if not _assume(observations == (weights.shape[0] if weights.dim() else 1)):
+    if not assume(observations == (weights.shape[0] if weights.dim() else 1)):
         raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations in the input")
 
 
@@ -354,7 +327,7 @@ def _group_norm(
     weights = [each for each in (weight, bias) if each is not None]
     if not weights or x.dim() < 2 or any(each.dim() != 1 for each in weights):
         return None
-    if not all(_assume(x.shape[1] == each.shape[0]) for each in weights):
+    if not all(assume(x.shape[1] == each.shape[0]) for each in weights):
         raise RuntimeError("Expected weight and bias to be vectors of as many elements as the input has channels")
     return aten.group_norm.default(x, groups, None, None, eps, cudnn_enabled)
 
@@ -398,21 +371,24 @@ def _padded_bags(
     has_last_offset: bool, padding_idx: int | None,
 ) -> Any:  # fmt: skip
     """As many as those without padding; torch counts the row from a plain number of rows."""
-    if padding_idx is not None and not _assume(weight.shape[0] > max(padding_idx, -padding_idx - 1)):
+    if padding_idx is not None and not assume(weight.shape[0] > max(padding_idx, -padding_idx - 1)):
         return None
     return aten.embedding_bag.default(weight, indices, offsets, scales, mode, sparse, weights, has_last_offset)
 
 
 def _diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    """Of several differences those of a whole tensor; torch takes one after the other, and cannot order the sizes."""
+    """Of several differences, or of a size that comes from data, those of a whole tensor; torch takes one after the
+    other, and cannot order the sizes."""
     is_lengthened = prepend is not None or append is not None
-    if n < 3 or not (is_lengthened or x.is_contiguous()):
+    is_of_data = x.dim() > 0 and is_told_by_data(x.shape[dim] >= n)
+    if (n < 3 and not is_of_data) or not (is_lengthened or x.dim() == 1 or x.is_contiguous()):
         return None
     if is_lengthened:
         x, n = torch.diff(x, 1, dim, prepend, append), n - 1
     axis = dim % x.dim()
-    size = x.shape[axis] - n if x.shape[axis] > n else 0
-    return x.new_empty((*x.shape[:axis], size, *x.shape[axis + 1 :]))
+    size = x.shape[axis]
+    left = torch.sym_max(size - n, 0) if is_of_data else size - n if size > n else 0
+    return x.new_empty((*x.shape[:axis], left, *x.shape[axis + 1 :]))
 
 
 def _hashed(x: Any, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Any:
