@@ -98,7 +98,7 @@ def of_many(x: Tensor) -> Tensor:
     return sum((number for number in (x.sum() > torch.arange(99)).nonzero()), torch.zeros(1))
 
 
-@pytest.mark.parametrize("model", [of_a_dim, of_several_axes, written_to, of_many])
+@pytest.mark.parametrize("model", [of_a_dim, of_several_axes, written_to, without_the_first, of_many])
 def test_a_loop_over_what_is_no_selection_out_of_few_is_rolled_up(model: Any) -> None:
     compiled = fxonnx.compile(model, (torch.ones(2, 4),), dynamic_shapes=({0: "n"},))
     for count in (2, 3, 30):
@@ -106,7 +106,7 @@ def test_a_loop_over_what_is_no_selection_out_of_few_is_rolled_up(model: Any) ->
             torch.testing.assert_close(compiled(x), model(x))
 
 
-@pytest.mark.parametrize("model", [of_floats, without_the_first])
+@pytest.mark.parametrize("model", [of_floats])
 def test_what_is_no_selection_out_of_few_is_refused(model: Any) -> None:
     with pytest.raises(errors.CaptureRefused, match="needs to know a size"):
         fxonnx.compile(model, (torch.ones(2, 4),), dynamic_shapes=({0: "n"},))
