@@ -62,7 +62,6 @@ SELECTED: dict[str, Part] = {
     "the first of each": lambda rows, groups: rows[
         torch.cat((torch.ones(1, dtype=torch.bool), groups[1:] != groups[:-1]))[: groups.shape[0]]
     ],
-    "of rows alone": lambda rows, groups: torch.cat((rows[:1], rows[1:] - rows[:-1])),
     "differences": lambda rows, groups: (rows.diff(), groups.diff(n=2)),
 }
 
@@ -81,3 +80,22 @@ def test_what_both_ways_leave_alike_is_not_checked() -> None:
     with pytest.raises(FrozenDimension):
         model = of_groups(lambda rows, groups: (rows - rows[-1:]) * groups)
         fxonnx.compile(model, (torch.randn(2, 5),), dynamic_shapes=({0: "b"},))
+
+
+def by_lookup(x: torch.Tensor) -> torch.Tensor:
+    rows = x[x[:, 0] > 0]
+    for row in x:
+        row.abs()
+    return rows * {5: 2.0}.get(x.shape[0], 3.0)
+
+
+def by_text(x: torch.Tensor) -> torch.Tensor:
+    rows = x[x[:, 0] > 0]
+    return rows * (2.0 if "".join("a" for _ in x) == "aaaaa" else 3.0)
+
+
+@pytest.mark.parametrize("model", [by_lookup, by_text])
+def test_a_size_is_still_looked_up_where_nothing_is_made_of_a_loop(model: Callable[..., torch.Tensor]) -> None:
+    """Calls that are the same at all lengths tried say nothing of a length that was not."""
+    with pytest.raises(FrozenDimension):
+        fxonnx.compile(model, (torch.randn(7, 3),), dynamic_shapes=({0: "n"},))

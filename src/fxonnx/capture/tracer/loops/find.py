@@ -21,17 +21,10 @@ _LEAST_TRIPS = 4  # the first and the last, which may be others, and what number
 
 class Loops:
     """Loops `over` a dim that runs at these `lengths` of it, shortest first, have in common. Inside of loops
-    that are `around`, over these dims, or where they may be straight, it may be that only numbers are made of the dim.
-    Raises NotPeriodic."""
+    that are `around`, over these dims, it may be that only numbers are made of the dim. Raises NotPeriodic."""
 
     def __init__(
-        self,
-        runs: Sequence[Plain],
-        over: str,
-        lengths: tuple[int, ...],
-        around: Set[str] = frozenset(),
-        *,
-        may_be_straight: bool = False,
+        self, runs: Sequence[Plain], over: str, lengths: tuple[int, ...], around: Set[str] = frozenset()
     ) -> None:
         parted = frozenset.intersection(*(counts_of_parts(each.run.tape.graph, dim_of, around) for each in runs))
         self._parted = parted
@@ -46,7 +39,7 @@ class Loops:
         if around:
             self._segments = [part for each in self._segments for part in self._rows(each)]
         self._found = self._segments
-        if not (around or may_be_straight) and not any(isinstance(each, Period) for each in self._segments):
+        if not around and not any(isinstance(each, Period) for each in self._segments):
             raise NotPeriodic
         logs = [each.run.guard_log for each in runs]
         plain = set[Dim].intersection(*({*(each.dim for each in log.plain), *log.ranges} for log in logs))

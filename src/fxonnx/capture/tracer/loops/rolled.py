@@ -172,33 +172,18 @@ class RolledRun(Run):
                     series += self.lengths.series
                 elif _is_by_steps(runs, lengths):
                     break
-        if self._is_without_loops(runs, lengths):
-            return None
         if runs[-1].calls == runs[0].calls:
             raise NoLoop("no calls repeat themselves")
         raise NotRolled("the calls of runs at several lengths do not repeat the same ones")
 
-    def _is_without_loops(self, runs: Sequence[Plain], lengths: Sequence[int]) -> bool:
-        """Play the calls that are the same at all lengths, as where nothing is made of what a loop computes. Without
-        sizes from data that is left to runs that are compared, which tell more."""
-        if not any(each.run.data.names for each in runs):
-            return False
-        try:
-            self._decided(runs, lengths, may_be_straight=True)
-        except NotPeriodic:
-            return False
-        return True
-
-    def _decided(
-        self, runs: Sequence[Plain], lengths: Sequence[int], *, may_be_straight: bool = False
-    ) -> tuple[Sequence[int], Sequence[int]]:
+    def _decided(self, runs: Sequence[Plain], lengths: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         """Roll up, with runs at further lengths where those so far have two answers. The lengths, and how often the
         loops run at them."""
         known = dict(zip(lengths, runs, strict=True))
         for _ in range(_MOST_MORE):
             try:
                 ordered = [known[length] for length in sorted(known)]
-                loops = Loops(ordered, self.over, tuple(sorted(known)), self.around, may_be_straight=may_be_straight)
+                loops = Loops(ordered, self.over, tuple(sorted(known)), self.around)
                 self._roll(ordered, loops)
                 return sorted(known), loops.trips
             except Undecided as undecided:
