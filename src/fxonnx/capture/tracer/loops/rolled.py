@@ -179,6 +179,7 @@ class RolledRun(Run):
     def _decided(self, runs: Sequence[Plain], lengths: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         """Roll up, with runs at further lengths where those so far have two answers. The lengths, and how often the
         loops run at them."""
+        _check_returned(runs)
         known = dict(zip(lengths, runs, strict=True))
         for _ in range(_MOST_MORE):
             try:
@@ -356,6 +357,15 @@ class RolledRun(Run):
         for key, guard in own[0].items():
             if guard.location not in varying:
                 self.guard_log.entries.setdefault(key, guard)
+
+
+
+def _check_returned(runs: Sequence[Plain]) -> None:
+    """Raise NotRolled where the model returns something else at another length that is neither a tensor nor a size: a
+    number that Python counted up, of which the result would be that of one length."""
+    returned = [each.run.returned for each in runs]
+    if any((each.tree, each.effects) != (returned[0].tree, returned[0].effects) for each in returned):
+        raise NotRolled("a number or a text that the loop has made is returned, or left in an argument")
 
 
 def _calls(graph: fx.Graph) -> Iterator[fx.Node]:
