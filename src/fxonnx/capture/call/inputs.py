@@ -316,6 +316,11 @@ class Returned:
     paths: list[Path] = field(default_factory=list)
     effects: Effects = NO_EFFECTS
 
+    @property
+    def structure(self) -> tuple[Tree, Effects]:
+        """All of it but tensors and sizes: what two runs return alike is equal."""
+        return self.tree, self.effects
+
 
 class Flat(nn.Module):
     """A model with a flat face: takes the tensors of its arguments, returns the tensors of its result, and notes

@@ -47,7 +47,7 @@ class Replay:
         """Call the model, with fake tensors that these placeholders stand for."""
         before = tuple(self._tape.graph.nodes)
         results = [self._tape.operand(self._tape.read(each)) for each in flat(*fakes)]
-        returned = flat.returned.tree, flat.returned.effects
+        returned = flat.returned.structure
         after, known = tuple(self._tape.graph.nodes), set(before)
         marks = (node for node in after if is_mark(node) and node not in known)
         given = (*results, *(mark.args[0] for mark in marks))

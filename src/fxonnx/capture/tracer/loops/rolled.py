@@ -359,12 +359,11 @@ class RolledRun(Run):
                 self.guard_log.entries.setdefault(key, guard)
 
 
-
 def _check_returned(runs: Sequence[Plain]) -> None:
     """Raise NotRolled where the model returns something else at another length that is neither a tensor nor a size: a
     number that Python counted up, of which the result would be that of one length."""
-    returned = [each.run.returned for each in runs]
-    if any((each.tree, each.effects) != (returned[0].tree, returned[0].effects) for each in returned):
+    first = runs[0].run.returned.structure
+    if any(each.run.returned.structure != first for each in runs):
         raise NotRolled("a number or a text that the loop has made is returned, or left in an argument")
 
 

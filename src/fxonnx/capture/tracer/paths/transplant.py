@@ -73,7 +73,7 @@ def before(graph: fx.Graph, mark: fx.Node) -> list[fx.Node]:
 def _in_lockstep(like: Way, mark: fx.Node, onto: Way, there: fx.Node) -> Lockstep:
     """Two ways behind their marks, with what they return and write."""
     pairs = lockstep(mark, there)
-    if (like.returned.tree, like.returned.effects) != (onto.returned.tree, onto.returned.effects):
+    if like.returned.structure != onto.returned.structure:
         raise Parted
     for one, other in zip(like.results, onto.results, strict=True):
         pairs.pair(one, other)

@@ -106,7 +106,7 @@ def _runs(series: Sequence[Sizes], example: Example, symbols: SymbolTable) -> li
 def _joined(runs: Sequence[Run]) -> Run | None:
     """One run without plain numbers."""
     first = runs[0]
-    if any(run.returned.tree != first.returned.tree or run.returned.effects != first.returned.effects for run in runs):
+    if any(run.returned.structure != first.returned.structure for run in runs):
         return None
     try:
         with Translating():

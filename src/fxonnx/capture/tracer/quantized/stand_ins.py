@@ -153,7 +153,7 @@ class StandIns:
 
     def _written(self, func: Any, args: Any, kwargs: Any, steps: Steps, again: Any) -> Any:
         """A call that writes into its first tensor, whose floats are brought to its steps again."""
-        x, source = args[0], next(map(self._steps_of, args[1:]), None)
+        x, source = args[0], next(filter(None, map(self._steps_of, args[1:])), None)
         if hasattr(x, IS_ARGUMENT):
             raise CaptureRefused(
                 "the model writes into a quantized argument",

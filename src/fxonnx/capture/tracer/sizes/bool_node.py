@@ -143,8 +143,8 @@ class BoolNode(Node):
         broadcasts."""
         match self.tree:
             case ("==" | "!=", size, 1) | ("==" | "!=", 1, size):
-                is_decided = self._is_one_in_the_run() if self.guard_log.is_opaque(size) else True
-                return is_decided and self.statically_known() is None
+                is_told = not self.guard_log.is_opaque(size) or self._is_one_in_the_run()
+                return is_told and self.statically_known() is None
             case ("and" | "or", left, right):
                 parts = [each for each in (left, right) if each.statically_known() is None]
                 return bool(parts) and all(each.asks_for_one() for each in parts)
