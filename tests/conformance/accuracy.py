@@ -2,7 +2,7 @@
 
 `python -m tests.conformance.accuracy docs/reference [pattern]` compiles a sample of each operator in float32, and
 writes `accuracy.md`: the operators whose error is more than 1.5 times eager's, and by which of ONNX's operators it
-comes about.
+comes about. Where an operator takes one tensor, or one and an axis, long rows are a sample too: sums show by them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import torch
 from tests.conformance.gaps import EIGENVALUES_IN_ANY_ORDER, NOT_REPEATABLE
 from tests.conformance.samples import WORSE_THAN_EAGER, Case, Sample, largest, operators
 from tests.conformance.tables import NOTE
+from tests.lowering.database import of_tensors
+from torch.testing._internal.opinfo.core import SampleInput
 from torch.utils import _pytree as pytree
 
 from fxonnx import errors
 
 SAMPLES = 2  # of each operator
+LONG = (4, 4096)
 ABOUT = f"""The largest error of a result in float32 beside PyTorch's in float64, in units of float32's last place
 at the result's largest number. The operators that are more than {WORSE_THAN_EAGER} times as far off as eager, and as
 half a unit; the operators of ONNX that compute them are the reason: the runtime's kernels sum in another order and
@@ -53,7 +56,18 @@ def measured(pattern: str = "") -> Iterator[Error]:
         if not info.supports_dtype(torch.float32, "cpu") or not re.search(pattern, case.operator):
             continue
         if case.operator not in NOT_REPEATABLE | EIGENVALUES_IN_ANY_ORDER:
-            yield from (error for sample in case.samples() if (error := error_of(sample)) is not None)
+            every = (*case.samples(), *_of_long_rows(case))
+            yield from (error for sample in every if (error := error_of(sample)) is not None)
+
+
+def _of_long_rows(case: Case) -> Iterator[Sample]:
+    """The operator of long rows alone, and along them, where it takes that."""
+    rows = 0.9 + torch.rand(LONG, generator=torch.manual_seed(0)) / 5
+    for arguments in ((), (1,)):
+        given = SampleInput(rows, args=arguments)
+        sample = Sample(case, given, *of_tensors(case.info.op, given))
+        if sample.runs():
+            yield sample
 
 
 def error_of(sample: Sample) -> Error | None:

@@ -70,6 +70,7 @@ def test_half_precision_stays_half(case, half):
 # ── gaps of the reference ────────────────────────────────────────────────────────────────────────────────────────────
 
 ROWS = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+THIRDS = np.full(1000, 1 / 3, np.float32)
 GAP_CALLS = {  # operator -> inputs, attributes, result
     "Mod": (
         (np.array([-0.0, 0.0, -4.0, 4.0, -5.0], np.float32), np.array([2, -2, 2, -2, 3], np.float32)),
@@ -82,6 +83,9 @@ GAP_CALLS = {  # operator -> inputs, attributes, result
     "GatherElements": ([np.arange(6).reshape(2, 3), np.array([[1, 0]])], {"axis": 0}, np.array([[3, 1]])),
     "Pad": ([ROWS[0, 0], np.array([-1, 2])], {}, np.array([1, 2, 0, 0], np.float32)),
     "ReduceSumSquare": ([np.array([2, 3], np.int32)], {"keepdims": 0}, np.array(13, np.int32)),
+    "CumSum": ([THIRDS, np.array(0)], {}, np.cumsum(THIRDS, dtype=np.float64).astype(np.float32)),
+    "CumProd": ([1 + THIRDS / 50, np.array(-1)], {},
+                np.cumprod(1 + THIRDS / 50, dtype=np.float64).astype(np.float32)),
     "ReduceLogSumExp": ([np.array([-np.inf, np.inf], np.float32)], {}, np.array([np.inf], np.float32)),
 }
 

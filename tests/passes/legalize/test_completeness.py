@@ -23,7 +23,6 @@ NO_EXPANSION = {
     "BitCast": "no older operator sees the bits of a value",
     "Bernoulli": "random: RandomUniformLike and Less draw from another stream",
     "ConvInteger": "quantized kernels; from opset 10",
-    "CumProd": "a running product is no sum of logarithms where values are negative or zero",
     "Det": "an elimination with pivots; from opset 11",
     "DeformConv": "gathers by learned offsets; from opset 19",
     "ImageDecoder": "decodes files",

@@ -6,6 +6,7 @@ has a call for each, and tells when the gap is closed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,20 @@ def _axes(axes: Array | None, noop: int) -> tuple[int, ...] | None:
     return tuple(axes.tolist()) if axes is not None and axes.size else () if noop else None
 
 
+def running(accumulate: Callable[..., Array]) -> Function:
+    """Running sums or products. The reference rounds float32 after each step, torch's kernels once, from double
+    (aten/src/ATen/AccumulateType.h)."""
+
+    def along(x: Array, axis: Array, *, exclusive: int = 0, reverse: int = 0) -> Array | None:
+        if x.dtype != np.float32 or exclusive or reverse:
+            return None
+        return accumulate(x, int(axis.item()), np.float64).astype(x.dtype)
+
+    return along
+
+
 GAPS: dict[str, Function] = {
     "AffineGrid": affine_grid, "Pow": power, "Mod": remainder, "GatherElements": gather_elements, "Pad": pad,
     "ReduceSumSquare": reduce_sum_square, "ReduceLogSumExp": reduce_log_sum_exp,
+    "CumSum": running(np.cumsum), "CumProd": running(np.cumprod),
 }  # fmt: skip

@@ -23,8 +23,7 @@ from fxonnx.lowering.aten.complex.pairs import (
     product,
     to,
 )
-from fxonnx.lowering.aten.math.cumulative import cumprod_scanned as real_cumprod
-from fxonnx.lowering.aten.math.cumulative import scanned
+from fxonnx.lowering.aten.math.cumulative import cumulated, scanned
 from fxonnx.lowering.aten.math.reduction import moments as real_moments
 from fxonnx.lowering.aten.math.reduction import observations, sum_
 from fxonnx.lowering.aten.math.vectors import power_sum as real_power_sum
@@ -93,7 +92,7 @@ def cumprod(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> 
     """Running products along `dim`; of the real parts in a real dtype."""
     x = to(op, whole(op, self), dtype)
     if _is_real(dtype):
-        return real_cumprod(op, x, dim, dtype)
+        return cumulated(op, x, dim, dtype, operator="CumProd")
     if len(x.shape) == 1:
         return x
     one = op.constant([1, 0], x.dtype)

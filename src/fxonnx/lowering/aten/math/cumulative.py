@@ -20,7 +20,7 @@ Step = Callable[..., Sequence[Any]]
 
 
 @lower("aten.cumsum", given={"operator": "CumSum"}, computes="Running sums along `dim`.")
-@lower("aten.cumprod", since=26, given={"operator": "CumProd"}, computes="Running products along `dim`.")
+@lower("aten.cumprod", given={"operator": "CumProd"}, computes="Running products along `dim`.")
 def cumulated(op: Builder, self: Tensor, dim: int, dtype: DType | None = None, *, operator: str) -> Tensor:
     """Running sums or products along `dim`."""
     x = summable(op, self, dtype)
@@ -80,13 +80,6 @@ def _scan(op: Builder, carried: Sequence[Tensor], rows: Sequence[Tensor], first:
     longer = [op.Concat(one, others, axis=0) for one, others in zip(first, rows, strict=True)]
     stacked = record_scan(op, carried, longer, body)[len(carried) :]
     return [op.Slice(each, [1], [dtypes.INT64.highest], [0]) for each in stacked]
-
-
-@lower("aten.cumprod", opmath=True)
-def cumprod_scanned(op: Builder, self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """Running products along `dim`, before ONNX had an operator for them."""
-    x = summable(op, self, dtype)
-    return scanned(op, x, dim, number(op, 1, x), lambda inner, so_far, element: so_far * element) if x.shape else x
 
 
 @lower("aten.logcumsumexp", promote=FLOAT.of("self"), opmath=True)

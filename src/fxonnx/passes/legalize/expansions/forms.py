@@ -10,7 +10,6 @@ import numpy as np
 
 from fxonnx.dtypes import BFLOAT16, FLOAT32, FLOAT64
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.control import record_scan
 from fxonnx.ir.dims import Dim, floor_divide
 from fxonnx.ir.graph import Node, constant_ints, content, known_dims
 from fxonnx.passes.legalize.expansions.indexing import counted
@@ -259,21 +258,3 @@ def einsum(op: Builder, x: Tensor, *others: Tensor, equation: str) -> Tensor:
         x = op.Gather(square, counted(op, size) * (op.size(size) + 1), axis=len(rest))
         letters = [letters[index] for index in rest] + [twice]
     return op.Transpose(x, perm=[letters.index(letter) for letter in wanted])
-
-
-@expands("CumSum")
-def cumulative_sum(op: Builder, x: Tensor, axis: Tensor, *, exclusive: int, reverse: int) -> Tensor:
-    """A Scan along the axis that adds: no product with a triangle, of which an infinity would make NaN elsewhere."""
-    known = constant_ints(axis.value)
-    if known is None:
-        raise NoExpansion("CumSum along an axis that comes from data")
-    order = [known[0] % x.rank, *(index for index in range(x.rank) if index != known[0] % x.rank)]
-    rows = op.Transpose(x, perm=order)
-    zero = op.Expand(op.constant(0, x.dtype), rows.shape[1:])
-
-    def add(inner: Builder, total: Tensor, row: Tensor) -> list[Tensor]:
-        after = inner.Add(total, row)
-        return [after, inner.Identity(total) if exclusive else inner.Identity(after)]
-
-    _, sums = record_scan(op, [zero], [rows], add, reverse=bool(reverse))
-    return op.Transpose(sums, perm=sorted(range(x.rank), key=order.__getitem__))
