@@ -30,3 +30,16 @@ def test_of_fewer_rows_there_are_fewer_chunks() -> None:
     for size in (3, 1, 2, 7):
         x = torch.ones(size)
         torch.testing.assert_close(compiled(x), function(x))
+
+
+def test_a_size_below_zero_is_that_of_no_tensor() -> None:
+    def function(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        rows = y[-2:].flip(0)[: y.shape[0]].to(torch.int64)
+        rows[rows.shape[1] :] = 2
+        return rows, x > 0 if x > 0 else x < 0
+
+    inputs = torch.tensor(1.0), torch.arange(16).view(4, 1, 4)
+    compiled = fxonnx.compile(function, inputs, dynamic_shapes={"y": {0: "n", 2: "n"}})
+    for size in (4, 0, 1, 2, 8):
+        y = torch.arange(size * size).view(size, 1, size)
+        torch.testing.assert_close(compiled(inputs[0], y), function(inputs[0], y))

@@ -9,6 +9,7 @@ import torch
 from tests.capture.interpret import run, writes
 from torch import Tensor
 
+import fxonnx
 from fxonnx.capture import capture
 
 X = torch.arange(24.0).reshape(2, 3, 4) + 1
@@ -66,3 +67,24 @@ def test_a_write_reaches_the_whole(view: Callable[[Tensor], Tensor]) -> None:
     program = capture(function, (X,))
     assert not writes(program.graph)
     torch.testing.assert_close(run(program, (X,))[0], function(X), rtol=0, atol=0)
+
+
+BROADCAST: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
+    "parts of one": lambda y: torch.broadcast_tensors(*y.split([1, 1])),
+    "a part of nothing": lambda y: torch.broadcast_tensors(*reversed(y[:1].split([1, 0]))),
+    "a row and the whole": lambda y: torch.broadcast_tensors(y[:1, :, :1], y),
+    "two dtypes": lambda y: torch.broadcast_tensors(torch.ones(2, 1, 1).int(), y[:, 1:]),
+}
+
+
+@pytest.mark.parametrize("views", BROADCAST.values(), ids=BROADCAST)
+def test_of_several_tensors_each_is_a_view_of_its_own(views: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        y = x.clone()
+        found = views(y)
+        found[1].add_(2)
+        return y, *found
+
+    compiled = fxonnx.compile(function, (X,))
+    for found, wanted in zip(compiled(X), function(X), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)

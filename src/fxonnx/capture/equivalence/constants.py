@@ -41,8 +41,8 @@ def computed(
     call, place = (node.args[0], node.args[1]) if node.target is operator.getitem else (node, None)
     if not isinstance(call, fx.Node) or not _is_steady(call) or node.meta["val"].device.type != "cpu":
         return None
-    if not all(isinstance(size, int) for size in shape) or math.prod(shape) > _MOST:
-        return None
+    if not all(isinstance(size, int) and size >= 0 for size in shape) or math.prod(shape) > _MOST:
+        return None  # a size below 0 is that of a way which is not taken at these sizes
     args, kwargs = fx.map_arg((call.args, call.kwargs), known.__getitem__)
     args, kwargs = pytree.tree_map_only(torch.SymInt, fixed, (args, kwargs))
     try:

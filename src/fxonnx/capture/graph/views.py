@@ -136,8 +136,10 @@ def replay(emit: Emit, view: View, whole: fx.Node, like: Callable[[Any], Any] = 
     args, kwargs = fx.map_arg((call.args, dict(call.kwargs)), lambda each: whole if each is view.source else each)
     if call is view.node:
         return emit(call.target, args, kwargs, like(call.meta["val"]))
-    memory = storage(view.node.meta["val"])
-    values = [like(each) if storage(each) == memory else each for each in call.meta["val"]]
+    given = call.args[0]  # of several tensors each result is a view of one: broadcast_tensors
+    sources = given if isinstance(given, list | tuple) else [given] * len(call.meta["val"])
+    pairs = zip(sources, call.meta["val"], strict=True)
+    values = [like(each) if source is view.source else each for source, each in pairs]
     results = emit(call.target, args, kwargs, values)
     return emit(operator.getitem, (results, view.node.args[1]), {}, like(view.node.meta["val"]))
 
