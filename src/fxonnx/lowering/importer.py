@@ -25,6 +25,7 @@ from fxonnx.ir.calls import SymbolicAttribute, UnknownSize
 from fxonnx.ir.data import Data, ReplaceableData
 from fxonnx.ir.dims import Bounds, Dim, Expr, Undecided, substitute
 from fxonnx.ir.graph import NOWHERE, Graph, Value
+from fxonnx.ir.infer import Contradiction
 from fxonnx.ir.tensor import Number
 from fxonnx.ir.types import TensorType, compatible
 from fxonnx.location import Location
@@ -175,7 +176,7 @@ class Importer:
             return self._failed(node, errors.UnsupportedArguments, str(reason), f"leave the dim static, or {_OTHERS}")
         except LoweringRaised as reason:
             return self._failed(node, errors.WrongLowering, str(reason), "correct this lowering", reason.place)
-        except (InvalidCall, dtypes.DTypeError) as reason:
+        except (InvalidCall, Contradiction, dtypes.DTypeError) as reason:
             return self._failed(node, errors.WrongLowering, str(reason))
 
     def _part(self, node: fx.Node, results: Any) -> Any:

@@ -103,3 +103,26 @@ def test_a_computed_size_that_is_one_in_the_run_is_no_layout() -> None:
     for shape in ((2, 30), (1, 30), (3, 60)):
         x = torch.randn(shape)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)], ids=str)
+def test_a_size_that_a_comparison_says_to_be_1(axis: int | tuple[int, ...] | None) -> None:
+    def function(x: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.ones(x.shape[1] % 2, 1) * x[0, :1]
+        return (rows.squeeze() if axis is None else rows.squeeze(axis)), rows
+
+    compiled = fxonnx.compile(function, (torch.rand(3, 7),), dynamic_shapes={"x": {1: "n"}})
+    for size in (7, 1, 2, 4, 9):
+        x = torch.rand(3, size)
+        for found, wanted in zip(compiled(x), function(x), strict=True):
+            torch.testing.assert_close(found, wanted)
+
+
+def test_among_sizes_that_stay() -> None:
+    def function(x: Tensor, y: Tensor) -> Tensor:
+        return (torch.ones(x.shape[0] % 2, 1, 1) * y[:, None, None].expand(-1, 1, 1).reshape(1, -1, 1)).squeeze((0, 2))
+
+    compiled = fxonnx.compile(function, (torch.rand(5), torch.rand(4)), dynamic_shapes={"x": {0: "n"}, "y": {0: "m"}})
+    for n, m in ((5, 4), (3, 2), (2, 3), (7, 1)):
+        x, y = torch.rand(n), torch.rand(m)
+        torch.testing.assert_close(compiled(x, y), function(x, y))

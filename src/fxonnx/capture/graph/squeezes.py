@@ -17,6 +17,7 @@ import torch
 from torch import fx
 
 from fxonnx.capture.graph.checks import ONE_LEFT
+from fxonnx.capture.graph.views import hint_of
 
 aten = torch.ops.aten
 _CONVERSIONS = frozenset({aten.to, aten._to_copy, aten.clone, aten.detach, aten.alias})
@@ -35,6 +36,7 @@ def _keep(graph: fx.Graph, node: fx.Node) -> None:
     axes = _axes(node, len(shape))
     open_axes = [axis for axis in axes if _may_be_one(shape[axis])]
     if not open_axes:
+        _by_sizes(graph, node, [axis for axis in axes if hint_of(shape[axis]) == 1])
         return
     gone = [axis for axis in axes if _is_one(shape[axis])]
     if _takes_either_rank(node):
@@ -47,6 +49,22 @@ def _keep(graph: fx.Graph, node: fx.Node) -> None:
             check = graph.call_function(aten._assert_scalar.default, (differs, ONE_LEFT))
             check.meta = {name: value for name, value in node.meta.items() if name != "val"}
     node.target, node.args, node.kwargs = aten.squeeze.dims, (source, gone), {}
+
+
+def _by_sizes(graph: fx.Graph, node: fx.Node, gone: list[int]) -> None:
+    """Reshape where one of the axes without which the result is has a size that a comparison said to be 1, as `n % 2`
+    is where n is odd: the size itself does not say so."""
+    source, result = node.args[0], node.meta["val"]
+    shape = source.meta["val"].shape
+    if len(shape) - len(gone) != result.dim() or not any(isinstance(shape[axis], torch.SymInt) for axis in gone):
+        return
+    left = [axis for axis in range(len(shape)) if axis not in gone]
+    with graph.inserting_before(node):
+        sizes: list[Any] = [shape[axis] for axis in left]
+        for place, axis in enumerate(left):
+            if isinstance(shape[axis], torch.SymInt):
+                sizes[place] = _call(graph, aten.sym_size.int, (source, axis), shape[axis])
+    node.target, node.args, node.kwargs = aten.reshape.default, (source, sizes), {}
 
 
 def _axes(node: fx.Node, rank: int) -> list[int]:

@@ -83,8 +83,7 @@ def functional(run: Run) -> Mutations:
         run.mutations = make_functional(graph, locator, keep_checks=True, always=bool(run.decisions.made))
         written, arrays = run.mutations, run.changes.arrays
         refuse_borrowed(place for node, (tensor, place) in lent.items() if node in written or lies_in(tensor, arrays))
-        if run.guard_log.data or run.guard_log.rounded:
-            keep_squeezes(graph)
+        keep_squeezes(graph)
         _replace_states(run, run.mutations)
     return run.mutations
 

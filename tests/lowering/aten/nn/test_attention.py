@@ -247,3 +247,10 @@ def test_a_masked_softmax_of_nothing() -> None:
     x, mask = torch.randn(1, 2, 3, 3), torch.tensor([[0, 1, 1], [1, 0, 0], [1, 1, 1]]) > 0
     check(lambda x: torch._masked_softmax(x, mask, 3, 0), x)
     check(lambda x: torch._masked_softmax(x[0, 0], mask, 0), x)
+
+
+@pytest.mark.parametrize("keys", [(2, 0, 2), (1, 0, 3), (5, 2, 0, 4), (3, 0, 3)], ids=str)
+@pytest.mark.parametrize("query", [(3, 3, 3), (1, 3, 3), (2, 1, 3, 3), (3, 0, 3)], ids=str)
+def test_of_no_keys_torch_takes_any_batch(query, keys):
+    q, k = torch.randn(query), torch.randn(keys)
+    check(lambda q, k: F.scaled_dot_product_attention(q, k, k), q, k)

@@ -39,6 +39,8 @@ def scaled_dot_product_attention(
     in the midst of a model, which the runtime's kernel refuses.
     """
     length, keys = query.shape[-2], key.shape[-2]
+    if any(0 in x.shape for x in (query, key, value)):  # torch asks for no more, not even that batches fit
+        return full(op, (*query.shape[:-1], value.shape[-1]), 0, dtype_of(query))
     if is_causal and length != keys:
         attn_mask, is_causal = _triangle(op, length, keys), False  # torch admits no other mask beside
     if enable_gqa and key.shape[-3] != value.shape[-3]:
@@ -47,8 +49,6 @@ def scaled_dot_product_attention(
     batch = broadcast(*(tuple(x.shape)[:-heads] for x in (query, key, value)))
     query, key, value = (expand(op, x, (*batch, *x.shape[-heads:])) for x in (query, key, value))
     leading = tuple(query.shape)[:-2]
-    if 0 in (*leading, length, keys, value.shape[-1]):
-        return full(op, (*leading, length, value.shape[-1]), 0, dtype_of(query))
     sizes = (*leading, length, keys, query.shape[-1], value.shape[-1])
     if dropout_p or any(op.may_vanish(dim) for dim in sizes if isinstance(dim, Expr)):
         key, value = (_repeat_heads(op, x, query.shape[-3]) for x in (key, value)) if enable_gqa else (key, value)
