@@ -206,3 +206,21 @@ def test_what_is_counted_up_is_refused(model: Callable[[Tensor], Any]) -> None:
 def test_what_is_counted_up_by_a_number_from_data_is_refused() -> None:
     with pytest.raises(errors.DataDependentControlFlow):
         fxonnx.compile(iterations, (torch.randn(3), torch.tensor(4)))
+
+
+FACTORS = [0.8] * 9 + [0.1] + [0.8] * 30
+
+
+def weighted(x: Tensor) -> Tensor:
+    """A factor of one iteration is another one, which the shortest runs do not come to."""
+    h, at = x[:, 0], 0
+    while at < x.shape[1]:
+        h, at = h * FACTORS[at] + x[:, at], at + 1
+    return h
+
+
+def test_a_number_of_a_late_iteration_is_not_taken_for_that_of_the_first_ones() -> None:
+    with pytest.raises(errors.FrozenDimension):
+        fxonnx.compile(weighted, (torch.randn(3, 7),), dynamic_shapes=({1: "n"},))
+    x = torch.randn(3, 20)
+    torch.testing.assert_close(fxonnx.compile(weighted, (x,))(x), weighted(x))

@@ -352,7 +352,8 @@ class Flow:
         if kind is Said:
             return self.outer([each for row in leaves for each in row])
         if kind is float:
-            _edges(loop, [each == leaves[0][1] for each in leaves[0]], "a number is another one in each iteration")
+            for row in leaves:
+                _edges(loop, [each == row[1] for each in row], "a number is another one in each iteration")
             return self.outer([each[1] for each in leaves])
         return self.counted(loop, leaves)
 
