@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from tests.capture.interpret import run
 from tests.capture.test_capture import Net
 from torch import Tensor, nn
 
+import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
+from fxonnx.capture.locate import is_layers, is_users, user_line
 from fxonnx.capture.state.as_found import TALKATIVE
 
 X = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
@@ -146,3 +149,45 @@ def test_the_cure_for_a_lazy_layer_works(layer: nn.Module) -> None:
     assert "call model(*example_inputs) once" in raised.value.cure
     expected = model(X)
     torch.testing.assert_close(run(capture(model, (X,)), (X,))[0], expected)
+
+
+# ── whose a line is ──
+
+TORCH = Path(torch.__file__).parent
+SOURCE = """
+def counted(index, weight):
+    size = int(index.max()) + 1
+    if size > 9:
+        raise ValueError("too many rows")
+    return weight[:size] * 2
+"""
+
+
+@pytest.mark.parametrize("package", ["torch_geometric", "torchvision", "torchmetrics", "torch_nn", "timm"])
+def test_packages_beside_torch_are_users(package):
+    file = str(TORCH.with_name(package) / "ops.py")
+    trace = f'File "{file}", line 3, in f\n    x + 1\nFile "{TORCH}/_tensor.py", line 5, in g\n    y\n'
+    assert is_users(file) and not is_layers(file)
+    assert user_line(trace).file == file
+
+
+@pytest.mark.parametrize("file", ["_tensor.py", "nn/modules/linear.py", "fx/graph.py"])
+def test_torchs_own_files_are_not(file):
+    assert not is_users(str(TORCH / file)) and is_layers(str(TORCH / file)) == file.startswith("nn/")
+
+
+def beside_torch(source: str, name: str) -> object:
+    """A function of a package that is installed beside torch, and whose name begins like torch's."""
+    names: dict[str, object] = {"__name__": "torch_rows"}
+    exec(compile(source, str(TORCH.with_name("torch_rows") / "rows.py"), "exec"), names)
+    return names[name]
+
+
+def test_what_a_package_beside_torch_raises_is_a_check():
+    counted = beside_torch(SOURCE, "counted")
+    weight = torch.randn(20, 3)
+    compiled = fxonnx.compile(counted, (torch.tensor([1, 4, 2]), weight), dynamic_shapes={"index": {0: "n"}})
+    for index in ([0], [3, 8, 1, 1], [5, 5]):
+        torch.testing.assert_close(compiled(torch.tensor(index), weight), counted(torch.tensor(index), weight))
+    with pytest.raises(fxonnx.errors.Error, match="too many rows"):
+        compiled(torch.tensor([2, 12]), weight)

@@ -3,6 +3,7 @@ own."""
 
 from __future__ import annotations
 
+import os
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,12 @@ from fxonnx.capture.wrappers import without_wrappers
 from fxonnx.location import Location
 
 WRAPPER = "model"  # the name under which `Flat` holds the user's model
-_OURS = str(Path(__file__).parent)
-_TORCH = str(Path(torch.__file__).parent)
+_OURS = str(Path(__file__).parent) + os.sep
+_TORCH = str(Path(torch.__file__).parent) + os.sep  # not torch_geometric, torchvision and others that lie beside it
 _LIBRARIES = (_TORCH, _OURS, "torch/fx/")  # the last one is how torch signs nodes that it adds itself
 _GENERATED = "<eval_with_key>"  # code that fx made of a graph: it is in no file, and its name has a counter in it
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
-_TORCH_MODULES = str(Path(_TORCH, "nn"))
+_TORCH_MODULES = str(Path(_TORCH, "nn")) + os.sep
 
 
 class Line(NamedTuple):
