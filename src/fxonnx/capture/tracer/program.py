@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import fx
@@ -19,6 +20,7 @@ from fxonnx.capture.program import LIFTED, Input, Program, State, Weight, Writeb
 from fxonnx.capture.state.arrays import lies_in, refuse_borrowed
 from fxonnx.capture.tracer.retrace import Retrace
 from fxonnx.capture.tracer.run import Run
+from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.traced import TracedSizes
 
 
@@ -80,12 +82,25 @@ def functional(run: Run) -> Mutations:
         lent = {node: (run.tape.weights[node].tensor, locator(call)) for node, call in run.tape.borrowed.items()}
         run.reshapes = reshapes(graph, run.inputs, locator)
         # of its ways one may write and another not; they are joined where they compute the same values
-        run.mutations = make_functional(graph, locator, keep_checks=True, always=bool(run.decisions.made))
+        with _after_run(run.guard_log):
+            run.mutations = make_functional(graph, locator, keep_checks=True, always=bool(run.decisions.made))
         written, arrays = run.mutations, run.changes.arrays
         refuse_borrowed(place for node, (tensor, place) in lent.items() if node in written or lies_in(tensor, arrays))
         keep_squeezes(graph)
         _replace_states(run, run.mutations)
     return run.mutations
+
+
+@contextmanager
+def _after_run(log: GuardLog) -> Iterator[None]:
+    """While calls are made again that a run has recorded: what they ask of data is what they have asked there, and is
+    answered by the run's values. What records now may be the tape of another run."""
+    before, log.op, log.must_hold = (log.op, log.must_hold), "functionalize", None
+    try:
+        with log.asking():
+            yield
+    finally:
+        log.op, log.must_hold = before
 
 
 def _retrace(run: Run) -> Retrace:

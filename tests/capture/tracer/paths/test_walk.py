@@ -39,6 +39,7 @@ FUNCTIONS: list[Callable[[Tensor], Any]] = [
     deciding.converted, deciding.checked_in_the_other_way, deciding.folded_twice, deciding.hashed,
     deciding.numbers_of_many_ways, deciding.numbers_known_or_found,
     deciding.mended_in_turn, deciding.kept_beside, deciding.beside_what_is_written, deciding.written_in_one_way,
+    deciding.added_where_data_say,
 ]  # fmt: skip
 MODULES = [
     deciding_modules.States, deciding_modules.Experts, deciding_modules.Pairs, deciding_modules.LazyCache,

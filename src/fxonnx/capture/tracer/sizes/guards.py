@@ -423,9 +423,10 @@ class GuardLog:
         return self.data.value(dim)
 
     def check(self, condition: Any, text: str = "") -> bool:
-        """Have every call checked for what is asked, which is taken to hold from here on."""
-        self._hold(condition, text)
-        self._learn(condition.tree)
+        """Have every call checked for what is asked, which is taken to hold from here on, while a run records."""
+        if self.must_hold is not None:
+            self._hold(condition, text)
+            self._learn(condition.tree)
         return True
 
     def _hold(self, condition: Any, text: str) -> None:
