@@ -186,3 +186,42 @@ def test_gradients_that_weights_keep_are_refused_where_they_are_read() -> None:
     for _ in range(2):
         x = torch.randn(4, 3)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+NET = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 4))
+
+
+@torch.enable_grad()
+def trace_of_batched_gradients(x: Tensor) -> Tensor:
+    """The divergence of a flow: a gradient for each feature, all at once."""
+    x = x.detach().requires_grad_()
+    rows = torch.eye(4).expand(*x.shape, 4).movedim(-1, 0)
+    (jacobian,) = torch.autograd.grad(NET(x), x, rows, create_graph=True, is_grads_batched=True)
+    return torch.einsum("i...i", jacobian)
+
+
+@torch.enable_grad()
+def batched_gradients_of_what_is_unused(x: Tensor) -> Tensor:
+    x, unused = x.detach().requires_grad_(), torch.ones(3, requires_grad=True)
+    rows = torch.stack([torch.ones_like(x), x.detach()])
+    found, none = torch.autograd.grad(NET(x), (x, unused), rows, is_grads_batched=True, allow_unused=True)
+    return found if none is None else none
+
+
+def jacobian_at_once(x: Tensor) -> Tensor:
+    return torch.autograd.functional.jacobian(lambda x: NET(x).sum(0), x, vectorize=True)
+
+
+def hessian_at_once(x: Tensor) -> Tensor:
+    return torch.autograd.functional.hessian(lambda row: NET(row).square().sum(), x[0], vectorize=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [trace_of_batched_gradients, batched_gradients_of_what_is_unused, jacobian_at_once, hessian_at_once],
+)
+def test_batched_gradients_of_any_size(model: Callable[[Tensor], Tensor]) -> None:
+    compiled = fxonnx.compile(model, (torch.randn(3, 4),), dynamic_shapes=({0: "n"},))
+    for count in (3, 1, 5):
+        x = torch.randn(count, 4)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-6)

@@ -99,6 +99,7 @@ _EXCHANGED = (
     ("torch._higher_order_ops.invoke_subgraph", "invoke_subgraph_placeholder"),
     ("torch._higher_order_ops.associative_scan", "generic_associative_scan"),
     ("torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"),
+    ("torch._vmap_internals", "_vmap"),
 )
 """what is exchanged while a model runs (`one_suppression`, `recorded_regions`), where the module is loaded"""
 

@@ -308,7 +308,7 @@ def _disabled_references() -> tuple[Any, ...]:
 @contextmanager
 def recorded_regions(associative_scan: Callable[..., Any]) -> Iterator[None]:
     """torch.cond, scan, flex_attention and the like call their op, not torch.compile of it; associative_scan calls the
-    one that is given, and a nested compile region its function.
+    one that is given, and a nested compile region its function. Batched gradients are torch.func's.
 
     The op is what `higher_order` records.
     """
@@ -317,6 +317,7 @@ def recorded_regions(associative_scan: Callable[..., Any]) -> Iterator[None]:
         ("torch._higher_order_ops.invoke_subgraph", "invoke_subgraph_placeholder", _called_plainly),
         ("torch._higher_order_ops.associative_scan", "generic_associative_scan", associative_scan),
         ("torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True),
+        ("torch._vmap_internals", "_vmap", _vmap_of_functorch),
     ]
     found = [(sys.modules[module], name, value) for module, name, value in replaced if module in sys.modules]
     before = [getattr(module, name) for module, name, _ in found]
@@ -335,6 +336,31 @@ def _called(function: Callable[..., Any], args: Any, kwargs: Any = None) -> Any:
 
 def _called_plainly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
+
+
+def _vmap_of_functorch(
+    function: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, allow_none_pass_through: bool = False
+) -> Callable[..., Any]:
+    """torch.func's vmap in the place of the one that torch.autograd.grad still calls for is_grads_batched (jacobian and
+    hessian with vectorize), whose tensors want plain sizes; None among the results stays None."""
+
+    def mapped(*args: Any) -> Any:
+        structure: list[bool] = []
+
+        def present(*given: Any) -> Any:
+            results = function(*given)
+            if not allow_none_pass_through or not isinstance(results, (tuple, list)):
+                return results
+            structure[:] = [each is not None for each in results]
+            return tuple(each for each in results if each is not None)
+
+        results = torch.func.vmap(present, in_dims, out_dims)(*args)
+        if not structure:
+            return results
+        kept = iter(results)
+        return tuple(next(kept) if is_present else None for is_present in structure)
+
+    return mapped
 
 
 def is_in_functorch() -> bool:
