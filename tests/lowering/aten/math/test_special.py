@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,19 @@ def test_function(name: str) -> None:
 def test_function_of_two(name: str) -> None:
     check(BINARY[name], *special_pairs())
     check(BINARY[name], normal(torch.float32, 5, 1), normal(torch.float32, 4, seed=1))
+
+
+@pytest.mark.parametrize("reduce", [torch.sum, torch.mean])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_sum_of_negative_zeros_points_forward(reduce: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
+    def angles(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        along = reduce(a * b, dim=-1)
+        away = torch.linalg.cross(a, b).norm(dim=-1)
+        kept = reduce(a * b, dim=-1, keepdim=True).expand(-1, 2)[:, 1:].squeeze(1)
+        return torch.atan2(away, along), torch.atan2(away, kept), torch.copysign(away + 1, along), torch.signbit(along)
+
+    a = torch.stack([torch.zeros(3), -torch.zeros(3), torch.ones(3), torch.ones(3)]).to(dtype)
+    check(angles, a, torch.tensor([[-1.0, -2, -3], [1, 2, 3], [-1, -1, -1], [1, 2, -1]]).to(dtype))
 
 
 def test_signs_of_zeros_have_angles() -> None:

@@ -293,9 +293,25 @@ def signbit(op: Builder, self: Tensor) -> Tensor:
 def is_negative(op: Builder, x: Tensor) -> Tensor:
     """Whether the sign bit of a float is set: x + 1/x is below 0 for every such x, also for -0 (-inf) and -inf.
 
-    False for NaN.
+    False for NaN. Of a sum that is zero it is not, as torch adds up from 0: the runtime, which does not, returns -0 for
+    nothing but -0, of which the angle between a vector of zeros and another would be π.
     """
-    return x + op.Reciprocal(x) < 0
+    return x < 0 if _is_sum(op, x) else x + op.Reciprocal(x) < 0
+
+
+_SUMS = ("ReduceSum", "ReduceMean")
+_KEEP_SIGNS = ("Reshape", "Squeeze", "Unsqueeze", "Cast", "Expand", "Transpose", "Slice", "Gather")
+
+
+def _is_sum(op: Builder, x: Tensor) -> bool:
+    """Whether the elements of a tensor are sums, by the nodes that have been written."""
+    value = getattr(x, "value", None)
+    for node in reversed(getattr(op, "nodes", ())):
+        if any(output is value for output in node.outputs):
+            if node.op not in _KEEP_SIGNS:
+                return node.op in _SUMS
+            value = node.inputs[0]
+    return False
 
 
 @lower("aten.copysign", promote=FLOAT)
