@@ -213,15 +213,16 @@ class Run:
                 cause="it is recorded once, whatever the data",
                 cure="choose with torch.where(condition, a, b), or with another torch.cond",
             )
-        end = self.decisions.end_of_loop()
+        implied = self.decisions.implied(condition)
+        end = self.decisions.end_of_loop() if implied is None else None
         if end is not None:
             self.tape.take_for(condition, end, f"{self.locations().source} asks more than {MOST_TIMES} times")
             return end
         if not self.decisions.made:
             self._left_before = self._left()
         state, live = self._state()
-        mark = partial(self.tape.mark, condition, live=live)
-        return self.decisions.answer(mark, len(self.data.names), state)
+        mark = partial(self.tape.mark, live=live)
+        return self.decisions.answer(condition, implied, mark, len(self.data.names), state)
 
     def _state(self) -> tuple[Any, list[torch.Tensor]]:
         """The state that Python is in, and the tensors that it holds; None and none where that cannot be told, or the
@@ -259,6 +260,7 @@ class Run:
             self.changes.look()
             self.changes.put_back(self._states())
             self.tape.rewind()
+            self.decisions.forget()
             replay.call(self.example.flat, *others)
         self.tape.refuse.raise_swallowed()
         return replay.parting()
@@ -293,6 +295,7 @@ class Run:
     def _recorded(self) -> Iterator[None]:
         """What surrounds a call of the model."""
         self.tape.gradients.of_weights = self.symbols.with_gradients > 1
+        self.decisions.forget()
         surroundings = (
             quiet(), no_fast_path(), torch.set_grad_enabled(self.symbols.with_gradients > 0), self.locations.followed(),
             enable_python_dispatcher(), self._answers_of_exports(), unasked_masks(), lists_asked(), one_suppression(),

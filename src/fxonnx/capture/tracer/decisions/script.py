@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import fx
 
+from fxonnx.capture.tracer.decisions.answered import Answered
 from fxonnx.capture.tracer.locations import asking_frames
 from fxonnx.location import Location
 
@@ -36,7 +37,8 @@ def is_mark(node: fx.Node) -> bool:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A question that a run was asked, as its mark on the tape, its answer and its place; how many symbols of data
-    there were, and the state that Python was in, if that can be told, for the `turns`-th time."""
+    there were, and the state that Python was in, if that can be told, for the `turns`-th time; whether what was
+    answered before leaves it no other answer."""
 
     mark: fx.Node
     answer: bool
@@ -44,6 +46,7 @@ class Decision:
     symbols: int
     state: Any
     turns: tuple[int, ...]
+    is_implied: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +56,7 @@ class Decisions:
     script: tuple[bool, ...]
     locate: Callable[[], Location]
     made: list[Decision] = field(default_factory=list)
+    answered: Answered = field(default_factory=Answered)
     _asked: dict[tuple[FrameType, int], list[bool]] = field(default_factory=dict)  # frame and instruction -> answers
     _turns: dict[FrameType, dict[int, tuple[Any, int]]] = field(default_factory=dict)  # callee that asked, how many
 
@@ -66,12 +70,25 @@ class Decisions:
         """Whether the next question is none that the script answers."""
         return len(self.made) >= len(self.script)
 
-    def answer(self, mark: Callable[[int], fx.Node], symbols: int, state: Any) -> bool:
-        """The answer to the next question; `mark(number)` marks it on the tape."""
+    def forget(self) -> None:
+        """Another call begins, of which the answers so far say nothing."""
+        self.answered.forget()
+
+    def implied(self, condition: Any) -> bool | None:
+        """What the answers so far say of a condition that is asked for next; None where they say nothing."""
+        return self.answered.says(condition, len(self.made))
+
+    def answer(
+        self, condition: Any, implied: bool | None, mark: Callable[[Any, int], fx.Node], symbols: int, state: Any
+    ) -> bool:
+        """The answer to the next question, whether a condition is true, which may be implied by those before;
+        `mark(condition, number)` marks it on the tape."""
         number = len(self.made)
-        said = True if self.is_own else self.script[number]
-        self.made.append(Decision(mark(number), said, self.locate(), symbols, state, self._turn()))
+        said = (True if self.is_own else self.script[number]) if implied is None else implied
+        made = mark(condition, number), said, self.locate(), symbols, state, self._turn(), implied is not None
+        self.made.append(Decision(*made))
         self._asked.setdefault(_asking(), []).append(said)
+        self.answered.keep(condition, said, number)
         return said
 
     def asked(self, frame: FrameType) -> Iterable[int]:

@@ -34,12 +34,12 @@ MOST_WAYS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fork:
-    """Both ways of a decision of a run."""
+    """Both ways of a decision of a run; None for one that what was answered before leaves no call to take."""
 
     run: Run
     number: int
-    yes: Tree
-    no: Tree
+    yes: Tree | None
+    no: Tree | None
 
     @property
     def decision(self) -> Decision:
@@ -82,6 +82,7 @@ class _Walk:
 
     first: Run
     is_short: bool = True  # whether what comes in a known state is asked once
+    are_alike: bool = False  # whether a run was found in one
     runs: list[Run] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)  # names of symbols that come from data
     data: list[DataSymbols] = field(default_factory=list)
@@ -89,6 +90,7 @@ class _Walk:
     reads: set[int] = field(default_factory=set)
     ways: dict[Run, Way] = field(default_factory=dict)
     joined: dict[Fork, Way | Raised] = field(default_factory=dict)
+    uses: list[tuple[tuple[bool, ...], list[tuple[int, int]]]] = field(default_factory=list)  # of each run, by answers
 
     # ── runs ────────────────────────────────────────
 
@@ -99,13 +101,15 @@ class _Walk:
         if raised is not None:
             return self._fork(run, raised, len(run.decisions.made))
         alike = self._alike_to(run)
+        self.are_alike |= alike is not None
         return self._fork(run, run, len(run.decisions.made)) if alike is None else self._fork(run, alike, alike.number)
 
     def _fork(self, run: Run, tree: Tree, end: int) -> Tree:
         """The tree of a run's own decisions up to one with a number, before what comes then."""
         made = run.decisions.made
         for number in range(end - 1, len(run.decisions.script) - 1, -1):
-            other = self.explore(run.other_way(number, frozenset(self.taken)))
+            is_implied = made[number].is_implied
+            other = None if is_implied else self.explore(run.other_way(number, frozenset(self.taken)))
             tree = Fork(run, number, *((tree, other) if made[number].answer else (other, tree)))
             if made[number].state is not None and run in self.runs and self.is_short:
                 self.forks.setdefault(made[number].state, []).append(tree)
@@ -116,13 +120,25 @@ class _Walk:
         made = run.decisions.made
         for number in range(len(run.decisions.script), len(made)):
             forks, turns = self.forks.get(made[number].state, ()), made[number].turns
+            if any(map(self._goes_by_what_was_said, forks)):
+                continue
             for fork in sorted(forks, key=lambda fork: fork.decision.turns != turns):
                 if _go_on_alike(fork, run, number):
                     return Alike(run, number, fork)
         return None
 
+    def _goes_by_what_was_said(self, fork: Fork) -> bool:
+        """Whether a fork, or a way behind it, goes by what was answered before: another run may have answered else."""
+        number = fork.number
+        return any(
+            answers[:number] == fork.run.decisions.answers[:number] and since < number <= other
+            for answers, uses in self.uses
+            for since, other in uses
+        )
+
     def _record(self, run: Run) -> Raised | None:
         raised = record(run)
+        self.uses.append((run.decisions.answers, run.decisions.answered.uses))
         self.taken |= run.data.hints.keys()
         self.data.append(run.data)
         if raised is None:
@@ -179,12 +195,24 @@ class _Walk:
         return self.ways[run]
 
     def _join(self, fork: Fork, sizes: DataSizes) -> Way | Raised:
+        if fork.yes is None or fork.no is None:
+            return self._implied(fork, sizes)
         yes, no = self._way(fork.yes, sizes), self._way(fork.no, sizes)
         if isinstance(yes, Raised):
-            return no if isinstance(no, Raised) else _checked(no, fork.number, False, yes)
+            return no if isinstance(no, Raised) else _checked(no, fork.number, False, yes.text)
         if isinstance(no, Raised):
-            return _checked(yes, fork.number, True, no)
+            return _checked(yes, fork.number, True, no.text)
         return join(fork.number, yes, no, sizes, fork.decision.location)
+
+    def _implied(self, fork: Fork, sizes: DataSizes) -> Way | Raised:
+        """The one way of a decision whose answer follows from others; calls are checked for it where a run goes on as
+        another one, that may have been answered something else."""
+        possible = fork.no if fork.yes is None else fork.yes
+        assert possible is not None
+        way = self._way(possible, sizes)
+        if isinstance(way, Raised) or not self.are_alike:
+            return way
+        return _checked(way, fork.number, fork.no is None, f"{fork.decision.location} is answered as before")
 
     def _alike(self, tree: Alike, sizes: DataSizes) -> Way | Raised:
         """What a run does in a state that is known; it is asked itself where that is not the same after all."""
@@ -239,8 +267,8 @@ def _check_shapes(first: Run, runs: list[Run]) -> None:
         )
 
 
-def _checked(found: Way, number: int, truth: bool, other: Raised) -> Way:
-    """A way that is taken where a decision is `truth`; where it is not, the model raises."""
+def _checked(found: Way, number: int, truth: bool, text: str) -> Way:
+    """A way that is taken where a decision is `truth`; where it is not, the model raises, with this text."""
     way = copied(found)
     mark = way.mark(number)
     condition, emit = mark.args[0], Emit(way.graph, mark.next)
@@ -250,7 +278,7 @@ def _checked(found: Way, number: int, truth: bool, other: Raised) -> Way:
     if not truth:
         negation = aten.logical_not.default if is_tensor else torch.sym_not
         condition = emit(negation, (condition,), {}, negation(value))
-    emit(ASSERTION if is_tensor else aten._assert_scalar.default, (condition, other.text), {}, None)
+    emit(ASSERTION if is_tensor else aten._assert_scalar.default, (condition, text), {}, None)
     return way
 
 
