@@ -1,6 +1,7 @@
 """Calls beyond what the loops of a program are rolled up for."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -35,3 +36,42 @@ def test_calls_of_many_more_steps_are_refused_at_once():
 def test_the_cure_for_calls_of_many_more_steps_works():
     x = torch.rand(2, 701)
     torch.testing.assert_close(fxonnx.compile(slowed_down, (x,))(x), slowed_down(x))
+
+
+ENTRIES = {2: 0.5, 3: 0.7, 5: 0.2, 12: 0.1}
+
+
+def rows(x: Tensor) -> list[Tensor]:
+    return [x[at] + 1 for at in range(x.shape[0])]
+
+
+def counted(x: Tensor) -> Tensor:
+    found = []
+    for at in range(x.shape[0]):
+        found.append(x.shape[0] - 1 - at)  # noqa: PERF401
+    return x[found] * (2 if len(found) == 4 else 1)
+
+
+BY_WHAT_A_LOOP_LEFT = {
+    "as many rows": lambda x: torch.stack(rows(x)) * (2 if torch.stack(rows(x)).shape[0] == 4 else 1),
+    "as many columns": lambda x: (y := torch.stack(rows(x), 1)) * (2 if y.shape[-1] < 6 else 1),
+    "as many of one row": lambda x: (y := torch.cat([each[None] for each in rows(x)])) * (2 if y.shape[0] == 3 else 1),
+    "the greater one": lambda x: (y := torch.stack(rows(x))) * max(y.shape[0], 6),
+    "numbers of iterations": counted,
+    "numbers in a range": lambda x: x[(found := list(range(x.shape[0])))] * (2 if len(found) == 4 else 1),
+    "an entry": lambda x: torch.stack(rows(x)) * ENTRIES.get(x.shape[0], 1.0),
+    "an entry by the size of what is left": lambda x: (y := torch.stack(rows(x))) * ENTRIES.get(y.shape[0], 1.0),
+}
+
+
+@pytest.mark.parametrize("model", BY_WHAT_A_LOOP_LEFT.values(), ids=BY_WHAT_A_LOOP_LEFT)
+def test_what_is_decided_by_the_size_of_what_a_loop_left(model: Callable[[Tensor], Tensor]) -> None:
+    compiled = fxonnx.compile(model, (torch.randn(9, 3),), dynamic_shapes=({0: "n"},))
+    for length in (9, 4, 3, 2, 1, 5, 12, 20):
+        x = torch.randn(length, 3)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_an_example_that_decides_otherwise_is_refused() -> None:
+    with pytest.raises(errors.FrozenDimension, match="n - 4 != 0"):
+        fxonnx.compile(BY_WHAT_A_LOOP_LEFT["as many rows"], (torch.randn(4, 3),), dynamic_shapes=({0: "n"},))

@@ -4,7 +4,7 @@ number where Python asks, one tape is made in which it is a symbol."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -32,10 +32,11 @@ from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.sizes.data import numbers_in
+from fxonnx.capture.tracer.sizes.lookups import looked_up
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.capture.tracer.torch_private import enable_python_dispatcher
 from fxonnx.errors import Error, FrozenDimension
-from fxonnx.ir.dims import symbol
+from fxonnx.ir.dims import Expr, symbol
 from fxonnx.location import Location
 
 _MOST_CALLS = 120_000  # of all runs with loops inside of others: they have as many as the product of the lengths
@@ -163,10 +164,13 @@ class RolledRun(Run):
             if self.around and compares_counters(functions):
                 raise NotRolled("it compares or divides what it counts up in one loop with what it does in another")
             counted = turns(functions, modules)
+            found = _looked_up(runs, self.over, lengths)
             beyond = _beyond(counted | thresholds(functions, modules), lengths[-1])
-            lengths, runs = (*lengths, *beyond), [*runs, *map(self._plain, beyond)]
+            more = [each for each in found if lengths[0] < each <= LONGEST and each not in beyond][:_MOST_MORE]
+            lengths, runs = (*lengths, *beyond, *more), [*runs, *map(self._plain, (*beyond, *more))]
             try:
-                return self._hold_up_to(*self._decided(runs, lengths), counted)
+                self._hold_up_to(*self._decided(runs, lengths), counted)
+                return self._hold_without(each for each in found if each not in lengths)
             except NotPeriodic:
                 if self._takes_chunks(runs[0]):
                     series += self.lengths.series
@@ -244,6 +248,12 @@ class RolledRun(Run):
             each_trip = (lengths[-1] - lengths[0]) // max(trips[-1] - trips[0], 1)
             most = lengths[-1] + (unseen - 1 - trips[-1]) * max(each_trip, 1)
             self._limit(LoopLimit(most, _MOST_UNROLLED * max(each_trip, 1)))
+
+    def _hold_without(self, lengths: Iterable[int]) -> None:
+        """Keep that the dim is none of these lengths, at which what the model looks up is another entry than at those
+        that were tried."""
+        for length in lengths:
+            self.guard_log.add("!=", symbol(self.over), length, True)
 
     def _limit(self, limit: LoopLimit) -> None:
         """Keep that the dim is no longer than what was rolled up for."""
@@ -374,6 +384,15 @@ def _calls(graph: fx.Graph) -> Iterator[fx.Node]:
             yield from _calls(getattr(graph.owning_module, str(node.target)).graph)
         else:
             yield node
+
+
+def _looked_up(runs: Sequence[Plain], over: str, tried: Sequence[int]) -> list[int]:
+    """Other lengths at which something is among the keys that the model looks a size up in."""
+    keys = set().union(*(each.run.guard_log.keys for each in runs))
+    dims = [each.dim for each in runs[0].run.guard_log.plain if isinstance(each.dim, Expr)]
+    given = {over: tried[-1]}
+    own = [dim for dim in dict.fromkeys(dims) if dim.symbols == {over}]
+    return sorted({sizes[over] for sizes in looked_up(given, keys, own) if sizes[over] > 1} - {*tried})
 
 
 def _beyond(numbers: Set[int], longest: int) -> list[int]:

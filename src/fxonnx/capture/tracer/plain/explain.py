@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, product
 
 import torch
 
@@ -20,6 +19,7 @@ from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.plain.rerun import Rerun
 from fxonnx.capture.tracer.plain.unknowns import Unlike, align, make_the_same_calls
 from fxonnx.capture.tracer.run import Run
+from fxonnx.capture.tracer.sizes.lookups import looked_up
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.capture.tracer.sizes.text import Key, keys_held
 from fxonnx.errors import Error
@@ -31,9 +31,9 @@ _RUNS = 4
 _MULTIPLES = (2, 3, 5, 7, 4, 6)
 _FACTORS = ((0.5, 0.5), (3, 1), (1, 3), (8, 8))
 _STEPS = (1, 4, 8, 32)
+_BETWEEN = (2, 3)  # with the others, all that a size divided by 4 may leave
 _FAR = 1024  # a size at which what goes by steps of some hundreds has several of them
-_MOST_KEYS, _MOST_DIMS = 32, 6
-_LARGEST_STEP = 65  # by which a size is divided before it is looked up: x.shape[2] // 16
+_MOST_DIMS = 6
 _NEAR = 32
 
 
@@ -138,6 +138,8 @@ def _others(given: Sizes) -> Iterator[Sizes]:
     alone so far that a part of the example is several."""
     for factors in _FACTORS:
         yield {name: max(int(size * factors[at % 2]), 2) for at, (name, size) in enumerate(given.items())}
+    for step in _BETWEEN:
+        yield {name: size + step for name, size in given.items()}
     for step in _STEPS:
         yield {name: size + step for name, size in given.items()}
         yield {name: size + step * number for number, (name, size) in enumerate(given.items(), start=1)}
@@ -151,33 +153,10 @@ def _keys(run: Run, example: Example) -> set[Key]:
     return run.guard_log.keys.union(*map(keys_held, example.flat.modules() if is_text else ()))
 
 
-def looked_up(given: Sizes, keys: Collection[Key], dims: Sequence[Expr]) -> Iterator[Sizes]:
-    """Sizes at which something is among the keys that the model looks it up in: each of the `given` and all together,
-    and the `dims` of which plain numbers are made, which stand in a key in their order."""
-    for key in sorted(keys, key=lambda key: (len(key) == 1, key))[:_MOST_KEYS]:
-        if len(key) == 1:
-            yield from ({**given, name: key[0]} for name in given)
-            yield dict.fromkeys(given, key[0])
-        count = min(len(key), len(dims))
-        for chosen, numbers in product(combinations(dims, count), combinations(key, count)):
-            sizes = [_size_at(dim, number) for dim, number in zip(chosen, numbers, strict=True)]
-            names = [next(iter(dim.symbols)) for dim in chosen]
-            if None not in sizes and len(set(names)) == len(names):
-                yield {**given, **{name: size for name, size in zip(names, sizes, strict=True) if size is not None}}
-
-
 def _plain_dims(run: Run, given: Sizes) -> list[Expr]:
     """The dims of one size each of which plain numbers are made, in order."""
     dims = dict.fromkeys(each.dim for each in run.guard_log.plain if isinstance(each.dim, Expr))
     return [dim for dim in dims if len(dim.symbols) == 1 and dim.symbols <= given.keys()][:_MOST_DIMS]
-
-
-def _size_at(dim: Expr, number: int) -> int | None:
-    """A size at which a dim of it is a number, where it is that, or a part of it."""
-    name = next(iter(dim.symbols))
-    steps = range(1, _LARGEST_STEP)
-    candidates = (near + rest for step in steps for near in (number * step, number // step) for rest in (0, 1, -1))
-    return next((size for size in candidates if size > 0 and evaluate(dim, {name: size}) == number), None)
 
 
 def _of_other_numbers(run: Run, given: Sizes, tried: Sequence[Sizes]) -> Iterator[Sizes]:

@@ -52,7 +52,7 @@ def counting(guard_log: GuardLog, known: dict[str, Any]) -> dict[str, Any]:
 
     def length(value: Any, /) -> Any:
         found = known["len"](value)
-        is_recorded = isinstance(found, int) and isinstance(value, (list, tuple)) and any(map(_has_tensor, value[:1]))
+        is_recorded = isinstance(found, int) and isinstance(value, (list, tuple)) and any(map(_is_of_loop, value[:1]))
         return Iteration.of(found, guard_log) if is_recorded else found
 
     return {"range": _range(numbers), "enumerate": numbered, "len": length}
@@ -62,6 +62,11 @@ def _range(numbers: Any) -> Any:
     """A class that is taken for `range`, whose calls are these."""
     kind: Any = type("range", (type(SizeRange),), {"__call__": lambda _, *args: numbers(*args)})
     return kind("range", (), {})
+
+
+def _is_of_loop(value: Any) -> bool:
+    """Whether an element of a list may be what one iteration left."""
+    return isinstance(value, torch.SymInt) or _has_tensor(value)
 
 
 def _has_tensor(value: Any) -> bool:

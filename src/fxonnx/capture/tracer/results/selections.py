@@ -24,7 +24,7 @@ from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import FakeTensorMode
 from fxonnx.errors import CaptureRefused
-from fxonnx.ir.dims import Dim, Shape, ceil_divide, maximum, minimum, product
+from fxonnx.ir.dims import Dim, Expr, Shape, at_sizes, ceil_divide, maximum, minimum, product
 
 _MASKS = (torch.bool, torch.uint8)
 _OTHER = NotImplemented  # a call that is none of these after all
@@ -364,7 +364,25 @@ class Selections:
         """Tensors along an axis: all pieces of one together are as long as it."""
         result = self.lookup(op, (tensors, dim), {})
         shape = tuple(self._sums.get(size, size) for size in _shape(result)) if self._sums else _shape(result)
+        if self.guard_log.takes_plain and all(each.dim() and _is_one(each.shape[dim]) for each in tensors):
+            shape = self._as_many(shape, dim, len(tensors))
         return result if shape == _shape(result) else self._tensor(shape, result.dtype, result)
+
+    def stack(self, tensors: Sequence[Any], dim: int = 0) -> Any:
+        """Tensors along a new axis, which counts them."""
+        result = self.lookup(torch.ops.aten.stack.default, (tensors, dim), {})
+        shape = self._as_many(_shape(result), dim, len(tensors)) if self.guard_log.takes_plain else _shape(result)
+        return result if shape == _shape(result) else self._tensor(shape, result.dtype, result)
+
+    def _as_many(self, shape: Shape, axis: int, count: int) -> Shape:
+        """The shape where an axis counts tensors. As many as Python goes through for a size are of that size: what the
+        model decides by it is noted as what holds for sizes, as it may be otherwise at others. Loops in loops have
+        numbers that are equal by accident."""
+        log = self.guard_log
+        told, sizes = set(log.ranges), list(shape)
+        if len(told) == 1 and isinstance(dim := told.pop(), Expr) and at_sizes(dim, log.hints) == count:
+            sizes[axis] = dim
+        return tuple(sizes)
 
     def _simplified(self, sizes: Sequence[Any]) -> list[Dim]:
         return [self.guard_log.data.simplified(dim_of(each)) for each in sizes]
@@ -379,6 +397,10 @@ class _On:
 
 def _shape(x: Any) -> Shape:
     return tuple(map(dim_of, x.shape))
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
 
 
 def _is_of_data(size: Any) -> bool:
@@ -437,6 +459,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "aten.select.int": Selections.select,
     "aten.split_with_sizes.default": Selections.split,
     "aten.cat.default": partial(Selections.cat, op=torch.ops.aten.cat.default),
+    "aten.stack.default": Selections.stack,
     "aten.concat.default": partial(Selections.cat, op=torch.ops.aten.concat.default),
     "torchvision.nms.default": Selections.nms,
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations, product
 from types import FrameType
 from typing import Any
 
@@ -18,7 +19,11 @@ from torch import nn
 
 from fxonnx.capture.locate import is_users
 from fxonnx.capture.syntax import around
+from fxonnx.capture.tracer.sizes.text import Key
+from fxonnx.ir.dims import Expr, evaluate
 
+_MOST_KEYS = 32
+_LARGEST_STEP = 65  # by which a size is divided before it is looked up: x.shape[2] // 16
 _DOORS = (
     "torch/__init__.py", "experimental/sym_node.py", "modules/container.py", "tracer/torch_private.py",
     "python/iterations.py", "python/keys.py",
@@ -58,3 +63,26 @@ def _holds_tensors(value: Any) -> bool:
     if isinstance(value, (torch.Tensor, nn.Module)) or value is None:
         return value is not None
     return isinstance(value, (list, tuple, Mapping)) and all(each is None or _holds_tensors(each) for each in parts)
+
+
+def looked_up(given: Mapping[str, int], keys: Collection[Key], dims: Sequence[Expr]) -> Iterator[dict[str, int]]:
+    """Sizes at which something is among the keys that the model looks it up in: each of the `given` and all together,
+    and the `dims` of which plain numbers are made, which stand in a key in their order."""
+    for key in sorted(keys, key=lambda key: (len(key) == 1, key))[:_MOST_KEYS]:
+        if len(key) == 1:
+            yield from ({**given, name: key[0]} for name in given)
+            yield dict.fromkeys(given, key[0])
+        count = min(len(key), len(dims))
+        for chosen, numbers in product(combinations(dims, count), combinations(key, count)):
+            sizes = [_size_at(dim, number) for dim, number in zip(chosen, numbers, strict=True)]
+            names = [next(iter(dim.symbols)) for dim in chosen]
+            if None not in sizes and len(set(names)) == len(names):
+                yield {**given, **{name: size for name, size in zip(names, sizes, strict=True) if size is not None}}
+
+
+def _size_at(dim: Expr, number: int) -> int | None:
+    """A size at which a dim of it is a number, where it is that, or a part of it."""
+    name = next(iter(dim.symbols))
+    steps = range(1, _LARGEST_STEP)
+    candidates = (near + rest for step in steps for near in (number * step, number // step) for rest in (0, 1, -1))
+    return next((size for size in candidates if size > 0 and evaluate(dim, {name: size}) == number), None)

@@ -22,8 +22,8 @@ def functions_around(nodes: Iterable[fx.Node]) -> set[ast.AST]:
 
 
 def thresholds(functions: Iterable[ast.AST], modules: Iterable[nn.Module]) -> set[int]:
-    """The whole numbers that functions compare something with, or take a remainder by: as they are written
-    (`t == 40`), and as attributes of modules (`t < self.warmup`)."""
+    """The whole numbers that functions compare something with, or take a remainder by, or have entries for: as they are
+    written (`t == 40`, `{40: 0.5}`), and as attributes of modules (`t < self.warmup`)."""
     operands = [each for function in functions for each in _of_comparisons(function)]
     names = {each.attr for each in operands if isinstance(each, ast.Attribute)}
     values = [each.value for each in operands if isinstance(each, ast.Constant)]
@@ -52,4 +52,6 @@ def _of_comparisons(function: ast.AST) -> tuple[ast.AST, ...]:
             found += (each.left, *each.comparators)
         elif isinstance(each, ast.BinOp) and isinstance(each.op, ast.Mod):
             found.append(each.right)
+        elif isinstance(each, ast.Dict):
+            found += filter(None, each.keys)
     return tuple(found)
