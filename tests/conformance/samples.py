@@ -93,7 +93,7 @@ class Sample:
         """Whether torch itself takes the sample: in place there is no room for another dtype or shape."""
         try:
             self.expected()
-        except (RuntimeError, TypeError):
+        except (RuntimeError, TypeError, IndexError, ValueError):
             return False
         return True
 

@@ -88,3 +88,27 @@ def test_of_several_tensors_each_is_a_view_of_its_own(views: Callable[[Tensor], 
     compiled = fxonnx.compile(function, (X,))
     for found, wanted in zip(compiled(X), function(X), strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
+ROWS = torch.arange(12.0).view(3, 4)
+WRITES: dict[str, Callable[[Tensor], object]] = {
+    "in place": lambda x: x.triu_(0),
+    "running": lambda x: x.cumsum_(1),
+    "of another tensor": lambda x: x.copy_(ROWS),
+    "of all of it": lambda x: x.__setitem__(slice(None), ROWS * 2),
+    "of some rows": lambda x: x.index_copy_(0, torch.tensor([1]), ROWS[:1]),
+    "to a place for results": lambda x: torch.add(x, ROWS, out=x),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_what_is_written_lies_in_memory_as_its_place(write: Callable[[Tensor], object]) -> None:
+    def function(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x.t().clone().t()
+        first = y.as_strided((5,), (1,))
+        write(y)
+        return first, y
+
+    x = torch.randn(3, 4)
+    for found, wanted in zip(fxonnx.compile(function, (x,))(x), function(x), strict=True):
+        torch.testing.assert_close(found, wanted)

@@ -134,8 +134,15 @@ Replace: TypeAlias = Callable[[Emit, fx.Node, fx.Node], fx.Node]
 
 
 def _copy(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
-    """`copy_`: the source, cast and spread to the place it is copied to."""
-    return fit(emit, node.args[1], old)
+    """`copy_`: the source, cast and spread to the place it is copied to, and in memory as that is."""
+    value, whole = fit(emit, node.args[1], old), old.meta["val"]
+    if _strides(value.meta["val"]) == _strides(whole):
+        return value
+    return emit(aten.clone.default, (value,), {}, whole)
+
+
+def _strides(value: torch.Tensor) -> list[Any]:
+    return [step if isinstance(step, int) else step.node.expr for step in value.stride()]
 
 
 def _fill(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:

@@ -312,6 +312,9 @@ class _Functionalizer:
         if isinstance(result, torch.Tensor):
             self.dtypes[key] = result.dtype
         fresh, values = calls[: -len(places)], calls[-len(places) :]
+        for value, place in zip(values, places, strict=True):  # what is written lies in memory as its place does
+            if shape_of(value.meta["val"]) == shape_of(place.meta["val"]):
+                value.meta["val"] = in_dtype(place.meta["val"], value.meta["val"].dtype)
         return [*fresh, *(fit(emit, each, place) for each, place in zip(values, places, strict=True))]
 
     def _check_size(self, node: fx.Node, place: fx.Node, value: fx.Node) -> None:
