@@ -307,6 +307,10 @@ class Program:
         """A size found in the graph as a dim over the user's names."""
         return self.sizes.dim(size)
 
+    def shape(self, index: int, sizes: Mapping[str, int]) -> list[int]:
+        """How large an input is to be where the named dims have these sizes."""
+        return [evaluate(self.dim(size), sizes) for size in self.inputs[index].node.meta["val"].shape]
+
     def strides(self, index: int, sizes: Mapping[str, int]) -> list[int]:
         """How an input is to lie in memory where the named dims have these sizes."""
         return [evaluate(self.dim(stride), sizes) for stride in self.inputs[index].node.meta["val"].stride()]

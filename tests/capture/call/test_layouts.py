@@ -68,6 +68,13 @@ def test_a_call_of_another_layout_is_refused(model: Callable[[Tensor], Tensor]) 
     torch.testing.assert_close(compiled(x.clone()), model(x))
 
 
+@pytest.mark.parametrize("model", [*MODELS.values(), _strided])
+def test_a_call_of_another_shape_is_refused_for_that(model: Callable[[Tensor], Tensor]) -> None:
+    compiled = fxonnx.compile(model, (torch.randn(4, 5),), dynamic_shapes={"x": {0: "n"}})
+    with pytest.raises(CallMismatch, match="axis 1 has size 7 instead of 5"):
+        compiled(torch.randn(4, 7))
+
+
 def test_where_nothing_depends_on_it_any_layout_will_do() -> None:
     compiled = fxonnx.compile(lambda x: x.reshape(-1) * 2, (torch.randn(4, 5),), dynamic_shapes={"x": {0: "n"}})
     x = torch.randn(5, 7).t()
