@@ -72,6 +72,19 @@ def test_what_is_decided_by_the_size_of_what_a_loop_left(model: Callable[[Tensor
         torch.testing.assert_close(compiled(x), model(x))
 
 
+def test_rows_beside_a_tensor_of_nothing() -> None:
+    def model(x: Tensor) -> Tensor:
+        total = x[0] * 0
+        for at in range(x.shape[0]):
+            total = 0.5 * total + torch.cat([torch.tensor([]), x[at, None, :, None]], -2)[0, :, 0]
+        return total
+
+    compiled = fxonnx.compile(model, (torch.randn(9, 3),), dynamic_shapes=({0: "n"},))
+    for length in (9, 1, 4, 12):
+        x = torch.randn(length, 3)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_an_example_that_decides_otherwise_is_refused() -> None:
     with pytest.raises(errors.FrozenDimension, match="n - 4 != 0"):
         fxonnx.compile(BY_WHAT_A_LOOP_LEFT["as many rows"], (torch.randn(4, 3),), dynamic_shapes=({0: "n"},))

@@ -364,7 +364,8 @@ class Selections:
         """Tensors along an axis: all pieces of one together are as long as it."""
         result = self.lookup(op, (tensors, dim), {})
         shape = tuple(self._sums.get(size, size) for size in _shape(result)) if self._sums else _shape(result)
-        if self.guard_log.takes_plain and all(each.dim() and _is_one(each.shape[dim]) for each in tensors):
+        rows = [each for each in tensors if each.dim() == len(shape) and _is_one(each.shape[dim])]
+        if self.guard_log.takes_plain and len(rows) == len(tensors):
             shape = self._as_many(shape, dim, len(tensors))
         return result if shape == _shape(result) else self._tensor(shape, result.dtype, result)
 
