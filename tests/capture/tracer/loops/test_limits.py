@@ -88,3 +88,30 @@ def test_rows_beside_a_tensor_of_nothing() -> None:
 def test_an_example_that_decides_otherwise_is_refused() -> None:
     with pytest.raises(errors.FrozenDimension, match="n - 4 != 0"):
         fxonnx.compile(BY_WHAT_A_LOOP_LEFT["as many rows"], (torch.randn(4, 3),), dynamic_shapes=({0: "n"},))
+
+
+class Kept(torch.nn.Module):
+    """Positions by the number of rows, kept from call to call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions: dict[int, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[0] not in self.positions:
+            self.positions[x.shape[0]] = torch.arange(x.shape[0]).float()[:, None]
+        x, h = x + self.positions[x.shape[0]], x[0] * 0
+        for at in range(x.shape[0]):
+            h = torch.tanh(x[at] + 0.5 * h)
+        return h
+
+
+@pytest.mark.parametrize("earlier", [None, 4, 5, 9])
+def test_what_an_earlier_call_has_kept_by_a_size(earlier: int | None) -> None:
+    model = Kept()
+    if earlier:
+        model(torch.randn(earlier, 3))
+    compiled = fxonnx.compile(model, (torch.randn(5, 3),), dynamic_shapes=({0: "n"},))
+    for length in (5, 9, 4, 1, 12):
+        x = torch.randn(length, 3)
+        torch.testing.assert_close(compiled(x), Kept()(x))

@@ -4,7 +4,7 @@ number where Python asks, one tape is made in which it is a symbol."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -42,6 +42,7 @@ from fxonnx.location import Location
 _MOST_CALLS = 120_000  # of all runs with loops inside of others: they have as many as the product of the lengths
 _MOST_UNROLLED = 128  # iterations, of calls beyond what was rolled up: each such length is captured by itself
 _MOST_MORE = 12  # runs at lengths that tell one dim from another
+_LONGEST_ENTRY = 64  # of the lengths that are run because something is looked up by them
 _COPY = torch.ops.aten.copy_.default
 _FAULTS = (AssertionError, AttributeError, LookupError, TypeError)  # which tell of a mistake of ours
 _UNROLLED = ", and the loop over it cannot be rolled up: "
@@ -166,11 +167,11 @@ class RolledRun(Run):
             counted = turns(functions, modules)
             found = _looked_up(runs, self.over, lengths)
             beyond = _beyond(counted | thresholds(functions, modules), lengths[-1])
-            more = [each for each in found if lengths[0] < each <= LONGEST and each not in beyond][:_MOST_MORE]
+            more = [each for each in found if lengths[0] < each <= _LONGEST_ENTRY and each not in beyond][:_MOST_MORE]
             lengths, runs = (*lengths, *beyond, *more), [*runs, *map(self._plain, (*beyond, *more))]
             try:
                 self._hold_up_to(*self._decided(runs, lengths), counted)
-                return self._hold_without(each for each in found if each not in lengths)
+                return self._hold_without([each for each in found if each not in lengths])
             except NotPeriodic:
                 if self._takes_chunks(runs[0]):
                     series += self.lengths.series
@@ -249,11 +250,12 @@ class RolledRun(Run):
             most = lengths[-1] + (unseen - 1 - trips[-1]) * max(each_trip, 1)
             self._limit(LoopLimit(most, _MOST_UNROLLED * max(each_trip, 1)))
 
-    def _hold_without(self, lengths: Iterable[int]) -> None:
-        """Keep that the dim is none of these lengths, at which what the model looks up is another entry than at those
-        that were tried."""
-        for length in lengths:
-            self.guard_log.add("!=", symbol(self.over), length, True)
+    def _hold_without(self, lengths: Sequence[int]) -> None:
+        """Keep that the dim is none of these lengths, at which what the model looks up may be another entry than at
+        those that were tried. That of the example alone is what an earlier call has left in a cache."""
+        if lengths != [self.symbols.in_example(self.example.leaves).get(self.over)]:
+            for length in lengths:
+                self.guard_log.add("!=", symbol(self.over), length, True)
 
     def _limit(self, limit: LoopLimit) -> None:
         """Keep that the dim is no longer than what was rolled up for."""
@@ -390,9 +392,8 @@ def _looked_up(runs: Sequence[Plain], over: str, tried: Sequence[int]) -> list[i
     """Other lengths at which something is among the keys that the model looks a size up in."""
     keys = set().union(*(each.run.guard_log.keys for each in runs))
     dims = [each.dim for each in runs[0].run.guard_log.plain if isinstance(each.dim, Expr)]
-    given = {over: tried[-1]}
     own = [dim for dim in dict.fromkeys(dims) if dim.symbols == {over}]
-    return sorted({sizes[over] for sizes in looked_up(given, keys, own) if sizes[over] > 1} - {*tried})
+    return sorted({sizes[over] for sizes in looked_up({over: tried[-1]}, keys, own) if sizes[over] > 1} - {*tried})
 
 
 def _beyond(numbers: Set[int], longest: int) -> list[int]:
