@@ -364,8 +364,7 @@ class Selections:
         """Tensors along an axis: all pieces of one together are as long as it."""
         result = self.lookup(op, (tensors, dim), {})
         shape = tuple(self._sums.get(size, size) for size in _shape(result)) if self._sums else _shape(result)
-        rows = [each for each in tensors if each.dim() == len(shape) and _is_one(each.shape[dim])]
-        if self.guard_log.takes_plain and len(rows) == len(tensors):
+        if self.guard_log.takes_plain and all(each.dim() == len(shape) and _shape(each)[dim] == 1 for each in tensors):
             shape = self._as_many(shape, dim, len(tensors))
         return result if shape == _shape(result) else self._tensor(shape, result.dtype, result)
 
@@ -398,10 +397,6 @@ class _On:
 
 def _shape(x: Any) -> Shape:
     return tuple(map(dim_of, x.shape))
-
-
-def _is_one(size: Any) -> bool:
-    return isinstance(size, int) and size == 1
 
 
 def _is_of_data(size: Any) -> bool:
