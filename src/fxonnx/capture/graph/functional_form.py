@@ -16,7 +16,7 @@ from torch import fx
 from torch._dispatch.python import enable_python_dispatcher
 from torch.utils import _pytree as pytree
 
-from fxonnx.capture.graph.views import Emit, argument, geometry, storage
+from fxonnx.capture.graph.views import Emit, argument, storage
 
 aten = torch.ops.aten
 DETACH_IN_PLACE = aten.detach_.default  # writes nothing
@@ -136,9 +136,15 @@ Replace: TypeAlias = Callable[[Emit, fx.Node, fx.Node], fx.Node]
 def _copy(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:
     """`copy_`: the source, cast and spread to the place it is copied to, and in memory as that is."""
     value, whole = fit(emit, node.args[1], old), old.meta["val"]
-    if geometry(value.meta["val"]) == geometry(whole):
+    if _strides(value.meta["val"]) == _strides(whole):
         return value
     return emit(aten.clone.default, (value,), {}, whole)
+
+
+def _strides(value: torch.Tensor) -> list[Any]:
+    """How the elements of a tensor lie beside each other. Sizes are not compared: the source and the place may say the
+    same one in two ways; nor is where they begin: a clone would begin elsewhere too."""
+    return [step if isinstance(step, int) else step.node.expr for step in value.stride()]
 
 
 def _fill(emit: Emit, node: fx.Node, old: fx.Node) -> fx.Node:

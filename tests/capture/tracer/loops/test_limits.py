@@ -115,3 +115,12 @@ def test_what_an_earlier_call_has_kept_by_a_size(earlier: int | None) -> None:
     for length in (5, 9, 4, 1, 12):
         x = torch.randn(length, 3)
         torch.testing.assert_close(compiled(x), Kept()(x))
+
+
+def test_what_torch_counts_is_no_key() -> None:
+    """Its fake tensors know how many nested tensors there have been in the process."""
+    for _ in range(3):
+        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+    model = Kept()
+    model(torch.randn(5, 3))
+    fxonnx.compile(model, (torch.randn(5, 3),), dynamic_shapes=({0: "n"},))

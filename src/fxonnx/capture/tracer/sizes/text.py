@@ -45,7 +45,8 @@ def keys_around(frame: FrameType | None) -> set[Key]:
     if frame is None:
         return set()
     named = [frame.f_globals[name] for name in frame.f_code.co_names if name in frame.f_globals]
-    owners = [*frame.f_locals.values(), *(each for each in named if not isinstance(each, ModuleType))]
+    found = *frame.f_locals.values(), *named
+    owners = [each for each in found if not isinstance(each, (ModuleType, torch.Tensor))]  # torch's are a tensor's own
     return _keys_among([*frame.f_code.co_consts, *owners]).union(*map(keys_held, owners))
 
 
