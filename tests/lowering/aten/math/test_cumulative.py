@@ -7,6 +7,8 @@ import torch
 from tests.lowering.database import check_samples
 from tests.lowering.support import check
 
+import fxonnx
+
 X = torch.randn(3, 4, 5)
 OTHER = torch.randn(6, 2, 5)
 DYNAMIC = {"x": {0: "n", 1: "m"}}
@@ -69,3 +71,11 @@ def test_areas_with_infinities(dtype):
     x = torch.tensor([[1.0, torch.inf, -2.0], [3.0, 4.0, -torch.inf], [1.0, 2.0, 4.0]], dtype=dtype)
     for points in (x, x[:, :2], x[:, 1:], x[:, :1], x[:, :0], x[:0]):
         check(lambda x: (torch.trapezoid(x, dx=2.0), torch.cumulative_trapezoid(x, dx=2.0)), points)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 4096])
+def test_logarithms_of_sums_are_as_exact_however_long(length):
+    x = torch.randn(3, length, generator=torch.manual_seed(0)) * 3
+    compiled = fxonnx.compile(lambda x: x.logcumsumexp(1), (torch.randn(2, 5),), dynamic_shapes="auto")
+    exact = x.double().logcumsumexp(1)
+    assert (compiled(x) - exact).abs().max() / exact.abs().max() < 4 * torch.finfo(x.dtype).eps

@@ -9,12 +9,12 @@ from typing import Any
 from fxonnx import dtypes
 from fxonnx.dtypes import DType
 from fxonnx.ir.build import Builder, Tensor
-from fxonnx.ir.control import record_scan
+from fxonnx.ir.control import record_loop, record_scan
 from fxonnx.lowering.aten.math.reduction import summable
 from fxonnx.lowering.aten.tensor.joining import LAST, cut
 from fxonnx.lowering.promote import FLOAT
 from fxonnx.lowering.registry import lower
-from fxonnx.lowering.vocabulary import axis_of, cast, full, may_be_zero, number, positions, transpose
+from fxonnx.lowering.vocabulary import axis_of, cast, full, may_be_zero, number, positions, reshape, transpose
 
 Step = Callable[..., Sequence[Any]]
 
@@ -82,10 +82,31 @@ def _scan(op: Builder, carried: Sequence[Tensor], rows: Sequence[Tensor], first:
     return [op.Slice(each, [1], [dtypes.INT64.highest], [0]) for each in stacked]
 
 
+def doubled(op: Builder, x: Tensor, axis: int, start: Tensor, join: Callable[..., Any]) -> Tensor:
+    """Running values of an associative `join(op, before, behind)` along `axis`, of which `start` changes nothing.
+
+    In turns, each joins what reaches back to what lies before it, twice as far as in the turn before: as many
+    roundings follow each other as the length has binary digits, and no element waits for the one before it. Hillis and
+    Steele 1986, "Data parallel algorithms".
+    """
+    places, size = positions(op, x.shape[axis]), op.size(x.shape[axis])
+
+    def turn(inner: Builder, iteration: Tensor, going: Tensor, reach: Tensor, so_far: Tensor) -> Sequence[Tensor]:
+        sources = inner.use(places.value) - reach
+        before = inner.Gather(so_far, inner.Max(sources, 0), axis=axis)
+        is_there = reshape(inner, sources >= 0, (-1, *[1] * (len(x.shape) - axis - 1)))
+        joined = join(inner, inner.Where(is_there, before, inner.use(start.value)), so_far)
+        return [reach * 2 < inner.use(size.value), reach * 2, joined]
+
+    first = op.constant(1, dtypes.INT64)
+    return record_loop(op, [first, x], turn, condition=first < size)[1]
+
+
 @lower("aten.logcumsumexp", promote=FLOAT.of("self"), opmath=True)
 def logcumsumexp(op: Builder, self: Tensor, dim: int) -> Tensor:
     """log of the running sums of exp(x) along `dim`."""
-    return scanned(op, self, dim, number(op, -math.inf, self), _log_add_exp) if self.shape else self
+    nothing = number(op, -math.inf, self)
+    return doubled(op, self, axis_of(dim, len(self.shape)), nothing, _log_add_exp) if self.shape else self
 
 
 def _log_add_exp(op: Any, a: Any, b: Any) -> Any:
