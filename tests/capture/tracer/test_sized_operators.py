@@ -140,6 +140,7 @@ NUMBERS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "pad": lambda x, number: F.pad(x, (1, 2), value=number),
     "pad of integers": lambda x, number: F.pad(x.long(), (1, 2), "constant", number),
     "nan_to_num": lambda x, number: torch.nan_to_num(x / x.round(), nan=number, posinf=2 * number),
+    "copy": lambda x, number: torch.empty_like(x).copy_(number) + torch.empty_like(x).copy_(2, non_blocking=True),
     "lerp": lambda x, number: torch.lerp(x, x + 1, number),
     "index_fill": lambda x, number: x.index_fill(0, ROWS[0], number),
     "scatter": lambda x, number: x.scatter(0, ROWS, number),

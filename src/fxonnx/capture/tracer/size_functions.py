@@ -276,12 +276,19 @@ def _is_same_size(func: Any, args: Any, kwargs: Any) -> Any:
     return bool(tensors[0].shape == tensors[1].shape) if len(tensors) == 2 else func(*args, **kwargs)
 
 
+def _copied(func: Any, args: Any, kwargs: Any) -> Any:
+    """x.copy_(2), which fills x: the op has a number where it takes a tensor."""
+    self, source = args[0], args[1] if len(args) > 1 else kwargs.get("src", kwargs.get("other"))
+    return self.fill_(source) if isinstance(source, _NUMBERS) else func(*args, **kwargs)
+
+
 def _bytes(func: Any, args: Any, kwargs: Any) -> Any:
     """Tensor.nbytes, which C++ computes of plain numbers."""
     return args[0].numel() * args[0].element_size()
 
 
 _NBYTES: Any = torch.Tensor.nbytes
+_NUMBERS = (bool, int, float, complex, torch.SymBool, torch.SymInt, torch.SymFloat)
 _LENGTHS = (
     "the lengths of packed sequences are those of the padded tensor at most, at least 1, and in decreasing order where "
     "enforce_sorted is True"
@@ -297,6 +304,7 @@ SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.Tensor.__setitem__: _written,
     **dict.fromkeys((torch.is_same_size, torch.Tensor.is_same_size), _is_same_size),
     _NBYTES.__get__: _bytes,
+    torch.Tensor.copy_: _copied,
     torch.linspace: _spaced,
     torch.nn.functional.affine_grid: _gridded,
     **dict.fromkeys((torch.tensor_split, torch.Tensor.tensor_split), _split),
