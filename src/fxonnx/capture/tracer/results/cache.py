@@ -24,6 +24,7 @@ from fxonnx.capture.tracer.results.meta import (
     CachedArgument,
     CachedTensor,
     CachedTuple,
+    Metas,
     TensorMeta,
     Uncacheable,
     base_of,
@@ -51,7 +52,7 @@ class FakeCache:
     guard_log: GuardLog
     before_data: dict[Key, Cached] = field(default_factory=dict)
     entries: dict[Key, Cached] = field(default_factory=dict)
-    metas: dict[int, TensorMeta] = field(default_factory=dict)  # id of a living fake tensor -> its metadata
+    metas: Metas = field(default_factory=Metas)
     probe: MetaProbe = field(init=False)
     selections: Selections = field(init=False)
 
@@ -154,7 +155,8 @@ class FakeCache:
         """A fake tensor's metadata. Raises Uncacheable."""
         known = self.metas.get(id(tensor))
         if known is None:
-            known = self.metas[id(tensor)] = TensorMeta.of(tensor)
+            known = TensorMeta.of(tensor)
+            self.metas.note(tensor, known)
             self.guard_log.sizes.update(dim for dim in known.shape if not isinstance(dim, int))
         return known
 

@@ -52,6 +52,25 @@ class TensorMeta(NamedTuple):
         )
 
 
+class Metas(dict[int, TensorMeta]):
+    """The metadata of fake tensors, by id. The tensors live as long: another one would have the id of one that is gone,
+    as what a call returns is that is made again in other words, or whose exception the model catches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tensors: list[torch.Tensor] = []
+
+    def note(self, tensor: torch.Tensor, meta: TensorMeta) -> None:
+        """Add a tensor's."""
+        self[id(tensor)] = meta
+        self._tensors.append(tensor)
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        super().clear()
+        self._tensors.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class CachedTensor:
     """A result that is a tensor: a view of the tensor argument at index `base`, if there is one."""
@@ -60,7 +79,7 @@ class CachedTensor:
     layout: Layout
     base: int | None
 
-    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], metas: dict[int, TensorMeta]) -> Any:
+    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], metas: Metas) -> Any:
         """The result for these tensor arguments; its metadata joins `metas`.
 
         A new storage has room for any layout: torch would count in symbols how much it needs.
@@ -72,7 +91,7 @@ class CachedTensor:
             else:
                 whole = plain_of(tensors[self.base])
             result = FakeTensor(mode, whole.as_strided(*self.layout), meta.device)
-        metas[id(result)] = meta
+        metas.note(result, meta)
         return result
 
 
@@ -82,7 +101,7 @@ class CachedArgument:
 
     index: int
 
-    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], metas: dict[int, TensorMeta]) -> Any:
+    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], metas: Metas) -> Any:
         """The argument."""
         return tensors[self.index]
 
@@ -94,7 +113,7 @@ class CachedTuple:
     kind: type
     parts: tuple[Cached, ...]
 
-    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], metas: dict[int, TensorMeta]) -> Any:
+    def instantiate(self, mode: FakeTensorMode, tensors: Sequence[Any], metas: Metas) -> Any:
         """All of its parts."""
         return self.kind(each.instantiate(mode, tensors, metas) for each in self.parts)
 

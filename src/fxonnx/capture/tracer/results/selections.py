@@ -18,7 +18,7 @@ import torch
 from fxonnx.capture.graph.functional_form import is_mutable
 from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.results.kernels import view
-from fxonnx.capture.tracer.results.meta import CachedTensor, TensorMeta
+from fxonnx.capture.tracer.results.meta import CachedTensor, Metas, TensorMeta
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.node import CONSTANT, DATA
 from fxonnx.capture.tracer.sizes.nodes import BoolNode, FloatNode, dim_of, sym_size
@@ -36,10 +36,9 @@ class Selections:
 
     mode: FakeTensorMode
     guard_log: GuardLog
-    metas: dict[int, TensorMeta]
+    metas: Metas
     lookup: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # what any other call returns
     _counts: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a mask -> it, and how many it selects
-    _made: list[Any] = field(default_factory=list)  # what `metas` has lives as long as this
     _slices: dict[Shape, Shape] = field(default_factory=dict)  # size, start, end, step -> how many, and the first
     _sums: dict[Dim, Dim] = field(default_factory=dict)  # of the sizes that an axis was cut into -> its own
     _numbers: dict[Any, tuple[Any, Dim]] = field(default_factory=dict)  # id of a vector, place -> it, and what is there
@@ -72,9 +71,7 @@ class Selections:
         self.guard_log.sizes.update(dim for dim in shape if not isinstance(dim, int))
         meta = TensorMeta(dtype, like.device, tuple(shape), tuple(strides), 0, False, torch.is_inference_mode_enabled())
         layout = self._sym_sizes(shape), self._sym_sizes(strides), 0
-        made = CachedTensor(meta, layout, None).instantiate(self.mode, (), self.metas)
-        self._made.append(made)
-        return made
+        return CachedTensor(meta, layout, None).instantiate(self.mode, (), self.metas)
 
     def _sym_sizes(self, dims: Sequence[Dim]) -> tuple[int | torch.SymInt, ...]:
         return tuple(sym_size(dim, self.guard_log) for dim in dims)
