@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import count
 from typing import Any
 from weakref import WeakMethod
@@ -33,6 +32,7 @@ from fxonnx.capture.tracer.lists import composed_of_lists
 from fxonnx.capture.tracer.locations import said
 from fxonnx.capture.tracer.quantized.stand_ins import StandIns
 from fxonnx.capture.tracer.results.cache import FakeCache
+from fxonnx.capture.tracer.results.default_dtype import dtype_of_factory, said_in_full, takes_default
 from fxonnx.capture.tracer.results.meta import alias
 from fxonnx.capture.tracer.size_checks import SIZE_CHECKS
 from fxonnx.capture.tracer.sizes.fx_nodes import SizeNodes
@@ -153,6 +153,8 @@ class Tape:
         result = self._result(func, args, kwargs)
         if func in _DESCRIBING:
             return result
+        if takes_default(func, args, kwargs, result):
+            return said_in_full(self.call, func, args, kwargs)
         self.record(func, args, kwargs, result)
         if is_lent:
             self.borrowed[self._node(result).args[0]] = self._node(result)
@@ -164,8 +166,7 @@ class Tape:
             self._refuse_not_dense(result, f"what {func} returns")
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
         node = self.graph.call_function(func)
-        if torch.get_default_dtype() is not torch.float32:
-            given[1].update(_default_dtype(func, given[1], result))
+        given[1].update(dtype_of_factory(func, given[1], result))
         node.args, node.kwargs = given  # later, because fx warns of sizes that are no nodes
         node.meta = self.place()
         node.meta["val"] = result
@@ -470,18 +471,6 @@ class Tape:
         """End the graph."""
         results = list(map(self.read, results))
         self.graph.output(list(map(self.operand, results)))
-
-
-@cache
-def _is_factory(func: Any) -> bool:
-    """Whether a call makes a tensor of a dtype and a device, as `torch.zeros_like` does."""
-    return any(each.name == "pin_memory" for each in func._schema.arguments)
-
-
-def _default_dtype(func: Any, kwargs: dict[str, Any], result: Any) -> dict[str, torch.dtype]:
-    """The dtype of a tensor that is made of the default one, which a graph does not know."""
-    makes = isinstance(result, torch.Tensor) and result.is_floating_point() and kwargs.get("dtype") is None
-    return {"dtype": result.dtype} if makes and _is_factory(func) else {}
 
 
 _TRUTHS: dict[str, Any] = {
