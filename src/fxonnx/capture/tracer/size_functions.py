@@ -8,12 +8,13 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 
 from fxonnx.capture.tracer.python.arrays import Array
 from fxonnx.capture.tracer.python.constructors import is_followed
 from fxonnx.capture.tracer.python.repeated import Repeated
-from fxonnx.capture.tracer.python.types import Numbers
+from fxonnx.capture.tracer.python.types import Float64, Numbers
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.sizes.twins import twin
 
@@ -147,14 +148,19 @@ def _spaced(func: Any, args: Any, kwargs: Any) -> Any:
 
 def _linspace(start: Any, end: Any, steps: torch.SymInt, **options: Any) -> torch.Tensor:
     """torch.linspace, whose op takes a plain number of steps. Between tensors it is counted from both ends, as its
-    kernel does; a lone one is the start."""
+    kernel does, in double for whole numbers; a lone one is the start."""
     if not isinstance(start, torch.Tensor) and not isinstance(end, torch.Tensor):
         named = {name: value for name, value in options.items() if name in ("dtype", "device") and value is not None}
         return _SPACED(start, end, steps, **named)
-    dtype = options.get("dtype") or torch.get_default_dtype()
-    index = torch.arange(steps, dtype=dtype, device=options.get("device"))
-    step = (end - start) / torch.sym_max(steps - 1, 1)
-    return torch.where(index < torch.sym_max(steps // 2, 1), start + step * index, end - step * (steps - 1 - index))
+    default, device = torch.get_default_dtype(), options.get("device")
+    is_complex = any(_dtype_of(each).is_complex for each in (start, end))
+    dtype = options.get("dtype") or (default.to_complex() if is_complex else default)
+    exact = dtype if dtype.is_floating_point or dtype.is_complex else torch.float64
+    start, end = (stacked(each, {"dtype": dtype, "device": device}).to(exact) for each in (start, end))
+    count = torch.arange(steps, device=device)
+    index, step = count.to(exact), (end - start) / torch.sym_max(steps - 1, 1)
+    is_near = count < torch.sym_max(steps // 2, 1)
+    return torch.where(is_near, start + step * index, end - step * (steps - 1 - index)).to(dtype)
 
 
 def _made(func: Any, args: Any, kwargs: Any) -> Any:
@@ -214,6 +220,8 @@ def _dtype_of(value: Any) -> torch.dtype:
         return value.dtype
     if isinstance(value, torch.SymInt):
         return torch.int64
+    if isinstance(value, (Float64, np.float64)):
+        return torch.float64
     kinds = {bool: torch.bool, torch.SymBool: torch.bool, int: torch.int64, complex: torch.complex64}
     return kinds.get(type(value), torch.get_default_dtype())
 

@@ -115,9 +115,39 @@ def joined(x: Tensor) -> Any:
     return from_numpy(np.hstack([[7], sizes])), from_numpy(np.concatenate([np.arange(x.shape[0]), np.arange(3)]))
 
 
+def in_64_bits(x: Tensor) -> Any:
+    h, w = x.shape
+    made = np.tri(h), np.identity(w), np.where(np.arange(h) > 1, 1.5, 0), np.linspace(0, 1, w), np.mgrid[0.0:h]
+    computed = np.arctan2(np.arange(h), 1), np.hypot(np.arange(h), 3), np.copysign(np.arange(w), -1), np.arange(w) / 3
+    typed = np.arange(h, dtype=float), np.zeros_like(np.arange(w), dtype=float), np.arange(h).astype(float)
+    mixed = np.arange(h, dtype=np.float32) * np.float64(0.1), np.arange(h, dtype=np.float32) * 0.1
+    return tuple(map(from_numpy, (*made, *computed, *typed, *mixed)))
+
+
+def of_whole_numbers(x: Tensor) -> Any:
+    i = np.arange(x.shape[0])
+    alike = np.square(i), np.trunc(i), np.reciprocal(i + 1), np.floor(i), np.ceil(i)
+    return tuple(map(from_numpy, (*alike, np.rint(i), np.fabs(i))))
+
+
+def numbers(x: Tensor) -> Any:
+    h, w = x.shape
+    found = np.sqrt(h), np.mean([h, w]), np.sqrt(h) * 2 + 1, -np.log(w), np.arange(h).std()
+    plain = torch.tensor(float(np.sqrt(h))), x * np.sqrt(w), torch.tensor([h, np.ceil(w / 2)]), torch.tensor(h / w)
+    rows, quarters = np.arange(h), np.quantile(np.arange(w), np.array([0.25, 0.75]))
+    middles = np.median(rows), np.quantile(rows, 0.3), np.percentile(rows, 30), np.median(rows[None], axis=1), quarters
+    return *map(torch.as_tensor, (*found, *middles)), *plain
+
+
+def between_tensors(x: Tensor) -> Any:
+    w, (zero, ten) = x.shape[1], torch.tensor([0, 10])
+    floats = torch.linspace(zero, 1, w, dtype=torch.float64), torch.linspace(zero, ten, w)
+    return *floats, torch.linspace(zero, ten, w, dtype=torch.int32), torch.linspace(zero * 1j, 2, w)
+
+
 MODELS: tuple[Callable[[Tensor], Any], ...] = (
     shifts, grid, halves, written, standardized, multiples, tiled, levels, padded, windows, picked,
-    frequencies, grids, triangles, spaced, joined, ranges,
+    frequencies, grids, triangles, spaced, joined, ranges, in_64_bits, of_whole_numbers, numbers, between_tensors,
 )  # fmt: skip
 
 

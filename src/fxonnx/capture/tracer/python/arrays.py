@@ -8,7 +8,9 @@ A function that torch's NumPy lacks is refused. What has no axis is a number, as
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.tracer.python.repeated import Repeated
-from fxonnx.capture.tracer.python.types import Numbers
+from fxonnx.capture.tracer.python.types import Numbers, float64, plain_type
 
 Refuse = Callable[[], Exception]
 
@@ -118,6 +120,8 @@ def counterpart(function: Any) -> Any:
     """What torch's NumPy calls the function, or None."""
     import torch._numpy as torch_numpy
 
+    if function in _OTHERWISE:
+        return _OTHERWISE[function](torch_numpy)
     path = [*getattr(function, "__module__", "numpy").split(".")[1:], function.__name__]
     try:
         return reduce(getattr, path, torch_numpy)
@@ -128,7 +132,20 @@ def counterpart(function: Any) -> Any:
 def called(function: Any, args: Any, options: Any, refuse: Refuse | None = None) -> Any:
     """A function of torch's NumPy on arrays."""
     args, options = _all_inner((args, options))
-    return _outer(function(*args, **options), refuse)
+    with numpys_default_dtype():
+        result = function(*args, **options)
+    return _outer(result, refuse)
+
+
+@contextmanager
+def numpys_default_dtype() -> Iterator[None]:
+    """Floats have 64 bits where none are said, as in NumPy: what torch's NumPy leaves to torch has 32 otherwise."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _method(method: Any, refuse: Refuse, *args: Any, **options: Any) -> Any:
@@ -148,26 +165,62 @@ def _inner(value: Any) -> Any:
         return torch_numpy.ndarray(value.tensor)
     if isinstance(value, Repeated):
         return _inner(Array(value.tensor(lambda elements: torch.from_numpy(np.array(elements)))))
-    is_dtype = isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic))
+    value = plain_type(value)
+    is_dtype = isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, _SCALARS))
     return np.dtype(value).name if is_dtype else value
 
 
+_SCALARS = (np.generic, int, float, complex)
+
+
 def _operands(function: Any, args: Any) -> list[Any]:
-    """The arguments in the dtypes that NumPy promotes: what torch leaves to its default dtype is float64."""
+    """The arguments in the dtypes that NumPy promotes."""
     arrays = [each for each in args if isinstance(each, (Array, np.ndarray, np.generic))]
     is_whole = all(each.dtype.kind in "iub" for each in arrays)
-    divides = function is np.true_divide and is_whole and not any(isinstance(each, (float, complex)) for each in args)
-    return [_operand(each, is_whole=is_whole, divides=divides) for each in args]
+    return [_operand(each, is_whole=is_whole, as_float=is_whole and function in _OF_FLOATS) for each in args]
 
 
-def _operand(value: Any, *, is_whole: bool, divides: bool) -> Any:
-    if divides and isinstance(value, Array):
+_OF_FLOATS = frozenset({np.rint, np.fabs, np.hypot, np.logaddexp, np.heaviside, np.nextafter})
+"""What NumPy computes of whole numbers as floats, and torch does not."""
+
+
+def _operand(value: Any, *, is_whole: bool, as_float: bool) -> Any:
+    if isinstance(value, (Array, np.ndarray)) and as_float:
         return value.astype(np.float64)
+    if isinstance(value, np.generic):  # no weak number, as Python's own are
+        return Array(torch.tensor(value.item(), dtype=getattr(torch, value.dtype.name)))
     if isinstance(value, torch.SymInt):
-        return Array(torch.full((), value, dtype=torch.float64 if divides else torch.int64))
+        return Array(torch.full((), value, dtype=torch.float64 if as_float else torch.int64))
     if isinstance(value, torch.SymFloat) and is_whole:
         return Array(torch.full((), value, dtype=torch.float64))
     return value
+
+
+def _of_all(name: str) -> Callable[[Any], Callable[..., Any]]:
+    """np.median and the like, to which torch's NumPy gives an axis of one element where they are of all elements."""
+
+    def of(torch_numpy: Any) -> Callable[..., Any]:
+        function = getattr(torch_numpy, name)
+        signature = inspect.signature(function)
+
+        def of_all(*args: Any, **options: Any) -> Any:
+            found, given = function(*args, **options), signature.bind(*args, **options).arguments
+            is_kept = given.get("axis") is not None or given.get("keepdims")
+            return found if is_kept or not isinstance(given.get("q", 0.5), (int, float)) else found[0]
+
+        return of_all
+
+    return of
+
+
+_WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "bool_"})
+_OTHERWISE: dict[Any, Callable[[Any], Callable[..., Any]]] = {
+    np.square: lambda _: lambda x: x * x,
+    np.trunc: lambda torch_numpy: lambda x: x if x.dtype.name in _WHOLE else torch_numpy.trunc(x),
+    np.reciprocal: lambda _: lambda x: 1 // x if x.dtype.name in _WHOLE else 1 / x,
+    **{getattr(np, name): _of_all(name) for name in ("median", "quantile", "percentile")},
+}
+"""what torch's NumPy has other dtypes or shapes for -> what stands for it, of torch's NumPy"""
 
 
 def _outer(value: Any, refuse: Refuse | None = None) -> Any:
@@ -177,7 +230,9 @@ def _outer(value: Any, refuse: Refuse | None = None) -> Any:
     tensor = value if isinstance(value, torch.Tensor) else getattr(value, "tensor", None)
     if tensor is None:
         return value
-    return Array(tensor, refuse) if tensor.dim() else tensor.item()
+    if tensor.dim():
+        return Array(tensor, refuse)
+    return float64(tensor.item()) if tensor.dtype is torch.float64 else tensor.item()
 
 
 def listed(tensor: torch.Tensor, refuse: Refuse) -> Any:

@@ -18,7 +18,7 @@ from fxonnx.capture.tracer.python.arrays import from_numpy, of_ufunc
 from fxonnx.capture.tracer.python.generators import NewGenerator
 from fxonnx.capture.tracer.python.repeated import Repeated
 from fxonnx.capture.tracer.python.sized_arrays import ARRAYS, FREQUENCIES
-from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, is_instance, plain_type
+from fxonnx.capture.tracer.python.types import SizeFloat, SizeInt, SizeRange, SizeType, float64, is_instance, plain_type
 
 _NUMBER = (torch.SymInt, torch.SymFloat)
 _SEQUENCES = (list, tuple, dict, str)
@@ -136,7 +136,9 @@ def of_size(self: Any, function: Any, method: str, *args: Any, **options: Any) -
         return getattr(function, method)(*map(_as_object, args), **options)
     scalar = _OF_NUMPY.get(function.__name__)
     is_scalar = scalar is not None and not options and all(isinstance(each, (int, float, *_NUMBER)) for each in args)
-    return scalar(*args) if scalar is not None and is_scalar else of_ufunc(function, method, *args, **options)
+    if scalar is None or not is_scalar:
+        return of_ufunc(function, method, *args, **options)
+    return float64(scalar(*args))
 
 
 def _count(shape: torch.Size) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fxonnx.capture.tracer.python.arrays import Array, called, counterpart
+from fxonnx.capture.tracer.python.arrays import Array, called, counterpart, numpys_default_dtype
 from fxonnx.capture.tracer.python.repeated import Repeated
 from fxonnx.capture.tracer.python.types import Numbers
 
@@ -102,7 +102,8 @@ class _Grid:
         ends = [(each.start, each.stop, each.step) for each in parts if isinstance(each, slice)]
         if len(ends) < len(parts) or not _has_size(ends) or any(isinstance(each, complex) for _, _, each in ends):
             return self._original[slices]
-        rows = [Array(torch.arange(start or 0, stop, step or 1)) for start, stop, step in ends]
+        with numpys_default_dtype():
+            rows = [Array(torch.arange(0 if start is None else start, stop, step or 1)) for start, stop, step in ends]
         if not isinstance(slices, tuple):
             return rows[0]
         grid = np.meshgrid(*rows, sparse=self._sparse, indexing="ij")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -77,6 +77,8 @@ class _Float(_Likeness):
 
     def __call__(cls, *args: Any) -> Any:
         number = _held(*args) if args else 0
+        if isinstance(number, Float64):
+            return torch.SymFloat(number.node)
         return torch.sym_float(number) if isinstance(number, (torch.SymInt, torch.SymFloat)) else float(number)
 
 
@@ -145,6 +147,26 @@ def is_instance(value: Any, kinds: Any) -> bool:
         return True
     plain = _plain_type_of(value)
     return plain is not None and builtins.isinstance(plain(), kinds)
+
+
+class Float64(torch.SymFloat):
+    """A number that NumPy has computed, np.sqrt(n), and what is computed of it: a tensor made of it has 64 bits."""
+
+
+def float64(number: Any) -> Any:
+    """A number as NumPy's, where sizes or data say it."""
+    return Float64(number.node) if isinstance(number, torch.SymFloat) else number
+
+
+def _of_numpy(name: str) -> Callable[..., Any]:
+    return lambda *args: float64(getattr(torch.SymFloat, name)(*args))
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    for _method in (f"__{_name}__", f"__r{_name}__"):
+        setattr(Float64, _method, _of_numpy(_method))
+for _method in ("__neg__", "__abs__"):
+    setattr(Float64, _method, _of_numpy(_method))
 
 
 class Numbers(Sequence[int]):
