@@ -68,6 +68,12 @@ def test_logsumexp_of_infinities():
     check(lambda x: x.logsumexp(1), torch.tensor([[-math.inf] * 2, [math.inf, 1.0], [1000.0, 1000.0]]))
 
 
+@pytest.mark.parametrize("beside", [math.inf, -math.inf, 1.0])
+def test_logsumexp_of_nan_wherever_it_stands(beside: float):
+    rows = torch.tensor([[beside, math.nan], [math.nan, beside], [beside, beside]])
+    check(lambda x: (x.logsumexp(1), x.logsumexp(0, keepdim=True), x.logsumexp((0, 1))), rows)
+
+
 def test_scalars():
     check(
         lambda x: (

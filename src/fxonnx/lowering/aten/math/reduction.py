@@ -128,8 +128,11 @@ def any_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, ope
 def extremum(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, *, operator: str) -> Tensor:
     """The greatest or the least element; NaN where there is a NaN among the reduced."""
     found = reduced(op, operator, self, dim, keepdim)
-    if not dtype_of(self).is_float:
-        return found
+    return _with_nan(op, found, self, dim, keepdim) if dtype_of(self).is_float else found
+
+
+def _with_nan(op: Builder, found: Tensor, self: Tensor, dim: Axes, keepdim: bool) -> Tensor:
+    """What is found of each row, NaN where there is a NaN in it: the runtime's extrema pass over those."""
     spoiled = reduced(op, "ReduceMax", cast(op, op.IsNaN(self), dtypes.UINT8), dim, keepdim)
     return op.Where(cast(op, spoiled, dtypes.BOOL), number(op, math.nan, self), found)
 
@@ -220,8 +223,8 @@ def moments(
 
 @lower("aten.logsumexp", promote=FLOAT, opmath=True)
 def logsumexp(op: Builder, self: Tensor, dim: Axes, keepdim: bool = False) -> Tensor:
-    """log(Σ exp(x))."""
-    return reduced(op, "ReduceLogSumExp", self, dim, keepdim)
+    """log(Σ exp(x)). The runtime gives the greatest element where that is infinite."""
+    return _with_nan(op, reduced(op, "ReduceLogSumExp", self, dim, keepdim), self, dim, keepdim)
 
 
 # ── of two variables ─────────────────────────────────────────────────────────────────────────────────────────────────
