@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,6 +93,29 @@ def test_the_data_of_tensors_and_weights_is_an_alias() -> None:
         return a + b.data * 2 + torch.cat([parts[1].data, parts[0]]) + layer.weight.data.sum()
 
     torch.testing.assert_close(run(capture(model, (X,)), (X,))[0], model(X))
+
+
+def test_what_is_copied_deeply_is_another_tensor() -> None:
+    layer = nn.Linear(4, 4)
+    layer.register_buffer("shift", torch.ones(4))
+
+    def model(x: Tensor) -> Any:
+        own = copy.deepcopy(layer)
+        own.weight.data.mul_(2)
+        own.shift.add_(1)
+        one, other = copy.deepcopy([x, x])
+        one.add_(3)
+        return own(x) + own.shift, layer(x) + layer.shift, other, x
+
+    compiled = fxonnx.compile(model, (X[None],), dynamic_shapes={"x": {0: "n"}})
+    for rows in (1, 1, 3):
+        x = torch.randn(rows, 4)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_what_shares_memory_is_not_copied_together() -> None:
+    with pytest.raises(errors.CaptureRefused, match="share their memory"):
+        fxonnx.compile(lambda x: copy.deepcopy([x, x[1:]])[1] + 1, (X,))
 
 
 def test_gradients_within_forward() -> None:

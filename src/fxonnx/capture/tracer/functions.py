@@ -16,6 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.assertions import Record, answer
+from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.arrays import Array, listed
 from fxonnx.capture.tracer.python.constructors import plain_kind
@@ -198,6 +199,23 @@ class FunctionMode(TorchFunctionMode):
         found = _split_pieces(*args, **kwargs) if len(args) > 1 else None
         return func(*args, **kwargs) if found is None else found
 
+    def _copied(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """copy.deepcopy(x): torch copies the storage, and lays a tensor over it. What shares its memory in what is
+        copied along would share the copy's."""
+        tensor, memo = args
+        if id(tensor) in memo:
+            return memo[id(tensor)]
+        memories = memo.setdefault(FunctionMode._copied, set())
+        if storage(tensor) in memories:
+            raise self._refuse(
+                "tensors that share their memory are copied together, by copy.deepcopy()",
+                cause="their copies share theirs",
+                cure="copy each by itself, with clone(), or what they are views of",
+            )
+        memories.add(storage(tensor))
+        memo[id(tensor)] = copied = tensor.detach().clone()
+        return copied
+
     def _of_type(self, func: Any, args: Any, kwargs: Any) -> Any:
         """x.type(torch.LongTensor), where something of ours stands for the type."""
         return func(*map(plain_kind, args), **{name: plain_kind(value) for name, value in kwargs.items()})
@@ -214,6 +232,7 @@ class FunctionMode(TorchFunctionMode):
 _METHODS = {
     _TENSOR.contiguous: FunctionMode._laid_out,
     _TENSOR.type: FunctionMode._of_type,
+    _TENSOR.__deepcopy__: FunctionMode._copied,
     _IS_QUANTIZED.__get__: FunctionMode._quantized,
     **dict.fromkeys((_TENSOR.unbind, torch.unbind), FunctionMode._taken_apart),
     **dict.fromkeys((_TENSOR.split, torch.split), FunctionMode._split),
