@@ -92,6 +92,9 @@ TABLES: dict[str, Callable[[Tensor], Tensor]] = {
     "a part": lambda x: x * {(9, 3): 2.0}.get((x.shape[1] // 16, 3), 1.0),
     "a global": lambda x: x * SCALES.get((x.shape[1], x.shape[2]), 1.0),
     "text of two": lambda x: x * {"14x16": 2.0}.get(f"{x.shape[1]}x{x.shape[2]}", 1.0),
+    "what two sizes have in common": lambda x: x * len(set(x.shape[1:])),
+    "a size and a part of another": lambda x: x * len({x.shape[1]: 1, x.shape[2] // 2: 2}),
+    "the later of two entries": lambda x: x * {x.shape[1]: 1.0, x.shape[2]: 2.0}[x.shape[1]],
     "text": lambda x: x * {"31": 2.0}.get(f"{x.shape[2]}", 1.0) * grid(*x.shape[1:]),
 }
 

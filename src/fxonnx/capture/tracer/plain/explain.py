@@ -19,7 +19,7 @@ from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.plain.rerun import Rerun
 from fxonnx.capture.tracer.plain.unknowns import Unlike, align, make_the_same_calls
 from fxonnx.capture.tracer.run import Run
-from fxonnx.capture.tracer.sizes.lookups import looked_up
+from fxonnx.capture.tracer.sizes.lookups import alike, looked_up
 from fxonnx.capture.tracer.sizes.primes import prime_near
 from fxonnx.capture.tracer.sizes.text import Key, keys_held
 from fxonnx.errors import Error
@@ -114,6 +114,7 @@ def _joined(runs: Sequence[Run]) -> Run | None:
     except (Unlike, Error):
         return None
     found.guard_log.keys.update(*(run.guard_log.keys for run in runs))
+    found.guard_log.hashed.update(*(run.guard_log.hashed for run in runs))
     return found
 
 
@@ -122,7 +123,8 @@ def _is_proved(run: Run, example: Example, given: Sequence[Sizes]) -> bool:
     one."""
     if not all(_is_proved_at(sizes, run, example) for sizes in given):
         return False
-    tried = (*_others(given[-1]), *looked_up(given[-1], _keys(run, example), _plain_dims(run, given[-1])))
+    keys = looked_up(given[-1], _keys(run, example), _plain_dims(run, given[-1]))
+    tried = (*_others(given[-1]), *keys, *alike(given[-1], run.guard_log.hashed))
     others = [sizes for sizes in tried if sizes not in given and _is_taken(run, sizes)]
     count = 0
     for sizes in (*others, *_of_other_numbers(run, given[-1], others)):

@@ -38,6 +38,7 @@ def keys_of_sizes() -> Iterator[None]:
             return hash(node.hint)
         caches.update((id(each), each) for each in _caches(frame))
         node.guard_log.keys.update(keys_around(frame))
+        node.guard_log.hashed.add(node.dim)
         return hash(node.guard_log.as_plain(node.dim, node.hint))
 
     try:

@@ -108,6 +108,7 @@ class GuardLog:
     wanted: list[Dim] = field(default_factory=list)  # what comes from data and was refused as a plain number
     ranges: list[Dim] = field(default_factory=list)  # how often Python goes through each
     keys: set[Key] = field(default_factory=set)  # what sizes may have been looked up among, or their text
+    hashed: set[Dim] = field(default_factory=set)  # what was a key itself: {n, m} has one element where they are alike
     # a number that dims cannot say -> the symbol that stands for it; and a dim that it comes from, by that symbol
     opaque: dict[Any, Dim] = field(default_factory=dict)
     origins: dict[Dim, Dim] = field(default_factory=dict)
@@ -203,8 +204,7 @@ class GuardLog:
     @contextmanager
     def nested(self) -> Iterator[dict[tuple[str, Dim], Guard]]:
         """What is noted inside, by itself; it joins the rest at the end, as it is by then."""
-        rest, fresh = self.entries, dict[tuple[str, Dim], Guard]()
-        self.entries = fresh
+        rest, self.entries = self.entries, (fresh := dict[tuple[str, Dim], Guard]())
         try:
             yield fresh
         finally:

@@ -20,9 +20,10 @@ from torch import nn
 from fxonnx.capture.locate import is_users
 from fxonnx.capture.syntax import around
 from fxonnx.capture.tracer.sizes.text import Key
-from fxonnx.ir.dims import Expr, evaluate
+from fxonnx.ir.dims import Dim, Expr, evaluate
 
 _MOST_KEYS = 32
+_MOST_HASHED = 5
 _LARGEST_STEP = 65  # by which a size is divided before it is looked up: x.shape[2] // 16
 _DOORS = (
     "torch/__init__.py", "experimental/sym_node.py", "modules/container.py", "tracer/torch_private.py",
@@ -78,6 +79,16 @@ def looked_up(given: Mapping[str, int], keys: Collection[Key], dims: Sequence[Ex
             names = [next(iter(dim.symbols)) for dim in chosen]
             if None not in sizes and len(set(names)) == len(names):
                 yield {**given, **{name: size for name, size in zip(names, sizes, strict=True) if size is not None}}
+
+
+def alike(given: Mapping[str, int], hashed: Collection[Dim]) -> Iterator[dict[str, int]]:
+    """Sizes at which two of what was hashed are one key: {n, m} has one element, a cache one entry for both."""
+    known = (dim for dim in hashed if isinstance(dim, Expr) and len(dim.symbols) == 1 and dim.symbols <= given.keys())
+    dims = sorted(known, key=str)
+    for one, other in combinations(dims[:_MOST_HASHED], 2):
+        sizes = {**given, next(iter(other.symbols)): _size_at(other, evaluate(one, given)) or 0}
+        if evaluate(one, sizes) == evaluate(other, sizes):
+            yield sizes
 
 
 def _size_at(dim: Expr, number: int) -> int | None:
