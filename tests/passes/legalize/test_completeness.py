@@ -20,7 +20,6 @@ OLDEST_SERVED = 9
 # Operators that older opsets cannot say at all: a model that needs one there gets NotInOpset with the opset that has
 # it.
 NO_EXPANSION = {
-    "BitCast": "no older operator sees the bits of a value",
     "Bernoulli": "random: RandomUniformLike and Less draw from another stream",
     "ConvInteger": "quantized kernels; from opset 10",
     "Det": "an elimination with pivots; from opset 11",

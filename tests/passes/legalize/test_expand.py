@@ -312,6 +312,7 @@ def test_every_expansion_and_form_has_a_case() -> None:
     }
     tested |= {"InstanceNormalization"}  # for a runtime without a kernel of the dtype: tests/lowering/aten/nn/
     tested |= {name.partition("-")[0] for name in (*ELEMENTWISE, *WINDOWS)}
+    tested |= {"BitCast"}  # tests/passes/legalize/test_bits.py
     tested |= {"ConstantOfShape"}  # of bfloat16, which no opset below 13 has: tests/opsets/test_opsets.py
     tested |= {"QuantizeLinear", "DequantizeLinear"}  # tests/lowering/aten/nn/test_quantized.py
     assert set(EXPANSIONS) | set(FORMS) <= tested

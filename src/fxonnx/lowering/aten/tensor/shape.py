@@ -65,7 +65,7 @@ def view_dtype(op: Builder, self: Tensor, dtype: DType) -> Tensor:
     """The same bits read as another dtype; the last axis has as many more or fewer elements as those have bits."""
     if self.dtype is dtype:
         return self
-    if dtypes.BOOL in (self.dtype, dtype) or not {self.dtype.bits, dtype.bits} <= _WORDS.keys():
+    if not {self.dtype.bits, dtype.bits} <= _WORDS.keys():
         raise Unsupported(f"a view of {self.dtype} as {dtype}")
     words = _bits_as(op, self, _WORDS[self.dtype.bits])
     if words.dtype.bits > dtype.bits:
@@ -79,7 +79,10 @@ _WORDS = {each.bits: each for each in (dtypes.UINT8, dtypes.UINT16, dtypes.UINT3
 
 
 def _bits_as(op: Builder, x: Tensor, dtype: DType) -> Tensor:
-    return x if x.dtype is dtype else op.BitCast(x, to=dtype.code)
+    """The bits in a dtype as wide. Truths are bytes of 0 and 1, and any other byte is true."""
+    if x.dtype is dtype:
+        return x
+    return op.Cast(x, to=dtype) if dtypes.BOOL in (x.dtype, dtype) else op.BitCast(x, to=dtype.code)
 
 
 def _parts_of_words(op: Builder, words: Tensor, part: DType) -> Tensor:
