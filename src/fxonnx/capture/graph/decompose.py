@@ -73,7 +73,8 @@ class Decomposer:
             result = function(
                 *fx.map_arg(node.args, by_node.__getitem__), **fx.map_arg(node.kwargs, by_node.__getitem__)
             )
-            return tuple(result) if isinstance(result, tuple) else result  # of a named one fx would record a call
+            result = tuple(result) if isinstance(result, tuple) else result  # of a named one fx would record a call
+            return _rounded(result, node.meta.get("val"))
 
         for pre_dispatch in (True, False):  # the first keeps what is composite whole, some ops even themselves
             try:
@@ -129,6 +130,15 @@ def _elsewhere(value: Any) -> torch.Tensor:
     with value.fake_mode, torch.no_grad():
         like = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
     return like.conj() if value.is_conj() else like
+
+
+def _rounded(result: Any, wanted: Any) -> Any:
+    """A result in the precision that the op's own kernel returns: what a loss of float16 and float32 is made of keeps
+    the wider one."""
+    if isinstance(result, tuple) and isinstance(wanted, (tuple, list)) and len(result) == len(wanted):
+        return tuple(_rounded(*pair) for pair in zip(result, wanted, strict=True))
+    floats = all(isinstance(each, torch.Tensor) and each.is_floating_point() for each in (result, wanted))
+    return result.to(wanted.dtype) if floats and result.dtype is not wanted.dtype else result
 
 
 def _is_smaller(target: Any, whole: Any) -> bool:
