@@ -23,6 +23,9 @@ CASES = {
     "max and min": lambda x: (*x.max(1), *x.min(-1, keepdim=True), *x.aminmax(dim=0)),
     "positions": lambda x: (x.argmax(), x.argmin(1), x.argmax(-1, keepdim=True), x.argmin(keepdim=True)),
     "truth": lambda x: ((x > 1).any(), (x > 1).any(1), (x > -1).all((0, 2)), x.all(), x.byte().any(0)),
+    "truth of each element": lambda x: (
+        torch.any(x > 1, ()), torch.all(x.int(), (), keepdim=True), torch.any((x * 3).relu().byte(), dim=[]),
+    ),
     "var": lambda x: (x.var(), x.var(1), x.var((0, 2), correction=0, keepdim=True), x.var(1, unbiased=False)),
     "std": lambda x: (x.std(), x.std(-1, correction=2), *torch.std_mean(x, 1), *torch.var_mean(x, keepdim=True)),
     "logsumexp": lambda x: (x.logsumexp(1), x.logsumexp((0, 2), keepdim=True)),

@@ -32,6 +32,7 @@ def test_samples_of_torch():
 def test_histograms(dtype):
     x, weight = torch.randn(5, 10).to(dtype), torch.rand(5, 10).to(dtype)
     check(lambda x: torch.histogram(x, 7), x)
+    check(lambda x: x.histogram(), x)
     check(lambda x: torch.histogram(x, 5, range=(-1.0, 1.0)), x)
     check(lambda x, weight: torch.histogram(x, 5, weight=weight, density=True), x, weight)
     check(torch.histogram, x, torch.tensor([-2.0, -1.0, 0.0, 0.5, 3.0]).to(dtype))

@@ -69,7 +69,7 @@ def _ctc_loss(
     return log_probs.new_empty(() if reduction or log_probs.dim() < 3 else log_probs.shape[1:2])
 
 
-def _histogram(x: Any, bins: Any, **options: Any) -> Any:
+def _histogram(x: Any, bins: Any = 100, **options: Any) -> Any:
     """What is counted between edges, and those."""
     ends = bins.shape[0] if isinstance(bins, torch.Tensor) else bins + 1
     return x.new_empty((ends - 1,)), x.new_empty((ends,))

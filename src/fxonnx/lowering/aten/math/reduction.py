@@ -111,9 +111,13 @@ def count_nonzero(op: Builder, self: Tensor, dim: Axes = None) -> Tensor:
 def any_(op: Builder, self: Tensor, dim: Axes = None, keepdim: bool = False, operator: str = "ReduceMax") -> Tensor:
     """Whether an element is not zero; by the minimum, whether none is zero.
 
-    Reduced as uint8, whose kernels are eight times as fast as bool's; torch answers in uint8 where it is asked in it.
+    Reduced as uint8, whose kernels are eight times as fast as bool's; torch answers in uint8 where it is asked in it,
+    and of each element for itself where no axis is named: `dim=()`.
     """
-    found = reduced(op, operator, cast(op, cast(op, self, dtypes.BOOL), dtypes.UINT8), dim, keepdim)
+    truths = cast(op, cast(op, self, dtypes.BOOL), dtypes.UINT8)
+    if isinstance(dim, Sequence) and not dim:
+        return cast(op, truths, dtypes.UINT8 if dtype_of(self) is dtypes.UINT8 else dtypes.BOOL)
+    found = reduced(op, operator, truths, dim, keepdim)
     if dtype_of(self) is not dtypes.UINT8:
         return cast(op, found, dtypes.BOOL)
     is_bounded = operator == "ReduceMax" or not may_be_zero(op, count(self, dim))  # the least of nothing is 255
