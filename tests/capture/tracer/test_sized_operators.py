@@ -141,6 +141,8 @@ NUMBERS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "pad of integers": lambda x, number: F.pad(x.long(), (1, 2), "constant", number),
     "nan_to_num": lambda x, number: torch.nan_to_num(x / x.round(), nan=number, posinf=2 * number),
     "copy": lambda x, number: torch.empty_like(x).copy_(number) + torch.empty_like(x).copy_(2, non_blocking=True),
+    "float_power": lambda x, number: x.abs().float_power(number) + torch.float_power((x * 3).long(), number),
+    "isclose": lambda x, number: torch.isclose(x, x.round(), atol=number / 10) ^ (x / 0).isclose(x / 0, number, number),
     "lerp": lambda x, number: torch.lerp(x, x + 1, number),
     "index_fill": lambda x, number: x.index_fill(0, ROWS[0], number),
     "scatter": lambda x, number: x.scatter(0, ROWS, number),

@@ -94,6 +94,24 @@ def _batch_norm(
     return F.batch_norm(input, None, None, weight, bias, True, eps=eps)
 
 
+def _float_power(input: Tensor, exponent: Size | Tensor) -> Any:
+    if not isinstance(input, Tensor) or isinstance(exponent, Tensor):
+        return NotImplemented
+    return input.to(torch.complex128 if input.is_complex() else torch.float64) ** exponent
+
+
+def _isclose(
+    input: Tensor, other: Tensor, rtol: Size = 1e-5, atol: Size = 1e-8, equal_nan: bool = False
+) -> Any:  # fmt: skip
+    """As ATen/native/TensorCompare.cpp has it: of numbers that are not finite only equal ones are close."""
+    if input.dtype is torch.bool:
+        return NotImplemented
+    is_equal, distance = input == other, (input - other).abs()
+    if equal_nan:
+        is_equal = is_equal | (input.isnan() & other.isnan())
+    return is_equal | (distance.isfinite() & (distance <= atol + (other * rtol).abs()))
+
+
 # ── losses and shares ──
 
 
@@ -131,6 +149,8 @@ SCALARS: dict[Any, Callable[..., Any]] = {
     F.dropout: _dropout,
     F.scaled_dot_product_attention: _attention,
     F.batch_norm: _batch_norm,
+    **dict.fromkeys((torch.float_power, torch.Tensor.float_power), _float_power),
+    **dict.fromkeys((torch.isclose, torch.Tensor.isclose), _isclose),
     F.huber_loss: _huber_loss,
     F.smooth_l1_loss: _smooth_l1_loss,
     **{getattr(place, name): _added(product) for name, product in _SUMS.items() for place in (torch, torch.Tensor)},
