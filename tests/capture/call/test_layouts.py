@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -103,3 +104,44 @@ def test_ways_by_data_keep_which_layouts_matter() -> None:
         torch.testing.assert_close(compiled(each), branching(each))
     with pytest.raises(CallMismatch, match="strides"):
         compiled(x.t())
+
+
+ASKING: dict[str, Callable[[Tensor], Tensor]] = {
+    "whether it is contiguous": lambda x: x * 2 if x.is_contiguous() else x * 3,
+    "whether channels are last": lambda x: x * 2 if x.is_contiguous(memory_format=torch.channels_last) else x * 3,
+    "a stride": lambda x: x * x.stride(1),
+    "all strides": lambda x: x + torch.tensor(x.stride()).sum(),
+    "that of what is computed of it": lambda x: x + (x * 2).stride(1),
+}
+INDIFFERENT: dict[str, Callable[[Tensor], Tensor]] = {
+    "to bring it in order": lambda x: (x if x.is_contiguous() else x.contiguous()).view(-1),
+    "of what is in order": lambda x: x * x.contiguous().stride(1),
+    "for nothing": lambda x: x * 2 if x.stride(0) > 0 else -x,
+}
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "channels last": lambda x: x.to(memory_format=torch.channels_last),
+    "transposed": lambda x: x.transpose(1, 3).contiguous().transpose(1, 3),
+}
+
+
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n", 2: "h"}}], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", ASKING)
+def test_a_call_of_another_layout_is_refused_where_python_asks_for_it(name: str, dims: Any) -> None:
+    model, x = ASKING[name], torch.randn(2, 3, 4, 4)
+    for example in (x, ORDERS["channels last"](x)):
+        compiled = fxonnx.compile(model, (example,), dynamic_shapes=dims)
+        torch.testing.assert_close(compiled(example), model(example))
+        for lay_out in (torch.Tensor.contiguous, *ORDERS.values()):
+            if lay_out(x).stride() != example.stride():
+                with pytest.raises(CallMismatch, match="asks for its strides"):
+                    compiled(lay_out(x))
+
+
+@pytest.mark.parametrize("name", INDIFFERENT)
+def test_layouts_that_make_no_difference_are_taken(name: str) -> None:
+    model, x = INDIFFERENT[name], torch.randn(2, 3, 4, 4)
+    compiled = fxonnx.compile(model, (x,), dynamic_shapes={"x": {0: "n", 2: "h"}})
+    for rows in (2, 1, 5):
+        for lay_out in (torch.Tensor.contiguous, *ORDERS.values()):
+            given = lay_out(torch.randn(rows, 3, 6, 4))
+            torch.testing.assert_close(compiled(given), model(given))

@@ -34,8 +34,8 @@ def check_layout(name: str, leaf: torch.Tensor, strides: Sequence[int]) -> None:
     if leaf.numel() and any(size > 1 and given != wanted for size, given, wanted in axes):
         raise CallMismatch(
             f"{name} has strides {tuple(leaf.stride())}, and the model was compiled for {tuple(strides)}",
-            cause="the model writes into a reshape or flatten of it, which is a view of some layouts and a copy of "
-            "others, or reads its memory with as_strided()",
+            cause="the model asks for its strides, or writes into a reshape or flatten of it, which is a view of some "
+            "layouts and a copy of others, or reads its memory with as_strided()",
             cure="bring the argument in the layout of the example: .contiguous() for the usual one; or compile the "
             "model for an example laid out like this",
         )

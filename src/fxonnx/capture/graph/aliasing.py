@@ -7,7 +7,7 @@ into the one or the other; where something is, the graph holds for sizes at whic
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -98,10 +98,28 @@ class Layouts:
 def read_by_layout(graph: fx.Graph) -> set[fx.Node]:
     """The placeholders that what is computed depends on by how they lie in memory: through a view or a copy that is
     written to, or as_strided(). Linear time."""
-    pending = [node.args[0] for node in (*_choices(graph), *filter(_is_strided, graph.nodes))]
+    return _behind([node.args[0] for node in (*_choices(graph), *filter(_is_strided, graph.nodes))], frozenset())
+
+
+def laying_out(asked: Iterable[fx.Node]) -> set[fx.Node]:
+    """The placeholders by whose layout these nodes have theirs, of which the model's Python has asked x.stride()."""
+    return _behind(asked, _IN_ORDER)
+
+
+_IN_ORDER = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in ("contiguous", "embedding", "layer_norm", "linear", "mm", "bmm", "matmul", "addmm", "index_select")
+)
+"""ops whose result lies in the order of its axes, whatever layout their arguments have"""
+
+
+def _behind(nodes: Iterable[fx.Node], stops: Container[Any]) -> set[fx.Node]:
+    """The placeholders that nodes are computed of, but for what they have through the ops of `stops`."""
+    pending = list(nodes)
     met = set(pending)
     while pending:
-        fresh = set(pending.pop().all_input_nodes) - met
+        node = pending.pop()
+        fresh = set() if getattr(node.target, "overloadpacket", None) in stops else {*node.all_input_nodes} - met
         met |= fresh
         pending += fresh
     return {node for node in met if node.op == "placeholder"}

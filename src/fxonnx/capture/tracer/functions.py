@@ -7,6 +7,7 @@ the model's only way.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.graph.views import storage
+from fxonnx.capture.locate import _OURS, is_users
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.arrays import Array, listed
 from fxonnx.capture.tracer.python.constructors import plain_kind
@@ -72,18 +74,18 @@ class FunctionMode(TorchFunctionMode):
     is what a tensor holds, where that can be told, and `decide` answers what the model decides by otherwise; `selected`
     gives the rows of what data selects, where decisions tell which there are. `is_quantized` says which tensors stand
     for quantized ones, `is_seeded` which generators forward has seeded. `higher_order` records the ops that call
-    functions."""
+    functions, and `ask_layout` notes of which tensors the model's Python asks how they lie in memory."""
 
     def __init__(
         self, refuse: Refusals, guard_log: GuardLog, check: Record, known: Known,
         decide: Callable[[torch.Tensor], bool], selected: Callable[[torch.Tensor], Iterator[torch.Tensor] | None],
         is_quantized: Callable[[torch.Tensor], bool], is_seeded: Callable[[torch.Generator], bool],
-        higher_order: Callable[[Any, Any, Any], Any],
+        higher_order: Callable[[Any, Any, Any], Any], ask_layout: Callable[[torch.Tensor], None],
     ) -> None:  # fmt: skip
         super().__init__()
         self._refuse, self._guard_log, self._check = refuse, guard_log, check
         self._known, self._decide, self._selected, self._higher_order = known, decide, selected, higher_order
-        self._is_quantized, self._is_seeded = is_quantized, is_seeded
+        self._is_quantized, self._is_seeded, self._ask_layout = is_quantized, is_seeded, ask_layout
         self._exchanged: list[tuple[torch.Tensor, torch.Tensor]] = []  # of `x.data = y`
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -199,6 +201,16 @@ class FunctionMode(TorchFunctionMode):
         found = _split_pieces(*args, **kwargs) if len(args) > 1 else None
         return func(*args, **kwargs) if found is None else found
 
+    def _layout(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """x.stride(), x.is_contiguous(): inputs that lie otherwise in memory are answered otherwise. What torch asks in
+        its own functions changes no number."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+            frame = frame.f_back
+        if is_users(frame.f_code.co_filename):
+            self._ask_layout(args[0])
+        return func(*args, **kwargs)
+
     def _copied(self, func: Any, args: Any, kwargs: Any) -> Any:
         """copy.deepcopy(x): torch copies the storage, and lays a tensor over it. What shares its memory in what is
         copied along would share the copy's."""
@@ -233,6 +245,7 @@ _METHODS = {
     _TENSOR.contiguous: FunctionMode._laid_out,
     _TENSOR.type: FunctionMode._of_type,
     _TENSOR.__deepcopy__: FunctionMode._copied,
+    **dict.fromkeys((_TENSOR.stride, _TENSOR.is_contiguous), FunctionMode._layout),
     _IS_QUANTIZED.__get__: FunctionMode._quantized,
     **dict.fromkeys((_TENSOR.unbind, torch.unbind), FunctionMode._taken_apart),
     **dict.fromkeys((_TENSOR.split, torch.split), FunctionMode._split),

@@ -113,6 +113,7 @@ class Tape:
     autocast: list[tuple[fx.Node, torch.dtype]] = field(default_factory=list)
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
+    layouts_asked: list[fx.Node] = field(default_factory=list)  # of which the model asks how they lie in memory
     values: KnownValues = field(init=False)
     elements: SizeElements = field(init=False)
     quantized: StandIns = field(default_factory=StandIns)
@@ -420,6 +421,11 @@ class Tape:
         """Record that the model raises, with this text, where a condition is false."""
         node = self.graph.call_function(ASSERTION, (self.operand(self.read(condition)), text))
         node.meta = {**self.place(), "val": None}
+
+    def ask_layout(self, tensor: torch.Tensor) -> None:
+        """Note that the model's Python asks how a tensor lies in memory. A weight lies as it does."""
+        if id(tensor) in self._nodes:
+            self.layouts_asked.append(self._node(tensor))
 
     def knows(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor stands on the tape."""

@@ -20,7 +20,7 @@ from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Recording
-from fxonnx.capture.graph.aliasing import Layouts, read_by_layout
+from fxonnx.capture.graph.aliasing import Layouts, laying_out, read_by_layout
 from fxonnx.capture.graph.checks import checks_of
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional_form import memories_written
@@ -196,7 +196,7 @@ class Run:
         layouts = Layouts(dim_of, self.symbols.hints, self.guard_log.statically_known)
         for guard in layouts.guards(self.tape.graph):
             self.guard_log.keep(guard)
-        read = read_by_layout(self.tape.graph)
+        read = read_by_layout(self.tape.graph) | laying_out(self.tape.layouts_asked)
         self.by_layout = {at for at, node in enumerate(self.inputs) if node in read}
 
     def reads(self) -> set[int]:
@@ -317,7 +317,7 @@ class Run:
         with (
             FunctionMode(
                 tape.refuse, self.guard_log, tape.check, tape.known, self.decide, tape.selected,
-                tape.quantized.stands_for, self._is_seeded, higher_order,
+                tape.quantized.stands_for, self._is_seeded, higher_order, tape.ask_layout,
             ),  # fmt: skip
             EagerDtypes(),
         ):

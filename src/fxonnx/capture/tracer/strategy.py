@@ -13,6 +13,7 @@ from fxonnx.capture.call.inputs import Signature, definition
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Kinds, Recording, ZeroOneCheck
 from fxonnx.capture.failures import Translating
+from fxonnx.capture.graph.aliasing import read_by_layout
 from fxonnx.capture.next_call import check_calls_of_other_sizes, with_elements
 from fxonnx.capture.program import Program
 from fxonnx.capture.state.python_state import next_call_differs, next_call_untold
@@ -25,7 +26,7 @@ from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.plain.explain import at_sizes, explained
 from fxonnx.capture.tracer.program import program_of
 from fxonnx.capture.tracer.run import Run
-from fxonnx.errors import CaptureRefused, raise_all
+from fxonnx.errors import CaptureRefused, Error, raise_all
 from fxonnx.location import Location
 
 _MOST_PAIRS = 64  # of ways, one after the other
@@ -52,6 +53,7 @@ def capture(
     if done.caches():
         _check_next_call(done, attempt.example)
         _check_calls_of_other_sizes(done, attempt.original, others)
+    _take_any_layout(done, attempt.example)
     example.flat.returned = done.returned
     program = replace(program_of(done, signature()), frozen=attempt.frozen, attempts=tried)
     if not done.symbols.axes:
@@ -59,6 +61,43 @@ def capture(
     check = _zero_one_check(done, mode, attempt.example, signature)
     check.note(outcome.small, outcome.assumed)
     return replace(program, zero_one=check)
+
+
+def _take_any_layout(done: Run, example: Example) -> None:
+    """Let inputs lie in memory as they may whose layout the model's Python has asked for, where it makes no difference:
+    laid out otherwise, they leave the same graph. What x.stride() says stands in the graph as a number."""
+    needed = {at for at, node in enumerate(done.inputs) if node in read_by_layout(done.tape.graph)}
+    asked = done.by_layout - needed
+    if not asked or len(done.ways) > 1 or done.earlier is not None or done.symbols.takes_plain:
+        return
+    for lay_out in (_forwards, _backwards, _channels_last):
+        leaves = [lay_out(leaf) if at in asked else leaf for at, leaf in enumerate(example.leaves)]
+        other = done.preparation()(replace(example, leaves=leaves), done.symbols)
+        try:
+            with Translating():
+                other()
+        except Error:
+            return
+        if not is_same(done.captured_graph(), other.captured_graph()):
+            return
+    done.by_layout = needed
+
+
+def _forwards(leaf: torch.Tensor) -> torch.Tensor:
+    return _in_order(leaf, range(leaf.dim()))
+
+
+def _backwards(leaf: torch.Tensor) -> torch.Tensor:
+    return _in_order(leaf, range(leaf.dim() - 1, -1, -1))
+
+
+def _channels_last(leaf: torch.Tensor) -> torch.Tensor:
+    return _in_order(leaf, (0, *range(2, leaf.dim()), 1)[: leaf.dim()] if leaf.dim() > 1 else range(leaf.dim()))
+
+
+def _in_order(leaf: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
+    """A tensor like it of no values, whose axes lie in memory in an order of theirs."""
+    return torch.empty_permuted(leaf.shape, list(order), dtype=leaf.dtype, device=leaf.device)
 
 
 def _check_next_call(done: Run, example: Example) -> None:
