@@ -109,6 +109,9 @@ OPERATORS: dict[str, Callable[[Tensor], Any]] = {
     "interpolate to the nearest centre": lambda x: F.interpolate(
         x[:, None], scale_factor=math.sqrt(x.shape[1] + 7), mode="nearest-exact",
     ),
+    "pieces by rows": lambda x: torch.vsplit(x, [x.shape[0] // 2, x.shape[0]]),
+    "pieces by columns": lambda x: (*torch.hsplit(x, [x.shape[1] // 2]), *x[0].hsplit((1, x.shape[1] - 2))),
+    "pieces by depth": lambda x: x[None].dsplit([x.shape[1] // 3, -1]),
     "interpolate by means": lambda x: F.interpolate(x[:, None], size=x.shape[1] // 2 + 1, mode="area"),
     "interpolate by means and a factor": lambda x: F.interpolate(x[:, None], scale_factor=x.shape[1] / 5, mode="area"),
     "interpolate": lambda x: F.interpolate(x[:, None], scale_factor=2 * x.shape[1] / x.shape[1], mode="linear"),

@@ -122,6 +122,19 @@ def _split(func: Any, args: Any, kwargs: Any) -> Any:
     return tuple(x[(*before, slice(*ends))] for ends in pairwise((0, *at, None)))
 
 
+def _split_along(axis: int, rank: int) -> Callable[..., Any]:
+    """torch.vsplit and the like, tensor_split along an axis, of a `rank` and more; hsplit of a vector along its own."""
+
+    def split(func: Any, args: Any, kwargs: Any) -> Any:
+        given = dict(zip(("self", "indices"), args, strict=False)) | kwargs
+        x, at = given.get("self", given.get("input")), given.get("indices")
+        if not isinstance(at, (list, tuple)) or not _has_size(at) or x.dim() < rank:
+            return func(*args, **kwargs)
+        return _split(torch.tensor_split, (x, at, min(axis, x.dim() - 1)), {})
+
+    return split
+
+
 def _padded(func: Any, args: Any, kwargs: Any) -> Any:
     """torch.nn.utils.rnn.pad_sequence: padded to the longest, which torch looks for among plain numbers."""
     given = dict(zip(("sequences", "batch_first", "padding_value", "padding_side"), args, strict=False)) | kwargs
@@ -316,6 +329,9 @@ SIZE_FUNCTIONS: dict[Any, Callable[[Any, Any, Any], Any]] = {
     torch.linspace: _spaced,
     torch.nn.functional.affine_grid: _gridded,
     **dict.fromkeys((torch.tensor_split, torch.Tensor.tensor_split), _split),
+    **dict.fromkeys((torch.vsplit, torch.Tensor.vsplit), _split_along(0, 2)),
+    **dict.fromkeys((torch.hsplit, torch.Tensor.hsplit), _split_along(1, 1)),
+    **dict.fromkeys((torch.dsplit, torch.Tensor.dsplit), _split_along(2, 3)),
     torch.nn.functional.pad: _filled_up,
     **dict.fromkeys((torch.nan_to_num, torch.Tensor.nan_to_num), _without_nan),
     torch._C._nn.pad_sequence: _padded,
