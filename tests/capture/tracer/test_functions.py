@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +20,7 @@ from torch.nn import functional as F
 import fxonnx
 from fxonnx import errors
 from fxonnx.capture import capture
+from fxonnx.capture.state.as_found import FORGETFUL
 
 X = torch.arange(4.0)
 
@@ -373,3 +376,43 @@ def test_a_weight_in_another_layout_is_another_tensor() -> None:
     model = LaidOut().eval()
     x = torch.rand(2)
     torch.testing.assert_close(fxonnx.compile(model, (x,))(x), model(x))
+
+
+def test_what_torch_does_not_hand_to_a_mode() -> None:
+    """F.l1_loss leaves its weight out, torch.chain_matmul its `out`."""
+
+    def losses(x: Tensor, y: Tensor, weight: Tensor) -> Any:
+        weighted = [F.l1_loss(x, y, reduction=each, weight=weight) for each in ("none", "mean", "sum")]
+        return F.l1_loss(x, y), *weighted
+
+    def product(x: Tensor, y: Tensor, weight: Tensor) -> Any:
+        out = x.new_zeros(2, 2)
+        return torch.chain_matmul(x, y.T, out=out), out, torch.chain_matmul(x, y.T, weight)
+
+    x, y, weight = (torch.rand(2, 4) for _ in range(3))
+    for model, sizes in ((losses, "auto"), (product, None)):
+        example = [each.repeat(2, 1) if sizes else each for each in (x, y, weight)]
+        found = fxonnx.compile(model, example, dynamic_shapes=sizes)(x, y, weight)
+        for mine, wanted in zip(found, model(x, y, weight), strict=True):
+            torch.testing.assert_close(mine, wanted)
+    assert "has_torch_function_variadic" in F.l1_loss.__code__.co_names
+
+
+def left_out(function: ast.FunctionDef) -> set[str]:
+    """Parameters that a function does not hand on with a call that it hands to a mode."""
+    every = {each.arg for each in (*function.args.args, *function.args.kwonlyargs)}
+    handed = [call for call in ast.walk(function) if getattr(getattr(call, "func", None), "id", "") == HANDING]
+    for call in handed:
+        values = [*call.args[2:], *(each.value for each in call.keywords)]
+        every -= {each.id for value in values for each in ast.walk(value) if isinstance(each, ast.Name)}
+    return every if handed else set()
+
+
+HANDING = "handle_torch_function"
+
+
+@pytest.mark.parametrize("module", [torch, torch.functional, F, nn.init], ids=lambda module: module.__name__)
+def test_no_other_function_of_torch_leaves_arguments_out(module: Any) -> None:
+    functions = [each for each in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(each, ast.FunctionDef)]
+    found = {each.name: left_out(each) for each in functions if left_out(each)}
+    assert found.keys() <= {each.__name__ for each in FORGETFUL}

@@ -104,6 +104,10 @@ _EXCHANGED = (
 """what is exchanged while a model runs (`one_suppression`, `recorded_regions`), where the module is loaded"""
 
 
+FORGETFUL: tuple[Any, ...] = (torch.nn.functional.l1_loss, torch.chain_matmul)
+"""functions that hand a call to a mode without all of its arguments: `weight`, `out`"""
+
+
 def _exchanged() -> list[Setting]:
     found = [(sys.modules.get(module), name) for module, name in _EXCHANGED]
     return [_attribute(module, name) for module, name in found if hasattr(module, name)]
@@ -123,6 +127,7 @@ def _settings() -> list[Setting]:
         _attribute(torch.compiler, "_is_exporting_flag"),
         _attribute(torch.compiler.is_compiling, "__code__"),
         _attribute(torch.compiler.is_exporting, "__code__"),
+        *(_attribute(each, "__code__") for each in FORGETFUL),
         _attribute(torch._subclasses, "FakeTensor"),
         _attribute(torch.ScriptMethod, "__call__"),
         _attribute(transformer, "_detect_is_causal_mask"),

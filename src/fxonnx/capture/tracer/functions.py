@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from fxonnx.capture.assertions import Record, answer
 from fxonnx.capture.graph.views import storage
 from fxonnx.capture.locate import _OURS, is_users
+from fxonnx.capture.state.as_found import FORGETFUL
 from fxonnx.capture.tracer.decisions.truths import NOT_ONE, condition_of
 from fxonnx.capture.tracer.python.arrays import Array, listed
 from fxonnx.capture.tracer.python.constructors import plain_kind
@@ -67,6 +69,30 @@ class Refusals:
         """Raise the first one, after a run that went on in spite of it: it did something else than the model does."""
         if self.met:
             raise self.met[0]
+
+
+@contextmanager
+def whole_calls() -> Iterator[None]:
+    """torch's functions that leave arguments out where they hand a call to a mode hand on none: what they are made of
+    is seen, with all of them."""
+    before = [(each, each.__code__) for each in FORGETFUL]
+    try:
+        for each, code in before:
+            each.__globals__[_NO_MODE] = _no_mode
+            each.__code__ = code.replace(co_names=tuple(_NO_MODE if name in _ASK else name for name in code.co_names))
+        yield
+    finally:
+        for each, code in before:
+            each.__code__ = code
+            each.__globals__.pop(_NO_MODE, None)
+
+
+_NO_MODE = "_fxonnx_no_mode"
+_ASK = frozenset({"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"})
+
+
+def _no_mode(*_: Any) -> bool:
+    return False
 
 
 class FunctionMode(TorchFunctionMode):

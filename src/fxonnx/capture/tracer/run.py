@@ -42,7 +42,7 @@ from fxonnx.capture.surroundings import (
 from fxonnx.capture.tracer.decisions.frames import Unknown, contents_of, state_of
 from fxonnx.capture.tracer.decisions.script import MOST_TIMES, Decisions
 from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
-from fxonnx.capture.tracer.functions import FunctionMode, Refusals
+from fxonnx.capture.tracer.functions import FunctionMode, Refusals, whole_calls
 from fxonnx.capture.tracer.higher_order.associative import associative_scan
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
 from fxonnx.capture.tracer.locations import Locations, asking_frames
@@ -299,7 +299,7 @@ class Run:
         surroundings = (
             quiet(), no_fast_path(), torch.set_grad_enabled(self.symbols.with_gradients > 0), self.locations.followed(),
             enable_python_dispatcher(), self._answers_of_exports(), unasked_masks(), lists_asked(), one_suppression(),
-            uncompiled(), self.tape.cache.mode, unseeded(self.tape.refuse), Recorder(self.tape),
+            uncompiled(), self.tape.cache.mode, whole_calls(), unseeded(self.tape.refuse), Recorder(self.tape),
             recorded_regions(associative_scan), powers_of_sizes(), self._function_modes(), self._functions_of_sizes(),
         )  # fmt: skip
         with ExitStack() as stack:

@@ -92,8 +92,8 @@ def _multi_dot(tensors: OfSizes) -> torch.Tensor:
     return reduce(torch.matmul, rest, first)
 
 
-def _chain_matmul(*matrices: OfSizes) -> torch.Tensor:
-    return _multi_dot(matrices)
+def _chain_matmul(matrices: OfSizes, *, out: Any = None) -> Any:
+    return NotImplemented if out is not None else _multi_dot(matrices)
 
 
 def _take_along_dim(input: OfSizes, indices: OfSizes, dim: int | None = None) -> Any:
@@ -184,7 +184,7 @@ COMPOSED: dict[Any, Callable[..., Any]] = {
     torch.kron: _kron,
     torch.Tensor.kron: _kron,
     torch.linalg.multi_dot: _multi_dot,
-    torch.chain_matmul: _chain_matmul,
+    torch._VF.chain_matmul: _chain_matmul,
     torch.take_along_dim: _take_along_dim,
     torch.Tensor.take_along_dim: _take_along_dim,
     torch.vander: _vander,
