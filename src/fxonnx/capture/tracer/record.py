@@ -353,7 +353,9 @@ class Tape:
         found = self.sizes.reals.get(id(condition), (condition, None))[1]
         if found is None:
             word, *parts = condition.tree
-            found = self.graph.call_function(_TRUTHS[word], tuple(map(self._part, parts)))
+            operands = tuple(map(self._part, parts))
+            found = self.graph.call_function(_TRUTHS[word])
+            found.args = operands  # later, as in `record`
             found.meta = {**self.place(), "val": torch.SymBool(condition)}
             self.sizes.reals[id(condition)] = condition, found
         return found

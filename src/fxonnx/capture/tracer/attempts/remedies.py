@@ -84,9 +84,11 @@ def _rolled_up_at_the_example(attempt: Attempt, outcome: Outcome) -> Attempt | N
 
 
 def _rolled_up_by_chunks(attempt: Attempt, outcome: Outcome) -> Attempt | None:
-    """With loops rolled up that take many elements in each iteration, unless ranges have said how many of a grid."""
+    """With loops rolled up that take many elements in each iteration, unless ranges have said how many of a grid, or
+    each decides by data."""
     is_tried = attempt.rolled is None or attempt.rolled.lengths is CHUNKS
-    is_said = isinstance(outcome.run, RolledRun) and outcome.run.inside is not None
+    run = outcome.run
+    is_said = isinstance(run, RolledRun) and (run.inside is not None or run.decides)
     return None if is_tried or is_said else _over(replace(attempt, stopped=None), outcome, CHUNKS)
 
 

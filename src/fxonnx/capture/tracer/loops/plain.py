@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 
 from fxonnx.capture.equivalence.constants import key_of
+from fxonnx.capture.graph.checks import is_answer, is_check
 from fxonnx.capture.program import Weight
 from fxonnx.capture.tracer.loops.measures.measured import Measures
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.steps import Outside
+from fxonnx.capture.tracer.paths.copying import is_drawn, needed_for
 from fxonnx.capture.tracer.program import functional
 from fxonnx.capture.tracer.run import Run
 from fxonnx.capture.tracer.sizes.data import BELOW, ITERATION
@@ -37,6 +41,9 @@ class Plain:
         if run.reshapes:
             raise NotRolled("an input changes its shape for good")
         graph = run.tape.graph
+        if run.decisions.made:
+            _merge_equal(graph, {*mutations, *mutations.values()})
+            _put_by_need(graph)
         inputs = {node: Outside("input", number) for number, node in enumerate(run.inputs)}
         named = {node: _name(each) for node, each in run.tape.weights.items()}
         weights = {named[node]: each.tensor for node, each in run.tape.weights.items()}
@@ -59,6 +66,37 @@ class Plain:
     def results(self) -> list[Any]:
         """What the graph computes: what it returns, and what it writes."""
         return [*self.outputs, *self.mutations.values()]
+
+
+def _merge_equal(graph: fx.Graph, kept: Set[fx.Node]) -> None:
+    """Let what is computed twice be one value, as it is where ways are joined: around the first decision it is not."""
+    known: dict[Any, fx.Node] = {}
+    for node in [each for each in graph.nodes if each.op == "call_function"]:
+        is_op = isinstance(node.target, torch._ops.OpOverload) and isinstance(node.meta.get("val"), torch.Tensor)
+        if not is_op or node in kept or is_drawn(node):
+            continue
+        leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
+        first = known.setdefault((node.target, tuple(map(_key, leaves)), structure), node)
+        if first is not node:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
+
+
+def _key(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, fx.Node) else (type(leaf), str(leaf))
+
+
+def _put_by_need(graph: fx.Graph) -> None:
+    """Let a call that stands before a branch, or a check, stand right before the first of these that needs it. What
+    both ways of a decision compute is computed before it: that of all later iterations, which would be another loop."""
+    order = {node: at for at, node in enumerate(graph.nodes)}
+    asking = [node for node in order if node.target is torch.ops.higher_order.cond or is_check(node) or is_answer(node)]
+    placed = dict.fromkeys(node for node in order if node.op in ("placeholder", "get_attr"))
+    for root in (*asking, *order):
+        needed = needed_for([root], placed.__contains__)
+        placed.update(dict.fromkeys(sorted(needed, key=order.__getitem__)))
+    for node, following in pairwise(placed):
+        node.append(following)
 
 
 def _name(weight: Weight) -> Outside:

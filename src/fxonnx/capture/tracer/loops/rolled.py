@@ -22,7 +22,7 @@ from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
 from fxonnx.capture.tracer.loops.flow import Recipe
 from fxonnx.capture.tracer.loops.lengths.counters import compares_counters, counts_unread, turns
-from fxonnx.capture.tracer.loops.lengths.series import INSIDE, STEPS, Lengths, of_chunks
+from fxonnx.capture.tracer.loops.lengths.series import FEW, INSIDE, STEPS, Lengths, of_chunks
 from fxonnx.capture.tracer.loops.lengths.thresholds import functions_around, thresholds
 from fxonnx.capture.tracer.loops.periods import Irregular, NoLoop, NotPeriodic, NotRolled
 from fxonnx.capture.tracer.loops.plain import Plain
@@ -81,6 +81,7 @@ class RolledRun(Run):
     inner: str = ""  # a dim that loops inside of these are over, as far as is known
     inside: Lengths | None = None  # those of runs of these, where chunks ask for others than the usual ones
     limits: dict[str, LoopLimit] = field(default_factory=dict, init=False)
+    decides: bool = field(default=False, init=False)  # by data, in each iteration
     player: Player = field(init=False)
     _now: list[fx.Node] = field(default_factory=list, init=False)  # the one whose place the next call has
 
@@ -160,7 +161,9 @@ class RolledRun(Run):
             if (self.around or self.inner) and self._takes_chunks(first):  # a row of one chunk would seem to be no loop
                 series += map(self._with_the_example, self.lengths.series)
                 continue
-            runs = [first, *map(self._plain, lengths[1:])]
+            if self._decides_in_each(first, lengths[0]):
+                lengths = self._with_the_example(FEW.series[0])
+            runs = [first if each == first.sizes[self.over] else self._plain(each) for each in lengths]
             functions, modules = functions_around(_calls(runs[0].run.tape.graph)), list(self.example.flat.modules())
             if self.around and compares_counters(functions):
                 raise NotRolled("it compares or divides what it counts up in one loop with what it does in another")
@@ -180,6 +183,12 @@ class RolledRun(Run):
         if runs[-1].calls == runs[0].calls:
             raise NoLoop("no calls repeat themselves")
         raise NotRolled("the calls of runs at several lengths do not repeat the same ones")
+
+    def _decides_in_each(self, first: Plain, length: int) -> bool:
+        """Whether a run of usual length decides by data in each iteration: it takes two runs and more for each, so that
+        fewer have to do, and none of as many as chunks have."""
+        self.decides = self.lengths is STEPS and not self.inner and len(first.run.decisions.made) >= length
+        return self.decides
 
     def _decided(self, runs: Sequence[Plain], lengths: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         """Roll up, with runs at further lengths where those so far have two answers. The lengths, and how often the

@@ -187,19 +187,20 @@ class Reader:
         form = self._form(given, leaves, numbers)
         if node in numbers and target is None:
             self.measures.tell(node, numbers[node])
-        values = [each for each in pytree.tree_leaves(node.meta.get("val")) if isinstance(each, torch.Tensor)]
-        kinds = tuple((each.dtype, each.dim()) for each in values)
-        sizes = tuple(tuple(self.measures.leaf(self.dim(size)) for size in each.shape) for each in values)
+        values = pytree.tree_leaves(node.meta.get("val"))
+        kinds = tuple((each.dtype, each.dim()) for each in values if isinstance(each, torch.Tensor))
+        shapes = (getattr(each, "shape", ()) for each in values)
+        sizes = tuple(tuple(self.measures.leaf(self.dim(size)) for size in shape) for shape in shapes)
         return Step(node, form, tuple(leaves), (target or node.target, form, kinds, _place(node)), sizes)
 
     def _form(self, value: Any, leaves: list[Leaf], numbers: Mapping[fx.Node, Any]) -> Any:
         """The arguments with holes, hashable; what is in the holes joins `leaves`."""
-        if isinstance(value, fx.Node) and isinstance(numbers.get(value), Inner):
-            return numbers[value]
         if isinstance(value, fx.Node) and value.op == "get_attr":
             graph = getattr(value.graph.owning_module, str(value.target)).graph
             loop = next((each for each in value.users if each.target is FOR_LOOP), None)
             return self._branch(graph, leaves) if loop is None else self._body(graph, len(loop.args[2]), leaves)
+        if isinstance(value, fx.Node) and isinstance(numbers.get(value), Inner):
+            return numbers[value]
         if isinstance(value, (list, tuple)):
             is_many = len(value) > 1 and isinstance(value, list) and all(map(_is_tensor, value))
             if is_many and not any(isinstance(numbers.get(each), Inner) for each in value):
@@ -232,12 +233,10 @@ class Reader:
     def _branch(self, graph: fx.Graph, leaves: list[Leaf]) -> Branch:
         """What a higher-order op calls; the numbers in it join `leaves`."""
         arguments = graph.find_nodes(op="placeholder")  # sizes among them are operands of the call
-        computed = [each for each in graph.nodes if each.op != "placeholder" and not self._is_size(each)]
+        computed = [each for each in graph.nodes if each.op == "call_function" and not self._is_size(each)]
         inner = {node: Inner(number) for number, node in enumerate((*arguments, *computed))}
         calls = [
-            (inner[node], node.target, self._form((node.args, node.kwargs), leaves, inner))
-            for node in inner
-            if node.op == "call_function"
+            (inner[node], node.target, self._form((node.args, node.kwargs), leaves, inner)) for node in computed
         ]
         results = self._form(graph.output_node().args[0], leaves, inner)
         return Branch(tuple(inner[each] for each in arguments), tuple(calls), results)

@@ -77,11 +77,30 @@ class Lockstep:
     def _call(self, one: fx.Node, other: fx.Node) -> None:
         _require(one.target is other.target)
         count = 1 if is_mark(one) or is_check(one) else None  # both ask for the first of their arguments
-        leaves, structure = pytree.tree_flatten((one.args[:count], one.kwargs))
-        others, other_structure = pytree.tree_flatten((other.args[:count], other.kwargs))
+        (leaves, structure), (others, other_structure) = (_leaves(each, count) for each in (one, other))
         _require(structure == other_structure)
         for each in zip(leaves, others, strict=True):
             self.pair(*each)
+
+    def arguments(self, one: fx.Node, other: fx.Node) -> list[tuple[fx.Node, fx.Node]]:
+        """The tensors that two calls before the marks compute theirs of, in pairs, where they are one call of the same
+        numbers; none of two that are not."""
+        if one.op != "call_function" or one.target is not other.target or is_mark(one):
+            return []
+        (leaves, structure), (others, other_structure) = map(_leaves, (one, other))
+        given = list(zip(leaves, others, strict=False)) if structure == other_structure else []
+        if not all(self._is_alike(*each) for each in given):
+            return []
+        return [each for each in given if isinstance(each[0], fx.Node) and each[0].op == "call_function"]
+
+    def _is_alike(self, one: Any, other: Any) -> bool:
+        """Whether two arguments are both tensors, or what is known to be one number."""
+        if isinstance(one, fx.Node) and isinstance(other, fx.Node):
+            mine, theirs = (each.meta.get("val") for each in (one, other))
+            if isinstance(mine, torch.SymInt) and isinstance(theirs, torch.SymInt):
+                return substitute(dim_of(mine), self.names) == dim_of(theirs)
+            return one.op == other.op and one.op != "get_attr"
+        return type(one) is type(other) and not isinstance(one, _NUMBERS) and bool(one == other)
 
     def _constant(self, one: Any, other: Any) -> None:
         if isinstance(one, torch.SymInt) or isinstance(other, torch.SymInt):
@@ -114,6 +133,10 @@ class Lockstep:
         pairs = zip(sorted(told - new), sorted(new - told), strict=True)
         self.names |= {name: symbol(other_name) for name, other_name in pairs}
         _require(substitute(mine, self.names) == theirs)
+
+
+def _leaves(node: fx.Node, count: int | None = None) -> tuple[list[Any], Any]:
+    return pytree.tree_flatten((node.args[:count], node.kwargs))
 
 
 def _behind(mark: fx.Node) -> dict[fx.Node, None]:

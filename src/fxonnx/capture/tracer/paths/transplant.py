@@ -8,7 +8,7 @@ values that the other has. That the other's own run does the same is found out f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from fxonnx.capture.tracer.paths.copying import Copy, inputs_of
 from fxonnx.capture.tracer.paths.lockstep import Lockstep, Parted, lockstep
 from fxonnx.capture.tracer.paths.sizes import DataSizes
 from fxonnx.capture.tracer.paths.way import Place, Way
-from fxonnx.ir.dims import symbol
+from fxonnx.ir.dims import Dim, symbol, symbols_of
 
 
 def transplanted(
@@ -34,16 +34,43 @@ def transplanted(
     to be known that no call behind the mark tells. Linear time.
     """
     pairs = _in_lockstep(like, mark, onto, there)
-    sizes.rename({str(other): symbol(name) for name, other in pairs.names.items() if str(other) != name})
+    renamed: dict[str, Dim] = {str(other): symbol(name) for name, other in pairs.names.items() if str(other) != name}
+    theirs, mine = sizes.names(after.graph), sizes.names(onto.graph)
+    is_clear = theirs.isdisjoint(renamed) and mine.isdisjoint(map(str, renamed.values()))  # none says two sizes
+    sizes.rename(renamed)
     shared = ValueNumbers(sizes.symbols)
     known = {number: node for node, number in numbers_before(like, mark, shared, sizes).items()}
-    source = after.mark(mark.args[1])
+    source, paired = after.mark(mark.args[1]), _with_origins(pairs) if is_clear else pairs.values
     held = {
-        node: pairs.values[known[number]]
+        node: paired[known[number]]
         for node, number in numbers_before(after, source, shared, sizes).items()
-        if known.get(number) in pairs.values
+        if known.get(number) in paired
     }
-    return _Transplant(after, source, onto, there, held).run()
+    numbers = _numbers_of_pairs(before(onto.graph, there), pairs, sizes) if is_clear else {}
+    return _Transplant(after, source, onto, there, held, lambda size: numbers.get(sizes.dim(size))).run()
+
+
+def _with_origins(pairs: Lockstep) -> dict[fx.Node, fx.Node]:
+    """The values in pairs, and what those from before the marks were computed of, by the same calls: Python holds it no
+    more, but a way may ask it for a size that it has told."""
+    found, doubtful = dict(pairs.values), set[fx.Node]()
+    waiting = [each for each in found.items() if each[0] not in pairs.behind]
+    while waiting:
+        for one, other in pairs.arguments(*waiting.pop()):
+            if one not in found:
+                found[one] = other
+                waiting.append((one, other))
+            elif found[one] is not other and one not in pairs.values:
+                doubtful.add(one)
+    return {one: other for one, other in found.items() if one not in doubtful}
+
+
+def _numbers_of_pairs(nodes: Iterable[fx.Node], pairs: Lockstep, sizes: DataSizes) -> dict[Dim, fx.Node]:
+    """The nodes that tell numbers of paired sizes: a way may ask a tensor for them that Python holds no more."""
+    known = sizes.symbols | symbols_of(sizes.now(symbol(name)) for name in pairs.names)
+    numbers = [node for node in nodes if isinstance(node.meta.get("val"), torch.SymInt)]
+    found = {sizes.dim(node.meta["val"]): node for node in reversed(numbers)}
+    return {dim: node for dim, node in found.items() if known.issuperset(symbols_of([dim]))}
 
 
 def numbers_before(way: Way, mark: fx.Node, shared: ValueNumbers, sizes: DataSizes) -> dict[fx.Node, Any]:
@@ -92,6 +119,7 @@ class _Transplant:
     onto: Way
     there: fx.Node
     held: dict[fx.Node, fx.Node]  # node of `source` before its mark -> node of `onto`
+    number: Callable[[torch.SymInt], fx.Node | None]  # the node of `onto` that tells a number, if one does
     copy: Copy = field(default_factory=Copy)
     weights: dict[fx.Node, Weight] = field(default_factory=dict)
     own: dict[fx.Node, fx.Node] = field(default_factory=dict)  # node of `onto` -> the joined graph's
@@ -142,12 +170,22 @@ class _Transplant:
             node = waiting.pop()
             if not isinstance(node, fx.Node) or node in needed or node in self.values:
                 continue
-            if order[node] < behind and not isinstance(node.meta.get("val"), torch.SymInt):
-                raise Parted
+            if order[node] < behind and self._is_number_before(node):
+                continue
             needed[node] = None
             waiting.extend(inputs_of(node))
         for node in sorted(needed, key=order.__getitem__):
             self.values[node] = self.copy.node(node, self.values.__getitem__)
+
+    def _is_number_before(self, node: fx.Node) -> bool:
+        """Whether a value of the source before its mark is a number that the other way has too. Raises Parted for one
+        that is no number, and not held."""
+        size = node.meta.get("val")
+        if not isinstance(size, torch.SymInt):
+            raise Parted
+        if (known := self.number(size)) is not None:
+            self.values[node] = self.own[known]
+        return known is not None
 
     def _value(self, value: Any) -> Any:
         return self.values[value] if isinstance(value, fx.Node) else value
