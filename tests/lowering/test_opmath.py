@@ -126,3 +126,33 @@ def test_two_dtypes_meet_as_in_eager(name: str) -> None:
 def test_a_cross_product_of_two_dtypes_is_refused_as_by_torch() -> None:
     with pytest.raises(fxonnx.errors.ModelRaised, match="expected scalar type Float but found Double"):
         fxonnx.compile(torch.linalg.cross, (torch.ones(4, 3), torch.ones(4, 3, dtype=torch.float64)))
+
+
+BEYOND: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "times": lambda x: x * -1e9,
+    "a mask": lambda x: (1 - x) * -1e9,
+    "through": lambda x: x / 70000.0,
+    "times little": lambda x: x * 1e-8,
+    "through little": lambda x: x / 1e-8,
+    "times a whole number": lambda x: x * 100_000,
+    "in place": lambda x: x.clone().mul_(1e6),
+    "times a tensor of rank 0": lambda x: x * torch.tensor(1e6),
+    "times a whole tensor of rank 0": lambda x: x * torch.tensor(100_000),
+    "times a size": lambda x: x * (x.shape[0] * 10_000),
+    "through little, rounded down": lambda x: x // 1e-8,
+    "through little, rounded": lambda x: torch.div(x, 1e-8, rounding_mode="trunc"),
+    "for infinity": lambda x: torch.nan_to_num(x, posinf=1e9),
+    "for what is below": lambda x: torch.nan_to_num(-x, nan=1.0, neginf=-1e9),
+    "plus": lambda x: x + 70000.0,
+    "minus": lambda x: x - torch.tensor(1e6),
+}
+
+
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n"}}], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", BEYOND)
+def test_numbers_beyond_float16(name: str, dims: Any) -> None:
+    """A product takes such a number as it is, a sum as an infinity."""
+    model, x = BEYOND[name], torch.tensor([0.0, 1.0, 1e-3, -0.05, 60000.0, float("inf"), float("nan")]).half()
+    for optimize in (True, False):
+        compiled = fxonnx.compile(model, (x,), dynamic_shapes=dims, optimize=optimize)
+        torch.testing.assert_close(compiled(x), model(x), rtol=2e-3, atol=0, equal_nan=True)

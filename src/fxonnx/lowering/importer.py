@@ -240,11 +240,12 @@ class Importer:
         _refuse_read_numbers(node, lowering, bound)
         if lowering.layout:
             bound["layout"] = self._layout(node.args[0])
+        is_wide = lowering.opmath is True or lowering.opmath in bound
         if lowering.promote is not None and lowering.complex:
             self._pair_up(node, lowering.promote.arguments, given, bound)
         elif lowering.promote is not None:
-            lowering.promote.apply(self.builder, bound, _dtypes_of(node.meta.get("val")))
-        if lowering.opmath is True or lowering.opmath in bound:
+            is_wide |= lowering.promote.apply(self.builder, bound, _dtypes_of(node.meta.get("val")))
+        if is_wide:
             return self._in_opmath(node, lowering, bound)
         return lowering.body(self.builder, **bound, **lowering.given)
 

@@ -6,6 +6,7 @@ Source: torch's "Type promotion" semantics
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,20 +23,23 @@ from fxonnx.ir.tensor import Number
 @dataclass(frozen=True, slots=True)
 class Promotion:
     """Cast the named arguments to their common dtype; with `to_float`, integers and bools to the default float as
-    well; `lifted`, tensors count as if they had dims."""
+    well; `lifted`, tensors count as if they had dims. Beside float16 a number whose size is not `within` these bounds,
+    or a tensor of rank 0 and a wider dtype, is none of float16: all are cast to float32, as torch's kernels take such
+    an operand (binary_kernel_reduced_floating_point_vec, aten/src/ATen/native/cpu/BinaryOpsKernel.cpp)."""
 
     arguments: tuple[str, ...] = ("self", "other", "input")
     to_float: bool = False
     lifted: bool = False
+    within: tuple[float, float] | None = None
 
     def of(self, *arguments: str) -> Promotion:
         """The same promotion of other arguments."""
         return replace(self, arguments=arguments)
 
-    def apply(self, op: Builder, bound: dict[str, Any], made: Any = None) -> None:
+    def apply(self, op: Builder, bound: dict[str, Any], made: Any = None) -> bool:
         """Replace the named arguments of a bound call in place: tensors are cast, numbers and sizes become tensors.
         `made` is the dtype of the result: of whole tensors and floats it is torch's default dtype, which a graph does
-        not know."""
+        not know. Whether they are wider than that, so that the result is to be rounded to it."""
         default = made if isinstance(made, DType) and made.is_float else FLOAT32
         present = [name for name in self.arguments if bound.get(name) is not None]
         operands = [bound[name] for name in present]
@@ -44,12 +48,32 @@ class Promotion:
         common = common_dtype(operands, default)
         if self.to_float:
             common = dtypes.to_float(common, default)
+        is_wide = common is dtypes.FLOAT16 and not all(map(self._is_held, operands))
         for name in present:
-            bound[name] = as_tensor(op, bound[name], common)
+            bound[name] = as_tensor(op, bound[name], FLOAT32 if is_wide else common)
+        return is_wide
 
+    def _is_held(self, operand: Any) -> bool:
+        """Whether an operand beside float16 is one of float16, or as good as one."""
+        if self.within is None:
+            return True
+        if isinstance(operand, (Expr, Number)):
+            return False
+        if isinstance(operand, Tensor):
+            return bool(operand.shape) or operand.dtype not in _WIDER
+        if isinstance(operand, bool) or not isinstance(operand, (int, float)):
+            return True
+        least, most = self.within
+        return least <= abs(operand) <= most or not operand or not math.isfinite(operand)
+
+
+_LEAST, _MOST = 2.0**-14, 65504.0  # normal numbers of float16
+_WIDER = (FLOAT32, dtypes.FLOAT64, dtypes.INT32, dtypes.INT64)
 
 SAME = Promotion()
 FLOAT = Promotion(to_float=True)
+PRODUCT = Promotion(within=(_LEAST, _MOST))  # sums take numbers as float16
+QUOTIENT = Promotion(to_float=True, within=(_LEAST, _MOST))
 
 
 def in_opmath(op: Builder, item: Any) -> Any:

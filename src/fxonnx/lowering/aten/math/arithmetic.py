@@ -15,7 +15,7 @@ from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.control import record_loop
 from fxonnx.ir.data import ArrayData
 from fxonnx.ir.graph import content
-from fxonnx.lowering.promote import FLOAT, SAME, as_tensor, common_dtype
+from fxonnx.lowering.promote import FLOAT, PRODUCT, QUOTIENT, SAME, as_tensor, common_dtype
 from fxonnx.lowering.registry import Body, lower
 from fxonnx.lowering.vocabulary import cast, dtype_of, expand, full, may_be_zero, number, truncated
 
@@ -71,7 +71,7 @@ def sub(op: Builder, self: Tensor, other: Tensor, alpha: Any = 1) -> Tensor:
     return self - _scaled(op, other, alpha)
 
 
-@lower("aten.mul", promote=SAME)
+@lower("aten.mul", promote=PRODUCT)
 def mul(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x·y; of bools, and."""
     return op.And(self, other) if dtype_of(self) is dtypes.BOOL else self * other
@@ -129,7 +129,7 @@ def _scaled(op: Builder, x: Tensor, factor: Any) -> Tensor:
 # ── division ──
 
 
-@lower("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide", promote=FLOAT)
+@lower("aten.div.Tensor", "aten.div.Scalar", "aten.true_divide", promote=QUOTIENT)
 def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y; of integers, in floats."""
     return self / other
@@ -139,7 +139,7 @@ def div(op: Builder, self: Tensor, other: Tensor) -> Tensor:
 def div_rounded(op: Builder, self: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """x / y, rounded towards zero ("trunc") or down ("floor"); not rounded, integers divide as floats."""
     operands = {"self": self, "other": other}
-    (FLOAT if rounding_mode is None else SAME).apply(op, operands)
+    (QUOTIENT if rounding_mode is None else PRODUCT).apply(op, operands)
     body = {None: div, "trunc": divide_to_zero, "floor": floor_divide}[rounding_mode]
     return body(op, **operands)
 
@@ -163,7 +163,7 @@ def divide_to_zero(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     return trunc(op, quotient) if dtype_of(self).is_float else quotient
 
 
-@lower("aten.floor_divide", promote=SAME, opmath=True)
+@lower("aten.floor_divide", promote=PRODUCT, opmath=True)
 def floor_divide(op: Builder, self: Tensor, other: Tensor) -> Tensor:
     """x / y rounded down.
 
@@ -376,14 +376,12 @@ def nan_to_num(
     dtype = dtype_of(self)
     if not dtype.is_float:
         return self
-    numbers = op.Where(op.IsNaN(self), float(nan or 0), self)
-    if posinf is not None:
-        numbers = op.Where(op.IsInf(self, detect_negative=0), float(posinf), numbers)
-    if neginf is not None:
-        numbers = op.Where(op.IsInf(self, detect_positive=0), float(neginf), numbers)
-    if posinf is not None and neginf is not None:
-        return numbers
-    return op.Clip(numbers, dtype.lowest if neginf is None else None, dtype.highest if posinf is None else None)
+    numbers = op.Where(op.IsNaN(self), as_tensor(op, nan or 0, dtype), self)
+    if posinf is None and neginf is None and dtype.lowest <= (nan or 0) <= dtype.highest:
+        return op.Clip(numbers, dtype.lowest, dtype.highest)
+    above, below = (dtype.highest if posinf is None else posinf), (dtype.lowest if neginf is None else neginf)
+    numbers = op.Where(op.IsInf(self, detect_negative=0), as_tensor(op, above, dtype), numbers)
+    return op.Where(op.IsInf(self, detect_positive=0), as_tensor(op, below, dtype), numbers)
 
 
 # ── bounds ──
