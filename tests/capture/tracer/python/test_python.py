@@ -36,6 +36,9 @@ SIZES: dict[str, Callable[[Tensor], Any]] = {
     "range": lambda x: torch.stack([x[:, i - 1] for i in range(x.shape[1] - 2, x.shape[1] + 1)]),
     "math.sqrt": lambda x: x / math.sqrt(x.shape[1]) + sqrt(x.shape[0] / 3),
     "math.isqrt": lambda x: x.new_ones(math.isqrt(x.shape[1])),
+    "rounded by bits": lambda x: x.new_ones((x.shape[1] + 7) & -8, x.shape[1] & ~3 | 1, 1 + (x.shape[1] ^ 5)),
+    "odd by bits": lambda x: x * 2 if x.shape[1] & 1 else x * (6 & x.shape[1]) + ~x.shape[0],
+    "int.bit_length": lambda x: x.new_ones(1 << (x.shape[1] - 1).bit_length()),
     "math.log": lambda x: x * math.log(x.shape[1]) + math.log(x.shape[1], 3) + math.log2(x.shape[1]),
     "math.ceil": lambda x: torch.nn.functional.pad(x, (0, int(math.ceil(x.shape[1] / 5)) * 5 - x.shape[1])),  # noqa: RUF046
     "np.ceil": lambda x: torch.nn.functional.pad(x, (0, int(np.ceil(x.shape[1] / 8)) * 8 - x.shape[1])),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fxonnx.capture.state import injected
+from fxonnx.capture.tracer.python.bits import BITS
 from fxonnx.capture.tracer.python.constructors import TYPES
 from fxonnx.capture.tracer.python.functions import FFT, MATH, NUMPY, POWERS, PYTHON, SCALAR, SHAPE, TORCH
 from fxonnx.capture.tracer.python.repeated import PRODUCTS
@@ -46,7 +47,7 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
             injected.put(vars(module), known)
         for kind in (torch.SymInt, torch.SymFloat):
             injected.put(kind, SCALAR)
-        injected.put(torch.SymInt, PRODUCTS)
+        injected.put(torch.SymInt, PRODUCTS | BITS)
         injected.put(torch.SymFloat, POWERS)
         injected.put(torch.Size, SHAPE)
         yield
