@@ -44,7 +44,7 @@ EXPLAINED: dict[str, Callable[[Tensor], Tensor]] = {
     "constant": lambda x: x + torch.tensor([plain(x.shape[1]), 3]).sum(),
     "positions": lambda x: x + torch.arange(plain(x.shape[1])),
     "array": lambda x: x.reshape(tuple(np.array([*map(plain, x.shape)]).tolist())[::-1]),
-    "bits": lambda x: x * (x.shape[1] & 3),
+    "bits": lambda x: x * (plain(x.shape[1]) & 3),
     "rows that nothing is computed of": lambda x: x + len([row.shape for row in x]),
     "the longest row": lambda x: x + x.new_zeros([len(x), max([row.shape[0] for row in x])]),
     "several results": lambda x: x.split([2, plain(x.shape[1]) - 2], 1)[1] * 2,
