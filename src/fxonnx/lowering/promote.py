@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fxonnx import dtypes
-from fxonnx.dtypes import FLOAT32, DType
+from fxonnx.dtypes import FLOAT16, FLOAT32, DType
 from fxonnx.ir.build import Builder, Tensor
 from fxonnx.ir.dims import Expr
 from fxonnx.ir.tensor import Number
@@ -23,14 +23,14 @@ from fxonnx.ir.tensor import Number
 @dataclass(frozen=True, slots=True)
 class Promotion:
     """Cast the named arguments to their common dtype; with `to_float`, integers and bools to the default float as
-    well; `lifted`, tensors count as if they had dims. Beside float16 a number whose size is not `within` these bounds,
-    or a tensor of rank 0 and a wider dtype, is none of float16: all are cast to float32, as torch's kernels take such
-    an operand (binary_kernel_reduced_floating_point_vec, aten/src/ATen/native/cpu/BinaryOpsKernel.cpp)."""
+    well; `lifted`, tensors count as if they had dims. With `keeps_range`, a number beyond the range of float16, or a
+    tensor of rank 0 and a wider dtype, is none of it: beside float16 all are cast to float32, as torch's kernels take
+    such an operand (binary_kernel_reduced_floating_point_vec, aten/src/ATen/native/cpu/BinaryOpsKernel.cpp)."""
 
     arguments: tuple[str, ...] = ("self", "other", "input")
     to_float: bool = False
     lifted: bool = False
-    within: tuple[float, float] | None = None
+    keeps_range: bool = False
 
     def of(self, *arguments: str) -> Promotion:
         """The same promotion of other arguments."""
@@ -48,32 +48,30 @@ class Promotion:
         common = common_dtype(operands, default)
         if self.to_float:
             common = dtypes.to_float(common, default)
-        is_wide = common is dtypes.FLOAT16 and not all(map(self._is_held, operands))
+        is_wide = self.keeps_range and common is FLOAT16 and not all(map(_is_in_float16, operands))
         for name in present:
             bound[name] = as_tensor(op, bound[name], FLOAT32 if is_wide else common)
         return is_wide
 
-    def _is_held(self, operand: Any) -> bool:
-        """Whether an operand beside float16 is one of float16, or as good as one."""
-        if self.within is None:
-            return True
-        if isinstance(operand, (Expr, Number)):
-            return False
-        if isinstance(operand, Tensor):
-            return bool(operand.shape) or operand.dtype not in _WIDER
-        if isinstance(operand, bool) or not isinstance(operand, (int, float)):
-            return True
-        least, most = self.within
-        return least <= abs(operand) <= most or not operand or not math.isfinite(operand)
+
+def _is_in_float16(operand: Any) -> bool:
+    """Whether an operand beside float16 is one of its range."""
+    if isinstance(operand, (Expr, Number)):
+        return False
+    if isinstance(operand, Tensor):
+        return bool(operand.shape) or operand.dtype not in _WIDER
+    if isinstance(operand, bool) or not isinstance(operand, (int, float)):
+        return True
+    return _LEAST <= abs(operand) <= FLOAT16.highest or not operand or not math.isfinite(operand)
 
 
-_LEAST, _MOST = 2.0**-14, 65504.0  # normal numbers of float16
+_LEAST = 2.0 ** (FLOAT16.quantum + FLOAT16.digits - 1)  # of its normal numbers
 _WIDER = (FLOAT32, dtypes.FLOAT64, dtypes.INT32, dtypes.INT64)
 
 SAME = Promotion()
 FLOAT = Promotion(to_float=True)
-PRODUCT = Promotion(within=(_LEAST, _MOST))  # sums take numbers as float16
-QUOTIENT = Promotion(to_float=True, within=(_LEAST, _MOST))
+PRODUCT = Promotion(keeps_range=True)  # sums take numbers as float16
+QUOTIENT = Promotion(to_float=True, keeps_range=True)
 
 
 def in_opmath(op: Builder, item: Any) -> Any:
@@ -95,7 +93,7 @@ def out_of_opmath(op: Builder, result: Any, wanted: Any) -> Any:
 
 
 def _is_narrow(dtype: DType) -> bool:
-    return dtype in (dtypes.FLOAT16, dtypes.BFLOAT16)
+    return dtype in (FLOAT16, dtypes.BFLOAT16)
 
 
 def common_dtype(operands: Sequence[Any], default: DType = FLOAT32) -> DType:
