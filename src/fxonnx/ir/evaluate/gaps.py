@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fxonnx.ir.evaluate.direct import Array, Function
+from fxonnx.ir.evaluate.reference import CannotEvaluate
 
 
 def power(x: Array, y: Array) -> Array | None:
@@ -77,6 +78,20 @@ def reduce_log_sum_exp(
     return np.asarray(summed).astype(x.dtype)
 
 
+def log_softmax(x: Array, *, axis: int = -1) -> Array:
+    """x less the logarithm of the sum of eˣ, which leaves far elements what they are, computed in float32 at least.
+    The reference takes the logarithm of the softmax, -∞ where that is 0."""
+    wide = x.astype(np.promote_types(x.dtype, np.float32) if x.dtype.kind == "f" else np.float32)
+    shifted = wide - wide.max(axis, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))).astype(x.dtype)
+
+
+def numbers_alone(x: Array, *_: Array | None, **__: Any) -> None:
+    """A pool of NaN is not folded. The reference leaves NaN out of windows, as it does what pads them."""
+    if np.isnan(x).any():
+        raise CannotEvaluate("a pool of NaN")
+
+
 def _axes(axes: Array | None, noop: int) -> tuple[int, ...] | None:
     """The axes that are named; all (None) when none is, or none with `noop`."""
     return tuple(axes.tolist()) if axes is not None and axes.size else () if noop else None
@@ -97,5 +112,6 @@ def running(accumulate: Callable[..., Array]) -> Function:
 GAPS: dict[str, Function] = {
     "AffineGrid": affine_grid, "Pow": power, "Mod": remainder, "GatherElements": gather_elements, "Pad": pad,
     "ReduceSumSquare": reduce_sum_square, "ReduceLogSumExp": reduce_log_sum_exp,
-    "CumSum": running(np.cumsum), "CumProd": running(np.cumprod),
+    "CumSum": running(np.cumsum), "CumProd": running(np.cumprod), "LogSoftmax": log_softmax,
+    "AveragePool": numbers_alone, "LpPool": numbers_alone, "MaxPool": numbers_alone,
 }  # fmt: skip
