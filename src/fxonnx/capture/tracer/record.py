@@ -441,6 +441,7 @@ class Tape:
         held = list(map(self.operand, live))
         node = self.graph.call_function(decided, (asked, number, held))
         node.meta = {**self.place(), "val": None}
+        self.values.decided += 1
         return node
 
     # ── results ──

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.decisions.unfinished import waiting_names
 from fxonnx.capture.tracer.python.arrays import Array
 
@@ -49,7 +50,13 @@ def state_of(
     """
     reading = _Reading(is_on_tape)
     key = tuple((each.f_code, each.f_lasti, reading(_variables(each, asked(each)), 0)) for each in frames)
-    return (key, reading(left, 0)), reading.tensors
+    return (key, reading(left, 0), _modes()), reading.tensors
+
+
+def _modes() -> tuple[Any, ...]:
+    """What calls of torch go by besides their arguments."""
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu")
+    return torch.get_default_dtype(), torch.is_grad_enabled(), autocast
 
 
 def contents_of(value: Any) -> Any:
@@ -121,6 +128,7 @@ class _Reading:
         self._met: dict[int, int] = {}
         self._kept: list[Any] = []
         self._names: dict[str, int] = {}  # symbols from data, in the order in which they are met
+        self._memories: dict[Any, int] = {}  # of tensors, in the order in which they are met
 
     def __call__(self, value: Any, depth: int) -> Any:
         if isinstance(value, _PLAIN):
@@ -172,7 +180,8 @@ class _Reading:
         if tensor.layout is not torch.strided:
             return tensor.dtype, None
         layout = (*tensor.shape, *tensor.stride(), tensor.storage_offset())
-        return tensor.dtype, tuple(map(self._said, layout))
+        memory = self._memories.setdefault(storage(tensor), len(self._memories))  # what is written to one, others see
+        return tensor.dtype, tuple(map(self._said, layout)), memory
 
     def _said(self, number: Any) -> str:
         """A number of sizes, whatever its symbols from data are called in this run."""

@@ -49,6 +49,12 @@ class SizeElements:
 
     def item(self, node: fx.Node) -> Any:
         """The one number of a tensor; None where it is not computed of sizes, and is not the same for all of them."""
+        found = self._item(node)
+        if found is not None:
+            self.known.note_use(None)
+        return found
+
+    def _item(self, node: fx.Node) -> Any:
         try:
             found = self._elements(node)
             if found.size != 1:
@@ -57,6 +63,16 @@ class SizeElements:
             return torch.sym_float(_exact(found.item())) if is_float else found.item()
         except _NoSizes:
             return self._ramps.item(node)
+
+    def content(self, node: fx.Node) -> Any:
+        """What is known of a tensor's elements, to be compared with another tape's; None where nothing is."""
+        plain = self.known.content(node)
+        if plain is not None:
+            return plain
+        try:
+            return self._elements(node).tolist()
+        except _NoSizes:
+            return None
 
     def _elements(self, node: fx.Node) -> np.ndarray:
         """The elements of a tensor as objects, in its shape."""

@@ -58,13 +58,17 @@ class KnownValues:
     """The values of one tape's nodes, as far as they are known and asked for.
 
     `reads` are the weights that a value was computed of, each with the line that asked first; `states` are the ids of
-    those that forward writes to, as far as earlier runs have found, and `written` are found in this one.
+    those that forward writes to, as far as earlier runs have found, and `written` are found in this one. `decided` is
+    how many decisions by data stand on the tape, and `uses` are those that values came of which were asked for behind
+    others: the number of the first behind which something was computed of it, and that of the last before it was asked.
     """
 
     refuse: Refusals
     reads: dict[fx.Node, KnownWeight] = field(default_factory=dict)
     states: frozenset[int] = frozenset()
     written: set[int] = field(default_factory=set)
+    decided: int = 0
+    uses: list[tuple[int, int]] = field(default_factory=list)
     _weights: dict[fx.Node, Weight] = field(default_factory=dict)
     _owned: dict[int, list[fx.Node]] = field(default_factory=dict)  # memory -> the weights in it
     _positions: dict[fx.Node, int] = field(default_factory=dict)  # call that is known -> its place on the tape
@@ -76,6 +80,7 @@ class KnownValues:
     _done: dict[int, int] = field(default_factory=dict)  # memory -> how many of those have been made
     _values: dict[fx.Node, Any] = field(default_factory=dict)
     _of_data: set[fx.Node] = field(default_factory=set)  # as far as was asked
+    _since: dict[int, int] = field(default_factory=dict)  # memory -> the decision behind which it is another one
 
     # ── as the tape grows ──
 
@@ -100,8 +105,23 @@ class KnownValues:
         if torch.is_autocast_enabled("cpu"):
             self._autocast[node] = torch.get_autocast_dtype("cpu")
         self._written |= written
-        for memory in _memories(node, *_read_by(node)):
+        memories = _memories(node, *_read_by(node))
+        for memory in memories:
             self._accesses.setdefault(memory, []).append(node)
+        self._note_decisions(memories, written | _memories(node))
+
+    def _note_decisions(self, read: set[int], made: set[int]) -> None:
+        """Note behind which decision a call was made, or what it reads."""
+        before = [self._since[memory] for memory in read if memory in self._since]
+        if before or self.decided:
+            since = min((*before, self.decided - 1 if self.decided else inf))
+            self._since |= {memory: int(min(since, self._since.get(memory, inf))) for memory in made}
+
+    def note_use(self, memory: int | None) -> None:
+        """Note that Python goes on by what is in a memory; without one, by what may have come of any decision."""
+        since = 0 if memory is None else self._since.get(memory)
+        if since is not None and self.decided:
+            self.uses.append((since, self.decided - 1))
 
     def forget(self, nodes: Iterable[fx.Node]) -> None:
         """Let calls not be known any more."""
@@ -176,6 +196,7 @@ class KnownValues:
         """
         if not self._is_known(node):
             return None
+        self.note_use(storage(node.meta["val"]))
         calls, weights = self._needed(node)
         self._make(calls)
         for each in weights:
@@ -188,6 +209,18 @@ class KnownValues:
                     raise self._asked_and_written(read)
                 self.reads[each] = read
         return self._value(node)
+
+    def content(self, node: fx.Node) -> Any:
+        """What a tensor holds, to be compared with what another tape's does; None where it is not known. What is
+        written to may have held something else before, and is like nothing."""
+        if not self._is_known(node):
+            return None
+        if storage(node.meta["val"]) in self._written:
+            return object()
+        calls, _ = self._needed(node)
+        self._make(calls)
+        with eager():
+            return self._value(node).tolist()
 
     def __call__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a call returns for real where all nodes among its arguments are known; None where one is not."""

@@ -6,6 +6,7 @@ further decisions are not asked again. Layers that each mend their result cost o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -90,7 +91,7 @@ class _Walk:
     reads: set[int] = field(default_factory=set)
     ways: dict[Run, Way] = field(default_factory=dict)
     joined: dict[Fork, Way | Raised] = field(default_factory=dict)
-    uses: list[tuple[tuple[bool, ...], list[tuple[int, int]]]] = field(default_factory=list)  # of each run, by answers
+    recorded: list[Run] = field(default_factory=list)  # those that raise as well
 
     # ── runs ────────────────────────────────────────
 
@@ -123,22 +124,31 @@ class _Walk:
             if any(map(self._goes_by_what_was_said, forks)):
                 continue
             for fork in sorted(forks, key=lambda fork: fork.decision.turns != turns):
-                if _go_on_alike(fork, run, number):
+                if _go_on_alike(fork, run, number) and self._knows_alike(fork, run, number):
                     return Alike(run, number, fork)
         return None
 
     def _goes_by_what_was_said(self, fork: Fork) -> bool:
         """Whether a fork, or a way behind it, goes by what was answered before: another run may have answered else."""
-        number = fork.number
-        return any(
-            answers[:number] == fork.run.decisions.answers[:number] and since < number <= other
-            for answers, uses in self.uses
-            for since, other in uses
-        )
+        return any(_reach_behind(fork, each.decisions.answered.uses) for each in self._behind(fork))
+
+    def _knows_alike(self, fork: Fork, run: Run, number: int) -> bool:
+        """Whether the tensors that Python holds in both runs have the same elements, where any way behind the fork asks
+        for elements that are known and were made after a decision before it."""
+        if not any(_reach_behind(fork, each.tape.values.uses) for each in self._behind(fork)):
+            return True
+        tape, held, other_held = fork.run.tape, fork.decision.mark.args[2], run.decisions.made[number].mark.args[2]
+        pairs = zip(held, other_held, strict=True)
+        return all(tape.elements.content(one) == run.tape.elements.content(other) for one, other in pairs)
+
+    def _behind(self, fork: Fork) -> Iterator[Run]:
+        """The runs that come to a fork, or have come to it."""
+        before = fork.run.decisions.answers[: fork.number]
+        return (each for each in self.recorded if each.decisions.answers[: fork.number] == before)
 
     def _record(self, run: Run) -> Raised | None:
         raised = record(run)
-        self.uses.append((run.decisions.answers, run.decisions.answered.uses))
+        self.recorded.append(run)
         self.taken |= run.data.hints.keys()
         self.data.append(run.data)
         if raised is None:
@@ -221,6 +231,11 @@ class _Walk:
             raise Parted
         onto, like = self._way_of(tree.run), self._way_of(tree.fork.run)
         return transplanted(after, like, like.mark(tree.fork.number), onto, onto.mark(tree.number), sizes)
+
+
+def _reach_behind(fork: Fork, uses: Iterable[tuple[int, int]]) -> bool:
+    """Whether what was found at a decision before a fork is used at one behind it."""
+    return any(since < fork.number <= other for since, other in uses)
 
 
 def _go_on_alike(fork: Fork, run: Run, number: int) -> bool:
