@@ -14,6 +14,7 @@ import torch
 from fxonnx.capture.state import injected
 from fxonnx.capture.tracer.python.bits import BITS
 from fxonnx.capture.tracer.python.constructors import TYPES
+from fxonnx.capture.tracer.python.contraction_paths import paths
 from fxonnx.capture.tracer.python.functions import FFT, MATH, NUMPY, POWERS, PYTHON, SCALAR, SHAPE, TORCH
 from fxonnx.capture.tracer.python.repeated import PRODUCTS
 
@@ -45,6 +46,8 @@ def numbers_of_sizes(functions: Iterable[Any], builtins: Mapping[str, Any] = PYT
             injected.put(namespace, _stand_ins(namespace, builtins))
         for module, known in _KNOWN:
             injected.put(vars(module), known)
+        for module, found in paths():
+            injected.put(vars(module), found)
         for kind in (torch.SymInt, torch.SymFloat):
             injected.put(kind, SCALAR)
         injected.put(torch.SymInt, PRODUCTS | BITS)
