@@ -210,3 +210,9 @@ def test_covariances_of_weighted_observations():
         check(lambda x, worth: torch.cov(x, correction=0, aweights=worth), x, worth, rtol=1e-5, atol=1e-5)
         check(lambda x, worth: torch.cov(x, fweights=often, aweights=worth), x, worth.double())
     check(torch.cov, torch.randint(0, 9, (3, 5)), dynamic="auto", again=(torch.randint(0, 9, (2, 7)),))
+
+
+@pytest.mark.parametrize("mean", [torch.nanmean, torch.mean, torch.nansum, torch.sum], ids=lambda mean: mean.__name__)
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_no_named_axis_means_all(mean, keepdim):
+    check(lambda x: mean(x, dim=(), keepdim=keepdim), torch.tensor([[1.0, torch.nan, 2], [3, 4, 5]]))

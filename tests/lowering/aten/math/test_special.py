@@ -128,3 +128,9 @@ def test_next_numbers(dtype: torch.dtype) -> None:
 
 def test_parts_of_doubles() -> None:
     check(torch.frexp, torch.tensor([0.0, 1.0, -0.75, 1e308, 5e-324, torch.inf, torch.nan], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("eps", [0, 0.5, 0.7, 1, 2])
+def test_logit_between_bounds_that_may_cross(eps):
+    x = torch.cat([torch.linspace(-0.5, 1.5, 41), torch.tensor([torch.nan])])
+    check(lambda x: torch.logit(x, eps=eps), x)

@@ -10,6 +10,7 @@ from tests.lowering.database import samples
 from tests.lowering.eager import eager
 from tests.lowering.support import check
 
+import fxonnx
 from fxonnx.lowering.aten.math.vectors import linalg_cross, norm
 
 torch.manual_seed(0)
@@ -78,3 +79,13 @@ def test_bodies_run_eagerly():
     x = RANDOM.random((4, 3), dtype=np.float32)
     np.testing.assert_allclose(eager(norm, x, 2, [1]), np.linalg.norm(x, axis=1), rtol=1e-5)
     np.testing.assert_allclose(eager(linalg_cross, x, x), np.zeros((4, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize("other", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(), (4,)], ids=str)
+def test_cosine_similarity_of_dtypes_that_differ(other, shape):
+    """A number of no dims counts as a tensor of some."""
+    x, y = torch.tensor([1, 2, -1, 0.5], dtype=torch.float16), torch.full(shape, 2, dtype=other)
+    for pair in ((x, y), (y, x)):
+        found = fxonnx.compile(lambda a, b: F.cosine_similarity(a, b, dim=0), pair)(*pair)
+        torch.testing.assert_close(found, F.cosine_similarity(*pair, dim=0), rtol=1e-2, atol=0)

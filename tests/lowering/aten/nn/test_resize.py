@@ -277,3 +277,17 @@ def test_float64_by_a_factor_of_any_size(mode, factor):
     x, other = torch.randn(1, 2, 4, 5, 3).double(), torch.randn(2, 2, 7, 3, 6).double()
     sizes = {"x": {0: "n", 2: "d", 3: "h", 4: "w"}}
     check(lambda x: F.interpolate(x, scale_factor=factor, mode=mode), x, dynamic=sizes, again=(other,))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("factors", [(2.0, 1.5), (1.37, 2.0), (0.7, 3.0), (1.37, 1.1)], ids=str)
+def test_between_aligned_corners_factors_only_give_the_sizes(mode, factors):
+    """Of axes that vary: some sizes a dim can say, others are known when the model runs."""
+
+    def resized(x):
+        return F.interpolate(x, scale_factor=factors, mode=mode, align_corners=True)
+
+    compiled = fxonnx.compile(resized, (torch.randn(1, 2, 5, 6),), dynamic_shapes={"x": {2: "h", 3: "w"}})
+    for size in ((5, 6), (2, 2), (7, 3), (3, 11)):
+        x = torch.randn(1, 2, *size)
+        torch.testing.assert_close(compiled(x), resized(x), rtol=1e-4, atol=1e-5)

@@ -1,5 +1,7 @@
 """Indexing by positions and masks; how many elements a mask selects only the running model knows."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from tests.lowering.eager import eager
 from tests.lowering.support import check, operators
 
 import fxonnx
+from fxonnx import errors
 from fxonnx.lowering.aten.tensor.indexing import gather, index, index_select, take
 
 X = torch.randn(5, 6, 4, 7)
@@ -213,3 +216,28 @@ def test_masks_of_which_one_selects_one_and_another_none() -> None:
             if 1 in (sum(each), sum(other)) or sum(each) == sum(other):
                 masks = torch.tensor(each), torch.tensor(other)
                 assert torch.equal(compiled(*masks, y), written(*masks, y))
+
+
+@pytest.mark.parametrize(
+    "place", [lambda y, m, n: y[m, n], lambda y, m, n: y.unsqueeze(1)[m, :, n] + 1], ids=["beside", "apart"]
+)
+def test_masks_read_as_many_as_one_selects_where_the_other_selects_one(place) -> None:
+    """Whatever the example's counts are; others than 1 that differ are refused, as by torch."""
+    y, rows, columns = torch.randn(3, 4), ("110", "100", "000", "111"), ("0110", "0010", "0000", "1110")
+    masks = [[torch.tensor([each == "1" for each in name]) for name in names] for names in (rows, columns)]
+    for first in ((0, 0), (1, 3), (2, 1)):
+        compiled = fxonnx.compile(place, (y, masks[0][first[0]], masks[1][first[1]]))
+        for row, column in product(*masks):
+            if 1 in (row.sum(), column.sum()) or row.sum() == column.sum():
+                assert torch.equal(compiled(y, row, column), place(y, row, column))
+            else:
+                with pytest.raises(errors.Error):
+                    compiled(y, row, column)
+
+
+def test_places_beside_a_mask_that_selects_one() -> None:
+    y, places = torch.randn(4, 5), torch.tensor([0, 2, 4])
+    masks = [torch.tensor(each, dtype=torch.bool) for each in ([1, 0, 1, 1], [0, 0, 1, 0])]
+    for example in masks:
+        compiled = fxonnx.compile(lambda y, mask: y[mask, places], (y, example))
+        assert all(torch.equal(compiled(y, mask), y[mask, places]) for mask in masks)

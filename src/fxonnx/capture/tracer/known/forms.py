@@ -11,12 +11,14 @@ and those that torch's fake tensors tell another dtype or shape of than its kern
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
 
 from fxonnx.capture.tracer.python.pieces import check_size, is_from_data
 from fxonnx.capture.tracer.sizes.guards import GuardLog
+from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import eager
 from fxonnx.errors import CaptureRefused
 
@@ -38,23 +40,48 @@ def _index(tape: Recording, x: Any, indices: Any) -> Any:
     which there have to be as many."""
     found: list[Any] = []
     masks = [each for each in indices if each is not None and _is_mask(each)]
-    places_beside = [each for each in indices if each is not None and not _is_mask(each) and each.dim() == 1]
-    counts = [each.shape[0] for each in places_beside if not _is_one(each.shape[0])]
+    beside = [each for each in indices if each is not None and not _is_mask(each) and each.dim() == 1]
+    lengths = [each.shape[0] for each in beside if not _is_one(each.shape[0])]
+    taken: list[tuple[int, int]] = []  # where the places of a mask stand among what is found
     for each in indices:
-        is_taken = each is not None and _is_mask(each) and (counts or len(masks) > 1 or tape.known(each) is not None)
+        is_taken = each is not None and _is_mask(each) and (lengths or len(masks) > 1 or tape.known(each) is not None)
         if not is_taken or not _agree(each.shape, x.shape[len(found) :]):
             found.append(each)
             continue
         places = tape.call(aten.nonzero.default, (each,), {})
-        if counts:
-            torch._check(places.shape[0] == counts[0])
-            places = tape.call(aten.narrow.default, (places, 0, 0, counts[0]), {})
-        elif not _is_one(places.shape[0]):
-            counts = [places.shape[0]]
+        taken.append((len(found), len(found) + each.dim()))
+        lengths.append(places.shape[0])
         found.extend(tape.call(aten.select.int, (places, 1, axis), {}) for axis in range(each.dim()))
-    if len(found) == len(indices) and all(a is b for a, b in zip(found, indices, strict=True)):
+    if not taken:
         return NotImplemented
-    return tape.call(aten.index.Tensor, (x, found), {})
+    return tape.call(aten.index.Tensor, (x, _of_one_length(tape, found, lengths)), {})
+
+
+def _of_one_length(tape: Recording, indices: list[Any], lengths: list[Any]) -> list[Any]:
+    """Vectors of places, repeated where they are as long as one: which is what a mask may have selected, as it turns
+    out. A length that does not come from data is the one of all."""
+    several = {dim_of(each): each for each in lengths if not _is_one(each)}
+    if len(several) < 2:
+        return indices
+    given = [each for each in several.values() if not is_from_data(each)]
+    common = given[0] if given else _broadcast(list(several.values()))
+    return [_repeated(tape, each, common) if each is not None and each.dim() == 1 else each for each in indices]
+
+
+def _broadcast(lengths: list[Any]) -> Any:
+    """The greatest, and 0 where one is: beside places in nothing even a single one is none."""
+    least, greatest = (reduce(choose, lengths) for choose in (torch.sym_min, torch.sym_max))
+    return greatest * torch.sym_min(1, least)
+
+
+def _repeated(tape: Recording, places: Any, length: Any) -> Any:
+    size = places.shape[0]
+    if _is_mask(places) or _is_one(size) or not (is_from_data(size) or is_from_data(length)):
+        return places
+    torch._check((size - length) * (size - 1) == 0)
+    order = tape.call(aten.arange.default, (length,), {})
+    order = tape.call(aten.clamp.default, (order, None, size - 1), {})
+    return tape.call(aten.index_select.default, (places, 0, order), {})
 
 
 def _is_one(size: Any) -> bool:

@@ -418,6 +418,11 @@ def _drawn(op: Any) -> Callable[..., Any]:
     return kernel
 
 
+def _nanmean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    """As of a mean: along `dim=()`, too, there is one of all."""
+    return aten.mean.dim(x, dim, keepdim, dtype=dtype)
+
+
 META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.bilinear.default: _bilinear,
     aten.geqrf.default: _geqrf,
@@ -426,6 +431,7 @@ META_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.lstm.data: _recurrent_over_packed(2),
     **{packet.data: _recurrent_over_packed(1) for packet in (aten.gru, aten.rnn_tanh, aten.rnn_relu)},
     **dict.fromkeys((aten.ctc_loss.IntList, aten.ctc_loss.Tensor), _ctc_loss),
+    aten.nanmean.default: _nanmean,
     aten.bucketize.Tensor: _bucketize,
     **dict.fromkeys((aten.histogram.bin_ct, aten.histogram.bins_tensor), _histogram),
     aten._histogramdd_bin_edges.default: _edges_of_boxes,

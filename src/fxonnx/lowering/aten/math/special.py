@@ -84,11 +84,17 @@ def entr(op: Builder, self: Tensor) -> Tensor:
 
 @lower("aten.logit", promote=FLOAT.of("self"))
 def logit(op: Builder, self: Tensor, eps: float | None = None) -> Tensor:
-    """log(x / (1 - x)), x first bounded to [eps, 1 - eps] when eps is given; eps as the dtype has it, 0 in float16."""
+    """log(x / (1 - x)), x first bounded to [eps, 1 - eps] when eps is given; eps as the dtype has it, 0 in float16.
+
+    Of bounds that cross the lower one wins where it is not met (ATen/native/cpu/UnaryOpsKernel.cpp, logit_kernel).
+    """
     bounded = in_opmath(op, self)
     if eps is not None:
         least = in_opmath(op, number(op, float(eps), self))
-        bounded = op.Clip(bounded, least, 1.0 - least)
+        most = 1.0 - least
+        is_crossed = eps > 1 - eps
+        below = op.Where(bounded > most, most, bounded) if is_crossed else op.Clip(bounded, least, most)
+        bounded = op.Where(bounded < least, least, below) if is_crossed else below
     return cast(op, op.Log(bounded / (1.0 - bounded)), dtype_of(self))
 
 

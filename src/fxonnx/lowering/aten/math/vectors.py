@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from fxonnx import dtypes
@@ -93,9 +94,12 @@ def pairwise_distance(
     return norm_along(op, difference + number(op, eps, difference), p, [len(difference.shape) - 1], keepdim)
 
 
-@lower("aten.cosine_similarity", promote=FLOAT.of("x1", "x2"))
+@lower("aten.cosine_similarity", promote=replace(FLOAT, lifted=True).of("x1", "x2"))
 def cosine_similarity(op: Builder, x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """Σ (x1 / max(|x1|, ε)) (x2 / max(|x2|, ε)) along `dim`, ε as the dtype has it: 0 in float16."""
+    """Σ (x1 / max(|x1|, ε)) (x2 / max(|x2|, ε)) along `dim`, ε as the dtype has it: 0 in float16.
+
+    A number of no dims has as much to say of the dtype as the other (at::cosine_similarity).
+    """
     shape, wanted, least = broadcast(x1.shape, x2.shape), dtype_of(x1), in_opmath(op, number(op, eps, x1))
     x1, x2 = in_opmath(op, [x1, x2])
     if not shape:

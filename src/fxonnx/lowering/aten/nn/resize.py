@@ -25,6 +25,7 @@ from fxonnx.lowering.registry import Unsupported, lower
 from fxonnx.lowering.vocabulary import dtype_of
 
 _CUBIC = -0.75  # torch's cubic coefficient (ATen/native/UpSample.h)
+_ALIGNED = "align_corners"  # factors only give the sizes
 _CUBIC_ANTIALIASED = -0.5  # PIL's, which torch takes when it antialiases
 
 Factor = float | None
@@ -147,7 +148,8 @@ def _is_said(axes: Sequence[Resizing]) -> bool:
 
 
 def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any) -> Tensor:
-    """Resize of the spatial axes: by constant scales where the factors were given, by sizes otherwise."""
+    """Resize of the spatial axes: by constant scales where the factors were given, by sizes otherwise; where no scale
+    gives torch's size, between aligned corners by the sizes, too, and else by one that gives more, which is cut off."""
     by_size = all(axis.by_size for axis in axes)
     if all(axis.scale for axis in axes) and not (by_size and dtype_of(x) is FLOAT64):
         is_linear = attributes["mode"] == "linear" and attributes["coordinate_transformation_mode"] == "half_pixel"
@@ -157,8 +159,9 @@ def _resized(op: Builder, x: Tensor, axes: Sequence[Resizing], **attributes: Any
         return op.Resize(x, None, [1.0, 1.0, *(axis.scale for axis in axes)], **attributes)
     if by_size:
         return op.Resize(x, None, None, (*x.shape[:2], *(axis.after for axis in axes)), **attributes)
-    if any(axis.factor is None for axis in axes):
-        raise Unsupported("a resize of some axes by factors, and of others to sizes that are known when the model runs")
+    if attributes["coordinate_transformation_mode"] == _ALIGNED:
+        sizes = [op.Reshape(_sizes(op, axis)[1], [1]) for axis in axes]
+        return op.Resize(x, None, None, op.Concat(op.Shape(x, start=0, end=2), *sizes, axis=0), **attributes)
     result = op.Resize(x, None, [1.0, 1.0, *(enclosing_scale(axis.factor) for axis in axes)], **attributes)
     for number, axis in enumerate(axes, start=2):
         _, after = _sizes(op, axis)
@@ -407,7 +410,7 @@ def interpolate(
     is_stepped = dtype is FLOAT64 and not all(axis.by_size or axis.factor == axis.scale for axis in axes)
     if is_stepped or not all(axis.is_covered for axis in axes):
         return _by_weights(op, self, axes, interpolation)
-    attributes = {"coordinate_transformation_mode": "align_corners" if align_corners else "half_pixel", **attributes}
+    attributes = {"coordinate_transformation_mode": _ALIGNED if align_corners else "half_pixel", **attributes}
     if not interpolation.is_cubic or not all(map(_may_keep_its_size, axes)):
         return _resized_between(op, self, axes, attributes)
     return record_if(
