@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fxonnx
-from fxonnx.errors import CaptureRefused, ModelRaised
+from fxonnx.errors import CaptureRefused, Error, ModelRaised
 
 
 @pytest.mark.parametrize("dynamic", [None, {"x": {2: "n"}}, {"x": {0: "n"}}])
@@ -117,3 +117,42 @@ def test_differences_of_what_is_selected(dynamic: Any) -> None:
         x = torch.randn(6, 5)
         x[:, 0] = torch.where(torch.arange(6) < rows, 1.0, -1.0)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+INTO_PLACES: dict[str, tuple[Any, torch.Tensor]] = {
+    "angle": (torch.angle, torch.zeros(2, 3)),
+    "gather": (lambda x, out: torch.gather(x, 1, x.argsort(1), out=out), torch.zeros(2, 3)),
+    "scatter": (lambda x, out: torch.scatter(x, 1, x.argsort(1), x + 1, out=out), torch.zeros(2, 3)),
+    "scatter_add": (lambda x, out: torch.scatter_add(x, 1, x.argsort(1) // 2, x, out=out), torch.zeros(2, 3)),
+    "argmax": (lambda x, out: torch.argmax(x, 1, out=out), torch.zeros(2, dtype=torch.int64)),
+    "argmin": (lambda x, out: torch.argmin(x, 1, keepdim=True, out=out), torch.zeros(2, 1, dtype=torch.int64)),
+    "a part of a place": (lambda x, out: torch.gather(x, 1, x.argsort(1), out=out[:, 1:]), torch.zeros(2, 4)),
+    "of another dtype": (lambda x, out: torch.add(x, 1, out=out), torch.zeros(2, 3, dtype=torch.float64)),
+}
+
+
+@pytest.mark.parametrize(("write", "place"), INTO_PLACES.values(), ids=INTO_PLACES)
+def test_what_is_written_into_a_place_of_sizes_that_vary(write: Any, place: torch.Tensor) -> None:
+    def model(x: torch.Tensor, place: torch.Tensor) -> Any:
+        out = place.clone()
+        return write(x, out=out), out
+
+    x = torch.tensor([[1.0, -2, 3], [0.5, 7, -1]])
+    compiled = fxonnx.compile(model, (x, place), dynamic_shapes={"x": {0: "n"}, "place": {0: "n"}})
+    for count in (2, 1, 4):
+        inputs = torch.cat([x, x + 1])[:count], torch.cat([place, place])[:count]
+        for found, expected in zip(compiled(*inputs), model(*inputs), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_a_place_in_what_is_read_is_refused_as_by_torch() -> None:
+    columns = torch.tensor([[0, 1, 1], [2, 0, 1]])
+
+    def model(x: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        return torch.gather(x, 1, columns, out=x)
+
+    with pytest.raises(RuntimeError):
+        model(torch.ones(2, 3), columns)
+    with pytest.raises(Error):
+        fxonnx.compile(model, (torch.ones(2, 3), columns), dynamic_shapes={"x": {0: "n"}, "columns": {0: "n"}})

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
+from torch.utils._pytree import tree_leaves
 
-from fxonnx.capture.graph.functional_form import is_mutable, reshaped
+from fxonnx.capture.graph.functional_form import functional_form, is_mutable, reshaped
 from fxonnx.capture.graph.views import storage
 from fxonnx.capture.tracer.results.asked import as_kernel_has_them, ask_kernel
 from fxonnx.capture.tracer.results.branches import branch_matters, data_matters
@@ -66,6 +67,7 @@ class FakeCache:
         try:
             dtypes = ask_kernel(func, args, kwargs, self.guard_log)
             result = self.selections(func, args, kwargs)
+            result = self._in_place(func, args, kwargs) if result is NotImplemented else result
             result = self._lookup(func, args, kwargs) if result is NotImplemented else result
             result = as_kernel_has_them(result, (args, kwargs), dtypes) if dtypes else result
             if func.overloadpacket.__name__ in RESIZES:
@@ -74,6 +76,21 @@ class FakeCache:
             return result
         finally:
             self.guard_log.op = before
+
+    def _in_place(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The place, `out=`, of what has its dtype and its sizes, some of which vary: several of torch's kernels want
+        plain ones to compare both. Where it shares memory, with what is read or in itself, torch's look at that."""
+        place = kwargs.get("out") if torch.Tag.out in func.tags else None
+        if not isinstance(place, FakeTensor) or all(isinstance(size, int) for size in place.shape):
+            return NotImplemented
+        form, given = functional_form(func), {name: each for name, each in kwargs.items() if name != "out"}
+        read = [each for each in tree_leaves((args, given)) if isinstance(each, FakeTensor)]
+        is_shared = 0 in map(dim_of, place.stride()) or any(_overlap(place, each) for each in read)
+        if form is None or form.made or is_shared:
+            return NotImplemented
+        result = self(form.target, args, given)
+        is_alike = isinstance(result, FakeTensor) and result.dtype is place.dtype and _sizes(result) == _sizes(place)
+        return place if is_alike else NotImplemented
 
     def _lookup(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors: list[Any] = []
@@ -182,6 +199,14 @@ _PLAIN = (
 _UNCACHEABLE = frozenset({
     "set_", "resize_", "resize_as_", "as_strided", "as_strided_", "lift_fresh", "lift", "_lazy_clone",
 })  # fmt: skip
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    return bool(storage(one) == storage(other))
+
+
+def _sizes(tensor: Any) -> list[Any]:
+    return [dim_of(size) for size in tensor.shape]
 
 
 def _in_one_memory(tensors: list[Any]) -> tuple[int, ...]:
