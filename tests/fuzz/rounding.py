@@ -7,6 +7,7 @@ amplifies it: cancellation, a pole, a comparison, a floor of something that is n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,15 +56,16 @@ class Rounding(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         if name not in EXACT:
-            pytree.tree_map_only(Tensor, self.shake, result)
+            pytree.tree_map_only(Tensor, partial(self.shake, is_sum=name.endswith("_window")), result)
         return result
 
-    def shake(self, value: Tensor) -> None:
-        """Change a tensor in its last places."""
+    def shake(self, value: Tensor, *, is_sum: bool) -> None:
+        """Change a tensor in its last places; one that a kernel sums up of numbers about 1, in those of 1."""
         if not value.dtype.is_floating_point or not value.numel() or 0 in value.stride():
             return
         noise = torch.rand(value.shape, generator=self.generator, dtype=torch.float64) * 2 - 1
-        value.copy_((value.double() * (1 + noise * ULPS * torch.finfo(value.dtype).eps)).to(value.dtype))
+        of = 1.0 if is_sum else value.double()
+        value.copy_((value.double() + of * noise * ULPS * torch.finfo(value.dtype).eps).to(value.dtype))
 
 
 def shorter(value: Tensor) -> Tensor:
