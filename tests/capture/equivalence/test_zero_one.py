@@ -306,3 +306,16 @@ def test_a_way_that_is_decided_by_several_sizes_is_found(
     for shape in ((3, 4, 6), (1, 4, 6), (1, 4, 8), (2, 8, 6), (1, 7, 6), (1, 4, 1)):
         x = torch.rand(shape)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_rows_of_a_constant_that_are_written_at_size_1_are_places_of_their_own() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        room = torch.zeros(4, 3)
+        at = 2 if x.shape[0] == 1 else 0
+        room[at : at + 1].copy_(x.sum(0, keepdim=True))
+        return room * 2
+
+    compiled = fxonnx.compile(model, (torch.ones(3, 3),), dynamic_shapes={"x": {0: "b"}})
+    for rows in (3, 1, 2):
+        x = torch.rand(rows, 3)
+        torch.testing.assert_close(compiled(x), model(x))

@@ -273,8 +273,9 @@ class NumberedGraph:
 
     def _constant(self, node: fx.Node) -> Number | None:
         """The number of a constant that is computed of constants, where sizes are fixed."""
-        if not self.shared.fixed or not isinstance(node.meta.get("val"), torch.Tensor):
-            return None
+        value = node.meta.get("val")
+        if not self.shared.fixed or not isinstance(value, torch.Tensor) or storage(value) in self.written:
+            return None  # views of what is written are places in it, which hold the same and are others
         is_one = node.target is operator.getitem and isinstance(node.args[0], fx.Node)  # of several results
         read = node.args[0].all_input_nodes if is_one else node.all_input_nodes
         known = {each: self.shared.value(self.numbers.get(each)) for each in read}
