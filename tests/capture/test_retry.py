@@ -28,7 +28,9 @@ def test_the_first_remedy_that_applies_is_taken_until_none_does() -> None:
 
 
 def test_the_plan_reads_as_a_sentence() -> None:
-    assert str(PLAN).startswith("at primes; else with gradients; else with the values of states for data; else telling")
+    loops = "with the loop that data ends rolled up; else with a branch for each turn of loops that data ends"
+    states = "with gradients; else with the values of states for data; else telling"
+    assert str(PLAN).startswith(f"at primes; else {loops}; else {states}")
     assert "; else at the example's sizes; else at twice the example's sizes; else at multiples of the" in str(PLAN)
 
 

@@ -24,6 +24,10 @@ class ModelStopped(Exception):
     """
 
 
+class TooManyCalls(errors.CaptureRefused):
+    """A run makes so many more calls than another that they cannot be the same ones: a loop goes as often as a size."""
+
+
 class Stopping(Turning):
     """`with Stopping(): model(…)` raises ModelStopped for whatever the model raises."""
 

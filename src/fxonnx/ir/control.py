@@ -81,7 +81,8 @@ def record_loop(
     if not may_be_empty:
         return after
     pairs = zip(after[len(types) :], stacked, strict=True)
-    return (*after[: len(types)], *(op.Reshape(each, op.sizes(type.shape), allowzero=1) for each, type in pairs))
+    shapes = ((each, (each.shape[0] if length is None else length, *type.shape[1:])) for each, type in pairs)
+    return (*after[: len(types)], *(op.Reshape(each, op.sizes(shape), allowzero=1) for each, shape in shapes))
 
 
 def _unknown(op: Builder, type: TensorType) -> TensorType:

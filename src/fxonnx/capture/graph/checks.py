@@ -35,6 +35,15 @@ def is_check(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target in _TARGETS
 
 
+QUESTION = "a loop goes on"
+"""What an assertion says that stands for the question of a loop, in a run whose turns are given: not that it holds."""
+
+
+def is_question(node: fx.Node) -> bool:
+    """Whether a node is what a loop asks in each of its turns: the truth with which it goes on."""
+    return is_check(node) and node.args[1:2] == (QUESTION,)
+
+
 def answered(relation: str, difference: Any, answer: bool) -> None:
     """The target of marks in runs whose loops are to be rolled up: the model's Python was answered whether `difference`
     is above 0, or what else the relation says: `if t == 40` is answered("==", t - 40, False)."""

@@ -2,8 +2,8 @@
 size.
 
 `body(iteration, *carried, *outer)` returns the carried values of the next iteration, and then what is stacked along a
-new first axis. It is ONNX's Loop without a condition; torch's scan cannot run no times, and its while_loop stacks
-nothing.
+new first axis. With a `condition` it goes on as long as that is true, and not more often than `trips`: the body returns
+the next one first. It is ONNX's Loop; torch's scan cannot run no times, and its while_loop stacks nothing.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ class ForLoop(HigherOrderOperator):
 
     def __call__(
         self, body: Callable[..., Sequence[torch.Tensor]], trips: int, carried: Sequence[Any],
-        outer: Sequence[Any] = (), may_be_empty: bool = False,
+        outer: Sequence[Any] = (), may_be_empty: bool = False, condition: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """The carried values after the last iteration, and the stacks. Computes; at least one trip if it stacks.
 
         `may_be_empty` says that there may be none.
         """
         rows: list[Sequence[torch.Tensor]] = []
-        now = list(carried)
+        now, going = list(carried), condition
         for iteration in range(trips):
+            if going is not None and not going:
+                break
             results = body(torch.tensor(iteration), *now, *outer)
+            if going is not None:
+                going, *results = results
             now = list(results[: len(now)])
             rows.append(results[len(now) :])
         return (*now, *(torch.stack(column) for column in zip(*rows, strict=True)))

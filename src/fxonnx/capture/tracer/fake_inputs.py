@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 import torch
+from torch import nn
 
 from fxonnx.capture.call.dynamic import Requests
 from fxonnx.capture.call.example import Example
+from fxonnx.capture.call.inputs import Flat
 from fxonnx.capture.call.memory import memory_order
+from fxonnx.capture.scripted import script_attributes
 from fxonnx.capture.tracer.sizes.guards import GuardLog
 from fxonnx.capture.tracer.sizes.nodes import sym_int
 from fxonnx.capture.tracer.sizes.primes import prime_below, prime_near
 from fxonnx.capture.tracer.torch_private import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+from fxonnx.capture.wrappers import without_wrappers
 from fxonnx.ir.dims import Dim, Expr, at_sizes, evaluate, linear, substitute, symbol, symbols_of
 
 
@@ -27,7 +32,8 @@ class SymbolTable:
     name, and are plain ones where Python asks; others are decided in a run that goes `is_by_numbers`. A model is told
     that it is exported where it is `exporting`; if it is not, the run notes that it `asked`. It `shortcuts` what it
     does by data, although tensors have none, where that makes a difference. It runs as in torch.no_grad(), or
-    `with_gradients`: 1 of tensors, 2 of weights too."""
+    `with_gradients`: 1 of tensors, 2 of weights too. A loop that data ends has these `turns`; a run that `rolls_turns`
+    is stopped by the first one that it `repeated`. One that makes more than `most_calls` is stopped there."""
 
     axes: dict[tuple[int, int], Dim] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
@@ -44,6 +50,10 @@ class SymbolTable:
     states: frozenset[int] = frozenset()
     numbers: Mapping[str, int] = field(default_factory=dict)
     is_by_numbers: bool = False
+    turns: Any = None  # `decisions.turns.Turns`
+    rolls_turns: bool = False
+    repeated: Any = None
+    most_calls: float = inf
 
     def labels(self, names: Sequence[str]) -> dict[str, str]:
         """Where each dim is first found among the inputs: "x, axis 0"."""
@@ -179,6 +189,20 @@ class FakeWeights:
         stand_in = _fake(self.mode, weight, weight.shape, weight.stride(), shared)
         self._storages.setdefault(storage._cdata, stand_in.untyped_storage())
         return stand_in
+
+
+def weight_keys(flat: Flat) -> dict[int, str]:
+    """The model's tensors by identity: state_dict keys, and paths of those that are plain attributes."""
+    if not isinstance(flat.model, nn.Module):
+        return {}
+    keys: dict[int, str] = {}
+    for name, tensor in (*flat.model.named_parameters(), *flat.model.named_buffers()):
+        keys.setdefault(id(tensor), without_wrappers(name))
+    for path, module in flat.model.named_modules():
+        for name, value in (*vars(module).items(), *script_attributes(module).items()):
+            if isinstance(value, torch.Tensor):
+                keys.setdefault(id(value), without_wrappers(f"{path}.{name}" if path else name))
+    return keys
 
 
 def _fake(

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import Any
 from weakref import WeakMethod
 
@@ -14,6 +15,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxonnx.capture.call.dense import not_dense
+from fxonnx.capture.failures import TooManyCalls
 from fxonnx.capture.graph.checks import ASSERTION, answered
 from fxonnx.capture.graph.functional_form import is_mutable, reshaped
 from fxonnx.capture.graph.reshapes import RETURNS_ITS_ARGUMENT
@@ -113,6 +115,7 @@ class Tape:
     autocast: list[tuple[fx.Node, torch.dtype]] = field(default_factory=list)
     sizes: Any = None  # how a size stands in the arguments of a call; by default as nodes that compute it
     borrowed: dict[fx.Node, fx.Node] = field(default_factory=dict)  # weight in numpy's memory -> the call that wraps it
+    most_calls: float = inf
     layouts_asked: list[fx.Node] = field(default_factory=list)  # of which the model asks how they lie in memory
     values: KnownValues = field(init=False)
     elements: SizeElements = field(init=False)
@@ -165,6 +168,8 @@ class Tape:
         """A node for a call on fake tensors that has this result."""
         if isinstance(result, torch.Tensor) and result.layout is not torch.strided:
             self._refuse_not_dense(result, f"what {func} returns")
+        if len(self.graph.nodes) > self.most_calls:
+            raise TooManyCalls("the model makes many more calls at other sizes", location=self.refuse.locate())
         given = tuple(map(self.operand, args)), {name: self.operand(value) for name, value in kwargs.items()}
         node = self.graph.call_function(func)
         given[1].update(dtype_of_factory(func, given[1], result))

@@ -14,14 +14,14 @@ from torch import fx, nn
 
 from fxonnx.capture.assumption import OPPOSITE
 from fxonnx.capture.call.example import Example
-from fxonnx.capture.call.inputs import Flat, Returned
+from fxonnx.capture.call.inputs import Returned
 from fxonnx.capture.call.memory import overlap
 from fxonnx.capture.constraints import Constraints, classify
 from fxonnx.capture.equivalence.captured_graph import CapturedGraph
 from fxonnx.capture.equivalence.same_graph import is_same
 from fxonnx.capture.equivalence.zero_one import Recording
 from fxonnx.capture.graph.aliasing import Layouts, laying_out, read_by_layout
-from fxonnx.capture.graph.checks import checks_of
+from fxonnx.capture.graph.checks import QUESTION, checks_of
 from fxonnx.capture.graph.clean import clean
 from fxonnx.capture.graph.functional_form import memories_written
 from fxonnx.capture.graph.functionalize import Mutations
@@ -29,7 +29,6 @@ from fxonnx.capture.graph.reshapes import Reshape
 from fxonnx.capture.graph.views import geometry, overlaps_itself, storage
 from fxonnx.capture.locate import Locator, strip
 from fxonnx.capture.program import Weight
-from fxonnx.capture.scripted import script_attributes
 from fxonnx.capture.state.python_state import StateChanges, is_of_one_kind, preserved, unwritten
 from fxonnx.capture.surroundings import (
     ONE_AT_A_TIME,
@@ -41,7 +40,8 @@ from fxonnx.capture.surroundings import (
 )
 from fxonnx.capture.tracer.decisions.frames import Unknown, contents_of, state_of
 from fxonnx.capture.tracer.decisions.script import MOST_TIMES, Decisions
-from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input
+from fxonnx.capture.tracer.decisions.turns import Asked
+from fxonnx.capture.tracer.fake_inputs import FakeWeights, SymbolTable, fake_input, weight_keys
 from fxonnx.capture.tracer.functions import FunctionMode, Refusals, whole_calls
 from fxonnx.capture.tracer.higher_order.associative import associative_scan
 from fxonnx.capture.tracer.higher_order.ops import HigherOrder
@@ -67,7 +67,6 @@ from fxonnx.capture.tracer.torch_private import (
     recorded_regions,
     unasked_masks,
 )
-from fxonnx.capture.wrappers import without_wrappers
 from fxonnx.errors import CaptureRefused
 from fxonnx.location import Location
 
@@ -92,6 +91,7 @@ class Run:
     decisions: Decisions
     data: DataSymbols
     changes: StateChanges = field(init=False)
+    asked: Asked = field(init=False)
     returned: Returned = field(default_factory=Returned)
     states: list[tuple[str, torch.Tensor, Any]] = field(default_factory=list)  # key, before a call, after it
     earlier: Run | None = None  # a call that comes before this one
@@ -214,6 +214,14 @@ class Run:
                 cure="choose with torch.where(condition, a, b), or with another torch.cond",
             )
         implied = self.decisions.implied(condition)
+        turn = self.asked.turn(self._state_now) if implied is None else None
+        if turn is not None:
+            self.tape.take_for(condition, self.symbols.turns.goes_on, QUESTION)
+            self.tape.values.decided += 1
+            return turn
+        if implied is None and self.asked.is_to_be_rolled(self.symbols, self.decisions.answers):
+            why, cure = "a file has a graph for each turn, unless all are alike", "let all turns make the same"
+            raise self.tape.refuse("a loop asks data in each turn whether it goes on", cause=why, cure=cure)
         end = self.decisions.end_of_loop() if implied is None else None
         if end is not None:
             self.tape.take_for(condition, end, f"{self.locations().source} asks more than {MOST_TIMES} times")
@@ -222,18 +230,21 @@ class Run:
             self._left_before = self._left()
         state, live = self._state()
         mark = partial(self.tape.mark, live=live)
+        self.asked.note()
         return self.decisions.answer(condition, implied, mark, len(self.data.names), state)
 
     def _state(self) -> tuple[Any, list[torch.Tensor]]:
         """The state that Python is in, and the tensors that it holds; None and none where that cannot be told, or the
         answer stands in the script."""
-        if not self.decisions.is_own:
-            return None, []
+        return self._state_now() if self.decisions.is_own else (None, [])
+
+    def _state_now(self) -> tuple[Any, list[torch.Tensor]]:
         self.changes.look()
         if self.changes.contents is None:
             return None, []
         try:
-            key, live = state_of(asking_frames(), self.tape.knows, self.decisions.asked, self.changes.contents)
+            knows = self.asked.holding(self.tape.knows)
+            key, live = state_of(asking_frames(), knows, self.decisions.asked, self.changes.contents)
         except Unknown:
             return None, []
         changed = [(name, after) for name, _, after, _ in self.changes.tensors if self.tape.knows(after)]
@@ -458,10 +469,11 @@ def _prepared(
     script: tuple[bool, ...],
 ) -> Run:  # fmt: skip
     mode, log = cache.mode, cache.guard_log
-    tape = Tape(cache, FakeWeights(mode), _keys(example.flat), locations.meta, refuse)
-    tape.values.states = symbols.states
+    tape = Tape(cache, FakeWeights(mode), weight_keys(example.flat), locations.meta, refuse)
+    tape.values.states, tape.most_calls = symbols.states, symbols.most_calls
     fakes, inputs = _fresh_inputs(example, symbols, tape)
     run = Run(example, symbols, log, locations, tape, fakes, inputs, Decisions(script, locations), log.data)
+    run.asked = Asked(symbols.turns)
     log.decide = WeakMethod(run.decide)
     return run
 
@@ -484,17 +496,3 @@ def _in_a_thread(refuse: Refusals) -> CaptureRefused:
 def _is_plain(tensor: torch.Tensor) -> bool:
     """Whether it has an address, and elements by strides."""
     return type(tensor) in (torch.Tensor, nn.Parameter) and tensor.layout is torch.strided and not tensor.is_nested
-
-
-def _keys(flat: Flat) -> dict[int, str]:
-    """The model's tensors by identity: state_dict keys, and paths of those that are plain attributes."""
-    if not isinstance(flat.model, nn.Module):
-        return {}
-    keys: dict[int, str] = {}
-    for name, tensor in (*flat.model.named_parameters(), *flat.model.named_buffers()):
-        keys.setdefault(id(tensor), without_wrappers(name))
-    for path, module in flat.model.named_modules():
-        for name, value in (*vars(module).items(), *script_attributes(module).items()):
-            if isinstance(value, torch.Tensor):
-                keys.setdefault(id(value), without_wrappers(f"{path}.{name}" if path else name))
-    return keys

@@ -69,13 +69,17 @@ def for_loop(
     outer: Sequence[Any] = (),
     *,
     may_be_empty: bool = False,
+    condition: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """The carried values after so many iterations, and what each of them returned beside, stacked."""
+    """The carried values after so many iterations, or as many as the condition goes on for, and what each of them
+    returned beside, stacked."""
 
     def iteration(inner: Builder, number: Tensor, going: Tensor, *now: Tensor) -> Sequence[Tensor]:
-        return [going, *body(inner, number, *now, *outer)]
+        results = body(inner, number, *now, *outer)
+        return [going, *results] if condition is None else [_scalar(inner, results[0]), *results[1:]]
 
-    return record_loop(op, carried, iteration, trips=op.size(trips), may_be_empty=may_be_empty)
+    asked = None if condition is None else _scalar(op, condition)
+    return record_loop(op, carried, iteration, trips=op.size(trips), condition=asked, may_be_empty=may_be_empty)
 
 
 @lower("higher_order.map_impl")

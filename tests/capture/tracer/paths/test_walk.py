@@ -128,7 +128,7 @@ def test_what_comes_in_a_known_state_is_asked_once(runs: list[Run]) -> None:
     ("model", "count"),
     [
         (deciding.beside_a_decision, 9),
-        (deciding.loop_in_a_loop, 22),
+        (deciding.loop_in_a_loop, 25),  # of which three show that neither loop is one that data ends
         (deciding.selected_in_turn, 11),
         (deciding.left_early, 6),
         (deciding.asked_in_one_way, 9),
@@ -180,16 +180,15 @@ def test_what_only_the_traced_sizes_refuse_is_no_check() -> None:
         torch.testing.assert_close(compiled(x), halved(x))
 
 
-def test_a_loop_that_goes_on_and_on_fails_at_the_call() -> None:
+def test_a_loop_that_goes_on_and_on_does_so_at_the_call() -> None:
     def until_large(x: Tensor) -> Tensor:
         while x.sum() < 100:
             x = x + 1
         return x
 
     compiled = fxonnx.compile(until_large, (ONES,))
-    torch.testing.assert_close(compiled(ONES * 5), until_large(ONES * 5))
-    with pytest.raises(errors.CheckFailed, match="asks more than 24 times"):
-        compiled(-ONES * 100)
+    for scale in (50, 5, -100, -9000):
+        torch.testing.assert_close(compiled(ONES * scale), until_large(ONES * scale))
 
 
 def test_a_loop_that_asks_twice_in_each_turn_has_half_as_many(monkeypatch: pytest.MonkeyPatch) -> None:

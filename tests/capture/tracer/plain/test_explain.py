@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable
@@ -15,6 +16,11 @@ from torch import Tensor, nn
 
 import fxonnx
 from fxonnx import errors
+from fxonnx.capture.call.example import Example
+from fxonnx.capture.call.inputs import Flat, example_arguments
+from fxonnx.capture.call.tree import flatten
+from fxonnx.capture.failures import TooManyCalls, Translating
+from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.run import Run
 
 DIMS = {"x": {0: "b", 1: "n"}}
@@ -112,3 +118,18 @@ def test_what_all_runs_go_through_as_often_is_not_at_other_sizes(go: Callable[[i
     for size in (8, 16, 11, 41, 160):
         x = torch.rand(2, size)
         torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_a_run_that_makes_many_more_calls_is_cut_off() -> None:
+    """A loop that goes as often as the square of a size is a million calls at sizes far from the example's."""
+
+    def growing(x: Tensor) -> Tensor:
+        return sum(x[:, 0] * t for t in range(x.shape[1] ** 2))
+
+    arguments = example_arguments(inspect.signature(growing), (torch.ones(2, 1_000),), {})
+    leaves, _, tree = flatten(arguments.values)
+    flat = Flat(growing, arguments.without_values(), tree)
+    run = Run.prepare(Example(flat, ["x"], leaves, {}), SymbolTable(most_calls=100))
+    with pytest.raises(TooManyCalls), Translating():
+        run.record()
+    assert len(run.tape.graph.nodes) <= 101

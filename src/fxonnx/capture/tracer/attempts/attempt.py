@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fxonnx.capture.assumption import Assumption
 from fxonnx.capture.call.dynamic import Axis
 from fxonnx.capture.call.example import Example
+from fxonnx.capture.tracer.decisions.turns import Turns
 from fxonnx.capture.tracer.loops.lengths.series import Lengths
 from fxonnx.capture.tracer.run import Run
 from fxonnx.errors import Error
@@ -71,6 +72,8 @@ class Attempt:
     stopped: Outcome | None = None  # by plain numbers of sizes, which runs at several sizes are to explain
     rolled: Rolled | None = None
     undecided: tuple[Failure, ...] = ()  # what was wrong before plain numbers from data were decided
+    turns: Turns | None = None  # of a loop that data ends, which is rolled up
+    turn_by_turn: bool = False  # whether such loops are not rolled up
 
     @property
     def unnamed_axes(self) -> list[Axis]:

@@ -17,6 +17,7 @@ from fxonnx.capture.tracer.earlier_call import after_a_call_at_other_sizes, reco
 from fxonnx.capture.tracer.fake_inputs import SymbolTable, allocate
 from fxonnx.capture.tracer.loops.by_data import RunByData
 from fxonnx.capture.tracer.loops.periods import NotRolled
+from fxonnx.capture.tracer.loops.questions.run import RunByQuestion
 from fxonnx.capture.tracer.loops.rolled import RolledRun, with_reason
 from fxonnx.capture.tracer.plain.explain import explained
 from fxonnx.capture.tracer.run import Run
@@ -77,6 +78,8 @@ def _explained(attempt: Attempt, stopped: Outcome) -> Outcome:
 
 def _prepared(attempt: Attempt, example: Example, symbols: SymbolTable) -> Run:
     """A run of the model, or, where the last remedy said so, of the tapes of several lengths of a loop."""
+    if attempt.turns is not None:
+        return RunByQuestion.prepare_asking(attempt.turns, example, symbols)
     rolled = attempt.rolled
     is_other = rolled is None or (rolled.example, rolled.at_example) != (attempt.example, attempt.at_example)
     if rolled is None or is_other or attempt.undecided:
@@ -108,7 +111,7 @@ def _holding_for_the_example(done: Run, attempt: Attempt) -> Outcome:
         broken = next(each for each in done.constraints.assumptions if not each.holds(given.hints))
         reason = NotRolled(f"it would be where {broken}, and at the example's sizes that is not so")
         return _not_rolled(done, attempt.rolled, reason)
-    second = Run.prepare(example, given)
+    second = _prepared(attempt, example, given)
     failures = failures_of(second)
     if not failures:
         return Outcome(done if done.forgets(second) else second)
@@ -183,4 +186,5 @@ def _allocate(attempt: Attempt, *, at_example: bool, scale: int = 1) -> SymbolTa
     flags = {each: getattr(attempt, each) for each in ("at_once", "states", "shortcuts", "with_gradients")}
     flags["exporting"] = bool(attempt.exporting)
     flags["is_by_numbers"] = bool(attempt.undecided)
+    flags["rolls_turns"] = attempt.rolled is None and not (attempt.turn_by_turn or attempt.undecided)
     return allocate(example, at_example=at_example, scale=scale, **flags)

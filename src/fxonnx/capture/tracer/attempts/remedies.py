@@ -22,6 +22,19 @@ _OF_WEIGHTS = 2  # gradients, besides those of tensors
 _FACTORS, _LARGEST = (2, 4, 8), 16  # of sizes that are tried beside the example's
 
 
+def _with_turns_rolled_up(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With the loop rolled up that asks data in each turn whether it goes on."""
+    repeated = outcome.run.symbols.repeated
+    return replace(attempt, turns=repeated) if outcome.failures and repeated is not None else None
+
+
+def _turn_by_turn(attempt: Attempt, outcome: Outcome) -> Attempt | None:
+    """With a branch for each turn of such a loop, where it cannot be rolled up."""
+    is_about_sizes = any(failure.symbols for failure in outcome.failures)
+    is_tried = attempt.turns is None or not outcome.failures or is_about_sizes
+    return None if is_tried else replace(attempt, turns=None, turn_by_turn=True)
+
+
 def _with_states_as_data(attempt: Attempt, outcome: Outcome) -> Attempt | None:
     """With what forward writes to for data, where it asks for its value."""
     written = outcome.run.tape.values.written
@@ -259,6 +272,8 @@ def _reason(axis: Axis, outcome: Outcome) -> str:
 PLAN: RetryPlan[Attempt, Outcome] = RetryPlan(
     "at primes",
     (
+        Remedy("with the loop that data ends rolled up", _with_turns_rolled_up),
+        Remedy("with a branch for each turn of loops that data ends", _turn_by_turn),
         Remedy("with gradients", _with_gradients),
         Remedy("with the values of states for data", _with_states_as_data),
         Remedy("telling the model that it is exported", _exporting),

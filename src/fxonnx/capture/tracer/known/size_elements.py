@@ -27,6 +27,7 @@ from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
 from fxonnx.capture.tracer.torch_private import eager
 
 _MOST = 64  # elements
+_MOST_DEEP = 100  # calls, one computed of the other
 _WHOLE = (torch.int64, torch.int32)
 _DTYPES = (*_WHOLE, torch.float32, torch.float64, torch.bool)
 _EXACT = 2**22  # below it quotients of whole numbers, and their sums with such, are rounded as they are in float64
@@ -42,6 +43,7 @@ class SizeElements:
 
     known: KnownValues
     _found: dict[fx.Node, Any] = field(default_factory=dict)
+    _depth: int = 0  # of what is being computed
     _ramps: Ramps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,8 +82,23 @@ class SizeElements:
         if not _is_small(value) or self.known.is_lost(storage(value)):
             raise _NoSizes
         if node not in self._found:
-            self._found[node] = self._computed(node)
-        return self._found[node]
+            self._found[node] = self._computed_or_none(node)
+        found = self._found[node]
+        if found is None:
+            raise _NoSizes
+        return found
+
+    def _computed_or_none(self, node: fx.Node) -> np.ndarray | None:
+        """None of what is no number of sizes, or is computed of them in more calls than anybody writes."""
+        if self._depth == _MOST_DEEP:
+            return None
+        self._depth += 1
+        try:
+            return self._computed(node)
+        except _NoSizes:
+            return None
+        finally:
+            self._depth -= 1
 
     def _computed(self, node: fx.Node) -> np.ndarray:
         plain = self.known.value(node)

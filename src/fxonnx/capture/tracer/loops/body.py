@@ -21,11 +21,12 @@ from fxonnx.capture.tracer.loops.flow import (
     Grown,
     Here,
     Loop,
+    Made,
     Parts,
 )
 from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Row, Rows
 from fxonnx.capture.tracer.loops.measures.measured import Axis, Running, Sized
-from fxonnx.capture.tracer.loops.measures.numbers import Numbers, sized, tensor_of
+from fxonnx.capture.tracer.loops.measures.numbers import Numbers, sized, tensor_of, truth
 from fxonnx.capture.tracer.loops.periods import Irregular, NotRolled
 from fxonnx.capture.tracer.loops.recording import Recording
 from fxonnx.capture.tracer.loops.replay import replayed
@@ -45,7 +46,7 @@ class Wanted:
     """What is read of a loop outside of it, by step and result."""
 
     stacks: dict[Any, None] = field(default_factory=dict)
-    lasts: set[Any] = field(default_factory=set)
+    lasts: dict[Made, None] = field(default_factory=dict)
     joins: dict[Any, int] = field(default_factory=dict)  # what torch.cat alone takes -> the axis
 
 
@@ -54,8 +55,8 @@ class Played:
     """What a loop left: the last of what its steps returned, and all of it."""
 
     trips: Dim
-    last: Mapping[Any, Any]
-    carried: frozenset[Any]  # of which there is a last where there was no iteration
+    last: Mapping[Made, Any]
+    settled: frozenset[Made]  # of which it is known what they are where there were fewer iterations
     stacks: Mapping[Any, Any]
     natural: set[Any]  # numbers that are never negative
 
@@ -88,16 +89,27 @@ class LoopPlayer:
     elements: dict[Any, Any] = field(default_factory=dict)  # of other loops' stacks, each read once
     numbers: Numbers = field(init=False)
     natural: set[Any] = field(default_factory=set)  # numbers that leave the loop, and are never negative
+    settled: set[Made] = field(default_factory=set)  # what is read behind the loop, right for few iterations as well
+    goes_on: Any = None  # what a loop asks that data ends
     made: dict[int, Any] = field(default_factory=dict)  # id of a fake tensor outside -> what the body reads of it
 
     def play(self) -> Played:
         """One iteration, recorded as a body of its own."""
         self.recording = Recording(self.player, self.player.tape, self.loop.trips)
+        if self.loop.asks:
+            self._begin_asked()
         self.numbers = Numbers(self.recording.tape)
         self._carry()
         for each in self.loop.body:
             self.values.append(self._call(each))
         return self._leave()
+
+    def _begin_asked(self) -> None:
+        """Let it have its first turn as what was asked before says; always, where nothing was."""
+        going = self.player.going
+        true = {"dtype": torch.bool}
+        self.recording.going = self.player.tape.call(aten.full.default, ([], True), true) if going is None else going
+        self.player.going = None
 
     @property
     def tape(self) -> Tape:
@@ -111,7 +123,7 @@ class LoopPlayer:
 
     def _carry(self) -> None:
         """A slot for each carried value, and for each iteration that it waits."""
-        for source in leaves_of(self.loop.body):
+        for source in (*leaves_of(self.loop.body), *self._awaited()):
             if isinstance(source, Grown) and source[:2] not in self.grown:
                 self.grown[source[:2]] = self._empty(source)
             if isinstance(source, Running):
@@ -121,6 +133,26 @@ class LoopPlayer:
                     key = *source, distance
                     if key not in self.slots:
                         self.slots[key] = self._slot(source, distance)
+
+    def _awaited(self) -> Iterator[Carried]:
+        """What is read behind the loop of an iteration before the last one, and of which it is known what it is where
+        there are fewer, as the next iteration would read it."""
+        for made in self.wanted.lasts:
+            initial = [self.player.initials.get((made, trips)) for trips in range(-made.iteration)]
+            if made.iteration < -1 and None not in initial:
+                awaited = Carried(made.step, made.result, -made.iteration, tuple(initial))
+                if all(self._is_alike(awaited, each) for each in initial):
+                    yield awaited
+
+    def _is_alike(self, awaited: Carried, initial: Any) -> bool:
+        """Whether a tensor has the sizes that the loop makes in each iteration."""
+        sizes = self.loop.body[awaited.step].sizes
+        value = self.player.read(initial)
+        given = tuple(map(dim_of, getattr(value, "shape", ())))
+        made = sizes[awaited.result or 0] if isinstance(awaited.result, int | None) else None
+        return made is not None and all(each is not None and each.step == 0 for each in made) and given == tuple(
+            each.first for each in made if each is not None
+        )
 
     def _slot(self, source: Carried, distance: int) -> _Slot:
         initial = self.player.read(source.initial[source.distance - distance])
@@ -180,6 +212,10 @@ class LoopPlayer:
 
     def _call(self, call: Call) -> Any:
         self.player.at(call.step.node)
+        if call.step.is_question:
+            condition, _ = filled(call.step.form[0], iter(call.sources), self._read)
+            self.goes_on = truth(self.tape, condition)
+            return None
         if is_check(call.step.node):
             return self._checked(call)
         args, kwargs = call.step.form
@@ -320,7 +356,7 @@ class LoopPlayer:
         rows |= {("length", key): self._length(key) for key in self.joined} | dict(self.checks)
         slots = self.carried
         initial, after = [each.initial for each in slots], [each.after for each in slots]
-        results = self.recording.end(initial, after, list(rows.values()))
+        results = self.recording.end(initial, after, list(rows.values()), self.goes_on)
         stacks = dict(zip(rows, results[len(slots) :], strict=True))
         for check, _ in self.checks:
             self.player.hold(check, stacks[check])
@@ -330,8 +366,8 @@ class LoopPlayer:
         }
         return Played(
             self.loop.trips,
-            {key: results[slots.index(slot)] for key, slot in finals.items()},
-            frozenset(key[:2] for key in self.slots if len(key) > 2 and key[-1] == 1),
+            {made: results[slots.index(slot)] for made, slot in finals.items()},
+            frozenset(self.settled),
             stacks,
             self.natural,
         )
@@ -373,19 +409,57 @@ class LoopPlayer:
         _, axis = self.joined[key]
         return tensor_of(self.tape, result_of(self.values[key[0]], key[1]).shape[axis])
 
-    def _finals(self) -> dict[Any, _Slot]:
-        """The slots that bring out the last of what a step returned."""
-        finals: dict[Any, _Slot] = {}
-        for key, slot in self.slots.items():
-            if key[-1] == 1:
-                finals.setdefault(key[:2], slot)
-        for key in self.wanted.lasts - finals.keys():
-            after = self._result(key)
-            size = list(after.shape)
-            zeros = self.player.tape.call(aten.zeros.default, (size,), {"dtype": after.dtype, "device": after.device})
-            finals[key] = self.slots[key] = self._carried(zeros, list(map(dim_of, after.shape)))
-            finals[key].after = after
+    def _finals(self) -> dict[Made, _Slot]:
+        """The slots that bring out what steps returned in the last iterations; all of what is read of another one."""
+        finals: dict[Made, _Slot] = {}
+        for made in self.wanted.lasts:
+            key = made.step, made.result
+            slots = [each for each in self.slots if each[:2] == key and each[-1] == -made.iteration]
+            settled = next((each for each in slots if self._agrees(Carried(*each[:-1]), made)), None)
+            if settled is not None:
+                self.settled.add(made)
+                finals[made] = self.slots[settled]
+            elif made.iteration == -1:
+                finals[made] = self._final(made, slots)
+            elif slots:
+                finals[made] = self.slots[slots[0]]
+            else:
+                self.wanted.stacks[key] = None
         return finals
+
+    def _agrees(self, carried: Carried, made: Made) -> bool:
+        """Whether a carried value is what is read behind the loop, where it has fewer iterations than made it, too."""
+        back, initials = -made.iteration, self.player.initials
+        known = [trips for trips in range(back) if (made, trips) in initials]  # calls are checked to have no fewer
+        return bool(known) and all(
+            initials[made, trips] == carried.initial[carried.distance - back + trips] for trips in known
+        )
+
+    def _final(self, made: Made, slots: Sequence[Any]) -> _Slot:
+        """A slot for what a step returned last; of what there is without an iteration, if that is known."""
+        before = self.player.initials.get((made, 0))
+        if before is None and slots:
+            return self.slots[slots[0]]
+        after = self._result((made.step, made.result))
+        if before is not None:
+            with self.recording.outside():
+                initial = self.player.read(before)
+                if isinstance(made.result, Axis):
+                    initial = tensor_of(self.player.tape, initial)
+                initial = self.player.tape.read(initial)
+            if (initial.dtype, *map(dim_of, initial.shape)) == (after.dtype, *map(dim_of, after.shape)):
+                self.settled.add(made)
+                return self._returned(initial, after)
+        if slots:
+            return self.slots[slots[0]]
+        size = list(after.shape)
+        zeros = self.player.tape.call(aten.zeros.default, (size,), {"dtype": after.dtype, "device": after.device})
+        return self._returned(zeros, after)
+
+    def _returned(self, initial: Any, after: Any) -> _Slot:
+        slot = self._carried(initial, list(map(dim_of, after.shape)))
+        slot.after = after
+        return slot
 
     def _result(self, key: Any) -> Any:
         value = result_of(self.values[key[0]], key[1])

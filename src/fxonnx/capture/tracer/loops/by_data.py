@@ -9,30 +9,27 @@ from functools import partial
 
 from fxonnx.capture.call.example import Example
 from fxonnx.capture.equivalence.zero_one import LoopLimit
-from fxonnx.capture.failures import ModelStopped
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.find import Loops
-from fxonnx.capture.tracer.loops.flow import Value
+from fxonnx.capture.tracer.loops.flow import Recipe, Value
 from fxonnx.capture.tracer.loops.lengths.series import STEPS, Lengths
 from fxonnx.capture.tracer.loops.measures.measured import Sized
 from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Number, Player
+from fxonnx.capture.tracer.loops.questions.short import RunOfTurns
 from fxonnx.capture.tracer.loops.recording import BEYOND, FEWER
-from fxonnx.capture.tracer.loops.rolled import RolledRun
 from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.sizes.data import BELOW, numbers_in
 from fxonnx.capture.tracer.sizes.primes import prime_near
-from fxonnx.errors import Error
 from fxonnx.ir.dims import Dim, substitute, symbol, symbols_of
 
 _MOST: dict[str, Callable[[int, int], int]] = {"<": max, "<=": max, ">": min, ">=": min}
-_SHORTEST = 4  # up to here runs are too short to tell a loop
 _ROOM = 4  # sizes of inputs, which the number often counts elements of, to the longest run
 
 
 @dataclass(eq=False)
-class RunByData(RolledRun):
+class RunByData(RunOfTurns):
     """As RolledRun, `over` the name of a number that comes from data."""
 
     is_signed: bool = False
@@ -65,8 +62,8 @@ class RunByData(RolledRun):
         self.symbols = self._symbols_at(length)
         self._start_anew()
 
-    def _player(self, first: Plain, loops: Loops) -> Player:
-        player = super()._player(first, loops)
+    def _player(self, runs: Sequence[Plain], loops: Loops, recipe: Recipe) -> Player:
+        player = super()._player(runs, loops, recipe)
         told = loops.told(self._number)
         if not isinstance(told, Sized) or not isinstance(told.measures[0], Value):
             raise NotRolled("the number that it goes by is told by another loop")
@@ -80,7 +77,7 @@ class RunByData(RolledRun):
         """What holds of sizes in the runs because the number is as small as it was, calls are checked for: that m rows
         are within n. At sizes of dims alone the program would go on with what it has not."""
         super()._keep_guards(runs, loops)
-        self.player.check(">=", self.player.known[self.over] - self._least(loops), FEWER)
+        self.player.check(">=", self.player.known[self.over] - self.least, FEWER)
         logs = [set(run.guard_log.entries) for run in runs]
         varying = {key for log in logs for key in log if not all(key in other for other in logs)}
         strongest = list(map(_strongest, logs))
@@ -90,18 +87,6 @@ class RunByData(RolledRun):
             if rest is None:
                 raise NotRolled("it decides by sizes and the number that it goes by")
             self.player.check(relation, dim + substitute(rest, self.player.known), BEYOND)
-
-    def _least(self, loops: Loops) -> int:
-        """The least number for which the loops are right, as short runs show: with no turns a list is empty, which the
-        model's own Python may ask."""
-        for length in reversed(range(_SHORTEST)):
-            try:
-                alike = loops.say(self._plain(length), length)
-            except (ModelStopped, Error, NotRolled):
-                alike = False  # what raises for a number has no program for it
-            if not alike:
-                return length + 1
-        return 0
 
 
 def _strongest(compared: Iterable[tuple[str, Dim]]) -> dict[tuple[str, Dim], int]:

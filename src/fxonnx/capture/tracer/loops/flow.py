@@ -120,6 +120,11 @@ class Loop:
     body: tuple[Call, ...]
     trips: Dim
 
+    @property
+    def asks(self) -> bool:
+        """Whether data ends it: each turn asks last whether it goes on."""
+        return any(each.step.is_question for each in self.body)
+
 
 Recipe: TypeAlias = "list[Call | Loop]"
 

@@ -4,7 +4,7 @@ body as its graph."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -29,17 +29,26 @@ from fxonnx.capture.tracer.loops.flow import (
 )
 from fxonnx.capture.tracer.loops.lists import JOINING, Joined, Row, Rows
 from fxonnx.capture.tracer.loops.measures.measured import Axis, Sized, Total
-from fxonnx.capture.tracer.loops.measures.numbers import natural, sized
+from fxonnx.capture.tracer.loops.measures.numbers import natural, sized, truth
 from fxonnx.capture.tracer.loops.periods import NotRolled
-from fxonnx.capture.tracer.loops.recording import FEWER, Recording
+from fxonnx.capture.tracer.loops.recording import FEWER, FEWER_TURNS, LONGER, Recording
 from fxonnx.capture.tracer.loops.replay import replayed
 from fxonnx.capture.tracer.loops.steps import Outside
 from fxonnx.capture.tracer.record import Tape
 from fxonnx.capture.tracer.sizes.int_node import NEGATIVE
 from fxonnx.capture.tracer.sizes.nodes import dim_of, sym_size
-from fxonnx.ir.dims import Dim, Expr, substitute
+from fxonnx.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols_of
 
 aten = torch.ops.aten
+
+
+class Ending(NamedTuple):
+    """What data ends: the name of its number of turns in a recipe, how great that is at most, or was seen to be, and
+    whether it ends by itself then."""
+
+    name: str
+    most: int
+    by_itself: bool = False
 
 
 class Number(NamedTuple):
@@ -66,6 +75,9 @@ class Player:
     bodies: list[Recording] = field(default_factory=list)  # that are being recorded, the innermost last
     keeps_answers: bool = False  # whether what is played is rolled up once more
     by: Number | None = None  # that loops go by
+    ending: Ending | None = None
+    initials: dict[tuple[Made, int], Any] = field(default_factory=dict)  # what is read of fewer turns than made it
+    going: Any = None  # what was asked last outside of loops, if no loop has begun since
     known: dict[str, Dim] = field(default_factory=dict)  # its name in the recipe -> what it is here
 
     def play(self, recipe: Recipe) -> list[Any]:
@@ -75,12 +87,36 @@ class Player:
         for step in steps:
             each = with_dims(step, self.known)
             if isinstance(each, Loop):
-                self.loops.append(LoopPlayer(self, each, len(self.loops), wanted[len(self.loops)]).play())
+                loop = self._ended(each) if each.asks else each
+                self.loops.append(LoopPlayer(self, loop, len(self.loops), wanted[len(self.loops)]).play())
+                self._count(each)
             else:
                 self.values.append(self._call(each))
                 self._learn()
+        if self.going is not None:
+            raise NotRolled("it asks once more behind the loop")
         args, _ = self.arguments(with_dims(end, self.known))
         return list(args)
+
+    def _ended(self, loop: Loop) -> Loop:
+        """A loop that data ends, which has a number of turns of its own. One that was not seen to end by itself has one
+        turn more: calls that need it are refused."""
+        assert self.ending is not None
+        most = evaluate(loop.trips, {self.ending.name: self.ending.most})
+        most += not self.ending.by_itself
+        return replace(loop, trips=self.tape.cache.guard_log.data.new_size(most))
+
+    def _count(self, loop: Loop) -> None:
+        """Know what a recipe calls the number of turns, once the loop has ended."""
+        if not loop.asks or self.ending is None:
+            return
+        turns, name = self.loops[-1].trips, self.ending.name
+        before = loop.trips - symbol(name)
+        if self.known or not isinstance(before, int):
+            raise NotRolled("several loops are ended by data at once")
+        self.known[name] = turns - before
+        if not self.ending.by_itself:
+            self.check("<=", turns - before - self.ending.most, LONGER)
 
     def _learn(self) -> None:
         """Know the number that loops go by, once it is told. Calls are checked for it to be no negative one: Python
@@ -95,6 +131,8 @@ class Player:
         self.at(call.step.node)
         target = call.step.token[0]
         args, kwargs = self.arguments(call)
+        if call.step.is_question:
+            return self._asked(args[0])
         if is_check(call.step.node):
             return self._checked(target, args)
         if target in JOINING:
@@ -136,6 +174,12 @@ class Player:
         self.at(check.step.node)
         text = (each for each in check.sources if isinstance(each, Said))
         self._checked(check.step.token[0], (self.tape.call(aten.all.default, (truths,), {}), *text))
+
+    def _asked(self, condition: Any) -> None:
+        """What a loop asks before its first turn; or in one that is another than the rest, which it has to have."""
+        if self.going is not None:
+            self.tape.check(self.going, FEWER_TURNS)
+        self.going = truth(self.tape, condition)
 
     def _checked(self, target: Any, args: Any) -> None:
         """A check of the model's, once more."""
@@ -189,6 +233,8 @@ class Player:
 
     def number(self, dim: Dim) -> Any:
         """A size; of two of which one is less at all sizes it is that one."""
+        if self.ending is not None and self.ending.name in symbols_of([dim]) - self.known.keys():
+            raise NotRolled("it uses how often a loop goes before data has ended it")
         log = self.tape.cache.guard_log
         return sym_size(settled(substitute(dim, self.iterations), log), log)
 
@@ -209,16 +255,15 @@ class Player:
 
     def _made(self, made: Made) -> Any:
         loop = self.loops[made.loop]
-        key = made.step, made.result
-        self.require(
-            loop.trips, 0 if key in loop.carried else made.iteration + 1 if made.iteration >= 0 else -made.iteration
-        )
-        found = self._of_iteration(made, loop, key)
+        least = made.iteration + 1 if made.iteration >= 0 else -made.iteration
+        self.require(loop.trips, 0 if made in loop.settled else least)
+        found = self._of_iteration(made, loop)
         return self.tape.call(aten.item.default, (found,), {}) if isinstance(made.result, Axis) else found
 
-    def _of_iteration(self, made: Made, loop: Played, key: Any) -> Any:
-        if made.iteration == -1:
-            return loop.last[key]
+    def _of_iteration(self, made: Made, loop: Played) -> Any:
+        key = made.step, made.result
+        if made in loop.last:
+            return loop.last[made]
         if isinstance(loop.stacks[key], Joined):
             raise NotRolled("what the loop returns has other sizes in each iteration")
         index = made.iteration if made.iteration >= 0 else self.number(loop.trips + made.iteration)
@@ -278,10 +323,10 @@ def _wanted(recipe: Recipe) -> list[Wanted]:
     calls = (each.body if isinstance(each, Loop) else [each] for each in recipe)
     _note_joins(recipe, found)
     for source in (source for some in calls for source in leaves_of(some)):
-        if isinstance(source, (Row, Element, Total)) or (isinstance(source, Made) and source.iteration != -1):
+        if isinstance(source, (Row, Element, Total)):
             found[source.loop].stacks[source.step, source.result] = None
         elif isinstance(source, Made):
-            found[source.loop].lasts.add((source.step, source.result))
+            found[source.loop].lasts[source] = None
     return found
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 _ORDERED = ("<", "<=", ">", ">=")
 FEWER = "a loop that goes by a number from data goes less often than its turns were seen to be alike"
+FEWER_TURNS = "a loop that data ends has fewer turns than the first ones, which are others than the rest"
+LONGER = "a loop that data ends goes on longer than it was seen to do"
 BEYOND = "a loop that goes by a number from data goes beyond what it was seen to do, as past the end of a tensor"
 
 
@@ -62,6 +64,8 @@ class Recording:
     carried: list[Any] = field(default_factory=list)  # what the body reads of them: fake tensors
     outer: list[Any] = field(default_factory=list)  # what it reads of outside: fake tensors there
     checks: list[tuple[Any, str]] = field(default_factory=list)  # truths of each iteration, and what they say
+    going: Any = None  # outside, whether a loop that data ends has a first turn
+    later: list[tuple[str, Dim]] = field(default_factory=list)  # what is held of dims once such a loop has ended
     _known: frozenset[str] = field(init=False)  # symbols from data outside
 
     def __post_init__(self) -> None:
@@ -182,7 +186,9 @@ class Recording:
             log.add(relation, dim, 0, known)
         if known is False:
             raise NotRolled("what it takes of a tensor is outside of it in some iteration")
-        if known is None:
+        if known is None and player.bodies[0].going is not None:
+            player.bodies[0].later.append((relation, dim))
+        elif known is None:
             with player.bodies[0].outside():
                 player.check(relation, dim, BEYOND)
 
@@ -198,32 +204,41 @@ class Recording:
             return None
         return substitute(dim, {name: self.trips - 1 if grows is relation.startswith("<") else 0})
 
-    def end(self, initial: Sequence[Any], after: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+    def end(
+        self, initial: Sequence[Any], after: Sequence[Any], rows: Sequence[Any], goes_on: Any = None
+    ) -> list[Any]:
         """The call: of these initial carried values; its body returns those that come `after`, and a row of each stack.
-        The last carried values, and the stacks."""
-        rows = [*rows, *(truth for truth, _ in self.checks)]
-        self.tape.output([*after, *rows])
+        The last carried values, and the stacks. One that data ends `goes_on` by a truth, whose stack tells its turns.
+        """
+        asked = [] if goes_on is None else [goes_on]
+        rows = [*rows, *asked, *(truth for truth, _ in self.checks)]
+        self.tape.output([*asked, *after, *rows])
         self._in_order()
         self._leave()
         cache = self.on.cache
         self.player.require(self.trips, 0)
         trips = self.player.number(self.trips)
+        most = trips if goes_on is None else cache.guard_log.data.highs[str(self.trips)]
         results = [self.player.like(each, self._at_the_end(each)) for each in after]
         results += [cache(aten.new_empty.default, (each, [trips, *each.shape]), {}) for each in rows]
         owner = _owner(self.on.graph)
         name = f"loop_{len(owner._modules)}"
         owner.add_module(name, fx.GraphModule(_owner(self.tape.graph), self.tape.graph))
         attribute = self.on.graph.create_node("get_attr", name)
-        operands = list(map(self.on.operand, (trips, list(initial), self.outer)))
+        operands = list(map(self.on.operand, (most, list(initial), self.outer)))
         node = self.on.graph.call_function(FOR_LOOP)
         node.args = (attribute, *operands)  # later, because fx warns of sizes that are no nodes
         if cache.guard_log.statically_known(">=", self.trips, 1) is None:
             node.kwargs = {"may_be_empty": True}
+        if goes_on is not None:
+            node.kwargs = {**node.kwargs, "condition": self.on.operand(self.going)}
         node.meta = {**self.on.place(), "val": tuple(results)}
         self.on._note(node, node.meta["val"])
         count = len(results) - len(self.checks)
+        for relation, dim in self.later:
+            self.player.check(relation, dim, BEYOND)
         self._hold(results[count:])
-        return results[:count]
+        return results[: count - len(asked)]
 
     def _at_the_end(self, tensor: Any) -> list[Dim]:
         """The sizes that a carried value has after the last iteration."""

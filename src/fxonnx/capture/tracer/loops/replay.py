@@ -11,6 +11,7 @@ from fxonnx.capture.assumption import OPPOSITE
 from fxonnx.capture.graph.checks import answered
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.loops.calls import LoopBody, answer_alike, called, filled, with_values
+from fxonnx.capture.tracer.loops.periods import NotRolled
 from fxonnx.capture.tracer.loops.recording import BEYOND, Recording
 from fxonnx.capture.tracer.loops.steps import PLACED, Inner
 from fxonnx.capture.tracer.record import Tape
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def replayed(player: Player, tape: Tape, target: Any, args: Any, kwargs: Any) -> Any:
     """A call, recorded on a tape; on sizes it is computed."""
     if target is FOR_LOOP:
-        return _loop(player, tape, *args)
+        return _loop(player, tape, *args, **kwargs)
     if target is answered and player.keeps_answers:
         relation, difference, answer = args
         return tape.keep_answer(relation, dim_of(difference), answer)
@@ -44,8 +45,12 @@ def _by_data(player: Player, relation: str, difference: Any, answer: bool) -> No
             player.check(said, dim, BEYOND)
 
 
-def _loop(player: Player, tape: Tape, body: LoopBody, trips: Any, carried: Any, outer: Any) -> list[Any]:
+def _loop(
+    player: Player, tape: Tape, body: LoopBody, trips: Any, carried: Any, outer: Any, condition: Any = None
+) -> list[Any]:
     """A loop of these carried values and tensors of outside."""
+    if condition is not None:
+        raise NotRolled("a loop that data ends stands in one that is rolled up")
     form, recording = body.form, Recording(player, tape, dim_of(trips))
     before = player.iterations
     player.iterations = {**before, form.iteration: recording.index}

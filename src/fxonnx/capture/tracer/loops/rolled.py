@@ -20,7 +20,7 @@ from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
-from fxonnx.capture.tracer.loops.flow import Recipe
+from fxonnx.capture.tracer.loops.flow import Recipe, with_dims
 from fxonnx.capture.tracer.loops.lengths.counters import compares_counters, counts_unread, turns
 from fxonnx.capture.tracer.loops.lengths.series import FEW, INSIDE, STEPS, Lengths, of_chunks
 from fxonnx.capture.tracer.loops.lengths.thresholds import functions_around, thresholds
@@ -29,6 +29,7 @@ from fxonnx.capture.tracer.loops.plain import Plain
 from fxonnx.capture.tracer.loops.play import Player
 from fxonnx.capture.tracer.loops.rounded import know_rounded
 from fxonnx.capture.tracer.loops.steps import Outside
+from fxonnx.capture.tracer.paths.counted import Counted
 from fxonnx.capture.tracer.paths.walk import carry_out
 from fxonnx.capture.tracer.run import Prepare, Run
 from fxonnx.capture.tracer.sizes.data import numbers_in
@@ -193,7 +194,6 @@ class RolledRun(Run):
     def _decided(self, runs: Sequence[Plain], lengths: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         """Roll up, with runs at further lengths where those so far have two answers. The lengths, and how often the
         loops run at them."""
-        _check_returned(runs)
         known = dict(zip(lengths, runs, strict=True))
         for _ in range(_MOST_MORE):
             try:
@@ -224,7 +224,7 @@ class RolledRun(Run):
             try:
                 recipe = loops.recipe()
                 know_rounded(self.tape, [each.run.guard_log for each in runs], loops.fit)
-                self._play(runs[0], recipe, loops)
+                self._play(runs, recipe, loops)
                 return
             except Irregular as irregular:
                 loops.peel(irregular)
@@ -327,24 +327,35 @@ class RolledRun(Run):
         self.guard_log, self.tape, self.fakes, self.inputs = fresh.guard_log, fresh.tape, fresh.fakes, fresh.inputs
         self.data = fresh.data
 
-    def _player(self, first: Plain, loops: Loops) -> Player:
+    def _player(self, runs: Sequence[Plain], loops: Loops, recipe: Recipe) -> Player:
         """What plays on the tape, where inputs and weights have these names in the first run."""
 
         def outside(each: Outside) -> Any:
-            return self.fakes[each.key] if each.kind == "input" else first.weights[each]
+            return self.fakes[each.key] if each.kind == "input" else runs[0].weights[each]
 
         return Player(self.tape, outside, self._at, keeps_answers=bool(self.around))
 
-    def _play(self, first: Plain, recipe: Recipe, loops: Loops) -> None:
-        self.changes, self.returned, self.ways = first.run.changes, first.run.returned, first.run.ways
+    def _play(self, runs: Sequence[Plain], recipe: Recipe, loops: Loops) -> None:
+        first, counted = runs[0], self._counted(runs)
+        self.changes, self.returned, self.ways = first.run.changes, counted.returned, first.run.ways
         self.tape.values.reads.update(first.run.tape.values.reads)
 
-        player = self.player = self._player(first, loops)
+        player = self.player = self._player(runs, loops, recipe)
         with self._playing():
             results = player.play(recipe)
-            self._results, written = results[: len(first.outputs)], results[len(first.outputs) :]
+            outputs, written = results[: len(first.outputs)], results[len(first.outputs) :]
+            said = partial(_number, loops, player)
+            self._results = list(counted.filled(outputs, said))
             for node, value in zip(first.mutations, written, strict=True):
                 self.tape.call(_COPY, (player.outside(first.outside[node]), value), {})
+
+    def _counted(self, runs: Sequence[Plain]) -> Counted:
+        """What all runs return. Raises NotRolled where something else than a tensor or a size is another one at another
+        length: a number that Python counted up, of which the result would be that of one length."""
+        first = runs[0].run.returned
+        if any(each.run.returned.structure != first.structure for each in runs):
+            raise NotRolled("a number or a text that the loop has made is returned, or left in an argument")
+        return Counted(first, {})
 
     @contextmanager
     def _playing(self) -> Iterator[None]:
@@ -380,12 +391,9 @@ class RolledRun(Run):
                 self.guard_log.entries.setdefault(key, guard)
 
 
-def _check_returned(runs: Sequence[Plain]) -> None:
-    """Raise NotRolled where the model returns something else at another length that is neither a tensor nor a size: a
-    number that Python counted up, of which the result would be that of one length."""
-    first = runs[0].run.returned.structure
-    if any(each.run.returned.structure != first for each in runs):
-        raise NotRolled("a number or a text that the loop has made is returned, or left in an argument")
+def _number(loops: Loops, player: Player, numbers: Sequence[int]) -> Any:
+    """What a plain number is that the runs return."""
+    return player.read(with_dims(loops.number(numbers), player.known))
 
 
 def _calls(graph: fx.Graph) -> Iterator[fx.Node]:

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from fxonnx.capture.graph.checks import Said, is_answer, is_check
+from fxonnx.capture.graph.checks import Said, is_answer, is_check, is_question
 from fxonnx.capture.graph.for_loop import FOR_LOOP
 from fxonnx.capture.tracer.loops.measures.measured import Measured, Measures, Ref
 from fxonnx.capture.tracer.sizes.node import CONSTANT, PLAIN
@@ -101,6 +101,11 @@ class Step:
     leaves: tuple[Leaf, ...]
     token: Any
     sizes: tuple[tuple[Dim | Measured, ...], ...]
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it is what a loop asks in each of its turns."""
+        return is_question(self.node)
 
     @property
     def is_part(self) -> bool:
@@ -304,10 +309,13 @@ def _place(node: fx.Node) -> Any:
 def _given(node: fx.Node) -> tuple[Any, Any]:
     """The arguments of a call: what a check says computes nothing, and the tensors of a loop are no list of any
     length; whether it may have no iterations its sizes tell again."""
+    if is_question(node):
+        return (node.args[0], is_question), {}
     if is_check(node):
         return (node.args[0], *map(Said, node.args[1:])), node.kwargs
     if node.target is FOR_LOOP:
-        return tuple(tuple(each) if isinstance(each, list) else each for each in node.args), {}
+        asked = {name: each for name, each in node.kwargs.items() if name == "condition"}
+        return tuple(tuple(each) if isinstance(each, list) else each for each in node.args), asked
     return node.args, node.kwargs
 
 

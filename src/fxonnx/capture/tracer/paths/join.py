@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -80,12 +80,15 @@ class _Join:
 
     def _join(self, roots: list[Pair], checks: list[_Check]) -> None:
         """The joined values of these pairs, and the checks, each where the first way makes it, as iterations repeat;
-        those of the second way alone last."""
+        those of the second way alone last. What both have checked before they part is checked there."""
         mark = self.yes.mark(self.number)
-        self._copy_common()
+        order = {node: at for at, node in enumerate(self.yes.graph.nodes)}
+        common = self.sides[0].common
+        early = {like for *_, like in checks if like in common and order.get(like, len(order)) < order[mark]}
+        self._copy_common(early)
         suffix, differing = self._classify(roots)
         self._branch(mark, differing)
-        order = {node: at for at, node in enumerate(self.yes.graph.nodes)}
+        checks = [each for each in checks if each[2] not in early]
         waiting = sorted(checks, key=lambda check: order.get(check[2], len(order)), reverse=True)
         for pair in sorted(suffix, key=lambda pair: order[pair[0]]):
             while waiting and order.get(waiting[-1][2], len(order)) < order[pair[0]]:
@@ -117,8 +120,9 @@ class _Join:
 
     # ── the graph ────────────────────────────────────────
 
-    def _copy_common(self) -> None:
-        """Placeholders, and the values that both ways compute; with the marks of decisions up to this one."""
+    def _copy_common(self, checks: Set[fx.Node]) -> None:
+        """Placeholders, and the values that both ways compute; with the marks of decisions up to this one, and these
+        checks."""
         for side in self.sides:
             for node in side.way.graph.find_nodes(op="placeholder"):
                 number = side.number(node)
@@ -127,7 +131,10 @@ class _Join:
                 if node in side.way.weights:
                     self.weights.setdefault(self.values[number], side.way.weights[node])
         common = self.sides[0].common
-        waiting = [each for each in common if not (is_check(each) or (is_mark(each) and each.args[1] > self.number))]
+        waiting = [
+            each for each in common
+            if each in checks or not (is_check(each) or (is_mark(each) and each.args[1] > self.number))
+        ]  # fmt: skip
         while waiting:
             copied = len(self.values)
             waiting = [each for each in waiting if not self._copied(each, common)]

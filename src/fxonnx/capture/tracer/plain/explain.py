@@ -13,7 +13,7 @@ import torch
 
 from fxonnx.capture.call.example import Example, empty_like
 from fxonnx.capture.equivalence.same_graph import Difference, compare
-from fxonnx.capture.failures import Translating
+from fxonnx.capture.failures import TooManyCalls, Translating
 from fxonnx.capture.tracer.earlier_call import recording_at
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
 from fxonnx.capture.tracer.plain.rerun import Rerun
@@ -35,6 +35,7 @@ _BETWEEN = (2, 3)  # with the others, all that a size divided by 4 may leave
 _FAR = 1024  # a size at which what goes by steps of some hundreds has several of them
 _MOST_DIMS = 6
 _NEAR = 32
+_MORE = 1_000  # calls at other sizes, until it is plain that they are others
 
 
 def explained(example: Example, original: Example, symbols: SymbolTable) -> Run | None:
@@ -180,9 +181,12 @@ def _is_taken(run: Run, sizes: Sizes) -> bool:
 
 def _is_proved_at(sizes: Sizes, run: Run, example: Example) -> bool | None:
     """Whether it does so at these sizes; None where the model does not take them."""
+    symbols = replace(run.symbols, most_calls=len(run.tape.graph.nodes) + _MORE)
     try:
         with Translating():
-            fixed = recording_at(sizes, at_sizes(example, run.symbols, sizes), run.symbols, False)
+            fixed = recording_at(sizes, at_sizes(example, symbols, sizes), symbols, False)
+    except TooManyCalls:
+        return False
     except Error:
         return None
     try:

@@ -294,12 +294,13 @@ class FloatNode(Node):
     def _compare(self, relation: str, other: FloatNode) -> Any:
         both = self.roundings and other.roundings and self.roundings + other.roundings > 2
         value = RELATIONS[relation](self.hint, other.hint)
-        if self.guard_log.counts and not self.guard_log.op:
+        is_of_data = self.comes_from_data or other.comes_from_data
+        if self.guard_log.counts and not self.guard_log.op and not is_of_data:
             return self.wrap_bool(self.guard_log.as_truth(0, value))
         if self.quotient is None or other.quotient is None or both:
             if self.guard_log.op:  # an op chooses a kernel: x ** 2.0 is a product
                 return self.wrap_bool(value)
-            if self.comes_from_data or other.comes_from_data or (self._is_reproducible() and other._is_reproducible()):
+            if is_of_data or (self._is_reproducible() and other._is_reproducible()):
                 return self.kinds.bool_node((relation, self, other), value, self.guard_log)
             return self._compare_where_it_passes(relation, other, value)
         (a, b), (c, d) = self.quotient, other.quotient

@@ -1,0 +1,1 @@
+"""Loops that data ends, found in runs that are told how many turns those have."""
