@@ -53,7 +53,7 @@ class SizeElements:
         """The one number of a tensor; None where it is not computed of sizes, and is not the same for all of them."""
         found = self._item(node)
         if found is not None:
-            self.known.note_use(None)
+            self.known.note_use(node, of_sizes=True)
         return found
 
     def _item(self, node: fx.Node) -> Any:

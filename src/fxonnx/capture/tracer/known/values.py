@@ -12,6 +12,7 @@ asks, by the calls that it needs, once each and in the tape's order where they w
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +29,7 @@ from fxonnx.capture.graph.running_statistics import updated_statistics
 from fxonnx.capture.graph.views import argument, storage
 from fxonnx.capture.program import LIFTED, KnownWeight, Weight
 from fxonnx.capture.tracer.functions import Refusals
+from fxonnx.capture.tracer.known.asked_forms import AskedForms
 from fxonnx.capture.tracer.sizes.nodes import dim_of
 from fxonnx.capture.tracer.torch_private import eager
 from fxonnx.errors import CaptureRefused
@@ -68,6 +70,7 @@ class KnownValues:
     states: frozenset[int] = frozenset()
     written: set[int] = field(default_factory=set)
     decided: int = 0
+    forms: AskedForms = field(init=False)
     uses: list[tuple[int, int]] = field(default_factory=list)
     _weights: dict[fx.Node, Weight] = field(default_factory=dict)
     _owned: dict[int, list[fx.Node]] = field(default_factory=dict)  # memory -> the weights in it
@@ -81,6 +84,10 @@ class KnownValues:
     _values: dict[fx.Node, Any] = field(default_factory=dict)
     _of_data: set[fx.Node] = field(default_factory=set)  # as far as was asked
     _since: dict[int, int] = field(default_factory=dict)  # memory -> the decision behind which it is another one
+    _writes: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.forms = AskedForms(self._writes.__getitem__)
 
     # ── as the tape grows ──
 
@@ -105,6 +112,7 @@ class KnownValues:
         if torch.is_autocast_enabled("cpu"):
             self._autocast[node] = torch.get_autocast_dtype("cpu")
         self._written |= written
+        self._writes.update(written)
         memories = _memories(node, *_read_by(node))
         for memory in memories:
             self._accesses.setdefault(memory, []).append(node)
@@ -117,11 +125,12 @@ class KnownValues:
             since = min((*before, self.decided - 1 if self.decided else inf))
             self._since |= {memory: int(min(since, self._since.get(memory, inf))) for memory in made}
 
-    def note_use(self, memory: int | None) -> None:
-        """Note that Python goes on by what is in a memory; without one, by what may have come of any decision."""
-        since = 0 if memory is None else self._since.get(memory)
+    def note_use(self, node: fx.Node, *, of_sizes: bool = False) -> None:
+        """Note that Python goes on by the elements of a node; `of_sizes` may have come of any decision."""
+        since = 0 if of_sizes else self._since.get(storage(node.meta["val"]))
         if since is not None and self.decided:
             self.uses.append((since, self.decided - 1))
+        self.forms.note(node, self.refuse.locate())
 
     def forget(self, nodes: Iterable[fx.Node]) -> None:
         """Let calls not be known any more."""
@@ -196,7 +205,7 @@ class KnownValues:
         """
         if not self._is_known(node):
             return None
-        self.note_use(storage(node.meta["val"]))
+        self.note_use(node)
         calls, weights = self._needed(node)
         self._make(calls)
         for each in weights:

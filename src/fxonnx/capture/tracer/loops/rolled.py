@@ -18,6 +18,7 @@ from fxonnx.capture.call.example import Example
 from fxonnx.capture.equivalence.zero_one import LoopLimit
 from fxonnx.capture.locate import Locator
 from fxonnx.capture.tracer.fake_inputs import SymbolTable
+from fxonnx.capture.tracer.known.asked_forms import AskedForms, asked_differently
 from fxonnx.capture.tracer.loops.find import Loops
 from fxonnx.capture.tracer.loops.fit import LONGEST, Undecided
 from fxonnx.capture.tracer.loops.flow import Recipe, with_dims
@@ -83,6 +84,7 @@ class RolledRun(Run):
     inside: Lengths | None = None  # those of runs of these, where chunks ask for others than the usual ones
     limits: dict[str, LoopLimit] = field(default_factory=dict, init=False)
     decides: bool = field(default=False, init=False)  # by data, in each iteration
+    asked_forms: AskedForms = field(init=False)  # by the longest run
     player: Player = field(init=False)
     _now: list[fx.Node] = field(default_factory=list, init=False)  # the one whose place the next call has
 
@@ -194,6 +196,7 @@ class RolledRun(Run):
     def _decided(self, runs: Sequence[Plain], lengths: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         """Roll up, with runs at further lengths where those so far have two answers. The lengths, and how often the
         loops run at them."""
+        self._check_asked(runs)
         known = dict(zip(lengths, runs, strict=True))
         for _ in range(_MOST_MORE):
             try:
@@ -204,6 +207,14 @@ class RolledRun(Run):
             except Undecided as undecided:
                 known[undecided.length] = self._plain(undecided.length)
         raise NotRolled(f"runs at {len(known)} lengths do not tell what a size is")
+
+    def _check_asked(self, runs: Sequence[Plain]) -> None:
+        """Raise NotRolled where iterations ask for known elements that are others in each: later ones may go another
+        way by them."""
+        forms = [_asked_forms(each.run) for each in runs]
+        self.asked_forms, place = forms[-1], next(asked_differently(forms), None)
+        if place is not None:
+            raise NotRolled(f"{place.source} asks for other elements of the model's tensors in each iteration")
 
     def _roll(self, runs: Sequence[Plain], loops: Loops) -> None:
         try:
@@ -394,6 +405,11 @@ class RolledRun(Run):
 def _number(loops: Loops, player: Player, numbers: Sequence[int]) -> Any:
     """What a plain number is that the runs return."""
     return player.read(with_dims(loops.number(numbers), player.known))
+
+
+def _asked_forms(run: Run) -> AskedForms:
+    """What the model has asked for of known elements, in a run or in the longest one behind it."""
+    return run.asked_forms if isinstance(run, RolledRun) else run.tape.values.forms
 
 
 def _calls(graph: fx.Graph) -> Iterator[fx.Node]:

@@ -146,6 +146,9 @@ class RunByQuestion(RunOfTurns):
             raise NotRolled("it makes plain numbers of sizes, in a model with a loop that data ends")
         return Plain.of(run, {**symbols.hints, self.over: length})
 
+    def _check_asked(self, runs: Sequence[Plain]) -> None:
+        """The longest run has asked in all turns that there may be; see `_is_alike` where their number has no end."""
+
     def _roll(self, runs: Sequence[Plain], loops: Loops) -> None:
         self._peel(runs, loops)
         self._keep(runs, loops)
