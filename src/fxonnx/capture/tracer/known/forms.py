@@ -135,6 +135,33 @@ def _sections(tape: Recording, x: Any, count: Any, dim: int = 0) -> Any:
     return tape.call(aten.split_with_sizes.default, (x, sizes, dim), {})
 
 
+def _chunk(tape: Recording, x: Any, count: Any, dim: int = 0) -> Any:
+    """As many parts of a size from data. Of few elements torch makes fewer, which is a check of each call."""
+    size: Any = x.shape[dim] if x.dim() else 1
+    if not is_from_data(size) or type(count) is not int or count < 2:
+        return NotImplemented
+    part = (size + count - 1) // count
+    last = size - part * (count - 1)
+    sizes = [part, last] if count == 2 else _filled(size, part, count)  # before it is known that all are whole
+    is_whole = (last >= torch.sym_min(size, 1)).node
+    if is_whole.statically_known() is False:
+        raise CaptureRefused(
+            f"chunk({count}) of {dim_of(size)} elements makes fewer parts",
+            cause="a graph of ONNX returns a fixed number of tensors, and how many these are only the data says",
+            cure="split into parts of one size, x.split(size), or give the number of elements with torch._check",
+        )
+    if is_whole.statically_known() is None:
+        size.node.guard_log.check(is_whole, f"chunk({count}) makes fewer parts of so few elements")
+    return tape.call(aten.split_with_sizes.default, (x, sizes, dim), {})
+
+
+def _filled(size: Any, part: Any, count: int) -> list[Any]:
+    """So many sizes, each of one part as long as that many elements are left: no kernel splits into less than nothing,
+    before the check of the call is read."""
+    left = [size - torch.sym_min(part * number, size) for number in range(count)]
+    return [torch.sym_min(part, each) for each in left]
+
+
 def _narrow(tape: Recording, x: Any, axis: int, start: Any, length: Any) -> Any:
     """From a number on that a tensor holds, which torch reads as a plain one."""
     from_the_end = tape.call(aten.add.Tensor, (start, x.shape[axis]), {})
@@ -267,6 +294,7 @@ _PER_TENSOR = aten.fake_quantize_per_tensor_affine.tensor_qparams
 KNOWN_FORMS: dict[Any, Callable[..., Any]] = {
     aten._to_copy.default: _to_copy,
     aten.binary_cross_entropy.default: _binary_cross_entropy,
+    aten.chunk.default: _chunk,
     aten.index.Tensor: _index,
     aten.masked_select.default: _masked_select,
     aten.multi_margin_loss.default: _multi_margin_loss,
