@@ -55,6 +55,8 @@ class _Comparison:
         self.trips = [self._number(each.trips) for each in self.recipe if isinstance(each, Loop)]
 
     def compare(self) -> dict[tuple[Made, int], Any] | None:
+        """What a run reads of turns that it does not have; None where one of its calls takes something else than the
+        recipe says."""
         calls = [each for each in self.recipe if isinstance(each, Call)]
         bodies = [each.body for each in self.recipe if isinstance(each, Loop)]
         for number, place in self.matched.places.items():
